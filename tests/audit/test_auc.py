@@ -72,12 +72,7 @@ def test_it_is_leave_pair_out_cross_validation(cells: Counts) -> None:
         assert auc_of_counts(first, second) == (pytest.approx(max(expected, 0.5), abs=1e-9) if has_area else None)
 
 
-@given(st.lists(st.integers(1, 200), min_size=1, max_size=60))
-def test_balanced_categories_tell_nothing(sizes: list[int]) -> None:
-    assert leave_pair_out(sizes, sizes).area == 0.5
-
-
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(1, 9))
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=60), st.integers(1, 9))
 def test_proportional_categories_tell_nothing(sizes: list[int], factor: int) -> None:
     assert leave_pair_out(sizes, [factor * size for size in sizes]).area == 0.5
 

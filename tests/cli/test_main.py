@@ -90,7 +90,7 @@ cli.main(sys.argv[1:])
 def test_a_terminal_that_is_not_utf_8_shows_what_it_can(tmp_path: Path) -> None:
     table = tmp_path / "é.csv"
     table.write_text("question,answer\nWho?,Łódź\u202e\nWhere?,Łódź\u202e\n", encoding="utf-8")
-    command = [sys.executable, "-c", "from dual_data.cli import main; main()", "audit", str(table)]
+    command = [sys.executable, "-m", "dual_data", "audit", str(table)]
     ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
     process = subprocess.run(command, capture_output=True, text=True, check=True, env=ascii_only)
     assert (process.stdout.split()[:2], process.stderr) == (["split", r"\xe9"], "")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import ROOT, dual_data, forget_pipeline
+from tests.cli.command import copy_project, dual_data, forget_pipeline
 from tests.release.made import NAMES, artifacts, world
 from tests.services.hub import TOKEN, Answer, Hub, hub
 
@@ -45,8 +45,7 @@ PIPELINE = (*(Stage(name, 1, print, schema, Strict) for name, schema in MADE.ite
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The repository's project with an invented, clean build of a profile `made`, released."""
     root = tmp_path_factory.mktemp("project")
-    for name in ("pipeline", "prompts"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_project(root)
     (root / "pipeline" / "made.toml").write_text(PROFILE)
     (root / "pipeline" / "__init__.py").write_text(STAGES)
     (root / ".gitignore").write_text("artifacts/\n__pycache__/\n")
@@ -162,10 +161,9 @@ def command(served: Hub, project: Path, tmp_path: Path, *options: str) -> subpro
         "HF_HOME": str(tmp_path / "home"),
         "HF_TOKEN": TOKEN,
     }
-    program = "import sys; from dual_data.cli import main; main(sys.argv[1:])"
     words = ["push", NAME, "--tag", "v1.0.0", "--project", str(project), "--profile", "made", *options]
     return subprocess.Popen(
-        [sys.executable, "-c", program, *words],
+        [sys.executable, "-m", "dual_data", *words],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -247,9 +245,8 @@ def test_a_release_of_an_earlier_build_is_not_pushed(project: Path, tmp_path: Pa
 
 
 def test_a_release_that_is_ended_leaves_nothing(project: Path, tmp_path: Path) -> None:
-    program = "import sys; from dual_data.cli import main; main(sys.argv[1:])"
     words = ["release", "--project", project, "--profile", "made", "--folder", tmp_path / "out" / "release"]
-    process = subprocess.Popen([sys.executable, "-c", program, *map(str, words)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "dual_data", *map(str, words)], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert "are written" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)

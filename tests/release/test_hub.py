@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -555,10 +554,3 @@ def test_what_is_in_the_cache_is_read_without_the_hub(online: Hub, released: Rel
     online.before = lambda method, path: None if method == "HEAD" else Answer(404, {"error": "gone"})
     assert read_release(place) == before
     assert all(path.endswith("/manifest.json") for _, path in online.requests)
-
-
-def test_folder_that_is_no_release_any_more_is_not_pushed(released: Released, tmp_path: Path) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(released[1], folder)
-    (folder / "README.md").write_text("something else")
-    assert verify(locate(folder))[1] == ["README.md: was changed"]

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from dual_data.config import About
-from dual_data.engine.tables import content_hash, file_hash
+from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError, InputError, UsageError
 from dual_data.release.build import Build, read_build
 from dual_data.release.card import front_matter as card_head
@@ -531,11 +531,3 @@ def test_a_stage_that_is_no_manifest_is_refused(
     (target / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=rf"manifest.json is not that of a release \(1 faults; .*stages.facts.{fault}"):
         verify(Place(folder=target))
-
-
-def test_content_hash_survives_the_way_through_the_file(released: Released) -> None:
-    release, folder = released
-    for splits in release.configs.values():
-        for file in splits.values():
-            assert content_hash(pl.read_parquet(folder / file.path)) == file.content
-    assert read_release(Place(folder=folder)) == release

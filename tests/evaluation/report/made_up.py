@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path
+from dual_data.evaluation.report.collect import Run
 from dual_data.evaluation.results import FORMAT, ItemRow, Result, Training, Wording, write_result
 from dual_data.ids import digest
 
@@ -164,6 +166,13 @@ def write_grid(folder: Path, *, popular_resists: bool = True, sft: dict[str, Any
                 for lr, forget, retain in zip(LRS, remaining, retained, strict=True):
                     scores: dict[str, Any] = {"forget": forget, "retain": retain, "panel": 0.3 + retain / 2}
                     write_cell(folder, **place, method="NPO", lr=lr, **scores)
+
+
+def rescored(run: Run, **scores: ArrayLike) -> Run:
+    """The run with other scores of its facts to forget."""
+    forget = run.sets["forget"]
+    arrays = {name: np.asarray(values, dtype=float) for name, values in scores.items()}
+    return run._replace(sets={**run.sets, "forget": forget._replace(scores={**forget.scores, **arrays})})
 
 
 OPTIONS: dict[str, Any] = {

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from dual_data.evaluation.report import answers
-from dual_data.evaluation.report.collect import Run, collect
+from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import Contrast
 from dual_data.evaluation.statistics import Interval
-from tests.evaluation.report.made_up import LRS, write_cell, write_grid
+from tests.evaluation.report.made_up import LRS, rescored, write_cell, write_grid
 
 
 def test_popular_facts_that_resist(tmp_path: Path) -> None:
@@ -57,7 +57,10 @@ def test_data_whose_facts_cannot_be_paired_share_one_sentence(tmp_path: Path) ->
     groups = [
         group._replace(
             key=group.key._replace(data=data),
-            before=tuple(_with_confidence(run, 9.0 * (group.key.set == "rare")) for run in group.before),
+            before=tuple(
+                rescored(run, mean_log_probability=np.full(60, -9.0 * (group.key.set == "rare")))
+                for run in group.before
+            ),
         )
         for data in ("d", "e")
         for group in collection.groups
@@ -67,12 +70,6 @@ def test_data_whose_facts_cannot_be_paired_share_one_sentence(tmp_path: Path) ->
     assert answer.sentences[-1] == "Too few facts can be paired in d (1 of 1 comparison); e (1 of 1 comparison)."
     assert not any("paired facts" in sentence for sentence in answer.sentences)
     assert (answer.similarity, answer.paired) == ([], [])
-
-
-def _with_confidence(run: Run, log_probability: float) -> Run:
-    forget = run.sets["forget"]
-    scores = {**forget.scores, "mean_log_probability": np.full(len(forget.ids), -log_probability)}
-    return run._replace(sets={**run.sets, "forget": forget._replace(scores=scores)})
 
 
 def test_an_effect_in_one_place_is_claimed_of_that_place_alone(tmp_path: Path) -> None:

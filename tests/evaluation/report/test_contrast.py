@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dual_data.evaluation.report.collect import Group, Run, clusters, collect, stack
+from dual_data.evaluation.report.collect import Group, clusters, collect, stack
 from dual_data.evaluation.report.contrast import (
     Contrast,
     Pairing,
@@ -27,7 +27,7 @@ from dual_data.evaluation.report.contrast import (
 )
 from dual_data.evaluation.report.levels import levels_of
 from dual_data.evaluation.statistics import Interval, mean_spread
-from tests.evaluation.report.made_up import write_cell, write_grid
+from tests.evaluation.report.made_up import rescored, write_cell, write_grid
 
 
 def test_pairs_are_close_and_used_once_and_the_nearest_come_first() -> None:
@@ -68,42 +68,10 @@ def test_paired_facts_were_answered_alike_before(tmp_path: Path) -> None:
     assert over_pairs.facts == len(pairing.pairs)
 
 
-def test_equal_confidence_needs_enough_facts(tmp_path: Path) -> None:
-    write_grid(tmp_path)
-    groups = {group.key[2:4]: group for group in collect([tmp_path]).groups}
-    popular, rare = groups["sft", "popular"], groups["sft", "rare"]
-    far = rare._replace(
-        before=tuple(
-            run._replace(
-                sets={
-                    **run.sets,
-                    "forget": run.sets["forget"]._replace(
-                        scores={
-                            **run.sets["forget"].scores,
-                            "mean_log_probability": run.sets["forget"].scores["mean_log_probability"] - 50,
-                        }
-                    ),
-                }
-            )
-            for run in rare.before
-        )
-    )
-    assert pair_facts(popular, rare) is not None
-    assert pair_facts(popular, far) is None
-
-
 def _scored(group: Group, **scores: Sequence[Sequence[float]]) -> Group:
     """The group with other scores of the forget facts before unlearning, by seed."""
-    before = group.before[0]
-
-    def run(seed: int) -> Run:
-        forget_scores = {
-            **before.sets["forget"].scores,
-            **{name: np.array(rows[seed]) for name, rows in scores.items()},
-        }
-        return before._replace(sets={**before.sets, "forget": before.sets["forget"]._replace(scores=forget_scores)})
-
-    return group._replace(before=tuple(run(seed) for seed in range(len(next(iter(scores.values()))))))
+    seeds = (dict(zip(scores, of_seed, strict=True)) for of_seed in zip(*scores.values(), strict=True))
+    return group._replace(before=tuple(rescored(group.before[0], **of_seed) for of_seed in seeds))
 
 
 @pytest.fixture
@@ -352,15 +320,15 @@ def test_jumps_are_compared_over_the_rates_of_both(tmp_path: Path) -> None:
         write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
         for lr, forget in forget_by_lr.items():
             write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=0.9)
-    groups = {group.key.stage: group for group in collect([tmp_path]).groups}
-    contrast = compare_jumps(groups["sft"], groups["pretrained"])
+    sft, pretrained = _two_stages(tmp_path)
+    contrast = compare_jumps(sft, pretrained)
     assert contrast is not None
     assert contrast.difference[:3] == (0, 0, 0)  # only one stage has the third rate, where all is lost
-    opposite = compare_jumps(groups["pretrained"], groups["sft"])
+    opposite = compare_jumps(pretrained, sft)
     assert opposite is not None
     assert opposite.difference[:3] == (0, 0, 0)
-    one_rate = groups["sft"]._replace(runs=groups["sft"].runs[:1])
-    assert compare_jumps(one_rate, groups["pretrained"]) is None
+    one_rate = sft._replace(runs=sft.runs[:1])
+    assert compare_jumps(one_rate, pretrained) is None
 
 
 def test_jumps_of_what_forgets_nothing_are_not_compared(tmp_path: Path) -> None:
@@ -368,9 +336,9 @@ def test_jumps_of_what_forgets_nothing_are_not_compared(tmp_path: Path) -> None:
         write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
         for lr, forget in zip((1e-5, 1e-4), forget_scores, strict=True):
             write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=0.9)
-    groups = {group.key.stage: group for group in collect([tmp_path]).groups}
-    assert compare_jumps(groups["sft"], groups["pretrained"]) is None
-    assert compare_jumps(groups["pretrained"], groups["pretrained"]) is not None
+    sft, pretrained = _two_stages(tmp_path)
+    assert compare_jumps(sft, pretrained) is None
+    assert compare_jumps(pretrained, pretrained) is not None
 
 
 def test_noise_alone_makes_no_jump_certain(tmp_path: Path) -> None:

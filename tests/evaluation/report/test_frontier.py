@@ -68,7 +68,6 @@ def test_area() -> None:
     assert area([Point(1e-5, 0.0, 0.9)], BASE) == 1
     assert area([], BASE) == 0
     assert area([Point(1e-5, 0.4, 0.9)], BASE) == pytest.approx(0.5)
-    assert area(POINTS, Point(0, 0, 0)) == 0
 
 
 def test_the_area_ends_at_the_base() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.main_table import main_rows
-from tests.evaluation.report.made_up import SFT, write_cell
+from tests.evaluation.report.made_up import SFT, rescored, write_cell
 
 
 def test_baseline_and_score_are_corrected_in_the_same_draws(tmp_path: Path) -> None:
@@ -18,10 +18,8 @@ def test_baseline_and_score_are_corrected_in_the_same_draws(tmp_path: Path) -> N
     collection = collect([tmp_path])
     (group,) = collection.groups
     (run,) = group.runs
-    forget = run.sets["forget"]
     # A model with the scores of the trivial rule: at the baseline in every draw.
-    rule_scores = forget._replace(scores={**forget.scores, "rougeL_recall": group.before[0].trivial})
-    at_chance = group._replace(runs=(run._replace(sets={**run.sets, "forget": rule_scores}),))
+    at_chance = group._replace(runs=(rescored(run, rougeL_recall=group.before[0].trivial),))
     before, after = main_rows(collection._replace(groups=(at_chance,)))
     assert (before.method, after.method) == ("before", "NPO")
     assert after.scores["forget"][:3] == after.baseline[:3] == pytest.approx((0.2, 0.117, 0.283), abs=0.001)
