@@ -178,34 +178,29 @@ def push(
 
 def _built_since(released: Release, project: Project) -> list[str]:
     """Stages whose manifest in the artifacts is not the one that was released."""
-    from dual_data.engine.manifest import read_manifest
+    from dual_data.engine.manifest import read_manifests
 
-    standing = {stage: read_manifest(project.artifacts / stage) for stage in released.stages}
-    return [
-        stage
-        for stage, manifest in standing.items()
-        if manifest is not None and manifest.seal != released.stages[stage].seal
-    ]
+    standing = read_manifests(project.artifacts, released.stages)
+    return [stage for stage, manifest in standing.items() if manifest.seal != released.stages[stage].seal]
 
 
 def _shown(difference: Difference) -> str:
     counts = [(name, len(getattr(difference, name))) for name in ("added", "removed", "corrected", "changed")]
+    changed = [(fact, ", ".join(columns)) for fact, columns in difference.changed.rows()]
     parts = [table(("facts", "count"), counts)]
-    if difference.corrected.height:
-        parts += _first(difference.corrected.columns, difference.corrected.rows())
+    parts += _first(difference.corrected.columns, difference.corrected.rows())
     for name in ("added", "removed"):
         frame = getattr(difference, name)
-        parts += _first((name, *frame.columns[1:]), frame.rows()) if frame.height else []
-    if difference.changed.height:
-        parts += _first(
-            ("changed", "columns"), [(fact, ", ".join(columns)) for fact, columns in difference.changed.rows()]
-        )
+        parts += _first((name, *frame.columns[1:]), frame.rows())
+    parts += _first(("changed", "columns"), changed)
     parts.append(table(difference.splits.columns, difference.splits.rows()))
     return "\n\n".join(parts)
 
 
 def _first(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """A table of the first rows, with the number of further ones."""
+    """A table of the first rows, with the number of further ones; nothing without rows."""
+    if not rows:
+        return []
     more = len(rows) - SHOWN
     return [table(header, rows[:SHOWN]) + (f"\nand {more} more; --json prints everything" if more > 0 else "")]
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from dual_data.cli.outdated import outdated
 from dual_data.cli.text import printable, table
-from dual_data.engine.manifest import Manifest, read_manifest
+from dual_data.engine.manifest import Manifest
 from dual_data.engine.plan import command
 from dual_data.engine.run import read_rows
-from dual_data.errors import DualDataError
 from dual_data.ids import digest
 from dual_data.project import Project
+from dual_data.report.read import Built, read_built
 
 MOST_LINES = 60
 """Most rows of one table that are printed."""
@@ -23,22 +25,18 @@ UNKNOWN = "unknown_relation"
 
 def summary(project: Project, sample: int) -> str:
     """Rows and rejects of every stage, the recipes and their splits, sample questions, and the folder of the build."""
-    manifests = {
-        stage.name: manifest for stage in project.stages if (manifest := read_manifest(project.artifacts / stage.name))
-    }
-    if not manifests:
-        raise DualDataError(f"{project.artifacts}: nothing is built here yet; run: {project.command('build')}")
+    names = [stage.name for stage in project.stages]
+    built = read_built(project.profile.name, project.artifacts, names, project.command("build"))
     stale = outdated(project)
     place = f"Built in {project.artifacts}" + (f"\nOut of date: {stale}" if stale else "")
-    parts = [place, _rows(manifests), _rejects(project, manifests)]
-    parts.append("\n".join(_remarks(project, manifests)))
-    parts += _tables(project, manifests)
-    if sample and "questions" in manifests:
-        parts.append(_samples(project, sample))
+    parts = [place, _rows(built.manifests), _rejects(project, built.manifests)]
+    parts += ["\n".join(_remarks(built)), *_tables(built)]
+    if sample and (questions := built.table("questions")) is not None:
+        parts.append(_samples(questions, sample))
     return "\n\n".join(part for part in parts if part)
 
 
-def _rows(manifests: dict[str, Manifest]) -> str:
+def _rows(manifests: Mapping[str, Manifest]) -> str:
     rows = []
     for name, manifest in manifests.items():
         calls = manifest.calls.values()
@@ -55,7 +53,7 @@ def _rows(manifests: dict[str, Manifest]) -> str:
     return table(("stage", "rows", "rejected", "calls made", "replayed", "seconds"), rows)
 
 
-def _rejects(project: Project, manifests: dict[str, Manifest]) -> str:
+def _rejects(project: Project, manifests: Mapping[str, Manifest]) -> str:
     rows = [
         (name, reason, count) for name, manifest in manifests.items() for reason, count in manifest.rejected.items()
     ]
@@ -81,21 +79,18 @@ def unknown_relations(project: Project) -> str:
     return f"{UNKNOWN}: {', '.join([*labels, *more])}; to ask about one of these, {advice}"
 
 
-def _remarks(project: Project, manifests: dict[str, Manifest]) -> list[str]:
+def _remarks(built: Built) -> list[str]:
     """Remarks on the numbers: how links were counted, what models knew, and whether the judge fits the scale."""
     remarks = []
-    if "links" in manifests:
-        remarks.append(_popularity(read_rows(project.root, project.profile, "links")))
-    if "knowledge" in manifests:
-        known = read_rows(project.root, project.profile, "knowledge").group_by("model", "rule", maintain_order=True)
-        for (model, rule), rows in known:
+    if (links := built.table("links")) is not None:
+        remarks.append(_popularity(links))
+    if (knowledge := built.table("knowledge")) is not None:
+        for (model, rule), rows in knowledge.group_by("model", "rule", maintain_order=True):
             remarks.append(
                 f"Knowledge: {model} knows {rows['known'].sum()} of {rows.height} facts asked, by the rule {rule}."
             )
-    if "salience" in manifests:
-        for (judge,), rows in read_rows(project.root, project.profile, "salience").group_by(
-            "judge", maintain_order=True
-        ):
+    if (salience := built.table("salience")) is not None:
+        for (judge,), rows in salience.group_by("judge", maintain_order=True):
             line = f"Salience: {rows.height} facts judged by {judge}"
             if low := int(rows["low_mass"].sum()):
                 line += (
@@ -119,22 +114,19 @@ def _popularity(links: pl.DataFrame) -> str:
     return f"Popularity: {', '.join(phrases) or 'no entities'}{ending}."
 
 
-def _tables(project: Project, manifests: dict[str, Manifest]) -> list[str]:
+def _tables(built: Built) -> list[str]:
     """The small tables of the splits stage: recipes, splits made, splits not made and why."""
-    if "splits" not in manifests:
+    splits = built.table("splits")
+    if splits is None:
         return []
-    outcome = manifests["splits"].outcome
     parts = []
     whole = True
-    if "recipes" in outcome:
-        recipes = read_rows(project.root, project.profile, "splits", "recipes")
+    if (recipes := built.table("splits", "recipes")) is not None:
         whole = bool(recipes["made"].all())
         parts.append(_first(recipes.with_columns(pl.col("made").replace_strict({True: "yes", False: "no"}))))
-    splits = read_rows(project.root, project.profile, "splits")
     if splits.height:
         parts.append(_first(splits.group_by("recipe", "split").len("rows").sort("recipe", "split")))
-    if "capacity" in outcome:
-        capacity = read_rows(project.root, project.profile, "splits", "capacity")
+    if (capacity := built.table("splits", "capacity")) is not None:
         missing = _sides_together(capacity.filter(~pl.col("made"))).rename({"reason": "not made because"})
         every = "Every split was made." if whole else "Every split of the recipes that were made is there."
         none = "No split was made." if splits.is_empty() else every
@@ -157,9 +149,8 @@ def _first(frame: pl.DataFrame) -> str:
     return f"{text}\n... and {beyond} more" if beyond > 0 else text
 
 
-def _samples(project: Project, sample: int) -> str:
+def _samples(questions: pl.DataFrame, sample: int) -> str:
     """The first questions by hash, so that the same build always shows the same ones."""
-    questions = read_rows(project.root, project.profile, "questions")
     ranked = questions.with_columns(rank=pl.col("fact_id").map_elements(digest, return_dtype=pl.String)).sort("rank")
     rows = ranked.head(sample).select("question", "answers").rows()
     return "\n".join(f"{printable(question)}  ->  {printable(' | '.join(answers))}" for question, answers in rows)

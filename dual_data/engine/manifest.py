@@ -108,6 +108,11 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
 
 
+def read_manifests(folder: Path, stages: Iterable[str]) -> dict[str, Manifest]:
+    """The manifests of the stages that are built, in the given order; `folder` has a folder for each stage."""
+    return {stage: manifest for stage in stages if (manifest := read_manifest(folder / stage))}
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json; a stage writes it last."""
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from dual_data.engine.manifest import Manifest, faults, read_manifest
+from dual_data.engine.manifest import Manifest, faults, read_manifests
 from dual_data.errors import DualDataError
 from dual_data.released import State
 
@@ -56,12 +56,9 @@ def read_build(folder: Path, stages: Sequence[str], command: str = "dual-data bu
     Raises DualDataError if a stage is missing, a table differs from its manifest, or a stage was built from inputs
     other than the present ones.
     """
-    manifests: dict[str, Manifest] = {}
-    for stage in stages:
-        manifest = read_manifest(folder / stage)
-        if manifest is None:
-            raise DualDataError(f"{folder / stage}: is not built; run: {command}")
-        manifests[stage] = manifest
+    manifests = read_manifests(folder, stages)
+    if missing := [stage for stage in stages if stage not in manifests]:
+        raise DualDataError(f"{folder / missing[0]}: is not built; run: {command}")
     if fault := next(faults(folder, manifests), None):
         raise DualDataError(f"{folder}: {fault}; run: {command}")
     return Build(folder, manifests)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from dual_data.display import count
-from dual_data.engine.manifest import Manifest, faults, read_manifest
+from dual_data.engine.manifest import Manifest, faults, read_manifests
 from dual_data.engine.tables import read_table
 from dual_data.errors import DualDataError
 from dual_data.released import State
@@ -74,7 +74,7 @@ class Built(NamedTuple):
 
 def read_built(name: str, folder: Path, stages: Sequence[str], command: str = "dual-data build") -> Built:
     """Read the manifests of a profile's artifacts. Raises DualDataError if nothing is built."""
-    manifests = {stage: manifest for stage in stages if (manifest := read_manifest(folder / stage))}
+    manifests = read_manifests(folder, stages)
     if not manifests:
         raise DualDataError(f"{folder}: nothing is built here yet; run: {command}")
     return Built(name, folder, manifests, tuple(stage for stage in stages if stage not in manifests), command)
