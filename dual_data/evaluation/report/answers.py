@@ -381,7 +381,7 @@ def _no_results(missing: str, *, yet: bool) -> str:
 
 def _values_with_missing(collection: Collection, name: str) -> set[str]:
     """Values of a coordinate once all planned cells are measured; empty where none is missing."""
-    measured = {getattr(key, name) for key in (*collection.bases, *(group.key for group in collection.groups))}
+    measured = {getattr(key, name) for key in collection.keys}
     missing = {str(cell[name]) for cell in collection.missing}
     return measured | missing if missing else set()
 

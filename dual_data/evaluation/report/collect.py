@@ -161,7 +161,7 @@ class Collection(NamedTuple):
     grids: tuple[str, ...]
     failed: tuple[Run, ...]
     """Runs that were not measured, or stopped early."""
-    runs: int
+    results: int
     """Number of results."""
     planned: int
     """Number of cells that were planned; 0 where the plan was not saved."""
@@ -169,17 +169,25 @@ class Collection(NamedTuple):
     """Coordinates of the planned cells that are not measured yet."""
 
     @property
+    def keys(self) -> list[Key]:
+        """Keys of the models before unlearning and of the groups."""
+        return [*self.bases, *(group.key for group in self.groups)]
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs of all groups, and those before unlearning."""
+        return [run for runs in (*(group.runs for group in self.groups), *self.bases.values()) for run in runs]
+
+    @property
     def gpu_hours(self) -> float:
-        """GPU hours of all runs, also those before unlearning, and of the stages before them, each counted once."""
-        runs = [run for group in self.groups for run in group.runs]
-        runs += [run for base_runs in self.bases.values() for run in base_runs]
-        return sum(run.hours for run in runs) + sum(dict(run.stage for run in runs).values())
+        """GPU hours of all runs, and of the stages before them, each counted once."""
+        return sum(run.hours for run in self.runs) + sum(dict(run.stage for run in self.runs).values())
 
 
 def collect(folders: Sequence[Path]) -> Collection:
     """Read the results of some grids; a result that is in two folders counts once.
 
-    Raises InputError for a folder without results, and for results of one group that differ in their settings.
+    Raises InputError for a folder without results, and for results of one group that differ in settings or items.
     """
     by_key: dict[Key, list[Run]] = defaultdict(list)
     provenance: Mapping[str, Any] = {}
@@ -204,6 +212,8 @@ def collect(folders: Sequence[Path]) -> Collection:
         for key, runs in sorted(by_key.items())
         if key.method != BASE
     ]
+    for group in groups:
+        _require_same_items(group)
     all_runs = [run for _, runs in sorted(by_key.items()) for run in runs]
     measured_places = {place_key(run.cell) for run in all_runs if run.sets}
     # A cell that failed and was later measured with other settings counts as measured.
@@ -237,6 +247,18 @@ def _require_same_recipe(old: Run, new: Run) -> None:
             f"rate and seed ({some_of(names)}): remove the results of the setting that you do not need, or give the "
             "preset another name"
         )
+
+
+def _require_same_items(group: Group) -> None:
+    """Raise InputError for a model that was measured on other items before unlearning than after."""
+    for before in group.before[:1]:
+        for run in group.runs:
+            for name in before.sets.keys() & run.sets.keys():
+                if before.sets[name].ids != run.sets[name].ids:
+                    raise InputError(
+                        f"{before.path} and {run.path} measured different items of {name}, though one is before "
+                        "unlearning what the other is after it: remove the results of the setting that you do not need"
+                    )
 
 
 def collect_one(path: Path) -> Run:

@@ -23,8 +23,6 @@ class Point(NamedTuple):
 
 def choose(points: Sequence[Point], base: Point) -> Point:
     """The point that `RULE` picks; `retain` must be of retain_train. Raises ValueError for no points."""
-    if not points:
-        raise ValueError("no learning rate to choose from")
     return max(sorted(points), key=lambda point: balance(point, base))
 
 

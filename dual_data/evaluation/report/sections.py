@@ -124,14 +124,13 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], folder: 
 
 def _opening(collection: Collection, items: bool) -> list[str]:
     """What the page is about, how to read an interval, and what its results lack."""
-    models = sorted({key.model for key in collection.bases} | {group.key.model for group in collection.groups})
-    data = sorted({key.data for key in collection.bases} | {group.key.data for group in collection.groups})
-    seeds = {run.seed for runs in (*collection.bases.values(), *(g.runs for g in collection.groups)) for run in runs}
+    models, data = (sorted({getattr(key, name) for key in collection.keys}) for name in ("model", "data"))
+    seeds = {run.seed for run in collection.runs}
     hours = collection.gpu_hours
     measured = collection.planned - len(collection.missing)
     incomplete = f", incomplete: {measured} of {collection.planned} planned cells" if collection.missing else ""
     scope = (
-        f"{count(collection.runs, 'result')} of the grid{'' if len(collection.grids) == 1 else 's'} "
+        f"{count(collection.results, 'result')} of the grid{'' if len(collection.grids) == 1 else 's'} "
         f"{', '.join(collection.grids)}: {', '.join(models)} on {', '.join(data)}, "
         f"{count(len(seeds), 'seed')}{incomplete}.{f' {hours:.2f} GPU hours.' if hours else ''} "
     )

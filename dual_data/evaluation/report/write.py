@@ -40,7 +40,7 @@ def write_report(
     """
     say("reading results")
     collection = collect([folder.resolve() for folder in folders])
-    say(f"{collection.runs} results; examining the chosen cells")
+    say(f"{collection.results} results; examining the chosen cells")
     out = out.resolve()
     cells = [cell for group in collection.groups if (cell := extras(collection, group)) is not None]
     say("writing")

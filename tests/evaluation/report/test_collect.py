@@ -19,7 +19,7 @@ def test_groups(tmp_path: Path) -> None:
     write_cell(tmp_path, method="NPO", lr=1e-2, forget=0, retain=0, status="failed")
     write_cell(tmp_path, method="NPO", lr=3e-3, forget=0.1, retain=0.1, status="stopped")
     collection = collect([tmp_path])
-    assert collection.runs == 2 * 2 * 3 * 4 + 2
+    assert collection.results == 2 * 2 * 3 * 4 + 2
     assert {run.status for run in collection.failed} == {"failed", "stopped"}
     group = next(group for group in collection.groups if group.key[2:4] == ("pretrained", "rare"))
     assert group.lrs == [1e-5, 1e-4, 1e-3, 3e-3]  # the failed one measured nothing
@@ -49,7 +49,7 @@ def test_results_of_two_settings_are_no_two_seeds_and_a_shared_base_is_one(tmp_p
     write_cell(tmp_path / "two", method="NPO", lr=1e-3, forget=0.3, retain=0.9)
     collection = collect([tmp_path / "one", tmp_path / "two"])
     assert [len(runs) for runs in collection.bases.values()] == [1]
-    assert (collection.runs, collection.groups[0].lrs) == (3, [1e-4, 1e-3])
+    assert (collection.results, collection.groups[0].lrs) == (3, [1e-4, 1e-3])
     (path,) = (run.path for run in collection.groups[0].at(1e-4))
     write_result(tmp_path / "one", "other", read_result(path) | {"id": "other"})
     with pytest.raises(InputError, match="settings changed in between; remove the older") as raised:
@@ -86,7 +86,7 @@ def test_recipes_are_neither_averaged_nor_contrasted(
     write_cell(tmp_path, **coordinates)
     _with_identity(tmp_path, write_cell(tmp_path, **coordinates | second), identity)
     if not difference:
-        assert collect([tmp_path]).runs == 2
+        assert collect([tmp_path]).results == 2
         return
     with pytest.raises(InputError, match=rf"differ in more than set, learning rate and seed \({difference}\): remove"):
         collect([tmp_path])
@@ -103,10 +103,21 @@ def test_a_cell_that_failed_gives_way_to_its_measurement(tmp_path: Path) -> None
     write_cell(second_folder, **coordinates, forget=0.3)
     for folders in ([first_folder, second_folder], [second_folder, first_folder]):
         collection = collect(folders)
-        assert (collection.runs, collection.failed, collection.groups[0].lrs) == (1, (), [1e-4])
+        assert (collection.results, collection.failed, collection.groups[0].lrs) == (1, (), [1e-4])
     # Measured with other settings, and so with another id.
     write_result(first_folder, "other", read_result(cell_path(second_folder, name)) | {"id": "other"})
-    assert (collect([first_folder]).runs, collect([first_folder]).failed) == (1, ())
+    assert (collect([first_folder]).results, collect([first_folder]).failed) == (1, ())
+
+
+@pytest.mark.parametrize("more", [{"facts": 30}, {"retain_rows": "train"}])
+def test_a_model_before_unlearning_that_was_asked_other_facts_is_none_to_compare_with(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
+    write_cell(tmp_path / "few", forget=1.0, retain=1.0, **more)
+    write_cell(tmp_path / "all", method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    name = "forget" if "facts" in more else "retain_eval"
+    with pytest.raises(InputError, match=f"few/.* and .*all/.* measured different items of {name}, though"):
+        collect([tmp_path / "few", tmp_path / "all"])
 
 
 def test_retain_eval_plays_no_part_in_the_choice(tmp_path: Path) -> None:

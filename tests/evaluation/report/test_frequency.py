@@ -35,5 +35,3 @@ def test_facts_without_popularity_and_other_facts() -> None:
     result = frequency([item(0), item(1, popularity=3.0)], [item(0), item(1, popularity=3.0)])
     assert result is not None
     assert len(result.deciles) == 1
-    with pytest.raises(ValueError, match="different facts"):
-        frequency([item(0)], [item(1)])

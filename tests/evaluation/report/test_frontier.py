@@ -26,7 +26,7 @@ def test_choice() -> None:
     assert choose(POINTS, BASE) == POINTS[2]
     assert choose([Point(2.0, 0.1, 0.6), Point(1.0, 0.1, 0.6)], BASE).lr == 1.0
     assert balance(Point(1e-5, 0.0, 1.0), Point(0, 0, 0.9)) == 0
-    with pytest.raises(ValueError, match="no learning rate"):
+    with pytest.raises(ValueError, match="empty"):
         choose([], BASE)
 
 
