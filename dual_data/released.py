@@ -75,15 +75,15 @@ class State(Strict):
     licences."""
 
     @classmethod
-    def of(cls, stages: Iterable[Manifest], unresolved: int) -> State:
-        """The state of a build, from the manifests of its stages in order."""
+    def of(cls, stages: Iterable[Manifest], facts: pl.DataFrame | None) -> State:
+        """The state of a build, from the manifests of its stages in order and its facts if there are any."""
         manifests = list(stages)
         states = [manifest.build.get("git") or {} for manifest in manifests]
         return cls(
             limit=min((limit for manifest in manifests if (limit := manifest.basis.limit) is not None), default=None),
             commit=states[-1].get("commit") if states else None,
             dirty=any(state.get("dirty") for state in states) or len({state.get("commit") for state in states}) > 1,
-            unresolved=unresolved,
+            unresolved=0 if facts is None else facts.filter(~pl.col("resolved")).height,
             snapshot=any(
                 # A stage of a project's own may ask the snapshot without naming it among its sources.
                 SNAPSHOT in manifest.basis.sources or EMBEDDED in manifest.calls

@@ -44,10 +44,7 @@ class Build(NamedTuple):
 
     def state(self) -> State:
         """What decides whether the build may be published."""
-        unresolved = 0
-        if "facts" in self.manifests:
-            unresolved = self.table("facts").filter(~pl.col("resolved")).height
-        return State.of(self.manifests.values(), unresolved)
+        return State.of(self.manifests.values(), self.table("facts") if "facts" in self.manifests else None)
 
 
 def read_build(folder: Path, stages: Sequence[str], command: str = "dual-data build") -> Build:

@@ -39,8 +39,8 @@ def folded(summary: str, content: str) -> str:
     return f"<details>\n<summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
-def number(value: float | int | None, digits: int = 3) -> str:
+def number(value: float | int | None) -> str:
     """A number for a table cell."""
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

@@ -55,9 +55,7 @@ class Built(NamedTuple):
         if self.outdated:
             reasons.append(f"The build is out of date: {self.outdated}.")
         reasons += [f"{fault}." for fault in faults(self.folder, self.manifests)]
-        facts = self.table("facts")
-        unresolved = 0 if facts is None else facts.filter(~pl.col("resolved")).height
-        state = State.of(self.manifests.values(), unresolved)
+        state = State.of(self.manifests.values(), self.table("facts"))
         if state.limit is not None:
             reasons.append(f"The build is limited to {count(state.limit, 'fact')} a stage.")
         if state.snapshot:
@@ -66,8 +64,8 @@ class Built(NamedTuple):
             reasons.append("It was built from uncommitted changes, or its stages from different commits.")
         elif state.commit is None:
             reasons.append("The commit of the project that built it is not known.")
-        if unresolved:
-            minted = count(unresolved, "fact")
+        if state.unresolved:
+            minted = count(state.unresolved, "fact")
             reasons.append(f"{minted} with ids minted from labels, which say nothing about the entity.")
         return reasons
 

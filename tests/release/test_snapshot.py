@@ -42,6 +42,6 @@ def test_a_build_is_of_the_snapshot_if_it_read_it(tmp_path: Path, facts: str, li
         require(False, "pyoxigraph is not installed (pip install 'dual-data[embedded]')")
     manifests = built(tmp_path / "mine", facts, links)
     assert len(manifests) == 2
-    assert State.of(manifests, unresolved=0).snapshot == snapshot
+    assert State.of(manifests, None).snapshot == snapshot
     undeclared = [m.model_copy(update={"basis": m.basis.model_copy(update={"sources": {}})}) for m in manifests]
-    assert State.of(undeclared, unresolved=0).snapshot == (facts == SPARQL), "calls to it are enough"
+    assert State.of(undeclared, None).snapshot == (facts == SPARQL), "calls to it are enough"

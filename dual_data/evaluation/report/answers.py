@@ -20,7 +20,7 @@ from dual_data.evaluation.report.contrast import (
     compare_sets,
     pair_facts,
 )
-from dual_data.evaluation.report.frontier import Point, balance
+from dual_data.evaluation.report.frontier import balance
 from dual_data.evaluation.report.places import chosen_cells, estimate, shown, trivial_rule
 from dual_data.evaluation.report.swapped import elicited
 from dual_data.evaluation.results import BASE, read_result
@@ -237,7 +237,7 @@ def common_rate(first: Group, second: Group) -> float | None:
         return None
 
     def mean_balance(lr: float) -> float:
-        return sum(balance(_point(group, lr), _point(group, None)) for group in (first, second)) / 2
+        return sum(balance(group.point(lr), group.point(None)) for group in (first, second)) / 2
 
     return max(rates, key=lambda lr: (mean_balance(lr), -lr))
 
@@ -273,12 +273,6 @@ def _compare_with_pretrained(
 
 def _all_runs(*groups: Group) -> tuple[Run, ...]:
     return tuple(run for group in groups for run in (*group.before, *group.runs))
-
-
-def _point(group: Group, lr: float | None) -> Point:
-    runs = group.before if lr is None else group.at(lr)
-    forget, retain = (float(stack(runs, name, "rougeL_recall").mean()) for name in ("forget", "retain_train"))
-    return Point(lr or 0.0, forget, retain)
 
 
 def _popular_and_rare(groups: Iterable[Group]) -> Iterable[tuple[Group, Group]]:

@@ -140,13 +140,16 @@ class Group(NamedTuple):
         """Measured runs at a learning rate, by seed."""
         return sorted((run for run in self.runs if run.lr == lr and run.sets), key=lambda run: run.seed)
 
+    def point(self, lr: float | None) -> Point:
+        """Mean scores on forget and retain_train at a learning rate, or with None before unlearning."""
+        runs = self.before if lr is None else self.at(lr)
+        return Point(lr or 0.0, _mean(runs, "forget"), _mean(runs, "retain_train"))
+
     def chosen(self) -> float | None:
         """The learning rate that the rule of `frontier` picks; None where nothing was measured."""
-        points = [Point(lr, _mean(self.at(lr), "forget"), _mean(self.at(lr), "retain_train")) for lr in self.lrs]
-        if not points or not self.before:
+        if not self.lrs or not self.before:
             return None
-        base = Point(0.0, _mean(self.before, "forget"), _mean(self.before, "retain_train"))
-        return choose(points, base).lr
+        return choose([self.point(lr) for lr in self.lrs], self.point(None)).lr
 
 
 class Collection(NamedTuple):
