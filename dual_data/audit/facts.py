@@ -87,13 +87,15 @@ def has_ids(rows: pl.DataFrame) -> bool:
     return not rows.filter(IDENTIFIED).is_empty()
 
 
+def share(mask: pl.Series) -> float | None:
+    """Share of the rows for which the mask is true; None without rows."""
+    return int(mask.sum()) / len(mask) if len(mask) else None
+
+
 def self_answer_share(rows: pl.DataFrame) -> float | None:
     """Share of the rows whose answer is their subject's label."""
     known = rows.drop_nulls(["subject_label", "answer"])
-    if known.is_empty():
-        return None
-    same = known["subject_label"].str.to_lowercase() == known["answer"].str.to_lowercase()
-    return int(same.sum()) / known.height
+    return share(known["subject_label"].str.to_lowercase() == known["answer"].str.to_lowercase())
 
 
 def mirrored_share(rows: pl.DataFrame) -> float | None:
@@ -142,7 +144,7 @@ def bare_id_share(rows: pl.DataFrame) -> float | None:
     """Share of the rows whose subject or answer is an entity's id instead of its name."""
     known = rows.drop_nulls("answer")
     bare = pl.any_horizontal(pl.col("subject_label", "answer").str.contains(r"^[QP][1-9]\d*$"))
-    return known.filter(bare).height / known.height if known.height else None
+    return share(known.select(bare).to_series())
 
 
 def ambiguous_subjects(tables: list[pl.DataFrame]) -> frozenset[str]:

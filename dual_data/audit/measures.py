@@ -72,8 +72,7 @@ def answer_in_question_share(rows: pl.DataFrame) -> float | None:
 def same_id_share(rows: pl.DataFrame) -> float | None:
     """Share of the rows whose subject and object are the same entity; a literal object never is the subject."""
     known = rows.filter(facts.IDENTIFIED)
-    same = known.select((pl.col("subject_id") == pl.col("object_id")).fill_null(value=False).mean()).item()
-    return None if same is None else float(same)
+    return facts.share(known["subject_id"] == known["object_id"])
 
 
 def malformed_shares(rows: pl.DataFrame) -> dict[str, float | None]:
@@ -99,9 +98,7 @@ def ambiguous_subject_share(table: Table, ambiguous: frozenset[str]) -> float | 
     nothing. A table with both the subject's name in the question and its bare label provides evidence.
     """
     subjects = table.rows["subject"].drop_nulls()
-    if subjects.is_empty():
-        return None
-    share = _share(subjects.is_in(list(ambiguous)))
+    share = facts.share(subjects.is_in(list(ambiguous)))
     has_evidence = table.names_subjects and table.rows["subject_id"].null_count() < table.rows.height
     return share if share or has_evidence else None
 
@@ -114,12 +111,12 @@ def many_objects_share(table: Table) -> float | None:
     rows = table.rows
     counted = rows["objects_of_pair"].drop_nulls()
     if not counted.is_empty():
-        return _share(counted > 1)
+        return facts.share(counted > 1)
     if not table.lists_objects:
         return None
     known = facts.keyed(rows).drop_nulls(["subject_key", "relation", "object_key"])
     objects = known.select(pl.col("object_key").n_unique().over("subject_key", "relation"))
-    return None if objects.is_empty() else _share(objects["object_key"] > 1)
+    return facts.share(objects["object_key"] > 1)
 
 
 def popularity(rows: pl.DataFrame) -> dict[str, float] | None:
@@ -127,16 +124,8 @@ def popularity(rows: pl.DataFrame) -> dict[str, float] | None:
     known = rows.select(pl.col("popularity").drop_nulls())
     if known.is_empty():
         return None
-    low, middle, high = known.select(
-        pl.col("popularity").min().alias("min"),
-        pl.col("popularity").median().alias("median"),
-        pl.col("popularity").max().alias("max"),
-    ).row(0)
-    return {"min": low, "median": middle, "max": high}
-
-
-def _share(mask: pl.Series) -> float:
-    return int(mask.sum()) / len(mask)
+    value = pl.col("popularity")
+    return known.select(min=value.min(), median=value.median(), max=value.max()).row(0, named=True)
 
 
 def _distinct(values: pl.Series) -> int | None:
