@@ -27,7 +27,6 @@ _COUNTS = ("subject_mentions", "object_mentions", "subject_sitelinks", "object_s
 class Snapshot(NamedTuple):
     """One side of a comparison."""
 
-    name: str
     facts: pl.DataFrame
     questions: pl.DataFrame
     splits: pl.DataFrame
@@ -59,7 +58,7 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
     """
     folder = Path(target)
     if (folder / "facts" / "data.parquet").is_file():
-        return _snapshot(target, _built(folder))
+        return _snapshot(_built(folder))
     place = locate(target, endpoint=endpoint)
     release = read_release(place)
     if place.folder is not None:
@@ -69,12 +68,10 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
             for file in splits.values():
                 checked(place, file)
     return _snapshot(
-        str(place),
-        # A release lacks tables without rows.
-        {
+        {  # A release lacks tables without rows.
             name: schema.create_empty() if name in release.absent else read_released(place, release.file(name, WHOLE))
             for name, schema in COMPARED.items()
-        },
+        }
     )
 
 
@@ -96,11 +93,11 @@ def _built(folder: Path) -> dict[str, pl.DataFrame]:
     return {name: read_table(folder / name / "data.parquet", command or "dual-data build") for name in COMPARED}
 
 
-def _snapshot(name: str, tables: Mapping[str, pl.DataFrame]) -> Snapshot:
+def _snapshot(tables: Mapping[str, pl.DataFrame]) -> Snapshot:
     splits = tables["splits"].select("recipe", "split", "fact_id")
     # Split names are plain in a release, but not always in a build.
     names = plain_names(splits["split"].unique(maintain_order=True))
-    return Snapshot(name, tables["facts"], tables["questions"], splits.with_columns(pl.col("split").replace(names)))
+    return Snapshot(tables["facts"], tables["questions"], splits.with_columns(pl.col("split").replace(names)))
 
 
 def compare(before: Snapshot, after: Snapshot) -> Difference:
