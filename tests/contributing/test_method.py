@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.methods import load_methods, method_named
 from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.rows.schedule import Optimisation
 from tests.cli.command import ROOT, dual_data
 from tests.evaluation.grid.test_run import FILE, project
+from tests.evaluation.training.oracle import problem
 
 __all__ = ["project"]
 
-METHOD = '''\
-"""Uniform: pull every answer token towards a uniform guess."""
-
-from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs
-
-
-def loss(batch: Batch, policy: Outputs, reference: Outputs, *, alpha: float = 1.0) -> Loss:
-    """L = -mean_t mean_v log p_t(v) on the forget rows, plus alpha mean_t l_t on the retain rows."""
-    forget = batch.forget.token_mean(-policy.forget.log_softmax.mean(-1))
-    retain = batch.retain.token_mean(policy.retain.nll)
-    return Loss(forget + alpha * retain, {"forget": forget, "retain_nll": retain})
-
-
-METHOD = Method("Uniform", loss, "made up for a test")
-'''
+_EXAMPLE = re.search(r"```python\n( +\"\"\"Uniform.*?)```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)
+assert _EXAMPLE is not None
+METHOD = dedent(_EXAMPLE[1])
+"""The file of the recipe."""
 
 FORMULA = """
 import pytest
@@ -151,6 +144,53 @@ def test_files_that_define_no_new_method_are_refused(
     project_method.write_text(content)
     with pytest.raises(UsageError, match=message):
         load_methods(project)
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "message"),
+    [
+        ("retain = batch", "retain = bacth", r": line 9: the loss of Uniform fails: NameError: name 'bacth' is not"),
+        ("token_mean(policy.retain.nll)", "token_mean(batch.retain.share)", r": line 9: the loss of .* RuntimeError: "),
+        (
+            "return Loss(forget +",
+            "return (forget +",
+            r": the loss of Uniform returns a tuple; return Loss\(value, parts",
+        ),
+        (
+            "Loss(forget +",
+            "Loss(forget.sum() +",
+            r": `value` in the loss of Uniform is \[\] and not \[1\], one number per",
+        ),
+        ('"forget": forget', '"forget": 0.5', r": `forget` in the loss of Uniform is float and not \[1\], one number"),
+        (
+            "return Loss(forget + alpha * retain",
+            "return Loss(forget.detach()",
+            r": the loss of Uniform has no gradient",
+        ),
+    ],
+)
+def test_mistakes_in_a_method_are_told_with_its_file(
+    project: Path, project_method: Path, line: str, wrong: str, message: str
+) -> None:
+    assert line in METHOD
+    project_method.write_text(METHOD.replace(line, wrong).replace("forget.sum() + alpha * retain", "forget.sum()"))
+    load_methods(project)
+    with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
+        problem().train("Uniform", Optimisation(epochs=1, batch=3))
+
+
+def test_a_method_that_fails_stops_only_its_cells(project: Path, project_method: Path) -> None:
+    command = (
+        "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project,
+        "--device", "cpu", "--stage", "pretrained", "--set", "rare", "--lr", "1e-3", "--seed", "0",
+    )  # fmt: skip
+    project_method.write_text(METHOD.replace("retain = batch", "retain = bacth"))
+    outcome = dual_data(*command)
+    assert outcome.code == 1
+    assert f"{project_method}: line 9: the loss of Uniform fails: NameError" in outcome.err
+    assert "3 done, 0 stopped, 1 failed" in outcome.out
+    project_method.write_text(METHOD)
+    assert "1 done, 0 stopped, 0 failed" in dual_data(*command).out
 
 
 def test_a_file_may_have_any_encoding_that_python_reads(project: Path, project_method: Path) -> None:

@@ -1,4 +1,7 @@
-"""What a method is: a loss over the labels of a batch, and the inputs that the loss needs."""
+"""What a method is: a loss over the labels of a batch, and the inputs that the loss needs.
+
+Shapes: K cells, trained together; R rows and M labels of a cell in a micro-batch, padded (`Rows`); V the vocabulary.
+"""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from dual_data.evaluation.rows.data import Encoded
 from dual_data.evaluation.rows.packing import Layout, MicroBatch, Packed, Rows, Source, pack
 from dual_data.evaluation.rows.schedule import Optimisation, Plan, factors, plan
 from dual_data.evaluation.training.cuda_graph import WARM_UP, Replayed
+from dual_data.evaluation.training.first_loss import first_loss
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden, packs
 from dual_data.evaluation.training.optimiser import AdamW, Trainable
 from dual_data.evaluation.training.reference import Cache, ReferenceFigures, compute
@@ -381,7 +382,10 @@ class TrainingRun:
             Outputs(*(answers.get(kind, answers["forget"]) for kind in ("forget", "retain", "refusal")))
             for answers in (policy, reference)
         ]
-        loss = self._method_loss(batch, *outputs)
+        if self._steps_done == 0:  # later steps run the same code on the same shapes
+            loss = first_loss(self._method, lambda: self._method_loss(batch, *outputs), self._trainable.count)
+        else:
+            loss = self._method_loss(batch, *outputs)
         if "everywhere" in groups:
             kl = divergence(reference["everywhere"].log_softmax, policy["everywhere"].log_softmax)
             drift = groups["everywhere"].token_mean(kl)
