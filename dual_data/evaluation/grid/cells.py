@@ -50,8 +50,9 @@ class Cell(NamedTuple):
     @property
     def label(self) -> str:
         """Name of the cell in output."""
-        rate = "" if self.method == BASE else f" lr {self.lr:g} seed {self.seed}"
-        return f"{self.model} {self.stage} {self.set} {self.method}{rate}"
+        rate = "" if self.method == BASE else f" lr {self.lr:g}"
+        seed = "" if self.method == BASE and self.stage == PRETRAINED else f" seed {self.seed}"
+        return f"{self.model} {self.stage} {self.set} {self.method}{rate}{seed}"
 
 
 class Grid(NamedTuple):

@@ -105,7 +105,7 @@ def one_stage(file: str = FILE) -> str:
 
 def test_a_grid_is_every_combination_with_one_base_a_model_stage_and_seed(project: Path) -> None:
     _, cells = opened(project)
-    assert len(cells) == len({cell.id for cell in cells}) == (1 + 8) + (2 + 8)
+    assert len(cells) == len({cell.id for cell in cells}) == len({cell.label for cell in cells}) == (1 + 8) + (2 + 8)
     bases = {cell.id: cell for cell in cells if cell.method == BASE}
     assert [(cell.stage, cell.seed) for cell in bases.values()] == [("pretrained", 0), ("sft", 0), ("sft", 1)]
     for cell in cells:
