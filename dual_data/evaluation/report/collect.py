@@ -158,7 +158,7 @@ class Collection(NamedTuple):
     groups: tuple[Group, ...]
     """Unlearned cells by method; those before unlearning are in `bases`."""
     bases: Mapping[Key, tuple[Run, ...]]
-    """Measured runs before unlearning, by key."""
+    """Measured runs before unlearning, by key, in the order of their seeds."""
     provenance: Mapping[str, Any]
     """Versions, device and git state of the first result."""
     grids: tuple[str, ...]
@@ -208,7 +208,11 @@ def collect(folders: Sequence[Path]) -> Collection:
         for run in (run for run in runs if run.sets):
             _require_same_recipe(recipes.setdefault(key, run), run)
             _require_same_recipe(recipes.setdefault(key._replace(set=""), run), run)
-    measured_bases = {key: tuple(run for run in runs if run.sets) for key, runs in by_key.items() if key.method == BASE}
+    measured_bases = {
+        key: tuple(sorted((run for run in runs if run.sets), key=lambda run: run.seed))
+        for key, runs in by_key.items()
+        if key.method == BASE
+    }
     bases = {key: runs for key, runs in measured_bases.items() if runs}
     groups = [
         Group(key, tuple(sorted(runs, key=lambda run: (run.lr, run.seed))), bases.get(key._replace(method=BASE), ()))

@@ -29,7 +29,16 @@ from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.frontier import RULE
 from dual_data.evaluation.report.pairs import pairs
 from dual_data.evaluation.report.panel import panel
-from dual_data.evaluation.report.places import chosen_cells, link_to, p_value, shown, sources, starts, title_of
+from dual_data.evaluation.report.places import (
+    before_of,
+    chosen_cells,
+    link_to,
+    p_value,
+    shown,
+    sources,
+    starts,
+    title_of,
+)
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.traces import by_popularity, membership
 
@@ -236,7 +245,7 @@ def _examples(collection: Collection) -> list[Block]:
     keys = [start.key for start in starts(collection)]
     for group, runs in chosen_cells(collection.groups):
         run = runs[0]
-        before = group.before[0].sets["forget"].examples
+        before = before_of(group.before, run).sets["forget"].examples
         after = run.sets["forget"].examples
         rows = tuple(
             (question, answer, old[2], new) for (question, answer, new), old in zip(after, before, strict=True)

@@ -71,6 +71,17 @@ def test_a_grid_that_has_measured_only_the_models_before_unlearning(tmp_path: Pa
     assert [row["method"] for row in csv.DictReader(written.table.read_text().splitlines())] == ["before"]
 
 
+def test_models_before_unlearning_stand_in_the_order_of_seeds_and_beside_the_cell_of_their_own(tmp_path: Path) -> None:
+    for seed in range(6):
+        write_cell(tmp_path, stage="sft", seed=seed, forget=float(seed == 4), retain=1.0)
+    write_cell(tmp_path, stage="sft", method="NPO", lr=1e-4, seed=4, forget=0.0, retain=1.0)
+    text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
+    row = next(line for line in text.splitlines() if "| rare | before |" in line)
+    assert re.findall(r"\[seed (\d)\]", row) == list("012345")
+    examples = text[text.index("First forget items of seed 4") - 1500 : text.index("First forget items of seed 4")]
+    assert "| It is France \\| sure. | No idea |" in examples
+
+
 def test_titles_say_what_differs() -> None:
     here = Key("d", "m", "sft", "rare", "NPO", "paper", "chat")
     assert title_of(here, [here, here._replace(method="GradDiff")]) == "sft, rare"
