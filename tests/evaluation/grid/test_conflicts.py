@@ -119,7 +119,7 @@ def test_a_further_seed_of_a_training_stage_is_of_the_rows_of_the_others(project
     stage = FILE.replace('stages = ["pretrained", "sft"]', 'stages = ["sft"]')
     _write(project, stage, seed=0)
     refuse_mixing(*opened(project, file=stage))
-    with pytest.raises(InputError, match=r"no limit there, limit 2 here\), such as .* for tiny sft rare none seed 0\."):
+    with pytest.raises(InputError, match=r"no limit there, limit 2 here\), such as .* for tiny sft rare none seed 1\."):
         refuse_mixing(*opened(project, file=_limited(2, stage.replace("seeds = [0, 1]", "seeds = [1]"))))
 
 
