@@ -16,12 +16,20 @@ def render(report: Mapping[str, Mapping[str, Any]], width: int = 100) -> str:
     pairs = report["pairs"]
     measures = {name: {key: value for key, value in pair.items() if key != "untold"} for name, pair in pairs.items()}
     blocks += [_block("pair", chunk) for chunk in _chunks(measures, width)]
-    notes = [
-        f"{' and '.join(_heading(name))}: no {measure}, as {reason}"
-        for name, pair in pairs.items()
-        for measure, reason in pair["untold"].items()
-    ]
+    notes = _notes(pairs)
     return "\n\n".join([*blocks, "\n".join(notes)] if notes else blocks)
+
+
+def _notes(pairs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Why pairs lack a measurement, one line for each measurement and reason."""
+    lacking: dict[tuple[str, str], list[str]] = {}
+    for name, pair in pairs.items():
+        for measure, reason in pair["untold"].items():
+            lacking.setdefault((measure, reason), []).append(" and ".join(_heading(name)))
+    return [
+        f"no {measure} for {names[0]}{f' and {len(names) - 1} more of the pairs' if names[1:] else ''}, as {reason}"
+        for (measure, reason), names in lacking.items()
+    ]
 
 
 def _chunks(columns: Mapping[str, Mapping[str, Any]], width: int) -> list[dict[str, Mapping[str, Any]]]:
