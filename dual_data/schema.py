@@ -34,6 +34,7 @@ class Facts(dy.Schema):
     subject_aliases = dy.List(dy.String())
     subject_description = dy.String(nullable=True)
     subject_sitelinks = dy.Int64(nullable=True, min=0)
+    """Wikimedia pages about the subject; null where the source does not count them."""
     subject_title = dy.String(nullable=True)
     """Title of the subject's article in the Wikipedia that `links` counts in."""
     subject_mentions = dy.Int64(min=1)
@@ -47,8 +48,11 @@ class Facts(dy.Schema):
     object_aliases = dy.List(dy.String())
     object_description = dy.String(nullable=True)
     object_sitelinks = dy.Int64(nullable=True, min=0)
+    """Wikimedia pages about the object; null for a literal, and where the source does not count them."""
     object_title = dy.String(nullable=True)
+    """Title of the object's article in the Wikipedia that `links` counts in."""
     object_mentions = dy.Int64(min=1)
+    """How many distinct triplets of the whole input name the object."""
     objects_of_pair = dy.Int64(min=1)
     """How many distinct best-rank, not-ended objects the pair (subject, property) has."""
     resolved = dy.Bool()
@@ -63,6 +67,7 @@ class Links(dy.Schema):
     """One row an entity: how often it is linked to."""
 
     qid = dy.String(primary_key=True, regex=ENTITY_ID)
+    """Wikidata item of the entity."""
     title = dy.String(nullable=True)
     """Title after normalisation and redirects; null where the entity has no article."""
     inbound_links = dy.Int64(nullable=True, min=0)
@@ -70,6 +75,7 @@ class Links(dy.Schema):
     capped = dy.Bool()
     """True where counting stopped at the cap: there are at least `inbound_links`."""
     sitelinks = dy.Int64(nullable=True, min=0)
+    """Wikimedia pages about the entity; null where the source does not count them."""
     method = dy.String(min_length=1)
     """How links were counted: cirrusdoc (approximate), linkshere (exact; beside cirrusdoc, the titles that the search
     index lacks), dump (exact), in_degree (in the embedded graph). Where they were not: sitelinks for entities that have
@@ -100,6 +106,7 @@ class Questions(dy.Schema):
     paraphrases_validation = dy.List(dy.String(), min_length=1)
     """Only ever used by the knowledge probe."""
     paraphrases_training = dy.List(dy.String())
+    """May be trained on."""
     paraphrases_test = dy.List(dy.String(), min_length=1)
     """Held out of validation and training."""
     statement = dy.String(nullable=True)
@@ -117,12 +124,15 @@ class Knowledge(dy.Schema):
 
     fact_id = dy.String(primary_key=True, regex=FACT_ID)
     model = dy.String(primary_key=True, min_length=1)
+    """Name of the probed model in the profile."""
     rule = dy.String(primary_key=True, regex=r"^(matched|paper)$")
+    """matched: most wordings are answered; paper: the best of 15 samples is similar enough to the answer."""
     generations = dy.List(dy.String())
     """The answers: one a validation paraphrase (matched), or the samples (paper)."""
     hits = dy.Int64(min=0)
     """How many of the generations hit an accepted answer."""
     known = dy.Bool()
+    """Whether the model knows the fact by the rule."""
     control_known = dy.Bool(nullable=True)
     """Whether the same answers would count as right for a swapped subject; null where no control was asked."""
     log_probability = dy.Float64(nullable=True, max=0.0)
@@ -130,7 +140,9 @@ class Knowledge(dy.Schema):
     best_generation = dy.String(nullable=True)
     """paper: the sample with the highest word recall of the answer."""
     generation_recall = dy.Float64(nullable=True, min=0.0, max=1.0)
+    """paper: word recall of the answer in `best_generation`."""
     embedding_similarity = dy.Float64(nullable=True, min=-1.0001, max=1.0001)
+    """paper: cosine of the sentence embeddings of `best_generation` and the answer."""
 
 
 class Salience(dy.Schema):
@@ -142,23 +154,29 @@ class Salience(dy.Schema):
     spread = dy.Float64(nullable=True, min=0.0)
     """Standard deviation of the same distribution."""
     entropy = dy.Float64(nullable=True, min=0.0)
+    """Entropy of the same distribution, in nats."""
     mass = dy.Float64(nullable=True, min=0.0, max=1.0001)
     """Probability of all labels together before renormalising; null where the server gives none."""
     low_mass = dy.Bool()
     """True where the mass is below the threshold: the judge did not really answer on the scale."""
     argmax = dy.Int64(nullable=True)
+    """The most probable label."""
     samples = dy.Int64(min=0)
     """How many sampled answers stand behind the score; 0 where it was read from log-probabilities."""
     method = dy.String(regex=r"^(logprobs|logits|structured|samples)$")
     judge = dy.String(min_length=1)
+    """The model that judged."""
     prompt_version = dy.String(min_length=1)
+    """Version of the prompt."""
 
 
 class Splits(dy.Schema):
     """One row a membership: a fact in a split of a recipe."""
 
     recipe = dy.String(primary_key=True, regex=r"^(paper|matched|matched_answer)$")
+    """The recipe that chose the row."""
     split = dy.String(primary_key=True, min_length=1)
+    """The split, such as city_forget_rare_5."""
     fact_id = dy.String(primary_key=True, regex=FACT_ID)
     position = dy.Int64(min=0)
     """Order inside the split: a smaller split of the family is the start (in paper: an end) of a larger one."""

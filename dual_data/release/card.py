@@ -238,15 +238,21 @@ def _origin(release: Release) -> str:
     state = release.state
     dates = sorted(stage.day for stage in release.stages.values())
     commit = f"commit {code(state.commit[:12])}" if state.commit else "no commit that git could name"
-    services = {f"{name} {value}" for stage in release.stages.values() for name, value in stage.basis.services.items()}
-    sources = [name for stage in release.stages.values() for name in stage.basis.sources]
+    services = {
+        f"{name} {value}"
+        for stage in release.stages.values()
+        if stage.calls  # a stage knows the addresses of services that this build did not need
+        for name, value in stage.basis.services.items()
+    }
+    sources = list(dict.fromkeys(name for stage in release.stages.values() for name in stage.basis.sources))
     inputs = "; services: " + ", ".join(map(text, sorted(services))) if services else ""
     inputs += (
         f"; read: {', '.join(map(text, sources[:SOURCES]))}{' and more' if len(sources) > SOURCES else ''}"
         if sources
         else ""
     )
-    return f"Profile {text(release.name)}, {commit}, built {dates[0]} to {dates[-1]}{inputs}."
+    days = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    return f"Profile {text(release.name)}, {commit}, built {days}{inputs}."
 
 
 def _stages(release: Release) -> str:

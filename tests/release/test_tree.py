@@ -13,16 +13,20 @@ import polars as pl
 import pytest
 import yaml
 
+from dual_data.calls import Counts
 from dual_data.config import About
 from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError, InputError, UsageError
 from dual_data.release.build import Build, read_build
+from dual_data.release.card import _origin
 from dual_data.release.card import front_matter as card_head
+from dual_data.release.columns import describe
 from dual_data.release.diff import compare, read_snapshot
 from dual_data.release.tables import tables_of
 from dual_data.release.tree import write_release
 from dual_data.release.verify import verify
 from dual_data.released import Place, Release, locate, read_release
+from dual_data.schema import Facts, Knowledge, Links, Questions, Salience, Splits
 from tests.release.made import MODEL, NAMES, PUBLISHED, SIZES, artifacts, invented_build, world
 
 Released = tuple[Release, Path]
@@ -269,6 +273,30 @@ def test_columns_of_models_are_described(released: Released) -> None:
     text = (released[1] / "README.md").read_text()
     assert "| `subject` | String | The subject as it stands in the question, disambiguated" in text
     assert MODEL not in text.split("## Columns")[1]
+
+
+def test_the_origin_names_each_source_once_and_no_service_that_was_not_called(released: Released) -> None:
+    release = released[0]
+    stage = release.stages["facts"]
+    stages = {
+        name: stage.model_copy(
+            update={
+                "basis": stage.basis.model_copy(update={"services": {"s": name}, "sources": {"tables": "0"}}),
+                "calls": calls,
+                "build": {"built_at": "2026-01-02T10:00:00"},
+            }
+        )
+        for name, calls in (("asked", {"s": Counts(0, 3, 0)}), ("idle", {}))
+    }
+    text = _origin(release.model_copy(update={"stages": stages}))
+    assert text.endswith("built 2026-01-02; services: s asked; read: tables.")
+
+
+def test_every_column_has_a_meaning(released: Released) -> None:
+    columns = (released[1] / "README.md").read_text().split("## Columns")[1].split("## Versions")[0]
+    assert not re.findall(r"^\| `\w+` \| [^|]+ \| +\|$", columns, re.MULTILINE)
+    for table in (Facts, Links, Questions, Knowledge, Salience, Splits):
+        assert [name for name in table.column_names() if not describe(name, table.__name__.lower())] == []
 
 
 def contents(folder: Path) -> dict[str, bytes]:
