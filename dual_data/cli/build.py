@@ -95,7 +95,7 @@ def show(
 
 
 def _report(project: Project, step: Step, manifest: Manifest | None) -> None:
-    from dual_data.cli.summary import names_unknown, unknown_relations
+    from dual_data.cli.summary import missing_recipes, names_unknown, unknown_relations
 
     name = step.stage.name
     if manifest is None:
@@ -116,3 +116,5 @@ def _report(project: Project, step: Step, manifest: Manifest | None) -> None:
     say(f"{name}: {state}" + (f" ({calls})" if calls else ""))
     if names_unknown(manifest):
         say(f"  {unknown_relations(project)}")
+    if missing := missing_recipes(project, manifest):
+        say(f"  {missing}")

@@ -79,6 +79,15 @@ def unknown_relations(project: Project) -> str:
     return f"{UNKNOWN}: {', '.join([*labels, *more])}; to ask about one of these, {advice}"
 
 
+def missing_recipes(project: Project, manifest: Manifest) -> str:
+    """The recipes that a build of the splits could not make, and what tells the reasons; empty where all were made."""
+    if "recipes" not in manifest.outcome:
+        return ""
+    recipes = read_rows(project.root, project.profile, "splits", "recipes")
+    missing = recipes.filter(~pl.col("made"))["recipe"].to_list()
+    return f"not made: {', '.join(missing)}; for the reasons: {project.command('show')}" if missing else ""
+
+
 def _remarks(built: Built) -> list[str]:
     """Remarks on the numbers: how links were counted, what models knew, and whether the judge fits the scale."""
     remarks = []

@@ -30,6 +30,17 @@ def summary_of(project: Path, *profile: str) -> str:
     return outcome.out
 
 
+def test_the_build_itself_says_which_recipes_it_could_not_make(project: Path) -> None:
+    command = ("build", "--project", project, "--profile", "mine")
+    (project / "pipeline" / "mine.toml").write_text(f"{FACTS}{UNCOUNTED}")
+    told = f"  not made: matched, matched_answer, paper; for the reasons: dual-data show --project {project} --profile"
+    assert told in dual_data(*command).err
+    recipes = '[splits]\nsmallest = 1\npercents = [50]\nrecipes = ["paper"]\n'
+    paper = '[splits.paper]\nsignal = "mentions"\nretain = [1]\n'
+    (project / "pipeline" / "mine.toml").write_text("\n".join((FACTS, UNCOUNTED, recipes, paper)))
+    assert "not made" not in dual_data(*command).err
+
+
 @pytest.mark.parametrize(
     ("links", "popularity"),
     [
