@@ -56,6 +56,16 @@ def release(
     written = write_release(build, target, name=loaded.profile.name, about=loaded.profile.about, report=_say)
     for name, reason in written.absent.items():
         _say(f"absent: {name}: {reason}")
+    params = written.stages.get("facts", {}).get("basis", {}).get("params", {})
+    if (
+        params.get("folder")
+        and params.get("source") != "dump"
+        and "licence" not in loaded.profile.about.model_fields_set
+    ):
+        _say(
+            f"the card states {loaded.profile.about.licence}, Wikidata's licence, though the facts are from tables of "
+            f"your own: name theirs as `licence` under [project] of {loaded.profile.path}"
+        )
     never, unless_forced = refusals(written.state)
     for reason in (*never, *unless_forced):
         _say(f"push will refuse it: {reason}")

@@ -41,6 +41,18 @@ def test_the_build_itself_says_which_recipes_it_could_not_make(project: Path) ->
     assert "not made" not in dual_data(*command).err
 
 
+def test_a_release_of_tables_says_whose_licence_it_states_unless_one_is_named(project: Path) -> None:
+    summary_of(project, UNCOUNTED)
+    release = ("release", "--project", project, "--profile", "mine")
+    profile = project / "pipeline" / "mine.toml"
+    advice = f"name theirs as `licence` under [project] of {profile}"
+    assert advice in dual_data(*release).err
+    profile.write_text(profile.read_text().replace("[project]\n", '[project]\nlicence = "cc-by-4.0"\n'))
+    named = dual_data(*release)
+    assert named.code == 0, named.err
+    assert "licence" not in named.err
+
+
 @pytest.mark.parametrize(
     ("links", "popularity"),
     [
