@@ -13,20 +13,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import polars as pl
 from pydantic import Field, field_validator
 
 from dual_data.audit.baselines import baseline_table
-from dual_data.config import POOLED, Strict, each_once, load_relations
+from dual_data.config import POOLED, Services, Strict, each_once, load_relations
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.sampling import SIDES, with_rank
 from dual_data.schema import Splits
+from dual_data.sources.tables.files import hash_of
 from pipeline.recipes import balance, examples, matched, paper
 from pipeline.recipes.matched import Family, MatchedParams, SplitOutcome
 from pipeline.recipes.paper import PaperParams
-from pipeline.recipes.popularity import CAPPED, EntitySignal, Side, Signal, capped, popularity
+from pipeline.recipes.popularity import CAPPED, EntitySignal, Side, Signal, capped, popularity, read_given
 
 RELATIONS = "pipeline/relations"
 Recipe = Literal["matched", "matched_answer", "paper"]
@@ -97,6 +99,7 @@ def run(
 def select(params: SplitsParams, tools: Tools, pool: pl.DataFrame) -> Selection:
     """The members of every split of every recipe."""
     pool = examples.with_published(pool, params.paper.signal, load_relations(tools.project / RELATIONS))
+    pool = _with_given(pool, params, tools.project)
     pool = pool.with_columns(popularity=popularity(params.matched.signal, params.matched.side).cast(pl.Float64))
     names = short_names(pool["topic"].unique().sort().to_list())
     ready = with_rank(pool, "fact_id", "facts").sort("rank")
@@ -108,7 +111,26 @@ def select(params: SplitsParams, tools: Tools, pool: pl.DataFrame) -> Selection:
                 _paper(ready, params, names) if recipe == "paper" else _matched(recipe, eligible, params, names)
             )
             advance(1)
-    return Selection(pool.drop(CAPPED), outcomes, {outcome.recipe: _members(outcome) for outcome in outcomes})
+    return Selection(pool.drop(*CAPPED, "given"), outcomes, {outcome.recipe: _members(outcome) for outcome in outcomes})
+
+
+def _with_given(pool: pl.DataFrame, params: SplitsParams, project: Path) -> pl.DataFrame:
+    """The pool with the column given, which is null where the profile names no table."""
+    if not params.matched.given:
+        return pool.with_columns(given=pl.lit(None, pl.Float64))
+    return pool.join(read_given(project / params.matched.given), on="fact_id", how="left", maintain_order="left")
+
+
+def check(params: SplitsParams, project: Path, _: Services) -> None:
+    """Raise InputError for a table of popularity that cannot be used."""
+    if params.matched.given:
+        read_given(project / params.matched.given)
+
+
+def sources(params: SplitsParams, project: Path, _: Services) -> dict[str, str]:
+    """Hash of the table of popularity, if there is one."""
+    path = project / params.matched.given
+    return {path.name: hash_of(path)} if params.matched.given else {}
 
 
 def measures(params: SplitsParams, selection: Selection) -> dict[str, pl.DataFrame]:
@@ -272,4 +294,6 @@ SPLITS = Stage(
     params=SplitsParams,
     inputs=("facts", "links", "questions", "knowledge", "salience"),
     files=(f"{RELATIONS}/*.toml",),
+    sources=sources,
+    check=check,
 )

@@ -53,8 +53,12 @@ def signal(built: Built, recipe: str) -> tuple[str, str]:
         return "pop_sum", f"{name} of subject and object together"
     matched = params.get("matched", {})
     name, side = str(matched.get("signal", "popularity")).replace("_", " "), matched.get("side", "subject")
-    if name == "salience":
-        return "popularity", "salience of the fact, as the judge scored it"
+    of_facts = {
+        "salience": "salience of the fact, as the judge scored it",
+        "given": f"popularity of the fact, as {matched.get('given')} gives it",
+    }
+    if name in of_facts:
+        return "popularity", of_facts[name]
     return "popularity", f"{name} of the {side if side != 'sum' else 'subject and object together'}"
 
 

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dual_data import sampling
 from dual_data.config import Strict
@@ -46,9 +46,13 @@ class MatchedParams(Strict):
     """How rare and popular are told apart and matched."""
 
     signal: Signal = "inbound_links"
-    """What popularity is: inbound_links, sitelinks, mentions (of the input, for tables without ids) or salience."""
+    """What popularity is: inbound_links, sitelinks, mentions (of the input, for tables without ids), salience, or a
+    measure of your own that is given."""
+    given: str = ""
+    """For the signal `given`: a CSV or Parquet table of fact_id and popularity, relative to the project, such as how
+    often a training corpus names subject and object together. Facts that it lacks are in no matched split."""
     side: Side = "subject"
-    """Whose popularity: subject, object, or the sum of both; salience is of the fact and has no sides."""
+    """Whose popularity: subject, object, or the sum of both; salience and given are of the fact and have no sides."""
     models: tuple[str, ...] = ()
     """Only facts that all of these models know, by the rule `matched` of the stage knowledge; empty for all facts."""
     answer_share: float = Field(default=0.05, gt=0, le=1)
@@ -65,6 +69,13 @@ class MatchedParams(Strict):
     """Most rows of neighbor_relation."""
     world_facts: int = Field(default=500, ge=1)
     """Most rows of world_facts."""
+
+    @model_validator(mode="after")
+    def _table_and_signal(self) -> MatchedParams:
+        if (self.signal == "given") != bool(self.given):
+            missing = "signal = 'given'" if self.given else "given, the table of fact_id and popularity"
+            raise ValueError(f"the signal given and its table belong together: set {missing}, or leave both out")
+        return self
 
 
 class Family(NamedTuple):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
+from dual_data.errors import InputError
+from dual_data.schema import FACT_ID
+from dual_data.sources.tables.files import location, read_table
+
 EntitySignal = Literal["inbound_links", "sitelinks", "mentions"]
-Signal = Literal["inbound_links", "sitelinks", "mentions", "salience"]
+Signal = Literal["inbound_links", "sitelinks", "mentions", "salience", "given"]
 Side = Literal["subject", "object", "sum"]
 CAPPED = ("capped_subject", "capped_object")
 """Columns of `signals` that mark capped counts; no table that is written has them, for `links` has `capped`."""
@@ -52,10 +57,30 @@ def signals(facts: pl.DataFrame, links: pl.DataFrame, salience: pl.DataFrame) ->
     )
 
 
+def read_given(path: Path) -> pl.DataFrame:
+    """Columns fact_id and given: the popularity of facts by a measure of the user's own, from a CSV or Parquet table.
+
+    Raises InputError, with the line, for what is no id or no finite number, and for a fact that is there twice.
+    """
+    rows = read_table(path, ("fact_id", "popularity"))
+    rows = rows.with_columns(given=pl.col("popularity").cast(pl.Float64, strict=False))
+    faults = {
+        "fact_id {fact_id!r} is not the id of a fact, 16 hexadecimal digits as in facts/data.parquet": ~pl.col(
+            "fact_id"
+        ).str.contains(FACT_ID),
+        "popularity {popularity!r} is not a number": ~pl.col("given").is_finite(),
+        "the fact {fact_id} has more than one row; keep one": pl.col("fact_id").is_duplicated(),
+    }
+    for fault, has_it in faults.items():
+        for row in rows.filter(has_it.fill_null(value=True)).head(1).iter_rows(named=True):
+            raise InputError(f"{location(row)}: {fault.format(**row)}")
+    return rows.select("fact_id", "given")
+
+
 def popularity(signal: Signal, side: Side) -> pl.Expr:
-    """The popularity of a fact over the columns of `signals`; salience belongs to the fact and has no sides."""
-    if signal == "salience":
-        return pl.col("salience")
+    """The popularity of a fact over the columns of `signals`; salience and given are of the fact and have no sides."""
+    if signal in ("salience", "given"):
+        return pl.col(signal)
     if side == "sum":
         return pl.col(f"{signal}_subject") + pl.col(f"{signal}_object")
     return pl.col(f"{signal}_{side}")

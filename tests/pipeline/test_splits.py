@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 import random
 import re
 import statistics
@@ -15,16 +16,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from pydantic import ValidationError
 
 from dual_data.audit import pairs
 from dual_data.audit.baselines import NAMES, baselines
 from dual_data.audit.columns import standard
 from dual_data.engine.stage import Result, Tools
 from dual_data.engine.tables import settle
+from dual_data.errors import InputError
 from dual_data.sampling import SIDES, hash_rank
 from dual_data.schema import Knowledge, Links, Salience, Splits
 from pipeline import questions
-from pipeline.splits import SplitsParams, run, short_names
+from pipeline.splits import SplitsParams, check, run, short_names, sources
 from tests.pipeline.frames import facts_frame, tools, write_relation
 
 RELATIONS = ("P36", "P17", "P26")
@@ -670,6 +673,51 @@ def test_the_signal_and_its_side_can_be_chosen(project: Tools, signal: str, side
     low, high = (split.select(expected.alias("x")) for split in (rare, popular))
     assert (low["x"] <= high["x"]).all()
     assert low["x"].cast(pl.Float64).to_list() == rare["popularity"].to_list()
+
+
+def test_a_popularity_of_your_own_can_be_given(project: Tools) -> None:
+    inputs = drawn_world(project, 5, 260)
+    facts = sorted(inputs.facts["fact_id"])
+    own = {fact: -1.5 * (n * 31 % 103) for n, fact in enumerate(facts[10:])}  # the first ten facts have none
+    table = project.project / "own.csv"
+    pl.DataFrame({"popularity": own.values(), "fact_id": own.keys()}).write_csv(table)
+    given = {"signal": "given", "given": "own.csv", "answer_share": 0.3}
+    result = make_splits(project, inputs, params(matched=given))
+    splits = by_split(result, "matched")
+    rare, popular = splits["all_forget_rare_8"], splits["all_forget_popular_8"]
+    assert rare["popularity"].to_list() == [own[fact] for fact in rare["fact_id"]]
+    assert all(map(operator.lt, rare["popularity"], popular["popularity"]))
+    assert not result.rows.filter(pl.col("recipe") == "matched", pl.col("fact_id").is_in(facts[:10])).height
+    assert "given" not in rare.columns
+    assert list(sources(params(matched=given), project.project, project.services)) == ["own.csv"]
+    assert sources(params(), project.project, project.services) == {}
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ("fact_id,count\n", "own.csv: no column popularity; it has: fact_id, count. Needed: fact_id, popularity"),
+        ("fact_id,popularity\nQ90,1\n", "line 2: fact_id 'Q90' is not the id of a fact, 16 hexadecimal digits"),
+        ("fact_id,popularity\n,1\n", "line 2: fact_id None is not the id"),
+        (f"fact_id,popularity\n{'0' * 16},many\n", "line 2: popularity 'many' is not a number"),
+        (f"fact_id,popularity\n{'0' * 16},inf\n", "line 2: popularity 'inf' is not a number"),
+        (f"fact_id,popularity\n{'0' * 16},\n", "line 2: popularity None is not a number"),
+        (f"popularity,fact_id\n1,{'0' * 16}\n2,{'0' * 16}\n", "line 2: the fact 0000000000000000 has more than one"),
+    ],
+)
+def test_a_given_popularity_that_cannot_be_used_is_refused_with_its_line(project: Tools, rows: str, fault: str) -> None:
+    (project.project / "own.csv").write_text(rows)
+    with pytest.raises(InputError, match=fault):
+        check(params(matched={"signal": "given", "given": "own.csv"}), project.project, project.services)
+
+
+@pytest.mark.parametrize(
+    ("matched", "missing"),
+    [({"signal": "given"}, "set given, the table of fact_id"), ({"given": "own.csv"}, "set signal = 'given'")],
+)
+def test_the_signal_given_and_its_table_belong_together(matched: dict[str, str], missing: str) -> None:
+    with pytest.raises(ValidationError, match=f"belong together: {missing}"):
+        SplitsParams.model_validate({"matched": matched})
 
 
 def test_matched_measures_as_matched(project: Tools) -> None:
