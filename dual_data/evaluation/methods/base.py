@@ -173,10 +173,9 @@ class Method(NamedTuple):
         for name, value in chosen.items():
             if name not in known:
                 raise UsageError(f"{self.name}.{name}: unknown key; known here: {', '.join(sorted(known)) or 'none'}")
-            if not isinstance(value, type(known[name])) and not (
-                isinstance(value, int) and isinstance(known[name], float)
-            ):
-                raise UsageError(f"{self.name}.{name}: {value!r} is not a valid {type(known[name]).__name__}")
+            kind = type(known[name])
+            if type(value) is not kind and (type(value), kind) != (int, float):  # a bool is an int to isinstance
+                raise UsageError(f"{self.name}.{name}: {value!r} is not a valid {kind.__name__}")
             if isinstance(value, float) and not math.isfinite(value):
                 raise UsageError(f"{self.name}.{name}: {value} is not a finite number")
         # An int given for a float is the same setting.

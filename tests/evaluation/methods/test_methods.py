@@ -19,7 +19,7 @@ from dual_data.evaluation.models.loading import decoder_layers
 from dual_data.evaluation.rows.schedule import Optimisation, plan
 from dual_data.evaluation.settings import load_settings
 from dual_data.evaluation.training.forward import packs
-from tests.evaluation.methods.formulas import FORMULAS, LN2, Step, row_figures, undial
+from tests.evaluation.methods.formulas import FORMULAS, LN2, Step, nll, row_figures, undial
 from tests.evaluation.training.oracle import LAYER, OPTIONS, Oracle, Problem, peft_twin, problem, twin_gradient
 
 ARCHITECTURES = ("llama", "gemma", "qwen")
@@ -121,9 +121,21 @@ def test_every_option_stands_where_the_formula_has_it(
     optimisation = Optimisation(epochs=1, batch=7)
     (rows,) = steps_of(setup, optimisation)
     with torch.no_grad():
-        expected_loss = FORMULAS[name](oracle.step(*rows), **options).item()
-    losses = setup.train(name, optimisation, **{**OPTIONS.get(name, {}), **options})[0].losses
-    assert losses == pytest.approx([expected_loss], rel=1e-5)
+        step = oracle.step(*rows)
+        expected_loss = FORMULAS[name](step, **options).item()
+    trace = setup.train(name, optimisation, **{**OPTIONS.get(name, {}), **options})[0]
+    assert trace.losses == pytest.approx([expected_loss], rel=1e-5)
+    # What is logged decides when a run stops, and what AdaPop's controller does.
+    parts = {part: values[0] for part, values in trace.parts.items()}
+    logged = {"forget_nll": step.forget, "retain_nll": step.retain, "retain_before": step.retain_ref}
+    assert name == "RMU" or {"forget_nll", *({"retain_nll"} if "retain" in METHODS[name].kinds else ())} <= parts.keys()
+    for part in logged.keys() & parts.keys():
+        assert parts[part] == pytest.approx(nll(logged[part]).item(), rel=1e-5), part
+    forget = parts.get("forget", -parts.get("forget_nll", 0.0))
+    retain = next((parts[part] for part in ("retain", "retain_kl", "retain_nll") if part in parts), 0.0)
+    alpha = options.get("alpha", options.get("start_alpha", 0.0))
+    assert parts.get("alpha", alpha) == pytest.approx(alpha)
+    assert options.get("gamma", 1.0) * forget + alpha * retain == pytest.approx(expected_loss, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -250,8 +262,13 @@ def test_options_are_checked_by_name_and_type() -> None:
     assert METHODS["NPO"].options({"beta": 1})["beta"] == 1
     with pytest.raises(UsageError, match=r"NPO.betta: unknown key; known here: alpha, beta, gamma"):
         METHODS["NPO"].options({"betta": 0.5})
-    with pytest.raises(UsageError, match=r"NPO.beta: 'high' is not a valid float"):
-        METHODS["NPO"].options({"beta": "high"})
+    for name, option, value, kind in (
+        ("NPO", "beta", "high", "float"),
+        ("NPO", "beta", True, "float"),
+        ("RMU", "layer", True, "int"),
+    ):
+        with pytest.raises(UsageError, match=rf"{name}.{option}: {value!r} is not a valid {kind}"):
+            METHODS[name].options({option: value})
     for value in (float("nan"), float("-inf")):
         with pytest.raises(UsageError, match=rf"NPO.beta: {value} is not a finite number"):
             METHODS["NPO"].options({"beta": value})
