@@ -30,8 +30,8 @@ def test_a_standardised_difference(
 
 def _pool(answers: list[str], log_probability: list[float | None]) -> pl.DataFrame:
     probes = [
-        [{"model": "m", "rule": rule, "log_probability": value} for rule in ("matched", "paper")]
-        + [{"model": "other", "rule": "matched", "log_probability": -9.0}]
+        [{"model": "a", "rule": "matched", "log_probability": -9.0}]
+        + [{"model": "m", "rule": rule, "log_probability": value} for rule in ("matched", "paper")]
         for value in log_probability
     ]
     columns = {
@@ -75,3 +75,30 @@ def test_what_cannot_be_measured_is_neither_balanced_nor_not() -> None:
     rows = measured(_pool(["Peru"] * 4, [None] * 4))
     confidence = {row["measure"]: row for row in compared(rows[:2], rows[2:], ("m",))}["log_probability of m"]
     assert [confidence[name] for name in ("rare_mean", "popular_mean", "difference", "balanced")] == [None] * 4
+
+
+def test_a_word_of_the_answers_is_measured_where_the_answers_are_not_the_same() -> None:
+    answers = [*(f"Old {name} Province" for name in "ABCDEFGH"), *(f"New {name} Province" for name in "ABCDEFGH")]
+    rows = measured(_pool(answers, [None] * 16))
+    areas = {row["measure"]: (row["auc"], row["balanced"]) for row in compared(rows[:8], rows[8:], ())}
+    assert areas["answer"] == (None, None)  # each is given once, which tells nothing
+    assert areas["answer_first_word"] == (pytest.approx(1.0), False)
+    assert areas["answer_last_word"] == (0.5, True)
+
+
+@pytest.mark.parametrize(("more", "balanced"), [(95, True), (105, False)])
+def test_areas_further_than_two_hundredths_from_a_half_are_not_balanced(more: int, balanced: bool) -> None:
+    # Guessing popular for P17 wins (2500 + more) / 5000 of both sides: an area of 0.5 + more / 5000.
+    rows = measured(_pool(["Peru"] * 10_000, [None] * 10_000)).with_columns(
+        relation=pl.Series(
+            ["P17"] * (2500 - more) + ["P19"] * (2500 + more) + ["P17"] * (2500 + more) + ["P19"] * (2500 - more)
+        )
+    )
+    relation = compared(rows[:5000], rows[5000:], ())[0]
+    assert relation["auc"] == pytest.approx(0.5 + more / 5000)
+    assert (relation["measure"], relation["balanced"]) == ("relation", balanced)
+
+
+def test_an_answer_is_frequent_within_its_topic() -> None:
+    pool = _pool(["Peru", "peru", "Peru"], [None] * 3).with_columns(topic=pl.Series(["city", "city", "river"]))
+    assert measured(pool)["answer_frequency"].to_list() == [2, 2, 1]
