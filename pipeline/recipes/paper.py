@@ -55,7 +55,7 @@ def splits(candidates: pl.DataFrame, family: Family, retain: tuple[int, ...]) ->
             outcomes.append(outcome)
     rows = list(candidates.select("fact_id", "question").iter_rows())
     forget_questions = {question for fact, question in rows if fact in forget}
-    rest = [fact for fact, question in rows if fact not in forget and question not in forget_questions]
+    rest = [fact for fact, question in rows if question not in forget_questions]
     for wanted in retain:
         reason = "" if len(rest) >= wanted else f"{len(rest)} rows beside the forget splits; {wanted} are asked for"
         if not forget:
