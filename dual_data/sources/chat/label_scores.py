@@ -125,9 +125,7 @@ def label_of_text(text: str, labels: Sequence[str]) -> str | None:
             return None
         label = str(data.get("label")) if isinstance(data, dict) and len(data) == 1 else ""
         return label if label in labels else None
-    preface = _PREFACE.match(text)
-    rest = text[preface.end() :] if preface else text
-    match = re.match(r"(\w+)(.*)", rest, re.DOTALL)
+    match = re.match(r"(\w+)(.*)", _PREFACE.sub("", text, count=1), re.DOTALL)
     if match is None or (label := _clean(match.group(1))) not in labels or _goes_on(label, match.group(2)):
         return None
     # What may follow: the scale's end ("/9", " out of 9"), punctuation, an explanation without another number.

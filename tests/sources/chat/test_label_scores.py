@@ -50,6 +50,31 @@ def test_what_is_no_probability_gives_no_score(bad: list[float | None]) -> None:
     assert distribution(bad, (1, 2)) is None
 
 
+@pytest.mark.parametrize("impossible", [None, math.nan, -math.inf])
+def test_a_label_that_is_impossible_takes_nothing_from_the_others(impossible: float | None) -> None:
+    # Of 0.04 on the scale, a quarter is 2 and the rest is 3.
+    result = distribution([impossible, math.log(0.01), math.log(0.03)], (1, 2, 3))
+    entropy = 0.25 * math.log(4) + 0.75 * math.log(4 / 3)
+    assert result == pytest.approx((2.75, math.sqrt(0.25 * 0.75**2 + 0.75 * 0.25**2), entropy, 3, 0.04))
+
+
+@pytest.mark.parametrize(("second", "mass"), [(0.49, 0.99), (0.51, 1.0), (0.53, None)])
+def test_probabilities_may_add_up_to_a_little_more_than_one(second: float, mass: float | None) -> None:
+    result = distribution([math.log(0.5), math.log(second)], (1, 2))
+    assert (result and result.mass) == (mass and pytest.approx(mass))
+
+
+def test_of_labels_that_are_equally_probable_the_lowest_is_named() -> None:
+    result = distribution([math.log(0.2), math.log(0.4), math.log(0.4)], (1, 2, 3))
+    assert result is not None
+    assert result.argmax == 2
+
+
+def test_a_sure_judge_has_no_entropy() -> None:
+    result = distribution([0.0, None], (1, 2))
+    assert result == (1.0, 0.0, 0.0, 1, 1.0)
+
+
 @given(st.lists(st.floats(-50, 0) | st.none() | st.just(math.nan), min_size=2, max_size=9))
 def test_a_score_lies_on_the_scale(log_probabilities: list[float | None]) -> None:
     values = VALUES[: len(log_probabilities)]
@@ -101,7 +126,10 @@ def test_a_label_behind_a_preface_is_found(before: str) -> None:
 
 def test_a_number_in_a_sentence_is_no_label() -> None:
     first = [" There", -0.5, [[" There", -0.5], ["3", math.log(0.05)]]]
-    assert read(first, [" are", -0.1, [[" are", -0.1]]], token("7", p7=0.9)) == [None, None, 0.05, *[None] * 6]
+    rest = [" are", -0.1, [[" are", -0.1]]], token("7", p7=0.9)
+    assert read(first, *rest) == [None, None, 0.05, *[None] * 6]
+    quote = ['"', -0.1, [['"', -0.1], ["8", -3.0]]]
+    assert read(quote, first, *rest) == [None, None, 0.05, *[None] * 6]
 
 
 @pytest.mark.parametrize("after", [["0"], [".", "5"], ["0", "0"], ["th"]])
@@ -144,6 +172,7 @@ def test_no_log_probabilities_no_reading(tokens: list[Any] | None) -> None:
         ("7 because it is famous", "7"),
         ('{"label": "7"}', "7"),
         ('{ "label":"7" }', "7"),
+        ('\n{"label": "7"}', "7"),
         ('{"label": 7}', "7"),
         ('{"label": "0"}', None),
         ('{"label": "7", "more": 1}', None),
@@ -155,6 +184,7 @@ def test_no_log_probabilities_no_reading(tokens: list[Any] | None) -> None:
         ("7 or 8", None),
         ("between 6 and 8", None),
         ("famous since 1889", None),
+        ("7, famous since 1889", None),
         ("-7", None),
         ("0", None),
         ("seven", None),
@@ -174,6 +204,7 @@ def test_any_text_gives_a_label_or_none(text: str) -> None:
 def test_letters_are_labels_too() -> None:
     assert label_of_text("Answer: B", LETTERS) == "B"
     assert label_of_text("A or B", LETTERS) is None
+    assert label_of_text("A. Or B.", LETTERS) is None
     assert label_schema(LETTERS)["properties"]["label"]["enum"] == list(LETTERS)
     assert json.loads(json.dumps(label_schema(LETTERS)))["additionalProperties"] is False
 
