@@ -129,7 +129,7 @@ def examples(rows: pl.DataFrame, probes: pl.DataFrame, model: str) -> pl.DataFra
         }
     )
     answers = probes.filter((pl.col("model") == model) & (pl.col("rule") == "paper"))
-    if not model or answers.is_empty():
+    if answers.is_empty():
         return published
     bare = model.rsplit("/", 1)[-1]
     name = PUBLISHED_MODELS.get(bare, bare.replace("-", "_").replace(".", "_"))

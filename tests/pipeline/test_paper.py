@@ -65,6 +65,16 @@ def test_of_equal_sums_one_that_may_be_higher_counts_as_the_higher() -> None:
     assert outcomes["forget_rare_40"].facts == []
     assert outcomes["forget_rare_40"].holds == 3
     assert outcomes["forget_popular_30"].facts == []
+    assert outcomes["forget_popular_30"].holds == 0
+    for name, end in (("forget_rare_40", "4 least"), ("forget_popular_30", "3 most")):
+        where = f"counting stopped at links.cap for 1 of 10 candidates, so the {end} popular are not known; "
+        assert outcomes[name].reason.startswith(where)
+
+
+def test_the_most_popular_are_known_where_all_that_may_be_higher_are_among_them() -> None:
+    outcomes = _outcomes(_candidates(range(10), capped=[7]), (20, 30), 2)
+    assert outcomes["forget_popular_30"].facts == ["7", "8", "9"]
+    assert outcomes["forget_popular_20"].facts == []  # 7 may be one of the two
 
 
 def test_generations_are_those_of_the_rule_and_the_model_of_the_paper() -> None:
@@ -84,4 +94,6 @@ def test_generations_are_those_of_the_rule_and_the_model_of_the_paper() -> None:
     table = examples(rows, probes, "org/some-model-1.5B")
     assert table["best_gen_some_model_1_5B"].to_list() == ["org/some-model-1.5B paper"]
     assert "best_gen_other" not in table.columns
-    assert examples(rows, probes, "").columns == [name for name in table.columns if not name.endswith("_1_5B")]
+    assert examples(rows, probes, "other")["best_gen_other"].to_list() == ["other paper"]
+    for unasked in ("", "third"):
+        assert examples(rows, probes, unasked).columns == [name for name in table.columns if "1_5B" not in name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import operator
@@ -284,6 +285,14 @@ def test_the_other_splits_are_what_their_names_say(draw: Draw, seed: int) -> Non
                 pair_of = dict(forget.select("subject_qid", "pair").iter_rows())
                 for subject, pair in splits["neighbor_subject"].select("subject_qid", "pair").iter_rows():
                     assert pair_of[subject] == pair
+
+
+def test_a_subjects_hash_draws_its_split_and_half_of_them_are_for_training(draw: Draw) -> None:
+    roles = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
+    for splits in families(by_split(draw(5)[1], "matched")).values():
+        for name in splits.keys() & {*roles}:
+            digests = [hashlib.sha256(f"role|{qid}".encode()).digest() for qid in splits[name]["subject_qid"]]
+            assert {roles[int.from_bytes(digest[:8], "big") % 4] for digest in digests} == {name}
 
 
 @pytest.fixture(scope="module")
