@@ -83,7 +83,7 @@ def test_generations_are_those_of_the_rule_and_the_model_of_the_paper() -> None:
         "question", "answer", "pop_subject", "pop_object", "pop_sum", "triple_pop", "split", "position", "answers",
         "paraphrases_test",
     )  # fmt: skip
-    rows = pl.DataFrame({**{name: ["x"] for name in columns}, "fact_id": ["1"]})
+    rows = pl.DataFrame({**{name: ["x", "y"] for name in columns}, "fact_id": ["1", "not asked"]})
     probes = pl.DataFrame(
         [
             {"fact_id": "1", "model": model, "rule": rule, "best_generation": f"{model} {rule}"}
@@ -92,8 +92,9 @@ def test_generations_are_those_of_the_rule_and_the_model_of_the_paper() -> None:
         ]
     ).with_columns(generation_recall=1.0, embedding_similarity=0.5)
     table = examples(rows, probes, "org/some-model-1.5B")
-    assert table["best_gen_some_model_1_5B"].to_list() == ["org/some-model-1.5B paper"]
+    assert table["best_gen_some_model_1_5B"].to_list() == ["org/some-model-1.5B paper", None]
+    assert table.columns[-5:] == ["split", "position", "fact_id", "answers", "paraphrases_test"]
     assert "best_gen_other" not in table.columns
-    assert examples(rows, probes, "other")["best_gen_other"].to_list() == ["other paper"]
+    assert examples(rows, probes, "other")["best_gen_other"].to_list() == ["other paper", None]
     for unasked in ("", "third"):
         assert examples(rows, probes, unasked).columns == [name for name in table.columns if "1_5B" not in name]

@@ -313,6 +313,7 @@ def test_adapop_of_one_fact_and_of_an_unknown_rule() -> None:
     assert ranks([4.0]) == [0.5]
     assert exponents(facts([7.0]))["exponent"][0] == pytest.approx([(2.0 * 0.05) ** 0.5] * 2)
     assert exponents(facts([0.0]), by="published")["exponent"] == [[2.0] * 2]
+    assert exponents(facts([9.0, 1.0]), lowest=0.0)["exponent"] == [[0.0] * 2, [2.0] * 2]
     with pytest.raises(UsageError, match=r"AdaPop.by: 'rank' is neither quantile nor published"):
         METHODS["AdaPop"].options({"by": "rank"})
 
