@@ -66,7 +66,7 @@ class Leaks:
         validation, training, test = (
             tuple(place for place, wording in enumerate(use) if not holds(wording)) for use in uses
         )
-        if len(validation) < len(uses[0]) and len(validation) % 2 == 0:
+        if len(validation) % 2 == 0:  # of a relation there are oddly many
             validation = validation[:-1]
         return (validation, training, test) if validation and test else None
 

@@ -95,6 +95,7 @@ def test_a_fact_is_asked_in_every_wording_of_its_relation(project: Tools) -> Non
         ({"subject_label": "Italian", "object_label": "ITA"}, "answer_is_prefix"),
         ({"subject_label": "Śląsk Opolski", "object_label": "Slą"}, "answer_is_prefix"),
         ({"subject_label": "Italian", "object_label": "Ital y"}, None),
+        ({"object_label": "!!!"}, None),  # a name without words shares none with a question
     ],
 )
 def test_a_fact_that_cannot_be_asked_fairly_says_why(project: Tools, row: dict[str, Any], reason: str | None) -> None:
@@ -131,6 +132,7 @@ MEETING = {"subject": "Q1", "relation": "P276", "subject_label": "Sejm"}
         ("City Hall", 1, 0, 2),
         ("Name Palace", 1, 1, 2),
         ("Building Two", 3, 1, 1),
+        ("Hall House", 1, 0, 1),
         ("Town House", 1, 0, 1),  # the training question has "houses"
     ],
 )
