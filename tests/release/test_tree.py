@@ -480,9 +480,8 @@ def test_build_that_is_not_whole_is_refused(tmp_path: Path) -> None:
         read_build(folder, NAMES)
 
 
-def test_verify_recomputes_every_hash(build: Build, tmp_path: Path) -> None:
-    target = tmp_path / "out"
-    release = write_release(build, target, name="made")
+def test_verify_recomputes_every_hash(released: Released, tmp_path: Path) -> None:
+    release, target = released[0], shutil.copytree(released[1], tmp_path / "out")
     assert verify(locate(target)) == (release, [])
     frame = pl.read_parquet(target / "links/train.parquet")
     frame.reverse().write_parquet(target / "links/train.parquet")
@@ -495,6 +494,7 @@ def test_verify_recomputes_every_hash(build: Build, tmp_path: Path) -> None:
     (target / "knowledge/train.parquet").unlink()
     (target / "facts/train.parquet").write_bytes(b"PAR1 and nothing else")
     (target / "croissant.json").write_text("{}")
+    (target / "README.md").unlink()
     (target / "facts/more.parquet").write_bytes(b"")
     findings = verify(Place(folder=target))[1]
     assert "links/train.parquet: its rows were changed" in findings
@@ -502,7 +502,30 @@ def test_verify_recomputes_every_hash(build: Build, tmp_path: Path) -> None:
     assert "knowledge/train.parquet: is missing" in findings
     assert any(line.startswith("facts/train.parquet: cannot be read") for line in findings)
     assert "croissant.json: was changed" in findings
+    assert "README.md: is missing" in findings
     assert "facts/more.parquet: is not in manifest.json" in findings
+    assert len(findings) == 9, findings
+
+
+def test_what_the_hub_and_its_client_add_to_a_copy_is_no_deviation(released: Released, tmp_path: Path) -> None:
+    release, target = released[0], shutil.copytree(released[1], tmp_path / "out")
+    for path in (".gitattributes", ".gitignore", ".cache/huggingface/x.lock", ".git/HEAD"):
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        (target / path).write_text("")
+    assert verify(locate(target)) == (release, [])
+    (target / "facts" / ".gitignore").write_text("")
+    assert verify(locate(target))[1] == ["facts/.gitignore: is not in manifest.json"]
+
+
+def test_tables_that_changed_places_are_found(released: Released, tmp_path: Path) -> None:
+    target = shutil.copytree(released[1], tmp_path / "out")
+    first, second = (target / "matched" / f"town_forget_{side}_5.parquet" for side in ("rare", "popular"))
+    data = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(data)
+    assert verify(locate(target))[1] == [
+        f"matched/{path.name}: its {what} were changed" for path in (first, second) for what in ("bytes", "rows")
+    ]
 
 
 def test_a_git_clone_is_what_was_released(released: Released, tmp_path: Path) -> None:
@@ -521,9 +544,8 @@ def test_a_git_clone_is_what_was_released(released: Released, tmp_path: Path) ->
     assert verify(locate(clone))[1] == ["facts/.git: is not in manifest.json"]
 
 
-def test_edited_manifest_is_found(build: Build, tmp_path: Path) -> None:
-    target = tmp_path / "out"
-    release = write_release(build, target, name="made")
+def test_edited_manifest_is_found(released: Released, tmp_path: Path) -> None:
+    release, target = released[0], shutil.copytree(released[1], tmp_path / "out")
     text = (target / "manifest.json").read_text().replace(release.configs["links"]["train"].content, "0" * 64)
     (target / "manifest.json").write_text(text)
     findings = verify(Place(folder=target))[1]
@@ -533,9 +555,8 @@ def test_edited_manifest_is_found(build: Build, tmp_path: Path) -> None:
     ]
 
 
-def test_a_stage_of_another_build_is_found(build: Build, tmp_path: Path) -> None:
-    target = tmp_path / "out"
-    write_release(build, target, name="made")
+def test_a_stage_of_another_build_is_found(released: Released, tmp_path: Path) -> None:
+    target = shutil.copytree(released[1], tmp_path / "out")
     manifest = json.loads((target / "manifest.json").read_text())
     rows = manifest["stages"]["facts"]["outcome"]["data"]["rows"]
     manifest["stages"]["facts"]["outcome"]["data"]["rows"] += 1

@@ -331,6 +331,8 @@ def test_adapop_published_exponents_are_clipped_and_the_share_is_recorded() -> N
     for by, share in (("published", 2 / 3), ("quantile", 0.0)):
         notes = method.bind(share_clipped, method.options({"by": by}))(facts([10.0, 167.0, 9000.0]))
         assert notes["share_of_exponents_clipped"] == pytest.approx(share)
+        # The notes come first; what refuses rows without popularity comes after.
+        assert method.bind(share_clipped, method.options({"by": by}))(facts([None]))
 
 
 def test_adapop_controller_raises_the_retain_weight_as_far_as_its_limit_and_lowers_it_again() -> None:
