@@ -13,9 +13,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from dual_data.config import About
 from dual_data.engine.tables import file_hash
+from dual_data.release.croissant import croissant
 from dual_data.release.hub import push
-from dual_data.released import Release
+from dual_data.released import Place, Release
 from tests.services import require
 from tests.services.hub import TOKEN, Hub, Repository
 
@@ -51,6 +53,72 @@ def test_every_file_stands_there_with_its_hash(released: tuple[Release, Path]) -
     document = json.loads((folder / "croissant.json").read_text())
     files = {item["contentUrl"]: item["sha256"] for item in document["distribution"] if "sha256" in item}
     assert files == {path.relative_to(folder).as_posix(): file_hash(path) for path in folder.rglob("*.parquet")}
+
+
+def described(release: Release, folder: Path) -> Any:
+    return json.loads(croissant(release, Place(folder=folder)))
+
+
+def test_a_release_is_dated_by_its_last_stage_and_versioned_by_its_tag(released: tuple[Release, Path]) -> None:
+    release, folder = released
+    first, *_, last = release.stages
+    days = {first: "2024-01-02T00:00:00", last: "2024-01-01T00:00:00"}
+    stages = {name: {**stage, "build": {"built_at": days.get(name, "")}} for name, stage in release.stages.items()}
+    unversioned = described(release.model_copy(update={"stages": stages}), folder)
+    assert (unversioned["datePublished"], unversioned["version"]) == ("2024-01-02", "0.0.0")
+    assert described(release.model_copy(update={"version": "1.2.0"}), folder)["version"] == "1.2.0"
+
+
+def test_the_profiles_words_on_the_dataset_are_passed_on(released: tuple[Release, Path]) -> None:
+    release, folder = released
+    about = About(
+        title="Towns",
+        description="Of towns\nand rivers.",
+        creator="The makers",
+        citation="@misc{towns,\n  title = {Towns}\n}",
+        url="https://towns.invalid/",
+    )
+    own = release.model_copy(update={"about": about})
+    document = described(own, folder)
+    assert (document["name"], document["url"]) == ("Towns", "https://towns.invalid/")
+    assert document["description"].startswith("Of towns and rivers. Facts ")
+    assert document["creator"] == {"@type": "Organization", "name": "The makers"}
+    assert document["citeAs"] == "@misc{towns, title = {Towns} }"
+    pushed = described(own.model_copy(update={"repository": NAME, "version": "1.0.0"}), folder)
+    assert pushed["url"] == f"https://huggingface.co/datasets/{NAME}"
+
+
+def test_sizes_are_those_of_files_and_of_tables(released: tuple[Release, Path]) -> None:
+    release, folder = released
+    document = described(release, folder)
+    sizes = {item["@id"]: item["contentSize"] for item in document["distribution"] if "contentSize" in item}
+    assert sizes == {
+        path.relative_to(folder).as_posix(): f"{path.stat().st_size} B" for path in folder.rglob("*.parquet")
+    }
+    rows = {path.parent.name: pl.scan_parquet(path.parent / "*.parquet") for path in folder.rglob("*.parquet")}
+    assert {item["name"]: item["description"] for item in document["recordSet"]} == {
+        config: f"{len(release.configs[config])} splits, {table.select(pl.len()).collect().item()} rows."
+        for config, table in rows.items()
+    }
+
+
+def test_columns_have_the_types_of_the_standard(released: tuple[Release, Path]) -> None:
+    records = {item["name"]: item["field"] for item in described(*released)["recordSet"]}
+    kinds = {field["name"]: (field.get("dataType"), field.get("repeated", False)) for field in records["knowledge"]}
+    kinds |= {field["name"]: (field.get("dataType"), field.get("repeated", False)) for field in records["baselines"]}
+    assert {name: kinds[name] for name in ("knowledge/hits", "knowledge/known", "knowledge/generations")} == {
+        "knowledge/hits": ("sc:Integer", False),
+        "knowledge/known": ("sc:Boolean", False),
+        "knowledge/generations": ("sc:Text", True),
+    }
+    assert kinds["baselines/chance"] == ("sc:Float", False)
+    probes = next(field for field in records["matched"] if field["name"] == "matched/knowledge")
+    assert probes["repeated"]
+    assert {member["name"].rpartition("/")[2]: member["dataType"] for member in probes["subField"]} == {
+        "model": "sc:Text", "rule": "sc:Text", "known": "sc:Boolean", "control_known": "sc:Boolean",
+        "log_probability": "sc:Float",
+    }  # fmt: skip
+    assert not [field for fields in records.values() for field in fields if not field["description"]]
 
 
 @pytest.mark.parametrize("config", ["matched", "paper", "facts", "knowledge"])

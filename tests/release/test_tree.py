@@ -253,6 +253,11 @@ def test_snapshot_of_other_sources_says_so_and_carries_their_licences(build: Bui
     release = write_release(Build(build.folder, manifests), tmp_path / "out", name="made")
     assert release.state.snapshot
     assert front_matter(tmp_path / "out")["license"] == ["cc0-1.0", "isc", "mit"]
+    assert json.loads((tmp_path / "out" / "croissant.json").read_text())["license"] == [
+        "https://creativecommons.org/publicdomain/zero/1.0/",
+        "https://spdx.org/licenses/ISC.html",
+        "https://spdx.org/licenses/MIT.html",
+    ]
     assert "snapshot inside dual-data" in (tmp_path / "out" / "README.md").read_text()
     assert "MIT License" in (tmp_path / "out" / "sources" / "rigour.txt").read_text()
     assert "sources/SOURCES.md" in release.files
