@@ -75,6 +75,13 @@ def test_plain_names_stay_as_they_are() -> None:
     assert plain_names(names) == dict(zip(names, names, strict=True))
 
 
+def test_a_name_longer_than_file_systems_take_is_shortened() -> None:
+    names = plain_names(["x" * 100, "x" * 300, "x" * 299 + "y"])
+    assert names["x" * 100] == "x" * 100
+    assert len({*names.values()}) == 3
+    assert max(map(len, names.values())) <= 120
+
+
 @pytest.mark.parametrize(
     "secret",
     [

@@ -76,6 +76,8 @@ def test_rows_of_a_split_are_those_of_the_build_in_order(released: Released, bui
     members = build.table("splits").filter((pl.col("recipe") == "matched") & (pl.col("split") == "town_forget_rare_5"))
     frame = pl.read_parquet(folder / "matched" / "town_forget_rare_5.parquet")
     assert frame["fact_id"].to_list() == members.sort("position")["fact_id"].to_list()
+    first = ["fact_id", "position", "pair", "question", "answer", "answers", "subject", "relation", "topic"]
+    assert frame.columns[: len(first)] == first
     assert "split" not in frame.columns
 
 
@@ -272,6 +274,13 @@ def test_same_rows_give_the_same_content_wherever_they_are_built(released: Relea
     again = write_release(invented_build(tmp_path / "b"), tmp_path / "out", name="made")
     assert again.content == released[0].content
     assert again.configs == released[0].configs, "the files too, byte by byte"
+
+
+def test_a_column_is_described_as_what_it_is_in_its_table() -> None:
+    assert describe("answers", "matched") == "Every accepted answer, the canonical one first."
+    assert describe("answers", "knowledge_usage") == "Its answers, those of earlier runs included."
+    assert describe("sitelinks_object", "matched") == "Wikimedia pages about the object."
+    assert describe("sitelinks_relation", "matched") == ""
 
 
 def test_columns_of_models_are_described(released: Released) -> None:

@@ -262,13 +262,13 @@ def test_options_are_checked_by_name_and_type() -> None:
     assert METHODS["NPO"].options({"beta": 1})["beta"] == 1
     with pytest.raises(UsageError, match=r"NPO.betta: unknown key; known here: alpha, beta, gamma"):
         METHODS["NPO"].options({"betta": 0.5})
-    for name, option, value, kind in (
+    for name, option, wrong, kind in (
         ("NPO", "beta", "high", "float"),
         ("NPO", "beta", True, "float"),
         ("RMU", "layer", True, "int"),
     ):
-        with pytest.raises(UsageError, match=rf"{name}.{option}: {value!r} is not a valid {kind}"):
-            METHODS[name].options({option: value})
+        with pytest.raises(UsageError, match=rf"{name}.{option}: {wrong!r} is not a valid {kind}"):
+            METHODS[name].options({option: wrong})
     for value in (float("nan"), float("-inf")):
         with pytest.raises(UsageError, match=rf"NPO.beta: {value} is not a finite number"):
             METHODS["NPO"].options({"beta": value})
