@@ -56,7 +56,7 @@ def release(
     written = write_release(build, target, name=loaded.profile.name, about=loaded.profile.about, report=_say)
     for name, reason in written.absent.items():
         _say(f"absent: {name}: {reason}")
-    params = written.stages.get("facts", {}).get("basis", {}).get("params", {})
+    params = written.stages["facts"].basis.params if "facts" in written.stages else {}
     if (
         params.get("folder")
         and params.get("source") != "dump"

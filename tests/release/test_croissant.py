@@ -63,7 +63,10 @@ def test_a_release_is_dated_by_its_last_stage_and_versioned_by_its_tag(released:
     release, folder = released
     first, *_, last = release.stages
     days = {first: "2024-01-02T00:00:00", last: "2024-01-01T00:00:00"}
-    stages = {name: {**stage, "build": {"built_at": days.get(name, "")}} for name, stage in release.stages.items()}
+    stages = {
+        name: stage.model_copy(update={"build": {"built_at": days.get(name, "")}})
+        for name, stage in release.stages.items()
+    }
     unversioned = described(release.model_copy(update={"stages": stages}), folder)
     assert (unversioned["datePublished"], unversioned["version"]) == ("2024-01-02", "0.0.0")
     assert described(release.model_copy(update={"version": "1.2.0"}), folder)["version"] == "1.2.0"
