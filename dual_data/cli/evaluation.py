@@ -9,6 +9,7 @@ import typer
 
 from dual_data.cli.evaluation_grid import GridPart, Threads, need_torch, on_grid, use_threads
 from dual_data.cli.text import say
+from dual_data.display import count
 from dual_data.errors import DualDataError, UsageError
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ def run(
             "--save-adapters", help="Keep every cell's adapter, in peft's format; a cell without one is run again."
         ),
     ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Set aside results of other rows or settings, such as those of a method that was edited, in replaced/ "
+            "of their folder; without this option they stop the run.",
+        ),
+    ] = False,
 ) -> None:
     """Run a grid of unlearning cells, or a part of it.
 
@@ -75,7 +84,7 @@ def run(
 
     from dual_data.evaluation.device.devices import devices_named
     from dual_data.evaluation.grid.cells import refuse_float16
-    from dual_data.evaluation.grid.conflicts import refuse_mixing
+    from dual_data.evaluation.grid.conflicts import refuse_mixing, set_aside, to_replace
     from dual_data.evaluation.grid.run import RunOptions
 
     devices = devices_named(device, used=not dry_run)
@@ -86,7 +95,11 @@ def run(
     use_threads(threads)
     if dry_run:
         _print_plan(spelled, cells, devices[0], adapters=save_adapters)
-    refuse_mixing(spelled, cells)
+    if replace and (old := to_replace(spelled, cells)):
+        found = f"{spelled.folder}: {count(len(old), 'result')} with other rows or settings"
+        say(f"{found} would be set aside" if dry_run else f"{found}, set aside in {set_aside(spelled.folder, old)}")
+    if not (dry_run and replace):
+        refuse_mixing(spelled, cells)
     if dry_run:
         return
     options = [

@@ -21,7 +21,7 @@ from dual_data.evaluation.attacks.recovery import recovered_share
 from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
 from dual_data.evaluation.device.devices import rows_at_once
 from dual_data.evaluation.device.memory import enough_memory, release
-from dual_data.evaluation.grid.cells import Cell, Grid, adapter_path
+from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.provenance import provenance
 from dual_data.evaluation.grid.run import load_model
 from dual_data.evaluation.grid.stages import applied, prepare
@@ -30,7 +30,7 @@ from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.report.collect import Group, Run, clusters, collect, stack
 from dual_data.evaluation.report.places import before_of
-from dual_data.evaluation.results import stages_folder, write_json
+from dual_data.evaluation.results import adapter_path, stages_folder, write_json
 from dual_data.evaluation.rows.data import Item, encode
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.lora import Adapters, read_spec

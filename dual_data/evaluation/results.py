@@ -153,6 +153,11 @@ def cell_path(folder: Path, identifier: str) -> Path:
     return folder / "cells" / f"{identifier}.json"
 
 
+def adapter_path(folder: Path, identifier: str) -> Path:
+    """Path of a cell's adapter, if it is kept."""
+    return folder / "adapters" / identifier
+
+
 def stages_folder(folder: Path) -> Path:
     """Where trained stages are kept: grids whose folders of results lie side by side share them."""
     return folder.parent / "stages"

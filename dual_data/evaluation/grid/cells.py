@@ -11,7 +11,7 @@ from dual_data.evaluation.grid.origin import origin, remedy
 from dual_data.evaluation.grid.stages import Sets, counterfactual_answers
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Identity, identify
-from dual_data.evaluation.results import BASE, cell_id, cell_path, stages_folder, status_of
+from dual_data.evaluation.results import BASE, adapter_path, cell_id, cell_path, stages_folder, status_of
 from dual_data.evaluation.rows.data import Item, PromptFormat, data_hash, profile_named, read_split
 from dual_data.evaluation.rows.panel import PANEL, SHIPPED, Panel, panel_hash, read_panel
 from dual_data.evaluation.rows.schedule import Optimisation
@@ -326,11 +326,6 @@ def refuse_float16(grid: Grid, cells: Sequence[Cell]) -> None:
     for cell in cells:
         if cell.method != BASE or grid.stages[cell.stage] is not None:
             check_dtype(cell.model, grid.models[cell.model].dtype)
-
-
-def adapter_path(folder: Path, identifier: str) -> Path:
-    """Path of a cell's adapter, if it is kept."""
-    return folder / "adapters" / identifier
 
 
 def is_done(folder: Path, cell: Cell, *, adapter: bool = False) -> bool:

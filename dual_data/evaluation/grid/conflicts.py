@@ -1,13 +1,18 @@
-"""Finds results of other rows or settings in the folder of a grid, which no report could combine with the grid's."""
+"""Finds results of other rows or settings in the folder of a grid, which no report could combine with the grid's.
+
+They are refused, or set aside in replaced/ of that folder, which has the folder's layout and which nothing reads.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dual_data.errors import InputError
-from dual_data.evaluation.results import BASE, cell_path, head_of, json_files, read_result
+from dual_data.evaluation.results import BASE, adapter_path, cell_path, head_of, json_files, read_result, run_path
 from dual_data.evaluation.settings import PRETRAINED
 
 if TYPE_CHECKING:
@@ -32,10 +37,7 @@ def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
     seed with another recipe. Only the heads of most results are read. Failed results do not count: they have no
     measurement, and are a reason to change settings.
     """
-    heads = {path.stem: head for path in json_files(grid.folder / "cells") if (head := head_of(path))}
-    measured = {name: head.cell for name, head in heads.items() if head.status != "failed"}
-    # A cell that is already measured is run only for its adapter and gives the same result.
-    new_cells = [(cell, grid.place(cell)) for cell in cells if cell.id not in measured]
+    measured, new_cells = _old_and_new(grid, cells)
     ids_by_place = {place_key(place): name for name, place in measured.items()}
     conflict = next(((cell, name) for cell, place in new_cells if (name := ids_by_place.get(place_key(place)))), None)
     if conflict is None:
@@ -49,8 +51,43 @@ def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
         raise InputError(
             f"{grid.folder}: holds results with other rows or settings than the cells to run "
             f"({names}), such as {cell_path(grid.folder, name)} for {cell.label}. They cannot be reported or compared "
-            "together with new results: name another folder with --out, or remove the old results"
+            "together with new results: name another folder with --out, or set the old results aside with --replace"
         )
+
+
+def to_replace(grid: Grid, cells: Sequence[Cell]) -> list[str]:
+    """Ids of all results for which :func:`refuse_mixing` would refuse the cells, sorted."""
+    measured, new_cells = _old_and_new(grid, cells)
+    new_places = {place_key(place) for _, place in new_cells}
+    new_kinds = {_kind(place): cell for cell, place in new_cells}
+    ids_by_kind: dict[tuple[str, ...], list[str]] = {}
+    for name, place in measured.items():
+        ids_by_kind.setdefault(_kind(place), []).append(name)
+    old = {name for name, place in measured.items() if place_key(place) in new_places}
+    for kind, names in ids_by_kind.items():  # those of one kind have one recipe, else they had been refused
+        comparable = (cell for new_kind, cell in new_kinds.items() if new_kind[2:] == kind[2:])
+        if any(_differing(grid, cell, names[0]) for cell in comparable):
+            old.update(names)
+    return sorted(old)
+
+
+def set_aside(folder: Path, ids: Sequence[str]) -> Path:
+    """Move results with their runs, adapters and attacks to replaced/ of a grid's folder, which is returned."""
+    replaced = folder / "replaced"
+    for name in ids:
+        for path in (adapter_path(folder, name), folder / "attacks" / name, run_path(cell_path(folder, name))):
+            _move(path, replaced / path.relative_to(folder))
+        # Last, so that what an interrupted run has not moved completely is found again.
+        _move(cell_path(folder, name), cell_path(replaced, name))
+    return replaced
+
+
+def _move(path: Path, target: Path) -> None:
+    if path.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
 
 
 def settings_of(identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,6 +116,16 @@ def place_key(place: Mapping[str, Any]) -> Place:
     """Key of a result's place in a report; the pretrained model before unlearning is the same for all seeds."""
     seedless = (place["stage"], place["method"]) == (PRETRAINED, BASE)
     return tuple(sorted((dict(place) | ({"seed": 0} if seedless else {})).items()))
+
+
+def _old_and_new(
+    grid: Grid, cells: Sequence[Cell]
+) -> tuple[dict[str, dict[str, Any]], list[tuple[Cell, dict[str, Any]]]]:
+    """Coordinates of the measured results in the grid's folder by id, and the cells that are not among them."""
+    heads = {path.stem: head for path in json_files(grid.folder / "cells") if (head := head_of(path))}
+    measured = {name: head.cell for name, head in heads.items() if head.status != "failed"}
+    # A cell that is already measured is run only for its adapter and gives the same result.
+    return measured, [(cell, grid.place(cell)) for cell in cells if cell.id not in measured]
 
 
 def _kind(place: Mapping[str, Any]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.devices import cells_at_once, rows_at_once
 from dual_data.evaluation.device.memory import OutOfMemory, enough_memory, halving, release
 from dual_data.evaluation.device.sharding import ALONE, Ranks, shard
-from dual_data.evaluation.grid.cells import Cell, Grid, adapter_path, is_done, refuse_float16
+from dual_data.evaluation.grid.cells import Cell, Grid, is_done, refuse_float16
 from dual_data.evaluation.grid.claims import any_free, claimed
 from dual_data.evaluation.grid.provenance import Effort, blank, run_record
 from dual_data.evaluation.grid.stages import Prepared, applied, prepare
@@ -35,7 +35,7 @@ from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.context import check_workload
 from dual_data.evaluation.models.loading import Loaded, load
-from dual_data.evaluation.results import BASE, stages_folder, write_result
+from dual_data.evaluation.results import BASE, adapter_path, stages_folder, write_result
 from dual_data.evaluation.rows import panel
 from dual_data.evaluation.rows.data import token_hash
 from dual_data.evaluation.rows.schedule import Optimisation

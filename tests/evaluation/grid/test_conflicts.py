@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dual_data.errors import InputError
-from dual_data.evaluation.grid.conflicts import refuse_mixing
+from dual_data.evaluation.grid.cells import Cell
+from dual_data.evaluation.grid.conflicts import refuse_mixing, set_aside, to_replace
 from dual_data.evaluation.grid.provenance import blank
-from dual_data.evaluation.results import cell_path, write_result
+from dual_data.evaluation.results import BASE, cell_path, write_result
 from tests.cli.command import dual_data
 from tests.evaluation.grid.test_run import FILE, opened, project
 
@@ -39,7 +41,7 @@ def test_another_limit_is_named_with_the_way_out(project: Path) -> None:
     message = str(refused.value)
     start = "holds results with other rows or settings than the cells to run (no limit there, limit 2 here), such as "
     assert message.startswith(f"{grid.folder}: {start}{grid.folder / 'cells'}")
-    assert message.endswith("name another folder with --out, or remove the old results")
+    assert message.endswith("name another folder with --out, or set the old results aside with --replace")
     assert {path: path.read_bytes() for path in grid.folder.rglob("*.json")} == before
 
 
@@ -133,6 +135,56 @@ def test_results_that_failed_and_those_beside_their_own_are_in_no_way(project: P
     refuse_mixing(*opened(project, file=other))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "replaced"),
+    [
+        ("", "", lambda _: False),
+        ("beta = 0.5", "beta = 0.4", lambda cell: cell.method == "NPO"),
+        ("rank = 2", "rank = 4", lambda cell: cell.method != BASE),
+        (
+            "epochs = 2\nlr = 1e-2\n\n[stages.sft_new]",
+            "epochs = 3\n\n[stages.sft_new]",
+            lambda cell: cell.stage == "sft",
+        ),
+        ("max_new_tokens = 3", "max_new_tokens = 4", lambda _: True),
+    ],
+)
+def test_results_that_stand_in_the_way_and_no_others_are_set_aside_whole(
+    project: Path, old: str, new: str, replaced: Callable[[Cell], bool]
+) -> None:
+    _write(project, FILE)
+    grid, cells = opened(project)
+    for cell in cells:
+        for folder in ("adapters", "attacks"):
+            (grid.folder / folder / cell.id).mkdir(parents=True)
+            (grid.folder / folder / cell.id / "content").write_text(cell.id)
+    before = _contents(grid.folder)
+    edited = opened(project, file=FILE.replace(old, new, 1))
+    ids = to_replace(*edited)
+    assert ids == sorted(cell.id for cell in cells if replaced(cell))
+    for _ in range(2):  # the second time there is nothing left to move
+        set_aside(grid.folder, ids)
+    refuse_mixing(*edited)
+    after = _contents(grid.folder)
+    assert {name.removeprefix("replaced/"): text for name, text in after.items()} == before
+    moved = {name.removeprefix("replaced/") for name in after if name.startswith("replaced/")}
+    assert moved == {name for name in before if any(f"/{id}" in name for id in ids)}
+
+
+def test_results_that_are_set_aside_again_take_the_place_of_the_first(project: Path) -> None:
+    _write(project, FILE)
+    grid, cells = opened(project)
+    for text in ("first", "second"):
+        (grid.folder / "adapters" / cells[1].id).mkdir(parents=True)
+        (grid.folder / "adapters" / cells[1].id / "content").write_text(text)
+        set_aside(grid.folder, [cells[1].id])
+    assert (grid.folder / "replaced" / "adapters" / cells[1].id / "content").read_text() == "second"
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_run_and_dry_run_refuse(project: Path) -> None:
     (project / "pipeline").mkdir()
     (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
@@ -153,3 +205,13 @@ def test_run_and_dry_run_refuse(project: Path) -> None:
     assert json.loads(cell_path(grid.folder, cell.id).read_text())["status"] == "done"
     elsewhere = dual_data(*command, "--dry-run", "--out", project / "elsewhere")
     assert elsewhere.code == 0, elsewhere.err
+    # Results of the stage sft do not stand in the way of the stage pretrained.
+    found = f"{grid.folder}: 9 results with other rows or settings"
+    planned = dual_data(*command, "--dry-run", "--replace")
+    assert (planned.code, planned.err) == (0, f"{found} would be set aside\n")
+    assert sorted(project.rglob("*")) == before
+    run = dual_data(*command, "--replace", "--lr", "1e-3", "--seed", "0")
+    assert run.err.startswith(f"{found}, set aside in {grid.folder / 'replaced'}\n")
+    assert (run.code, run.out) == (0, f"{grid.folder}: 2 done, 0 stopped, 0 failed, 0 left to another process; 0 of 2 "
+                                      "cells already had results\n")  # fmt: skip
+    assert len(list((grid.folder / "cells").glob("*.json"))) == 2 + len(cells) - 9
