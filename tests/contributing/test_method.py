@@ -167,6 +167,11 @@ def test_files_that_define_no_new_method_are_refused(
             "return Loss(forget.detach()",
             r": the loss of Uniform has no gradient",
         ),
+        (
+            "batch.retain.token_mean(policy.retain.nll)",
+            "policy.retain.nll.mean(1)",
+            r": the loss of Uniform is no weighted mean of its rows",
+        ),
     ],
 )
 def test_mistakes_in_a_method_are_told_with_its_file(

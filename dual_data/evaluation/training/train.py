@@ -383,7 +383,9 @@ class TrainingRun:
             for answers in (policy, reference)
         ]
         if self._steps_done == 0:  # later steps run the same code on the same shapes
-            loss = first_loss(self._method, lambda: self._method_loss(batch, *outputs), self._trainable.count)
+            loss = first_loss(
+                self._method, lambda batch: self._method_loss(batch, *outputs), batch, self._trainable.count
+            )
         else:
             loss = self._method_loss(batch, *outputs)
         if "everywhere" in groups:
