@@ -14,18 +14,14 @@ from dual_data.evaluation.device.repeatable import is_refused
 from dual_data.evaluation.methods.base import Batch, Loss, Method
 
 
-def first_loss(method: Method, make: Callable[[Batch], Loss], batch: Batch, cells: int) -> Loss:
-    """What `make`, the loss of `method`, returns for a batch of `cells` cells.
+def first_loss(method: Method, make: Callable[[], Loss], cells: int) -> Loss:
+    """What `make`, the loss of `method`, returns for `cells` cells.
 
-    Raises UsageError with the file of the method if its code fails, if it does not return one number per cell, or if
-    the losses of micro-batches do not add up.
+    Raises UsageError with the file of the method if its code fails, or if it does not return one number per cell.
     """
-    code = getattr(method.loss, "__code__", None)
-    file = code.co_filename if code else method.name
+    file = _file(method)
     try:
-        loss = make(batch)
-        with torch.no_grad():
-            of_half = make(_half(batch))
+        loss = make()
     except Exception as error:
         if isinstance(error, DualDataError) or is_out_of_memory(error) or is_refused(error):
             raise
@@ -45,18 +41,31 @@ def first_loss(method: Method, make: Callable[[Batch], Loss], batch: Batch, cell
             )
     if not loss.value.requires_grad:
         raise UsageError(f"{file}: the loss of {method.name} has no gradient: it must depend on `policy`")
-    if not torch.allclose(2 * of_half.value, loss.value, rtol=1e-3, atol=1e-6, equal_nan=True):
-        raise UsageError(
-            f"{file}: the loss of {method.name} is no weighted mean of its rows, so the micro-batches of a step would "
-            "not add up: make means with token_mean, or with row_sum and row_mean, of batch.forget or batch.retain"
-        )
     return loss
 
 
-def _half(batch: Batch) -> Batch:
-    """The batch with half the weight, as where its rows are half of a step: a sum over them is then half as large."""
+def adds_up(make: Callable[[Batch], Loss], batch: Batch, loss: Loss) -> Tensor:
+    """Whether micro-batches add up to a step [], computed on the device without waiting for it.
+
+    They do if the loss that `make` returns is half of `loss` where the rows of its batch have half the weight.
+    """
     forget, retain, refusal = (
         rows._replace(weight=rows.weight / 2, share=rows.share / 2)
         for rows in (batch.forget, batch.retain, batch.refusal)
     )
-    return Batch(forget, retain, refusal, batch.state)
+    with torch.no_grad():
+        of_half = make(Batch(forget, retain, refusal, batch.state))
+    return torch.isclose(2 * of_half.value, loss.value, rtol=1e-3, atol=1e-6, equal_nan=True).all()
+
+
+def not_adding_up(method: Method) -> UsageError:
+    """The error where the losses of a method's micro-batches do not add up."""
+    return UsageError(
+        f"{_file(method)}: the loss of {method.name} is no weighted mean of its rows, so the micro-batches of a step "
+        "would not add up: make means with token_mean, or with row_sum and row_mean, of batch.forget or batch.retain"
+    )
+
+
+def _file(method: Method) -> str:
+    code = getattr(method.loss, "__code__", None)
+    return code.co_filename if code else method.name

@@ -24,7 +24,7 @@ from dual_data.evaluation.rows.data import Encoded
 from dual_data.evaluation.rows.packing import Layout, MicroBatch, Packed, Rows, Source, pack
 from dual_data.evaluation.rows.schedule import Optimisation, Plan, factors, plan
 from dual_data.evaluation.training.cuda_graph import WARM_UP, Replayed
-from dual_data.evaluation.training.first_loss import first_loss
+from dual_data.evaluation.training.first_loss import adds_up, first_loss, not_adding_up
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden, packs
 from dual_data.evaluation.training.optimiser import AdamW, Trainable
 from dual_data.evaluation.training.reference import Cache, ReferenceFigures, compute
@@ -175,6 +175,7 @@ class TrainingRun:
         self._losses = torch.zeros(self.steps_planned, len(cells), device=device)
         self._parts: dict[str, Tensor] = {}
         self._steps_done = 0
+        self._adds_up = torch.ones((), dtype=torch.bool, device=device)
         self.all_stopped = False
 
     def step(self) -> None:
@@ -240,7 +241,12 @@ class TrainingRun:
         self._optimiser.step(keep)
 
     def end_epoch(self, epoch: int, *, last: bool) -> None:
-        """Update the controllers; the only place in an epoch that waits for the device."""
+        """Update the controllers; the only place in an epoch that waits for the device.
+
+        Raises UsageError after the first epoch where the losses of micro-batches do not add up.
+        """
+        if epoch == 0 and not bool(self._adds_up):
+            raise not_adding_up(self._method)
         self.all_stopped = not bool(self._optimiser.alive.any())
         if last or not self._controllers:
             return
@@ -383,9 +389,8 @@ class TrainingRun:
             for answers in (policy, reference)
         ]
         if self._steps_done == 0:  # later steps run the same code on the same shapes
-            loss = first_loss(
-                self._method, lambda batch: self._method_loss(batch, *outputs), batch, self._trainable.count
-            )
+            loss = first_loss(self._method, lambda: self._method_loss(batch, *outputs), self._trainable.count)
+            self._adds_up &= adds_up(lambda half: self._method_loss(half, *outputs), batch, loss)
         else:
             loss = self._method_loss(batch, *outputs)
         if "everywhere" in groups:
