@@ -41,13 +41,12 @@ def write_report(
     say("reading results")
     collection = collect([folder.resolve() for folder in folders])
     say(f"{collection.results} results; examining the chosen cells")
-    out = out.resolve()
     cells = [cell for group in collection.groups if (cell := extras(collection, group)) is not None]
     say("writing")
     rows = main_rows(collection)
-    table = main_table(rows, out)
-    blocks = build(collection, table, cells, out, items=items)
-    columns = main_columns(rows, out)
+    table = main_table(rows, out.resolve())
+    blocks = build(collection, table, cells, out.resolve(), items=items)
+    columns = main_columns(rows, out.resolve())
     if not items:
         columns = [{name: value for name, value in line.items() if name != ITEMS} for line in columns]
     lines = [dict(zip(table.header, row, strict=True)) for row in table.rows]
