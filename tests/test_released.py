@@ -145,4 +145,4 @@ def test_the_manifest_keeps_every_stage(folder: Path) -> None:
     release = read_release(Place(folder=folder))
     assert isinstance(release, Release)
     assert list(release.stages) == ["facts", "links", "questions", "knowledge", "salience", "splits"]
-    assert {"fingerprint", "basis", "outcome", "rejected", "calls", "build"} <= set(release.stages["splits"])
+    assert release.stages["splits"] == release.stages["splits"].sealed()
