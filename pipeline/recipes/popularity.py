@@ -62,19 +62,18 @@ def read_given(path: Path) -> pl.DataFrame:
 
     Raises InputError, with the line, for what is no id or no finite number, and for a fact that is there twice.
     """
-    rows = read_table(path, ("fact_id", "popularity"))
-    rows = rows.with_columns(given=pl.col("popularity").cast(pl.Float64, strict=False))
+    fact, value = pl.col("fact_id"), pl.col("popularity").cast(pl.Float64, strict=False)
+    no_id = "fact_id {fact_id!r} is not the id of a fact, 16 hexadecimal digits as in facts/data.parquet"
     faults = {
-        "fact_id {fact_id!r} is not the id of a fact, 16 hexadecimal digits as in facts/data.parquet": ~pl.col(
-            "fact_id"
-        ).str.contains(FACT_ID),
-        "popularity {popularity!r} is not a number": ~pl.col("given").is_finite(),
-        "the fact {fact_id} has more than one row; keep one": pl.col("fact_id").is_duplicated(),
+        no_id: ~fact.str.contains(FACT_ID),
+        "popularity {popularity!r} is not a number": ~value.is_finite(),
+        "the fact {fact_id} has more than one row; keep one": fact.is_duplicated(),
     }
+    rows = read_table(path, ("fact_id", "popularity"))
     for fault, has_it in faults.items():
         for row in rows.filter(has_it.fill_null(value=True)).head(1).iter_rows(named=True):
             raise InputError(f"{location(row)}: {fault.format(**row)}")
-    return rows.select("fact_id", "given")
+    return rows.select(fact, given=value)
 
 
 def popularity(signal: Signal, side: Side) -> pl.Expr:

@@ -44,10 +44,12 @@ def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
         kinds = {_kind(place): cell for cell, place in reversed(new_cells)}
         measured_kinds = {name: _kind(place) for name, place in sorted(measured.items())}
         nearest = [(cell, _nearest(kind, measured_kinds)) for kind, cell in reversed(kinds.items())]
-        conflict = next(((cell, name) for cell, name in nearest if name and _differing(grid, cell, name)), None)
+        conflict = next(
+            ((cell, name) for cell, name in nearest if name and _differing(grid, cell, _provenance(grid, name))), None
+        )
     if conflict is not None:
         cell, name = conflict
-        names = _differing(grid, cell, name) or "named by another version"
+        names = _differing(grid, cell, _provenance(grid, name)) or "named by another version"
         raise InputError(
             f"{grid.folder}: holds results with other rows or settings than the cells to run "
             f"({names}), such as {cell_path(grid.folder, name)} for {cell.label}. They cannot be reported or compared "
@@ -65,9 +67,11 @@ def to_replace(grid: Grid, cells: Sequence[Cell]) -> list[str]:
         ids_by_kind.setdefault(_kind(place), []).append(name)
     old = {name for name, place in measured.items() if place_key(place) in new_places}
     for kind, names in ids_by_kind.items():  # those of one kind have one recipe, else they had been refused
-        comparable = (cell for new_kind, cell in new_kinds.items() if new_kind[2:] == kind[2:])
-        if any(_differing(grid, cell, names[0]) for cell in comparable):
-            old.update(names)
+        comparable = [cell for new_kind, cell in new_kinds.items() if new_kind[2:] == kind[2:]]
+        if comparable and not old.issuperset(names):
+            provenance = _provenance(grid, names[0])  # read once: a result has megabytes of items
+            if any(_differing(grid, cell, provenance) for cell in comparable):
+                old.update(names)
     return sorted(old)
 
 
@@ -146,9 +150,13 @@ def _nearest(kind: tuple[str, ...], known: Mapping[str, tuple[str, ...]]) -> str
     return max(comparable, key=lambda name: common(known[name]), default="")
 
 
-def _differing(grid: Grid, cell: Cell, name: str) -> str:
+def _provenance(grid: Grid, name: str) -> Mapping[str, Any]:
+    """The provenance of a result in the grid's folder."""
+    return read_result(cell_path(grid.folder, name))["provenance"]
+
+
+def _differing(grid: Grid, cell: Cell, provenance: Mapping[str, Any]) -> str:
     """Differences between a result and a cell, for a message: the limit, where it changes the rows, and settings."""
-    provenance = read_result(cell_path(grid.folder, name))["provenance"]
     # As in a file, which has lists for tuples.
     settings = settings_of(json.loads(json.dumps(cell.identity)))
     names = difference(settings_of(provenance["identity"]), settings)
