@@ -184,6 +184,59 @@ def test_mistakes_in_a_method_are_told_with_its_file(
         problem().train("Uniform", Optimisation(epochs=1, batch=3))
 
 
+CONTROLLED = (
+    METHOD.replace("retain, {", "retain, {**batch.state, ")
+    .replace(
+        "METHOD =",
+        """
+class Controller:
+    def start(self):
+        return {"weight": 1.0}
+
+    def after_epoch(self, parts):
+        return {"weight": parts["weight"][-1]}
+
+
+METHOD =""",
+    )
+    .replace(
+        'from")',
+        'from", controller=Controller, constants=lambda facts: {"one": [[1.0] * len(row) for row in facts.labels]})',
+    )
+)
+"""The method of the recipe with a controller, whose state is logged, and a constant of each label."""
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "message"),
+    [
+        ('return {"weight": 1.0}', "return {}[0]", r": line 16: the controller of Uniform fails: KeyError: 0"),
+        ('parts["weight"]', 'parts["wait"]', r": line 19: the controller of Uniform fails: KeyError: 'wait'"),
+        ('{"weight": parts', '{"wait": parts', r": the controller of Uniform fails: KeyError: 'wait'"),
+        ("facts.labels", "facts.label", r": line 22: the constants function of Uniform fails: AttributeError: "),
+        (
+            "* len(row)",
+            "* 2",
+            r": the constants function of Uniform fails: ValueError: one is not one list",
+        ),
+    ],
+)
+def test_mistakes_beside_the_loss_are_told_with_its_file(
+    project: Path, project_method: Path, line: str, wrong: str, message: str
+) -> None:
+    assert line in CONTROLLED
+    project_method.write_text(CONTROLLED.replace(line, wrong))
+    load_methods(project)
+    with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
+        problem().train("Uniform", Optimisation(epochs=2, batch=3))
+
+
+def test_a_controller_and_constants_of_the_right_shape_are_taken(project: Path, project_method: Path) -> None:
+    project_method.write_text(CONTROLLED)
+    load_methods(project)
+    assert set(problem().train("Uniform", Optimisation(epochs=2, batch=3))[0].parts["weight"]) == {1.0}
+
+
 def test_a_method_that_fails_stops_only_its_cells(project: Path, project_method: Path) -> None:
     command = (
         "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project,

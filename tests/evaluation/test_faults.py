@@ -7,6 +7,7 @@ import gc
 import pytest
 from transformers import PreTrainedModel
 
+from dual_data.errors import UsageError
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure, summarise
 from dual_data.evaluation.measuring.open_engine import open_engine
@@ -92,7 +93,7 @@ def test_a_controller_steers_the_loss_and_its_errors_are_errors() -> None:
             raise ZeroDivisionError
 
     broken = METHODS["AdaPop"]._replace(controller=Broken)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(UsageError, match=r"the controller of AdaPop fails: ZeroDivisionError"):
         train(setup.loaded, setup.adapters, broken, [setup.cell()], Optimisation(epochs=2, batch=7))
 
 

@@ -24,8 +24,8 @@ from dual_data.evaluation.rows.data import Encoded
 from dual_data.evaluation.rows.packing import Layout, MicroBatch, Packed, Rows, Source, pack
 from dual_data.evaluation.rows.schedule import Optimisation, Plan, factors, plan
 from dual_data.evaluation.training.cuda_graph import WARM_UP, Replayed
-from dual_data.evaluation.training.first_loss import adds_up, first_loss, not_adding_up
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden, packs
+from dual_data.evaluation.training.method_code import adds_up, constants_of, first_loss, not_adding_up, telling
 from dual_data.evaluation.training.optimiser import AdamW, Trainable
 from dual_data.evaluation.training.reference import Cache, ReferenceFigures, compute
 
@@ -142,7 +142,8 @@ class TrainingRun:
         self._options = method.options(options)
         self._method_loss = method.bind(method.loss, self._options)
         facts = [_facts(cell, loaded, train_end) for cell in cells]
-        self._notes = [method.bind(method.notes, self._options)(fact) if method.notes else {} for fact in facts]
+        with telling(method, "notes function"):
+            self._notes = [method.bind(method.notes, self._options)(fact) if method.notes else {} for fact in facts]
         sources = [self._sources(cell, fact, train_end) for cell, fact in zip(cells, facts, strict=True)]
         plans = [
             plan({kind: source.sizes() for kind, source in by_kind.items()}, optimisation, cell.seed)
@@ -157,12 +158,13 @@ class TrainingRun:
         self._packed: Packed = pack(micro_batches, sources, plain=self.plain, pad_id=loaded.info.pad_id, device=device)
         self._layer = self._hidden_layer(loaded.info.layers) if method.at_layer else None
         self._references = self._compute_references(sources, loaded.info.pad_id)
-        self._controllers: list[Controller] = [
-            method.bind(method.controller, self._options)() for _ in cells if method.controller
-        ]
-        states = [controller.start() for controller in self._controllers]
-        names = states[0] if states else {}
-        self._state = {name: torch.tensor([state[name] for state in states], device=device) for name in names}
+        with telling(method, "controller"):
+            self._controllers: list[Controller] = [
+                method.bind(method.controller, self._options)() for _ in cells if method.controller
+            ]
+            states = [controller.start() for controller in self._controllers]
+            names = states[0] if states else {}
+            self._state = {name: torch.tensor([state[name] for state in states], device=device) for name in names}
         self._optimiser = AdamW(
             trainable,
             [cell.lr for cell in cells],
@@ -253,8 +255,9 @@ class TrainingRun:
         first = sum(self.epoch_steps[:epoch])
         for k, controller in enumerate(self._controllers):
             parts = {name: table[first : self._steps_done, k].tolist() for name, table in self._parts.items()}
-            for name, value in controller.after_epoch(parts).items():
-                self._state[name][k] = value
+            with telling(self._method, "controller"):
+                for name, value in controller.after_epoch(parts).items():
+                    self._state[name][k] = value
 
     def traces(self) -> list[Trace]:
         """One trace per cell."""
@@ -334,7 +337,7 @@ class TrainingRun:
 
     def _sources(self, cell: CellData, facts: Facts, train_end: bool) -> dict[str, Source]:
         method = self._method
-        constants = method.bind(method.constants, self._options)(facts) if method.constants else {}
+        constants = constants_of(method, self._options, facts)
         rows = {"forget": cell.forget, "retain": cell.retain, "refusal": cell.refusal}
         sources = {
             kind: Source(rows[kind], train_end, constants if kind == "forget" else {}, at_label=method.at_layer)

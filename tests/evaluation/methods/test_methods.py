@@ -269,7 +269,7 @@ def test_options_are_checked_by_name_and_type() -> None:
     ):
         with pytest.raises(UsageError, match=rf"{name}.{option}: {wrong!r} is not a valid {kind}"):
             METHODS[name].options({option: wrong})
-    for value in (float("nan"), float("-inf")):
+    for value in (float("nan"), float("-inf"), 10**400):
         with pytest.raises(UsageError, match=rf"NPO.beta: {value} is not a finite number"):
             METHODS["NPO"].options({"beta": value})
     with pytest.raises(UsageError, match=r"GA: unknown method; known here: .*GradAscent"):

@@ -1,9 +1,11 @@
-"""The first loss of a run, with the errors that the author of a method has to know of."""
+"""Calls of the code of a method, with the errors that its author has to know of."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +13,36 @@ from torch import Tensor
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.repeatable import is_refused
-from dual_data.evaluation.methods.base import Batch, Loss, Method
+from dual_data.evaluation.methods.base import Batch, Constants, Facts, Loss, Method
+
+
+@contextmanager
+def telling(method: Method, part: str) -> Iterator[None]:
+    """Raise an error in a part of a method, such as its loss, as UsageError with the method's file and line."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, DualDataError) or is_out_of_memory(error) or is_refused(error):
+            raise
+        file = _file(method)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        place = f"{file}: line {lines[-1]}" if lines else file
+        raise UsageError(f"{place}: the {part} of {method.name} fails: {type(error).__name__}: {error}") from error
+
+
+def constants_of(method: Method, options: Mapping[str, Any], facts: Facts) -> Constants:
+    """The constants of the forget rows of a cell.
+
+    Raises UsageError with the file of the method if its code fails, or if they are not one number per label of a row.
+    """
+    if method.constants is None:
+        return {}
+    with telling(method, "constants function"):
+        made = method.bind(method.constants, options)(facts)
+        for name, values in made.items():
+            if [len(row) for row in values] != [len(labels) for labels in facts.labels]:
+                raise ValueError(f"{name} is not one list per forget row with one number per label")
+    return made
 
 
 def first_loss(method: Method, make: Callable[[], Loss], cells: int) -> Loss:
@@ -19,15 +50,9 @@ def first_loss(method: Method, make: Callable[[], Loss], cells: int) -> Loss:
 
     Raises UsageError with the file of the method if its code fails, or if it does not return one number per cell.
     """
-    file = _file(method)
-    try:
+    with telling(method, "loss"):
         loss = make()
-    except Exception as error:
-        if isinstance(error, DualDataError) or is_out_of_memory(error) or is_refused(error):
-            raise
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-        place = f"{file}: line {lines[-1]}" if lines else file
-        raise UsageError(f"{place}: the loss of {method.name} fails: {type(error).__name__}: {error}") from error
+    file = _file(method)
     if not isinstance(loss, Loss):
         raise UsageError(
             f"{file}: the loss of {method.name} returns a {type(loss).__name__}; return Loss(value, parts)"
