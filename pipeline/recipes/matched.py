@@ -234,7 +234,9 @@ def _forget_splits(
     for side, ids in zip(sampling.SIDES, facts, strict=True):
         for percent, size in sizes.items():
             basis = f"{percent} % of {total} eligible facts"
-            reason = _too_few(choice.filled[size], size, family.smallest, basis, pool.stopped(family.topic))
+            most = sampling.most_of(size, family.params.answer_share)
+            lacking = f", each answer at most {most} time(s) a side (answer_share){pool.stopped(family.topic)}"
+            reason = _too_few(choice.filled[size], size, family.smallest, basis, lacking)
             count = 0 if reason else size
             largest = max(largest, count)
             holds = choice.filled[size] if reason else pairs.shape[1]

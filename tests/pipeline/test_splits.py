@@ -411,7 +411,7 @@ def test_sides_that_popularity_does_not_tell_apart_are_not_laid_to_the_cap(proje
     result = make_splits(project, world(project, rows), params(percents=(2, 40)))
     reasons = [reason for reason in result.tables["capacity"].filter(recipe="matched")["reason"] if "pairs" in reason]
     assert len(reasons) >= 4
-    assert all(reason.endswith("pairs can be matched") for reason in reasons)
+    assert all(reason.endswith(" time(s) a side (answer_share)") for reason in reasons)
 
 
 @pytest.mark.parametrize(("cap", "open_ends"), [(110, 12), (150, 7), (1000, 6), (30_000, 3), (10**9, 0)])
@@ -469,6 +469,7 @@ def test_matched_pairs_no_relation_whose_sides_a_higher_count_would_change(
             assert "_popular_" not in name or count >= known[-third]
     row = result.tables["capacity"].filter(recipe="matched", split="all_forget_rare_40").row(0, named=True)
     few = f"40 % of {pool.height} eligible facts are {row['wanted']} rows; only {row['holds']} pairs can be matched"
+    few += f", each answer at most {int(row['wanted'] * chosen.matched.answer_share)} time(s) a side (answer_share)"
     stopped = (
         "; counting stopped at links.cap in 3 relation(s) before it told rare from popular; raise it, or set "
         "links.method to cirrusdoc or dump"
@@ -487,7 +488,7 @@ def test_a_topic_lays_its_lack_of_pairs_to_the_cap_in_its_own_relations_only(pro
     capacity = make_splits(project, inputs, chosen).tables["capacity"].filter(recipe="matched")
     reasons = dict(capacity.select("split", "reason").iter_rows())
     assert "in 3 relation(s)" in reasons["city_forget_rare_40"]
-    assert reasons["writer_forget_rare_40"].endswith("pairs can be matched")
+    assert reasons["writer_forget_rare_40"].endswith(" time(s) a side (answer_share)")
 
 
 @few

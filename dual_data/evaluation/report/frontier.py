@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 RULE = (
     "the learning rate with the largest harmonic mean of forgetting (base - forget) / base and retention "
-    "retain_train / base, both cut to [0, 1] and taken on ROUGE-L recall; ties go to the smaller rate"
+    "retain_train / base, both cut to [0, 1] and taken on ROUGE-L recall; ties go to the smaller rate, as for a base "
+    "of 0, where there is nothing to choose by"
 )
 """How a learning rate is chosen; retain_eval plays no part in it."""
 
