@@ -18,7 +18,7 @@ from dual_data.evaluation.methods import load_methods, method_named
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.rows.schedule import Optimisation
 from tests.cli.command import ROOT, dual_data
-from tests.evaluation.grid.test_run import FILE, project
+from tests.evaluation.grid.small_grid import FILE, project
 from tests.evaluation.training.oracle import problem
 
 __all__ = ["project"]

@@ -35,7 +35,7 @@ from dual_data.evaluation.training.forward import hidden_at
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from dual_data.evaluation.training.train import Trace, train
-from tests.evaluation.grid.test_run import FILE, one_stage, opened, project
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import OPTIONS, problem
 

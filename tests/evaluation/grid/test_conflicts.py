@@ -14,7 +14,7 @@ from dual_data.evaluation.grid.conflicts import refuse_mixing, set_aside, to_rep
 from dual_data.evaluation.grid.provenance import blank
 from dual_data.evaluation.results import BASE, cell_path, write_result
 from tests.cli.command import dual_data
-from tests.evaluation.grid.test_run import FILE, opened, project
+from tests.evaluation.grid.small_grid import FILE, opened, project
 
 __all__ = ["project"]
 

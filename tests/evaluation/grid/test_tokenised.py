@@ -13,7 +13,7 @@ from dual_data.evaluation.grid.run import RunOptions, run
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.workload import build_workload
-from tests.evaluation.grid.test_run import FILE, opened, project
+from tests.evaluation.grid.small_grid import FILE, opened, project
 
 __all__ = ["project"]
 

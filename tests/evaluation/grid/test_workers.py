@@ -15,7 +15,7 @@ from dual_data.evaluation.grid.claims import any_free, claimed
 from dual_data.evaluation.grid.run import RunOptions, run
 from dual_data.evaluation.grid.workers import run_spread
 from dual_data.evaluation.results import read_results
-from tests.evaluation.grid.test_run import FILE, one_stage, opened, project
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
 from tests.evaluation.lost import one_killed
 
 __all__ = ["project"]

@@ -14,7 +14,7 @@ from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.sources.chat.protocol import Chat, Sampling
-from tests.evaluation.grid.test_run import FILE, one_stage, opened, project
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
 from tests.evaluation.questions import cities
 
 __all__ = ["project"]

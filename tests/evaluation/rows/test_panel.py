@@ -31,7 +31,7 @@ from dual_data.evaluation.rows.panel import (
 from dual_data.evaluation.rows.request import Outcome
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
-from tests.evaluation.grid.test_run import FILE, one_stage, opened, project
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import disturb
 
