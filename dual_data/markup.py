@@ -5,21 +5,35 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+from collections.abc import Mapping
 
 from dual_data.display import visible
 
-_PALETTE = """
-:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#57606a;--rule:#d5dbe1;--shade:#f4f6f8;--link:#1f5fbf;
---warn:#fff7e6;--warn-rule:#b45309;
---c0:#c2410c;--c1:#1f5fbf;--c2:#15803d;--c3:#9333ea;--c4:#8a6d00;--c5:#0e7490;--c6:#c026a3;--c7:#4d5560}
-@media (prefers-color-scheme:dark){:root{--ink:#e6e9ec;--paper:#14171a;--soft:#a3adb7;--rule:#39414a;--shade:#1d2226;
---link:#8ab8ff;--warn:#2a2112;--warn-rule:#f3bf5f;
---c0:#ff9d6b;--c1:#7db0ff;--c2:#6fdc91;--c3:#cf9bff;--c4:#e8d44d;--c5:#67d3e6;--c6:#ff7ad9;--c7:#b4bcc4}}
-@media print{:root{color-scheme:light;--ink:#000;--paper:#fff;--soft:#444;--rule:#bbb;--shade:#fff;--link:#000;
---warn:#fff;--warn-rule:#444;
---c0:#c2410c;--c1:#1f5fbf;--c2:#15803d;--c3:#9333ea;--c4:#8a6d00;--c5:#0e7490;--c6:#c026a3;--c7:#4d5560}}
-"""
-"""The colours of every page, on light, dark and printed paper."""
+LIGHT: Mapping[str, str] = {
+    "ink": "#1b1f24", "paper": "#fff", "soft": "#57606a", "rule": "#d5dbe1", "shade": "#f4f6f8", "link": "#1f5fbf",
+    "warn": "#fff7e6", "warn-rule": "#b45309", "c0": "#c2410c", "c1": "#1f5fbf", "c2": "#15803d", "c3": "#9333ea",
+    "c4": "#8a6d00", "c5": "#0e7490", "c6": "#c026a3", "c7": "#4d5560",
+}  # fmt: skip
+"""The colours of every page on light paper, by variable."""
+_DARK: Mapping[str, str] = {
+    "ink": "#e6e9ec", "paper": "#14171a", "soft": "#a3adb7", "rule": "#39414a", "shade": "#1d2226", "link": "#8ab8ff",
+    "warn": "#2a2112", "warn-rule": "#f3bf5f", "c0": "#ff9d6b", "c1": "#7db0ff", "c2": "#6fdc91", "c3": "#cf9bff",
+    "c4": "#e8d44d", "c5": "#67d3e6", "c6": "#ff7ad9", "c7": "#b4bcc4",
+}  # fmt: skip
+_PRINT: Mapping[str, str] = {
+    **LIGHT, "ink": "#000", "soft": "#444", "rule": "#bbb", "shade": "#fff", "link": "#000", "warn": "#fff",
+    "warn-rule": "#444",
+}  # fmt: skip
+
+
+def _root(scheme: str, colours: Mapping[str, str]) -> str:
+    return f":root{{color-scheme:{scheme};{';'.join(f'--{name}:{value}' for name, value in colours.items())}}}"
+
+
+_PALETTE = (
+    f"\n{_root('light dark', LIGHT)}\n@media (prefers-color-scheme:dark){{{_root('light dark', _DARK)}}}\n"
+    f"@media print{{{_root('light', _PRINT)}}}\n"
+)
 _VOID = frozenset({"meta", "input", "br", "hr"})
 
 

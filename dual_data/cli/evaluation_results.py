@@ -121,6 +121,14 @@ def report(
             help="Leave out the questions and answers and the links to them, for a report that is shared without them.",
         ),
     ] = False,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            "--figures",
+            metavar="DIR",
+            help="Also write every chart to this folder, as SVG for papers; report.md then shows them.",
+        ),
+    ] = None,
 ) -> None:
     """Write the report of one or more grids.
 
@@ -135,7 +143,7 @@ def report(
     from dual_data.evaluation.attacks.files import outdated
     from dual_data.evaluation.report.write import write_report
 
-    written = write_report(folders, out or folders[0], title=title, items=not no_items, say=say)
+    written = write_report(folders, out or folders[0], title=title, items=not no_items, figures=figures, say=say)
     for remark in filter(None, map(outdated, folders)):
         say(remark)
     if written.rows:
@@ -144,6 +152,8 @@ def report(
         print("ROUGE-L recall with its 95 % interval at the learning rate that was chosen on forget and retain_train\n")
     for path in (written.html, written.markdown, written.table):
         print(path)
+    if figures:
+        print(f"{figures}: {count(len(written.figures), 'file')}")
 
 
 def compare(

@@ -1,5 +1,6 @@
 """Charts as hand-written SVG: no plotting library, and colours that follow the page in light, dark and print.
 
+A chart is part of a page, whose style and links it uses, or a file of its own (`as_file`).
 Series differ by colour, marker and dash, so that a chart reads in grey. Numbers are rounded to tenths of a pixel.
 """
 
@@ -7,22 +8,39 @@ from __future__ import annotations
 
 import html
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from dual_data.markup import LIGHT
 
 _WIDTH, _HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 26, 44
 _TITLE, _LINE = 60, 14
 """Characters per line of a title, and the height of a line."""
-COLOURS = 8
-"""Colours that the page defines as .c0 to .c7; further series reuse them with other dashes and markers."""
+_COLOURS = 8
+"""Colours .c0 to .c7 of the style; further series reuse them with other dashes and markers."""
+STYLE = """
+svg text{fill:var(--ink);font:11px system-ui,sans-serif}svg text.title{font-weight:600}
+svg text.small{fill:var(--soft);font-size:9.5px}.grid{stroke:var(--rule);stroke-width:.5;fill:none}
+.axis{stroke:var(--soft);fill:none}.ref{stroke:var(--soft);stroke-dasharray:4 3;fill:none}
+.hole{fill:var(--paper)}.line{fill:none;stroke-width:1.6}.bar{stroke-width:1;fill:none;opacity:.7}
+""" + "".join(f".dot.c{n}{{fill:var(--c{n})}}.line.c{n},.bar.c{n}{{stroke:var(--c{n})}}" for n in range(_COLOURS))
+"""The rules that charts need, in the colours of the page."""
 _TICKS = 6
 """Most ticks of a logarithmic axis, unless there are more powers of ten."""
 _DASHES = ("", "6 3", "2 3")
 _SERIES_GAP = 3
 """Pixels between series that are drawn side by side."""
 _MARKERS = ("circle", "square", "diamond", "triangle")
+
+
+class Chart(NamedTuple):
+    """A drawn chart."""
+
+    title: str
+    svg: str
 
 
 class Spot(NamedTuple):
@@ -74,8 +92,8 @@ class Axis(NamedTuple):
     """For x: draw series side by side, so that bars at one value do not cover each other."""
 
 
-def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequence[Line] = ()) -> str:
-    """One SVG. Points that are not finite, or not positive on a logarithmic axis, are left out."""
+def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequence[Line] = ()) -> Chart:
+    """A chart. Points that are not finite, or not positive on a logarithmic axis, are left out."""
     series = [item._replace(spots=tuple(spot for spot in item.spots if _is_drawable(spot, x, y))) for item in series]
     spots = [spot for item in series for spot in item.spots]
     x_values = [line.value for line in lines if line.axis == "x"]
@@ -99,10 +117,24 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequenc
         f'<text x="{_LEFT}" y="{15 - above + _LINE * number}" class="title">{html.escape(line)}</text>'
         for number, line in enumerate(title_lines)
     )
-    return (
+    svg = (
         f'<svg viewBox="0 {-above} {_WIDTH} {height + above}" role="{role}" '
         f'aria-label="{html.escape(title, quote=True)}">{heading}{"".join(body)}{"".join(legend)}</svg>'
     )
+    return Chart(title, svg)
+
+
+def as_file(chart: Chart) -> str:
+    """The chart as an SVG file, on light paper and without links, which lead to rows of the page."""
+    style = re.sub(r"var\(--([a-z0-9-]+)\)", lambda match: LIGHT[match[1]], STYLE)
+    svg = re.sub(r"<a href=[^>]*>", "<g>", chart.svg).replace("</a>", "</g>")
+    box = re.search(r'viewBox="0 (\S+) (\S+) (\S+)"', svg)
+    assert box is not None
+    top, width, height = box.groups()
+    paper = f'<rect y="{top}" width="{width}" height="{height}" fill="{LIGHT["paper"]}"/>'
+    opening, rest = svg.split(">", 1)
+    opening = opening.replace("<svg", f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"')
+    return f"{opening}><style>{style}</style>{paper}{rest}\n"
 
 
 class _Scale:
@@ -205,12 +237,12 @@ def _with_note(shapes: str, note: str, link: str) -> str:
 
 
 def _series(series: Series, look: int, across: _Scale, up: _Scale, offset: float) -> list[str]:
-    colour = f"c{look % COLOURS}"
+    colour = f"c{look % _COLOURS}"
     elements = []
     positions = [(round(across(spot.x) + offset, 1), up(spot.y)) for spot in series.spots]
     if series.joined and len(positions) > 1:
         path = "M" + "L".join(f"{px} {py}" for px, py in positions)
-        dash = _DASHES[look // COLOURS % len(_DASHES)]
+        dash = _DASHES[look // _COLOURS % len(_DASHES)]
         elements.append(f'<path class="line {colour}" stroke-dasharray="{dash}" d="{path}"/>')
     for spot, (px, py) in zip(series.spots, positions, strict=True):
         shapes = ""
@@ -227,7 +259,7 @@ def _series(series: Series, look: int, across: _Scale, up: _Scale, offset: float
 
 
 def _marker(look: int, x: float, y: float) -> str:
-    marker = _MARKERS[(look + look // COLOURS) % len(_MARKERS)]  # a different one where colours repeat
+    marker = _MARKERS[(look + look // _COLOURS) % len(_MARKERS)]  # a different one where colours repeat
     if marker == "circle":
         return f"M{x - 3.5:.1f} {y:.1f}a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0Z"
     if marker == "square":
@@ -243,7 +275,7 @@ def _legend(entries: Sequence[tuple[str, int]]) -> list[str]:
     for index, (name, look) in enumerate(entries):
         x, y = _LEFT + 205 * (index % 2), _HEIGHT + 6 + 16 * (index // 2)
         elements.append(
-            f'<g class="legend"><path class="dot c{look % COLOURS}" d="{_marker(look, x, y)}"/>'
+            f'<g class="legend"><path class="dot c{look % _COLOURS}" d="{_marker(look, x, y)}"/>'
             f'<text x="{x + 10}" y="{y + 3.5}">{html.escape(name)}</text></g>'
         )
     return elements

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from dual_data.display import visible
-from dual_data.evaluation.report.chart import COLOURS
+from dual_data.evaluation.report.chart import STYLE, Chart
 from dual_data.markup import Html, element, html_page, name
 
 
@@ -27,6 +27,8 @@ class LinkList(NamedTuple):
 Entry = TableCell | LinkList | str
 EXACT = "Columns without intervals (counts, settings, results of tests): "
 """The end of a caption, before the names of the columns."""
+_LONGEST_NAME = 100
+"""Characters of the stem of a file's name."""
 ITEMS = "items"
 """The column with links to the results behind a row."""
 
@@ -67,9 +69,9 @@ class Table(NamedTuple):
 
 
 class Charts(NamedTuple):
-    """Charts side by side; Markdown has only their caption."""
+    """Charts side by side; Markdown has only their caption where they are in no files."""
 
-    charts: tuple[str, ...]
+    charts: tuple[Chart, ...]
     caption: str
 
 
@@ -98,6 +100,28 @@ def without_items(block: Block) -> Block:
             return block
 
 
+def chart_files(blocks: Sequence[Block]) -> dict[str, Chart]:
+    """The charts of a document, by names for their files: section and title, with a number where these are the same."""
+    files: dict[str, Chart] = {}
+    for section, chart in _charts(blocks, ""):
+        stem = _slug(f"{section} {chart.title}")[:_LONGEST_NAME]
+        names = (f"{stem}{end}.svg" for end in ("", *(f"-{number}" for number in range(2, len(files) + 2))))
+        files[next(name for name in names if name not in files)] = chart
+    return files
+
+
+def _charts(blocks: Sequence[Block], section: str) -> Iterator[tuple[str, Chart]]:
+    """Every chart with the title of its section."""
+    for block in blocks:
+        match block:
+            case Heading(text, 2):
+                section = text
+            case Folded(_, inner):
+                yield from _charts(inner, section)
+            case Charts(charts):
+                yield from ((section, chart) for chart in charts)
+
+
 _STYLE = """
 *{box-sizing:border-box}
 body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:100rem;
@@ -113,11 +137,7 @@ td.text{min-width:8rem}thead th{font-size:.9em;background:var(--shade);vertical-
 .interval{display:inline-block;color:var(--soft);font-size:.85em}
 tr{scroll-margin-top:6rem}tr:target{background:var(--shade);box-shadow:inset 4px 0 var(--link)}
 :focus-visible{outline:2px solid var(--link);outline-offset:1px}
-svg{width:100%;height:auto}svg text{fill:var(--ink);font:11px system-ui,sans-serif}svg text.title{font-weight:600}
-svg text.small{fill:var(--soft);font-size:9.5px}.grid{stroke:var(--rule);stroke-width:.5;fill:none}
-.axis{stroke:var(--soft);fill:none}.ref{stroke:var(--soft);stroke-dasharray:4 3;fill:none}
-.hole{fill:var(--paper)}
-.line{fill:none;stroke-width:1.6}.bar{stroke-width:1;fill:none;opacity:.7}a .dot{stroke:transparent;stroke-width:8}
+svg{width:100%;height:auto}a .dot{stroke:transparent;stroke-width:8}
 svg a:hover .dot,svg a:focus-visible .dot{stroke:var(--ink);stroke-width:1.5}svg a:hover .ref{stroke:var(--ink)}
 @media print{@page{size:A4 landscape;margin:12mm}body{font-size:9pt;max-width:none;padding:0}nav{display:none}
 details::details-content{content-visibility:visible;display:block;height:auto}svg,tr{break-inside:avoid}
@@ -129,9 +149,6 @@ th,td{padding:.15rem .3rem}td.text{min-width:0}a{color:inherit;text-decoration:n
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:
     """One self-contained HTML page."""
-    colours = "".join(
-        f".dot.c{n}{{fill:var(--c{n})}}.line.c{n},.bar.c{n}{{stroke:var(--c{n})}}" for n in range(COLOURS)
-    )
     # Every mark of a chart is a stop of the Tab key, so readers need links that skip the charts.
     sections = (
         element("li", element("a", block.text, href=f"#{_slug(block.text)}"))
@@ -139,16 +156,17 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
         if isinstance(block, Heading) and block.level == 2
     )
     nav = element("nav", element("ul", *sections), aria_label="Sections")
-    return html_page(title, _STYLE + colours, element("main", element("h1", title), nav, *map(_html, blocks)))
+    return html_page(title, _STYLE + STYLE, element("main", element("h1", title), nav, *map(_html, blocks)))
 
 
 _INTERVAL = re.compile(r"(?<=\d )\[[^\[\]<>&]{1,40}, [^\[\]<>&]{1,40}\]")
 _SPECIAL = re.compile(r"[\\`*~|$]|(?<![^\W_])_|_(?![^\W_])|\[(?=[^\]]*\]\s*[(\[:])|!(?=\[)")
 
 
-def to_markdown(title: str, blocks: Sequence[Block]) -> str:
-    """The same document as Markdown, without charts."""
-    return f"# {_escaped_markdown(title)}\n\n" + "".join(map(_markdown, blocks)).rstrip() + "\n"
+def to_markdown(title: str, blocks: Sequence[Block], addresses: Mapping[Chart, str] | None = None) -> str:
+    """The same document as Markdown, with the charts that have an address."""
+    body = "".join(_markdown(block, addresses or {}) for block in blocks)
+    return f"# {_escaped_markdown(title)}\n\n{body.rstrip()}\n"
 
 
 def _html(block: Block) -> Html:
@@ -160,7 +178,7 @@ def _html(block: Block) -> Html:
         case Points(texts):
             return element("ul", *(element("li", text) for text in texts))
         case Charts(charts, caption):
-            figures = element("div", *map(Html, charts), class_="charts")
+            figures = element("div", *(Html(chart.svg) for chart in charts), class_="charts")
             return element("figure", figures, element("figcaption", caption))
         case Folded(title, blocks):
             return element("details", element("summary", title), *map(_html, blocks))
@@ -197,7 +215,7 @@ def _cells(entry: Entry) -> tuple[TableCell, ...]:
     return (entry if isinstance(entry, TableCell) else TableCell(entry),)
 
 
-def _markdown(block: Block) -> str:
+def _markdown(block: Block, addresses: Mapping[Chart, str]) -> str:
     match block:
         case Heading(text, level):
             return f"{'#' * level} {text}\n\n"
@@ -205,10 +223,12 @@ def _markdown(block: Block) -> str:
             return f"{text}\n\n"
         case Points(texts):
             return "".join(f"- {text}\n" for text in texts) + "\n"
-        case Charts(_, caption):
-            return f"Charts, on the HTML page: {caption}\n\n"
+        case Charts(charts, caption):
+            images = [f"![{_escaped_markdown(c.title)}](<{addresses[c]}>)" for c in charts if c in addresses]
+            start = "\n".join([*images, "", ""]) if images else "Charts, on the HTML page: "
+            return f"{start}{caption}\n\n"
         case Folded(title, blocks):
-            return f"**{title}**\n\n" + "".join(map(_markdown, blocks))
+            return f"**{title}**\n\n" + "".join(_markdown(inner, addresses) for inner in blocks)
         case Table():
             lines = [block.header, tuple("---" for _ in block.header), *block.rows]
             table = "".join(f"| {' | '.join(map(_markdown_cell, row))} |\n" for row in lines)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dual_data.evaluation.report.chart import Axis, Line, chart
+from dual_data.evaluation.report.chart import Axis, Chart, Line, chart
 from dual_data.evaluation.report.collect import PANEL_SCORES, Collection, Group, PanelTable, Run, stack_panel
 from dual_data.evaluation.report.document import ITEMS, Block, Charts, Entry, Folded, Heading, Table
 from dual_data.evaluation.report.places import (
@@ -47,7 +47,7 @@ def panel_accuracy(runs: Sequence[Run]) -> Interval:
 def panel(collection: Collection, folder: Path) -> list[Block]:
     """Accuracy over learning rates, and the changes of the chosen cells; empty where no panel was measured."""
     measured = [start for start in starts(collection) if has_panel(start.before)]
-    charts, rows, kind_rows, ids = list[str](), list[tuple[Entry, ...]](), list[tuple[Entry, ...]](), list[str]()
+    charts, rows, kind_rows, ids = list[Chart](), list[tuple[Entry, ...]](), list[tuple[Entry, ...]](), list[str]()
     look = looks(collection.groups)
     kinds = list(dict.fromkeys(kind for _, before, *_ in measured for kind in _table(before).kinds))
     for key, before, groups, title in measured:
@@ -83,7 +83,7 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     ]
 
 
-def _by_rate(title: str, before: Sequence[Run], groups: Sequence[Group], look: Mapping[str, int]) -> str:
+def _by_rate(title: str, before: Sequence[Run], groups: Sequence[Group], look: Mapping[str, int]) -> Chart:
     def score(runs: Sequence[Run]) -> Interval:
         return panel_accuracy(runs) if has_panel(runs) else Interval(math.nan, math.nan, math.nan)
 

@@ -1,16 +1,18 @@
-"""Writes a report: one HTML page, one Markdown file and the main table as CSV."""
+"""Writes a report: one HTML page, one Markdown file, the main table as CSV and, if asked for, the charts as files."""
 
 from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.engine.tables import write_text
+from dual_data.evaluation.report.chart import as_file
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import ITEMS, Entry, to_html, to_markdown
+from dual_data.evaluation.report.document import ITEMS, Entry, chart_files, to_html, to_markdown
 from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
 from dual_data.evaluation.report.sections import build
@@ -22,6 +24,7 @@ class Written(NamedTuple):
     html: Path
     markdown: Path
     table: Path
+    figures: list[Path]
     rows: list[dict[str, Entry]]
     """The main table: before unlearning and every method at its chosen learning rate, by column."""
 
@@ -32,11 +35,13 @@ def write_report(
     *,
     title: str = "Unlearning evaluation",
     items: bool = True,
+    figures: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Written:
     """Read the results of some grids and write their report into `out`. Raises InputError where there are none.
 
-    Without `items`, the report contains no questions or answers and no links to them.
+    Without `items`, the report contains no questions or answers and no links to them. In the folder `figures`, every
+    chart is written as an SVG file, which the Markdown file then shows.
     """
     say("reading results")
     collection = collect([folder.resolve() for folder in folders])
@@ -50,10 +55,13 @@ def write_report(
     if not items:
         columns = [{name: value for name, value in line.items() if name != ITEMS} for line in columns]
     lines = [dict(zip(table.header, row, strict=True)) for row in table.rows]
-    written = Written(out / "report.html", out / "report.md", out / "report.csv", lines)
+    charts = {figures / name: chart for name, chart in chart_files(blocks).items()} if figures is not None else {}
+    addresses = {chart: Path(os.path.relpath(path, out)).as_posix() for path, chart in charts.items()}
+    written = Written(out / "report.html", out / "report.md", out / "report.csv", list(charts), lines)
     for path, text in (
+        *((path, as_file(chart)) for path, chart in charts.items()),
         (written.html, to_html(title, blocks)),
-        (written.markdown, to_markdown(title, blocks)),
+        (written.markdown, to_markdown(title, blocks, addresses)),
         (written.table, _csv(columns)),
     ):
         write_text(path, text)

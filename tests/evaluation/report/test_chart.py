@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 import pytest
 
-from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
+from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, as_file
+from dual_data.evaluation.report.chart import chart as drawn
+
+
+def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequence[Line] = ()) -> str:
+    return drawn(title, x, y, series, lines).svg
+
 
 _DOT = r'class="dot (c\d)" d="([^"]+)"'
 
@@ -150,3 +157,26 @@ def test_categories_and_many_series() -> None:
     assert ">NPO<" in svg
     assert {int(n) for n in re.findall(r'class="line c(\d)"', svg)} == set(range(8))
     assert 'stroke-dasharray="6 3"' in svg
+
+
+def test_a_file_has_everything_but_links_and_its_own_colours() -> None:
+    spots = (Spot(0.5, 0.5, (0.4, 0.6), note="0.5 & more", link="row-1"),)
+    figure = drawn("A <title> " * 9, Axis("x", 0, 1), Axis("y", 0, 1), [Series("one", spots)])
+    root = ElementTree.fromstring(as_file(figure))
+    box = [float(number) for number in root.attrib["viewBox"].split()]
+    assert (float(root.attrib["width"]), float(root.attrib["height"])) == (box[2], box[3])
+    space = "{http://www.w3.org/2000/svg}"
+    style, paper = root.find(f"{space}style"), root.find(f"{space}rect")
+    assert style is not None
+    assert style.text is not None
+    assert paper is not None
+    assert ".dot.c0{fill:#c2410c}" in style.text
+    assert "var(" not in style.text
+    assert (float(paper.attrib["y"]), paper.attrib["fill"]) == (box[1], "#fff")
+    in_page, in_file = (
+        [(element.tag.removeprefix(space), element.text) for element in page.iter()]
+        for page in (ElementTree.fromstring(figure.svg), root)
+    )
+    assert [entry for entry in in_file if entry[0] not in ("style", "rect")] == [
+        ("g" if tag == "a" else tag, text) for tag, text in in_page
+    ]

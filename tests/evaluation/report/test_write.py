@@ -208,6 +208,23 @@ def test_a_report_without_items_has_the_same_numbers_and_nothing_that_was_asked_
     assert rows == [{name: value for name, value in row.items() if name != "items"} for row in whole_rows]
 
 
+def test_every_chart_is_a_file_that_markdown_shows_where_a_folder_is_given(written: Written) -> None:
+    folder = written.html.parent.parent
+    report = write_report([folder], folder / "drawn", title="A <grid>", figures=folder / "the figures")
+    assert sorted((folder / "the figures").iterdir()) == sorted(report.figures)
+    drawn = re.findall(r"<svg.*?</svg>", report.html.read_text(), re.DOTALL)
+    assert len(report.figures) == len(set(drawn)) == len(drawn) > 10
+    # The same shapes in the same order, with links as groups.
+    shapes = [re.findall(r' d="([^"]*)"', text) for text in (*drawn, *(path.read_text() for path in report.figures))]
+    assert shapes[: len(drawn)] == shapes[len(drawn) :]
+    text = report.markdown.read_text()
+    shown = re.findall(r"!\[(.*?)\]\(<(.*?)>\)\n", text)
+    assert [(folder / "drawn" / address).resolve() for _, address in shown] == report.figures
+    assert all(path.name.startswith(("forgetting-against-retention", "stability")) for path in report.figures[:4])
+    bare = re.sub(r"(!\[.*?\]\(<.*?>\)\n)+\n", "Charts, on the HTML page: ", text)
+    assert bare == written.markdown.read_text()
+
+
 def test_a_method_has_one_colour_in_all_charts_though_some_lack_others(tmp_path: Path) -> None:
     for stage, methods in (("pretrained", ("GradDiff", "NPO")), ("sft", ("NPO",))):
         write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0, panel=0.8)
