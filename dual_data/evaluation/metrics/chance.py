@@ -36,7 +36,7 @@ def best_rule(items: Sequence[Item]) -> Floats:
 
 
 def _frame(items: Sequence[Item]) -> pl.DataFrame:
-    rows = [(item.question, item.answer, item.subject or None, item.relation or None) for item in items]
+    rows = [(item.question, item.answer, item.subject, item.relation) for item in items]
     names = ["question", "answer", "subject_label", "relation"]
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
 

@@ -54,6 +54,14 @@ def test_baselines_without_subject_and_relation() -> None:
     assert trivial_baselines([_item("", "", "India")]) == {"majority_answer": 1.0}
 
 
+def test_subject_and_relation_are_those_of_a_question_of_the_published_form() -> None:
+    rows = [("Goa", "India"), ("Lyon", "Lyon district"), ("Pune", "India")]
+    items = [Item(name, f"What is the country of {name}?", answer, (answer,), "", "") for name, answer in rows]
+    baselines = trivial_baselines(items)
+    assert baselines["subject_copy"] == pytest.approx(0.5 / 3)
+    assert baselines["relation_majority"] == pytest.approx(2 / 3)
+
+
 def test_chance_correction() -> None:
     assert chance_corrected(0.5, 0.5) == 0
     assert chance_corrected(1.0, 0.5) == 1

@@ -31,6 +31,14 @@ def test_the_interval_of_the_entropy_is_around_it_and_as_wide_as_subjects_make_i
     assert (often.high - often.low) / (apart.high - apart.low) == pytest.approx(2, rel=0.2)
 
 
+def test_the_interval_of_looping_is_as_wide_as_subjects_make_it() -> None:
+    texts = ["no " * 8, "one two three four five six seven eight"] * 5
+    once, often = fluency(texts, range(10)).looping, fluency(texts * 4, [*range(10)] * 4).looping
+    assert often == pytest.approx(once)
+    apart = fluency(texts * 4, range(40)).looping
+    assert (often.high - often.low) / (apart.high - apart.low) == pytest.approx(2, rel=0.2)
+
+
 def test_nothing_said() -> None:
     assert fluency([""], ["s"]) == ((0, 0, 0, None), (0, 0, 0.975, None))  # one text says little
     with pytest.raises(ValueError, match="no texts"):

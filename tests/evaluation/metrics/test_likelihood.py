@@ -71,7 +71,8 @@ def test_extraction_strength_is_the_definition(ranks: list[int]) -> None:
     assert likelihood.extraction_strength(scores([-1.0] * n, rank=ranks)) == pytest.approx(1 - least / n)
 
 
-def test_kl_and_entropy() -> None:
-    assert likelihood.mean_kl(scores([-1.0, -1.0], end=[-1.0], kl=[0.5, 1.5, 99.0])) == 1.0
+def test_kl_and_entropy_are_means_over_the_answer_without_its_end() -> None:
+    answer = scores([-1.0, -1.0], end=[-1.0], kl=[0.5, 2.5, 99.0])._replace(mean=(-3.0, -4.0, -99.0))
+    assert likelihood.mean_kl(answer) == 1.5
+    assert likelihood.mean_entropy(answer) == 3.5
     assert likelihood.mean_kl(scores([-1.0])) is None
-    assert likelihood.mean_entropy(scores([-3.0, -4.0], end=[-1.0])) == 1.0

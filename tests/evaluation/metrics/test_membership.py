@@ -22,7 +22,7 @@ SCORES = TokenScores(
 
 def test_scores_follow_the_formulas() -> None:
     assert membership.ATTACKS["loss"](SCORES, "") == -3.0
-    assert membership.zlib_ratio(SCORES, "Zürich") == -3.0 / len(zlib.compress("Zürich".encode()))
+    assert membership.ATTACKS["zlib"](SCORES, "Zürich") == -3.0 / len(zlib.compress("Zürich".encode()))
     assert membership.min_k(SCORES, 0.2) == -5.0
     assert membership.min_k(SCORES, 0.4) == -4.5
     assert membership.min_k(SCORES, 0.39) == -5.0  # 1.95 tokens are one
