@@ -176,7 +176,7 @@ class Method(NamedTuple):
             kind = type(known[name])
             if type(value) is not kind and (type(value), kind) != (int, float):  # a bool is an int to isinstance
                 raise UsageError(f"{self.name}.{name}: {value!r} is not a valid {kind.__name__}")
-            if kind is float and not abs(value) <= sys.float_info.max:  # an int can be too large for a float
+            if kind is float and not abs(value) <= sys.float_info.max:  # also false of NaN, and of an int too large
                 raise UsageError(f"{self.name}.{name}: {value} is not a finite number")
         # An int given for a float is the same setting.
         options = {**known, **{name: type(known[name])(value) for name, value in chosen.items()}}

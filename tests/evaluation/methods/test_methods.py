@@ -259,7 +259,8 @@ def test_rmu_directions_of_two_seeds_are_unrelated() -> None:
 
 
 def test_options_are_checked_by_name_and_type() -> None:
-    assert METHODS["NPO"].options({"beta": 1})["beta"] == 1
+    beta = METHODS["NPO"].options({"beta": 1})["beta"]
+    assert (beta, type(beta)) == (1, float), "as a float it gives the cell the same name"
     with pytest.raises(UsageError, match=r"NPO.betta: unknown key; known here: alpha, beta, gamma"):
         METHODS["NPO"].options({"betta": 0.5})
     for name, option, wrong, kind in (
