@@ -9,10 +9,10 @@ from collections.abc import Mapping
 _SHAPES = {
     "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{20,}\b"),
     "an API key": re.compile(r"\bsk-[A-Za-z0-9_-]{20,}\b"),
-    "a password in a URL": re.compile(r"https?://[^\s/:@\"]+:[^\s/@\"]+@"),
+    "a password in a URL": re.compile(r"https?://[^\s/:@\"]*:[^\s/@\"]+@"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
 }
-_SECRET_NAMES = re.compile(r"(TOKEN|API_?KEY|SECRET|PASSWORD)$")
+_SECRET_NAMES = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD)$")
 _SHORTEST = 12
 _QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]+")
 

@@ -88,6 +88,7 @@ def test_a_name_longer_than_file_systems_take_is_shortened() -> None:
         "hf_" + "x" * 34,
         "sk-proj-" + "a" * 30,
         "https://user:password@host.invalid/sparql",
+        "http://:password@host.invalid/sparql",
         "-----BEGIN OPENSSH PRIVATE KEY-----",
     ],
 )
@@ -96,11 +97,23 @@ def test_secrets_are_found_and_removed(secret: str) -> None:
     assert secret not in redacted(f"a {secret} b")
 
 
-def test_values_of_secret_variables_count_and_others_do_not() -> None:
-    environ = {"MY_API_KEY": "plain-looking-value", "PATH": "/usr/bin:/usr/local/bin", "SHORT_TOKEN": "ab"}
-    assert find_secret("x plain-looking-value", environ) == "the value of MY_API_KEY"
-    assert find_secret("x /usr/bin:/usr/local/bin ab", environ) is None
+@pytest.mark.parametrize("name", ["HF_TOKEN", "PROBE_KEY", "apikey", "CLIENT_SECRET", "Db_Password"])
+def test_values_of_variables_named_like_secrets_count(name: str) -> None:
+    assert find_secret("x plain-looking", {name: "plain-looking"}) == f"the value of {name}"
+    assert find_secret("x twelve-chars", {name: "twelve-chars"}) == f"the value of {name}"
+    assert find_secret("x a-short-one", {name: "short-one"}) is None
+    assert find_secret("x another", {name: "plain-looking"}) is None
+
+
+def test_values_of_other_variables_do_not_count() -> None:
+    environ = {"PATH": "/usr/bin:/usr/local/bin", "TOKENIZER": "owner/tokenizer", "API_KEY_FILE": "/etc/keys/probe"}
+    assert find_secret(" ".join(environ.values()), environ) is None
+
+
+def test_a_token_of_any_form_is_removed() -> None:
+    assert redacted("refused: letmein", "letmein") == "refused: ***"
 
 
 def test_signed_addresses_lose_their_signature() -> None:
     assert redacted("at https://s3.invalid/a?X-Sig=abc now") == "at https://s3.invalid/a?*** now"
+    assert redacted("'https://s3.invalid/a?X-Sig=abc' (500)") == "'https://s3.invalid/a?***' (500)"
