@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
 from dual_data.cli.outdated import outdated
 from dual_data.cli.text import printable, table
+from dual_data.display import count
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.plan import command
 from dual_data.engine.run import read_rows
@@ -55,7 +57,9 @@ def _rows(manifests: Mapping[str, Manifest]) -> str:
 
 def _rejects(project: Project, manifests: Mapping[str, Manifest]) -> str:
     rows = [
-        (name, reason, count) for name, manifest in manifests.items() for reason, count in manifest.rejected.items()
+        (name, reason, rejected)
+        for name, manifest in manifests.items()
+        for reason, rejected in manifest.rejected.items()
     ]
     if not rows:
         return "Nothing was rejected."
@@ -73,7 +77,7 @@ def unknown_relations(project: Project) -> str:
     rejected = read_rows(project.root, project.profile, "facts", "rejected")
     counts = rejected.filter(pl.col("reason") == UNKNOWN).group_by("relation").len()
     commonest = counts.sort("len", "relation", descending=[True, False])
-    labels = [f"{printable(label)} ({count})" for label, count in commonest.head(MOST_LABELS).iter_rows()]
+    labels = [f"{printable(label)} ({rows})" for label, rows in commonest.head(MOST_LABELS).iter_rows()]
     more = [f"{counts.height - MOST_LABELS} more"] if counts.height > MOST_LABELS else []
     advice = f"add it to `labels` in a relation file, or make one with: {command(project.root, 'relations new P...')}"
     return f"{UNKNOWN}: {', '.join([*labels, *more])}; to ask about one of these, {advice}"
@@ -89,7 +93,8 @@ def missing_recipes(project: Project, manifest: Manifest) -> str:
 
 
 def _remarks(built: Built) -> list[str]:
-    """Remarks on the numbers: how links were counted, what models knew, and whether the judge fits the scale."""
+    """Remarks on the numbers: how links were counted, what models knew, whether the judge fits the scale, and what the
+    answers of servers took."""
     remarks = []
     if (links := built.table("links")) is not None:
         remarks.append(_popularity(links))
@@ -107,7 +112,23 @@ def _remarks(built: Built) -> list[str]:
                     f"{rows.select(pl.col('mass').median()).item():.2f}), so its scores show only that the stage runs"
                 )
             remarks.append(line + ".")
+    for stage in ("knowledge", "salience"):
+        if (usage := built.table(stage, f"{stage}_usage")) is not None:
+            remarks += [_usage(stage, row) for row in usage.iter_rows(named=True)]
     return remarks
+
+
+def _usage(stage: str, row: Mapping[str, Any]) -> str:
+    """What the answers of one model behind a server took: tokens, and money where its price is set."""
+    line = (
+        f"Usage: {stage}, {row['model']}: {count(row['answers'], 'answer')}, {row['prompt_tokens']:,} prompt tokens "
+        f"({row['cached_tokens']:,} of them cached), {row['completion_tokens']:,} completion tokens"
+    )
+    if row["estimated"]:
+        line += f", those of {count(row['estimated'], 'answer')} estimated"
+    if row["cost"] is not None:
+        line += f"; {row['cost']:.4f} {row['currency']} by the price of {row['price_date']}"
+    return line + "."
 
 
 def _popularity(links: pl.DataFrame) -> str:
@@ -115,10 +136,10 @@ def _popularity(links: pl.DataFrame) -> str:
     counted = pl.col("inbound_links").is_not_null()
     groups = links.group_by("method", counted=counted).len().sort("counted", "method", descending=[True, False])
     phrases = []
-    for method, known, count in groups.iter_rows():
+    for method, known, entities in groups.iter_rows():
         # For entities whose links are not counted, the method names the signal used instead.
         alone = f"by {method} alone" if method in ("sitelinks", "mentions") else "without an article"
-        phrases.append(f"{count:,} entities {f'by {method}' if known else alone}")
+        phrases.append(f"{entities:,} entities {f'by {method}' if known else alone}")
     ending = "" if groups["counted"].any() else "; no links were counted"
     return f"Popularity: {', '.join(phrases) or 'no entities'}{ending}."
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import dual_data, project_on_table
+from tests.services.stand_in import Body, completion, stand_in
 
 TABLE = "subjectLabel,relation,objectLabel\nOrbus,continent,Selmia\nVarn,continent,Selmia\nUln,continent,Tor\n"
 FACTS = '[project]\nname = "mine"\n\n[facts]\nsource = "labels"\nfolder = "tables"\n'
@@ -100,4 +101,32 @@ def test_labels_that_no_relation_has_are_named_the_commonest_first(project: Path
     assert (
         "facts: 3 rows, 1 rejected\n  unknown_relation: population (1); to ask about one of these, add it "
         in outcome.err
+    )
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_what_the_answers_of_servers_took_is_told_with_its_price(project: Path, reported: bool) -> None:
+    counts = {"prompt_tokens": 1000, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 600}}
+
+    def reply(body: Body) -> tuple[int, Body]:
+        # Where the model reports no tokens, they are estimated.
+        usage = counts if reported or body["model"] == "judge" else {"prompt_tokens": 0}
+        return completion("7", [("7", {"7": 0.9, "8": 0.1})], usage=usage)
+
+    with stand_in(reply) as server:
+        price = 'price = { input = 2.0, cached_input = 1.0, output = 10.0, currency = "EUR", date = 2026-11-01 }'
+        summary = summary_of(
+            project,
+            UNCOUNTED,
+            '[knowledge]\ncontrols = 0\n[[knowledge.models]]\nname = "probed"\n'
+            f'endpoint = {{ base_url = "{server.base_url}", model = "probed" }}\n',
+            f'[salience.endpoint]\nbase_url = "{server.base_url}"\nmodel = "judge"\n{price}\n',
+        )
+    (probed,) = [line for line in summary.splitlines() if line.startswith("Usage: knowledge, probed: ")]
+    assert probed.endswith("completion tokens." if reported else " answers estimated.")
+    (judged,) = [line for line in summary.splitlines() if line.startswith("Usage: salience, judge: ")]
+    answers = int(judged.split(": ")[2].split()[0])
+    assert judged == (
+        f"Usage: salience, judge: {answers} answers, {1000 * answers:,} prompt tokens ({600 * answers:,} of them "
+        f"cached), {4 * answers:,} completion tokens; {answers * 0.00144:.4f} EUR by the price of 2026-11-01."
     )
