@@ -74,7 +74,7 @@ def imported_lines(folder: Path) -> Iterator[str]:
     from dual_data.sources.dumps.imports import import_folder
 
     for dump, manifest, new in import_folder(folder, TerminalProgress().task):
-        rows = ", ".join(f"{count} {table}" for table, count in manifest.rows().items())
+        rows = ", ".join(f"{count} {table}" for table, count in manifest.rows().items()) or "no rows"
         counts = manifest.counts()
         remarks = ", ".join(f"{counts[name]} {name}" for name in ("invalid_utf8", "malformed") if counts.get(name))
         state = "imported" if new else "already imported"

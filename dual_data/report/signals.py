@@ -11,6 +11,7 @@ from dual_data.report.read import Built
 METHODS = {
     "cirrusdoc": "Wikipedia pages that link there (cirrusdoc, approximate)",
     "linkshere": "Wikipedia pages that link there (linkshere, exact)",
+    "dump": "Wikipedia pages that link there (dump, exact)",
     "in_degree": "subjects of the embedded graph that state something about it",
 }
 

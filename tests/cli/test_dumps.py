@@ -83,6 +83,11 @@ def test_a_build_from_dumps_needs_no_service(project: Path) -> None:
     assert f"; run: {command} --source dump:{project / 'dumps'}\n" in summary
 
 
+def test_a_dump_without_rows_is_said_to_have_none(project: Path) -> None:
+    (project / "dumps" / f"testwiki-{DAY}-redirect.sql.gz").write_bytes(gzip.compress(dump("redirect", [])))
+    assert f"testwiki-{DAY}-redirect.sql.gz: imported: no rows\n" in dual_data("dumps", "import", project / "dumps").out
+
+
 @pytest.mark.spark
 def test_a_build_on_spark_gives_the_same_rows(project: Path) -> None:
     require(importlib.util.find_spec("pyspark"), "PySpark is not installed (pip install 'dual-data[spark]')")

@@ -46,6 +46,8 @@ def test_it_is_valid_without_a_warning(dataset: Any) -> None:
 def test_the_fields_for_responsible_ai_are_read(dataset: Any) -> None:
     for field in RAI:
         assert getattr(dataset.metadata, field), field
+    # Facts and links may come from dumps, without a call of any service.
+    assert dataset.metadata.data_collection.count("dump") == 2
 
 
 def test_every_file_stands_there_with_its_hash(released: tuple[Release, Path]) -> None:

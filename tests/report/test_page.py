@@ -92,6 +92,14 @@ def test_links_that_were_counted_otherwise_are_told(tmp_path: Path) -> None:
     assert re.search(r"exact\); for 2 of [\d,]+ entities there may be more, for counting stopped at the cap\.", text)
 
 
+@pytest.mark.parametrize("method", ["cirrusdoc", "linkshere", "dump"])
+def test_every_way_to_count_links_in_wikipedia_says_so(tmp_path: Path, method: str) -> None:
+    frames = judged(world())
+    frames["links"] = frames["links"].with_columns(method=pl.lit(method))
+    text = words(section(report_on(tmp_path, frames).text, "salience"))
+    assert f"Inbound links: Wikipedia pages that link there ({method}, " in text
+
+
 def test_the_page_loads_nothing_and_names_no_address(full: Report) -> None:
     parsed = Tags(full.text)
     assert not {"link", "iframe", "object", "embed", "base", "image", "use:external"} & set(parsed.tags)
