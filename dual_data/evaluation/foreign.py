@@ -4,14 +4,15 @@ Open-unlearning's log is one JSON object, plain or gzipped: {section: {"agg_valu
 "input", "ground_truth", "generation", "rouge1_recall", "rougeL_f1", "rougeL_recall"}}}}. Where a question has several
 answers, each of these values is a list. Ours is {"items": {set: [{"question", "ground_truth", "answers", "generation",
 "scores": {...}}]}}. A .jsonl file holds the answers of any other code, as `LINE` says. Generation and scoring are
-separate in all of them, so a new metric needs no GPU.
+separate in all of them, so a new metric needs no GPU. A result of a cell also holds generations for other wordings of
+its questions, and the means of each set; their scores are recomputed too.
 """
 
 import gzip
 import json
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
@@ -19,9 +20,12 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from dual_data.errors import InputError
+from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import TEXT_SCORES, text_scores
-from dual_data.evaluation.results import json_files, read_results
-from dual_data.matching import ObjectKind, kind_of
+from dual_data.evaluation.results import ItemRow, is_result, json_files, read_results
+from dual_data.evaluation.rows.attack_prompts import REVERSE
+from dual_data.matching import ObjectKind, contains_answer, kind_of
+from dual_data.rouge import rouge
 
 AGGREGATES = ("rougeL_recall", "rougeL_f1", "rouge1_recall")
 """The scores that `agg_value` may be the mean of: a log does not say which one."""
@@ -45,6 +49,13 @@ class LogItem(NamedTuple):
     kind: ObjectKind = "entity"
 
 
+_WORDING_SCORES: Mapping[str, Callable[[LogItem], float]] = {
+    "contains_answer": lambda item: float(contains_answer(item.generation, [item.answer, *item.answers], item.kind)),
+    "rougeL_recall": lambda item: rouge(item.answer, item.generation).rougeL_recall,
+}
+"""The text scores that results keep of other wordings."""
+
+
 class Log(NamedTuple):
     """A log: its items, and the logged mean (`agg_value`) of each section."""
 
@@ -54,6 +65,10 @@ class Log(NamedTuple):
     """Sections without generations."""
     cell: Mapping[str, Any] = MappingProxyType({})
     """Coordinates of the cell whose result it is; empty for other logs."""
+    wordings: tuple[LogItem, ...] = ()
+    """Of a result: the answers to other wordings of its items and to attacks, which are not counted as items."""
+    means: tuple[tuple[float, float], ...] = ()
+    """Of a result: every mean of its sets, recomputed from the scores of its items, and as it stands there."""
 
 
 class Rescored(NamedTuple):
@@ -102,19 +117,28 @@ def log_files(path: Path) -> list[Path]:
 
 
 def rescore(log: Log) -> Rescored:
-    """Recompute every score of a log from its generations and compare it with the logged one."""
+    """Recompute every score of a log from its generations and compare it with the logged one; means as `summary`."""
     differences: dict[str, float] = {}
     means: dict[str, dict[str, list[float]]] = {}
     left_alone = set(log.other_sections)
+
+    def compare(name: str, recomputed: float, logged: float) -> None:
+        differences[name] = max(differences.get(name, 0.0), _distance(recomputed, logged))
+
     for item in log.items:
         recomputed = text_scores(item.generation, item.answer, item.answers, item.kind)
         for name, value in recomputed.items():
             means.setdefault(item.section, {}).setdefault(name, []).append(value)
         for name, logged in item.scores.items():
             if name in recomputed:
-                differences[name] = max(differences.get(name, 0.0), _distance(recomputed[name], logged))
+                compare(name, recomputed[name], logged)
             else:
                 left_alone.add(name)
+    for wording in log.wordings:
+        for name, score in _WORDING_SCORES.items():
+            compare(name, score(wording), wording.scores[name])
+    for recomputed_mean, logged in log.means:
+        compare("summary", recomputed_mean, logged)
     averaged = {
         section: {name: float(np.mean(values)) for name, values in columns.items()}
         for section, columns in means.items()
@@ -123,7 +147,7 @@ def rescore(log: Log) -> Rescored:
     for section, logged in log.aggregates.items():
         distances = {name: _distance(averaged[section][name], logged) for name in AGGREGATES}
         aggregates[section] = min(distances, key=distances.__getitem__)
-        differences["agg_value"] = max(differences.get("agg_value", 0.0), distances[aggregates[section]])
+        compare("agg_value", averaged[section][aggregates[section]], logged)
     largest = max(differences.values(), default=0.0)
     return Rescored(len(log.items), largest, differences, averaged, aggregates, tuple(sorted(left_alone)))
 
@@ -163,7 +187,12 @@ def _log(path: Path, data: Any) -> Log:
             for index, row in enumerate(_list(rows, f"{path}: items.{name}"))
         ]
         cell = coordinates if isinstance(coordinates := data.get("cell"), dict) else {}
-        return Log(tuple(items), {}, cell=cell)
+        if not is_result(data):
+            return Log(tuple(items), {}, cell=cell)
+        try:
+            return Log(tuple(items), {}, (), cell, tuple(_wordings(data["items"])), tuple(_means(data)))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path}: not readable: {error!r}; remove it and run the cell again") from error
     all_sections = data if isinstance(data, dict) else {}
     sections = {name: section for name, section in all_sections.items() if _holds_generations(section)}
     if not sections:
@@ -230,6 +259,28 @@ def _our_item(path: Path, section: str, index: int, row: Any) -> LogItem:
     if not all(isinstance(text, str) for text in answers):
         raise InputError(f"{where}.answers: expected texts")
     return LogItem(section, answer, tuple(answers), generation, logged, kind_of(row.get("kind")))
+
+
+def _wordings(items: Mapping[str, list[ItemRow]]) -> Iterator[LogItem]:
+    """The answers to other wordings of the items' questions, and to attacks."""
+    for name, rows in items.items():
+        for row in rows:
+            item = LogItem(name, row["ground_truth"], tuple(row["answers"]), "", {}, kind_of(row["kind"]))
+            subject = LogItem(name, row["subject"], (row["subject"],), "", {})
+            for wording in (*row["paraphrases"], *row["attacks"]):
+                # The reversed question is answered by the subject.
+                is_reversed = wording.get("attack") == REVERSE and row["subject"] != row["ground_truth"]
+                scores = {score: float(wording["scores"][score]) for score in _WORDING_SCORES}
+                asked = subject if is_reversed else item
+                yield asked._replace(generation=str(wording["generation"]), scores=scores)
+
+
+def _means(result: Mapping[str, Any]) -> Iterator[tuple[float, float]]:
+    """Every mean of a result's sets, recomputed and as it stands there; where a model diverged there is none."""
+    for name, logged in result["summary"].items():
+        for score, value in summarise(result["items"][name], logged["baseline"]).items():
+            if logged.get(score) is not None:
+                yield math.inf if value is None else value, float(logged[score])
 
 
 def _line_item(where: str, line: bytes) -> LogItem:

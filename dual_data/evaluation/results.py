@@ -188,13 +188,18 @@ def write_json(path: Path, content: Mapping[str, Any]) -> Path:
     return path
 
 
+def is_result(content: Any) -> bool:
+    """Whether the content of a JSON file is a result of this layout."""
+    return isinstance(content, dict) and content.get("format") == FORMAT and content.keys() >= _KEYS
+
+
 def read_result(path: Path) -> Result:
     """Read a result with its run, which is empty where the result was copied alone.
 
     Raises InputError for a file that is no result or of another layout.
     """
     content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= _KEYS:
+    if not is_result(content):
         raise InputError(f"{path}: not a result of layout {FORMAT}; run the cell again")
     run = run_path(path)
     return cast("Result", content | {"run": read_json(run) if run.exists() else {}})

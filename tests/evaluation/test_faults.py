@@ -9,11 +9,12 @@ from transformers import PreTrainedModel
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.measuring.fast import FastEngine
-from dual_data.evaluation.measuring.measure import measure, summarise
+from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.adapop import DualAscent
+from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.loading import decoder_layers
 from dual_data.evaluation.models.tiny import tiny

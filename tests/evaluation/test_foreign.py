@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,15 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from dual_data.errors import InputError
-from dual_data.evaluation.foreign import read_log, rescore
+from dual_data.evaluation.foreign import Rescored, read_log, rescore
+from dual_data.evaluation.measuring.measure import measure
+from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.metrics.text import text_scores
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.results import FORMAT, Result, write_result
+from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
+from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
+from tests.evaluation.questions import cities
 from tests.reference import REFERENCE, needs_reference
 
 PAIRS = [("Indus River", "It is the Indus river."), ("Brasília", "Brasilia"), ("Rome", "")]
@@ -147,6 +155,49 @@ def test_our_own_items(tmp_path: Path) -> None:
     path.write_text(json.dumps({"items": {"forget": [{**row, "scores": {**scores, "probability": 0.3}}]}}))
     rescored = rescore(read_log(path))
     assert (rescored.items, rescored.max_abs_difference, rescored.left_alone) == (1, 0, ())
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    """A result with paraphrases, every attack, and a diverged model's missing likelihood."""
+    loaded, items = tiny("llama"), cities()
+    sets, options = {"forget": items[:3], "retain_eval": items[3:]}, MeasureOptions(attacks=ATTACK_NAMES)
+    workload = build_workload(loaded.tokenizer, sets, "chat", options, demonstrations=items[3:])
+    measurement = measure(open_engine(loaded, max_new_tokens=6), workload)[0]
+    summary = {name: {**means, "kl": None} for name, means in measurement.summary.items()}
+    measurement.items["forget"][0]["scores"]["kl"] = 0.5
+    return Result(
+        format=FORMAT, id="0", base="", grid="g", cell={"method": "NPO"}, status="stopped", reason="", summary=summary,
+        training=None, provenance={}, items=measurement.items, run={},
+    )  # fmt: skip
+
+
+def _rescored(tmp_path: Path, result: Result) -> Rescored:
+    return rescore(read_log(write_result(tmp_path, "0", result)))
+
+
+def test_other_wordings_and_means_of_a_result_are_recomputed(tmp_path: Path, result: Result) -> None:
+    rescored = _rescored(tmp_path, result)
+    assert (rescored.items, rescored.max_abs_difference, rescored.left_alone) == (len(cities()), 0, ())
+    changed = deepcopy(result)
+    first, *_ = changed["items"]["forget"]
+    assert {attack["attack"] for attack in first["attacks"]} == set(ATTACK_NAMES)
+    for wording in (*first["paraphrases"], *first["attacks"]):
+        wording["scores"]["rougeL_recall"] += 0.25
+        assert _rescored(tmp_path, changed).differences["rougeL_recall"] == pytest.approx(0.25)
+        wording["scores"]["rougeL_recall"] -= 0.25
+    means = dict(result["summary"]["retain_eval"])
+    for name, mean in means.items():
+        if mean is not None and name != "baseline":
+            changed["summary"] = {**result["summary"], "retain_eval": {**means, name: mean + 0.25}}
+            assert _rescored(tmp_path, changed).max_abs_difference == pytest.approx(0.25), name
+
+
+def test_a_result_without_its_wordings_is_refused(tmp_path: Path, result: Result) -> None:
+    changed: Any = deepcopy(result)
+    del changed["items"]["forget"][0]["paraphrases"]
+    with pytest.raises(InputError, match="not readable: KeyError"):
+        _rescored(tmp_path, changed)
 
 
 def test_our_own_dates_are_compared_as_dates(tmp_path: Path) -> None:

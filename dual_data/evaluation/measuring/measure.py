@@ -6,8 +6,7 @@ Base and cells are measured in the same way; the base's measurement is what chan
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean, median
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
@@ -16,18 +15,11 @@ from dual_data.evaluation.measuring.embedding import SentenceEmbedder
 from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.score import Reference
 from dual_data.evaluation.metrics import likelihood, membership
-from dual_data.evaluation.metrics.chance import chance_corrected
 from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import text_scores
-from dual_data.evaluation.metrics.truth_ratio import (
-    indistinguishable,
-    normalised_probability,
-    share_of_truth,
-    truth_ratio,
-    truthful,
-)
+from dual_data.evaluation.metrics.truth_ratio import normalised_probability, truth_ratio
 from dual_data.evaluation.results import AttackWording, ItemRow, Wording
-from dual_data.evaluation.rows.attack_prompts import GIVES_ANSWER_AWAY, IN_CONTEXT
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.panel import PanelScores, TokenisedPanel, panel_scores
 from dual_data.evaluation.rows.request import Outcome
@@ -48,7 +40,6 @@ WORDING_SCORES = (
     "kl",
 )
 """Scores kept for paraphrases and attacks, of which there are many: those that the report and the audit read."""
-_RANKS = ("first_rank", "worst_rank", "sequence_rank")
 
 
 class Measurement(NamedTuple):
@@ -98,57 +89,6 @@ def measure_panel(engine: Engine, panel: TokenisedPanel) -> list[PanelScores]:
     return [panel_scores(panel.panel, outcomes) for outcomes in engine.run(panel.requests)]
 
 
-def summarise(rows: Sequence[ItemRow], baseline: float) -> dict[str, float | None]:
-    """Means of the items' scores, and scores of the whole set.
-
-    Items without a score are left out of its mean. Where one item's score is NaN there is no mean, since the mean of
-    the others would hide that the model diverged.
-
-    `any_paraphrase` (J_P), `any_in_context` (J_ICR) and `worst_case` (J_W) are shares of facts that are elicited by at
-    least one paraphrase, one prompt with demonstrations, or any question, paraphrase or attack that does not give the
-    answer away (Singh et al. 2025, arXiv 2509.02820); None where nothing of the kind was asked.
-    """
-    summary: dict[str, float | None] = {"items": float(len(rows))}
-    for name in rows[0]["scores"]:
-        if name == "truth_ratio":
-            continue  # one confident mistake dominates the mean of ratios; the bounded aggregates follow below
-        values = _numbers(row["scores"].get(name) for row in rows)
-        summary[name] = fmean(values) if values else None
-        if name in _RANKS:
-            summary[f"{name}_median"] = float(median(values)) if values else None
-    summary["baseline"] = baseline
-    recall = summary["rougeL_recall"]
-    summary["rougeL_recall_corrected"] = None if recall is None else chance_corrected(recall, baseline)
-    ratios = _numbers(row["scores"]["truth_ratio"] for row in rows)
-    for name, aggregate in (
-        ("truth_ratio_forget", indistinguishable),
-        ("truth_ratio_retain", truthful),
-        ("truth_share", share_of_truth),
-    ):
-        summary[name] = fmean(map(aggregate, ratios)) if ratios else None
-    paraphrases = [wording for row in rows for wording in row["paraphrases"]]
-    for name in ("contains_answer", "rougeL_recall", "probability", "mean_log_probability"):
-        values = _numbers(wording["scores"][name] for wording in paraphrases)
-        summary[f"paraphrase_{name}"] = fmean(values) if values else None
-    summary["any_paraphrase"] = _share_of_hits([row["paraphrases"] for row in rows])
-    summary["any_in_context"] = _share_of_hits(
-        [[wording for wording in row["attacks"] if wording["attack"] == IN_CONTEXT] for row in rows]
-    )
-    fair_attacks = [
-        [wording for wording in row["attacks"] if wording["attack"] not in GIVES_ANSWER_AWAY] for row in rows
-    ]
-    summary["worst_case"] = _share_of_hits(
-        [[row, *row["paraphrases"], *attacks] for row, attacks in zip(rows, fair_attacks, strict=True)]
-    )
-    by_attack: dict[str, list[float]] = {}
-    for row in rows:
-        for wording in row["attacks"]:
-            by_attack.setdefault(wording["attack"], []).append(wording["scores"]["contains_answer"])
-    for name, hits in by_attack.items():
-        summary[f"attack_{name}"] = fmean(hits)
-    return summary
-
-
 def likelihood_scores(scores: TokenScores, text: str, before: TokenScores | None = None) -> Scores:
     """All scores of one answer under teacher forcing; changes are None without `before`, the reference's scores.
 
@@ -190,12 +130,6 @@ def _sequence_rank(gold: float, distractors: Sequence[float]) -> float | None:
     return (
         math.nan if any(map(math.isnan, (gold, *distractors))) else float(likelihood.sequence_rank(gold, distractors))
     )
-
-
-def _numbers(values: Iterable[float | None]) -> list[float]:
-    """The values that are not None; an empty list where one of them is NaN."""
-    numbers = [value for value in values if value is not None]
-    return [] if any(map(math.isnan, numbers)) else numbers
 
 
 def _rounded(value: float) -> float:
@@ -280,9 +214,3 @@ def _add_cosines(embedder: SentenceEmbedder, rows: Sequence[ItemRow]) -> None:
     cosines = embedder.nearest([row["generation"] for row in rows], [row["answers"] for row in rows])
     for row, cosine in zip(rows, cosines, strict=True):
         row["scores"]["minilm_cosine"] = _rounded(cosine)
-
-
-def _share_of_hits(groups: Sequence[Sequence[Wording]]) -> float | None:
-    """Share of the non-empty groups in which at least one generation has the answer; None where all are empty."""
-    hits = [any(wording["scores"]["contains_answer"] for wording in group) for group in groups if group]
-    return sum(hits) / len(hits) if hits else None

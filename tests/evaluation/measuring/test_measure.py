@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from dual_data.errors import InputError
-from dual_data.evaluation.measuring.measure import Measurement, likelihood_scores, measure, summarise
+from dual_data.evaluation.measuring.measure import Measurement, likelihood_scores, measure
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
