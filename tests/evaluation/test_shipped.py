@@ -14,13 +14,33 @@ from dual_data.evaluation.grid.cells import Grid, cells_of, spell_out
 from dual_data.evaluation.grid.run import RunOptions, run
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
-from dual_data.evaluation.settings import DataSettings, EvaluationSettings, ModelSettings, load_settings
+from dual_data.evaluation.settings import (
+    DataSettings,
+    EvaluationSettings,
+    GridSettings,
+    LoraSettings,
+    ModelSettings,
+    PresetSettings,
+    SplitSettings,
+    StageSettings,
+    load_settings,
+)
 from tests.evaluation.questions import cities
 from tests.services import require
 
 SHIPPED = Path(__file__).parents[2] / "pipeline" / "evaluation.toml"
 GRIDS = tuple(load_settings(SHIPPED).grids)
 REFERENCE = ("reference", "reference_answer", "reference_published")
+
+
+def test_every_key_of_a_grid_file_is_named_in_the_shipped_one() -> None:
+    text = SHIPPED.read_text(encoding="utf-8")
+    tables = (ModelSettings, SplitSettings, DataSettings, StageSettings, PresetSettings, LoraSettings, GridSettings)
+    for table in tables:
+        missing = [
+            key for key in table.model_fields if not re.search(rf"(?:^|[`{{.,] ?){key}(?:`| =|\.|\])", text, re.M)
+        ]
+        assert not missing, table.__name__
 
 
 def _rows(name: str) -> list[dict[str, object]]:
