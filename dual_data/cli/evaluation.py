@@ -76,7 +76,9 @@ def run(
 ) -> None:
     """Run a grid of unlearning cells, or a part of it.
 
-    A cell that has a result is not run again.
+    Each cell writes one JSON file with its settings, versions, items and scores, in cells/ of the folder of results.
+    What differs when it is repeated, such as times and GPU hours, is in runs/ under the same name. A cell that has a
+    result is not run again.
 
     Example: dual-data eval run --grid demo --dry-run
     """
