@@ -31,6 +31,11 @@ SCORES = (
     "minilm_cosine",
     "truth_ratio",
     "normalised_probability",
+    "rougeL_recall_uni",
+    "exact_answer",
+    "exact_memorisation",
+    "extraction_strength",
+    "hidden_cosine",
 )
 """Scores of items that are kept."""
 PANEL_SCORES = {

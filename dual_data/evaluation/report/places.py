@@ -30,7 +30,10 @@ NORMS = (
 )
 """Explains :func:`gradient_norms` in captions."""
 
-_SHARES = ("rougeL_recall", "contains_answer", "worst")
+_SHARES = (
+    "rougeL_recall", "rougeL_recall_uni", "contains_answer", "exact_answer", "exact_memorisation",
+    "extraction_strength", "worst",
+)  # fmt: skip
 """Scores of items that lie between 0 and 1 and can all be 0 or all be 1."""
 
 

@@ -27,6 +27,7 @@ from dual_data.evaluation.report.document import (
 from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.frontier import RULE
+from dual_data.evaluation.report.further import further_scores
 from dual_data.evaluation.report.pairs import pairs
 from dual_data.evaluation.report.panel import panel
 from dual_data.evaluation.report.places import (
@@ -121,6 +122,7 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], folder: 
     blocks += [*pairs(collection, folder), Heading("Forgetting against retention"), *frontiers(collection)]
     blocks += [Heading("Stability over learning rates"), *stability(collection, folder)]
     blocks += [Heading("Ranks and log-probabilities"), *shifts(collection, folder)]
+    blocks += further_scores(collection, folder)
     blocks += [Heading("Other wordings and prompts"), *worst_cases(collection)]
     blocks += [*by_popularity(collection, cells, folder), *membership(cells, folder)]
     blocks += [*panel(collection, folder), *attacks(collection, cells, folder)]

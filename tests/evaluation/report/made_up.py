@@ -31,6 +31,9 @@ def _row(name: str, index: int, *, hit: bool, confidence: float, popularity: flo
     scores = {
         "rougeL_recall": score,
         "contains_answer": score,
+        "exact_answer": 0.0,
+        "extraction_strength": score,
+        "hidden_cosine": 0.5,
         "probability": 0.8 if hit else 0.1,
         "mean_log_probability": confidence if hit else confidence - 3.0,
         "change_mean_log_probability": 0.0 if hit else -3.0,

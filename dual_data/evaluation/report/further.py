@@ -1,0 +1,59 @@
+"""Scores of the forget facts besides those of the main table, at the chosen learning rates."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from dual_data.evaluation.report.collect import Collection
+from dual_data.evaluation.report.document import ITEMS, Block, Entry, Heading, Table
+from dual_data.evaluation.report.places import (
+    BEFORE,
+    PLACE,
+    chosen_cells,
+    estimate,
+    place_of,
+    rate_of,
+    row_id,
+    shown,
+    sources,
+    starts,
+)
+
+_COLUMNS = {
+    "rougeL_recall_uni": "ROUGE-L in any script",
+    "exact_answer": "exact answers",
+    "minilm_cosine": "MiniLM cosine",
+    "exact_memorisation": "exact memorisation",
+    "extraction_strength": "extraction strength",
+    "hidden_cosine": "hidden cosine",
+}
+_CAPTION = (
+    "Of the facts to forget. ROUGE-L in any script: recall of the nearest accepted answer, accents folded. Exact "
+    "answers: share of generations that are an accepted answer and nothing more. MiniLM cosine: between the embeddings "
+    "of a generation and of the nearest accepted answer, where the grid has it measured. Exact memorisation: share of "
+    "the answer's tokens that are the likeliest after those before them. Extraction strength: share of the answer that "
+    "its longest end makes up in which all tokens are so. Hidden cosine: between the hidden states at the answer "
+    "before and after unlearning."
+)
+
+
+def further_scores(collection: Collection, folder: Path) -> list[Block]:
+    """A table of the scores that the results have; empty where they have none of them."""
+    places = [
+        (key, method, runs)
+        for key, before, groups, _ in starts(collection)
+        for method, runs in ((BEFORE, before), *((group.key.method, runs) for group, runs in chosen_cells(groups)))
+        if runs
+    ]
+    table = [{score: estimate(runs, "forget", score) for score in _COLUMNS} for _, _, runs in places]
+    measured = [score for score in _COLUMNS if any(not math.isnan(scores[score].value) for scores in table)]
+    if not measured:
+        return []
+    header = (*PLACE, "method", "lr", *(_COLUMNS[score] for score in measured), ITEMS)
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
+        (*place_of(key), method, rate_of(runs), *(shown(scores[score]) for score in measured), sources(runs, folder))
+        for (key, method, runs), scores in zip(places, table, strict=True)
+    )
+    ids = tuple(row_id("further", runs) for _, _, runs in places)
+    return [Heading("Further scores"), Table(header, rows, _CAPTION, ("lr",), ids)]
