@@ -40,7 +40,10 @@ def lm_eval(
     """
     from dual_data.export.lm_eval import lm_eval_files
 
-    _export("lm-eval", lm_eval_files, folder, source, project, profile)
+    def make(release: Release, place: Place, _: Callable[[str], None]) -> dict[str, str]:
+        return lm_eval_files(release, place)
+
+    _export("lm-eval", make, folder, source, project, profile)
 
 
 @app.command("open-unlearning")
@@ -49,7 +52,8 @@ def open_unlearning(
 ) -> None:
     """Write configurations for open-unlearning.
 
-    They are datasets, metrics and experiments; DIR may be open-unlearning's own configs folder.
+    They are datasets, metrics and experiments; DIR may be open-unlearning's own configs folder. Forget splits without
+    rows of their topic to retain have no experiment, and are named.
 
     Example: dual-data export open-unlearning configs --release owner/dual@v1.0.0
     """
@@ -71,14 +75,16 @@ def tofu_json(
     """
     from dual_data.export.tofu_json import tofu_json_files
 
-    def make(release: Release, place: Place) -> dict[str, str]:
-        return tofu_json_files(release, place, lambda line: say(printable(line)))
-
-    _export("tofu-json", make, folder, source, project, profile)
+    _export("tofu-json", tofu_json_files, folder, source, project, profile)
 
 
 def _export(
-    kind: str, make: Callable[[Release, Place], dict[str, str]], folder: Path, source: str, project: Path, profile: str
+    kind: str,
+    make: Callable[[Release, Place, Callable[[str], None]], dict[str, str]],
+    folder: Path,
+    source: str,
+    project: Path,
+    profile: str,
 ) -> None:
     from dual_data.cli.release import FOLDER
     from dual_data.errors import InputError
@@ -95,6 +101,6 @@ def _export(
             raise InputError(f"{own}: no release; make it with: {loaded.command('release')}")
         place = locate(own)
     release = read_release(place)
-    files = make(release, place)
+    files = make(release, place, lambda line: say(printable(line)))
     write_export(kind, files, folder, release, place)
     print(f"{folder}: {len(files)} files")

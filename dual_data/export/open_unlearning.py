@@ -17,6 +17,7 @@ as `data.forget.DUAL_QA_forget_idk.args.idk_path`:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from dual_data.export.lm_eval import NEW_TOKENS, SYSTEM_PROMPT
@@ -32,13 +33,19 @@ IDK = "forget_idk"
 GLOBAL = "# @package _global_\n"
 
 
-def open_unlearning_files(release: Release, place: Place) -> dict[str, str]:
-    """Texts by path below a folder of configurations."""
+def open_unlearning_files(
+    release: Release, place: Place, say: Callable[[str], None] = lambda _: None
+) -> dict[str, str]:
+    """Texts by path below a folder of configurations. `say` gets a line for each topic without experiments."""
     files = {f"data/datasets/{_dataset(role)}.yaml": _yaml(_source(role, place)) for role in (*ROLES, "full", IDK)}
     metrics = {f"{role}_Q_A_{name}": (role, name) for role in ROLES for name in ("ROUGE", "Prob")}
     files |= {f"eval/dual_metrics/{metric}.yaml": _metric(metric, *which) for metric, which in metrics.items()}
     files["eval/dual.yaml"] = _evaluator(list(metrics))
     for family in families(release):
+        if not family.retain:
+            left = ", ".join(family.forget)
+            say(f"no experiments on {left} of {family.config}: no split of {family.name} to retain beside them")
+            continue
         for split in family.forget:
             files[f"experiment/unlearn/dual/{family.config}/{split}.yaml"] = _unlearn(family, split)
             files[f"experiment/eval/dual/{family.config}/{split}.yaml"] = _evaluate(family, split)

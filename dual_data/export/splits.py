@@ -31,7 +31,7 @@ class Family(NamedTuple):
 
 
 def families(release: Release) -> list[Family]:
-    """Every family that has forget splits and something to retain."""
+    """Every family that has forget splits; `retain` and `retain_eval` are empty where it has nothing to retain."""
     result = []
     for config in release.recipes():
         splits = release.configs[config]
@@ -45,10 +45,7 @@ def families(release: Release) -> list[Family]:
                 fast = [split for split in splits if split.startswith(f"{name}_fast_retain_")]
                 retain = min(fast, key=lambda split: splits[split].rows, default="")
             evaluated = f"{name}_retain_eval"
-            if retain:
-                result.append(
-                    Family(config, name, tuple(members), retain, evaluated if evaluated in splits else retain)
-                )
+            result.append(Family(config, name, tuple(members), retain, evaluated if evaluated in splits else retain))
     return result
 
 

@@ -37,7 +37,7 @@ def test_every_forget_split_has_experiments_with_splits_that_exist(exported: Exp
     release, place = exported
     files = open_unlearning_files(release, place)
     experiments = [path for path in files if path.startswith("experiment/unlearn/")]
-    assert len(experiments) == sum(len(family.forget) for family in families(release)) > 0
+    assert len(experiments) == sum(len(family.forget) for family in families(release) if family.retain) > 0
     for path in experiments:
         settings = parsed(files, path)
         splits = settings["eval"]["dual"]
@@ -47,6 +47,22 @@ def test_every_forget_split_has_experiments_with_splits_that_exist(exported: Exp
             assert (arguments["name"], arguments["split"]) == ("${eval.dual.config}", f"${{eval.dual.{role}_split}}")
         assert settings["model"]["template_args"]["system_prompt"] == SYSTEM_PROMPT
         assert files[path].startswith("# @package _global_\n")
+
+
+def test_forget_splits_without_anything_to_retain_are_named(exported: Exported) -> None:
+    release, place = exported
+    splits = {name: file for name, file in release.configs["matched"].items() if name != "river_retain_train"}
+    lines: list[str] = []
+    files = open_unlearning_files(
+        release.model_copy(update={"configs": {**release.configs, "matched": splits}}), place, lines.append
+    )
+    (line,) = (line for line in lines if " of matched: " in line)
+    forget = ", ".join(split for split in splits if split.startswith("river_forget"))
+    assert line == f"no experiments on {forget} of matched: no split of river to retain beside them"
+    assert not any("matched/river" in path for path in files)
+    whole: list[str] = []
+    open_unlearning_files(release, place, whole.append)
+    assert not any(" of matched: " in line for line in whole)
 
 
 def test_a_folder_that_datasets_cannot_load_is_refused(exported: Exported) -> None:
