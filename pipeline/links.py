@@ -83,19 +83,21 @@ def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFra
 
 
 def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[Forecast]:
-    """The requests of `run`: a lower bound for linkshere; for cirrusdoc exact except for gaps in the index."""
+    """The requests of `run`, exact where all are in the log: a lower bound for linkshere; for cirrusdoc, gaps in the
+    index are counted as far as they are known."""
     if params.method in ("none", "in_degree", "dump"):
         return []
-    from dual_data.sources.wikipedia import SOURCE, Wikipedia
+    from dual_data.sources.link_forecast import Foresight
+    from dual_data.sources.wikipedia import SOURCE
 
-    wiki = Wikipedia(tools.services, tools.calls)
+    wiki = Foresight(tools.services, tools.calls)
     titles = _entities(facts, tools.limit)["title"].drop_nulls().unique().to_list()
     if params.method == "cirrusdoc":
-        requests = [*([wiki.probe()] if titles else []), *wiki.cirrus_requests(titles)]
-        return [Forecast(SOURCE, len(requests), tools.calls.known(SOURCE, requests))]
-    requests = wiki.redirect_requests(titles)
-    note = "at least; one call more for every 500 links"
-    return [Forecast(SOURCE, 2 * len(requests), tools.calls.known(SOURCE, requests), note=note)]
+        wiki.foresee_cirrus(titles, TO_THE_END)
+        return [Forecast(SOURCE, *wiki.calls())]
+    wiki.foresee_linkshere(titles, params.cap)
+    plan = Forecast(SOURCE, *wiki.calls())
+    return [plan._replace(note="at least; one call more for every 500 links" if plan.to_make else "")]
 
 
 def check(params: LinksParams, _: Path, services: Services) -> None:

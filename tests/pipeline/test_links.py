@@ -25,6 +25,7 @@ from tests.pipeline.frames import facts_frame
 SERVICES = Services(sparql="http://127.0.0.1:9/sparql", wikipedia="http://127.0.0.1:9/w/")
 ASKED, COUNTED, NEXT = "2023-11-14", "2023-11-15", "2023-11-16"
 DAY = 86_400.0
+LINKSHERE = {"prop": "linkshere", "lhnamespace": 0, "lhshow": "!redirect", "lhlimit": "max", "lhprop": "pageid"}
 
 
 def facts() -> pl.DataFrame:
@@ -83,16 +84,15 @@ def test_a_title_that_the_search_index_lacks_is_counted_by_its_links_to_the_end_
         pages = [{"title": "One", "cirrusdoc": [{"source": {"incoming_links": 7}}]}, gap]
         linked = [{"title": "Two", "linkshere": [{"pageid": 1}, {"pageid": 2}, {"pageid": 3}]}]
         (counts,), (redirects,) = wiki.cirrus_requests(["One", "Two"]), wiki.redirect_requests(["Two"])
-        linkshere = {
-            "wiki": wiki.api, "prop": "linkshere", "lhnamespace": 0, "lhshow": "!redirect", "lhlimit": "max",
-            "lhprop": "pageid", "titles": ["Two"],
-        }  # fmt: skip
+        linkshere = {**LINKSHERE, "wiki": wiki.api, "titles": ["Two"]}
         answers = {"pages": pages, "day": COUNTED}, {"pages": [{"title": "Two"}], "day": NEXT}
         for request, answer in zip(
             (counts, redirects, linkshere), (*answers, {"pages": linked, "day": NEXT}), strict=True
         ):
             calls.fetch("wikipedia", request, lambda answer=answer: answer)  # type: ignore[misc]
     kit = tools(tmp_path)
+    (plan,) = forecast(LinksParams(method="cirrusdoc"), kit, facts=facts())
+    assert (plan.calls, plan.in_log) == (4, 4), "the wiki's extensions, the counts, and redirects and links of the gap"
     table = run(LinksParams(method="cirrusdoc", cap=2), kit, facts=facts())
     assert rows(table) == {
         "Q1": ("One", 7, "cirrusdoc", COUNTED),
@@ -102,6 +102,27 @@ def test_a_title_that_the_search_index_lacks_is_counted_by_its_links_to_the_end_
     }
     assert not table["capped"].any(), "a famous page at a cap would rank below all that the index counts"
     assert settle(table, Links, "links").rejected.is_empty()
+
+
+def test_what_a_stopped_build_has_counted_is_not_planned_again(tmp_path: Path) -> None:
+    params = LinksParams(method="linkshere")
+
+    def planned() -> tuple[int, int, str]:
+        (plan,) = forecast(params, tools(tmp_path), facts=facts())
+        return plan.calls, plan.in_log, plan.note
+
+    assert planned() == (2, 0, "at least; one call more for every 500 links")
+    with Calls(tmp_path / "calls.sqlite", clock=FakeClock()) as calls:
+        wiki = Wikipedia(SERVICES, calls)
+        (redirects,) = wiki.redirect_requests(["One", "Two"])
+        calls.fetch("wikipedia", redirects, lambda: {"pages": [{"title": "One"}, {"title": "Two"}], "day": COUNTED})
+        assert planned()[:2] == (2, 1)
+        links = {**LINKSHERE, "wiki": wiki.api, "titles": ["One", "Two"]}
+        for request, page, more in ((links, 1, {"lhcontinue": "5"}), ({**links, "lhcontinue": "5"}, 2, None)):
+            pages = [{"title": "One", "linkshere": [{"pageid": page}]}, {"title": "Two"}]
+            answer = {"pages": pages, "day": COUNTED, **({"continue": more} if more else {})}
+            calls.fetch("wikipedia", request, lambda answer=answer: answer)  # type: ignore[misc]
+            assert planned() == ((3, 2, "at least; one call more for every 500 links") if more else (3, 3, ""))
 
 
 @pytest.mark.parametrize("method", ["cirrusdoc", "linkshere"])

@@ -14,6 +14,7 @@ import pytest
 from dual_data.calls import Calls
 from dual_data.config import Pace, Services
 from dual_data.errors import ConfigError, InputError, Refused, ServiceError, UsageError
+from dual_data.sources.link_forecast import Foresight
 from dual_data.sources.wikipedia import Wikipedia
 from tests.clock import FakeClock
 from tests.faults.proxy import (
@@ -252,6 +253,39 @@ def test_small_answers_are_continued_to_the_same_counts(
         assert client(front.url, tmp_path / "short").count_by_linkshere(ARTICLES, 20, ignore) == capped
         # Village 20 to 29 are not asked for: counting stops early.
         assert front.count - before < before
+
+
+def test_a_forecast_follows_the_log_and_never_counts_too_much(wiki: Wiki, tmp_path: Path) -> None:
+    titles = [
+        *ARTICLES,
+        "Unindexed isle",
+        *(f"Village {n}" for n in range(30)),
+        *(f"Unindexed reef {n}" for n in range(12)),
+    ]
+    for method in ("cirrus", "linkshere"):
+        with proxy(wiki.url) as front, Calls(tmp_path / f"{method}.sqlite", clock=FakeClock()) as calls:
+            front.rewrite = lambda request: request._replace(body=request.body.replace(b"limit=max", b"limit=3"))
+            services = Services(wikipedia=front.url)
+            source = Wikipedia(services, calls)
+            if method == "cirrus":
+                source.require_cirrus()
+                counts = source.count_by_cirrus(titles, ignore)
+                source.count_by_linkshere([title for title in titles if title not in counts], 20, ignore)
+            else:
+                source.count_by_linkshere(titles, 20, ignore)
+            answers = [(request, calls.recall("wikipedia", request)) for request, _ in calls.answered("wikipedia")]
+        assert len(answers) == front.count > 5
+        for known in range(len(answers) + 1):
+            # The log of a build that was stopped; the clock stood still, so its calls come in the order of their keys.
+            with Calls(tmp_path / f"{method}-{known}.sqlite", clock=FakeClock()) as calls:
+                for request, answer in answers[:known]:
+                    calls.fetch("wikipedia", request, lambda answer=answer: answer)  # type: ignore[misc]
+                foresight = Foresight(services, calls)
+                getattr(foresight, f"foresee_{method}")(titles, 20)
+                in_all, in_log = foresight.calls()
+                assert in_log <= known
+                assert in_log < in_all <= len(answers) or known == in_log == in_all == len(answers)
+                assert calls.counts()["wikipedia"].made == known if known else not calls.counts()
 
 
 def test_a_wiki_without_cirrus_is_an_error_not_zeros(tmp_path: Path) -> None:

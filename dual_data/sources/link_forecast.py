@@ -1,0 +1,64 @@
+"""The calls that counting links takes: the counting is replayed from the call log, as far as that has answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from dual_data.call_log import Request, key_of
+from dual_data.calls import Calls
+from dual_data.config import Services
+from dual_data.sources.wikipedia import SOURCE, Wikipedia
+
+
+class _NotKnown(Exception):
+    """The counting has come to a call that is not answered yet. Never leaves the module."""
+
+
+class Foresight(Wikipedia):
+    """Counts the calls that `Wikipedia` makes, at least: which calls follow on one is known once it is answered."""
+
+    def __init__(self, services: Services, calls: Calls) -> None:
+        super().__init__(services, calls)
+        self._known: set[str] = set()
+        self._missing: set[str] = set()
+        self._following = 0
+        """Calls that follow on missing ones, unless no title of a request has an article."""
+
+    def foresee_cirrus(self, titles: Sequence[str], cap: int) -> None:
+        """The calls of `count_by_cirrus`, and those of `count_by_linkshere` for the gaps known so far."""
+        gaps: list[str] = []
+        if titles:
+            with suppress(_NotKnown):
+                self._ask(self.probe())
+        for request in self.cirrus_requests(titles):
+            with suppress(_NotKnown):
+                counts = self.count_by_cirrus(request["titles"], _ignore)
+                gaps += [title for title in request["titles"] if title not in counts]
+        self.foresee_linkshere(gaps, cap)
+
+    def foresee_linkshere(self, titles: Sequence[str], cap: int) -> None:
+        """The calls of `count_by_linkshere`."""
+        for request in self.redirect_requests(titles):
+            with suppress(_NotKnown):
+                self.count_by_linkshere(request["titles"], cap, _ignore)
+
+    def calls(self) -> tuple[int, int]:
+        """How many calls there are, answered ones included, and how many of them are in the log."""
+        return len(self._known) + len(self._missing) + self._following, len(self._known)
+
+    def _ask(self, request: Request) -> dict[str, Any]:
+        key = key_of(SOURCE, request)
+        answer: dict[str, Any] | None = self._calls.recall(SOURCE, request)
+        if answer is None:
+            self._missing.add(key)
+            # The links to a page are asked for once its redirects are known.
+            self._following += request.get("prop") == "redirects"
+            raise _NotKnown
+        self._known.add(key)
+        return answer
+
+
+def _ignore(_: int) -> None:
+    """Progress is not shown."""
