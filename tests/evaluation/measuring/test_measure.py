@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
 from dual_data.errors import InputError
+from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.measure import Measurement, likelihood_scores, measure
 from dual_data.evaluation.measuring.open_engine import open_engine
+from dual_data.evaluation.measuring.score import Comparison
 from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
+from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, REVERSE
+from dual_data.evaluation.rows.request import Answer, Outcome, Request
 from dual_data.evaluation.rows.workload import MeasureOptions, Workload, build_workload
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from tests.evaluation.questions import cities
@@ -104,6 +109,101 @@ def test_worst_case_is_any_fair_hit(measured: tuple[Measurement, list[Measuremen
 
 def test_corrected_score_is_null_at_a_perfect_baseline(measured: tuple[Measurement, list[Measurement]]) -> None:
     assert summarise(measured[1][0].items["forget"], 1.0)["rougeL_recall_corrected"] is None
+
+
+def test_scores_of_an_answer_by_hand() -> None:
+    before = TokenScores(2, (-0.5, -1.5, -0.1), (4, 1, 1), (False, True, True), (-1.0, -2.0, -9.0), (1.0, 1.0, 1.0))
+    after = TokenScores(
+        2,
+        (-1.0, -3.0, -0.5),
+        (1, 5, 9),
+        (True, False, False),
+        (-2.0, -4.0, -9.0),
+        (0.5, 1.0, 1.0),
+        (0.5, 2.5, 9.0),
+        0.25,
+    )
+    assert likelihood_scores(after, "Paris", before) == pytest.approx(
+        {
+            "probability": math.exp(-2.0),
+            "probability_with_end": math.exp(-1.5),
+            "sum_log_probability": -4.0,
+            "mean_log_probability": -2.0,
+            "first_rank": 1.0,
+            "worst_rank": 5.0,
+            "exact_memorisation": 0.5,
+            "extraction_strength": 0.0,
+            "entropy": 3.0,
+            "kl": 1.5,
+            "hidden_cosine": 0.25,
+            "change_log_probability": -2.0,
+            "change_mean_log_probability": -1.0,
+            "change_entropy": 1.5,
+            "change_log_rank": -math.log(4.0),
+            "member_loss": -2.0,
+            "member_zlib": -2.0 / len(zlib.compress(b"Paris")),
+            "member_min_k_20": -3.0,
+            "member_min_k_40": -3.0,
+            "member_min_k_plus_plus_20": 1.0,
+            "member_min_k_plus_plus_40": 1.0,
+        }
+    )
+
+
+class _Scripted(Engine):
+    """Repeats the gold answer of every request; tokens of gold and wrong answers have given log-probabilities."""
+
+    def __init__(self, loaded: Loaded, gold: float, wrong: float) -> None:
+        super().__init__(loaded, rows=1)
+        self._gold, self._wrong = gold, wrong
+
+    def _run(
+        self, requests: Sequence[Request], comparison: Comparison, advance: Callable[[int], None]
+    ) -> list[list[Outcome]]:
+        return [[self._outcome(*request.answers) for request in requests]]
+
+    def _outcome(self, gold: Answer, *wrong: Answer) -> Outcome:
+        scores = (_scores(gold, self._gold), *(_scores(answer, self._wrong) for answer in wrong))
+        return Outcome(scores, (*gold.ids, self.loaded.info.end_id), True)
+
+
+def _scores(answer: Answer, log_p: float) -> TokenScores:
+    tokens = len(answer.ids)
+    return TokenScores(
+        answer.answer_tokens, (log_p,) * tokens, (2,) * tokens, (False,) * tokens, (-1.0,) * tokens, (1.0,) * tokens
+    )
+
+
+def test_an_item_of_a_model_whose_answers_are_known() -> None:
+    loaded = tiny("llama")
+    items = [
+        item._replace(kind="quantity", answer=str(number), answers=(str(number),))
+        for number, item in enumerate(cities())
+    ]
+    workload = build_workload(
+        loaded.tokenizer, {"forget": items}, "chat", MeasureOptions(attacks=ATTACK_NAMES), demonstrations=items
+    )
+    (base,) = measure(_Scripted(loaded, -1.0, -2.0), workload)
+    (cell,) = measure(_Scripted(loaded, -3.0, -2.0), workload, base=base)
+    e = math.exp(1.0)
+    for measured, ratio, normalised, rank in ((base, 1 / e, 1 / (1 + 4 / e), 1), (cell, e, 1 / (1 + 4 * e), 5)):
+        for item, row in zip(items, measured.items["forget"], strict=True):
+            assert row["generation"] == item.answer
+            assert row["scores"]["truth_ratio"] == pytest.approx(ratio)
+            assert row["scores"]["normalised_probability"] == pytest.approx(normalised)
+            assert row["scores"]["sequence_rank"] == rank
+            reversed_question = next(wording for wording in row["attacks"] if wording["attack"] == REVERSE)
+            assert reversed_question["generation"] == item.subject
+            assert all(wording["scores"]["contains_answer"] for wording in (row, *row["paraphrases"], *row["attacks"]))
+    for row in cell.items["forget"]:
+        for wording in (row, *row["paraphrases"], *row["attacks"]):
+            assert wording["scores"]["change_mean_log_probability"] == -2.0
+    summaries = base.summary["forget"], cell.summary["forget"]
+    assert [summary["truth_ratio_forget"] for summary in summaries] == pytest.approx([1 / e, 1 / e])
+    assert [summary["truth_ratio_retain"] for summary in summaries] == pytest.approx([1 - 1 / e, 0.0])
+    assert [summary["truth_share"] for summary in summaries] == pytest.approx([1 / (1 + 1 / e), 1 / (1 + e)])
+    baseline = max(workload.baselines["forget"].values())
+    assert min(workload.baselines["forget"].values()) < baseline == summaries[0]["baseline"]
 
 
 def test_an_answer_without_a_likelihood_has_no_score() -> None:
