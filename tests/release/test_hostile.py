@@ -10,6 +10,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from dual_data.release.diff import compare, read_snapshot
 from dual_data.release.markdown import code, text
 from dual_data.release.names import plain_names
 from dual_data.release.secrets import find_secret, redacted
@@ -28,9 +29,8 @@ TOPICS = ("../../escape", "x*?[y]: {z}")
 def test_hostile_labels_and_topics_have_no_effect(tmp_path: Path) -> None:
     frames = world(subjects=40, topics=TOPICS, spice=SPICE)
     project = tmp_path / "project"
-    release = write_release(
-        invented_build(project, frames, sizes={**SIZES, "recipes": ["paper"]}), tmp_path / "out", name="made"
-    )
+    build = invented_build(project, frames, sizes={**SIZES, "recipes": ["paper"]})
+    release = write_release(build, tmp_path / "out", name="made")
     folder = tmp_path / "out"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "project"]
     assert verify(Place(folder=folder))[1] == []
@@ -48,6 +48,8 @@ def test_hostile_labels_and_topics_have_no_effect(tmp_path: Path) -> None:
     assert frame["subjectLabel"].str.contains(SPICE, literal=True).all(), "the rows are untouched"
     memberships = pl.read_parquet(folder / "splits" / "train.parquet")
     assert set(memberships["split"]) == set(release.configs["paper"])
+    splits = compare(read_snapshot(str(build.folder)), read_snapshot(str(folder))).splits
+    assert splits["kept"].to_list() == splits["before"].to_list() == splits["after"].to_list()
 
 
 @given(st.text())

@@ -125,6 +125,8 @@ def test_dry_run_sends_nothing(online: Hub, released: Released) -> None:
     assert online.state() == {}
     assert not pushed.tagged
     assert "matched/town_forget_rare_5.parquet" in pushed.written
+    tables = [file.bytes for splits in released[0].configs.values() for file in splits.values()]
+    assert sum(tables) < pushed.bytes < sum(tables) + 10**6
     assert all(method == "GET" for method, _ in online.requests)
 
 
@@ -486,7 +488,12 @@ def test_hub_and_folder_differ_in_nothing(online: Hub, released: Released) -> No
     publish(online, released)
     place = locate(NAME, "v1.0.0", endpoint=online.url)
     assert read_release(place).configs == released[0].configs
+    online.requests.clear()
     difference = compare(read_snapshot(str(released[1])), read_snapshot(f"{NAME}@v1.0.0", endpoint=online.url))
+    read = {path.rpartition("/resolve/v1.0.0/")[2] for _, path in online.requests}
+    assert {path for path in read if path.endswith(".parquet")} == {
+        f"{table}/train.parquet" for table in ("facts", "questions", "splits")
+    }
     assert not difference.added.height
     assert not difference.changed.height
     assert (difference.splits["kept"] == difference.splits["before"]).all()

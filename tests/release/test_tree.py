@@ -18,12 +18,12 @@ from dual_data.config import About
 from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError, InputError, UsageError
 from dual_data.release.build import Build, read_build
-from dual_data.release.card import _origin
+from dual_data.release.card import _balance, _origin, card
 from dual_data.release.card import front_matter as card_head
 from dual_data.release.columns import describe
 from dual_data.release.diff import compare, read_snapshot
 from dual_data.release.tables import tables_of
-from dual_data.release.tree import write_release
+from dual_data.release.tree import content_of, write_release
 from dual_data.release.verify import verify
 from dual_data.released import Place, Release, locate, read_release
 from dual_data.schema import Facts, Knowledge, Links, Questions, Salience, Splits
@@ -112,6 +112,7 @@ def test_front_matter_is_what_the_hub_reads(released: Released) -> None:
     assert head["license"] == "cc0-1.0"
     assert head["language"] == ["en"]
     assert head["size_categories"] == ["1K<n<10K"]
+    assert "arxiv:2602.19612" in head["tags"]
     assert [config["config_name"] for config in head["configs"]] == list(release.configs)
     assert [config["config_name"] for config in head["configs"] if config.get("default")] == ["matched"]
     listed = {entry["path"] for config in head["configs"] for entry in config["data_files"]}
@@ -208,6 +209,63 @@ def test_baselines_and_balance_of_the_card_are_those_measured(released: Released
     )
     figures = [f"{row.item(0, name):.3f}" for name in ("subject_copy", "majority_answer", "relation_majority")]
     assert f"| `town_forget_rare_5` | {row.item(0, 'rows')} | {' | '.join(figures)} |" in text
+
+
+def test_the_card_marks_what_is_not_balanced() -> None:
+    rows = [
+        ("matched", "a_rare_5", "subject_length", 0.1, None),
+        ("matched", "a_rare_5", "relation", None, 0.5195),
+        ("matched", "b_rare_5", "subject_length", -0.101, None),
+        ("matched", "b_rare_5", "relation", None, 0.4795),
+        ("paper", "c_rare_5", "relation", None, 0.5),
+    ]
+    frame = pl.DataFrame(rows, schema=["recipe", "rare", "measure", "difference", "auc"], orient="row")
+    assert _balance(frame) == (
+        "`matched`\n\n"
+        "| rare split, and its popular twin | subject length | relation, AUC |\n|---|---|---|\n"
+        "| `a_rare_5` | 0.100 | 0.519 |\n| `b_rare_5` | **-0.101** | **0.479** |\n\n"
+        "`paper`\n\n"
+        "| rare split, and its popular twin | relation, AUC |\n|---|---|\n| `c_rare_5` | 0.500 |"
+    )
+
+
+def test_the_card_of_a_version_says_how_to_read_it_and_what_was_rejected_and_known(released: Released) -> None:
+    release, folder = released
+    facts, splits = release.stages["facts"], release.stages["splits"]
+    params = {**splits.basis.params, "matched": {"models": ["b/two", "a/one"]}, "paper": {"model": "a/one"}}
+    rejected = dict(zip("fedcba", (2006, 5, 4, 3, 2, 1), strict=True))
+    stages = {
+        **release.stages,
+        "facts": facts.model_copy(update={"rejected": rejected}),
+        "splits": splits.model_copy(update={"basis": splits.basis.model_copy(update={"params": params})}),
+    }
+    pushed = release.model_copy(update={"repository": "made-up/dual", "version": "1.2.3", "stages": stages})
+    text = card(pushed, Place(folder=folder))
+    config, split = "matched", next(name for name in release.configs["matched"] if "forget" in name)
+    assert f'load_dataset("made-up/dual", "{config}", split="{split}", revision="v1.2.3")' in text
+    assert f'load("{config}", "{split}", source="made-up/dual", revision="v1.2.3")' in text
+    rows = pl.read_parquet(folder / config / f"{split}.parquet").select("question", "answer").head(5).rows()
+    samples = "\n".join(f"| {question} | {answer} |" for question, answer in rows)
+    assert f"| question | answer |\n|---|---|\n{samples}\n\n" in text
+    assert "| `facts` | 360 | 2,021 | f 2,006, e 5, d 4, c 3, b 2, and 1 more |" in text
+    assert "(a/one, b/two). For any other model" in text
+    bare = card(release, Place(folder=folder))
+    assert f'load_dataset("PATH/OF/THIS/FOLDER", "{config}", split="{split}")' in bare
+    assert "(none in this build). For any other model" in bare
+
+
+def test_a_release_without_the_recommended_recipe_opens_with_its_first(released: Released) -> None:
+    configs = {name: released[0].configs[name] for name in ("paper", "facts")}
+    head = card_head(released[0].model_copy(update={"configs": configs}))
+    assert [config["config_name"] for config in head["configs"] if config.get("default")] == ["paper"]
+
+
+def test_the_content_of_a_release_is_that_of_its_tables_by_name_in_any_order(released: Released) -> None:
+    release = released[0]
+    turned = {config: dict([*splits.items()][::-1]) for config, splits in [*release.configs.items()][::-1]}
+    assert content_of(turned) == release.content
+    exchanged = {**release.configs, "facts": release.configs["links"], "links": release.configs["facts"]}
+    assert content_of(exchanged) != release.content
 
 
 def test_limited_dirty_and_unresolved_builds_say_so(tmp_path: Path) -> None:
