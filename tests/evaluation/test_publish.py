@@ -149,6 +149,20 @@ def test_an_adapter_whose_stage_is_gone_is_refused_with_what_makes_both_anew(
     assert set(adapter_files(results["sft"])) == set(before)
 
 
+def test_a_second_push_keeps_what_the_first_one_wrote(online: Hub) -> None:
+    first: dict[str, bytes | Path] = {"README.md": b"---\nlicense: mit\n---\n", "result.json": b"{}"}
+    second: dict[str, bytes | Path] = {"result.json": b"[]"}
+    for message, files in (("Add", first), ("Correct", second)):
+        push_model("someone/unlearned", files, message=message, endpoint=online.url, token=TOKEN)
+    repository = online.repositories["someone/unlearned"]
+    assert repository.titles == ["initial commit", "Add", "Correct"]
+    assert {path: repository.head[path] for path in first} == {**first, **second}
+    before = online.state()
+    with pytest.raises(UsageError, match="exists and is public"):
+        push_model("someone/unlearned", first, message="Hide", private=True, endpoint=online.url, token=TOKEN)
+    assert online.state() == before
+
+
 def test_a_push_that_fails_leaves_no_repository(online: Hub) -> None:
     files: dict[str, bytes | Path] = {"README.md": b"---\nlicense: mit\n---\n"}
     with pytest.raises(ServiceError, match="could not be read from the Hub, so nothing was sent"):

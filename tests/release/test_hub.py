@@ -332,6 +332,31 @@ def test_repository_that_somebody_else_made_meanwhile_stays(online: Hub, release
     assert FOREIGN.keys() <= online.repositories[NAME].head.keys()
 
 
+def test_a_repository_whose_creation_was_not_answered_is_taken_away(online: Hub, released: Released) -> None:
+    online.after = lambda method, path: Answer(502, {"error": "bad gateway"}) if path == "/api/repos/create" else None
+    with pytest.raises(ServiceError, match="502"):
+        publish(online, released)
+    assert online.state() == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [
+        (401, Refused, r"the Hub refused it \(401\)"),
+        (404, Refused, r"the Hub refused it \(404\)"),
+        (409, ServiceError, r"somebody else changed it meanwhile \(409\); look at it, then push again\."),
+        (412, ServiceError, r"somebody else changed it meanwhile \(412\)"),
+        (500, ServiceError, r"the Hub failed \(500\); push again later\."),
+    ],
+)
+def test_what_the_hub_answers_says_what_to_do(
+    online: Hub, released: Released, status: int, error: type[DualDataError], words: str
+) -> None:
+    online.before = lambda method, path: Answer(status, {"error": "no"}) if "/commit/" in path else None
+    with pytest.raises(error, match=rf"^{NAME}: the upload failed: {words}"):
+        publish(online, released)
+
+
 def test_interrupted_upload_leaves_the_remote_as_it_was(online: Hub, released: Released) -> None:
     release, folder = released
 
