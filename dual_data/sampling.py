@@ -68,9 +68,7 @@ def within_share(columns: Sequence[NDArray[np.int64]], shares: Sequence[float], 
     row that one column leaves out still counts among the first of its other values.
     """
     places = [np.where(values < 0, -1, nth(values)) for values in columns]
-    size = -1
-    rows = np.arange(len(columns[0]))
-    possible = min(wanted, len(rows))
+    size, possible = -1, wanted
     while possible != size:
         # Fewer rows allow fewer of each value: this decreases to the largest size that satisfies the caps.
         size = possible

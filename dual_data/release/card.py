@@ -74,8 +74,9 @@ def front_matter(release: Release) -> dict[str, Any]:
     """The card's YAML: configurations and their files, licence, size, tags."""
     default = DEFAULT if DEFAULT in release.configs else next(iter(release.configs), "")
     rows = sum(file.rows for splits in release.configs.values() for file in splits.values())
+    names = licences(release)
     return {
-        "license": licences(release)[0] if len(licences(release)) == 1 else licences(release),
+        "license": names[0] if len(names) == 1 else names,
         "language": [release.about.language],
         "pretty_name": release.title,
         "task_categories": ["question-answering", "text-generation"],

@@ -324,6 +324,14 @@ def test_neighbours_by_relation_are_in_the_proportions_of_the_forget_splits(
             assert count <= math.ceil(10 * shares[relation])
 
 
+def test_rows_beyond_the_proportions_count_among_those_that_the_data_could_give(project: Tools) -> None:
+    matched = params().matched.model_dump() | {"neighbor_relation": 5}
+    capacity = make_splits(project, drawn_world(project, 3, 260), params(matched=matched)).tables["capacity"]
+    row = capacity.filter(recipe="matched", split="city_neighbor_relation").row(0, named=True)
+    assert row["rows"] == 5
+    assert row["holds"] > 5 + len(RELATIONS)  # each relation's share of 5 is rounded up
+
+
 def test_a_common_answer_leaves_the_place_of_its_relation_to_others(project: Tools) -> None:
     rows = drawn_facts(3, 400)
     for number, row in enumerate(rows):

@@ -95,6 +95,15 @@ def test_changed_wording_names_the_columns_and_new_counts_do_not_count() -> None
     assert difference.changed.rows() == [(target, ["question", "answers", "statement"]), (other, ["subject_label"])]
 
 
+def test_a_fact_that_is_asked_no_more_has_changed() -> None:
+    target = TWO["questions"]["fact_id"][2]
+    questions = TWO["questions"].filter(pl.col("fact_id") != target)
+    ((changed, columns),) = compare(snapshot(ONE), snapshot({**TWO, "questions": questions})).changed.rows()
+    assert changed == target
+    assert {"question", "answer", "answers"} <= set(columns)
+    assert not {"subject_label", "object_label"} & set(columns)
+
+
 def test_members_that_a_split_kept() -> None:
     a, b, c = ONE["facts"]["fact_id"][:3]
     difference = compare(snapshot(ONE, {"x": [a, b], "gone": [a]}), snapshot(TWO, {"x": [b, c], "new": [a, c]}))

@@ -18,7 +18,7 @@ import dual_data
 from dual_data.engine.tables import content_hash
 from dual_data.errors import DualDataError, InputError, Refused, ServiceError, UsageError
 from dual_data.release.diff import compare, read_snapshot
-from dual_data.release.hub import Pushed, push
+from dual_data.release.hub import SENDING, Pushed, push, translated
 from dual_data.release.verify import verify
 from dual_data.released import Release, locate, quietly, read_release
 from tests.faults.proxy import RESET, Fault, Request, error_500, proxy
@@ -450,6 +450,14 @@ def test_wrong_token_is_refused_and_never_shown(online: Hub, released: Released)
         push(release, folder, NAME, "v1.0.0", endpoint=online.url, token=wrong)
     assert wrong not in str(caught.value)
     assert online.state() == {}
+
+
+def test_an_error_of_the_network_shows_neither_token_nor_signature() -> None:
+    with pytest.raises(ServiceError) as caught, translated(NAME, "letmein", SENDING):
+        raise OSError("PUT https://storage.invalid/a?X-Sig=abc with letmein: timed out")
+    assert str(caught.value) == (
+        f"{NAME}: the upload failed (OSError); push again. PUT https://storage.invalid/a?*** with ***: timed out"
+    )
 
 
 def test_without_a_token_nothing_is_tried(online: Hub, released: Released) -> None:
