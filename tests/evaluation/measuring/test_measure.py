@@ -71,6 +71,8 @@ def test_items_and_summary(measured: tuple[Measurement, list[Measurement]]) -> N
         for row in rows:
             expected = text_scores(row["generation"], row["ground_truth"], row["answers"])
             assert {key: row["scores"][key] for key in expected} == expected
+            size = len(zlib.compress(row["ground_truth"].encode()))
+            assert row["scores"]["member_zlib"] == pytest.approx(row["scores"]["mean_log_probability"] / size, rel=1e-5)
         mean = sum(row["scores"]["probability"] for row in rows) / len(rows)
         assert changed.summary[name]["probability"] == pytest.approx(mean)
         ranks = sorted(row["scores"]["first_rank"] for row in rows)
