@@ -286,3 +286,24 @@ def test_faults() -> None:
         build_workload(loaded.tokenizer, {"forget": cities()}, "dual-raw", MeasureOptions(attacks=("cloze",)))
     raw = build_workload(loaded.tokenizer, {"forget": cities()}, "dual-raw", MeasureOptions())
     assert all(len(answer.ids) == answer.answer_tokens for request in raw.requests for answer in request.answers)
+
+
+def test_the_answer_that_a_reversed_question_names_does_not_answer_it() -> None:
+    loaded, item = tiny("llama"), cities()[0]
+
+    class Echoing(_Scripted):
+        """Generates the item's answer whatever is asked."""
+
+        def _outcome(self, gold: Answer, *wrong: Answer) -> Outcome:
+            ids = loaded.tokenizer(item.answer, add_special_tokens=False)["input_ids"]
+            return super()._outcome(gold, *wrong)._replace(generation=tuple(ids))
+
+    options = MeasureOptions(attacks=(REVERSE,))
+    (measured,) = measure(
+        Echoing(loaded, -1.0, -2.0), build_workload(loaded.tokenizer, {"forget": [item]}, "chat", options)
+    )
+    (row,) = measured.items["forget"]
+    (reversed_question,) = row["attacks"]
+    assert row["generation"] == reversed_question["generation"] == item.answer
+    assert row["scores"]["contains_answer"] == 1.0
+    assert reversed_question["scores"]["contains_answer"] == 0.0
