@@ -1,0 +1,217 @@
+"""What counts as popularity in the splits: the signals, counts that stopped at the cap, and a table of one's own."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import random
+
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from dual_data.engine.stage import Tools
+from dual_data.errors import InputError
+from dual_data.sampling import SIDES
+from dual_data.schema import Links, Salience
+from pipeline.splits import SplitsParams, check, sources
+from tests.pipeline.worlds import (
+    TOPICS,
+    World,
+    by_split,
+    drawn_facts,
+    drawn_world,
+    make_splits,
+    params,
+    project,
+    world,
+)
+
+__all__ = ["project"]
+
+
+def with_link_counts(inputs: World, cap: int) -> tuple[World, dict[str, int]]:
+    """The inputs with link counts that stop at the cap, and the true counts."""
+    qids = sorted({*inputs.facts["subject_qid"], *inputs.facts["object_qid"]})
+    rng = random.Random(len(qids))
+    true = {qid: int(100 * rng.paretovariate(0.7)) for qid in qids}
+    rows = [
+        {"qid": qid, "title": qid, "inbound_links": min(count, cap), "capped": count > cap, "sitelinks": None}
+        | {"method": "linkshere", "counted_on": "2024-01-01"}
+        for qid, count in true.items()
+    ]
+    schema = {name: column.dtype for name, column in Links.columns().items()}
+    return inputs._replace(links=Links.validate(pl.DataFrame(rows, schema=schema))), true
+
+
+def test_sides_that_popularity_does_not_tell_apart_are_not_laid_to_the_cap(project: Tools) -> None:
+    rows = [row | ({"subject_mentions": 7} if row["relation"] != "P36" else {}) for row in drawn_facts(1, 260)]
+    result = make_splits(project, world(project, rows), params(percents=(2, 40)))
+    reasons = [reason for reason in result.tables["capacity"].filter(recipe="matched")["reason"] if "pairs" in reason]
+    assert len(reasons) >= 4
+    assert all(reason.endswith(" time(s) a side (answer_share)") for reason in reasons)
+
+
+@pytest.mark.parametrize(("cap", "open_ends"), [(110, 12), (150, 7), (1000, 6), (30_000, 3), (10**9, 0)])
+def test_paper_makes_no_forget_split_that_a_higher_count_would_change(project: Tools, cap: int, open_ends: int) -> None:
+    inputs, true = with_link_counts(drawn_world(project, 1, 260), cap)
+    result = make_splits(project, inputs, params(paper={"signal": "inbound_links", "retain": (10,)}))
+    capacity = {row["split"]: row for row in result.tables["capacity"].filter(recipe="paper").iter_rows(named=True)}
+    facts = inputs.questions.join(inputs.facts, on="fact_id")
+    sums = pl.col("subject_qid").replace_strict(true) + pl.col("object_qid").replace_strict(true)
+    splits, unmade = by_split(result, "paper"), 0
+    for prefix, topic in (("city", TOPICS[0]), ("writer", TOPICS[1])):
+        known = sorted(facts.filter(topic=topic).select(sums).to_series())
+        stopped = inputs.links.filter("capped")["qid"].implode()
+        open_ended = facts.filter(
+            pl.col("topic") == topic, pl.any_horizontal(pl.col("subject_qid", "object_qid").is_in(stopped))
+        )
+        for side, percent in itertools.product(SIDES, (2, 4, 8)):
+            name = f"{prefix}_forget_{side}_{percent}"
+            size = len(known) * percent // 100
+            if name in splits:
+                expected = known[:size] if side == "rare" else known[len(known) - size :]
+                assert sorted(splits[name].select(sums).to_series()) == expected
+                continue
+            unmade += 1
+            assert capacity[name]["reason"] == (
+                f"counting stopped at links.cap for {open_ended.height} of {len(known)} candidates, so the {size} "
+                f"{'least' if side == 'rare' else 'most'} popular are not known; raise it, or set links.method to "
+                "cirrusdoc or dump"
+            )
+            assert capacity[name]["holds"] < size
+    assert unmade == open_ends
+
+
+@pytest.mark.parametrize(
+    ("side", "cap", "left_out"),
+    [
+        ("subject", 150, True), ("subject", 1000, False), ("object", 1000, False), ("sum", 1000, True),
+        ("sum", 10**9, False),
+    ],
+)  # fmt: skip
+def test_matched_pairs_no_relation_whose_sides_a_higher_count_would_change(
+    project: Tools, side: str, cap: int, left_out: bool
+) -> None:
+    inputs, true = with_link_counts(drawn_world(project, 1, 260), cap)
+    chosen = params(matched={"signal": "inbound_links", "side": side, "answer_share": 0.3}, percents=(8, 40))
+    result = make_splits(project, inputs, chosen)
+    links = [pl.col(f"{end}_qid").replace_strict(true) for end in (("subject", "object") if side == "sum" else (side,))]
+    pool = inputs.questions.filter("functional").join(inputs.facts, on="fact_id")
+    pool = pool.select("fact_id", "topic", "relation", true=pl.sum_horizontal(links))
+    for name, split in by_split(result, "matched").items():
+        for topic, relation, count in split.select("fact_id").join(pool, on="fact_id").drop("fact_id").iter_rows():
+            known = sorted(pool.filter(topic=topic, relation=relation)["true"])
+            third = len(known) // 3
+            assert "_rare_" not in name or count <= known[third - 1]
+            assert "_popular_" not in name or count >= known[-third]
+    row = result.tables["capacity"].filter(recipe="matched", split="all_forget_rare_40").row(0, named=True)
+    few = f"40 % of {pool.height} eligible facts are {row['wanted']} rows; only {row['holds']} pairs can be matched"
+    few += f", each answer at most {int(row['wanted'] * chosen.matched.answer_share)} time(s) a side (answer_share)"
+    stopped = (
+        "; counting stopped at links.cap in 3 relation(s) before it told rare from popular; raise it, or set "
+        "links.method to cirrusdoc or dump"
+    )
+    assert row["reason"] == few + (stopped if left_out else "")
+    recipe = result.tables["recipes"].row(by_predicate=pl.col("recipe") == "matched", named=True)
+    assert recipe["reason"] == (f"no topic has enough pairs{stopped}" if left_out else "")
+    assert not {"capped_subject", "capped_object", "capped"} & set(result.tables["examples/matched"].columns)
+
+
+def test_a_topic_lays_its_lack_of_pairs_to_the_cap_in_its_own_relations_only(project: Tools) -> None:
+    rows = drawn_facts(1, 260)
+    spouses = [row for row in rows if row["topic"] == TOPICS[0] and row["relation"] == "P26"]
+    rows = [row for row in rows if row not in spouses[2:]]  # two are too few for thirds, whatever their counts
+    inputs, _ = with_link_counts(world(project, rows), 10**9)
+    cities = inputs.facts.filter(topic=TOPICS[0])["subject_qid"].implode()
+    inputs = inputs._replace(links=inputs.links.with_columns(capped=pl.col("qid").is_in(cities)))
+    chosen = params(matched={"signal": "inbound_links"}, percents=(40,))
+    capacity = make_splits(project, inputs, chosen).tables["capacity"].filter(recipe="matched")
+    reasons = dict(capacity.select("split", "reason").iter_rows())
+    assert "in 2 relation(s)" in reasons["city_forget_rare_40"]
+    assert reasons["writer_forget_rare_40"].endswith(" time(s) a side (answer_share)")
+
+
+@pytest.mark.parametrize("signal", ["inbound_links", "sitelinks", "salience"])
+@pytest.mark.parametrize("side", ["subject", "object", "sum"])
+def test_the_signal_and_its_side_can_be_chosen(project: Tools, signal: str, side: str) -> None:
+    inputs = drawn_world(project, 5, 260)
+    qids = sorted({*inputs.facts["subject_qid"], *inputs.facts["object_qid"]})
+    links = [
+        {"qid": qid, "title": qid, "inbound_links": (n * 37) % 211, "capped": False, "sitelinks": (n * 53) % 191}
+        | {"method": "linkshere", "counted_on": "2024-01-01"}
+        for n, qid in enumerate(qids)
+    ]
+    judgements = [
+        {"fact_id": fact_id, "score": float((n * 29) % 101), "spread": 0.5, "entropy": 0.1, "mass": 1.0}
+        | {"low_mass": False, "argmax": 1, "samples": 0, "method": "logits", "judge": "j", "prompt_version": "1"}
+        for n, fact_id in enumerate(sorted(inputs.facts["fact_id"]))
+    ]
+    full = inputs._replace(
+        links=Links.validate(pl.DataFrame(links, schema={n: c.dtype for n, c in Links.columns().items()})),
+        salience=Salience.validate(
+            pl.DataFrame(judgements, schema={n: c.dtype for n, c in Salience.columns().items()})
+        ),
+    )
+    chosen = params(matched={"signal": signal, "side": side, "answer_share": 0.3})
+    splits = by_split(make_splits(project, full, chosen), "matched")
+    rare, popular = splits["all_forget_rare_8"], splits["all_forget_popular_8"]
+    expected = {
+        "salience": pl.col("salience"),
+        **{
+            name: {
+                "subject": pl.col(f"{name}_subject"),
+                "object": pl.col(f"{name}_object"),
+                "sum": pl.col(f"{name}_subject") + pl.col(f"{name}_object"),
+            }[side]
+            for name in ("inbound_links", "sitelinks")
+        },
+    }[signal]
+    low, high = (split.select(expected.alias("x")) for split in (rare, popular))
+    assert (low["x"] <= high["x"]).all()
+    assert low["x"].cast(pl.Float64).to_list() == rare["popularity"].to_list()
+
+
+def test_a_popularity_of_your_own_can_be_given(project: Tools) -> None:
+    inputs = drawn_world(project, 5, 260)
+    facts = sorted(inputs.facts["fact_id"])
+    own = {fact: -1.5 * (n * 31 % 103) for n, fact in enumerate(facts[10:])}  # the first ten facts have none
+    table = project.project / "own.csv"
+    pl.DataFrame({"popularity": own.values(), "fact_id": own.keys()}).write_csv(table)
+    given = {"signal": "given", "given": "own.csv", "answer_share": 0.3}
+    result = make_splits(project, inputs, params(matched=given))
+    splits = by_split(result, "matched")
+    rare, popular = splits["all_forget_rare_8"], splits["all_forget_popular_8"]
+    assert rare["popularity"].to_list() == [own[fact] for fact in rare["fact_id"]]
+    assert all(map(operator.lt, rare["popularity"], popular["popularity"]))
+    assert not result.rows.filter(pl.col("recipe") == "matched", pl.col("fact_id").is_in(facts[:10])).height
+    assert "given" not in rare.columns
+    assert list(sources(params(matched=given), project.project, project.services)) == ["own.csv"]
+    assert sources(params(), project.project, project.services) == {}
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ("fact_id,count\n", "own.csv: no column popularity; it has: fact_id, count. Needed: fact_id, popularity"),
+        ("fact_id,popularity\nQ90,1\n", "line 2: fact_id 'Q90' is not the id of a fact, 16 hexadecimal digits"),
+        ("fact_id,popularity\n,1\n", "line 2: fact_id None is not the id"),
+        (f"fact_id,popularity\n{'0' * 16},many\n", "line 2: popularity 'many' is not a number"),
+        (f"fact_id,popularity\n{'0' * 16},inf\n", "line 2: popularity 'inf' is not a number"),
+        (f"fact_id,popularity\n{'0' * 16},\n", "line 2: popularity None is not a number"),
+        (f"popularity,fact_id\n1,{'0' * 16}\n2,{'0' * 16}\n", "line 2: the fact 0000000000000000 has more than one"),
+    ],
+)
+def test_a_given_popularity_that_cannot_be_used_is_refused_with_its_line(project: Tools, rows: str, fault: str) -> None:
+    (project.project / "own.csv").write_text(rows)
+    with pytest.raises(InputError, match=fault):
+        check(params(matched={"signal": "given", "given": "own.csv"}), project.project, project.services)
+
+
+@pytest.mark.parametrize(
+    ("matched", "missing"),
+    [({"signal": "given"}, "set given, the table of fact_id"), ({"given": "own.csv"}, "set signal = 'given'")],
+)
+def test_the_signal_given_and_its_table_belong_together(matched: dict[str, str], missing: str) -> None:
+    with pytest.raises(ValidationError, match=f"belong together: {missing}"):
+        SplitsParams.model_validate({"matched": matched})
