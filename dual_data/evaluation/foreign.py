@@ -12,7 +12,7 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
@@ -24,8 +24,7 @@ from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import TEXT_SCORES, text_scores
 from dual_data.evaluation.results import ItemRow, is_result, json_files, read_results
 from dual_data.evaluation.rows.attack_prompts import REVERSE
-from dual_data.matching import ObjectKind, contains_answer, kind_of
-from dual_data.rouge import rouge
+from dual_data.matching import ObjectKind, kind_of
 
 AGGREGATES = ("rougeL_recall", "rougeL_f1", "rouge1_recall")
 """The scores that `agg_value` may be the mean of: a log does not say which one."""
@@ -49,10 +48,7 @@ class LogItem(NamedTuple):
     kind: ObjectKind = "entity"
 
 
-_WORDING_SCORES: Mapping[str, Callable[[LogItem], float]] = {
-    "contains_answer": lambda item: float(contains_answer(item.generation, [item.answer, *item.answers], item.kind)),
-    "rougeL_recall": lambda item: rouge(item.answer, item.generation).rougeL_recall,
-}
+_WORDING_SCORES = ("contains_answer", "rougeL_recall")
 """The text scores that results keep of other wordings."""
 
 
@@ -135,8 +131,9 @@ def rescore(log: Log) -> Rescored:
             else:
                 left_alone.add(name)
     for wording in log.wordings:
-        for name, score in _WORDING_SCORES.items():
-            compare(name, score(wording), wording.scores[name])
+        recomputed = text_scores(wording.generation, wording.answer, wording.answers, wording.kind)
+        for name, logged in wording.scores.items():
+            compare(name, recomputed[name], logged)
     for recomputed_mean, logged in log.means:
         compare("summary", recomputed_mean, logged)
     averaged = {

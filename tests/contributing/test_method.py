@@ -146,44 +146,6 @@ def test_files_that_define_no_new_method_are_refused(
         load_methods(project)
 
 
-@pytest.mark.parametrize(
-    ("line", "wrong", "message"),
-    [
-        ("retain = batch", "retain = bacth", r": line 9: the loss of Uniform fails: NameError: name 'bacth' is not"),
-        ("token_mean(policy.retain.nll)", "token_mean(batch.retain.share)", r": line 9: the loss of .* RuntimeError: "),
-        (
-            "return Loss(forget +",
-            "return (forget +",
-            r": the loss of Uniform returns a tuple; return Loss\(value, parts",
-        ),
-        (
-            "Loss(forget +",
-            "Loss(forget.sum() +",
-            r": `value` in the loss of Uniform is \[\] and not \[1\], one number per",
-        ),
-        ('"forget": forget', '"forget": 0.5', r": `forget` in the loss of Uniform is float and not \[1\], one number"),
-        (
-            "return Loss(forget + alpha * retain",
-            "return Loss(forget.detach()",
-            r": the loss of Uniform has no gradient",
-        ),
-        (
-            "batch.retain.token_mean(policy.retain.nll)",
-            "policy.retain.nll.mean(1)",
-            r": the loss of Uniform is no weighted mean of its rows",
-        ),
-    ],
-)
-def test_mistakes_in_a_method_are_told_with_its_file(
-    project: Path, project_method: Path, line: str, wrong: str, message: str
-) -> None:
-    assert line in METHOD
-    project_method.write_text(METHOD.replace(line, wrong).replace("forget.sum() + alpha * retain", "forget.sum()"))
-    load_methods(project)
-    with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
-        problem().train("Uniform", Optimisation(epochs=1, batch=3))
-
-
 CONTROLLED = (
     METHOD.replace("retain, {", "retain, {**batch.state, ")
     .replace(
@@ -210,6 +172,29 @@ METHOD =""",
 @pytest.mark.parametrize(
     ("line", "wrong", "message"),
     [
+        ("retain = batch", "retain = bacth", r": line 9: the loss of Uniform fails: NameError: name 'bacth' is not"),
+        ("token_mean(policy.retain.nll)", "token_mean(batch.retain.share)", r": line 9: the loss of .* RuntimeError: "),
+        (
+            "return Loss(forget +",
+            "return (forget +",
+            r": the loss of Uniform returns a tuple; return Loss\(value, parts",
+        ),
+        (
+            "Loss(forget +",
+            "Loss(forget.sum() +",
+            r": `value` in the loss of Uniform is \[\] and not \[1\], one number per",
+        ),
+        ('"forget": forget', '"forget": 0.5', r": `forget` in the loss of Uniform is float and not \[1\], one number"),
+        (
+            "return Loss(forget + alpha * retain",
+            "return Loss(forget.detach()",
+            r": the loss of Uniform has no gradient",
+        ),
+        (
+            "batch.retain.token_mean(policy.retain.nll)",
+            "policy.retain.nll.mean(1)",
+            r": the loss of Uniform is no weighted mean of its rows",
+        ),
         ('return {"weight": 1.0}', "return {}[0]", r": line 16: the controller of Uniform fails: KeyError: 0"),
         ('parts["weight"]', 'parts["wait"]', r": line 19: the controller of Uniform fails: KeyError: 'wait'"),
         ('{"weight": parts', '{"wait": parts', r": the controller of Uniform fails: KeyError: 'wait'"),
@@ -221,11 +206,11 @@ METHOD =""",
         ),
     ],
 )
-def test_mistakes_beside_the_loss_are_told_with_its_file(
+def test_mistakes_in_a_method_are_told_with_its_file(
     project: Path, project_method: Path, line: str, wrong: str, message: str
 ) -> None:
     assert line in CONTROLLED
-    project_method.write_text(CONTROLLED.replace(line, wrong))
+    project_method.write_text(CONTROLLED.replace(line, wrong).replace("forget.sum() + alpha * retain", "forget.sum()"))
     load_methods(project)
     with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
         problem().train("Uniform", Optimisation(epochs=2, batch=3))

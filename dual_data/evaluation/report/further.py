@@ -8,9 +8,7 @@ from pathlib import Path
 from dual_data.evaluation.report.collect import Collection
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Heading, Table
 from dual_data.evaluation.report.places import (
-    BEFORE,
     PLACE,
-    chosen_cells,
     estimate,
     place_of,
     rate_of,
@@ -40,12 +38,7 @@ _CAPTION = (
 
 def further_scores(collection: Collection, folder: Path) -> list[Block]:
     """A table of the scores that the results have; empty where they have none of them."""
-    places = [
-        (key, method, runs)
-        for key, before, groups, _ in starts(collection)
-        for method, runs in ((BEFORE, before), *((group.key.method, runs) for group, runs in chosen_cells(groups)))
-        if runs
-    ]
+    places = [(start.key, method, runs) for start in starts(collection) for method, runs in start.cells]
     table = [{score: estimate(runs, "forget", score) for score in _COLUMNS} for _, _, runs in places]
     measured = [score for score in _COLUMNS if any(not math.isnan(scores[score].value) for scores in table)]
     if not measured:

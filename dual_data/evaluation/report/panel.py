@@ -16,7 +16,6 @@ from dual_data.evaluation.report.places import (
     BEFORE,
     PLACE,
     before_of,
-    chosen_cells,
     looks,
     mean_of,
     method_series,
@@ -50,12 +49,11 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     charts, rows, kind_rows, ids = list[Chart](), list[tuple[Entry, ...]](), list[tuple[Entry, ...]](), list[str]()
     look = looks(collection.groups)
     kinds = list(dict.fromkeys(kind for _, before, *_ in measured for kind in _table(before).kinds))
-    for key, before, groups, title in measured:
+    for start in measured:
+        key, before, groups, title = start
         if groups:
             charts.append(_by_rate(title, before, groups, look))
-        cells: list[tuple[str, Sequence[Run]]] = [(BEFORE, before)]
-        cells += [(group.key.method, runs) for group, runs in chosen_cells(groups)]
-        for method, runs in cells:
+        for method, runs in start.cells:
             row_start = (*place_of(key), method, rate_of(runs), str(len(runs)), _name(_table(before)))
             texts = [text for name in PANEL_SCORES for text in _texts(runs, before, name, changed=method != BEFORE)]
             rows.append((*row_start, *texts, sources(runs, folder)))

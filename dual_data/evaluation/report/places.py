@@ -48,6 +48,12 @@ class Start(NamedTuple):
     title: str
     """Title of its charts and tables."""
 
+    @property
+    def cells(self) -> list[tuple[str, Sequence[Run]]]:
+        """Its runs, where it was measured, and those of every method at its chosen learning rate, by name."""
+        before: list[tuple[str, Sequence[Run]]] = [(BEFORE, self.before)] if self.before else []
+        return [*before, *((group.key.method, runs) for group, runs in chosen_cells(self.groups))]
+
 
 def starts(collection: Collection) -> list[Start]:
     """All models before unlearning, separate for each preset and profile."""
