@@ -1,0 +1,90 @@
+"""Budgets of tokens and money: they stop in time, count the log, and hold where a server reports no usage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dual_data.calls import Calls
+from dual_data.config import Pace
+from dual_data.errors import BudgetSpent, Refused
+from dual_data.sources.chat.openai import capabilities as features
+from dual_data.sources.chat.usage import Budget, Ledger, Price, Usage
+from tests.services.stand_in import Body, completion, stand_in
+from tests.sources.chat.openai.asking import france, server
+
+
+def test_the_budget_stops_in_time_and_counts_the_log(tmp_path: Path) -> None:
+    reply = completion("Paris", usage={"prompt_tokens": 30, "completion_tokens": 2})
+    price = Price.model_validate({"date": "2026-01-01", "input": 1.0, "output": 10.0})
+    with stand_in(lambda _: reply) as fake, Calls(tmp_path / "c.sqlite", {"judge": Pace(concurrency=4)}) as calls:
+        spent = Usage()
+        for _ in range(2):  # the second run has next to nothing left to spend
+            ledger = Ledger("salience.budget", price, Budget(tokens=320))
+            with server(fake.base_url, calls, ledger=ledger) as judge:
+                requests = [france(judge, n) for n in range(1, 31)]
+                with pytest.raises(
+                    BudgetSpent, match=r"salience.budget.tokens = 320 is used up: .* Raise salience.budget"
+                ):
+                    judge.ask(requests)
+            assert ledger.spent.tokens <= 320 + 4 * 32
+            assert ledger.spent.tokens >= spent.tokens
+            spent = ledger.spent
+        assert len(fake.bodies) == calls.known("judge", requests)
+        full = Ledger("salience.budget", price, Budget(money=1.0))
+        with server(fake.base_url, calls, ledger=full) as judge:
+            judge.ask(requests)
+        assert len(fake.bodies) == 30
+        assert full.spent == Usage(30, 900, 0, 60)
+        row = full.table("m").to_dicts()[0]
+        assert row["cost"] == pytest.approx((900 * 1.0 + 60 * 10.0) / 1e6)
+        assert (row["currency"], str(row["price_date"])) == ("USD", "2026-01-01")
+
+
+def uncounted(text: str) -> tuple[int, Body]:
+    """Like proxies that leave `usage` out."""
+    status, data = completion(text)
+    del data["usage"]
+    return status, data
+
+
+def test_a_server_that_reports_no_tokens_has_a_budget_too(tmp_path: Path) -> None:
+    log = tmp_path / "c.sqlite"
+    with stand_in(lambda _: uncounted("Paris")) as fake, Calls(log) as live:
+        ledger = Ledger("salience.budget", None, Budget(tokens=120))
+        with (
+            server(fake.base_url, live, ledger=ledger) as judge,
+            pytest.raises(BudgetSpent, match=r"in 2 answers, 2 of them estimated, because the server did not report"),
+        ):
+            judge.ask([france(judge, n) for n in (20, 21, 22)])
+        assert len(fake.bodies) == 2
+        with server(fake.base_url, live) as probed:
+            features.capabilities(probed)
+            probed.ask([france(probed, n) for n in (20, 21)])
+    with Calls(log, offline=True) as offline, server(fake.base_url, offline) as again:
+        again.ask([france(again, n) for n in (20, 21)])
+        assert again.ledger.spent == ledger.spent
+        assert again.ledger.table("m")["estimated"].to_list() == [2]
+        features.capabilities(again)
+        assert again.ledger.spent == probed.ledger.spent
+        assert again.ledger.spent.estimated == again.ledger.spent.answers == 5
+
+
+def test_a_limit_that_is_ignored_shows_also_where_no_tokens_are_reported(calls: Calls) -> None:
+    with (
+        stand_in(lambda _: uncounted("on and on and on and on")) as fake,
+        server(fake.base_url, calls) as judge,
+        pytest.raises(Refused, match="accepted and ignored"),
+    ):
+        features.capabilities(judge)
+
+
+def test_money_is_a_limit_too(calls: Calls) -> None:
+    price = Price.model_validate({"date": "2026-01-01", "input": 1000.0, "output": 0, "cached_input": 100.0})
+    assert Usage(1, 1000, 400, 7).cost(price) == pytest.approx(0.6 + 0.04)
+    ledger = Ledger("salience.budget", price, Budget(money=0.001))
+    with stand_in(lambda _: completion("x")) as fake, server(fake.base_url, calls, ledger=ledger) as judge:
+        with pytest.raises(BudgetSpent, match=r"salience.budget.money = 0.001 USD is used up"):
+            judge.ask([france(judge)])
+        assert fake.bodies == []
