@@ -1,4 +1,4 @@
-"""The two ceilings of a machine: how fast it multiplies, how fast it moves memory. Measured, not read off a sheet."""
+"""The ceilings of a machine: how fast it multiplies and how fast it moves memory. Measured, not read off a sheet."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class Ceilings(NamedTuple):
     """Bytes a second, read and written, of a large copy within the device's memory."""
     launch_seconds: float
     """Host time of one small operation: the least time of a small kernel without graphs."""
+    link: float | None = None
+    """Bytes a second from pinned memory of the host to a GPU, in a large copy."""
 
 
 def ceilings(device: str) -> Ceilings:
@@ -35,7 +37,11 @@ def ceilings(device: str) -> Ceilings:
     copy = _best(lambda: target.copy_(source), device)
     small = torch.zeros(8, device=device)
     launch = _best(lambda: small.add_(1.0), device, repeats=1000)
-    return Ceilings(2.0 * size**3 / product, 2.0 * source.numel() / copy, launch)
+    link = None
+    if on_gpu:
+        host = torch.empty(1 << 30, dtype=torch.int8, pin_memory=True)
+        link = host.numel() / _best(lambda: target[: host.numel()].copy_(host, non_blocking=True), device)
+    return Ceilings(2.0 * size**3 / product, 2.0 * source.numel() / copy, launch, link)
 
 
 def _best(do: Callable[[], object], device: str, repeats: int = 10) -> float:

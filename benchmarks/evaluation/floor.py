@@ -19,10 +19,13 @@ class Part(NamedTuple):
     name: str
     flops: float
     bytes: float
+    sent: float = 0.0
+    """Bytes that come from the host."""
 
     def seconds(self, ceilings: Ceilings) -> float:
-        """Time at the ceilings: the larger of those of arithmetic and memory."""
-        return max(self.flops / ceilings.flops, self.bytes / ceilings.bytes)
+        """Time at the ceilings: the largest of those of arithmetic, memory and, where its rate is known, the link."""
+        sending = self.sent / ceilings.link if ceilings.link else 0.0
+        return max(self.flops / ceilings.flops, self.bytes / ceilings.bytes, sending)
 
 
 def floor(config: LlamaConfig, tokenizer: PreTrainedTokenizerBase, work: Work, *, width: int = 2) -> list[Part]:
@@ -30,8 +33,8 @@ def floor(config: LlamaConfig, tokenizer: PreTrainedTokenizerBase, work: Work, *
 
     The count assumes that common prefixes of prompts are shared, nothing is padded, logits are made only where a label
     is, keys and values are read once per generated token, and only products cost arithmetic. A multiplication and an
-    addition are two operations. A frozen weight takes 2 operations per token forward and 2 backward. Loading the
-    weights, which a grid does once, is left out.
+    addition are two operations. A frozen weight takes 2 operations per token forward and 2 backward. A grid loads the
+    weights once for all cells.
     """
     body, head = _body(config), config.vocab_size * config.hidden_size
     cache = 2 * config.num_hidden_layers * _shared(config) * width
@@ -48,7 +51,9 @@ def floor(config: LlamaConfig, tokenizer: PreTrainedTokenizerBase, work: Work, *
     prompts = sum(len(request.prompt) - common for request in requests)
     fed = sum(len(answer.ids) - 1 for request in requests for answer in request.answers)
     scored = sum(len(answer.ids) for request in requests for answer in request.answers)
-    parts = [training]
+    # The input embedding is read by row afterwards; where it is the head too, there is only one.
+    weights = width * (body + (1 if config.tie_word_embeddings else 2) * head)
+    parts = [Part("load", 0.0, weights, weights), training]
     if work.method == "NPO":
         once = sum(len(row.prompt_ids) - common + len(row.answer_ids) for row in forget)
         parts.append(Part("reference", 2.0 * (body * once + head * labels / work.epochs / 2), width * (body + head)))
@@ -57,8 +62,8 @@ def floor(config: LlamaConfig, tokenizer: PreTrainedTokenizerBase, work: Work, *
     generated = len(requests) * work.new_tokens
     longest = [len(request.prompt) for request in requests]
     read = sum(work.new_tokens * (length - common + work.new_tokens / 2) for length in longest)
-    weights = work.new_tokens * width * (body + head)
-    parts.append(Part("generation", 2.0 * (body + head) * generated, weights + cache * read))
+    reread = work.new_tokens * width * (body + head)
+    parts.append(Part("generation", 2.0 * (body + head) * generated, reread + cache * read))
     return parts
 
 

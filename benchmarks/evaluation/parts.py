@@ -89,7 +89,7 @@ class Bench(NamedTuple):
 
 
 def ceilings_part(bench: Bench) -> Iterator[Piece]:
-    """The machine's two ceilings and the floor of a cell at them."""
+    """The machine's ceilings and the floor of a cell at them."""
 
     def make() -> dict[str, Any]:
         rates = ceilings(bench.device)
@@ -317,6 +317,8 @@ def _floor(bench: Bench, rates: Ceilings) -> dict[str, Any]:
     floors: dict[str, Any] = {}
     for method in bench.methods:
         parts = floor(config, tokenizer_of(), bench.work._replace(method=method), width=width)
+        if rates.link is None:  # loading is then left out, as it is of the modelled cell
+            parts = [part for part in parts if part.name != "load"]
         floors[method] = {
             "parts": [{**part._asdict(), "seconds": part.seconds(rates)} for part in parts],
             "flops": sum(part.flops for part in parts),

@@ -34,7 +34,9 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 def _ceilings(ceilings: Mapping[str, Any]) -> list[str]:
     first = f"Ceilings: {ceilings['flops'] / 1e12:.4g} TFLOP/s, {ceilings['bytes'] / 1e9:.4g} GB/s"
-    return [f"{first}, {ceilings['launch_seconds'] * 1e6:.3g} us a small operation.", "", *_floors(ceilings["floor"])]
+    link = f", {ceilings['link'] / 1e9:.4g} GB/s from the host" if ceilings.get("link") else ""
+    launch = f"{ceilings['launch_seconds'] * 1e6:.3g} us a small operation"
+    return [f"{first}{link}, {launch}.", "", *_floors(ceilings["floor"])]
 
 
 def _floors(floors: Mapping[str, Any]) -> list[str]:

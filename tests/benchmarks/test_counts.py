@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import LlamaForCausalLM
 
 from benchmarks.evaluation import counted, subject
 from benchmarks.evaluation.ceilings import Ceilings
@@ -97,13 +98,17 @@ def test_our_step_does_less_than_the_plain_one_and_more_than_the_floor() -> None
     tokenizer = tiny_tokenizer()
     ours, _ = counted.step("small", tokenizer, work(batch=12))
     plain, _ = counted.plain_step("small", tokenizer, work(batch=12))
-    least = floor(config_of("small"), tokenizer, work(epochs=1, batch=12))[0]
+    least = floor(config_of("small"), tokenizer, work(epochs=1, batch=12))[1]
     assert least.name == "train"
     assert least.flops < ours.flops < plain.flops
 
 
 def test_the_floor_of_a_part_is_its_larger_need() -> None:
-    part = floor(config_of("small"), tiny_tokenizer(), work("NPO"))[1]
+    with torch.device("meta"):
+        matrices = [weight for weight in LlamaForCausalLM(config_of("small")).parameters() if weight.dim() > 1]
+    load, _, part, *_ = floor(config_of("small"), tiny_tokenizer(), work("NPO"))
     assert part.name == "reference"
     assert part.seconds(Ceilings(1.0, 1e12, 0.0)) == part.flops
     assert part.seconds(Ceilings(1e12, 1.0, 0.0)) == part.bytes
+    assert load.sent == load.bytes == sum(2 * weight.numel() for weight in matrices)
+    assert load.seconds(Ceilings(1.0, 100.0, 0.0, link=10.0)) == load.sent / 10

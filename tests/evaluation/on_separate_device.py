@@ -33,7 +33,7 @@ NEW_TOKENS = 40
 
 GRID = """
 [models.tiny]
-spec = "tiny-llama"
+spec = "MODEL"
 dtype = "float32"
 
 [data.cities]
@@ -86,7 +86,12 @@ def grid(device: str, folder: Path) -> list[dict[str, Any]]:
     """Scores and generations of a grid that runs on `device`, and its attacks."""
     write_rows(folder / "forget.jsonl", cities(4))
     write_rows(folder / "retain.jsonl", other_cities())
-    (folder / "grid.toml").write_text(GRID)
+    model = folder / "model"
+    if not model.exists():
+        made = tiny("llama")
+        made.model.save_pretrained(model)
+        made.tokenizer.save_pretrained(model)
+    (folder / "grid.toml").write_text(GRID.replace("MODEL", str(model)))
     small_grid = spell_out(load_settings(folder / "grid.toml"), "small", folder, folder / device)
     cells = cells_of(small_grid)
     tally = run(small_grid, cells, RunOptions(device, cells_at_once=2, save_adapters=True), project=folder)

@@ -6,6 +6,7 @@ This shows what a CPU cannot: tensors created on the wrong device, and steps tha
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     process = subprocess.run(
         [*command, str(tmp_path_factory.mktemp("rows"))],
         cwd=Path(__file__).parents[2],
+        env={**os.environ, "HF_DEACTIVATE_ASYNC_LOAD": "1"},  # other threads know nothing of the device
         capture_output=True,
         text=True,
         check=False,
