@@ -48,7 +48,7 @@ class LinksParams(Strict):
     then unknown: splits that depend on that are not made, and the table `capacity` names them."""
     folder: str = ""
     """dump: folder of the dumps page, redirect, linktarget, pagelinks and page_props, imported; relative to the
-    project."""
+    project. Articles are found by their items, so that any language's Wikipedia can be counted in."""
     hops: int = Field(default=1, ge=1, le=8)
     """dump: longest chain of redirects through which a link counts; Wikipedia follows one, and linkshere counts so."""
     compute: EngineParams = Field(default_factory=EngineParams)

@@ -29,11 +29,16 @@ def push(
     """
     from dual_data.evaluation.publish import adapter_files
     from dual_data.release.model_hub import push_model
+    from dual_data.release.secrets import expect_no_secret
     from dual_data.released import is_repository
 
     if not is_repository(repository):
         raise UsageError(f"{repository}: is not the name of a Hub model (owner/name)")
     files = adapter_files(result)
+    texts = {path: data.decode() for path, data in files.items() if isinstance(data, bytes)}
+    expect_no_secret(
+        texts, "Take it out of the grid file (keys belong in environment variables) and run the cell again."
+    )
     size = sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
     if dry_run:
         print(f"would write {len(files)} files, {size / 1e6:.1f} MB, to {repository}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
+
+from dual_data.errors import DualDataError
 
 _SHAPES = {
     "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{20,}\b"),
@@ -23,9 +26,18 @@ def find_secret(text: str, environ: Mapping[str, str] = os.environ) -> str | Non
         if shape.search(text):
             return kind
     for name, value in environ.items():
-        if _SECRET_NAMES.search(name.upper()) and len(value) >= _SHORTEST and value in text:
-            return f"the value of {name}"
+        if _SECRET_NAMES.search(name.upper()) and len(value) >= _SHORTEST:
+            as_json = json.dumps(value, ensure_ascii=False)[1:-1]
+            if value in text or as_json in text:
+                return f"the value of {name}"
     return None
+
+
+def expect_no_secret(texts: Mapping[str, str], advice: str) -> None:
+    """Raise DualDataError, which ends with `advice`, for the first of `texts`, by path, that holds a secret."""
+    for path, text in texts.items():
+        if kind := find_secret(text):
+            raise DualDataError(f"{path}: would publish what looks like a secret ({kind}). {advice}")
 
 
 def redacted(text: str, token: str | None = None) -> str:

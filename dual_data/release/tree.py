@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dual_data.config import About
 from dual_data.engine.plan import is_here
-from dual_data.errors import DualDataError, UsageError
+from dual_data.errors import UsageError
 from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release import croissant
 from dual_data.release.build import Build
@@ -18,7 +18,7 @@ from dual_data.release.card import card
 from dual_data.release.licences import notices
 from dual_data.release.listed import files_below, first_of, listed_by
 from dual_data.release.reload import reload_all
-from dual_data.release.secrets import find_secret
+from dual_data.release.secrets import expect_no_secret
 from dual_data.release.tables import tables_of, write_tables
 from dual_data.released import FORMAT, MANIFEST, File, Place, Release
 
@@ -76,12 +76,7 @@ def texts(release: Release, place: Place) -> tuple[Release, dict[str, str]]:
     hashes = {path: hashlib.sha256(content.encode()).hexdigest() for path, content in contents.items()}
     stamped = release.model_copy(update={"files": hashes})
     contents[MANIFEST] = manifest_text(stamped)
-    for path, content in contents.items():
-        if kind := find_secret(content):
-            raise DualDataError(
-                f"{path}: would publish what looks like a secret ({kind}). Take it out of the profile (keys belong in "
-                "environment variables) and build again."
-            )
+    expect_no_secret(contents, "Take it out of the profile (keys belong in environment variables) and build again.")
     return stamped, contents
 
 

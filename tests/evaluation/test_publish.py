@@ -131,6 +131,16 @@ def test_a_result_without_an_adapter_is_refused(results: dict[str, Path]) -> Non
     assert (command.code, "owner/name" in command.err) == (2, True)
 
 
+def test_a_result_that_would_reveal_a_secret_is_refused(results: dict[str, Path]) -> None:
+    result = json.loads(results["sft"].read_text())
+    result["provenance"]["model"]["spec"] = "https://user:password@host.invalid/model"
+    results["sft"].write_text(json.dumps(result))
+    command = dual_data("eval", "push", results["sft"], "someone/unlearned", "--dry-run")
+    assert command.code == 1
+    assert "result.json: would publish what looks like a secret (a password in a URL). Take it out of" in command.err
+    assert "password@" not in command.err + command.out
+
+
 def test_an_adapter_whose_stage_is_gone_is_refused_with_what_makes_both_anew(
     project: Path, results: dict[str, Path]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -103,6 +104,7 @@ def test_secrets_are_found_and_removed(secret: str) -> None:
 def test_values_of_variables_named_like_secrets_count(name: str) -> None:
     assert find_secret("x plain-looking", {name: "plain-looking"}) == f"the value of {name}"
     assert find_secret("x twelve-chars", {name: "twelve-chars"}) == f"the value of {name}"
+    assert find_secret(json.dumps(['say "twelve"']), {name: 'say "twelve"'}) == f"the value of {name}"
     assert find_secret("x a-short-one", {name: "short-one"}) is None
     assert find_secret("x another", {name: "plain-looking"}) is None
 
