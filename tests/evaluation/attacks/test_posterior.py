@@ -30,6 +30,11 @@ def test_no_trace_without_a_difference() -> None:
     assert auc.low < 0.5 < auc.high
 
 
+def test_chance_differences_of_the_facts_that_it_is_fitted_on_are_no_trace() -> None:
+    pairs = [(_facts(0, 24, 0.0, seed), _facts(1000, 24, 0.0, 100 + seed)) for seed in range(30)]
+    assert np.mean([posterior_audit(*sides).value for sides in pairs]) == pytest.approx(0.5, abs=0.05)
+
+
 @pytest.mark.parametrize("worded", ["forget", "held out"])
 def test_wordings_on_one_side_alone_do_not_tell_the_sides_apart(worded: str) -> None:
     def facts(first: int, seed: int, *, many: bool) -> list[ItemRow]:
@@ -49,9 +54,21 @@ def test_wordings_on_one_side_alone_do_not_tell_the_sides_apart(worded: str) -> 
     assert auc == posterior_audit(*([row | {"paraphrases": []} for row in side] for side in sides))
 
 
-@pytest.mark.parametrize("paraphrases", [0, 2])
-def test_a_drop_of_the_answer_is_found(paraphrases: int) -> None:
-    auc = posterior_audit(_facts(0, 200, 2.0, 1, paraphrases), _facts(1000, 200, 0.0, 2, paraphrases))
+@pytest.mark.parametrize("worded", [False, True])
+@pytest.mark.parametrize("feature", ["change_mean_log_probability", "change_entropy", "change_log_rank", "kl"])
+def test_a_shift_of_one_feature_is_found(feature: str, worded: bool) -> None:
+    random = np.random.default_rng(1)
+
+    def facts(first: int, shift: float) -> list[ItemRow]:
+        rows = [
+            item(first + index, paraphrases=2 * worded, **{feature: float(random.normal(shift))})
+            for index in range(200)
+        ]
+        for row in rows if worded else ():
+            row["scores"][feature] = row["paraphrases"][0]["scores"][feature] = 0.0  # only the last wording tells
+        return rows
+
+    auc = posterior_audit(facts(0, -2.0), facts(1000, 0.0))
     assert auc.value == pytest.approx(0.92, abs=0.05)  # Phi(2 / sqrt 2)
 
 
@@ -82,5 +99,8 @@ def test_the_fit_is_where_the_gradient_vanishes() -> None:
 def test_what_cannot_be_audited_is_refused() -> None:
     with pytest.raises(ValueError, match="too few facts"):
         posterior_audit(_facts(0, 1, 0.0, 1), _facts(1000, 1, 0.0, 2))
+    of_one_subject = [row | {"subject": "subject-0"} for row in _facts(0, 40, 0.0, 1)]
+    with pytest.raises(ValueError, match="too few facts"):  # facts of a subject are in one half
+        posterior_audit(of_one_subject, _facts(1000, 40, 0.0, 2))
     with pytest.raises(ValueError, match="against a base"):
         posterior_audit([item(1, kl=None)], [item(2)])
