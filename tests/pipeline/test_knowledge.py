@@ -159,16 +159,30 @@ def test_partners_have_other_subjects_and_other_answers(tools: Tools) -> None:
     assert selection.extras == []
 
 
+def test_no_partner_is_one_whose_right_answer_would_count(tools: Tools) -> None:
+    facts, questions = capitals.frames([*ALL[:3], ("Gaul", "Lutetia"), ("Anglia", "York"), ("Albany", "New York")])
+    questions = questions.with_columns(
+        answers=pl.when(pl.col("subject") == "Gaul").then(pl.lit(["Lutetia", "Paris"])).otherwise("answers")
+    )
+    selection = select(facts, questions, set(questions["fact_id"]), 5)
+    partners = {fact.answer: {other.answer for other in selection.partners[fact.fact_id]} for fact in selection.facts}
+    others = {"Berlin", "Rome", "Lutetia", "York", "New York"}
+    assert partners["Paris"] == others - {"Lutetia"}
+    assert partners["York"] == others - {"York", "New York"} | {"Paris"}
+    assert partners["New York"] == others - {"New York"} | {"Paris"}
+
+
 def test_a_fact_that_is_alone_in_the_sample_borrows_a_partner(tools: Tools) -> None:
     model = FakeModel(answer=knows)
     rows = probe(tools, model, sample=1)
     ((subject, row),) = rows.items()
     assert row["control_known"] is False
     assert len({country_of(chat.user) for group in model.asked for chat in group}) == 2
+    parrot = FakeModel("parrot", answer=lambda *_: capitals.CAPITALS[subject])
+    assert probe(tools, parrot, sample=1)[subject]["control_known"] is True, "one partner is most of one"
     facts, questions = capitals.frames(ALL[:1])
     selection = select(facts, questions, set(questions["fact_id"]), 3)
     assert selection.partners == {selection.facts[0].fact_id: []}
-    assert subject in capitals.CAPITALS
 
 
 @given(st.permutations(range(len(ALL))))
@@ -214,9 +228,21 @@ def test_the_published_rule_takes_the_sample_with_the_best_recall(tools: Tools) 
     assert france["generation_recall"] == 1.0
     assert france["hits"] == 8
     assert france["control_known"] is None
-    assert france["known"] == (france["embedding_similarity"] > 0.6)
     assert rows["Peru"]["generation_recall"] == 0.0
     assert rows["Peru"]["known"] is False
+
+
+@pytest.mark.parametrize(("cosine", "known"), [(0.59, False), (0.6, False), (0.61, True)])
+def test_the_published_rule_decides_by_the_cosine_of_sample_and_answer(
+    tools: Tools, cosine: float, known: bool
+) -> None:
+    def embed(texts: Sequence[str]) -> Any:
+        is_answer = [text in capitals.CAPITALS.values() for text in texts]
+        return np.array([[1.0, 0.0] if answer else [cosine, (1 - cosine**2) ** 0.5] for answer in is_answer])
+
+    model = FakeModel(answer=lambda user, _: f"{capitals.CAPITALS[country_of(user)]} of old")
+    rows = probe(replace(tools, open_embedding=lambda: embed), model, rules=("paper",))
+    assert {(row["embedding_similarity"], row["known"]) for row in rows.values()} == {(cosine, known)}
 
 
 def test_both_rules_stand_side_by_side_and_share_the_log_probability(tools: Tools) -> None:
