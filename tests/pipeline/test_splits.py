@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
+from collections import Counter
 from typing import Any
 
 import polars as pl
@@ -59,7 +60,8 @@ def test_paper_takes_the_ends_of_the_popularity_ranking(draw: Draw, seed: int) -
 
 
 def test_paper_has_the_published_columns(project: Tools) -> None:
-    result = make_splits(project, drawn_world(project, 1, 260))
+    inputs = drawn_world(project, 1, 260)
+    result = make_splits(project, inputs)
     assert result.tables["examples/paper"].columns[:13] == [
         *("source_csv", "subjectLabel", "relation", "objectLabel", "subject_qid", "property_pid", "object_qid"),
         *("question", "answer", "pop_subject", "pop_object", "pop_sum", "triple_pop"),
@@ -71,6 +73,9 @@ def test_paper_has_the_published_columns(project: Tools) -> None:
         "human_writer.csv",
         "places_city.csv",
     ]
+    alike = Counter(inputs.facts.select("property_id", "object_qid").iter_rows())
+    counts = result.tables["examples/paper"].select("property_pid", "object_qid", "triple_pop").rows()
+    assert all(alike[property_id, qid] == count for property_id, qid, count in counts)
 
 
 def knowledge(facts: pl.DataFrame, model: str, rule: str, known: set[str]) -> pl.DataFrame:
@@ -95,20 +100,29 @@ def knowledge(facts: pl.DataFrame, model: str, rule: str, known: set[str]) -> pl
 
 def test_only_facts_that_the_models_know_are_taken(project: Tools) -> None:
     inputs = drawn_world(project, 3, 400)
-    known = set(inputs.facts["fact_id"].to_list()[::2])
-    probes = [knowledge(inputs.facts, MODEL, rule, known) for rule in ("matched", "paper")]
+    known, known_to_paper = (set(inputs.facts["fact_id"].to_list()[::step]) for step in (2, 3))
+    published = "meta-llama/Llama-3.1-8B-Instruct"
+    probes = [
+        knowledge(inputs.facts, MODEL, "matched", known),
+        knowledge(inputs.facts, MODEL, "paper", set(inputs.facts["fact_id"])),
+        knowledge(inputs.facts, published, "matched", set(inputs.facts["fact_id"])),
+        knowledge(inputs.facts, published, "paper", known_to_paper),
+    ]
     chosen = params(
         matched={"signal": "mentions", "answer_share": 0.3, "models": [MODEL]},
-        paper={"signal": "mentions", "retain": (10,), "model": "meta-llama/Llama-3.1-8B-Instruct"},
+        paper={"signal": "mentions", "retain": (10,), "model": published},
     )
-    published = knowledge(inputs.facts, "meta-llama/Llama-3.1-8B-Instruct", "paper", known)
-    result = make_splits(project, inputs._replace(knowledge=pl.concat([*probes, published])), chosen)
-    assert set(result.rows["recipe"]) == {"matched", "matched_answer", "paper"}
-    assert set(result.rows["fact_id"]) <= known
+    result = make_splits(project, inputs._replace(knowledge=pl.concat(probes)), chosen)
+    for recipe, facts in (("matched", known), ("matched_answer", known), ("paper", known_to_paper)):
+        members = set(result.rows.filter(recipe=recipe)["fact_id"])
+        assert members, recipe
+        assert members <= facts, recipe
     assert "best_gen_Llama_8b_Instract" in result.tables["examples/paper"].columns
     matched = result.tables["examples/matched"]
     assert all(MODEL in models for models in matched["known_by"].to_list())
-    balance = result.tables["balance"].filter(pl.col("measure") == f"log_probability of {MODEL}")
+    balance = result.tables["balance"].filter(
+        pl.col("recipe").is_in(MATCHED) & (pl.col("measure") == f"log_probability of {MODEL}")
+    )
     assert set(balance["rare_mean"]) == {-1.0}
     assert balance["balanced"].all()
 
@@ -147,7 +161,11 @@ def test_columns_of_another_model_are_named_after_it(project: Tools) -> None:
 def test_a_recipe_that_cannot_be_made_says_why(
     project: Tools, changes: dict[str, Any], recipe: str, reason: str
 ) -> None:
-    result = make_splits(project, drawn_world(project, 1, 120), params(**changes))
+    inputs = drawn_world(project, 1, 120)
+    # By the other rule the model knows everything, which is no answer by the one that is asked for.
+    rule = "matched" if recipe == "paper" else "paper"
+    probes = knowledge(inputs.facts, MODEL, rule, set(inputs.facts["fact_id"]))
+    result = make_splits(project, inputs._replace(knowledge=probes), params(**changes))
     row = result.tables["recipes"].row(by_predicate=pl.col("recipe") == recipe, named=True)
     assert not row["made"]
     assert reason in row["reason"]

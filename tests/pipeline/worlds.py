@@ -60,6 +60,8 @@ def drawn_facts(seed: int, count: int) -> list[dict[str, Any]]:
                 value = f"Q{1 + rng.randrange(count)}"
             else:
                 value = f"Q{5000 + int(rng.paretovariate(0.6)) % 60}"
+                if number % 6 < 2 and relation == ("P36", "P17")[number % 2]:
+                    value = f"Q{1 + (number ^ 1)}"
             rows.append(
                 {
                     "subject": f"Q{1 + number}",
