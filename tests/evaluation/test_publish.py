@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import snapshot_download
-from peft import PeftModel
 
 from dual_data.errors import InputError, Refused, ServiceError, UsageError
 from dual_data.evaluation.grid.run import RunOptions, run
@@ -59,11 +58,7 @@ def test_a_pushed_adapter_is_the_one_that_was_measured(online: Hub, results: dic
 
     adapter = results["sft"].parent.parent / "adapters" / results["sft"].stem
     assert (folder / "adapter_model.safetensors").read_bytes() == (adapter / "adapter_model.safetensors").read_bytes()
-    for below in (folder, folder / STAGE):
-        Adapters(tiny("llama").model, read_spec(below)).load(below)
-    # As the card says: the stage first, then the adapter.
-    base = PeftModel.from_pretrained(tiny("llama").model, folder, subfolder=STAGE).merge_and_unload()
-    assert isinstance(PeftModel.from_pretrained(base, folder), PeftModel)
+    expect_to_load_as_measured(folder, "merge")
 
     entry = json.loads((folder / "result.json").read_text())
     whole = read_result(results["sft"])
@@ -74,6 +69,22 @@ def test_a_pushed_adapter_is_the_one_that_was_measured(online: Hub, results: dic
     assert head == {"library_name": "peft", "tags": ["unlearning", "dual-data"]}
     recall = whole["summary"]["forget"]["rougeL_recall"]
     assert f"| forget | {recall:.3f} |" in text
+
+
+def expect_to_load_as_measured(folder: Path, apply: str) -> None:
+    """The code of the card gives the model that is measured: the base with its stage, and then the adapter."""
+    code = (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    namespace: dict[str, Any] = {"REPO": str(folder)}
+    exec(code.replace("tiny-llama-0", "tiny-llama"), namespace)  # the name of a random model contains its seed
+    loaded, ids = tiny("llama"), torch.tensor([[5, 6, 7, 8]])
+    with applied(loaded, Prepared(folder / STAGE, apply, 0.0, 0.0, ())):
+        adapters = Adapters(loaded.model, read_spec(folder))
+        adapters.load(folder)
+        with torch.no_grad():
+            assert torch.allclose(
+                namespace["model"](input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-5
+            )
+        adapters.remove()
 
 
 def test_the_stage_goes_along_only_where_there_is_one(results: dict[str, Path]) -> None:
@@ -98,6 +109,23 @@ def test_a_card_says_how_a_cell_ended_that_was_stopped(results: dict[str, Path])
     assert "\nThe cell stopped: diverged at step 3.\n" in card(result)
 
 
+def test_a_card_shows_the_scores_under_their_names(results: dict[str, Path]) -> None:
+    result = read_result(results["pretrained"])
+    result["summary"] = {
+        "forget": {"probability": 0.3, "contains_answer": 0.2, "rougeL_recall": 0.1},
+        "retain_eval": {"rougeL_recall": 0.4},
+    }
+    result["run"]["gpu_hours"] = 0.25
+    result["panel"] = {"name": "facts", "accuracy": 0.75, "questions": 1200, "guessing": 0.25}
+    assert (
+        "| set | ROUGE-L recall | answers held | probability |\n|---|---|---|---|\n"
+        "| forget | 0.100 | 0.200 | 0.300 |\n| retain_eval | 0.400 | - | - |\n\n"
+        "Utility panel `facts`: 75.0% of 1,200 right, guessing gives 25.0%.\n\n0.2500 GPU hours.\n"
+    ) in card(result)
+    result["panel"]["accuracy"] = None
+    assert "Utility" not in card(result)
+
+
 def test_the_card_of_a_stacked_stage_leaves_both_adapters_on_the_base(project: Path, tmp_path: Path) -> None:
     short = FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-2]").replace("GradAscent = {}\n", "")
     short = short.replace("[stages.sft]", '[stages.sft]\napply = "stack"').replace("seeds = [0, 1]", "seeds = [0]")
@@ -109,19 +137,8 @@ def test_the_card_of_a_stacked_stage_leaves_both_adapters_on_the_base(project: P
     for name, data in adapter_files(result).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data if isinstance(data, bytes) else data.read_bytes())
-    code = (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
-    assert "merge" not in code
-    namespace: dict[str, Any] = {"REPO": str(folder)}
-    exec(code.replace("tiny-llama-0", "tiny-llama"), namespace)  # the name of a random model contains its seed
-    loaded, ids = tiny("llama"), torch.tensor([[5, 6, 7, 8]])
-    with applied(loaded, Prepared(folder / STAGE, "stack", 0.0, 0.0, ())):
-        adapters = Adapters(loaded.model, read_spec(folder))
-        adapters.load(folder)
-        with torch.no_grad():
-            assert torch.allclose(
-                namespace["model"](input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-5
-            )
-        adapters.remove()
+    assert "merge" not in (folder / "README.md").read_text().partition("```python")[2]
+    expect_to_load_as_measured(folder, "stack")
 
 
 def test_a_result_without_an_adapter_is_refused(results: dict[str, Path]) -> None:
