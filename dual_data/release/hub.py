@@ -292,8 +292,8 @@ def translated(repository: str, token: str | None, action: Action) -> Iterator[N
             ) from None
         if status in (409, 412):
             raise ServiceError(
-                f"{repository}: {action.failed}: somebody else changed it meanwhile ({status}); look at it, then "
-                f"{action.again}. {message}"
+                f"{repository}: {action.failed}: somebody else changed it meanwhile, or it exists and the token may "
+                f"not read it ({status}); look at it, then {action.again}. {message}"
             ) from None
         raise ServiceError(
             f"{repository}: {action.failed}: the Hub failed ({status}); {action.again} later. {message}"
