@@ -86,7 +86,7 @@ class ChatServer:
 
         `sample` tells equal bodies apart, for servers that take no seed.
         """
-        request = {"server": self.endpoint.base_url, "model": self.endpoint.model, "body": dict(body)}
+        request = self._request(body=dict(body))
         return {**request, "sample": sample} if sample else request
 
     def ask(
@@ -105,7 +105,7 @@ class ChatServer:
 
     def probe(self, name: str, do: Callable[[], Answer]) -> Answer:
         """What `do` finds out about the server, once for all: one call in the log, with the usage of its requests."""
-        request = {"server": self.endpoint.base_url, "model": self.endpoint.model, "probe": name}
+        request = self._request(probe=name)
         self._count_logged([request])
 
         def attempt() -> Answer:
@@ -123,8 +123,7 @@ class ChatServer:
 
     def recall_probe(self, name: str) -> Answer | None:
         """The logged answer of a probe, or None; asks nobody."""
-        request = {"server": self.endpoint.base_url, "model": self.endpoint.model, "probe": name}
-        return self.calls.recall(self.source, request)
+        return self.calls.recall(self.source, self._request(probe=name))
 
     def send(self, body: Body) -> Answer:
         """Ask the server now, past the log, within the budget. Raises ServiceError in all its kinds, BudgetSpent."""
@@ -137,6 +136,9 @@ class ChatServer:
                 answer["usage"] = counts | {"estimated": 1}
             count(usage_of(answer))
         return answer
+
+    def _request(self, **what: Any) -> dict[str, Any]:
+        return {"server": self.endpoint.base_url, "model": self.endpoint.model, **what}
 
     def _do(self, request: Mapping[str, Any]) -> Answer:
         # A final refusal counts as an answer: the build goes on, and does not ask again.
