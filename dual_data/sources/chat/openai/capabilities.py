@@ -137,11 +137,7 @@ def _structured(server: ChatServer, can: Capabilities) -> Answer:
     for name in ("json_schema", "json_object"):
         limit = can.limit(STRUCTURED_TOKENS, server.endpoint.reasoning_tokens)
         body = {"messages": PROBE, **limit, **can.sampling(0.0), **response_format(name, _UNLIKELY)}
-        try:
-            answer = server.send(body)
-        except (Rejected, TooLarge, Declined):
-            continue
-        text = final_text(answer).strip()
+        text = final_text(_try(server, body) or {}).strip()
         if text.startswith("{") and label_of_text(text, _UNLIKELY) is not None:
             return {"format": name}
     return {"format": ""}
@@ -159,10 +155,16 @@ def _reasons_unannounced(server: ChatServer, limit_key: str) -> bool:
     room = server.endpoint.reasoning_tokens
     if not room:
         return False
+    answer = _try(server, {"messages": BRIEF, limit_key: PROBE_TOKENS + room, "temperature": 0})
+    return answer is not None and _reasons(answer)
+
+
+def _try(server: ChatServer, body: Mapping[str, Any]) -> Answer | None:
+    """The answer to a body; None where the server does not take it, or declines."""
     try:
-        return _reasons(server.send({"messages": BRIEF, limit_key: PROBE_TOKENS + room, "temperature": 0}))
+        return server.send(body)
     except (Rejected, TooLarge, Declined):
-        return False
+        return None
 
 
 def _accepts(server: ChatServer, body: Mapping[str, Any]) -> bool:
@@ -210,11 +212,7 @@ def _prompt_probabilities(server: ChatServer, can: Capabilities) -> Answer:
     limit = can.limit(PROBE_TOKENS, 0)
     written = server.send({"messages": PROBE, **limit, **can.sampling(0.0), "logprobs": True, "top_logprobs": 2})
     text = written["text"]
-    try:
-        echo_answer = server.send(echo(PROBE, text, can))
-    except (Rejected, TooLarge, Declined):
-        return {"verified": False}
-    echoed_scores = tail(echo_answer, text)
+    echoed_scores = tail(_try(server, echo(PROBE, text, can)) or {}, text)
     own_scores = [p for _, p, _ in written["tokens"] or []]
     verified = (
         echoed_scores is not None
