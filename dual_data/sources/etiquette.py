@@ -54,6 +54,12 @@ def user_agent(
     return " ".join(word for word in (f"dual-data/{__version__}", f"({contact})" if contact else "", client) if word)
 
 
+def wait_asked(status: int, header: str | None, now: float) -> float | None:
+    """Seconds that a service asks to wait with an error: its Retry-After header, else `DEFAULT_WAIT` for a 429."""
+    wait = retry_after(header, now)
+    return DEFAULT_WAIT if wait is None and status == 429 else wait
+
+
 def retry_after(value: str | None, now: float) -> float | None:
     """Seconds that a Retry-After header asks for: a number, or an HTTP date read against `now` (epoch seconds).
 

@@ -28,7 +28,7 @@ from dual_data.calls import Calls
 from dual_data.config import Services
 from dual_data.errors import ConfigError, InputError, Refused, ServiceError, Transient
 from dual_data.ids import canonical, is_title
-from dual_data.sources.etiquette import DEFAULT_WAIT, retry_after, user_agent
+from dual_data.sources.etiquette import DEFAULT_WAIT, user_agent, wait_asked
 
 SOURCE = "wikipedia"
 TITLES_A_REQUEST = 50
@@ -287,15 +287,13 @@ class Wikipedia:
 
     def _judge(self, response: requests.Response, *_: Any, **__: Any) -> None:
         """Raise one of our errors for a response that is no answer, before mwclient sees it."""
-        wait = retry_after(response.headers.get("Retry-After"), self._calls.clock.now())
+        wait = wait_asked(response.status_code, response.headers.get("Retry-After"), self._calls.clock.now())
         if response.status_code in (401, 403):
             raise Refused(
                 f"{self.api} refuses this client with {response.status_code}: {_start(response)}. Check the contact "
                 "under [services], wait a day after a ban, and lower pace.wikipedia.per_minute."
             )
         if response.status_code == 429 or response.status_code >= 500:
-            if wait is None and response.status_code == 429:
-                wait = DEFAULT_WAIT
             raise Transient(f"{self.api}: {response.status_code} {response.reason}", retry_after=wait)
         if response.status_code != 200:
             raise ServiceError(

@@ -23,7 +23,7 @@ from dual_data.errors import DualDataError, InputError, Refused, ServiceError, T
 from dual_data.locks import locked
 from dual_data.sources.dumps import MIRROR
 from dual_data.sources.dumps.files import SITELINKS, WIKI_TABLES
-from dual_data.sources.etiquette import DEFAULT_WAIT, retry_after, user_agent
+from dual_data.sources.etiquette import user_agent, wait_asked
 
 TRIES = 8
 """Tries in a row that bring nothing new before the download stops; what has arrived is kept."""
@@ -191,9 +191,8 @@ class _Download:
         if status in (404, 410):
             raise InputError(f"{url}: there is no such dump; look for the dates at {url.rsplit('/', 2)[0]}/")
         if status == 429 or status >= 500:
-            wait = retry_after(response.headers.get("Retry-After"), self._clock.now())
-            default = DEFAULT_WAIT if status == 429 else None
-            raise Transient(f"answered {status} {response.reason}", retry_after=default if wait is None else wait)
+            wait = wait_asked(status, response.headers.get("Retry-After"), self._clock.now())
+            raise Transient(f"answered {status} {response.reason}", retry_after=wait)
         if status not in (200, 206):
             raise ServiceError(f"{url}: answered {status} {response.reason}; choose another --mirror")
         if response.headers.get("Content-Type", "").lower().startswith("text/html"):

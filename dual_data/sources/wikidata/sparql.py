@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dual_data.config import EMBEDDED, Services
 from dual_data.errors import BrokenOff, Refused, ServiceError, TooLarge, Transient
-from dual_data.sources.etiquette import DEFAULT_WAIT, retry_after, user_agent
+from dual_data.sources.etiquette import user_agent, wait_asked
 
 if TYPE_CHECKING:
     from dual_data.sources.embedded import EmbeddedGraph
@@ -261,8 +261,7 @@ def failure(status: int, headers: Message, text: str, url: str, now: float) -> S
             "was banned for asking too fast."
         )
     if status in (408, 429) or (status >= 500 and status not in (501, 504, 505)):
-        wait = retry_after(headers.get("Retry-After"), now)
-        return Transient(shown, retry_after=DEFAULT_WAIT if wait is None and status == 429 else wait)
+        return Transient(shown, retry_after=wait_asked(status, headers.get("Retry-After"), now))
     if status in (413, 504):
         return TooLarge(shown)
     return ServiceError(f"{shown}. Set sparql under [services] to a SPARQL 1.1 query endpoint.")
