@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import polars as pl
 from pydantic import Field
@@ -62,7 +62,7 @@ def subclasses(asker: Asker, label: str, roots: Sequence[str]) -> list[str]:
     """Classes and everything below them, by number."""
     classes = set(roots)
     for _, answer in asker.ask(f"classes of {label}", [Subclasses(tuple(roots))]):
-        classes.update(_items([row[0] for row in answer.rows]))
+        classes.update(_items(row[0] for row in answer.rows))
     return sorted(classes, key=number)
 
 
@@ -78,8 +78,7 @@ def subjects(asker: Asker, name: str, topic: Topic, sizes: Sizes, limit: int | N
         batches = [Members(topic.property, group, low, high) for group in groups]
         for _, answer in asker.ask(f"{name} with {low} sitelinks or more", batches):
             for item, count in answer.rows:
-                qid = item_of_iri(item.value) if item is not None else None
-                if qid is not None:
+                if qid := _item(item):
                     sitelinks[qid] = int(count.value) if count is not None else 0
         if len(sitelinks) >= most:
             break
@@ -135,11 +134,9 @@ def read_statements(asker: Asker, jobs: Sequence[Job], relations: Mapping[str, R
         job = jobs[position]
         relation = relations[job.relation]
         for subject, term, *details in answer.rows:
-            qid = item_of_iri(subject.value) if subject is not None else None
-            if qid is None or term is None:
-                continue
-            value = values.stated(relation, term, details)
-            rows.append((job.topic, job.relation, relation.property, qid, relation.object, *value))
+            if (qid := _item(subject)) and term is not None:
+                value = values.stated(relation, term, details)
+                rows.append((job.topic, job.relation, relation.property, qid, relation.object, *value))
     frame = pl.DataFrame(rows, schema={**STATEMENTS, "language": pl.String}, orient="row")
     return prefer_languages(frame)
 
@@ -161,18 +158,14 @@ def named_in(statements: pl.DataFrame) -> list[str]:
 
 def describe(asker: Asker, qids: Sequence[str], sizes: Sizes) -> tuple[pl.DataFrame, dict[str, set[str]]]:
     """Rows of ENTITIES, and the classes (P31) of each."""
-    rows: list[tuple[Any, ...]] = []
-    classes: dict[str, set[str]] = {}
     groups = in_batches(qids, sizes.entities)
     fields_of: dict[str, dict[str, list[Term]]] = defaultdict(lambda: defaultdict(list))
     for _, answer in asker.ask("entities", [Entities(group) for group in groups]):
         for item, field, value in answer.rows:
-            qid = item_of_iri(item.value) if item is not None else None
-            if qid is not None and field is not None and value is not None:
+            if (qid := _item(item)) and field is not None and value is not None:
                 fields_of[qid][field.value].append(value)
-    for qid in sorted(fields_of, key=number):
-        rows.append((qid, *_entity(fields_of[qid])))
-        classes[qid] = set(_items(fields_of[qid]["class"]))
+    rows = [(qid, *_entity(fields_of[qid])) for qid in sorted(fields_of, key=number)]
+    classes = {qid: set(_items(fields["class"])) for qid, fields in fields_of.items()}
     return pl.DataFrame(rows, schema=ENTITIES, orient="row"), classes
 
 
@@ -251,5 +244,10 @@ def number(qid: str) -> int:
     return int(qid[1:])
 
 
-def _items(terms: Sequence[Term | None]) -> list[str]:
-    return [qid for term in terms if term is not None and (qid := item_of_iri(term.value)) is not None]
+def _item(term: Term | None) -> str | None:
+    """The id of an item; None for any other term, and where there is none."""
+    return None if term is None else item_of_iri(term.value)
+
+
+def _items(terms: Iterable[Term | None]) -> list[str]:
+    return [qid for term in terms if (qid := _item(term))]
