@@ -16,7 +16,7 @@ besides the reasons that the source gave itself.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -119,37 +119,26 @@ def _with_mentions(statements: pl.DataFrame) -> pl.DataFrame:
     triplets = statements.select("fact_id", "subject_qid", *object_key).filter(pl.col("fact_id").is_first_distinct())
     entity = pl.col("object_kind") == "entity"
     self_reference = entity & (pl.col("object_value") == pl.col("subject_qid"))
-    named = pl.concat(
-        [
-            triplets.select(qid="subject_qid"),
-            triplets.filter(entity & ~self_reference).select(qid="object_value"),
-        ]
+    subjects, objects = triplets["subject_qid"], triplets.filter(entity & ~self_reference)["object_value"]
+    entities = pl.concat([subjects, objects]).value_counts(name="mentions").rename({"subject_qid": "qid"})
+    literals = triplets.filter(~entity).group_by(object_key).agg(literal_mentions=pl.len())
+    rows = _beside_sides(statements.with_columns(object_qid=pl.when(entity).then("object_value")), entities)
+    mentions = pl.coalesce("object_mentions", "literal_mentions")
+    return rows.join(literals, on=object_key, how="left", maintain_order="left").with_columns(
+        pl.col("subject_mentions").cast(pl.Int64), object_mentions=mentions.cast(pl.Int64)
     )
-    entities = named.group_by("qid").agg(mentions=pl.len().cast(pl.Int64))
-    literals = triplets.filter(~entity).group_by(object_key).agg(literal_mentions=pl.len().cast(pl.Int64))
-    return (
-        statements.join(
-            entities.rename({"qid": "subject_qid", "mentions": "subject_mentions"}),
-            on="subject_qid",
-            how="left",
-            maintain_order="left",
-        )
-        .with_columns(object_qid=pl.when(entity).then("object_value"))
-        .join(
-            entities.rename({"qid": "object_qid", "mentions": "object_mentions"}),
-            on="object_qid",
-            how="left",
-            maintain_order="left",
-        )
-        .join(literals, on=object_key, how="left", maintain_order="left")
-        .with_columns(object_mentions=pl.coalesce("object_mentions", "literal_mentions"))
-    )
+
+
+def _beside_sides(rows: pl.DataFrame, entities: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the columns of `entities` (by qid) for their subject and their object."""
+    for side in ("subject", "object"):
+        columns = entities.select(pl.all().name.prefix(f"{side}_"))
+        rows = rows.join(columns, on=f"{side}_qid", how="left", maintain_order="left")
+    return rows
 
 
 def _with_labels(rows: pl.DataFrame, entities: pl.DataFrame) -> pl.DataFrame:
-    for side in ("subject", "object"):
-        labels = entities.rename({name: f"{side}_{name}" for name in ENTITIES})
-        rows = rows.join(labels, on=f"{side}_qid", how="left", maintain_order="left")
+    rows = _beside_sides(rows, entities)
     no_aliases = pl.lit([], dtype=pl.List(pl.String))
     return rows.with_columns(
         object_label=pl.coalesce("object_label", "object_text"),
@@ -171,14 +160,12 @@ class Side(NamedTuple):
 
 def sides(relations: Mapping[str, Relation]) -> dict[str, Side]:
     """Families of properties that state the same facts, from `inverse` and `symmetric`; the others are left out."""
-    neighbours: dict[str, set[str]] = {}
     symmetric = {relation.property for relation in relations.values() if relation.symmetric}
-    for property_id in symmetric:
-        neighbours.setdefault(property_id, set())
+    neighbours = defaultdict[str, set[str]](set, {property_id: set() for property_id in symmetric})
     for relation in relations.values():
         for inverse in relation.inverse:
-            neighbours.setdefault(relation.property, set()).add(inverse)
-            neighbours.setdefault(inverse, set()).add(relation.property)
+            neighbours[relation.property].add(inverse)
+            neighbours[inverse].add(relation.property)
     result: dict[str, Side] = {}
     for root in sorted(neighbours, key=_number):
         if root in result:
