@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -106,11 +107,9 @@ def read_labels(
 
 def in_topic_order(rows: pl.DataFrame, topics: Sequence[str]) -> pl.DataFrame:
     """Rows in the order of topics.toml. Raises InputError for a topic that is not there."""
-    unknown = rows.filter(~pl.col("topic").is_in(list(topics)))
-    if unknown.height:
-        first = unknown.row(0, named=True)
+    if row := _first(rows, ~pl.col("topic").is_in(list(topics))):
         raise InputError(
-            f"{location(first)}: {first['topic']!r} is not a topic of topics.toml; a table's name, or its column "
+            f"{location(row)}: {row['topic']!r} is not a topic of topics.toml; a table's name, or its column "
             f"`topic`, says which topic its rows belong to. Known topics: {', '.join(topics)}"
         )
     return rows.sort(pl.col("topic").cast(pl.Enum(topics)), maintain_order=True)
@@ -206,9 +205,7 @@ def _check_ids(rows: pl.DataFrame) -> None:
         ("object_qid", is_item, "Q90"),
     ):
         _check_column(rows, name, valid, example, nullable=name == "object_qid")
-    for row in (
-        rows.filter(pl.col("object_qid").is_null() & pl.col("object_value").is_null()).head(1).iter_rows(named=True)
-    ):
+    if row := _first(rows, pl.col("object_qid").is_null() & pl.col("object_value").is_null()):
         raise InputError(
             f"{location(row)}: neither object_qid nor object_value has a value; a triplet needs one of them"
         )
@@ -220,9 +217,7 @@ def _check_ids(rows: pl.DataFrame) -> None:
     first_labels = labels.unique("qid", keep="first", maintain_order=True).select(
         "qid", first="label", first_line="line", first_file="file"
     )
-    for row in (
-        labels.join(first_labels, on="qid").filter(pl.col("label") != pl.col("first")).head(1).iter_rows(named=True)
-    ):
+    if row := _first(labels.join(first_labels, on="qid"), pl.col("label") != pl.col("first")):
         raise InputError(
             f"{location(row)}: {row['qid']} is called {row['label']!r} here and {row['first']!r} in "
             f"{row['first_file']}: line {row['first_line']}; an id has one label, its other names belong in the aliases"
@@ -239,12 +234,16 @@ def _may_be_title(text: str) -> bool:
 
 
 def _check_column(rows: pl.DataFrame, name: str, valid: Callable[[str], bool], example: str, *, nullable: bool) -> None:
-    wrong = {text for text in rows[name].drop_nulls().unique() if not valid(text)}
-    for row in rows.filter(pl.col(name).is_in(list(wrong))).head(1).iter_rows(named=True):
+    wrong = [text for text in rows[name].drop_nulls().unique() if not valid(text)]
+    if row := _first(rows, pl.col(name).is_in(wrong)):
         raise InputError(f"{location(row)}: {name}: {row[name]!r} is not of the form {example}")
-    if not nullable:
-        for row in rows.filter(pl.col(name).is_null()).head(1).iter_rows(named=True):
-            raise InputError(f"{location(row)}: {name}: is empty; a value such as {example} is expected")
+    if not nullable and (row := _first(rows, pl.col(name).is_null())):
+        raise InputError(f"{location(row)}: {name}: is empty; a value such as {example} is expected")
+
+
+def _first(rows: pl.DataFrame, wrong: pl.Expr) -> dict[str, Any] | None:
+    """The first row that is wrong, by column; None where none is."""
+    return next(rows.filter(wrong).head(1).iter_rows(named=True), None)
 
 
 def _object(row: Mapping[str, str | None], relation: Relation) -> values.Value:
