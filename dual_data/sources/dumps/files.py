@@ -104,7 +104,6 @@ class Source:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.size = path.stat().st_size
         self._file = _Hashed(path)
 
     @property

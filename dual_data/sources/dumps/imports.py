@@ -6,7 +6,6 @@ are complete, how far in the text they reach, and the file that they come from. 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,6 +26,7 @@ from dual_data.sources.dumps.manifests import (
     fault,
     part_path,
     read_manifest,
+    total,
     write_manifest,
     write_part,
 )
@@ -139,8 +139,7 @@ def _write_part(folder: Path, manifest: Manifest, pieces: list[Piece]) -> Manife
     for table in pieces[0].tables:
         frame = pl.concat([piece.tables[table] for piece in pieces])
         rows[table], sizes[table] = frame.height, write_part(frame, part_path(folder, table, number))
-    counts = dict(sum((Counter(piece.counts) for piece in pieces), Counter[str]()))
-    part = Part(rows=rows, sizes=sizes, end=pieces[-1].end, counts=counts)
+    part = Part(rows=rows, sizes=sizes, end=pieces[-1].end, counts=total(piece.counts for piece in pieces))
     manifest = manifest.model_copy(update={"parts": (*manifest.parts, part)})
     write_manifest(folder, manifest)
     return manifest

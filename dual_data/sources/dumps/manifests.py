@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -60,11 +60,16 @@ class Manifest(Strict):
 
     def rows(self) -> dict[str, int]:
         """Rows by table."""
-        return dict(sum((Counter(part.rows) for part in self.parts), Counter[str]()))
+        return total(part.rows for part in self.parts)
 
     def counts(self) -> dict[str, int]:
         """Counts over all parts."""
-        return dict(sum((Counter(part.counts) for part in self.parts), Counter[str]()))
+        return total(part.counts for part in self.parts)
+
+
+def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sum of counts by name, without those of nothing."""
+    return dict(sum(map(Counter, counts), Counter[str]()))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
