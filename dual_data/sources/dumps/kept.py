@@ -12,7 +12,7 @@ Titles have underscores, as in the dumps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -29,54 +29,54 @@ ITEM = r"^Q[1-9][0-9]*$"
 
 
 class Layout(NamedTuple):
-    """The columns that are read of a table, and the function that makes its rows of them."""
+    """The columns that are read of a table, which of its rows are kept, and the columns that these get."""
 
     columns: tuple[str, ...]
-    rows: Callable[[pl.DataFrame], pl.DataFrame]
+    kept: pl.Expr
+    made: Mapping[str, str | pl.Expr]
 
-
-def _page(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.filter(pl.col("page_namespace") == _ARTICLES).select(
-        page="page_id", title="page_title", redirect=pl.col("page_is_redirect") != 0
-    )
-
-
-def _redirect(rows: pl.DataFrame) -> pl.DataFrame:
-    here = (pl.col("rd_namespace") == _ARTICLES) & (pl.col("rd_interwiki").fill_null("") == "")
-    return rows.filter(here).select(source="rd_from", title="rd_title")
-
-
-def _linktarget(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.filter(pl.col("lt_namespace") == _ARTICLES).select(target="lt_id", title="lt_title")
-
-
-def _pagelinks(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.filter(pl.col("pl_from_namespace") == _ARTICLES).select(source="pl_from", target="pl_target_id")
-
-
-def _pagelinks_by_title(rows: pl.DataFrame) -> pl.DataFrame:
-    inside = (pl.col("pl_from_namespace") == _ARTICLES) & (pl.col("pl_namespace") == _ARTICLES)
-    return rows.filter(inside).select(source="pl_from", title="pl_title")
-
-
-def _page_props(rows: pl.DataFrame) -> pl.DataFrame:
-    item = (pl.col("pp_propname") == "wikibase_item") & pl.col("pp_value").str.contains(ITEM)
-    return rows.filter(item).select(page="pp_page", qid="pp_value")
-
-
-def _sitelinks(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(item="ips_item_id", site="ips_site_id", title="ips_site_page")
+    def rows(self, read: pl.DataFrame) -> pl.DataFrame:
+        """What is kept of rows with `columns`."""
+        return read.filter(self.kept).select(**self.made)
 
 
 LAYOUTS = {
-    "page": Layout(("page_id", "page_namespace", "page_title", "page_is_redirect"), _page),
-    "redirect": Layout(("rd_from", "rd_namespace", "rd_title", "rd_interwiki"), _redirect),
-    "linktarget": Layout(("lt_id", "lt_namespace", "lt_title"), _linktarget),
-    "pagelinks": Layout(("pl_from", "pl_from_namespace", "pl_target_id"), _pagelinks),
-    "page_props": Layout(("pp_page", "pp_propname", "pp_value"), _page_props),
-    "wb_items_per_site": Layout(("ips_item_id", "ips_site_id", "ips_site_page"), _sitelinks),
+    "page": Layout(
+        ("page_id", "page_namespace", "page_title", "page_is_redirect"),
+        pl.col("page_namespace") == _ARTICLES,
+        {"page": "page_id", "title": "page_title", "redirect": pl.col("page_is_redirect") != 0},
+    ),
+    "redirect": Layout(
+        ("rd_from", "rd_namespace", "rd_title", "rd_interwiki"),
+        (pl.col("rd_namespace") == _ARTICLES) & (pl.col("rd_interwiki").fill_null("") == ""),
+        {"source": "rd_from", "title": "rd_title"},
+    ),
+    "linktarget": Layout(
+        ("lt_id", "lt_namespace", "lt_title"),
+        pl.col("lt_namespace") == _ARTICLES,
+        {"target": "lt_id", "title": "lt_title"},
+    ),
+    "pagelinks": Layout(
+        ("pl_from", "pl_from_namespace", "pl_target_id"),
+        pl.col("pl_from_namespace") == _ARTICLES,
+        {"source": "pl_from", "target": "pl_target_id"},
+    ),
+    "page_props": Layout(
+        ("pp_page", "pp_propname", "pp_value"),
+        (pl.col("pp_propname") == "wikibase_item") & pl.col("pp_value").str.contains(ITEM),
+        {"page": "pp_page", "qid": "pp_value"},
+    ),
+    "wb_items_per_site": Layout(
+        ("ips_item_id", "ips_site_id", "ips_site_page"),
+        pl.lit(True),
+        {"item": "ips_item_id", "site": "ips_site_id", "title": "ips_site_page"},
+    ),
 }
-_BY_TITLE = Layout(("pl_from", "pl_from_namespace", "pl_namespace", "pl_title"), _pagelinks_by_title)
+_BY_TITLE = Layout(
+    ("pl_from", "pl_from_namespace", "pl_namespace", "pl_title"),
+    (pl.col("pl_from_namespace") == _ARTICLES) & (pl.col("pl_namespace") == _ARTICLES),
+    {"source": "pl_from", "title": "pl_title"},
+)
 """pagelinks as it was up to 2024; where a dump has both layouts, ids may still be missing and titles are not."""
 
 
