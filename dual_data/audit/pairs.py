@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -29,33 +29,29 @@ class Side(NamedTuple):
     """The data of a split that comparisons need, computed once for all of them. Counts are of rows by value."""
 
     questions: Counts
-    answers: Counts
-    first_words: Counts
-    last_words: Counts
-    relations: Counts
-    answer_lengths: Counts
-    subject_lengths: Counts
+    features: Mapping[str, Counts]
+    """What may tell the split from another, by name."""
     by_id: Named | None
     by_label: Named
 
 
 def side(rows: pl.DataFrame) -> Side:
     """Count a split under standard names."""
+    answers = rows["answer"]
+    features = {
+        "relation": rows["relation"],
+        "answer": answers.str.to_lowercase(),
+        "answer_first_word": word_at(answers, 0),
+        "answer_last_word": word_at(answers, -1),
+        "answer_length": answers.str.len_chars(),
+        "subject_length": rows["subject_label"].str.len_chars(),
+    }
     return Side(
-        questions=_counts(rows, pl.col("question").str.to_lowercase()),
-        answers=_counts(rows, pl.col("answer").str.to_lowercase()),
-        first_words=Counter(word_at(rows["answer"], 0).drop_nulls()),
-        last_words=Counter(word_at(rows["answer"], -1).drop_nulls()),
-        relations=_counts(rows, pl.col("relation")),
-        answer_lengths=_counts(rows, pl.col("answer").str.len_chars()),
-        subject_lengths=_counts(rows, pl.col("subject_label").str.len_chars()),
+        questions=Counter(rows["question"].str.to_lowercase().drop_nulls()),
+        features={name: Counter(values.drop_nulls()) for name, values in features.items()},
         by_id=_named(facts.keyed(rows)) if facts.has_ids(rows) else None,
         by_label=_named(facts.labelled(rows)),
     )
-
-
-def _counts(rows: pl.DataFrame, value: pl.Expr) -> Counts:
-    return Counter(rows.select(value.alias("value"))["value"].drop_nulls())
 
 
 def word_at(texts: pl.Series, place: int) -> pl.Series:
@@ -73,14 +69,8 @@ def compare(first: Side, second: Side) -> dict[str, Any]:
     """
     left, right = (first.by_id, second.by_id) if first.by_id and second.by_id else (first.by_label, second.by_label)
     comparable = bool(left.facts and right.facts)
-    features = {
-        "auc_relation": (first.relations, second.relations),
-        "auc_answer": (first.answers, second.answers),
-        "auc_answer_first_word": (first.first_words, second.first_words),
-        "auc_answer_last_word": (first.last_words, second.last_words),
-        "auc_answer_length": (first.answer_lengths, second.answer_lengths),
-        "auc_subject_length": (first.subject_lengths, second.subject_lengths),
-    }
+    answers = first.features["answer"], second.features["answer"]
+    features = {f"auc_{name}": (counts, second.features[name]) for name, counts in first.features.items()}
     areas = {
         name: _auc(*sides, auc_of_number_counts if name.endswith("_length") else auc_of_counts)
         for name, sides in features.items()
@@ -88,9 +78,9 @@ def compare(first: Side, second: Side) -> dict[str, Any]:
     return {
         "shared_questions": _shared(first.questions, second.questions),
         "shared_subjects": _shared(left.subjects, right.subjects),
-        "shared_answers": _shared(first.answers, second.answers),
+        "shared_answers": _shared(*answers),
         "shared_subject_rows": _sharing(left.subjects, right.subjects),
-        "shared_answer_rows": _sharing(first.answers, second.answers),
+        "shared_answer_rows": _sharing(*answers),
         "mirrored_facts": facts.mirrored_facts(left.facts, right.facts) if comparable else None,
         **areas,
         "untold": {name: UNTOLD for name, area in areas.items() if area is None and all(features[name])},
