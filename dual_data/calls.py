@@ -16,6 +16,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -99,7 +101,7 @@ class Calls:
 
     def pace(self, source: str) -> Pace:
         """The pace of a source; of `local:model` that of `local`, where it has none of its own."""
-        return self._pace.get(source) or self._pace.get(source.split(":", maxsplit=1)[0]) or Pace()
+        return self._pace.get(source) or self._pace.get(source.partition(":")[0]) or Pace()
 
     def known(self, source: str, requests: Sequence[Request]) -> int:
         """How many of the requests (distinct ones) are answered in the log."""
@@ -141,7 +143,7 @@ class Calls:
         Raises Offline when calls are off, since nothing is logged then.
         """
         if self.offline:
-            raise Offline(source, [canonical(request)[:200]])
+            raise _missing(source, [request])
         # A clock that went back would leave the older answer the newest; in the same second, their keys would decide.
         after = max((datetime.fromisoformat(at).timestamp() + 1 for _, at in self.log.requests(source)), default=0.0)
         self._write(source, [(request, answer)], 1, max(self.clock.now(), after))
@@ -152,7 +154,7 @@ class Calls:
             self._count(source, "replayed")
             return answer
         if self.offline:
-            raise Offline(source, [canonical(request)[:200]])
+            raise _missing(source, [request])
         answer, attempts = self._ask(source, _service(source, request), do, ended)
         return self._write(source, [(request, answer)], attempts)[0]
 
@@ -174,7 +176,7 @@ class Calls:
         if slots == 1:
             answers = []
             for request in requests:
-                answers.append(self.fetch(source, request, lambda request=request: do(request)))  # type: ignore[misc]
+                answers.append(self.fetch(source, request, partial(do, request)))
                 advance(1)
             return answers
         distinct, times = _distinct(source, requests)
@@ -184,15 +186,9 @@ class Calls:
         ended = threading.Event()
         pool = ThreadPoolExecutor(max_workers=slots)
         try:
-            exhausted = False
-            while running or not exhausted:
-                while not exhausted and len(running) < 2 * slots:
-                    entry = next(queue, None)
-                    if entry is None:
-                        exhausted = True
-                        break
-                    key, request = entry
-                    future = pool.submit(self._fetch, source, request, lambda request=request: do(request), ended)  # type: ignore[misc]
+            while len(done) < len(distinct):
+                for key, request in islice(queue, 2 * slots - len(running)):
+                    future = pool.submit(self._fetch, source, request, partial(do, request), ended)
                     running[future] = key
                 # An unbounded wait would delay Ctrl-C on some systems.
                 finished, _ = wait(running, timeout=NAP, return_when=FIRST_COMPLETED)
@@ -237,7 +233,7 @@ class Calls:
             keys = missing[start : start + size]
             group = [distinct[key] for key in keys]
             service = _service(source, group[0])
-            answers, attempts = self._ask(source, service, lambda group=group: list(do(group)))  # type: ignore[misc]
+            answers, attempts = self._ask(source, service, partial(do, group))
             done.update(zip(keys, self._write(source, list(zip(group, answers, strict=True)), attempts), strict=True))
             count = sum(times[key] for key in keys)
             self._count(source, "replayed", count - len(keys))
@@ -247,9 +243,9 @@ class Calls:
     def _refuse_misses(self, source: str, requests: Sequence[Request]) -> None:
         """When calls are off, raise Offline that names all missing requests, not only the first."""
         if self.offline:
-            missing = [canonical(request)[:200] for request in requests if self.recall(source, request) is None]
+            missing = [request for request in requests if self.recall(source, request) is None]
             if missing:
-                raise Offline(source, missing)
+                raise _missing(source, missing)
 
     def _ask(
         self, source: str, service: str, do: Callable[[], Answer], ended: threading.Event | None = None
@@ -315,6 +311,10 @@ class Calls:
     def _count(self, source: str, outcome: str, times: int = 1) -> None:
         with self._lock:
             self._tally[source, outcome] += times
+
+
+def _missing(source: str, requests: Sequence[Request]) -> Offline:
+    return Offline(source, [canonical(request)[:200] for request in requests])
 
 
 def _service(source: str, request: Request) -> str:
