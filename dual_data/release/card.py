@@ -231,8 +231,7 @@ def _figure(row: pl.DataFrame, column: str) -> str:
 
 
 def _titled(name: str, content: str, rows: int) -> str:
-    title = code(name)
-    return folded(f"<code>{text(name)}</code>: {rows} rows", content) if rows > FOLD else f"{title}\n\n{content}"
+    return folded(f"<code>{text(name)}</code>: {rows} rows", content) if rows > FOLD else f"{code(name)}\n\n{content}"
 
 
 def _origin(release: Release) -> str:
@@ -246,12 +245,9 @@ def _origin(release: Release) -> str:
         for name, value in stage.basis.services.items()
     }
     sources = list(dict.fromkeys(name for stage in release.stages.values() for name in stage.basis.sources))
-    inputs = "; services: " + ", ".join(map(text, sorted(services))) if services else ""
-    inputs += (
-        f"; read: {', '.join(map(text, sources[:SOURCES]))}{' and more' if len(sources) > SOURCES else ''}"
-        if sources
-        else ""
-    )
+    inputs = f"; services: {', '.join(map(text, sorted(services)))}" if services else ""
+    if sources:
+        inputs += f"; read: {', '.join(map(text, sources[:SOURCES]))}{' and more' if len(sources) > SOURCES else ''}"
     days = " to ".join(dict.fromkeys((dates[0], dates[-1])))
     return f"Profile {text(release.name)}, {commit}, built {days}{inputs}."
 

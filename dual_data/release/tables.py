@@ -32,23 +32,19 @@ def tables_of(build: Build) -> Tables:
 
     Tables without rows are absent, since a split without rows cannot be loaded. Split names are made plain everywhere.
     """
-    examples = {
-        name.removeprefix(EXAMPLES): without_categories(build.table(stage, name))
-        for stage, name in build.tables()
-        if name.startswith(EXAMPLES)
-    }
+    examples: dict[str, pl.DataFrame] = {}
     frames = {stage: without_categories(build.table(stage)) for stage in build.manifests}
     for stage, name in build.tables():
         if name.startswith(EXAMPLES):
-            continue
-        if name in frames or "/" in name:
+            examples[name.removeprefix(EXAMPLES)] = without_categories(build.table(stage, name))
+        elif name in frames or "/" in name:
             raise DualDataError(f"{build.folder / stage}: its table {name} needs a name of its own, without a slash")
-        frames[name] = without_categories(build.table(stage, name))
+        else:
+            frames[name] = without_categories(build.table(stage, name))
     names = plain_names(
         split
         for frame in (*examples.values(), *frames.values())
-        for column in SPLIT_COLUMNS
-        if frame.schema.get(column) == pl.String
+        for column in _split_columns(frame)
         for split in frame[column].drop_nulls().unique(maintain_order=True)
     )
     absent = _reasons(frames)
@@ -92,8 +88,12 @@ def _divided(frame: pl.DataFrame, names: Mapping[str, str]) -> dict[str, pl.Data
 
 
 def _renamed(frame: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
-    present = [column for column in SPLIT_COLUMNS if frame.schema.get(column) == pl.String]
-    return frame.with_columns(pl.col(present).replace(names)) if present else frame
+    return frame.with_columns(pl.col(column).replace(names) for column in _split_columns(frame))
+
+
+def _split_columns(frame: pl.DataFrame) -> list[str]:
+    """The columns that hold names of splits."""
+    return [column for column in SPLIT_COLUMNS if frame.schema.get(column) == pl.String]
 
 
 def _write(frame: pl.DataFrame, folder: Path, path: str) -> File:
