@@ -160,17 +160,11 @@ class Ledger:
     def table(self, model: str) -> pl.DataFrame:
         """One row: model, answers, tokens, and the cost where a price is known."""
         spent, price = self.spent, self._price
-        return pl.DataFrame(
-            {
-                "model": [model],
-                "answers": [spent.answers],
-                "prompt_tokens": [spent.prompt_tokens],
-                "cached_tokens": [spent.cached_tokens],
-                "completion_tokens": [spent.completion_tokens],
-                "estimated": [spent.estimated],
-                "cost": [spent.cost(price) if price else None],
-                "currency": [price.currency if price else None],
-                "price_date": [price.date if price else None],
-            },
-            schema_overrides={"cost": pl.Float64, "currency": pl.String, "price_date": pl.Date},
-        )
+        row = {
+            "model": model,
+            **spent._asdict(),
+            "cost": spent.cost(price) if price else None,
+            "currency": price.currency if price else None,
+            "price_date": price.date if price else None,
+        }
+        return pl.DataFrame([row], schema_overrides={"cost": pl.Float64, "currency": pl.String, "price_date": pl.Date})
