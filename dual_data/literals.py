@@ -148,6 +148,15 @@ def written_number(amount: Decimal, thousands: str = "") -> str:
     return "0" if shown in ("-0", "") else shown
 
 
+def parse_number(text: str) -> Decimal | None:
+    """The number that a text is; None for any other text, and beyond `LARGEST`: "1e999999" counts nothing."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        return None
+    return amount if abs(amount.adjusted()) <= LARGEST else None
+
+
 def quantities(text: str) -> list[Quantity]:
     """Every number of a text, with its scale word ("million") and unit where it has them."""
     return [quantity for quantity, _ in _quantities(text)]
@@ -212,12 +221,8 @@ def _quantities(text: str) -> list[tuple[Quantity, tuple[int, int]]]:
     quantities: list[tuple[Quantity, tuple[int, int]]] = []
     for match in _NUMBER.finditer(text):
         plain = re.sub("[, \u00a0\u202f]", "", match.group()).replace("−", "-")
-        try:
-            amount = Decimal(plain)
-        except InvalidOperation:
+        if (amount := parse_number(plain)) is None:
             continue
-        if abs(amount.adjusted()) > LARGEST:
-            continue  # "1e999999 km" is no quantity of anything
         end = match.end()
         digits = _significant(plain)
         if scale := _SCALE.match(text, end):

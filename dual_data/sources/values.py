@@ -17,12 +17,11 @@ import calendar
 import re
 import unicodedata
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 from dual_data.config import Relation
 from dual_data.ids import ENTITY_PREFIX, is_item, item_of_iri
-from dual_data.literals import LARGEST, dates, without_dates, written_number, written_year
+from dual_data.literals import dates, parse_number, without_dates, written_number, written_year
 from dual_data.sources.wikidata.sparql import Term
 
 PRECISIONS = {"year": 9, "month": 10, "day": 11}
@@ -173,14 +172,8 @@ def _date(year: int, month: int, day: int, precision: str) -> Value:
 
 def _quantity(written: str, unit: str | None, relation: Relation) -> Value:
     plain = written.strip().replace("\u2212", "-")
-    try:
-        if not _AMOUNT.fullmatch(plain):
-            raise InvalidOperation
-        amount = Decimal(re.sub("[, \u00a0\u202f]", "", plain))
-        # "1e9999999999" would be written out in full.
-        if abs(amount.adjusted()) > LARGEST:
-            raise InvalidOperation
-    except InvalidOperation:
+    amount = parse_number(re.sub("[, \u00a0\u202f]", "", plain)) if _AMOUNT.fullmatch(plain) else None
+    if amount is None:
         return Value(written, reason="wrong_kind")
     number = written_number(amount)
     canonical = f"{number} {unit}" if unit else number
