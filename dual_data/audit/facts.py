@@ -153,19 +153,10 @@ def ambiguous_subjects(tables: list[pl.DataFrame]) -> frozenset[str]:
     With ids: one name with two ids. Without ids: one name with two countries ("country" or P17), since a place has one.
     """
     columns = ["subject", "subject_id", "relation", "answer"]
-    rows = (
-        pl.concat([table.select(columns) for table in tables])
-        if tables
-        else pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
-    )
-    with_id = (
-        rows.drop_nulls(["subject", "subject_id"]).group_by("subject").agg(pl.col("subject_id").n_unique().alias("n"))
-    )
-    countries = (
-        rows.filter(pl.col("subject_id").is_null() & pl.col("relation").is_in(["country", "P17"]))
-        .drop_nulls(["subject", "answer"])
-        .group_by("subject")
-        .agg(pl.col("answer").n_unique().alias("n"))
-    )
-    several = [frame.filter(pl.col("n") > 1)["subject"] for frame in (with_id, countries)]
-    return frozenset(pl.concat(several).to_list())
+    none = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+    rows = pl.concat([none, *(table.select(columns) for table in tables)]).drop_nulls("subject")
+    with_id = pl.col("subject_id").is_not_null()
+    is_country = ~with_id & pl.col("relation").is_in(["country", "P17"]) & pl.col("answer").is_not_null()
+    entities, countries = pl.col("subject_id").filter(with_id), pl.col("answer").filter(is_country)
+    several = (entities.n_unique() > 1) | (countries.n_unique() > 1)
+    return frozenset(rows.group_by("subject").agg(several=several).filter("several")["subject"])
