@@ -48,7 +48,7 @@ def open_unlearning_files(
             continue
         for split in family.forget:
             files[f"experiment/unlearn/dual/{family.config}/{split}.yaml"] = _unlearn(family, split)
-            files[f"experiment/eval/dual/{family.config}/{split}.yaml"] = _evaluate(family, split)
+            files[f"experiment/eval/dual/{family.config}/{split}.yaml"] = _experiment(family, split, [])
         files[f"experiment/finetune/dual/{family.config}/{family.name}.yaml"] = _finetune(family)
     return files
 
@@ -108,10 +108,6 @@ def _evaluator(metrics: list[str]) -> str:
 def _unlearn(family: Family, split: str) -> str:
     roles = [{f"override /data/datasets@data.{role}": _dataset(role)} for role in ("forget", "retain")]
     return _experiment(family, split, [{"override /data": "unlearn"}, *roles])
-
-
-def _evaluate(family: Family, split: str) -> str:
-    return _experiment(family, split, [])
 
 
 def _finetune(family: Family) -> str:
