@@ -130,11 +130,9 @@ def _statements(
         orient="row",
     )  # fmt: skip
     subjects = pl.DataFrame(
-        {
-            "topic_number": [number for number, items in enumerate(members.values()) for _ in items],
-            "item": [item for items in members.values() for item in items],
-        },
+        [(number, item) for number, items in enumerate(members.values()) for item in items],
         schema={"topic_number": pl.Int64, "item": pl.Int64},
+        orient="row",
     )
     rows = [
         _of_items(_read(tables, "claims", subjects, jobs)),
@@ -247,12 +245,12 @@ def _entities(tables: Tables, items: pl.Series) -> pl.DataFrame:
     frame = items.to_frame("item").join(entities, on="item", how="left")
     for name, table in (("count", _sitelinks(tables)), ("title", _titles(tables))):
         if table is None:
-            frame = frame.with_columns(pl.lit(None, pl.Int64 if name == "count" else pl.String).alias(name))
+            frame = frame.with_columns(pl.lit(None).alias(name))
         else:
             frame = frame.join(engine.collect(table.join(wanted, on="item", how="semi")), on="item", how="left")
     return frame.sort("item").select(
         pl.format("Q{}", "item").alias("qid"), "label", pl.col("aliases").fill_null([]), "description",
-        pl.col("count").cast(pl.Int64).alias("sitelinks"), "title",
+        pl.col("count").alias("sitelinks"), "title",
     ).cast(ENTITIES)  # fmt: skip
 
 
