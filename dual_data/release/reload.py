@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -46,14 +45,8 @@ def _reload(release: Release, folder: Path, cache: Path) -> Iterator[str]:
             if sorted(dataset) != sorted(splits):
                 raise DualDataError(f"{folder}: datasets sees other splits of {config}: {', '.join(sorted(dataset))}")
             for split, file in splits.items():
-                if content_hash(_frame(dataset[split])) != file.content:
+                if content_hash(pl.DataFrame(dataset[split].data.table)) != file.content:
                     raise DualDataError(
                         f"{folder}: {file.path} has other rows when loaded with datasets; this is a bug in dual-data"
                     )
             yield f"{config}: {len(splits)} splits reloaded, all hashes agree"
-
-
-def _frame(rows: Any) -> pl.DataFrame:
-    frame = pl.from_arrow(rows.data.table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame

@@ -127,9 +127,7 @@ class Spark:
         return self.collect(rows.select(by, value).unique().group_by(by).agg(different=nw.len()))
 
     def collect(self, frame: Lazy) -> pl.DataFrame:
-        rows = pl.from_arrow(frame.to_native().toArrow())
-        assert isinstance(rows, pl.DataFrame)
-        return rows
+        return pl.DataFrame(frame.to_native().toArrow())
 
     def close(self) -> None:
         """Stop Spark."""
