@@ -23,6 +23,8 @@ class Column(NamedTuple):
     names: tuple[str, ...]
 
 
+_POPULARITY = ("popularity", "pop_sum", "inbound_links", "sitelinks", "mentions")
+
 COLUMNS = (
     Column("question", pl.String, ("question",)),
     Column("answer", pl.String, ("answer", "objectLabel", "object_label")),
@@ -35,11 +37,11 @@ COLUMNS = (
     Column("object_id", pl.String, ("object_qid",)),
     Column("object_kind", pl.String, ("object_kind",)),
     Column("objects_of_pair", pl.Float64, ("objects_of_pair",)),
-    Column("popularity", pl.Float64, ("popularity", "pop_sum", "inbound_links", "sitelinks", "mentions")),
+    Column("popularity", pl.Float64, (*_POPULARITY, *(f"subject_{name}" for name in _POPULARITY))),
 )
 """`stated_relation` is the relation from the table, never one parsed from the question, which would always agree with
 the question; `subject` is the subject as named in the question, `subject_label` its bare label; `popularity` is
-whatever signal the table has, also with the prefix `subject_`. Numbers are Float64, because beside empty cells pandas
+whatever signal the table has. Numbers are Float64, because beside empty cells pandas
 writes 1 as "1.0"."""
 
 PARSED_SHARE = 0.95
@@ -108,8 +110,7 @@ def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str],
 
 
 def _source(column: Column, columns: list[str]) -> str | None:
-    prefixed = tuple(f"subject_{name}" for name in column.names) if column.name == "popularity" else ()
-    return next((name for name in (*column.names, *prefixed) if name in columns), None)
+    return next((name for name in column.names if name in columns), None)
 
 
 def _with_chosen(frame: pl.DataFrame) -> pl.DataFrame:
