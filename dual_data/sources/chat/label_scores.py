@@ -56,8 +56,8 @@ def distribution(log_probabilities: Sequence[float | None], values: Sequence[int
     score = math.fsum(share * value for share, value in zip(shares, values, strict=True))
     variance = math.fsum(share * (value - score) ** 2 for share, value in zip(shares, values, strict=True))
     entropy = -math.fsum(share * math.log(share) for share in shares if share > 0.0)
-    best = max(range(len(shares)), key=lambda index: (shares[index], -index))
-    return Distribution(score, math.sqrt(variance), max(0.0, entropy), values[best], min(1.0, mass))
+    argmax = values[shares.index(max(shares))]
+    return Distribution(score, math.sqrt(variance), max(0.0, entropy), argmax, min(1.0, mass))
 
 
 def of_samples(samples: Sequence[int], values: Sequence[int]) -> Distribution | None:

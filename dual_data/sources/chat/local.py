@@ -12,11 +12,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dual_data.call_log import Request
 from dual_data.calls import Calls
 from dual_data.errors import MissingExtra
 from dual_data.sources.chat.protocol import Chat, ChatModel, Sampling
-
-Request = Mapping[str, Any]
 
 SOURCE = "local"
 """Source of the calls that log which model was opened; the source of answers is `local:<name>`."""
