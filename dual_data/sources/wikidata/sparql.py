@@ -237,10 +237,8 @@ def _broken_off(message: str, body: bytes | bytearray) -> Transient:
 def rows_of(data: Mapping[str, Any]) -> Answer:
     """Rows of a SPARQL 1.1 JSON results document. Raises KeyError, TypeError or ValueError where it is none."""
     variables = [str(name) for name in data["head"]["vars"]]
-    rows = []
-    for binding in data["results"]["bindings"]:
-        rows.append([_term(binding[name]) if name in binding else None for name in variables])
-    return Answer(variables, rows)
+    bindings = data["results"]["bindings"]
+    return Answer(variables, [[_term(row[name]) if name in row else None for name in variables] for row in bindings])
 
 
 def _term(cell: Mapping[str, str]) -> Term:
