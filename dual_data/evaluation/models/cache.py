@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from dual_data.engine.tables import file_hash
+from dual_data.engine.tables import file_hash, write_text
 from dual_data.errors import DualDataError, InputError, MissingExtra
 from dual_data.evaluation.models.hub import cached_commit
 from dual_data.ids import digest
@@ -152,10 +152,7 @@ def files_hash(folder: Path) -> str:
     if note.exists():
         return note.read_text()
     value = digest("".join(file_hash(path) if converted else f"{path.name}|{_content(path)}|" for path in files), 64)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    partial = note.with_name(f".{note.name}.{os.getpid()}")
-    partial.write_text(value)
-    partial.replace(note)
+    write_text(note, value)
     return value
 
 
