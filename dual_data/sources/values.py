@@ -57,6 +57,9 @@ class Value(NamedTuple):
 
 def stated(relation: Relation, term: Term, details: Sequence[Term | None]) -> Value:
     """The object of a statement. `details`: time, precision, calendar of a date; amount, unit of a quantity."""
+    # Somevalue: a blank node in dumps and Oxigraph, a skolem IRI on the query service.
+    if term.kind == "blank" or (term.kind == "iri" and "/.well-known/genid/" in term.value):
+        return Value("somevalue", reason="somevalue")
     if relation.object == "entity":
         return entity(term)
     if relation.object == "date":
@@ -68,8 +71,6 @@ def stated(relation: Relation, term: Term, details: Sequence[Term | None]) -> Va
 
 def entity(term: Term) -> Value:
     """An item; other entities, such as properties, are no answers."""
-    if unknown := _unknown(term):
-        return unknown
     qid = item_of_iri(term.value) if term.kind == "iri" else None
     return Value(qid) if qid else Value(term.value, reason="wrong_kind")
 
@@ -78,8 +79,6 @@ def date(
     term: Term, time: Term | None, precision: Term | None, relation: Relation, calendar_model: Term | None = None
 ) -> Value:
     """A point in time, cut to what the relation asks for."""
-    if unknown := _unknown(term):
-        return unknown
     match = _TIME.fullmatch((time or term).value)
     if match is None:
         return Value(term.value, reason="wrong_kind")
@@ -95,16 +94,12 @@ def date(
 
 def quantity(term: Term, amount: Term | None, unit: Term | None, relation: Relation) -> Value:
     """A number with the unit that the relation asks for."""
-    if unknown := _unknown(term):
-        return unknown
     qid = item_of_iri(unit.value) if unit is not None else None
     return _quantity((amount or term).value, None if qid == NO_UNIT else qid, relation)
 
 
 def text(term: Term) -> Value:
     """A text or an IRI; which languages count is decided among all objects of a pair."""
-    if unknown := _unknown(term):
-        return unknown
     if term.value.startswith(ENTITY_PREFIX):
         return Value(term.value, reason="wrong_kind")
     plain = clean(term.value)
@@ -139,13 +134,6 @@ def cell(written: str, relation: Relation) -> Value:
 def clean(written: str) -> str:
     """NFC, without white space at the ends, runs of it collapsed."""
     return unicodedata.normalize("NFC", " ".join(written.split()))
-
-
-def _unknown(term: Term) -> Value | None:
-    """Somevalue: a blank node in dumps and Oxigraph, a skolem IRI (.well-known/genid) on the query service."""
-    if term.kind == "blank" or (term.kind == "iri" and "/.well-known/genid/" in term.value):
-        return Value("somevalue", reason="somevalue")
-    return None
 
 
 def _julian(year: int, month: int, day: int) -> tuple[int, int, int]:

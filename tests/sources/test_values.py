@@ -187,14 +187,9 @@ def test_a_quantity_as_facts_write_it_is_read_back(amount: Decimal, unit: tuple[
     "term",
     [Term("blank", "b0"), Term("iri", "http://www.wikidata.org/.well-known/genid/0123")],
 )
-def test_somevalue_in_both_forms(term: Term) -> None:
-    for value in (
-        values.entity(term),
-        values.date(term, None, None, relation("date")),
-        values.quantity(term, None, None, relation("quantity")),
-        values.text(term),
-    ):
-        assert value.reason == "somevalue"
+@pytest.mark.parametrize("kind", ["entity", "date", "quantity", "text"])
+def test_somevalue_in_both_forms(term: Term, kind: str) -> None:
+    assert values.stated(relation(kind), term, (None, None, None)).reason == "somevalue"
 
 
 def test_only_items_are_entities() -> None:

@@ -186,8 +186,8 @@ def _value(relation: Relation, term: Term) -> values.Value:
     else:
         match = _DAY.match(term.value)
         precision = _precision(match)
-        value = values.date(term, None, precision, relation)
-        julian = values.date(term, None, precision, relation, _JULIAN)
+        value = values.stated(relation, term, (None, precision, None))
+        julian = values.stated(relation, term, (None, precision, _JULIAN))
         if match and int(match[1]) < _GREGORIAN_SINCE and value != julian:
             value = values.Value(term.value, reason="precision_unknown")
     return value._replace(reason=_REASONS.get(value.reason or "", value.reason))
