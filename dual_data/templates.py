@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import re
 import string
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
@@ -193,10 +194,7 @@ def disambiguated(subjects: Mapping[str, tuple[str, str | None]], longest: int) 
         if len(qids) < 2:
             continue
         candidates = {qid: hints(subjects[qid][1] or "", longest) for qid in qids}
-        uses: dict[str, int] = {}
-        for options in candidates.values():
-            for hint in {hint.casefold() for hint in options}:
-                uses[hint] = uses.get(hint, 0) + 1
+        uses = Counter(hint for options in candidates.values() for hint in {option.casefold() for option in options})
         for qid, options in candidates.items():
             label = subjects[qid][0]
             forms[qid] = tuple(f"{label} ({hint})" for hint in options if uses[hint.casefold()] == 1)
