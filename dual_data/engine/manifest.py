@@ -27,6 +27,8 @@ from dual_data.ids import canonical, digest
 
 PACKAGES = ("polars", "pyarrow", "SPARQLWrapper", "mwclient", "openai", "pyoxigraph", "torch", "transformers")
 """Packages whose version may affect a result."""
+EXAMPLES = "examples/"
+"""Prefix of the tables that hold the rows of a recipe."""
 READ = ("pipeline", "prompts", "dual_data")
 """Folders of a project from which a build reads files and code; the last is in a checkout of dual-data itself."""
 

@@ -14,9 +14,6 @@ from dual_data.engine.manifest import Manifest, faults, read_manifests
 from dual_data.errors import DualDataError
 from dual_data.released import State
 
-EXAMPLES = "examples/"
-"""Prefix of the tables that hold the rows of a recipe."""
-
 
 class Build(NamedTuple):
     """The stages of a build, in order."""

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import polars as pl
 
+from dual_data.engine.manifest import EXAMPLES
 from dual_data.engine.tables import content_hash, file_hash, without_categories, write_whole
 from dual_data.errors import DualDataError
-from dual_data.release.build import EXAMPLES, Build
+from dual_data.release.build import Build
 from dual_data.release.names import plain_names
 from dual_data.released import WHOLE, File
 

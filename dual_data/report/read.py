@@ -9,13 +9,10 @@ from typing import NamedTuple
 import polars as pl
 
 from dual_data.display import count
-from dual_data.engine.manifest import Manifest, faults, read_manifests
+from dual_data.engine.manifest import EXAMPLES, Manifest, faults, read_manifests
 from dual_data.engine.tables import read_table
 from dual_data.errors import DualDataError
 from dual_data.released import State
-
-_EXAMPLES = "examples/"
-"""Prefix of the tables that hold the rows of a recipe."""
 
 
 class Built(NamedTuple):
@@ -45,7 +42,7 @@ class Built(NamedTuple):
         """The examples of every recipe that has any, by name."""
         names = self.manifests["splits"].outcome if "splits" in self.manifests else ()
         examples = {
-            name.removeprefix(_EXAMPLES): self.table("splits", name) for name in names if name.startswith(_EXAMPLES)
+            name.removeprefix(EXAMPLES): self.table("splits", name) for name in names if name.startswith(EXAMPLES)
         }
         return {recipe: rows for recipe, rows in examples.items() if rows is not None and rows.height}
 
