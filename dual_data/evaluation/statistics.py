@@ -130,6 +130,7 @@ def mean_draws(
     clusters: Sequence[Hashable],
     *,
     among: Sequence[Hashable] | None = None,
+    ends: tuple[float, float] | None = None,
     seed: int | Sequence[int] = 0,
     replicates: int = _REPLICATES,
 ) -> Floats:
@@ -137,9 +138,10 @@ def mean_draws(
 
     Subjects are drawn from `among`, which must contain those of the items (default: those of the items). The same seed
     and the same `among` draw the same subjects, whatever is measured on them, so draws of several figures can be
-    combined.
+    combined. No draw lies beyond `ends` (default: the least and the largest value).
     """
-    return _draw_means(_cluster_sums(values, clusters, among), np.random.default_rng(seed), replicates)
+    sums = _cluster_sums(values, clusters, among)
+    return _draw_means(sums._replace(ends=ends or sums.ends), np.random.default_rng(seed), replicates)
 
 
 def mean_spread(values: ArrayLike, clusters: Sequence[Hashable]) -> Spread:

@@ -18,6 +18,7 @@ from dual_data.evaluation.report.contrast import (
     compare_pairs,
     compare_retention,
     compare_sets,
+    compare_shares,
     pair_facts,
 )
 from dual_data.evaluation.report.frontier import balance
@@ -25,7 +26,7 @@ from dual_data.evaluation.report.places import chosen_cells, estimate, shown, tr
 from dual_data.evaluation.report.swapped import elicited
 from dual_data.evaluation.results import BASE, read_result
 from dual_data.evaluation.settings import PRETRAINED
-from dual_data.evaluation.statistics import Interval, bootstrap_difference, bootstrap_mean, holm
+from dual_data.evaluation.statistics import Interval, bootstrap_mean, holm
 
 LEVEL = 0.05
 """Significance level: a difference counts where its corrected p-value is below this."""
@@ -151,14 +152,13 @@ class _Leak(NamedTuple):
     group: Group
     share: Interval
     """Share of the facts known before whose answer is elicited."""
-    by_chance: Interval | None
-    """Share of facts for which the swapped answer is elicited (:mod:`swapped`); None where there is no such answer."""
-    excess: Interval | None
-    """`share` minus `by_chance`, on the facts that have both."""
+    excess: Contrast | None
+    """That share minus the share for which the swapped answer is elicited (:mod:`swapped`), on the facts that have
+    both; None where there is no such answer."""
 
     @property
     def beyond_chance(self) -> bool:
-        return self.excess is not None and self.excess.low > 0
+        return self.excess is not None and self.excess.difference.low > 0
 
 
 def wording_answer(collection: Collection) -> list[str]:
@@ -167,19 +167,27 @@ def wording_answer(collection: Collection) -> list[str]:
     positive = [leak for leak in leaks if leak.share.value > 0]
     if not positive:
         return ["In no cell do other wordings bring out facts that the question no longer brings out."] if leaks else []
-    # By the lower end: a cell with only three facts known before can have the largest share by chance.
-    clearest = max(positive, key=lambda leak: ((leak.excess or leak.share).low, (leak.excess or leak.share).value))
+    compared = [leak.excess for leak in leaks if leak.excess is not None]
+
+    def clearness(leak: _Leak) -> tuple[float, float]:
+        # By the lower end: a cell with only three facts known before can have the largest share by chance.
+        interval = leak.excess.difference if leak.excess else leak.share
+        return interval.low, interval.value
+
+    clearest = max(positive, key=clearness)
     names = _Names.of(collection)
-    chance = (
-        "No relation has another answer to compare with"
-        if all(leak.by_chance is None for leak in leaks)
-        else f"In {sum(leak.beyond_chance for leak in leaks)} of them this is more frequent than by chance (interval "
-        "of the difference above zero)"
-    )
-    beside = "" if clearest.by_chance is None else f", by chance {shown(clearest.by_chance)}"
+    chance = "No relation has another answer to compare with."
+    if compared:
+        mean = average(compared)
+        chance = (
+            f"In {sum(leak.beyond_chance for leak in leaks)} of them this is more frequent than by chance (interval of "
+            "the difference above zero, not corrected for the number of cells). On average over the cells, it "
+            f"is {_points(mean)} {'more' if mean.value >= 0 else 'less'} frequent than by chance."
+        )
+    beside = "" if clearest.excess is None else f", by chance {shown(clearest.excess.second)}"
     return [
         f"In {len(positive)} of {count(len(leaks), 'cell')}, another wording or prompt still brings out some facts "
-        f"that were known before unlearning and that the question no longer brings out. {chance}. The clearest case is "
+        f"that were known before unlearning and that the question no longer brings out. {chance} The clearest case is "
         f"{clearest.group.key.method} ({names.place(clearest.group.key)}, {clearest.group.key.set}): "
         f"{shown(clearest.share)} of the facts known before{beside}."
     ]
@@ -196,10 +204,8 @@ def _leak(group: Group, runs: Sequence[Run]) -> _Leak | None:
     both = known & ~np.isnan(swapped).any(0)
     share = bootstrap_mean(own[:, known], subjects[known].tolist(), share=True)
     if not both.any():
-        return _Leak(group, share, None, None)
-    names = subjects[both].tolist()
-    by_chance = bootstrap_mean(swapped[:, both], names, share=True)
-    return _Leak(group, share, by_chance, bootstrap_difference(own[:, both], swapped[:, both], names))
+        return _Leak(group, share, None)
+    return _Leak(group, share, compare_shares(own, swapped, subjects.tolist(), both))
 
 
 def baseline_answer(collection: Collection) -> list[str]:

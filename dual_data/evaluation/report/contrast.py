@@ -24,6 +24,7 @@ from dual_data.evaluation.statistics import (
     Interval,
     Spread,
     bootstrap_difference,
+    bootstrap_mean,
     interval_of,
     mean_draws,
     mean_spread,
@@ -307,6 +308,20 @@ def _contrast_of_draws(
         facts,
         seeds,
         draws[0] - draws[1],
+    )
+
+
+def compare_shares(first: Floats, second: Floats, subjects: Sequence[str], chosen: NDArray[np.bool_]) -> Contrast:
+    """The share of `first` minus that of `second`, [seeds, items], over the chosen items of a set."""
+    left, right, names = first[:, chosen], second[:, chosen], list(itertools.compress(subjects, chosen))
+    return Contrast(
+        bootstrap_difference(left, right, names),
+        bootstrap_mean(left, names, share=True),
+        bootstrap_mean(right, names, share=True),
+        len(names),
+        len(first),
+        # Cut at the values measured, which are often 0 and 1 alone, the draws would lack the tail below zero.
+        mean_draws(left - right, names, among=subjects, ends=(-1.0, 1.0), seed=_SEED),
     )
 
 

@@ -174,7 +174,11 @@ def test_leaks_that_chance_does_not_explain(tmp_path: Path) -> None:
         path.write_text(json.dumps(result))
     (sentence,) = answers.wording_answer(collect([tmp_path]))
     assert "In 1 of 1 cell," in sentence
-    assert "In 1 of them this is more frequent than by chance (interval of the difference above zero)." in sentence
+    assert (
+        "In 1 of them this is more frequent than by chance (interval of the difference above zero, not corrected for "
+        "the number of cells). On average over the cells, it is 33.3 [25.0, 41.7] percentage points more frequent than "
+        "by chance." in sentence
+    )
     assert "0.333 [0.250, 0.417] of the facts known before, by chance 0." in sentence
 
 

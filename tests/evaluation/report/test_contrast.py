@@ -19,6 +19,7 @@ from dual_data.evaluation.report.contrast import (
     compare_pairs,
     compare_retention,
     compare_sets,
+    compare_shares,
     forgetting,
     frontier_area,
     largest_jump,
@@ -374,3 +375,18 @@ def test_an_average_of_what_shares_nothing_is_narrower_and_skips_missing_draws()
     assert (mean.low, mean.high) == pytest.approx((1 - 1.96 / 2, 1 + 1.96 / 2), abs=0.08)
     missing = contrasts[0]._replace(draws=np.full(2000, np.nan))
     assert average([contrasts[0], missing])[1:3] == pytest.approx(average(contrasts[:1])[1:3])
+
+
+def test_draws_of_a_difference_of_shares_reach_beyond_the_values_that_were_measured() -> None:
+    subjects = [f"s{index}" for index in range(60)]
+    chosen, nothing = np.arange(60) < 40, np.zeros((3, 60))
+    elicited = np.array(
+        [[(index * seed) % 40 < 1 + 3 * seed for index in range(60)] for seed in (1, 2, 3)], dtype=float
+    )
+    contrast = compare_shares(elicited, nothing, subjects, chosen)
+    assert contrast.difference.value == pytest.approx(elicited[:, :40].mean())
+    assert contrast.second[:3] == pytest.approx((0, 0, 1 - 0.025 ** (1 / 40)))
+    assert (contrast.facts, contrast.seeds) == (40, 3)
+    assert contrast.difference.low == 0  # no value below zero was measured
+    assert average([contrast]).low < 0  # yet the draws of an average reach below it
+    assert average([contrast]).high == pytest.approx(contrast.difference.high, abs=0.06)
