@@ -27,6 +27,9 @@ from dual_data.evaluation.settings import EvaluationSettings
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from dual_data.evaluation.training.train import CellData, Trace, train, ways_not_taken
 
+_NO_GRAPHS = ("was not recorded", "without CUDA graphs")
+"""In notes of training and of decoding that took eager steps instead."""
+
 
 class OurCell(NamedTuple):
     """Time and results of a cell."""
@@ -176,9 +179,9 @@ def run_grid(
         tally = run(grid, cells, options, project=scratch, say=say)
     paths = list((grid.folder / "cells").glob("*.json"))
     runs = [json.loads(run_path(path).read_text()) for path in paths]
-    # The run resets the device's peak before each batch of cells.
-    if is_gpu(device):
-        clock.peak_bytes["grid"] = max([clock.peak_bytes["grid"], *(row["peak_memory_bytes"] for row in runs)])
+    # The run resets the device's peak before each batch of cells. A cell that failed has no record, and no peak.
+    peaks = [*clock.peak_bytes.values(), *(row.get("peak_memory_bytes") or 0 for row in runs)]
+    clock.peak_bytes |= {"grid": max(peaks)} if any(peaks) else {}
     trainings = [json.loads(path.read_text())["training"] or {"notes": {}} for path in paths]
     note_lists = [row.get("notes", ()) for row in runs]
     note_lists += [ways_not_taken(training["notes"]) for training in trainings]
@@ -192,7 +195,7 @@ def run_grid(
         sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file() and data not in path.parents),
         {
             **{name: max(row.get(name) or 0 for row in runs) for name in ("rows_at_once", "cells_at_once")},
-            "graphs": is_gpu(device) and not any("was not recorded" in note for note in notes),
+            "graphs": is_gpu(device) and not any(text in note for text in _NO_GRAPHS for note in notes),
             "attention": attention_kernels(),
             "notes": notes,
         },

@@ -96,7 +96,7 @@ def run_cell(
         losses = [next(steps)]
     with clock.part(_REST):
         losses += itertools.islice(steps, most_steps - 1 if most_steps else None)
-    del reference
+    del reference, steps  # which, where only some steps were run, still hold the models
     target = scratch / "merged"
     with clock.part("merge and save"):
         policy.eval()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+import weakref
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,8 @@ from benchmarks.evaluation import ceilings, clock, ours, parts, plain, plot, pro
 from benchmarks.evaluation.__main__ import main
 from benchmarks.evaluation.table import markdown
 from dual_data.errors import DualDataError
+from dual_data.evaluation.device.memory import OutOfMemory
+from dual_data.evaluation.grid import run as grid_run
 from dual_data.evaluation.grid.run import RunOptions
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.models.loading import load
@@ -84,6 +87,40 @@ def test_a_grid_runs_as_it_does_from_the_command_line(tmp_path: Path) -> None:
     assert not list((tmp_path / "grid").rglob("*.safetensors"))  # no model and no adapter
 
 
+def test_a_cell_that_fails_costs_a_grid_no_other_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = grid_run.run_record
+
+    def recorded(*args: Any) -> Any:  # as on a GPU, on which only training is recorded
+        notes = ["decoding without CUDA graphs: a step is not recorded"]
+        return real(*args) | {"peak_memory_bytes": 7, "notes": notes}
+
+    def train(*args: Any, **others: Any) -> list[Trace]:
+        if args[3][0].lr == 1e-4:
+            raise OutOfMemory("out of memory")
+        return real_train(*args, **others)
+
+    real_train = grid_run.train
+    monkeypatch.setattr(grid_run, "run_record", recorded)
+    monkeypatch.setattr(grid_run, "train", train)
+    monkeypatch.setattr(ours, "is_gpu", lambda _: True)
+    forget, retain, source = subject.made_up(4, 2)
+    grid = ours.run_grid(
+        subject.checkpoint("llama-1m", "float32", "cpu", tmp_path),
+        subject.Work(forget[:2], retain, source, epochs=1, new_tokens=2, distractors=1),
+        forget[2:],
+        device="cpu",
+        dtype="float32",
+        scratch=tmp_path / "grid",
+        options=RunOptions(cells_at_once=1, rows=8),
+        stages=("pretrained",),
+        methods=("GradAscent",),
+        lrs=(1e-5, 1e-4),
+    )
+    assert (grid.cells, grid.failed) == (4, 2)
+    assert grid.clock.peak_bytes == {"grid": 7}
+    assert not grid.how["graphs"]
+
+
 def table(**parts: Any) -> list[str]:
     setting = {"model": "", "device": "", "dtype": "", "epochs": 1, "batch": 1, "new_tokens": 1, "command": ""}
     setting["rows"] = {"forget": 1, "retain": 1, "source": ""}
@@ -115,6 +152,36 @@ def test_what_was_run_in_part_is_scaled_up_and_says_so(tmp_path: Path) -> None:
     assert plain["scaled"] == {"train, all steps but the first": 3.0, "generate": 4.0, "metrics": 4.0}
     assert "train, all steps but the first" not in plain["seconds"]
     assert "scaled up: train, all steps but the first, generate, metrics" in (tmp_path / "results.md").read_text()
+
+
+@pytest.mark.usefixtures("_transformers_of_two_minds")
+@pytest.mark.parametrize("steps", [0, 2])
+def test_the_plain_loop_drops_its_models_before_it_loads_again(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = subject.checkpoint("llama-1m", "float32", "cpu", tmp_path)
+    forget, retain, source = subject.made_up(6, 6)
+    real, models, alive = plain._load, list[weakref.ref[Any]](), list[int]()
+
+    def counted(*args: Any) -> Any:
+        alive.append(sum(model() is not None for model in models))
+        model = real(*args)
+        models.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(plain, "_load", counted)
+    plain.run_cell(
+        folder,
+        tiny_tokenizer(),
+        subject.Work(forget, retain, source, method="NPO", epochs=3, batch=6, new_tokens=2, distractors=1),
+        device="cpu",
+        dtype="float32",
+        scratch=tmp_path,
+        stops=(2,),
+        most_steps=steps,
+        most_requests=4,
+    )
+    assert alive == [0, 1, 0]  # policy, reference, and the merged model alone
 
 
 @pytest.mark.parametrize(
