@@ -21,7 +21,7 @@ import torch
 from benchmarks.evaluation.clock import is_gpu
 from benchmarks.evaluation.parts import PARTS, Bench
 from benchmarks.evaluation.stored import Stored
-from benchmarks.evaluation.subject import SHAPES, SMOLLM2, Work, first, made_up, published, vocabulary
+from benchmarks.evaluation.subject import SHAPES, SMALL, SMOLLM2, Work, first, made_up, published, vocabulary
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.device.memory import release
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--rows",
         type=int,
         default=0,
-        help="rows asked at once, of all cells together; 0 for 4000 of smollm2, else 1000",
+        help="rows asked at once, of all cells together; 0 for 4000 of smollm2 and llama-135m, else 1000",
     )
     parser.add_argument("--cells-at-once", type=int, default=0, help="0 for as many as the package takes")
     parser.add_argument("--threads", type=int, default=0, help="of the processor; 0 for torch's choice")
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         work = _work(options)
     except InputError as error:
         parser.error(str(error))
-    rows = options.rows or (4000 if options.model == SMOLLM2 else 1000)
+    rows = options.rows or (4000 if options.model in SMALL else 1000)
     try:
         stored = Stored(
             options.out, _setting(options, work, rows, dtype, sys.argv[1:] if arguments is None else arguments)

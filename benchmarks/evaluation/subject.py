@@ -36,6 +36,16 @@ SHAPES: dict[str, dict[str, Any]] = {
         "rope_theta": 500000.0,
         "tie_word_embeddings": True,
     },
+    "llama-135m": {
+        "vocab_size": 49152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "rope_theta": 100000.0,
+        "tie_word_embeddings": True,
+    },
     "llama-1m": {
         "vocab_size": 49152,
         "hidden_size": 64,
@@ -49,6 +59,8 @@ SHAPES: dict[str, dict[str, Any]] = {
 """Shapes that are filled with random weights: time does not depend on what the weights are."""
 
 SMOLLM2 = "smollm2"
+SMALL = (SMOLLM2, "llama-135m")
+"""The small model, and its shape: many of its rows fit at once."""
 
 
 class Work(NamedTuple):

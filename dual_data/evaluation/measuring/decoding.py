@@ -1,7 +1,7 @@
 """Greedy decoding on a static cache: rows are removed when they end, and on a GPU a step is one graph replay.
 
 A step of a small model is bound by kernel launches whatever the batch; replaying a captured graph is one launch. There
-are few shapes (row counts halve as rows end), so a grid of cells captures each graph once.
+are few shapes (row counts halve as rows end), so an engine records few graphs, each once.
 """
 
 from __future__ import annotations
