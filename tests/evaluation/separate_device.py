@@ -1,7 +1,8 @@
 """A device without hardware: its tensors are separate from the host's, and every exchange between the two is observed.
 
 It computes on the CPU. As on a GPU, operations on tensors of both devices are refused. Everything is counted for which
-the host would wait for a GPU: a number or a tensor that is read back, or a size that depends on values.
+the host would wait for a GPU: a number or a tensor that is read back, a tensor of the host that is copied there, or a
+size that depends on values.
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str]) -> A
     is_read_back = target == "cpu" or (name == "copy_" and not isinstance(args[0], Apart))
     if is_read_back or name in READS or chooses(name, args):
         waits[name] += 1
+    elif name in _COPIES and len(device_tensors) < len(tensors):
+        waits["copy of the host's"] += 1
     # A scalar may come from the host, as on a GPU.
     if (
         device_tensors
