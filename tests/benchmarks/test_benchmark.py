@@ -18,11 +18,13 @@ from benchmarks.evaluation.__main__ import main
 from benchmarks.evaluation.table import markdown
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.memory import OutOfMemory
+from dual_data.evaluation.grid import provenance
 from dual_data.evaluation.grid import run as grid_run
 from dual_data.evaluation.grid.run import RunOptions
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.models.loading import load
 from dual_data.evaluation.models.tiny import tiny, tiny_tokenizer
+from dual_data.evaluation.training import train as training
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from dual_data.evaluation.training.train import Trace
 
@@ -88,18 +90,17 @@ def test_a_grid_runs_as_it_does_from_the_command_line(tmp_path: Path) -> None:
 
 
 def test_a_cell_that_fails_costs_a_grid_no_other_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = grid_run.run_record
+    real_record, real_train = provenance.run_record, training.train
 
     def recorded(*args: Any) -> Any:  # as on a GPU, on which only training is recorded
         notes = ["decoding without CUDA graphs: a step is not recorded"]
-        return real(*args) | {"peak_memory_bytes": 7, "notes": notes}
+        return real_record(*args) | {"peak_memory_bytes": 7, "notes": notes}
 
     def train(*args: Any, **others: Any) -> list[Trace]:
         if args[3][0].lr == 1e-4:
             raise OutOfMemory("out of memory")
         return real_train(*args, **others)
 
-    real_train = grid_run.train
     monkeypatch.setattr(grid_run, "run_record", recorded)
     monkeypatch.setattr(grid_run, "train", train)
     monkeypatch.setattr(ours, "is_gpu", lambda _: True)
