@@ -52,7 +52,7 @@ def test_sides_that_popularity_does_not_tell_apart_are_not_laid_to_the_cap(proje
     assert all(reason.endswith(" time(s) a side (answer_share)") for reason in reasons)
 
 
-@pytest.mark.parametrize(("cap", "open_ends"), [(110, 12), (150, 7), (1000, 6), (30_000, 3), (10**9, 0)])
+@pytest.mark.parametrize(("cap", "open_ends"), [(110, 12), (170, 8), (1000, 6), (20_000, 3), (10**9, 0)])
 def test_paper_makes_no_forget_split_that_a_higher_count_would_change(project: Tools, cap: int, open_ends: int) -> None:
     inputs, true = with_link_counts(drawn_world(project, 1, 260), cap)
     result = make_splits(project, inputs, params(paper={"signal": "inbound_links", "retain": (10,)}))
