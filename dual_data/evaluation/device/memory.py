@@ -68,13 +68,18 @@ def release() -> None:
 
 
 def halving(
-    train: Callable[[Optimisation], Value], optimisation: Optimisation, notes: list[str], *, rows: int
+    train: Callable[[Optimisation], Value],
+    optimisation: Optimisation,
+    notes: list[str],
+    *,
+    rows: int,
+    undo: Callable[[], None],
 ) -> Value:
     """The result of `train`, called with micro-batches of half the size until memory suffices; noted in `notes`.
 
-    `rows` is the number of forget rows, which the batch may exceed. The loss does not depend on the size of
-    micro-batches unless it is normalised over them; then nothing is halved. Raises OutOfMemory where nothing smaller
-    can be tried.
+    `undo` restores what a failed call has trained. `rows` is the number of forget rows, which the batch may exceed. The
+    loss does not depend on the size of micro-batches unless it is normalised over them; then nothing is halved. Raises
+    OutOfMemory where nothing smaller can be tried.
     """
     while True:
         try:
@@ -96,4 +101,5 @@ def halving(
                 "or fewer cells at once (--cells-at-once)"
             )
         optimisation = optimisation.model_copy(update={"micro_batch": rows // 2})
+        undo()
         notes.append(f"out of memory: forward passes of {rows // 2} rows in place of {rows}")

@@ -317,7 +317,6 @@ class _StageRun:
         trainable = adapters or FullWeights(loaded.model, keep_head=distributions and not method.at_layer)
 
         def attempt(optimisation: Optimisation) -> list[Trace]:
-            trainable.reset()
             options = grid.preset.methods[method.name]
             return train(
                 loaded, trainable, method, data, optimisation, options=options, train_end=grid.profile.train_end
@@ -325,7 +324,7 @@ class _StageRun:
 
         try:
             began = time.perf_counter()
-            traces = halving(attempt, grid.preset, notes, rows=len(rows.forget))
+            traces = halving(attempt, grid.preset, notes, rows=len(rows.forget), undo=trainable.reset)
             trained = time.perf_counter()
             engine = self._engine(adapters)
             measurements = measure(engine, self._workload, base=self._base, embedder=self._embedder)

@@ -179,11 +179,10 @@ def _train(
     cell = CellData(rows, (), stage.lr, seed)
 
     def attempt(optimisation: Optimisation) -> Trace:
-        adapters.reset()
         return train(loaded, adapters, fine_tune.METHOD, [cell], optimisation, train_end=profile.train_end)[0]
 
     try:
-        trace = halving(attempt, stage, notes, rows=len(rows))
+        trace = halving(attempt, stage, notes, rows=len(rows), undo=adapters.reset)
         if trace.stopped:
             raise DualDataError(f"the training stage ended early: {trace.stopped}; lower its learning rate")
         if not ranks.first:

@@ -123,13 +123,14 @@ class Adapters:
         Every adapter has its own seed and every layer its own generator, so an adapter depends neither on the adapters
         trained beside it nor on the order of the layers.
         """
-        self.master.zero_()
+        weights = torch.zeros(self.master.shape)
         for slot in self.slots:
             bound = 1.0 / math.sqrt(slot.linear.in_features)
             for k, seed in enumerate(self.seeds):
                 generator = torch.Generator().manual_seed(int(digest(f"lora|{seed}|{slot.name}", 15), 16))
                 values = (torch.rand(slot.a_size, generator=generator) * 2 - 1) * bound
-                self.master[k, slot.start : slot.start + slot.a_size] = values.to(self.master.device)
+                weights[k, slot.start : slot.start + slot.a_size] = values
+        self.master.copy_(weights)  # at once: to a GPU every copy waits
         self.publish()
         self.gradient.zero_()
 
