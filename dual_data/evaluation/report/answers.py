@@ -14,6 +14,7 @@ from dual_data.evaluation.report.contrast import (
     Contrast,
     Pairing,
     average,
+    compare_answered,
     compare_jumps,
     compare_pairs,
     compare_retention,
@@ -208,9 +209,20 @@ def _leak(group: Group, runs: Sequence[Run]) -> _Leak | None:
     return _Leak(group, share, compare_shares(own, swapped, subjects.tolist(), both))
 
 
-def baseline_answer(collection: Collection) -> list[str]:
-    """Which scores does a trivial rule explain?"""
+def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
+    """Which scores does a trivial rule explain? Sentences, and comparisons of the facts that it answers and the others.
+
+    Where a model keeps the former and loses the others, its set seems hard to forget because of its answers.
+    """
     sentences, names = [], _Names.of(collection)
+    compared = holm_corrected(
+        [
+            Compared((names.data(group.key), group.key.set), label, contrast, (*group.before, *runs))
+            for group, runs in chosen_cells(collection.groups)
+            if (contrast := compare_answered(group, runs[0].lr))
+            for label in [f"{names.place(group.key)}, {group.key.set}, {group.key.method} at {runs[0].lr:g}"]
+        ]
+    )
     for key, runs in sorted(collection.bases.items()):
         if key.stage != PRETRAINED:
             continue
@@ -233,7 +245,25 @@ def baseline_answer(collection: Collection) -> list[str]:
                 f" After unlearning, {below} of {count(total, 'cell')} {are} at or below the rule of their own stage."
             )
         sentences.append(sentence)
-    return sentences
+    sentences += [
+        _answered_sentence(f"{data}, {name}", _about(compared, (data, name)))
+        for data, name in dict.fromkeys(comparison.about for comparison in compared)
+    ]
+    return sentences, compared
+
+
+def _answered_sentence(start: str, compared: Sequence[Compared]) -> str:
+    mean, more, less = _mean_and_counts(compared)
+    counts = _counts(
+        "the facts that the rule answers are",
+        {"harder to forget than the others": less, "easier to forget than the others": more},
+        "no difference between the facts that the rule answers and the others is shown",
+        compared,
+    )
+    return (
+        f"{start}: {counts}. On average, the facts that it answers lose {shown(_size(mean))} "
+        f"{'more' if mean.value > 0 else 'less'} ROUGE-L recall than the others."
+    )
 
 
 def common_rate(first: Group, second: Group) -> float | None:

@@ -35,7 +35,7 @@ _REPLICATES = 1000
 _SEED = 0
 CALIPER = 0.25
 """Largest difference in base log-probability per token between two paired facts, in nats."""
-_MIN_PAIRS = 10
+_MIN_FACTS = 10
 """Least number of pairs for a comparison of paired facts."""
 _MIN_FORGOTTEN = 0.2
 """Share of the forget score that must be lost at some learning rate for jumps to be compared."""
@@ -100,7 +100,7 @@ def pair_facts(first: Group, second: Group) -> Pairing | None:
 
     confidence, answered, recall = before("mean_log_probability"), before("contains_answer"), before("rougeL_recall")
     pairs = nearest_pairs(*confidence, apart=(answered[0] >= 0.5)[:, None] != (answered[1] >= 0.5)[None, :])
-    if len(pairs) < _MIN_PAIRS:
+    if len(pairs) < _MIN_FACTS:
         return None
     left, right = (list(side) for side in zip(*pairs, strict=True))
     gaps = (bootstrap_difference(a[left], b[right], range(len(pairs))) for a, b in (confidence, recall))
@@ -132,6 +132,19 @@ def compare_pairs(first: Group, second: Group, lr: float, pairing: Pairing) -> C
         for (drops, names), indices in zip(sides, map(list, zip(*pairing.pairs, strict=True)), strict=True)
     ]
     return _mean_contrast(paired, [names for _, names in sides])
+
+
+def compare_answered(group: Group, lr: float) -> Contrast | None:
+    """Forgetting of the facts that the trivial rule answers minus that of the others, at one learning rate.
+
+    None for fewer than ten of either.
+    """
+    drops, names = forgetting(group, lr)
+    answered = group.before[0].trivial >= 0.5
+    if min(answered.sum(), (~answered).sum()) < _MIN_FACTS:
+        return None
+    sides = [(drops[:, side], list(itertools.compress(names, side))) for side in (answered, ~answered)]
+    return _mean_contrast(sides, [names, names])
 
 
 def compare_retention(first: Group, second: Group) -> Contrast | None:

@@ -154,10 +154,12 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
         for group in collection.groups
     ]
     assert answers.wording_answer(collection._replace(groups=tuple(asked_once))) == []
-    baselines = answers.baseline_answer(collection)
-    assert len(baselines) == 2
+    baselines, compared = answers.baseline_answer(collection)
+    assert len(baselines) == len(compared) == 4
     rule = "rule reaches 0.200 [0.117, 0.283], the model before unlearning 1.000 [0.884, 1.000]. After"
-    assert all(rule in sentence for sentence in baselines)
+    assert all(rule in sentence for sentence in baselines[:2])
+    same = "no difference between the facts that the rule answers and the others is shown in any of 2 comparisons. On"
+    assert [same in sentence for sentence in baselines[2:]] == [True, True]
 
 
 def test_leaks_that_chance_does_not_explain(tmp_path: Path) -> None:
@@ -203,15 +205,35 @@ def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> N
             else group
             for group in collection.groups
         )
-        sentences = answers.baseline_answer(collection._replace(groups=groups))
-        return [
-            re.findall(r"(\d) of (\d) cells (?:is|are) at or below the rule of their own", text)[0]
-            for text in sentences
-        ]
+        sentences, _ = answers.baseline_answer(collection._replace(groups=groups))
+        return re.findall(r"(\d) of (\d) cells (?:is|are) at or below the rule of their own", " ".join(sentences))
 
     low, high = below(0.0), below(1.0)
     assert [total for _, total in low] == [total for _, total in high] == ["2", "2"]
     assert [int(above[0]) - int(under[0]) for above, under in zip(high, low, strict=True)] == [1, 1]
+
+
+@pytest.mark.parametrize(("facts", "answered"), [(60, 12), (46, 10), (45, 0)])
+def test_it_is_said_where_the_facts_with_the_most_frequent_answer_are_kept_and_the_others_lost(
+    tmp_path: Path, facts: int, answered: int
+) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0, facts=facts)
+    for seed in (0, 1):
+        write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.0, retain=0.9, facts=facts)
+    for path in (tmp_path / "cells").glob("*.json"):
+        result = json.loads(path.read_text())
+        for row in result["items"]["forget"]:
+            row["scores"]["rougeL_recall"] = float(
+                result["cell"]["method"] == "none" or row["ground_truth"] == "France"
+            )
+        path.write_text(json.dumps(result))
+    sentences, compared = answers.baseline_answer(collect([tmp_path]))
+    assert [comparison.contrast.facts for comparison in compared] == ([answered] if answered else [])
+    assert [sentence for sentence in sentences if "harder" in sentence] == [
+        "d, rare: the facts that the rule answers are harder to forget than the others in 1 of 1 comparison. On "
+        "average, the facts that it answers lose 1.000 [1.000, 1.000] less ROUGE-L recall than the others."
+        for _ in compared
+    ]
 
 
 def test_a_grid_of_one_kind_answers_nothing(tmp_path: Path) -> None:
