@@ -226,16 +226,12 @@ def test_memory_that_runs_out_says_nothing_about_an_architecture(monkeypatch: py
     assert adapters.enabled
 
 
-def nothing() -> None:
-    """Undo nothing."""
-
-
 def test_a_loss_that_is_normalised_over_micro_batches_is_not_computed_over_smaller_ones() -> None:
     def cramped(_: Optimisation) -> None:
         raise MemoryError
 
     with pytest.raises(DualDataError, match="would change a loss"):
-        halving(cramped, Optimisation(batch=8, micro_batch=4, normalise="micro_batch"), [], rows=8, undo=nothing)
+        halving(cramped, Optimisation(batch=8, micro_batch=4, normalise="micro_batch"), [], rows=8, undo=lambda: None)
 
 
 @pytest.mark.parametrize(("method", "error"), list(zip(("NPO", "GradDiffKL", "RMU"), ERRORS, strict=True)))
@@ -258,13 +254,13 @@ def test_a_reference_that_does_not_fit_is_computed_on_fewer_rows_at_once_whateve
 
     monkeypatch.setattr(reference, "hidden_at", cramped)
     notes: list[str] = []
-    trace = halving(attempt, optimisation, notes, rows=len(setup.forget), undo=nothing)
+    trace = halving(attempt, optimisation, notes, rows=len(setup.forget), undo=lambda: None)
     assert notes == []
     assert rows[:4] == ([7, 3, 1, 1] if method == "NPO" else [5, 2, 2, 1])  # forget rows, or first the retain rows
     assert trace.losses == pytest.approx(expected.losses, rel=1e-5)
     most[0] = 0
     with pytest.raises(DualDataError, match="the reference: out of memory with a single row"):
-        halving(attempt, optimisation, notes, rows=len(setup.forget), undo=nothing)
+        halving(attempt, optimisation, notes, rows=len(setup.forget), undo=lambda: None)
 
 
 def test_full_fine_tuning_that_does_not_fit_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

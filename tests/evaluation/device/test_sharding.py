@@ -83,7 +83,7 @@ def test_memory_that_runs_out_is_not_answered_by_one_process_alone(monkeypatch: 
         raise MemoryError
 
     with pytest.raises(OutOfStep):
-        halving(cramped, Optimisation(), [], rows=8)
+        halving(cramped, Optimisation(), [], rows=8, undo=lambda: None)
 
 
 @pytest.mark.parametrize(

@@ -331,7 +331,7 @@ def attempts(rows: int, errors: list[Exception], notes: list[str], *, batch: int
             raise errors.pop(0)
         return sizes
 
-    return halving(attempt, Optimisation(batch=batch), notes, rows=rows)
+    return halving(attempt, Optimisation(batch=batch), notes, rows=rows, undo=lambda: None)
 
 
 def test_out_of_memory_halves_the_forward_pass_until_it_fits_and_says_so() -> None:
