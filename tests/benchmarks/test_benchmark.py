@@ -66,21 +66,25 @@ def test_both_sides_do_the_same_and_the_tables_say_so(tmp_path: Path, capsys: py
     assert table.strip() in capsys.readouterr().out
 
 
-def test_a_grid_runs_as_it_does_from_the_command_line(tmp_path: Path) -> None:
-    forget, retain, source = subject.made_up(8, 4)
-    work = subject.Work(forget[:4], retain, source, epochs=1, new_tokens=2, distractors=1)
-    grid = ours.run_grid(
-        subject.checkpoint("llama-1m", "float32", "cpu", tmp_path),
-        work,
-        forget[4:],
+def small_grid(folder: Path, facts: int, cells_at_once: int) -> ours.OurGrid:
+    """Four cells, with this many facts on each side and as many to keep."""
+    forget, retain, source = subject.made_up(2 * facts, facts)
+    return ours.run_grid(
+        subject.checkpoint("llama-1m", "float32", "cpu", folder),
+        subject.Work(forget[:facts], retain, source, epochs=1, new_tokens=2, distractors=1),
+        forget[facts:],
         device="cpu",
         dtype="float32",
-        scratch=tmp_path / "grid",
-        options=RunOptions(cells_at_once=2, rows=8),
+        scratch=folder / "grid",
+        options=RunOptions(cells_at_once=cells_at_once, rows=8),
         stages=("pretrained",),
         methods=("GradAscent",),
         lrs=(1e-5, 1e-4),
     )
+
+
+def test_a_grid_runs_as_it_does_from_the_command_line(tmp_path: Path) -> None:
+    grid = small_grid(tmp_path, 4, cells_at_once=2)
     assert (grid.cells, grid.failed) == (4, 0)
     assert (grid.how["cells_at_once"], grid.how["rows_at_once"], grid.how["notes"]) == (2, 8, [])
     assert len(list((tmp_path / "grid" / "results" / "cells").glob("*.json"))) == 4 + 2  # and a base of each set
@@ -104,19 +108,7 @@ def test_a_cell_that_fails_costs_a_grid_no_other_result(tmp_path: Path, monkeypa
     monkeypatch.setattr(grid_run, "run_record", recorded)
     monkeypatch.setattr(grid_run, "train", train)
     monkeypatch.setattr(ours, "is_gpu", lambda _: True)
-    forget, retain, source = subject.made_up(4, 2)
-    grid = ours.run_grid(
-        subject.checkpoint("llama-1m", "float32", "cpu", tmp_path),
-        subject.Work(forget[:2], retain, source, epochs=1, new_tokens=2, distractors=1),
-        forget[2:],
-        device="cpu",
-        dtype="float32",
-        scratch=tmp_path / "grid",
-        options=RunOptions(cells_at_once=1, rows=8),
-        stages=("pretrained",),
-        methods=("GradAscent",),
-        lrs=(1e-5, 1e-4),
-    )
+    grid = small_grid(tmp_path, 2, cells_at_once=1)
     assert (grid.cells, grid.failed) == (4, 2)
     assert grid.clock.peak_bytes == {"grid": 7}
     assert not grid.how["graphs"]

@@ -215,20 +215,13 @@ def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     Where a model keeps the former and loses the others, its set seems hard to forget because of its answers.
     """
     sentences, names = [], _Names.of(collection)
-    compared = holm_corrected(
-        [
-            Compared((names.data(group.key), group.key.set), label, contrast, (*group.before, *runs))
-            for group, runs in chosen_cells(collection.groups)
-            if (contrast := compare_answered(group, runs[0].lr))
-            for label in [f"{names.place(group.key)}, {group.key.set}, {group.key.method} at {runs[0].lr:g}"]
-        ]
-    )
+    cells, uncorrected = chosen_cells(collection.groups), list[Compared]()
     for key, runs in sorted(collection.bases.items()):
         if key.stage != PRETRAINED:
             continue
         baseline, score = trivial_rule(runs), estimate(runs, "forget", "rougeL_recall")
         below = total = 0
-        for group, chosen in chosen_cells(collection.groups):
+        for group, chosen in cells:
             if group.key._replace(stage=PRETRAINED, method=BASE) == key:
                 total += 1
                 # The rule of its own stage, whose answers may differ.
@@ -245,6 +238,12 @@ def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
                 f" After unlearning, {below} of {count(total, 'cell')} {are} at or below the rule of their own stage."
             )
         sentences.append(sentence)
+    for group, chosen in cells:
+        key, lr = group.key, chosen[0].lr
+        if contrast := compare_answered(group, lr):
+            label = f"{names.place(key)}, {key.set}, {key.method} at {lr:g}"
+            uncorrected.append(Compared((names.data(key), key.set), label, contrast, (*group.before, *chosen)))
+    compared = holm_corrected(uncorrected)
     sentences += [
         _answered_sentence(f"{data}, {name}", _about(compared, (data, name)))
         for data, name in dict.fromkeys(comparison.about for comparison in compared)
@@ -260,10 +259,7 @@ def _answered_sentence(start: str, compared: Sequence[Compared]) -> str:
         "no difference between the facts that the rule answers and the others is shown",
         compared,
     )
-    return (
-        f"{start}: {counts}. On average, the facts that it answers lose {shown(_size(mean))} "
-        f"{'more' if mean.value > 0 else 'less'} ROUGE-L recall than the others."
-    )
+    return f"{start}: {counts}. {_average_loss(mean, 'the facts that it answers', 'the others')}"
 
 
 def common_rate(first: Group, second: Group) -> float | None:
@@ -346,10 +342,12 @@ def _popularity_sentence(start: str, compared: Sequence[Compared]) -> str:
         "no difference between popular and rare facts is shown",
         compared,
     )
-    return (
-        f"{start}: {counts}. On average, popular facts lose {shown(_size(mean))} "
-        f"{'more' if mean.value > 0 else 'less'} ROUGE-L recall than rare ones."
-    )
+    return f"{start}: {counts}. {_average_loss(mean, 'popular facts', 'rare ones')}"
+
+
+def _average_loss(mean: Interval, first: str, second: str) -> str:
+    more_or_less = "more" if mean.value > 0 else "less"
+    return f"On average, {first} lose {shown(_size(mean))} {more_or_less} ROUGE-L recall than {second}."
 
 
 def _counts(subject: str, outcomes: Mapping[str, int], neither: str, compared: Sequence[Compared]) -> str:

@@ -36,7 +36,7 @@ _SEED = 0
 CALIPER = 0.25
 """Largest difference in base log-probability per token between two paired facts, in nats."""
 _MIN_FACTS = 10
-"""Least number of pairs for a comparison of paired facts."""
+"""Least number of pairs for a comparison of paired facts, and of facts on either side of one within a set."""
 _MIN_FORGOTTEN = 0.2
 """Share of the forget score that must be lost at some learning rate for jumps to be compared."""
 SHARE = 0.5
