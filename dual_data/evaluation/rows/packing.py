@@ -277,26 +277,30 @@ def _align(size: int) -> int:
 def _stack_layout(
     by_step: Sequence[Sequence[_Plan]], prefix: list[int], *, bins: int, width: int, pad_id: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    shape = (len(by_step), len(by_step[0]) * bins, width)
-    ids = torch.full(shape, pad_id)
-    positions = torch.zeros(shape, dtype=torch.long)
-    segments = torch.full(shape, -1, dtype=torch.int32)
+    sequences = []
+    for plans in by_step:
+        for plan in plans:
+            sequences += [_sequence(prefix, rows, width, pad_id) for rows in plan.bins]
+            sequences += [_sequence([], [], width, pad_id)] * (bins - len(plan.bins))
+    # One tensor for all sequences: a small one per row takes several times as long.
+    ids, positions, segments = (
+        torch.tensor(values).view(len(by_step), -1, width) for values in zip(*sequences, strict=True)
+    )
+    return ids, positions, segments.int()
+
+
+def _sequence(
+    prefix: list[int], rows: Sequence[list[int]], width: int, pad_id: int
+) -> tuple[list[int], list[int], list[int]]:
+    """Ids, positions and segments of a sequence, filled up to `width`; see `Layout`."""
     start = len(prefix)
-    for step, plans in enumerate(by_step):
-        for k, plan in enumerate(plans):
-            for bin_index, rows in enumerate(plan.bins):
-                sequence = k * bins + bin_index
-                ids[step, sequence, :start] = torch.tensor(prefix, dtype=torch.long)
-                positions[step, sequence, :start] = torch.arange(start)
-                segments[step, sequence, :start] = 0
-                column = start
-                for number, tokens in enumerate(rows):
-                    end = column + len(tokens)
-                    ids[step, sequence, column:end] = torch.tensor(tokens)
-                    positions[step, sequence, column:end] = torch.arange(start, start + len(tokens))
-                    segments[step, sequence, column:end] = number + 1
-                    column = end
-    return ids, positions, segments
+    ids, positions, segments = [*prefix], [*range(start)], [0] * start
+    for number, tokens in enumerate(rows, 1):
+        ids += tokens
+        positions += range(start, start + len(tokens))
+        segments += [number] * len(tokens)
+    fill = width - len(ids)
+    return [*ids, *[pad_id] * fill], [*positions, *[0] * fill], [*segments, *[-1] * fill]
 
 
 def _stack_rows(by_step: Sequence[Sequence[_Plan]], kind: str, width: int) -> Rows:
