@@ -11,8 +11,7 @@ import pytest
 from dual_data.config import load_profile
 from dual_data.release.build import Build
 from dual_data.release.tree import write_release
-from dual_data.released import Release
-from tests.release.made import ROOT, invented_build
+from tests.release.made import ROOT, Released, invented_build
 from tests.services.hub import Hub, hub
 
 
@@ -23,7 +22,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 
 @pytest.fixture(scope="session")
-def released(build: Build, tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Path]:
+def released(build: Build, tmp_path_factory: pytest.TempPathFactory) -> Released:
     """Its release and the folder, which tests must not change."""
     folder = tmp_path_factory.mktemp("release") / "tree"
     return write_release(build, folder, name="made", about=load_profile(ROOT / "pipeline" / "dual.toml").about), folder

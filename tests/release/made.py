@@ -17,9 +17,12 @@ from dual_data.engine.run import build as run_build
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.ids import digest, fact_id, label_id
 from dual_data.release.build import Build, read_build
+from dual_data.released import Release
 from dual_data.schema import Facts, Knowledge, Links, Questions, Salience
 from pipeline.splits import SPLITS
 
+Released = tuple[Release, Path]
+"""A release and its folder."""
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "made-up/model"
 NAMES = ("facts", "links", "questions", "knowledge", "salience", "splits")

@@ -18,6 +18,7 @@ from dual_data.engine.tables import file_hash
 from dual_data.release.croissant import croissant
 from dual_data.release.hub import push
 from dual_data.released import Place, Release
+from tests.release.made import Released
 from tests.services import require
 from tests.services.hub import TOKEN, Hub, Repository
 
@@ -31,7 +32,7 @@ RAI = (
 
 
 @pytest.fixture(scope="module")
-def dataset(released: tuple[Release, Path]) -> Any:
+def dataset(released: Released) -> Any:
     """The release as opened by mlcroissant; paths are relative to its folder."""
     require(find_spec("mlcroissant"), "mlcroissant is not installed (pip install mlcroissant)")
     return import_module("mlcroissant").Dataset(jsonld=str(released[1] / "croissant.json"))
@@ -50,7 +51,7 @@ def test_the_fields_for_responsible_ai_are_read(dataset: Any) -> None:
     assert dataset.metadata.data_collection.count("dump") == 2
 
 
-def test_every_file_stands_there_with_its_hash(released: tuple[Release, Path]) -> None:
+def test_every_file_stands_there_with_its_hash(released: Released) -> None:
     folder = released[1]
     document = json.loads((folder / "croissant.json").read_text())
     files = {item["contentUrl"]: item["sha256"] for item in document["distribution"] if "sha256" in item}
@@ -61,7 +62,7 @@ def described(release: Release, folder: Path) -> Any:
     return json.loads(croissant(release, Place(folder=folder)))
 
 
-def test_a_release_is_dated_by_its_last_stage_and_versioned_by_its_tag(released: tuple[Release, Path]) -> None:
+def test_a_release_is_dated_by_its_last_stage_and_versioned_by_its_tag(released: Released) -> None:
     release, folder = released
     first, *_, last = release.stages
     days = {first: "2024-01-02T00:00:00", last: "2024-01-01T00:00:00"}
@@ -74,7 +75,7 @@ def test_a_release_is_dated_by_its_last_stage_and_versioned_by_its_tag(released:
     assert described(release.model_copy(update={"version": "1.2.0"}), folder)["version"] == "1.2.0"
 
 
-def test_the_profiles_words_on_the_dataset_are_passed_on(released: tuple[Release, Path]) -> None:
+def test_the_profiles_words_on_the_dataset_are_passed_on(released: Released) -> None:
     release, folder = released
     about = About(
         title="Towns",
@@ -93,7 +94,7 @@ def test_the_profiles_words_on_the_dataset_are_passed_on(released: tuple[Release
     assert pushed["url"] == f"https://huggingface.co/datasets/{NAME}"
 
 
-def test_sizes_are_those_of_files_and_of_tables(released: tuple[Release, Path]) -> None:
+def test_sizes_are_those_of_files_and_of_tables(released: Released) -> None:
     release, folder = released
     document = described(release, folder)
     sizes = {item["@id"]: item["contentSize"] for item in document["distribution"] if "contentSize" in item}
@@ -107,7 +108,7 @@ def test_sizes_are_those_of_files_and_of_tables(released: tuple[Release, Path]) 
     }
 
 
-def test_columns_have_the_types_of_the_standard(released: tuple[Release, Path]) -> None:
+def test_columns_have_the_types_of_the_standard(released: Released) -> None:
     records = {item["name"]: item["field"] for item in described(*released)["recordSet"]}
     kinds = {field["name"]: (field.get("dataType"), field.get("repeated", False)) for field in records["knowledge"]}
     kinds |= {field["name"]: (field.get("dataType"), field.get("repeated", False)) for field in records["baselines"]}
@@ -127,7 +128,7 @@ def test_columns_have_the_types_of_the_standard(released: tuple[Release, Path]) 
 
 
 @pytest.mark.parametrize("config", ["matched", "paper", "facts", "knowledge"])
-def test_records_are_the_rows(dataset: Any, released: tuple[Release, Path], config: str) -> None:
+def test_records_are_the_rows(dataset: Any, released: Released, config: str) -> None:
     record = next(iter(dataset.records(config)))
     split = record.get(f"{config}/split_of_file", b"train").decode()
     compare(record, released[1], config, split)
@@ -143,14 +144,14 @@ def compare(record: dict[str, Any], folder: Path, config: str, split: str) -> No
         assert plain(cell) == value, name
 
 
-def test_all_splits_of_a_configuration_are_in_its_record_set(dataset: Any, released: tuple[Release, Path]) -> None:
+def test_all_splits_of_a_configuration_are_in_its_record_set(dataset: Any, released: Released) -> None:
     records = itertools.islice(dataset.records("matched_answer"), 5_000)
     seen = {record["matched_answer/split_of_file"].decode() for record in records}
     assert seen == set(released[0].configs["matched_answer"])
 
 
 @pytest.fixture
-def pushed(online: Hub, released: tuple[Release, Path]) -> Repository:
+def pushed(online: Hub, released: Released) -> Repository:
     """The release on the loopback Hub."""
     require(find_spec("mlcroissant"), "mlcroissant is not installed (pip install mlcroissant)")
     push(*released, NAME, "v1.0.0", endpoint=online.url, token=TOKEN)
@@ -165,7 +166,7 @@ def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "DOWNLOAD_PATH", its_own_kind_of_path(tmp_path / "downloads"))
 
 
-def test_a_pushed_release_gives_the_addresses_of_its_tag(pushed: Repository, released: tuple[Release, Path]) -> None:
+def test_a_pushed_release_gives_the_addresses_of_its_tag(pushed: Repository, released: Released) -> None:
     document = json.loads(pushed.head["croissant.json"])
     base = f"https://huggingface.co/datasets/{NAME}"
     addresses = {item["@id"]: item["contentUrl"] for item in document["distribution"] if "contentUrl" in item}
@@ -178,7 +179,7 @@ def test_a_pushed_release_gives_the_addresses_of_its_tag(pushed: Repository, rel
 @pytest.mark.usefixtures("downloads")
 @pytest.mark.parametrize("config", ["facts", "knowledge"])
 def test_a_table_of_a_pushed_release_is_read_over_http(
-    online: Hub, pushed: Repository, released: tuple[Release, Path], config: str
+    online: Hub, pushed: Repository, released: Released, config: str
 ) -> None:
     document = pushed.head["croissant.json"].replace(b"https://huggingface.co", online.url.encode())
     pushed.head["croissant.json"] = document
@@ -189,7 +190,7 @@ def test_a_table_of_a_pushed_release_is_read_over_http(
 
 @pytest.mark.usefixtures("downloads")
 def test_splits_of_a_pushed_release_are_read_from_its_git_repository(
-    pushed: Repository, released: tuple[Release, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pushed: Repository, released: Released, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require(find_spec("git"), "GitPython is not installed (pip install mlcroissant[git])")
     clone = tmp_path / "clone"

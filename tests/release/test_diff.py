@@ -14,8 +14,7 @@ from dual_data.ids import fact_id
 from dual_data.release.build import Build
 from dual_data.release.diff import Snapshot, compare, read_snapshot
 from dual_data.release.tree import write_release
-from dual_data.released import Release
-from tests.release.made import SIZES, artifacts, invented_build, world
+from tests.release.made import SIZES, Released, artifacts, invented_build, world
 
 ONE, TWO = world(subjects=12), world(subjects=12)
 
@@ -115,14 +114,14 @@ def test_members_that_a_split_kept() -> None:
     assert difference.summary()["splits"][2]["kept"] == 1
 
 
-def test_a_build_and_its_release_are_the_same(released: tuple[Release, Path], tmp_path: Path) -> None:
+def test_a_build_and_its_release_are_the_same(released: Released, tmp_path: Path) -> None:
     build = artifacts(tmp_path)
     difference = compare(read_snapshot(str(build)), read_snapshot(str(released[1])))
     assert [len(frame) for frame in difference[:4]] == [0, 0, 0, 0]
     assert (difference.splits["kept"] == difference.splits["after"]).all()
 
 
-def test_a_release_without_splits_can_be_compared(released: tuple[Release, Path], tmp_path: Path) -> None:
+def test_a_release_without_splits_can_be_compared(released: Released, tmp_path: Path) -> None:
     build = invented_build(tmp_path, world(subjects=8), sizes={**SIZES, "smallest": 500})
     bare = write_release(build, tmp_path / "out", name="made")
     assert "splits" in bare.absent
@@ -159,7 +158,7 @@ def test_a_build_of_parts_that_do_not_belong_together_is_refused(build: Build, t
 
 
 @pytest.mark.parametrize("damage", ["is not what was released", "is missing"])
-def test_a_release_with_a_damaged_split_is_refused(released: tuple[Release, Path], tmp_path: Path, damage: str) -> None:
+def test_a_release_with_a_damaged_split_is_refused(released: Released, tmp_path: Path, damage: str) -> None:
     release, folder = released
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)

@@ -1,39 +1,23 @@
-"""Pushing with the real huggingface_hub client to a loopback Hub, and its state after every kind of failure."""
+"""Pushing with the real huggingface_hub client to a loopback Hub: what is written, removed, kept and refused."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import threading
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
-from huggingface_hub.utils._http import http_backoff
 
 import dual_data
 from dual_data.engine.tables import content_hash
-from dual_data.errors import DualDataError, InputError, Refused, ServiceError, UsageError
-from dual_data.release.diff import compare, read_snapshot
-from dual_data.release.hub import SENDING, Pushed, push, translated
+from dual_data.errors import UsageError
+from dual_data.release.hub import push
 from dual_data.release.verify import verify
-from dual_data.released import Release, locate, quietly, read_release
-from tests.faults.proxy import RESET, Fault, Request, error_500, proxy
-from tests.services.hub import TOKEN, Answer, Hub, Repository
+from dual_data.released import locate
+from tests.release.made import Released
+from tests.release.pushing import FOREIGN, NAME, PUSHES, publish
+from tests.services.hub import Hub, Repository
 
-# The client passes files to its HTTP library in a deprecated way.
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
-NAME = "made-up/dual"
-Released = tuple[Release, Path]
-
-
-def publish(hub: Hub, released: Released, tag: str = "v1.0.0", **options: Any) -> Pushed:
-    release, folder = released
-    return push(release, folder, NAME, tag, endpoint=hub.public, token=TOKEN, **options)
+pytestmark = PUSHES
 
 
 def test_push_makes_one_commit_and_a_tag_that_can_be_loaded_and_verified(online: Hub, released: Released) -> None:
@@ -53,27 +37,6 @@ def test_push_makes_one_commit_and_a_tag_that_can_be_loaded_and_verified(online:
     assert repository.head["facts/train.parquet"] == (folder / "facts/train.parquet").read_bytes()
 
 
-def test_a_download_into_a_folder_is_what_was_released(online: Hub, released: Released, tmp_path: Path) -> None:
-    publish(online, released)
-    copy = tmp_path / "copy"
-    huggingface_hub.snapshot_download(NAME, repo_type="dataset", local_dir=copy, endpoint=online.url)
-    assert (copy / ".cache" / "huggingface").is_dir(), "the client leaves its notes there"
-    assert verify(locate(copy))[1] == []
-
-
-def test_tries_of_the_client_are_not_logged_beside_our_error(online: Hub, caplog: pytest.LogCaptureFixture) -> None:
-    def try_twice() -> str:
-        caplog.clear()
-        with pytest.raises(Exception, match="refused"):
-            http_backoff("HEAD", "http://127.0.0.1:9", max_retries=1, base_wait_time=0)
-        return caplog.text
-
-    assert "Retrying" in try_twice()
-    with quietly():
-        assert try_twice() == ""
-    assert "Retrying" in try_twice(), "what others do with the client is theirs"
-
-
 def test_private_repository_is_made_private(online: Hub, released: Released) -> None:
     publish(online, released, private=True)
     assert online.repositories[NAME].private
@@ -88,9 +51,6 @@ def test_public_repository_is_not_taken_for_a_private_one(online: Hub, released:
     assert online.state() == before
     online.repositories[NAME].private = True
     assert publish(online, released, "v1.0.1", private=True).tagged
-
-
-FOREIGN = {"data/precious.parquet": b"years of work", "images/fig.png": b"a figure"}
 
 
 @pytest.mark.parametrize("manifest", [{}, {"manifest.json": b"{}"}, {"manifest.json": b"version: 3"}])
@@ -244,222 +204,6 @@ def test_pull_request_leaves_main_and_tags_alone(online: Hub, released: Released
     assert repository.tags["v1.1.0"] == pushed.commit
 
 
-STEPS: dict[str, Callable[[str, str], bool]] = {
-    "creating": lambda method, path: path == "/api/repos/create",
-    "looking after creating": lambda method, path: method == "GET" and path.endswith(NAME),
-    "checking the card": lambda method, path: path == "/api/validate-yaml",
-    "asking how to upload": lambda method, path: "/preupload/" in path,
-    "asking where to upload": lambda method, path: path.endswith("/objects/batch"),
-    "uploading": lambda method, path: method == "PUT",
-    "committing": lambda method, path: "/commit/" in path,
-}
-
-
-@pytest.mark.parametrize(
-    ("step", "exists"),
-    [(step, exists) for step in STEPS for exists in (False, True) if not (exists and "creating" in step)],
-)
-def test_failure_at_any_step_leaves_the_remote_as_it_was(
-    online: Hub, released: Released, step: str, exists: bool
-) -> None:
-    if exists:
-        publish(online, released, "v0.9.0")
-        online.stored.clear()
-        online.repositories[NAME].head["facts/train.parquet"] = b"older"
-    before = online.state()
-    seen: list[str] = []
-
-    def refuse(method: str, path: str) -> Answer | None:
-        seen.append(path)
-        first_look = step.startswith("looking") and len(seen) == 1
-        return Answer(403, {"error": f"no, {TOKEN}"}) if STEPS[step](method, path) and not first_look else None
-
-    online.before = refuse
-    # An existing repository is read before anything is sent.
-    early = exists and step.startswith("looking")
-    with pytest.raises(DualDataError, match="so nothing was sent" if early else "the upload failed") as caught:
-        publish(online, released)
-    assert online.state() == before
-    assert TOKEN not in str(caught.value)
-    assert "Signature" not in str(caught.value)
-    online.before = lambda method, path: None
-    assert publish(online, released).tagged, "it can be repeated"
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_other_ways_to_stop_an_upload_leave_the_remote_as_it_was(online: Hub, released: Released, number: int) -> None:
-    handlers = signal.getsignal(number), signal.signal(number, signal.SIG_DFL)
-    try:
-        for step in (STEPS["creating"], STEPS["checking the card"], STEPS["asking how to upload"]):
-
-            def stop(method: str, path: str, step: Callable[[str, str], bool] = step) -> Answer | None:
-                if step(method, path):
-                    signal.pthread_kill(threading.main_thread().ident or 0, number)
-                return None
-
-            # The Hub still processes the interrupted request; only the answer is lost.
-            online.before = stop
-            with pytest.raises(KeyboardInterrupt):
-                publish(online, released)
-            online.before = lambda method, path: None
-            assert online.state() == {}
-            assert signal.getsignal(number) is signal.SIG_DFL, "the handler is put back"
-        assert publish(online, released).tagged
-    finally:
-        signal.signal(number, handlers[0])
-
-
-def test_handlers_of_the_program_around_it_stay(online: Hub, released: Released) -> None:
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        assert publish(online, released, report=lambda line: os.kill(os.getpid(), signal.SIGTERM)).tagged
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.parametrize("status", [409, 502])
-def test_repository_that_somebody_else_made_meanwhile_stays(online: Hub, released: Released, status: int) -> None:
-    def hurry(method: str, path: str) -> Answer | None:
-        if path != "/api/repos/create":
-            return None
-        online.repositories[NAME] = Repository(private=False)
-        online.repositories[NAME].commit("main", {".gitattributes": b"", **FOREIGN}, "somebody else")
-        return Answer(status, {"error": "already there"})
-
-    online.before = hurry
-    with pytest.raises(ServiceError):
-        publish(online, released)
-    assert FOREIGN.keys() <= online.repositories[NAME].head.keys()
-
-
-def test_a_repository_whose_creation_was_not_answered_is_taken_away(online: Hub, released: Released) -> None:
-    online.after = lambda method, path: Answer(502, {"error": "bad gateway"}) if path == "/api/repos/create" else None
-    with pytest.raises(ServiceError, match="502"):
-        publish(online, released)
-    assert online.state() == {}
-
-
-@pytest.mark.parametrize(
-    ("status", "error", "words"),
-    [
-        (401, Refused, r"the Hub refused it \(401\)"),
-        (404, Refused, r"the Hub refused it \(404\)"),
-        (409, ServiceError, r"somebody .* exists and the token may not read it \(409\); look at it, then push again\."),
-        (412, ServiceError, r"somebody else changed it meanwhile, .* \(412\)"),
-        (500, ServiceError, r"the Hub failed \(500\); push again later\."),
-    ],
-)
-def test_what_the_hub_answers_says_what_to_do(
-    online: Hub, released: Released, status: int, error: type[DualDataError], words: str
-) -> None:
-    online.before = lambda method, path: Answer(status, {"error": "no"}) if "/commit/" in path else None
-    with pytest.raises(error, match=rf"^{NAME}: the upload failed: {words}"):
-        publish(online, released)
-
-
-def test_interrupted_upload_leaves_the_remote_as_it_was(online: Hub, released: Released) -> None:
-    release, folder = released
-
-    def stop(line: str) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        push(release, folder, NAME, "v1.0.0", endpoint=online.url, token=TOKEN, report=stop)
-    assert online.state() == {}
-    assert publish(online, released).tagged
-
-
-def test_transient_faults_of_storage_and_network_are_survived(online: Hub, released: Released) -> None:
-    with proxy(online.url) as between:
-        online.public = between.url
-        failed: set[str] = set()
-
-        def once(request: Request) -> Fault | None:
-            if request.method == "PUT" and "a" not in failed:
-                failed.add("a")
-                return error_500()
-            if request.path.endswith("/objects/batch") and "b" not in failed:
-                failed.add("b")
-                return RESET
-            return None
-
-        between.when = once
-        assert publish(online, released).tagged
-        assert failed == {"a", "b"}
-    assert online.repositories[NAME].titles == ["initial commit", "Release v1.0.0"]
-
-
-def test_commit_whose_answer_was_lost_is_found_again(online: Hub, released: Released) -> None:
-    online.after = lambda method, path: Answer(502, {"error": "bad gateway"}) if "/commit/" in path else None
-    with pytest.raises(ServiceError, match="502"):
-        publish(online, released)
-    online.after = lambda method, path: None
-    repository = online.repositories[NAME]
-    assert len(repository.titles) == 2, "the commit arrived, so the repository is not taken away"
-    assert repository.tags == {}
-    assert publish(online, released).tagged
-    assert len(repository.titles) == 2, "and is not made twice"
-
-
-def test_tag_that_failed_is_set_by_the_next_push(online: Hub, released: Released) -> None:
-    online.before = lambda method, path: Answer(500, {"error": "later"}) if "/tag/" in path else None
-    with pytest.raises(ServiceError, match=r"commit \w+ is there, and its tag v1\.0\.0 could not be set: .*500"):
-        publish(online, released)
-    online.before = lambda method, path: None
-    assert publish(online, released).tagged
-    assert online.repositories[NAME].titles == ["initial commit", "Release v1.0.0"]
-
-
-def test_change_by_somebody_else_meanwhile_is_not_overwritten(online: Hub, released: Released) -> None:
-    publish(online, released)
-    repository = online.repositories[NAME]
-
-    def meddle(method: str, path: str) -> Answer | None:
-        if "/preupload/" in path:
-            repository.commit("main", {**repository.head, "note.md": b"hello"}, "somebody else")
-        return None
-
-    online.before = meddle
-    with pytest.raises(ServiceError, match="somebody else"):
-        publish(online, released, "v1.0.1")
-    assert "note.md" in repository.head
-    assert list(repository.tags) == ["v1.0.0"]
-
-
-def test_the_tag_is_that_of_the_release_though_somebody_commits_before_it_is_set(
-    online: Hub, released: Released
-) -> None:
-    def hurry(method: str, path: str) -> Answer | None:
-        if "/tag/" in path:
-            repository = online.repositories[NAME]
-            repository.commit("main", {**repository.head, "note.md": b"hello"}, "somebody else")
-        return None
-
-    online.before = hurry
-    pushed = publish(online, released)
-    repository = online.repositories[NAME]
-    assert repository.tags == {"v1.0.0": pushed.commit}
-    assert "note.md" not in repository.commits[pushed.commit]
-    assert "note.md" in repository.head
-
-
-def test_wrong_token_is_refused_and_never_shown(online: Hub, released: Released) -> None:
-    release, folder = released
-    wrong = "hf_" + "w" * 34
-    with pytest.raises(Refused) as caught:
-        push(release, folder, NAME, "v1.0.0", endpoint=online.url, token=wrong)
-    assert wrong not in str(caught.value)
-    assert online.state() == {}
-
-
-def test_an_error_of_the_network_shows_neither_token_nor_signature() -> None:
-    with pytest.raises(ServiceError) as caught, translated(NAME, "letmein", SENDING):
-        raise OSError("PUT https://storage.invalid/a?X-Sig=abc with letmein: timed out")
-    assert str(caught.value) == (
-        f"{NAME}: the upload failed (OSError); push again. PUT https://storage.invalid/a?*** with ***: timed out"
-    )
-
-
 def test_without_a_token_nothing_is_tried(online: Hub, released: Released) -> None:
     release, folder = released
     with pytest.raises(UsageError, match="no Hub token"):
@@ -496,101 +240,8 @@ def test_builds_that_are_not_to_be_published(
         assert online.requests == []
 
 
-@pytest.mark.parametrize(
-    ("dry_run", "words"),
-    [
-        (True, r"could not be read from the Hub \(.*; try again\."),
-        (False, r"could not be read from the Hub, so nothing was sent \(.*; push again\."),
-    ],
-)
-def test_a_hub_that_does_not_answer_is_told_once(online: Hub, released: Released, dry_run: bool, words: str) -> None:
-    release, folder = released
-    with pytest.raises(ServiceError, match=words) as caught:
-        push(release, folder, NAME, "v1.0.0", endpoint="http://127.0.0.1:9", token=TOKEN, dry_run=dry_run)
-    assert str(caught.value).count("refused") == 1
-
-
 @pytest.mark.parametrize("tag", ["", "v 1", "v1:0", "v1^", " v1", "1.0.0", "latest"])
 def test_what_is_no_tag_is_refused(online: Hub, released: Released, tag: str) -> None:
     with pytest.raises(UsageError, match="is not a version tag"):
         publish(online, released, tag)
     assert online.requests == []
-
-
-def test_hub_and_folder_differ_in_nothing(online: Hub, released: Released) -> None:
-    publish(online, released)
-    place = locate(NAME, "v1.0.0", endpoint=online.url)
-    assert read_release(place).configs == released[0].configs
-    online.requests.clear()
-    difference = compare(read_snapshot(str(released[1])), read_snapshot(f"{NAME}@v1.0.0", endpoint=online.url))
-    read = {path.rpartition("/resolve/v1.0.0/")[2] for _, path in online.requests}
-    assert {path for path in read if path.endswith(".parquet")} == {
-        f"{table}/train.parquet" for table in ("facts", "questions", "splits")
-    }
-    assert not difference.added.height
-    assert not difference.changed.height
-    assert (difference.splits["kept"] == difference.splits["before"]).all()
-
-
-def test_changed_file_on_the_hub_is_found(online: Hub, released: Released) -> None:
-    publish(online, released)
-    head = online.repositories[NAME].head
-    head["links/train.parquet"] = head["facts/train.parquet"]
-    head["extra.txt"] = b"not ours"
-    del head["croissant.json"]
-    _, findings = verify(locate(NAME, "main", endpoint=online.url))
-    assert any(line.startswith("links/train.parquet: its rows") for line in findings)
-    assert "extra.txt: is not in manifest.json" in findings
-    assert "croissant.json: is missing" in findings
-
-
-@pytest.mark.parametrize(("method", "status"), [("HEAD", 503), ("GET", 429), ("GET", 520)])
-def test_a_hub_that_fails_midway_is_no_finding(online: Hub, released: Released, method: str, status: int) -> None:
-    publish(online, released)
-    place = locate(NAME, "v1.0.0", endpoint=online.url)
-    online.before = lambda request_method, path: (
-        Answer(status, {"error": "later"}, (("Retry-After", "0"),))
-        if request_method == method and path.endswith("/links/train.parquet")
-        else None
-    )
-    with pytest.raises(
-        ServiceError, match=rf"{NAME}@v1\.0\.0: no such folder, and the Hub failed \({status}\); try again later"
-    ):
-        verify(place)
-    online.before = lambda method, path: None
-    assert verify(place)[1] == []
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_hub_that_refuses_midway_is_no_finding(online: Hub, released: Released, status: int) -> None:
-    publish(online, released)
-    online.before = lambda method, path: (
-        Answer(status, {"error": "no"}) if path.endswith("/links/train.parquet") else None
-    )
-    with pytest.raises(InputError, match=rf"refused it \({status}\)\. Check name and revision"):
-        verify(locate(NAME, "v1.0.0", endpoint=online.url))
-
-
-def test_unknown_dataset_and_revision_are_user_errors(online: Hub, released: Released) -> None:
-    with pytest.raises(DualDataError, match="refused it"):
-        read_release(locate("made-up/nothing", endpoint=online.url))
-    publish(online, released)
-    with pytest.raises(DualDataError, match="refused it"):
-        read_release(locate(NAME, "v9", endpoint=online.url))
-
-
-def test_a_dataset_that_is_nowhere_is_asked_for_once(online: Hub) -> None:
-    online.before = lambda method, path: Answer(503, {"error": "later"})
-    with pytest.raises(ServiceError, match=r"failed \(503\); try again later"):
-        read_release(locate("made-up/nothing", endpoint=online.url))
-    assert len(online.requests) == 1
-
-
-def test_what_is_in_the_cache_is_read_without_the_hub(online: Hub, released: Released) -> None:
-    publish(online, released)
-    place = locate(NAME, "v1.0.0", endpoint=online.url)
-    before = read_release(place)
-    online.requests.clear()
-    online.before = lambda method, path: None if method == "HEAD" else Answer(404, {"error": "gone"})
-    assert read_release(place) == before
-    assert all(path.endswith("/manifest.json") for _, path in online.requests)

@@ -1,0 +1,119 @@
+"""Reading a pushed release from a loopback Hub: copies, comparison, verification, and a Hub that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from huggingface_hub.utils._http import http_backoff
+
+from dual_data.errors import DualDataError, InputError, ServiceError
+from dual_data.release.diff import compare, read_snapshot
+from dual_data.release.verify import verify
+from dual_data.released import locate, quietly, read_release
+from tests.release.made import Released
+from tests.release.pushing import NAME, PUSHES, publish
+from tests.services.hub import Answer, Hub
+
+pytestmark = PUSHES
+
+
+def test_a_download_into_a_folder_is_what_was_released(online: Hub, released: Released, tmp_path: Path) -> None:
+    publish(online, released)
+    copy = tmp_path / "copy"
+    huggingface_hub.snapshot_download(NAME, repo_type="dataset", local_dir=copy, endpoint=online.url)
+    assert (copy / ".cache" / "huggingface").is_dir(), "the client leaves its notes there"
+    assert verify(locate(copy))[1] == []
+
+
+def test_tries_of_the_client_are_not_logged_beside_our_error(online: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    def try_twice() -> str:
+        caplog.clear()
+        with pytest.raises(Exception, match="refused"):
+            http_backoff("HEAD", "http://127.0.0.1:9", max_retries=1, base_wait_time=0)
+        return caplog.text
+
+    assert "Retrying" in try_twice()
+    with quietly():
+        assert try_twice() == ""
+    assert "Retrying" in try_twice(), "what others do with the client is theirs"
+
+
+def test_hub_and_folder_differ_in_nothing(online: Hub, released: Released) -> None:
+    publish(online, released)
+    place = locate(NAME, "v1.0.0", endpoint=online.url)
+    assert read_release(place).configs == released[0].configs
+    online.requests.clear()
+    difference = compare(read_snapshot(str(released[1])), read_snapshot(f"{NAME}@v1.0.0", endpoint=online.url))
+    read = {path.rpartition("/resolve/v1.0.0/")[2] for _, path in online.requests}
+    assert {path for path in read if path.endswith(".parquet")} == {
+        f"{table}/train.parquet" for table in ("facts", "questions", "splits")
+    }
+    assert not difference.added.height
+    assert not difference.changed.height
+    assert (difference.splits["kept"] == difference.splits["before"]).all()
+
+
+def test_changed_file_on_the_hub_is_found(online: Hub, released: Released) -> None:
+    publish(online, released)
+    head = online.repositories[NAME].head
+    head["links/train.parquet"] = head["facts/train.parquet"]
+    head["extra.txt"] = b"not ours"
+    del head["croissant.json"]
+    _, findings = verify(locate(NAME, "main", endpoint=online.url))
+    assert any(line.startswith("links/train.parquet: its rows") for line in findings)
+    assert "extra.txt: is not in manifest.json" in findings
+    assert "croissant.json: is missing" in findings
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 503), ("GET", 429), ("GET", 520)])
+def test_a_hub_that_fails_midway_is_no_finding(online: Hub, released: Released, method: str, status: int) -> None:
+    publish(online, released)
+    place = locate(NAME, "v1.0.0", endpoint=online.url)
+    online.before = lambda request_method, path: (
+        Answer(status, {"error": "later"}, (("Retry-After", "0"),))
+        if request_method == method and path.endswith("/links/train.parquet")
+        else None
+    )
+    with pytest.raises(
+        ServiceError, match=rf"{NAME}@v1\.0\.0: no such folder, and the Hub failed \({status}\); try again later"
+    ):
+        verify(place)
+    online.before = lambda method, path: None
+    assert verify(place)[1] == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_hub_that_refuses_midway_is_no_finding(online: Hub, released: Released, status: int) -> None:
+    publish(online, released)
+    online.before = lambda method, path: (
+        Answer(status, {"error": "no"}) if path.endswith("/links/train.parquet") else None
+    )
+    with pytest.raises(InputError, match=rf"refused it \({status}\)\. Check name and revision"):
+        verify(locate(NAME, "v1.0.0", endpoint=online.url))
+
+
+def test_unknown_dataset_and_revision_are_user_errors(online: Hub, released: Released) -> None:
+    with pytest.raises(DualDataError, match="refused it"):
+        read_release(locate("made-up/nothing", endpoint=online.url))
+    publish(online, released)
+    with pytest.raises(DualDataError, match="refused it"):
+        read_release(locate(NAME, "v9", endpoint=online.url))
+
+
+def test_a_dataset_that_is_nowhere_is_asked_for_once(online: Hub) -> None:
+    online.before = lambda method, path: Answer(503, {"error": "later"})
+    with pytest.raises(ServiceError, match=r"failed \(503\); try again later"):
+        read_release(locate("made-up/nothing", endpoint=online.url))
+    assert len(online.requests) == 1
+
+
+def test_what_is_in_the_cache_is_read_without_the_hub(online: Hub, released: Released) -> None:
+    publish(online, released)
+    place = locate(NAME, "v1.0.0", endpoint=online.url)
+    before = read_release(place)
+    online.requests.clear()
+    online.before = lambda method, path: None if method == "HEAD" else Answer(404, {"error": "gone"})
+    assert read_release(place) == before
+    assert all(path.endswith("/manifest.json") for _, path in online.requests)
