@@ -30,7 +30,8 @@ from dual_data.release.tree import CARD, texts
 from dual_data.released import MANIFEST, Place, Release, State
 
 Report = Callable[[str], None]
-_TAG = re.compile(r"v\d[\w.+-]*")
+_TAG = re.compile(r"v\d[\w+-]*(\.[\w+-]+)*(?<!\.lock)")
+"""A version that git takes for the name of a tag: a tag that it refused would leave the commit without one."""
 _PUSH = "push again"
 _AGAIN = "move the stages' folders out of its artifacts, keep calls.sqlite there, and build again; calls are replayed"
 

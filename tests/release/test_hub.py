@@ -240,7 +240,7 @@ def test_builds_that_are_not_to_be_published(
         assert online.requests == []
 
 
-@pytest.mark.parametrize("tag", ["", "v 1", "v1:0", "v1^", " v1", "1.0.0", "latest"])
+@pytest.mark.parametrize("tag", ["", "v 1", "v1:0", "v1^", " v1", "1.0.0", "latest", "v1.", "v1..0", "v1.lock"])
 def test_what_is_no_tag_is_refused(online: Hub, released: Released, tag: str) -> None:
     with pytest.raises(UsageError, match="is not a version tag"):
         publish(online, released, tag)
