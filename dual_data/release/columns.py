@@ -13,7 +13,7 @@ JOINED: Mapping[str, str] = {
     "fact_id": "Identity of the fact: a hash of subject, property and object, the same in every build.",
     "position": "Order inside the split; a smaller split of a family is the start (in paper: an end) of a larger one.",
     "pair": "Shared by the rare and the popular member of a matched pair.",
-    "bond": "The two entities of the fact in either order: what a fact shares with its mirror image.",
+    "bond": "The two entities of the fact in either order, which its mirror image shares; of a literal the fact_id.",
     "question": "The canonical question.",
     "subject_label": "English label of the subject.",
     "subject_aliases": "Other English names of the subject.",
