@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dual_data.errors import InputError
-from dual_data.evaluation.results import BASE, Result, read_result, stages_folder
+from dual_data.evaluation.results import Result, adapter_path, read_result, stages_folder
 
 STAGE = "stage_adapter"
 """Folder of the training stage's adapter, which is applied to the base before the unlearned one."""
@@ -23,8 +23,8 @@ def adapter_files(result: Path) -> dict[str, bytes | Path]:
     """
     cell_result = read_result(result)
     folder = result.resolve().parent.parent
-    adapter = folder / "adapters" / result.stem
-    if cell_result["cell"]["method"] == BASE or not adapter.is_dir():
+    adapter = adapter_path(folder, result.stem)
+    if not adapter.is_dir():
         raise InputError(
             f"{result}: no adapter was kept for this cell; run the grid with --save-adapters (a cell before unlearning "
             "has none)"

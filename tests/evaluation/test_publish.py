@@ -62,7 +62,6 @@ def test_a_pushed_adapter_is_the_one_that_was_measured(online: Hub, results: dic
 
     entry = json.loads((folder / "result.json").read_text())
     whole = read_result(results["sft"])
-    assert entry == {key: value for key, value in whole.items() if key != "items"}
     assert {"gpu_hours", "tokens"} <= set(entry["run"])
     text = (folder / "README.md").read_text()
     head = yaml.safe_load(text.split("---\n")[1])
@@ -100,6 +99,15 @@ def test_the_stage_goes_along_only_where_there_is_one(results: dict[str, Path]) 
     result["provenance"]["model"] |= {"spec": "models/one", "revision": ""}
     assert 'model = load("models/one", "bfloat16").model' in card(result)
     assert "base_model" not in card(result)
+
+
+def test_the_items_of_a_result_and_of_its_panel_are_not_sent(results: dict[str, Path]) -> None:
+    path = results["pretrained"]
+    result = read_result(path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "panel_items": {"facts": []}}))
+    sent = adapter_files(path)["result.json"]
+    assert isinstance(sent, bytes)
+    assert json.loads(sent) == {key: value for key, value in result.items() if key != "items"}
 
 
 def test_a_card_says_how_a_cell_ended_that_was_stopped(results: dict[str, Path]) -> None:
