@@ -65,8 +65,13 @@ def test_the_order_of_the_tables_does_not_matter() -> None:
 def test_of_several_objects_none_is_corrected_by_another() -> None:
     first = ONE["facts"].row(0, named=True)
     several = [
-        {**first, "object_value": qid, "fact_id": fact_id(first["subject_qid"], first["property_id"], "entity", qid)}
-        for qid in ("Q77", "Q78", "Q79")
+        {
+            **first,
+            "object_value": qid,
+            "fact_id": fact_id(first["subject_qid"], first["property_id"], "entity", qid),
+            "relation": relation,
+        }
+        for qid, relation in (("Q77", "P17"), ("Q78", "P17_other"), ("Q79", "P17_other"))
     ]
     before, after = (
         snapshot({**ONE, "facts": pl.DataFrame([several[0], several[last]], schema=ONE["facts"].schema)})
@@ -92,6 +97,12 @@ def test_changed_wording_names_the_columns_and_new_counts_do_not_count() -> None
     )
     difference = compare(snapshot(ONE), snapshot({**TWO, "questions": questions, "facts": facts}))
     assert difference.changed.rows() == [(target, ["question", "answers", "statement"]), (other, ["subject_label"])]
+
+
+def test_a_column_that_one_of_two_versions_lacks_is_no_difference() -> None:
+    older = {**ONE, "facts": ONE["facts"].drop("subject_title"), "questions": ONE["questions"].drop("statement")}
+    for sides in ((older, TWO), (TWO, older)):
+        assert compare(*map(snapshot, sides)).changed.is_empty()
 
 
 def test_a_fact_that_is_asked_no_more_has_changed() -> None:

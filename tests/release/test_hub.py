@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub.utils
 import pytest
 
 import dual_data
 from dual_data.engine.tables import content_hash
 from dual_data.errors import UsageError
 from dual_data.release.hub import push
+from dual_data.release.repository import bars_on_terminals_only
 from dual_data.release.verify import verify
 from dual_data.released import locate
 from tests.release.made import Released
 from tests.release.pushing import FOREIGN, NAME, PUSHES, publish
-from tests.services.hub import Hub, Repository
+from tests.services.hub import TOKEN, Hub, Repository
 
 pytestmark = PUSHES
 
@@ -53,7 +57,9 @@ def test_public_repository_is_not_taken_for_a_private_one(online: Hub, released:
     assert publish(online, released, "v1.0.1", private=True).tagged
 
 
-@pytest.mark.parametrize("manifest", [{}, {"manifest.json": b"{}"}, {"manifest.json": b"version: 3"}])
+@pytest.mark.parametrize(
+    "manifest", [{}, {"manifest.json": b"{}"}, {"manifest.json": b"[]"}, {"manifest.json": b"version: 3"}]
+)
 def test_files_that_no_release_wrote_are_removed_only_if_forced(
     online: Hub, released: Released, manifest: dict[str, bytes]
 ) -> None:
@@ -71,6 +77,7 @@ def test_files_that_no_release_wrote_are_removed_only_if_forced(
     pushed = publish(online, released, force=True, report=messages.append)
     assert set(pushed.removed) == set(FOREIGN)
     assert {f"removing {path}" for path in FOREIGN} <= set(messages)
+    assert messages[-1] == f"commit {pushed.commit}", "known even if the tag cannot be set"
     assert not FOREIGN.keys() & repository.head.keys()
 
 
@@ -171,6 +178,25 @@ def test_a_table_takes_the_place_of_a_file_of_its_name(online: Hub, released: Re
     assert verify(locate(NAME, "v1.0.1", endpoint=online.url))[1] == []
 
 
+def test_bars_are_shown_on_a_terminal_only_and_not_to_those_who_turned_them_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client: Any = huggingface_hub.utils
+    for is_terminal in (False, True):
+        monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda shown=is_terminal: shown))
+        with bars_on_terminals_only():
+            assert client.are_progress_bars_disabled() is not is_terminal
+        assert not client.are_progress_bars_disabled()
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: False))
+    client.disable_progress_bars()
+    try:
+        with bars_on_terminals_only():
+            pass
+        assert client.are_progress_bars_disabled()
+    finally:
+        client.enable_progress_bars()
+
+
 def test_repeating_a_finished_push_changes_nothing(online: Hub, released: Released) -> None:
     first = publish(online, released)
     assert publish(online, released, "v1.1.0").commit != first.commit
@@ -185,9 +211,18 @@ def test_tag_of_other_data_is_refused(online: Hub, released: Released) -> None:
     publish(online, released)
     online.repositories[NAME].head["manifest.json"] = b"{}"
     before = online.state()
-    with pytest.raises(UsageError, match="stands for other data"):
-        publish(online, released)
+    for dry_run in (False, True):
+        with pytest.raises(UsageError, match="stands for other data"):
+            publish(online, released, dry_run=dry_run)
     assert online.state() == before
+
+
+def test_pull_request_makes_a_repository_that_is_not_there(online: Hub, released: Released) -> None:
+    proposed = publish(online, released, create_pr=True)
+    repository = online.repositories[NAME]
+    assert repository.head.keys() == {".gitattributes"}
+    assert "manifest.json" in repository.commits[proposed.commit]
+    assert repository.tags == {}
 
 
 def test_pull_request_leaves_main_and_tags_alone(online: Hub, released: Released) -> None:
@@ -204,11 +239,15 @@ def test_pull_request_leaves_main_and_tags_alone(online: Hub, released: Released
     assert repository.tags["v1.1.0"] == pushed.commit
 
 
-def test_without_a_token_nothing_is_tried(online: Hub, released: Released) -> None:
+def test_without_a_token_nothing_is_tried_and_that_of_the_environment_will_do(
+    online: Hub, released: Released, monkeypatch: pytest.MonkeyPatch
+) -> None:
     release, folder = released
     with pytest.raises(UsageError, match="no Hub token"):
         push(release, folder, NAME, "v1.0.0", endpoint=online.url)
     assert online.state() == {}
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert push(release, folder, NAME, "v1.0.0", endpoint=online.url).tagged
 
 
 @pytest.mark.parametrize(

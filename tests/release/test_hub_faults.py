@@ -92,24 +92,29 @@ def test_handlers_of_the_program_around_it_stay(online: Hub, released: Released)
         signal.signal(signal.SIGTERM, before)
 
 
-@pytest.mark.parametrize("status", [409, 502])
-def test_repository_that_somebody_else_made_meanwhile_stays(online: Hub, released: Released, status: int) -> None:
+@pytest.mark.parametrize(("status", "files"), [(409, FOREIGN), (409, {}), (502, FOREIGN)])
+def test_repository_that_somebody_else_made_meanwhile_stays(
+    online: Hub, released: Released, status: int, files: dict[str, bytes]
+) -> None:
     def hurry(method: str, path: str) -> Answer | None:
         if path != "/api/repos/create":
             return None
         online.repositories[NAME] = Repository(private=False)
-        online.repositories[NAME].commit("main", {".gitattributes": b"", **FOREIGN}, "somebody else")
+        online.repositories[NAME].commit("main", {".gitattributes": b"", **files}, "somebody else")
         return Answer(status, {"error": "already there"})
 
     online.before = hurry
     with pytest.raises(ServiceError):
         publish(online, released)
-    assert FOREIGN.keys() <= online.repositories[NAME].head.keys()
+    assert files.keys() <= online.repositories[NAME].head.keys()
 
 
-def test_a_repository_whose_creation_was_not_answered_is_taken_away(online: Hub, released: Released) -> None:
-    online.after = lambda method, path: Answer(502, {"error": "bad gateway"}) if path == "/api/repos/create" else None
-    with pytest.raises(ServiceError, match="502"):
+@pytest.mark.parametrize("status", [500, 502])
+def test_a_repository_whose_creation_was_not_answered_is_taken_away(
+    online: Hub, released: Released, status: int
+) -> None:
+    online.after = lambda method, path: Answer(status, {"error": "later"}) if path == "/api/repos/create" else None
+    with pytest.raises(ServiceError, match=str(status)):
         publish(online, released)
     assert online.state() == {}
 
@@ -118,6 +123,7 @@ def test_a_repository_whose_creation_was_not_answered_is_taken_away(online: Hub,
     ("status", "error", "words"),
     [
         (401, Refused, r"the Hub refused it \(401\)"),
+        (403, Refused, r"the Hub refused it \(403\)"),
         (404, Refused, r"the Hub refused it \(404\)"),
         (409, ServiceError, r"somebody .* exists and the token may not read it \(409\); look at it, then push again\."),
         (412, ServiceError, r"somebody else changed it meanwhile, .* \(412\)"),
@@ -218,13 +224,19 @@ def test_the_tag_is_that_of_the_release_though_somebody_commits_before_it_is_set
     assert "note.md" in repository.head
 
 
-def test_wrong_token_is_refused_and_never_shown(online: Hub, released: Released) -> None:
+@pytest.mark.parametrize("wrong", ["hf_" + "w" * 34, "let-me-in"])
+def test_wrong_token_is_refused_and_never_shown(online: Hub, released: Released, wrong: str) -> None:
     release, folder = released
-    wrong = "hf_" + "w" * 34
     with pytest.raises(Refused) as caught:
         push(release, folder, NAME, "v1.0.0", endpoint=online.url, token=wrong)
     assert wrong not in str(caught.value)
     assert online.state() == {}
+
+
+def test_an_error_that_the_client_wraps_says_what_it_was() -> None:
+    words = r"\(OSError\); push again\. not found and no answer: connection refused$"
+    with pytest.raises(ServiceError, match=words), translated(NAME, None, SENDING):
+        raise OSError("not found and no answer:") from OSError("connection refused")
 
 
 def test_an_error_of_the_network_shows_neither_token_nor_signature() -> None:

@@ -67,6 +67,14 @@ def test_changed_file_on_the_hub_is_found(online: Hub, released: Released) -> No
     assert "croissant.json: is missing" in findings
 
 
+def test_what_was_added_after_a_version_is_no_finding_in_it(online: Hub, released: Released) -> None:
+    publish(online, released)
+    repository = online.repositories[NAME]
+    repository.commit("main", {**repository.head, "extra.txt": b"not ours"}, "later")
+    assert verify(locate(NAME, "v1.0.0", endpoint=online.url))[1] == []
+    assert verify(locate(NAME, "main", endpoint=online.url))[1] == ["extra.txt: is not in manifest.json"]
+
+
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 503), ("GET", 429), ("GET", 520)])
 def test_a_hub_that_fails_midway_is_no_finding(online: Hub, released: Released, method: str, status: int) -> None:
     publish(online, released)

@@ -96,7 +96,7 @@ def test_damaged_release_of_any_version_is_replaced(
     target = tmp_path / "out"
     shutil.copytree(released[1], target)
     manifest = json.loads((target / "manifest.json").read_text())
-    del manifest["absent"], manifest["files"]["README.md"]
+    del manifest["absent"], manifest["files"]["README.md"], manifest["files"]["croissant.json"]
     (target / "manifest.json").write_text(json.dumps({**manifest, "format": version, "newer": [1, {}]}))
     (target / "README.md").write_text("changed")
     (target / "facts/train.parquet").write_bytes(b"cut off")
@@ -145,7 +145,7 @@ def test_failure_leaves_the_earlier_release(build: Build, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("moment", ["out of the way", "into its place"])
+@pytest.mark.parametrize("moment", ["out of the way", "into its place", "in its place"])
 def test_an_interrupt_while_folders_are_moved_leaves_a_release(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -160,10 +160,16 @@ def test_an_interrupt_while_folders_are_moved_leaves_a_release(
             raise KeyboardInterrupt
         if moment == "into its place" and path.name == "tree":
             raise KeyboardInterrupt
+        if moment == "in its place" and path.name == "tree":
+            move(path, to)
+            raise KeyboardInterrupt
         return move(path, to)
 
     monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_release(build, target, name="another")
-    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+    if moment == "in its place":
+        assert read_release(Place(folder=target)).name == "another"
+    else:
+        assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

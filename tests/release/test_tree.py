@@ -13,6 +13,7 @@ from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError
 from dual_data.release.build import Build, read_build
 from dual_data.release.diff import compare, read_snapshot
+from dual_data.release.reload import reload_all
 from dual_data.release.tables import tables_of
 from dual_data.release.tree import content_of, write_release
 from dual_data.release.verify import verify
@@ -65,6 +66,27 @@ def test_datasets_users_need_nothing_of_ours(released: Released, tmp_path: Path)
     splits = release.configs["matched"]
     assert len(rows) == splits["town_forget_popular_5"].rows + splits["town_retain_train"].rows
     assert isinstance(rows[0]["answers"], list)
+
+
+def test_a_release_is_reloaded_before_it_stands(build: Build, tmp_path: Path) -> None:
+    lines: list[str] = []
+    release = write_release(build, tmp_path / "out", name="made", report=lines.append)
+    assert lines[1:] == [
+        f"{config}: {len(splits)} splits reloaded, all hashes agree" for config, splits in release.configs.items()
+    ]
+
+
+def test_what_datasets_reads_otherwise_is_found(released: Released, tmp_path: Path) -> None:
+    release, folder = released
+    facts = release.configs["facts"]["train"].model_copy(update={"content": "0" * 64})
+    others = {name: splits for name, splits in release.configs.items() if name != "facts"}
+    for configs, words in (
+        (others, r"datasets sees the configurations \[.*'facts'.*\], not \["),
+        ({"facts": {}, **others}, "datasets sees other splits of facts: train$"),
+        ({"facts": {"train": facts}, **others}, r"facts/train\.parquet has other rows when loaded with datasets"),
+    ):
+        with pytest.raises(DualDataError, match=words):
+            list(reload_all(release.model_copy(update={"configs": configs}), folder, tmp_path))
 
 
 @pytest.mark.parametrize("name", ["dual[1]", "dual*", "dual?"])
