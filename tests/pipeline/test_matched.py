@@ -137,6 +137,17 @@ def test_no_answer_has_more_than_its_share(draw: Draw, seed: int) -> None:
             assert top <= max(1, int(0.3 * split.height)), name
 
 
+def test_an_answer_is_in_no_more_pairs_than_the_largest_forget_split_may_have_of_it(project: Tools) -> None:
+    rows = [row for row in drawn_facts(5, 260) if row["relation"] == "P36"]
+    for number, row in enumerate(rows):
+        row |= {"object": f"Q{5000 + number % 2}", "object_label": ("Lima", "Oslo")[number % 2]}
+    chosen = params(percents=(2,), matched=params().matched.model_dump() | {"answer_share": 0.05})
+    capacity = make_splits(project, world(project, rows), chosen).tables["capacity"]
+    for recipe in MATCHED:
+        forget = capacity.filter(recipe=recipe, split="city_forget_rare_2").row(0, named=True)
+        assert (forget["rows"], forget["holds"]) == (2, 2)
+
+
 def test_few_answers_echo_their_subjects_in_the_other_splits(project: Tools) -> None:
     rows = drawn_facts(4, 260)
     for number, row in enumerate(rows):
@@ -231,8 +242,19 @@ def test_rows_beyond_the_proportions_count_among_those_that_the_data_could_give(
     assert row["holds"] > 5 + len(RELATIONS)  # each relation's share of 5 is rounded up
 
 
-def test_a_common_answer_leaves_the_place_of_its_relation_to_others(project: Tools) -> None:
-    rows = drawn_facts(3, 400)
+def test_the_share_of_a_relation_is_rounded_up(project: Tools) -> None:
+    chosen = params(matched=params().matched.model_dump() | {"neighbor_relation": 1}, smallest=1)
+    splits = by_split(make_splits(project, drawn_world(project, 3, 260), chosen), "matched")
+    forget = pl.concat([splits[f"city_forget_{side}_8"] for side in SIDES])["relation"]
+    assert forget.value_counts()["count"].max() < forget.len() / 2  # type: ignore[operator]
+    assert splits["city_neighbor_relation"].height == 1
+
+
+@pytest.mark.parametrize(("relations", "count"), [(RELATIONS, 400), (("P36",), 1600)])
+def test_a_common_answer_leaves_the_place_of_its_relation_to_others(
+    project: Tools, relations: tuple[str, ...], count: int
+) -> None:
+    rows = [row for row in drawn_facts(3, count) if row["relation"] in relations]
     for number, row in enumerate(rows):
         if row["relation"] != "P26" and number % 5:
             row |= {"object": "Q5000", "object_label": "PlaceQ5000"}
