@@ -239,7 +239,7 @@ class _Target(NamedTuple):
                     commit_message=f"Release {self.tag}",
                     commit_description=f"Content {self.content}",
                     repo_type="dataset",
-                    parent_commit=None if create_pr else parent,
+                    parent_commit=parent,
                     create_pr=create_pr,
                 )
 

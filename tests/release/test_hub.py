@@ -19,7 +19,7 @@ from dual_data.release.verify import verify
 from dual_data.released import locate
 from tests.release.made import Released
 from tests.release.pushing import FOREIGN, NAME, PUSHES, publish
-from tests.services.hub import TOKEN, Hub, Repository
+from tests.services.hub import TOKEN, Answer, Hub, Repository
 
 pytestmark = PUSHES
 
@@ -215,6 +215,23 @@ def test_tag_of_other_data_is_refused(online: Hub, released: Released) -> None:
         with pytest.raises(UsageError, match="stands for other data"):
             publish(online, released, dry_run=dry_run)
     assert online.state() == before
+
+
+def test_pull_request_begins_at_the_commit_that_was_looked_at(online: Hub, released: Released) -> None:
+    publish(online, released)
+    repository = online.repositories[NAME]
+    list_more(repository, {"old/train.parquet": b"gone in the next version"})
+    looked_at = dict(repository.head)
+
+    def meddle(method: str, path: str) -> Answer | None:
+        if "/preupload/" in path:
+            repository.commit("main", {**looked_at, "note.md": b"hello"}, "somebody else")
+        return None
+
+    online.before = meddle
+    proposed = publish(online, released, "v1.0.1", create_pr=True)
+    assert proposed.removed == ("old.md", "old/train.parquet")
+    assert repository.commits[proposed.commit].keys() == looked_at.keys() - set(proposed.removed)
 
 
 def test_pull_request_makes_a_repository_that_is_not_there(online: Hub, released: Released) -> None:

@@ -193,9 +193,10 @@ class Hub:
         head = repository.resolve(revision)
         if head is None:
             return _no_revision()
-        if not pull_request and header.get("parentCommit") not in (None, head):
+        parent = header.get("parentCommit") or head
+        if parent != head and not pull_request:
             return Answer(412, {"error": "A commit has happened since. Please refresh and try again."})
-        files = dict(repository.commits[head])
+        files = dict(repository.commits[parent])  # a pull request begins at the commit that it names
         for line in lines[1:]:
             value = line["value"]
             if line["key"] == "file":
