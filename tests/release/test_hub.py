@@ -57,9 +57,7 @@ def test_public_repository_is_not_taken_for_a_private_one(online: Hub, released:
     assert publish(online, released, "v1.0.1", private=True).tagged
 
 
-@pytest.mark.parametrize(
-    "manifest", [{}, {"manifest.json": b"{}"}, {"manifest.json": b"[]"}, {"manifest.json": b"version: 3"}]
-)
+@pytest.mark.parametrize("manifest", [{}, {"manifest.json": b"{}"}, {"manifest.json": b"version: 3"}])
 def test_files_that_no_release_wrote_are_removed_only_if_forced(
     online: Hub, released: Released, manifest: dict[str, bytes]
 ) -> None:

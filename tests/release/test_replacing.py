@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dual_data.errors import UsageError
 from dual_data.release.build import Build
+from dual_data.release.listed import listed_by
 from dual_data.release.tree import write_release
 from dual_data.release.verify import verify
 from dual_data.released import Place, locate, read_release
@@ -34,6 +36,15 @@ def test_earlier_release_is_replaced_and_other_folders_are_not(build: Build, tmp
         write_release(build, foreign / "thesis.tex", name="made")
     assert (foreign / "thesis.tex").read_text() == "years of work"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"], "nothing is left lying about"
+
+
+def test_what_lacks_a_key_of_every_manifest_is_not_that_of_a_release() -> None:
+    manifest: dict[str, Any] = {"format": 1, "content": "", "configs": {}}
+    assert listed_by(json.dumps(manifest).encode()) == {"manifest.json"}
+    for lacking in manifest:
+        assert listed_by(json.dumps({key: manifest[key] for key in manifest if key != lacking}).encode()) is None
+    for other in (b"[]", b"3", b"null", b"{", None):
+        assert listed_by(other) is None
 
 
 EXTENSION = {"manifest_version": 3, "name": "tabs", "version": "1.0", "files": {"popup.html": ""}}
