@@ -8,7 +8,7 @@ PATIENCE = 5.0
 """Seconds to wait for a connection, and then for an answer."""
 
 
-def why_unreachable(name: str, revision: str | None = None) -> str:
+def why_unreachable(name: str) -> str:
     """Why the Hub cannot be asked for a model; empty where it answers, even if it has no such model.
 
     It is asked once. Its client tries six times to get a file, in case a transfer breaks off: for a wrong name on a
@@ -18,7 +18,7 @@ def why_unreachable(name: str, revision: str | None = None) -> str:
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
-        huggingface_hub.HfApi().model_info(name, revision=revision, timeout=PATIENCE)
+        huggingface_hub.HfApi().model_info(name, timeout=PATIENCE)
     except (HfHubHTTPError, ValueError):  # it answered, or the name is invalid: loading will say so
         return ""
     except OfflineModeIsEnabled:

@@ -154,7 +154,7 @@ def _pretrained_source(
     Where the Hub cannot be reached, only its cache is used.
     """
     source = _local_source(spec)
-    unreachable = "" if Path(source).is_dir() else why_unreachable(source, revision)
+    unreachable = "" if Path(source).is_dir() else why_unreachable(source)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     options |= {"local_files_only": True} if unreachable else {}
     options |= {"revision": revision} if revision is not None else {}
