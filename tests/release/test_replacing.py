@@ -40,7 +40,7 @@ def test_earlier_release_is_replaced_and_other_folders_are_not(build: Build, tmp
 
 def test_what_lacks_a_key_of_every_manifest_is_not_that_of_a_release() -> None:
     manifest: dict[str, Any] = {"format": 1, "content": "", "configs": {}}
-    assert listed_by(json.dumps(manifest).encode()) == {"manifest.json"}
+    assert listed_by(json.dumps(manifest).encode()) == frozenset({"manifest.json"})
     for lacking in manifest:
         assert listed_by(json.dumps({key: manifest[key] for key in manifest if key != lacking}).encode()) is None
     for other in (b"[]", b"3", b"null", b"{", None):

@@ -108,8 +108,8 @@ def test_what_neither_the_hub_nor_the_cache_has_is_refused_at_once(
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "-name", NAME, "someone/nothing"])
-def test_a_hub_that_answers_is_reachable_whatever_the_name(served: Hub, name: str) -> None:
-    assert reach.why_unreachable(name) == ""
+def test_a_hub_that_answers_is_reachable_whatever_the_name_of_which_nothing_is_cached(served: Hub, name: str) -> None:
+    assert (reach.why_unreachable(name), reach.cached_commit(name)) == ("", "")
 
 
 def test_a_hub_that_takes_the_call_and_says_nothing_is_not_waited_for(
