@@ -1,7 +1,8 @@
 """The comparisons behind the report's answers, each with an interval over seeds and subjects.
 
 Forgetting is the drop of ROUGE-L recall on the forget set. For two sets of different facts, the subjects of each side
-are drawn separately; for two stages on the same facts, they are drawn together.
+are drawn separately; for two stages on the same facts, they are drawn together. For two parts of one set, seeds are
+drawn together too: both parts are measured on the same models.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ _MAX_GAP = 0.5
 
 Statistic = Callable[[list[Point]], float | None]
 """A statistic of the points of a curve, the last of which is before unlearning; None where it is undefined."""
+
+
+_Side = tuple[Floats, Sequence[str]]
+"""Items [seeds, items] and their subjects."""
 
 
 class Pairing(NamedTuple):
@@ -144,7 +149,7 @@ def compare_answered(group: Group, lr: float) -> Contrast | None:
     if min(answered.sum(), (~answered).sum()) < _MIN_FACTS:
         return None
     sides = [(drops[:, side], list(itertools.compress(names, side))) for side in (answered, ~answered)]
-    return _mean_contrast(sides, [names, names])
+    return _mean_contrast(sides, [names, names], together=True)
 
 
 def compare_retention(first: Group, second: Group) -> Contrast | None:
@@ -283,25 +288,36 @@ def _curve_spread(statistics: Sequence[Statistic], sides: Sequence[Levels], weig
     return Spread(float(np.nanvar(values[0] - values[1])), tuple(by_seed))
 
 
-def _mean_contrast(sides: Sequence[tuple[Floats, Sequence[str]]], among: Sequence[Sequence[str]]) -> Contrast:
-    """Contrast of the means of two sides: items [seeds, items] with their subjects, drawn among all of the set."""
+def _mean_contrast(sides: Sequence[_Side], among: Sequence[Sequence[str]], *, together: bool = False) -> Contrast:
+    """Contrast of the means of two sides, whose subjects are drawn among all of their sets.
+
+    `together` is for two parts of one set in the same models: both get the same draws of subjects and seeds.
+    """
     left, right = (
-        mean_draws(*side, among=names, seed=(_SEED, number))
+        mean_draws(*side, among=names, seed=(_SEED, 0 if together else number))
         for number, (side, names) in enumerate(zip(sides, among, strict=True))
     )
     exact = [float(values.mean()) for values, _ in sides]
     facts = min(values.shape[1] for values, _ in sides)
     clusters = min(len(set(names)) for _, names in sides)
     seeds = min(len(values) for values, _ in sides)
-    return _contrast_of_draws((exact[0], exact[1]), (left, right), facts, clusters, seeds, partial(_mean_spread, sides))
+    spread = partial(_spread_within, sides, among[0]) if together else partial(_mean_spread, sides)
+    return _contrast_of_draws((exact[0], exact[1]), (left, right), facts, clusters, seeds, spread)
 
 
-def _mean_spread(sides: Sequence[tuple[Floats, Sequence[str]]]) -> Spread:
-    """Spread of the difference of two sides' means."""
+def _mean_spread(sides: Sequence[_Side]) -> Spread:
+    """Spread of the difference of two sides' means, each with its own subjects and models."""
     spreads = [mean_spread(*side) for side in sides]
     return Spread(
         sum(spread.subjects for spread in spreads), tuple(term for spread in spreads for term in spread.seeds)
     )
+
+
+def _spread_within(sides: Sequence[_Side], among: Sequence[str]) -> Spread:
+    """Spread of the difference of the means of two parts of one set in the same models."""
+    left, right = (mean_draws(values.mean(0), names, among=among, seed=_SEED) for values, names in sides)
+    by_seed = sides[0][0].mean(1) - sides[1][0].mean(1)
+    return Spread(float(np.nanvar(left - right)), mean_spread(by_seed[:, None], ["all"]).seeds)
 
 
 def _contrast_of_draws(

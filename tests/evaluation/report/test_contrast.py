@@ -15,6 +15,7 @@ from dual_data.evaluation.report.contrast import (
     Pairing,
     _curve_spread,
     average,
+    compare_answered,
     compare_jumps,
     compare_pairs,
     compare_retention,
@@ -27,7 +28,7 @@ from dual_data.evaluation.report.contrast import (
     pair_facts,
 )
 from dual_data.evaluation.report.levels import levels_of
-from dual_data.evaluation.statistics import Interval, mean_spread
+from dual_data.evaluation.statistics import Interval, bootstrap_difference, mean_spread
 from tests.evaluation.report.made_up import rescored, write_cell, write_grid
 
 
@@ -121,6 +122,27 @@ def test_paired_facts_are_compared_and_no_others(popular_and_rare: tuple[Group, 
     drops = [forgetting(group, 1e-4)[0][0] for group in popular_and_rare]
     assert contrast.difference.value == pytest.approx(np.mean([drops[0][i] - drops[1][j] for i, j in pairs]))
     assert contrast.facts == 12
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.5])
+def test_parts_of_one_set_are_compared_in_the_same_subjects_and_models(
+    popular_and_rare: tuple[Group, Group], lost: float
+) -> None:
+    # Each of 30 subjects has a fact that the rule answers and another, so this is a paired difference.
+    group, _ = popular_and_rare
+    random = np.random.default_rng(0)
+    by_subject, by_seed = np.repeat(random.random(30), 2), random.normal(0, 0.2, (3, 1))
+    drops = by_subject + by_seed + random.normal(0, 0.1, (3, 60)) + lost * np.tile([1, 0], 30)
+    runs = tuple(
+        rescored(group.runs[0], rougeL_recall=-of_seed)._replace(seed=seed) for seed, of_seed in enumerate(drops)
+    )
+    before = rescored(group.before[0], rougeL_recall=np.zeros(60))._replace(trivial=np.tile([1.0, 0.0], 30))
+    contrast = compare_answered(group._replace(runs=runs, before=(before,)), 1e-4)
+    assert contrast is not None
+    paired = bootstrap_difference(drops[:, ::2], drops[:, 1::2], range(30))
+    assert contrast.difference[:3] == pytest.approx(paired[:3], abs=0.01)  # either is cut at other ends
+    assert contrast.difference.p_value == pytest.approx(paired.p_value, rel=0.1)
+    assert (contrast.facts, contrast.seeds) == (30, 3)
 
 
 @pytest.mark.parametrize(("near", "paired"), [(9, False), (10, True)])
