@@ -183,6 +183,8 @@ def test_an_interval_holds_its_estimate_though_draws_without_a_number_are_left_o
     interval = statistics.bootstrap(lambda chosen: statistics.spearman(drops[chosen], lost[chosen]), range(12))
     assert interval.value == pytest.approx(statistics.spearman(drops, lost))
     assert interval.low <= interval.value < interval.high
+    mirrored = statistics.bootstrap(lambda chosen: -statistics.spearman(drops[chosen], lost[chosen]), range(12))
+    assert mirrored[:3] == (-interval.value, -interval.high, -interval.low)
     nothing = statistics.bootstrap(lambda chosen: statistics.spearman(drops[chosen], 0 * lost[chosen]), range(12))
     assert all(math.isnan(value) for value in nothing[:3])
 
@@ -322,6 +324,18 @@ def test_the_interval_of_an_auc_is_over_the_subjects_of_both_classes() -> None:
     assert [width / widths[0] for width in widths] == pytest.approx(expected, rel=0.2)
 
 
+def test_the_draws_of_an_auc_are_those_of_its_items() -> None:
+    sides, names = ([1.0, 3.0, 4.0, 4.0, 6.0, 2.0], [0.0, 3.0, 5.0, 1.0, 2.0]), ("aaabbc", "ddefe")
+    random = np.random.default_rng(0)
+    drawn = [statistics.item_weights(of_side, random, 500).astype(int) for of_side in names]
+    areas = [
+        statistics.auc(*(np.repeat(side, counts) for side, counts in zip(sides, draw, strict=True)))
+        for draw in zip(*drawn, strict=True)
+    ]
+    interval = statistics.auc_interval(*sides, *names)
+    assert interval[:3] == pytest.approx((statistics.auc(*sides), *np.quantile(areas, [0.025, 0.975])))
+
+
 @given(st.integers(1, 4), st.integers(1, 4), st.randoms())
 def test_exact_kolmogorov_smirnov_counts_all_orders(n: int, m: int, random: object) -> None:
     values = list(range(n + m))
@@ -407,6 +421,23 @@ def test_bootstrap_of_any_statistic() -> None:
     assert interval.value == np.median(values)
     nothing = statistics.bootstrap(lambda _: math.nan, range(3))
     assert math.isnan(nothing.low)
+
+
+def test_every_draw_of_a_statistic_holds_whole_subjects_as_many_as_there_are() -> None:
+    subjects, drawn = "abacbaad", list[list[int]]()
+
+    def statistic(chosen: np.ndarray) -> float:
+        drawn.append(np.bincount(chosen, minlength=8).tolist())
+        return 0.0
+
+    statistics.bootstrap(statistic, subjects)
+    *draws, everything = drawn
+    assert everything == [1] * 8
+    for counts in draws:
+        by_subject = set(zip(subjects, counts, strict=True))
+        assert len(by_subject) == len(dict(by_subject)) == 4  # all items of a subject are drawn equally often
+        assert sum(dict(by_subject).values()) == 4
+    assert np.mean([counts[7] for counts in draws]) == pytest.approx(1, abs=0.15)
 
 
 def test_what_is_no_number_of_all_items_or_of_every_draw_has_no_interval() -> None:
