@@ -169,6 +169,9 @@ def test_the_same_subjects_are_drawn_whatever_is_measured_on_them() -> None:
     draws = statistics.mean_draws(values, names)
     assert statistics.bootstrap_mean(values, names)[1:3] == statistics.quantiles(draws)
     assert statistics.mean_draws(np.stack([values] * 3), names) == pytest.approx(draws)  # three seeds, all alike
+    assert np.array_equal(
+        statistics.mean_draws(values, [f"s{name}" for name in names]), draws
+    )  # in order of appearance
     # A subset of the facts, with subjects drawn among all: in each draw, the mean of the subset's facts in it.
     subset = slice(0, 30)
     whole = statistics.mean_draws(np.where(np.arange(60) < 30, values, 0.0), names)

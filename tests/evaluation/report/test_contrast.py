@@ -28,7 +28,7 @@ from dual_data.evaluation.report.contrast import (
     pair_facts,
 )
 from dual_data.evaluation.report.levels import levels_of
-from dual_data.evaluation.statistics import Interval, bootstrap_difference, mean_spread
+from dual_data.evaluation.statistics import Interval, Spread, bootstrap_difference, mean_spread
 from tests.evaluation.report.made_up import rescored, write_cell, write_grid
 
 
@@ -97,6 +97,85 @@ def test_forgetting_is_what_is_gone_of_each_fact(popular_and_rare: tuple[Group, 
     assert [side.value for side in (contrast.first, contrast.second)] == pytest.approx(means)
     assert contrast.difference.value == pytest.approx(means[0] - means[1])
     assert (contrast.facts, contrast.seeds) == (60, 1)
+
+
+def test_forgetting_is_since_before_unlearning_with_the_same_seed(popular_and_rare: tuple[Group, Group]) -> None:
+    group, _ = popular_and_rare
+    other = rescored(group.before[0], rougeL_recall=np.full(60, 0.25))._replace(seed=1)
+    runs = [rescored(group.runs[0], rougeL_recall=np.zeros(60))._replace(seed=seed) for seed in (0, 1, 2)]
+    drops, _ = forgetting(group._replace(before=(other, group.before[0]), runs=tuple(runs)), 1e-4)
+    assert drops[0].tolist() == group.before[0].sets["forget"].scores["rougeL_recall"].tolist()
+    assert drops[1:].tolist() == [[0.25] * 60] * 2  # of no run with seed 2: the first
+
+
+def _after(group: Group, lr: float, scores: np.ndarray) -> Group:
+    """The group with one run for each seed, in which these scores [seeds, facts] are left of 1."""
+    before = rescored(group.before[0], rougeL_recall=np.ones(scores.shape[1]))
+    runs = tuple(
+        rescored(group.at(lr)[0], rougeL_recall=of_seed)._replace(seed=seed) for seed, of_seed in enumerate(scores)
+    )
+    return group._replace(before=(before,), runs=runs)
+
+
+def test_two_sets_differ_as_far_as_the_facts_and_models_of_both_vary(popular_and_rare: tuple[Group, Group]) -> None:
+    random = np.random.default_rng(4)
+    first, second = (
+        _after(group, 1e-4, mean + random.normal(0, by_seed, (seeds, 1)) + random.normal(0, 0.3, (seeds, 60)))
+        for group, mean, by_seed, seeds in zip(popular_and_rare, (0.9, 0.2), (0.02, 0.05), (5, 4), strict=True)
+    )
+    contrast = compare_sets(first, second, 1e-4)
+    spreads = [mean_spread(*forgetting(group, 1e-4)) for group in (first, second)]
+    both = Spread(spreads[0].subjects + spreads[1].subjects, spreads[0].seeds + spreads[1].seeds)
+    assert contrast.difference.p_value == pytest.approx(both.tail(contrast.difference.value))
+    assert contrast.seeds == 4
+
+
+def test_a_p_value_is_not_below_that_of_a_sign_test_of_the_subjects_of_the_smaller_set(tmp_path: Path) -> None:
+    for name, facts, left in (("popular", 60, 0.0), ("rare", 40, 1.0)):
+        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0, facts=facts)
+        write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=left, retain=0.9, facts=facts)
+    for groups in itertools.permutations(collect([tmp_path]).groups):
+        contrast = compare_sets(*groups, 1e-4)
+        assert contrast.difference.p_value == 2**-19  # two facts of each subject
+        assert contrast.facts == 40
+
+
+def test_contrasts_over_one_set_have_the_same_subjects_in_each_draw(popular_and_rare: tuple[Group, Group]) -> None:
+    random = np.random.default_rng(4)
+    first, second = (_after(group, 1e-4, random.random((1, 60))) for group in popular_and_rare)
+    zero = Interval(0.0, 0.0, 0.0)
+    pairs = [(index, index) for index in range(58)]  # without the facts of the last subject
+    some_pairs, every_fact = (
+        compare_pairs(first, second, 1e-4, Pairing(pairs, zero, zero)),
+        compare_sets(first, second, 1e-4),
+    )
+    assert np.corrcoef(some_pairs.draws, every_fact.draws)[0, 1] > 0.9
+    within = [
+        compare_answered(
+            first._replace(before=(first.before[0]._replace(trivial=(np.arange(60) < answered) * 1.0),)), 1e-4
+        )
+        for answered in (20, 22)
+    ]
+    assert within[0] is not None
+    assert within[1] is not None
+    assert np.corrcoef(within[0].draws, within[1].draws)[0, 1] > 0.8
+    table, subjects = random.random((1, 60)), clusters(first.runs, "forget")
+    shares = [compare_shares(table, 0 * table, subjects, np.arange(60) < chosen) for chosen in (58, 60)]
+    assert np.corrcoef(shares[0].draws, shares[1].draws)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(("answered", "compared"), [(9, False), (10, True), (50, True), (51, False)])
+def test_ten_facts_that_the_rule_answers_and_ten_others_are_a_comparison(
+    popular_and_rare: tuple[Group, Group], answered: int, compared: bool
+) -> None:
+    group, _ = popular_and_rare
+    trivial = np.where(np.arange(60) < answered, 0.5, 0.4)
+    contrast = compare_answered(group._replace(before=(group.before[0]._replace(trivial=trivial),)), 1e-4)
+    assert (contrast is not None) == compared
+    if contrast is not None:
+        assert contrast.facts == 10
+        drops, _ = forgetting(group, 1e-4)
+        assert contrast.first.value == pytest.approx(drops[0, :answered].mean())
 
 
 def test_facts_of_one_confidence_are_paired_where_both_or_neither_are_answered(
@@ -237,6 +316,9 @@ def test_a_curve_at_one_rate_spreads_as_the_mean_there_does(tmp_path: Path) -> N
     assert spread.subjects == pytest.approx(sum(mean.subjects for mean in means), rel=0.1)
     seed_terms = [term for term in spread.seeds if term[0] > 1e-12]  # those of the models before are none
     assert np.array(seed_terms) == pytest.approx(np.array([term for mean in means for term in mean.seeds]))
+    # Drawn together, as two stages on the same facts are.
+    same = _curve_spread([lambda points: points[0].forget] * 2, [sides[0]] * 2, [weights[0]] * 2)
+    assert same.subjects == 0
 
 
 def test_retention_is_read_between_the_rates_next_to_it_though_another_keeps_more(tmp_path: Path) -> None:
@@ -254,6 +336,47 @@ def test_retention_is_read_between_the_rates_next_to_it_though_another_keeps_mor
     assert stronger > contrast.first.value > weaker > contrast.second.value
     alone = sft._replace(runs=sft.runs[1:])
     assert compare_retention(alone, pretrained) is None
+
+
+def test_retention_is_compared_by_subjects_and_by_the_seeds_of_the_rate_with_fewest(tmp_path: Path) -> None:
+    for stage, retain in (("pretrained", 0.0), ("sft", 1.0)):
+        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
+        for lr, forget in ((1e-4, 0.65), (1e-3, 0.35)):
+            for seed in (0, 1, 2):
+                write_cell(tmp_path, stage=stage, method="NPO", lr=lr, seed=seed, forget=forget, retain=retain)
+    sft, pretrained = _two_stages(tmp_path)
+    contrast = compare_retention(sft, pretrained)
+    assert contrast is not None
+    assert (contrast.difference.value, contrast.difference.p_value) == (1, 2**-29)  # 30 subjects
+    assert contrast.seeds == 3
+    fewer = sft._replace(runs=tuple(run for run in sft.runs if (run.lr, run.seed) != (1e-3, 2)))
+    for groups in ((fewer, pretrained), (pretrained, fewer)):
+        contrast = compare_retention(*groups)
+        assert contrast is not None
+        assert contrast.seeds == 2
+
+
+def _left(group: Group, *shares: float) -> Group:
+    """The group with the first facts left at its rates, as many as these shares; all are kept before."""
+    facts = np.arange(60)
+    runs = tuple(rescored(run, rougeL_recall=facts < 60 * share) for run, share in zip(group.runs, shares, strict=True))
+    return group._replace(runs=runs, before=(rescored(group.before[0], rougeL_recall=np.ones(60)),))
+
+
+def test_where_half_of_the_draws_never_lose_enough_nothing_is_said(tmp_path: Path) -> None:
+    for name in ("popular", "rare"):
+        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
+        for lr, retain in ((1e-4, 0.9), (1e-3, 0.5)):
+            write_cell(tmp_path, forget_set=name, method="NPO", lr=lr, forget=0.5, retain=retain)
+    popular, rare = collect([tmp_path]).groups
+    surely, barely = _left(popular, 0.7, 0.2), [_left(group, 0.7, 0.49) for group in (popular, rare)]
+    assert compare_retention(*barely) is None  # each has a value in about half of the draws, both in a quarter
+    assert compare_retention(surely, barely[1]) is not None
+    # The same numbers of two sets are of different subjects.
+    contrast = compare_retention(surely, _left(rare, 0.7, 0.2))
+    assert contrast is not None
+    assert contrast.difference.value == 0
+    assert contrast.difference.low < 0 < contrast.difference.high
 
 
 def test_facts_that_two_sets_share_are_drawn_together(tmp_path: Path) -> None:
@@ -354,9 +477,12 @@ def test_jumps_are_compared_over_the_rates_of_both(tmp_path: Path) -> None:
     assert compare_jumps(one_rate, pretrained) is None
 
 
-def test_jumps_of_what_forgets_nothing_are_not_compared(tmp_path: Path) -> None:
-    for stage, forget_scores in (("pretrained", (0.9, 0.2)), ("sft", (1.0, 0.95))):
-        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
+@pytest.mark.parametrize(("base", "scores"), [(1.0, (1.0, 0.95)), (0.7, (0.69, 0.65))])
+def test_jumps_of_what_forgets_nothing_are_not_compared(
+    tmp_path: Path, base: float, scores: tuple[float, float]
+) -> None:
+    for stage, before, forget_scores in (("pretrained", 1.0, (0.9, 0.2)), ("sft", base, scores)):
+        write_cell(tmp_path, stage=stage, forget=before, retain=1.0)
         for lr, forget in zip((1e-5, 1e-4), forget_scores, strict=True):
             write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=0.9)
     sft, pretrained = _two_stages(tmp_path)
