@@ -159,7 +159,16 @@ class _Leak(NamedTuple):
 
     @property
     def beyond_chance(self) -> bool:
-        return self.excess is not None and self.excess.difference.low > 0
+        """The p-value is asked too: draws of a few subjects can all be alike, and their interval has no width then."""
+        if self.excess is None or self.excess.difference.p_value is None:
+            return False
+        return self.excess.difference.low > 0 and self.excess.difference.p_value < LEVEL
+
+    @property
+    def clearness(self) -> tuple[float, float]:
+        """By the lower end: a cell with only three facts known before can have the largest share by chance."""
+        interval = self.excess.difference if self.excess else self.share
+        return min(interval.low, self.share.low), interval.value
 
 
 def wording_answer(collection: Collection) -> list[str]:
@@ -170,20 +179,15 @@ def wording_answer(collection: Collection) -> list[str]:
         return ["In no cell do other wordings bring out facts that the question no longer brings out."] if leaks else []
     compared = [leak.excess for leak in leaks if leak.excess is not None]
 
-    def clearness(leak: _Leak) -> tuple[float, float]:
-        # By the lower end: a cell with only three facts known before can have the largest share by chance.
-        interval = leak.excess.difference if leak.excess else leak.share
-        return interval.low, interval.value
-
-    clearest = max(positive, key=clearness)
+    clearest = max(positive, key=lambda leak: leak.clearness)
     names = _Names.of(collection)
     chance = "No relation has another answer to compare with."
     if compared:
         mean = average(compared)
         chance = (
             f"In {sum(leak.beyond_chance for leak in leaks)} of them this is more frequent than by chance (interval of "
-            "the difference above zero, not corrected for the number of cells). On average over the cells, it "
-            f"is {_points(mean)} {'more' if mean.value >= 0 else 'less'} frequent than by chance."
+            f"the difference above zero and p below {LEVEL}, not corrected for the number of cells). On average over "
+            f"the cells, it is {_points(mean)} {'more' if mean.value >= 0 else 'less'} frequent than by chance."
         )
     beside = "" if clearest.excess is None else f", by chance {shown(clearest.excess.second)}"
     return [

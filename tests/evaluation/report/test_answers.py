@@ -11,7 +11,8 @@ import pytest
 
 from dual_data.evaluation.report import answers
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.contrast import Contrast
+from dual_data.evaluation.report.contrast import Contrast, Pairing
+from dual_data.evaluation.results import cell_path
 from dual_data.evaluation.statistics import Interval
 from tests.evaluation.report.made_up import LRS, rescored, write_cell, write_grid
 
@@ -25,7 +26,9 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
             f"d, {facts} facts: popular facts are harder to forget in 2 of 2 comparisons. On average, popular facts "
             "lose 0."
         )
-        assert sentence.endswith("] less ROUGE-L recall than rare ones.")
+        (loss,) = re.findall(r"lose (\d\.\d+) \[(\d\.\d+), (\d\.\d+)\] less ROUGE-L recall than rare ones\.$", sentence)
+        value, low, high = map(float, loss)
+        assert low < value < high
     assert similarity == (
         "d: each comparison has at least 60 pairs of facts of which the model before unlearning answers both or "
         "neither. On average over the pairs, its log-probability of the popular fact's answer is at most "
@@ -38,8 +41,20 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
     for comparison in compared:
         assert comparison.contrast.difference.high < 0
         assert comparison.contrast.facts == 60  # the same confidences on both sides: all are paired
-        assert comparison.p_value is not None
-        assert comparison.p_value >= (comparison.contrast.difference.p_value or 0)
+    uncorrected = sorted(comparison.contrast.difference.p_value or 0 for comparison in compared)
+    corrected = sorted(comparison.p_value or 0 for comparison in compared)
+    assert corrected == pytest.approx([2 * uncorrected[0], max(2 * uncorrected[0], uncorrected[1])])
+
+
+def test_the_pairs_that_differ_most_say_how_similar_paired_facts_are() -> None:
+    pairings = [
+        Pairing([(0, 0)] * 12, Interval(0.01, 0.0, 0.03), Interval(0.02, -0.01, 0.04)),
+        Pairing([(0, 0)] * 11, Interval(-0.04, -0.09, 0.02), Interval(0.0, -0.01, 0.01)),
+    ]
+    sentence = answers._similarity_sentence(pairings)
+    assert "at least 11 pairs" in sentence
+    assert "at most 0.040 [-0.020, 0.090] nats a token lower, and its ROUGE-L recall at most 0.020" in sentence
+    assert sentence.endswith("0.020 [-0.010, 0.040] higher.")
 
 
 def test_no_effect_is_no_claim(tmp_path: Path) -> None:
@@ -162,26 +177,54 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
     assert [same in sentence for sentence in baselines[2:]] == [True, True]
 
 
-def test_leaks_that_chance_does_not_explain(tmp_path: Path) -> None:
-    write_cell(tmp_path, forget=1.0, retain=1.0)
-    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.0, retain=0.9)
-    for path in (tmp_path / "cells").glob("*.json"):
+def _write_leaks(folder: Path, own: int, swapped: int, known: int = 60, method: str = "NPO") -> None:
+    """A cell that lost all facts, of which the first ones were known before.
+
+    Of every 30 facts, another wording brings out the answers of the first ones, and that of another fact for others.
+    """
+    names = [write_cell(folder, forget=1.0, retain=1.0)]
+    names.append(write_cell(folder, method=method, lr=1e-4, forget=0.0, retain=0.9))
+    for name in names:
+        path = cell_path(folder, name)
         result = json.loads(path.read_text())
         for number, row in enumerate(result["items"]["forget"]):
             wording = row["paraphrases"][0]
-            wording["scores"]["contains_answer"] = float(number % 3 == 0)
-            # The answer of another fact, elicited by chance.
-            wording["generation"] = "Land7" if number % 30 == 1 else ""
+            wording["scores"]["contains_answer"] = float(number >= known or number % 30 < own)
+            wording["generation"] = "Land7" if number % 30 >= 30 - swapped else ""
             row["answers"] = []
+            row["scores"]["contains_answer"] *= float(number < known)
         path.write_text(json.dumps(result))
+
+
+@pytest.mark.parametrize("known", [60, 30])
+def test_leaks_that_chance_does_not_explain(tmp_path: Path, known: int) -> None:
+    _write_leaks(tmp_path, own=10, swapped=1, known=known)  # of facts that were not known, all are brought out
     (sentence,) = answers.wording_answer(collect([tmp_path]))
     assert "In 1 of 1 cell," in sentence
     assert (
-        "In 1 of them this is more frequent than by chance (interval of the difference above zero, not corrected for "
-        "the number of cells). On average over the cells, it is 33.3 [25.0, 41.7] percentage points more frequent than "
-        "by chance." in sentence
+        "In 1 of them this is more frequent than by chance (interval of the difference above zero and p below 0.05, "
+        "not corrected for the number of cells). On average over the cells, it is 33.3 [" in sentence
     )
-    assert "0.333 [0.250, 0.417] of the facts known before, by chance 0." in sentence
+    assert "percentage points more frequent than by chance." in sentence
+    assert re.search(r"0\.333 \[0\.\d+, 0\.\d+\] of the facts known before, by chance 0\.", sentence)
+
+
+def test_leaks_that_chance_explains_are_counted_as_none(tmp_path: Path) -> None:
+    _write_leaks(tmp_path, own=2, swapped=1)
+    (sentence,) = answers.wording_answer(collect([tmp_path]))
+    assert "In 1 of 1 cell," in sentence
+    assert "In 0 of them this is more frequent than by chance" in sentence
+
+
+def test_all_of_a_few_facts_are_neither_beyond_chance_nor_the_clearest_leak(tmp_path: Path) -> None:
+    _write_leaks(tmp_path, own=30, swapped=0, known=3)  # of two subjects
+    few = collect([tmp_path]).groups
+    _write_leaks(tmp_path / "many", own=20, swapped=0, method="GradDiff")
+    many = collect([tmp_path / "many"])
+    (sentence,) = answers.wording_answer(many._replace(groups=(*few, *many.groups)))
+    assert "In 2 of 2 cells," in sentence
+    assert "In 1 of them this is more frequent than by chance" in sentence
+    assert "The clearest case is GradDiff (d, m, pretrained, rare): 0.667" in sentence
 
 
 def test_one_seed_is_compared_and_not_tested(tmp_path: Path) -> None:
@@ -192,6 +235,43 @@ def test_one_seed_is_compared_and_not_tested(tmp_path: Path) -> None:
     shown = "no difference between popular and rare facts is shown in any of 2 comparisons (2 of one seed, not tested)."
     assert shown in sentences[0]
     assert all(comparison.p_value is None and comparison.contrast.difference.high < 0 for comparison in compared)
+    sentences, compared = answers.stage_answer(collection._replace(groups=tuple(groups)))
+    assert min(comparison.contrast.difference.low for comparison in compared) > 0
+    assert sentences[1] == "d: fine-tuning first (sft) is not shown to keep more of the retain score."
+
+
+def test_presets_are_no_places_of_one_sentence(tmp_path: Path) -> None:
+    for name in ("popular", "rare"):
+        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
+        write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    groups = [group._replace(key=group.key._replace(preset=name)) for name in "pq" for group in collection.groups]
+    sentences, _, compared = answers.popularity_answer(collection._replace(groups=tuple(groups)))
+    assert [sentence.split(":")[0] for sentence in sentences if "all facts" in sentence] == [
+        "d, p, all facts",
+        "d, q, all facts",
+    ]
+    assert [comparison.label for comparison in compared] == [
+        f"d, {name}, m, pretrained, NPO at 0.0001" for name in "pq"
+    ]
+
+
+@pytest.mark.parametrize(("before", "after", "known"), [(0.3, 0.0, True), (0.2, 0.2, False), (0.1, 0.3, False)])
+def test_a_score_at_or_below_the_rule_is_said_to_be_little(
+    tmp_path: Path, before: float, after: float, known: bool
+) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    (group,), ((key, bases),) = collection.groups, collection.bases.items()
+    (base,), (run,) = (
+        [rescored(run, rougeL_recall=np.arange(60) < 60 * share) for run in runs]
+        for runs, share in ((bases, before), (group.runs, after))
+    )
+    group = group._replace(before=(base,), runs=(run,))
+    (sentence, *_), _ = answers.baseline_answer(collection._replace(groups=(group,), bases={key: (base,)}))
+    assert ("so little can be called known" not in sentence) == known
+    assert f"{int(after <= 0.2)} of 1 cell is at or below the rule of their own stage." in sentence
 
 
 def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> None:

@@ -86,6 +86,38 @@ def test_seeds_go_together_and_options_do_not(tmp_path: Path) -> None:
     assert len(tables["tasks"].rows) == 1  # of the first seed
 
 
+def test_the_control_is_of_the_same_seed_curve_and_facts(tmp_path: Path) -> None:
+    """Two curves of two seeds; what the model that never learned the facts gains differs in all four."""
+
+    def curves(shift: float) -> dict[str, Any]:
+        first, second = (attacked(shift=shift + more)["relearning"][0] for more in (0.0, 0.01))
+        return {"relearning": [first, second | {"tuned_on": "other facts"}]}
+
+    for seed in (0, 1):
+        _attack(tmp_path, curves(0.0), "sft", SFT, seed=seed)
+    for seed in (1, 0):
+        _attack(tmp_path, curves(0.1 * (seed + 1)), "sft_retain", SFT_RETAIN, seed=seed)
+    collection, cells = _chosen_cells(tmp_path)
+    found = {
+        curves.curves[0]["tuned_on"]: [control[1]["hits"][0] for control in curves.controls]
+        for curves in relearned(collection, cells)
+        if curves.cell.group.key.stage == "sft"
+    }
+    assert found == {
+        "forget facts": pytest.approx([0.6, 0.7]),
+        "other facts": pytest.approx([0.61, 0.71]),
+    }
+    # A seed that was not attacked has the control of another.
+    (path,) = (path for path in tmp_path.glob("attacks/*/relearning-*.json") if '"hits": [0.7' in path.read_text())
+    path.unlink()
+    controls = [
+        [control[1]["hits"][0] for control in curves.controls]
+        for curves in relearned(*_chosen_cells(tmp_path))
+        if curves.cell.group.key.stage == "sft"
+    ]
+    assert controls == [pytest.approx([0.6, 0.6]), pytest.approx([0.61, 0.61])]
+
+
 def test_files_of_another_layout_are_not_read_and_broken_ones_are_said(tmp_path: Path) -> None:
     identifier = _attack(tmp_path, attacked(), "sft", SFT)
     (path,) = (tmp_path / "attacks" / identifier).glob("relearning-*.json")

@@ -30,6 +30,31 @@ def test_groups(tmp_path: Path) -> None:
     assert group.chosen() == 1e-4
 
 
+def test_facts_without_a_subject_are_subjects_of_their_own(tmp_path: Path) -> None:
+    path = cell_path(tmp_path, write_cell(tmp_path, forget=1.0, retain=1.0))
+    result = json.loads(path.read_text())
+    for row in result["items"]["forget"][:3]:
+        row["subject"] = None
+    path.write_text(json.dumps(result))
+    ((run,),) = collect([tmp_path]).bases.values()
+    assert run.sets["forget"].subjects[:5] == ("rare-0", "rare-1", "rare-2", "rare-subject-1", "rare-subject-2")
+
+
+def test_the_worst_case_is_of_fair_wordings_alone(tmp_path: Path) -> None:
+    path = cell_path(tmp_path, write_cell(tmp_path, forget=0.0, retain=1.0))
+    result = json.loads(path.read_text())
+    hit, miss = ({"scores": {"contains_answer": score}} for score in (1.0, 0.0))
+    for row, paraphrase, attack, name in zip(
+        result["items"]["forget"], (hit, miss, miss, miss), (miss, hit, hit, miss),
+        ("prefix", "prefix", "multiple_choice", "prefix"), strict=False,
+    ):  # fmt: skip
+        row["paraphrases"], row["attacks"] = [row["paraphrases"][0] | paraphrase], [row | attack | {"attack": name}]
+    path.write_text(json.dumps(result))
+    ((run,),) = collect([tmp_path]).bases.values()
+    # The options of a multiple choice hold the answer.
+    assert run.sets["forget"].scores["worst"][:4].tolist() == [1, 1, 0, 0]
+
+
 def test_gpu_hours_count_the_models_before_and_each_stage_once(tmp_path: Path) -> None:
     write_cell(tmp_path, stage="sft", forget=0.9, retain=0.9)
     for lr in (1e-4, 1e-3):
