@@ -95,8 +95,7 @@ def test_the_control_is_of_the_same_seed_curve_and_facts(tmp_path: Path) -> None
 
     for seed in (0, 1):
         _attack(tmp_path, curves(0.0), "sft", SFT, seed=seed)
-    for seed in (1, 0):
-        _attack(tmp_path, curves(0.1 * (seed + 1)), "sft_retain", SFT_RETAIN, seed=seed)
+    references = [_attack(tmp_path, curves(0.1 * (seed + 1)), "sft_retain", SFT_RETAIN, seed=seed) for seed in (0, 1)]
     collection, cells = _chosen_cells(tmp_path)
     found = {
         curves.curves[0]["tuned_on"]: [control[1]["hits"][0] for control in curves.controls]
@@ -108,8 +107,7 @@ def test_the_control_is_of_the_same_seed_curve_and_facts(tmp_path: Path) -> None
         "other facts": pytest.approx([0.61, 0.71]),
     }
     # A seed that was not attacked has the control of another.
-    (path,) = (path for path in tmp_path.glob("attacks/*/relearning-*.json") if '"hits": [0.7' in path.read_text())
-    path.unlink()
+    next((tmp_path / "attacks" / references[1]).glob("relearning-*.json")).unlink()
     controls = [
         [control[1]["hits"][0] for control in curves.controls]
         for curves in relearned(*_chosen_cells(tmp_path))
