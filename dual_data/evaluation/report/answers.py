@@ -263,7 +263,7 @@ def _answered_sentence(start: str, compared: Sequence[Compared]) -> str:
         "no difference between the facts that the rule answers and the others is shown",
         compared,
     )
-    return f"{start}: {counts}. {_average_loss(mean, 'the facts that it answers', 'the others')}"
+    return f"{start}: {counts}. {_average_loss(mean, compared, 'the facts that it answers', 'the others')}"
 
 
 def common_rate(first: Group, second: Group) -> float | None:
@@ -346,12 +346,16 @@ def _popularity_sentence(start: str, compared: Sequence[Compared]) -> str:
         "no difference between popular and rare facts is shown",
         compared,
     )
-    return f"{start}: {counts}. {_average_loss(mean, 'popular facts', 'rare ones')}"
+    return f"{start}: {counts}. {_average_loss(mean, compared, 'popular facts', 'rare ones')}"
 
 
-def _average_loss(mean: Interval, first: str, second: str) -> str:
+def _where(compared: Sequence[Compared]) -> str:
+    return "On average" if len(compared) > 1 else "There"
+
+
+def _average_loss(mean: Interval, compared: Sequence[Compared], first: str, second: str) -> str:
     more_or_less = "more" if mean.value > 0 else "less"
-    return f"On average, {first} lose {shown(_size(mean))} {more_or_less} ROUGE-L recall than {second}."
+    return f"{_where(compared)}, {first} lose {shown(_size(mean))} {more_or_less} ROUGE-L recall than {second}."
 
 
 def _counts(subject: str, outcomes: Mapping[str, int], neither: str, compared: Sequence[Compared]) -> str:
@@ -375,8 +379,8 @@ def _retention_sentence(start: str, first: str, second: str, compared: Sequence[
         compared,
     )
     return (
-        f"{start}: {counts}. On average, {first} keeps {_points(mean)} {'more' if mean.value >= 0 else 'less'} of the "
-        f"retain_eval score than {second}."
+        f"{start}: {counts}. {_where(compared)}, {first} keeps {_points(mean)} "
+        f"{'more' if mean.value >= 0 else 'less'} of the retain_eval score than {second}."
     )
 
 

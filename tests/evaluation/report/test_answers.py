@@ -310,8 +310,8 @@ def test_it_is_said_where_the_facts_with_the_most_frequent_answer_are_kept_and_t
     sentences, compared = answers.baseline_answer(collect([tmp_path]))
     assert [comparison.contrast.facts for comparison in compared] == ([answered] if answered else [])
     assert [sentence for sentence in sentences if "harder" in sentence] == [
-        "d, rare: the facts that the rule answers are harder to forget than the others in 1 of 1 comparison. On "
-        "average, the facts that it answers lose 1.000 [1.000, 1.000] less ROUGE-L recall than the others."
+        "d, rare: the facts that the rule answers are harder to forget than the others in 1 of 1 comparison. "
+        "There, the facts that it answers lose 1.000 [1.000, 1.000] less ROUGE-L recall than the others."
         for _ in compared
     ]
 
