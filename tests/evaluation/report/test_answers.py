@@ -36,7 +36,7 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
     )
     assert re.match(r"d: at equal forgetting, .* of 2 comparisons", sentences[2])
     assert "On average, forgetting popular facts keeps " in sentences[2]
-    assert sentences[2].endswith(" of the retain_eval score than forgetting rare ones.")
+    assert sentences[2].endswith(" percentage points less of the retain_eval score than forgetting rare ones.")
     assert len(compared) == 2
     for comparison in compared:
         assert comparison.contrast.difference.high < 0
@@ -184,13 +184,14 @@ def _write_leaks(folder: Path, own: int, swapped: int, known: int = 60, method: 
     """
     names = [write_cell(folder, forget=1.0, retain=1.0)]
     names.append(write_cell(folder, method=method, lr=1e-4, forget=0.0, retain=0.9))
+    every_answer = ", ".join(["France", *(f"Land{number}" for number in range(60))])
     for name in names:
         path = cell_path(folder, name)
         result = json.loads(path.read_text())
         for number, row in enumerate(result["items"]["forget"]):
             wording = row["paraphrases"][0]
             wording["scores"]["contains_answer"] = float(number >= known or number % 30 < own)
-            wording["generation"] = "Land7" if number % 30 >= 30 - swapped else ""
+            wording["generation"] = every_answer if number % 30 >= 30 - swapped else ""
             row["answers"] = []
             row["scores"]["contains_answer"] *= float(number < known)
         path.write_text(json.dumps(result))
@@ -203,10 +204,10 @@ def test_leaks_that_chance_does_not_explain(tmp_path: Path, known: int) -> None:
     assert "In 1 of 1 cell," in sentence
     assert (
         "In 1 of them this is more frequent than by chance (interval of the difference above zero and p below 0.05, "
-        "not corrected for the number of cells). On average over the cells, it is 33.3 [" in sentence
+        "not corrected for the number of cells). On average over the cells, it is 30.0 [" in sentence
     )
     assert "percentage points more frequent than by chance." in sentence
-    assert re.search(r"0\.333 \[0\.\d+, 0\.\d+\] of the facts known before, by chance 0\.", sentence)
+    assert re.search(r"0\.333 \[0\.\d+, 0\.\d+\] of the facts known before, by chance 0\.03", sentence)
 
 
 def test_leaks_that_chance_explains_are_counted_as_none(tmp_path: Path) -> None:
@@ -214,6 +215,23 @@ def test_leaks_that_chance_explains_are_counted_as_none(tmp_path: Path) -> None:
     (sentence,) = answers.wording_answer(collect([tmp_path]))
     assert "In 1 of 1 cell," in sentence
     assert "In 0 of them this is more frequent than by chance" in sentence
+
+
+def test_the_mean_leak_is_over_all_cells_and_can_be_rarer_than_chance(tmp_path: Path) -> None:
+    _write_leaks(tmp_path / "some", own=6, swapped=0)
+    _write_leaks(tmp_path / "none", own=0, swapped=15, method="GradDiff")
+    (sentence,) = answers.wording_answer(collect([tmp_path / "some", tmp_path / "none"]))
+    assert "In 1 of 2 cells," in sentence
+    assert "In 1 of them this is more frequent than by chance" in sentence
+    assert "On average over the cells, it is 15.0 [" in sentence  # the mean of 20 more and 50 less
+    assert "] percentage points less frequent than by chance." in sentence
+
+
+def test_no_leak_is_said(tmp_path: Path) -> None:
+    _write_leaks(tmp_path, own=0, swapped=0)
+    assert answers.wording_answer(collect([tmp_path])) == [
+        "In no cell do other wordings bring out facts that the question no longer brings out."
+    ]
 
 
 def test_all_of_a_few_facts_are_neither_beyond_chance_nor_the_clearest_leak(tmp_path: Path) -> None:
@@ -240,12 +258,15 @@ def test_one_seed_is_compared_and_not_tested(tmp_path: Path) -> None:
     assert sentences[1] == "d: fine-tuning first (sft) is not shown to keep more of the retain score."
 
 
-def test_presets_are_no_places_of_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("coordinate", ["preset", "profile"])
+def test_presets_and_profiles_are_no_places_of_one_sentence(tmp_path: Path, coordinate: str) -> None:
     for name in ("popular", "rare"):
         write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
         write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
     collection = collect([tmp_path])
-    groups = [group._replace(key=group.key._replace(preset=name)) for name in "pq" for group in collection.groups]
+    groups = [
+        group._replace(key=group.key._replace(**{coordinate: name})) for name in "pq" for group in collection.groups
+    ]
     sentences, _, compared = answers.popularity_answer(collection._replace(groups=tuple(groups)))
     assert [sentence.split(":")[0] for sentence in sentences if "all facts" in sentence] == [
         "d, p, all facts",
@@ -377,6 +398,45 @@ def test_what_is_not_tested_takes_nothing_from_the_tests_of_the_others() -> None
 
     corrected = answers.holm_corrected([compared(0.01, 3), compared(0.001, 1), compared(0.03, 2), compared(0.02, 3)])
     assert [comparison.p_value for comparison in corrected] == pytest.approx([0.03, None, 0.04, 0.04])
+
+
+def _compared(stage: str, value: float, p_value: float | None, seeds: int = 2) -> answers.Compared:
+    zero = Interval(0.0, 0.0, 0.0)
+    contrast = Contrast(Interval(value, value, value, p_value), zero, zero, 9, seeds, np.full(3, value))
+    return answers.Compared(("d", stage), "d, m", contrast, (), p_value)
+
+
+def test_a_difference_in_the_other_direction_is_said_to_be_one() -> None:
+    one, other = _compared("sft", -0.2, 0.01), _compared("sft", 0.1, None, seeds=1)
+    assert answers._retention_sentence("d", "this", "that", [one, other]) == (
+        "d: at equal forgetting, this keeps less of the retain_eval score in 1 of 2 comparisons; in the other 1 no "
+        "difference is shown (1 of one seed, not tested). On average, this keeps 5.0 [5.0, 5.0] percentage points less "
+        "of the retain_eval score than that."
+    )
+    assert answers._popularity_sentence("d", [_compared("", 0.2, 0.01)]) == (
+        "d: popular facts are easier to forget in 1 of 1 comparison. There, popular facts lose 0.200 [0.200, 0.200] "
+        "more ROUGE-L recall than rare ones."
+    )
+
+
+def test_each_control_has_its_own_gain() -> None:
+    of_sft = [_compared("sft", 0.2, 0.01), _compared("sft", 0.1, 0.5)]
+    gains = {"sft_format": 0.05, "sft_new": 0.08, "sft_retain": -0.01}
+    assert answers._control_sentences("d", [*of_sft, *(_compared(*gain, 0.5) for gain in gains.items())]) == [
+        "d: fine-tuning first (sft) keeps more of the retain score in 1 of 2 comparisons, +15.0 [+15.0, +15.0] "
+        "percentage points on average. Of its controls, against the same pretrained model, the form of the answers, "
+        "learned on other subjects (sft_format) gives +5.0 [+5.0, +5.0] percentage points; facts that were first "
+        "learned in that step (sft_new) gives +8.0 [+8.0, +8.0] percentage points; fine-tuning without the facts to "
+        "forget (sft_retain) gives -1.0 [-1.0, -1.0] percentage points."
+    ]
+
+
+@pytest.mark.parametrize(("value", "p_value"), [(-0.1, 0.01), (-0.3, 0.5)])
+def test_no_gain_of_fine_tuning_is_claimed_against_as_many_losses_or_a_mean_loss(value: float, p_value: float) -> None:
+    compared = [_compared("sft", 0.2, 0.01), _compared("sft", value, p_value)]
+    assert answers._control_sentences("d", compared) == [
+        "d: fine-tuning first (sft) is not shown to keep more of the retain score."
+    ]
 
 
 def test_nothing_is_said_of_jumps_that_no_stage_has(tmp_path: Path) -> None:
