@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from dual_data.errors import InputError
 from dual_data.evaluation.attacks.files import LAYOUT
 from dual_data.evaluation.report.attacked import attacks, relearned
+from dual_data.evaluation.report.chart import Axis, Chart, Series, chart
 from dual_data.evaluation.report.collect import Collection, collect
 from dual_data.evaluation.report.document import LinkList, Table
 from dual_data.evaluation.report.extras import Extras, extras
@@ -116,6 +118,33 @@ def test_the_control_is_of_the_same_seed_curve_and_facts(tmp_path: Path) -> None
     assert controls == [pytest.approx([0.6, 0.6]), pytest.approx([0.61, 0.61])]
 
 
+def test_a_chart_draws_the_model_before_unlearning_and_the_one_that_never_learned_the_facts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: dict[str, Sequence[Series]] = {}
+
+    def record(title: str, x: Axis, y: Axis, series: Sequence[Series]) -> Chart:
+        drawn[title] = series
+        return chart(title, x, y, series)
+
+    monkeypatch.setattr("dual_data.evaluation.report.attacked.chart", record)
+    for seed in (0, 1):
+        _attack(tmp_path, attacked(more=0.1 * seed), "sft", SFT, seed=seed)
+    _attack(tmp_path, attacked(shift=0.1), "sft_retain", SFT_RETAIN)
+    _tables(tmp_path)
+    curves = {
+        series.name: [(spot.x, round(spot.y, 3)) for spot in series.spots]
+        for series in drawn["NPO, sft, rare: tuned on forget facts, lr 0.0001, 3 steps"]
+    }
+    assert curves == {
+        "unlearned": [(1, 0.1), (2, 0.35), (4, 0.5)],
+        "before unlearning": [(1, 0.5), (2, 0.5), (4, 0.5)],
+        "never learned": [(1, 0.5), (2, 0.6), (4, 0.7)],
+    }
+    other = drawn["NPO, sft_retain, rare: tuned on forget facts, lr 0.0001, 3 steps"]
+    assert [series.name for series in other] == ["unlearned", "before unlearning"]
+
+
 def test_files_of_another_layout_are_not_read_and_broken_ones_are_said(tmp_path: Path) -> None:
     identifier = _attack(tmp_path, attacked(), "sft", SFT)
     (path,) = (tmp_path / "attacks" / identifier).glob("relearning-*.json")
@@ -159,3 +188,12 @@ def test_a_score_without_a_standard_error_says_so(tmp_path: Path) -> None:
     del results["tasks"]["mmlu/acc_stderr"]
     _attack(tmp_path, results, "pretrained", None)
     assert _tables(tmp_path)["tasks"].rows[0][7] == "0.250 [no standard error]"
+
+
+def test_the_standard_error_of_a_metric_is_that_of_its_filter(tmp_path: Path) -> None:
+    scores = {"gsm8k/em,strict": 0.25, "gsm8k/em_stderr,strict": 0.05, "gsm8k/em,loose": 0.5, "gsm8k/em_stderr": 0.01}
+    _attack(tmp_path, attacked() | {"tasks": scores, "tasks_before": {}}, "pretrained", None)
+    assert [row[5:9] for row in _tables(tmp_path)["tasks"].rows] == [
+        ("gsm8k/em,loose", "0", "0.500 [no standard error]", "-"),
+        ("gsm8k/em,strict", "0", "0.250 [0.152, 0.348]", "-"),
+    ]
