@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dual_data.errors import InputError
@@ -53,6 +54,67 @@ def test_the_worst_case_is_of_fair_wordings_alone(tmp_path: Path) -> None:
     ((run,),) = collect([tmp_path]).bases.values()
     # The options of a multiple choice hold the answer.
     assert run.sets["forget"].scores["worst"][:4].tolist() == [1, 1, 0, 0]
+
+
+def test_the_trivial_rule_is_of_the_relation_of_a_fact(tmp_path: Path) -> None:
+    path = cell_path(tmp_path, write_cell(tmp_path, forget=1.0, retain=1.0))
+    result = json.loads(path.read_text())
+    for index, row in enumerate(result["items"]["forget"]):
+        row["question"], row["subject"] = f"Question {index}?", f"Someone {index}"
+        row["relation"], row["ground_truth"] = ("P17", "France") if index < 30 else ("P27", "Peru")
+    path.write_text(json.dumps(result))
+    ((run,),) = collect([tmp_path]).bases.values()
+    assert run.trivial.tolist() == [1.0] * 60
+
+
+def test_a_score_that_the_model_did_not_give_is_no_zero(tmp_path: Path) -> None:
+    path = cell_path(tmp_path, write_cell(tmp_path, forget=1.0, retain=1.0))
+    result = json.loads(path.read_text())
+    result["items"]["forget"][0]["scores"]["probability"] = None
+    path.write_text(json.dumps(result))
+    ((run,),) = collect([tmp_path]).bases.values()
+    probabilities = run.sets["forget"].scores["probability"]
+    assert (np.isnan(probabilities[0]), probabilities[1:].min()) == (True, 0.8)
+
+
+def test_attacks_alone_are_other_wordings_too(tmp_path: Path) -> None:
+    path = cell_path(tmp_path, write_cell(tmp_path, forget=1.0, retain=1.0))
+    result = json.loads(path.read_text())
+    for rows in result["items"].values():
+        for row in rows:
+            row["attacks"], row["paraphrases"] = [row["paraphrases"][0] | {"attack": "prefix"}], []
+    for row in result["items"]["retain_eval"]:
+        row["attacks"] = []
+    path.write_text(json.dumps(result))
+    ((run,),) = collect([tmp_path]).bases.values()
+    assert {name: table.rephrased for name, table in run.sets.items()} == {
+        "forget": True, "retain_train": True, "retain_eval": False,
+    }  # fmt: skip
+
+
+def test_seeds_are_in_order_whatever_the_names_of_their_files(tmp_path: Path) -> None:
+    for seed in range(6):
+        write_cell(tmp_path, seed=seed, forget=1.0, retain=1.0)
+    (runs,) = collect([tmp_path]).bases.values()
+    assert [run.seed for run in runs] == list(range(6))
+    paths = [run.path for run in reversed(runs)]
+    assert [run.seed for run in collect_side(paths)] == list(range(6))
+
+
+def test_planned_cells_of_all_folders_are_missing_until_they_are_measured(tmp_path: Path) -> None:
+    def plan(folder: Path, *identifiers: str) -> None:
+        cells = {identifier: {"method": "NPO", "of": identifier} for identifier in identifiers}
+        (folder / "planned.json").write_text(json.dumps({"format": 1, "cells": cells}))
+
+    one, two = tmp_path / "one", tmp_path / "two"
+    measured = write_cell(one, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    failed = write_cell(one, method="NPO", lr=1e-2, forget=0.0, retain=0.0, status="failed")
+    stopped = write_cell(two, method="NPO", lr=1e-3, forget=0.0, retain=0.0, status="stopped")
+    plan(one, measured, failed, "first")
+    plan(two, stopped, "second")
+    collection = collect([one, two])
+    assert collection.planned == 5
+    assert [cell["of"] for cell in collection.missing] == [failed, "first", "second"]
 
 
 def test_gpu_hours_count_the_models_before_and_each_stage_once(tmp_path: Path) -> None:
