@@ -117,6 +117,18 @@ def test_a_card_says_how_a_cell_ended_that_was_stopped(results: dict[str, Path])
     assert "\nThe cell stopped: diverged at step 3.\n" in card(result)
 
 
+def test_a_card_says_what_was_unlearned_from_what(results: dict[str, Path]) -> None:
+    result = read_result(results["sft"])
+    result["cell"] |= {"method": "NPO", "set": "rare", "data": "dual", "lr": 3e-4, "seed": 7}
+    result["cell"] |= {"preset": "p", "profile": "chat"}
+    result["provenance"]["model"] |= {"spec": "owner/model", "weights": "w0"}
+    start = "A LoRA adapter that unlearns: NPO at learning rate 0.0003, seed 7, preset `p`, prompt profile `chat`, on"
+    assert f"\n# NPO on rare facts of dual\n\n{start} `owner/model` after the training stage `sft`.\n" in card(result)
+    assert "\n# weights w0\n" in card(result)
+    result["provenance"]["stage"] = ""
+    assert f"{start} `owner/model` as it was published.\n" in card(result)
+
+
 def test_a_card_shows_the_scores_under_their_names(results: dict[str, Path]) -> None:
     result = read_result(results["pretrained"])
     result["summary"] = {

@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.document import Table
+from dual_data.evaluation.report.extras import Membership, extras
+from dual_data.evaluation.report.quality import ForgetQuality
+from dual_data.evaluation.report.traces import by_popularity, membership
 from dual_data.evaluation.report.write import Written, write_report
 from dual_data.evaluation.results import cell_path
+from dual_data.evaluation.statistics import Interval
 from tests.evaluation.report.made_up import SFT, SFT_RETAIN, write_cell
 from tests.evaluation.report.page import Page
 
@@ -32,6 +38,47 @@ def test_both_drops_are_drawn_by_part(page: Page) -> None:
     for drops in by_row.values():  # a fact that is lost goes from 0.8 to 0.1
         assert drops[:10] == pytest.approx([0.7 * drop for drop in drops[10:]], abs=1e-3)
     assert max(max(drops) for drops in by_row.values()) > 0.5
+
+
+def test_each_figure_is_in_its_column(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=0.9)
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    cell = extras(collection, collection.groups[0])
+    assert cell is not None
+    assert cell.frequency is not None
+
+    def only(value: float) -> Interval:
+        return Interval(value, value, value)
+
+    frequency = cell.frequency._replace(
+        by_probability=only(0.11), by_answer=only(0.12), agreement=only(0.13), disagreeing=("a", "b", "c")
+    )
+    aucs = {"loss": only(0.6), "min_k_plus_plus_20": only(0.65), "zlib": only(0.2), "min_k_20": only(0.7)}
+    cell = cell._replace(
+        membership=Membership(aucs, {}, {}),
+        audit=only(0.55), frequency=frequency, fluency=cell.fluency._replace(entropy=only(3.5), looping=only(0.25)),
+        quality=ForgetQuality(p_value=0.03, distance=0.5, facts=60), model_utility=only(0.4), utility_before=only(0.8),
+    )  # fmt: skip
+    blocks = [*by_popularity(collection, [cell], tmp_path), *membership([cell], tmp_path)]
+    tables = [block for block in blocks if isinstance(block, Table)]
+    figures = {name: text for table in tables for name, text in zip(table.header, table.rows[0], strict=True)}
+    expected = {
+        "rho: popularity, probability drop": "0.110 [0.110, 0.110]",
+        "rho: popularity, answer drop": "0.120 [0.120, 0.120]",
+        "rho: the two drops": "0.130 [0.130, 0.130]",
+        "disagreeing facts": "3",
+        "AUC by loss": "0.600 [0.600, 0.600]",
+        "AUC by min-k++": "0.650 [0.650, 0.650]",
+        "strongest attack": "zlib 0.200 [0.200, 0.200]",  # farther from 0.5 than 0.7 is
+        "posterior-difference audit": "0.550 [0.550, 0.550]",
+        "forget quality p": "0.03 (D 0.500)",
+        "model utility before": "0.800 [0.800, 0.800]",
+        "model utility": "0.400 [0.400, 0.400]",
+        "n-gram entropy": "3.500 [3.500, 3.500]",
+        "looping": "0.250 [0.250, 0.250]",
+    }
+    assert {name: figures[name] for name in expected} == expected
 
 
 def _traces(folder: Path) -> dict[str, dict[str, str]]:
