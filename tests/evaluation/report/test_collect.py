@@ -67,12 +67,14 @@ def test_the_trivial_rule_is_of_the_relation_of_a_fact(tmp_path: Path) -> None:
     assert run.trivial.tolist() == [1.0] * 60
 
 
-def test_a_score_that_the_model_did_not_give_is_no_zero(tmp_path: Path) -> None:
+def test_a_number_that_the_model_did_not_give_is_no_zero(tmp_path: Path) -> None:
     path = cell_path(tmp_path, write_cell(tmp_path, forget=1.0, retain=1.0))
     result = json.loads(path.read_text())
     result["items"]["forget"][0]["scores"]["probability"] = None
+    result["training"] = {"gradient_norm": [1.0, None, 7.5]}
     path.write_text(json.dumps(result))
     ((run,),) = collect([tmp_path]).bases.values()
+    assert run.norms == (1.0, 7.5)
     probabilities = run.sets["forget"].scores["probability"]
     assert (np.isnan(probabilities[0]), probabilities[1:].min()) == (True, 0.8)
 
