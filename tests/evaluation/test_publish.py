@@ -62,6 +62,7 @@ def test_a_pushed_adapter_is_the_one_that_was_measured(online: Hub, results: dic
 
     entry = json.loads((folder / "result.json").read_text())
     whole = read_result(results["sft"])
+    assert entry == {key: value for key, value in whole.items() if key != "items"}
     assert {"gpu_hours", "tokens"} <= set(entry["run"])
     text = (folder / "README.md").read_text()
     head = yaml.safe_load(text.split("---\n")[1])
