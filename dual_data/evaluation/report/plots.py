@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
 from dual_data.evaluation.report.collect import Collection, Group, Run
-from dual_data.evaluation.report.contrast import frontier_area, largest_jump
+from dual_data.evaluation.report.curves import frontier_area, largest_jump
 from dual_data.evaluation.report.document import ITEMS, Block, Charts, Entry, Table
 from dual_data.evaluation.report.places import (
     BEFORE,

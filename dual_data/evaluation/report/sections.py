@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from dual_data.display import count
 from dual_data.engine.manifest import git_text
-from dual_data.evaluation.report import answers
 from dual_data.evaluation.report.attacked import attacks
 from dual_data.evaluation.report.collect import Collection
-from dual_data.evaluation.report.contrast import SHARE
 from dual_data.evaluation.report.document import (
-    ITEMS,
     Block,
     Folded,
     Heading,
@@ -26,6 +21,8 @@ from dual_data.evaluation.report.document import (
 )
 from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.extras import Extras
+from dual_data.evaluation.report.findings.section import findings
+from dual_data.evaluation.report.findings.sentences import LEVEL
 from dual_data.evaluation.report.frontier import RULE
 from dual_data.evaluation.report.further import further_scores
 from dual_data.evaluation.report.pairs import pairs
@@ -34,9 +31,6 @@ from dual_data.evaluation.report.places import (
     before_of,
     chosen_cells,
     link_to,
-    p_value,
-    shown,
-    sources,
     starts,
     title_of,
 )
@@ -50,38 +44,8 @@ _ABOUT = (
 _READING = (
     "Brackets after a score hold its 95 % interval. Where the interval of a difference contains 0, the results are "
     f"compatible with no difference. A single comparison counts as a difference only if its p-value, corrected for the "
-    f"number of comparisons, is below {answers.LEVEL:g}; else no difference is shown, which is not proof that there is "
+    f"number of comparisons, is below {LEVEL:g}; else no difference is shown, which is not proof that there is "
     "none."
-)
-_POPULARITY = (
-    "A comparison is of popular and rare facts under one model, method and learning rate; the loss is the drop of "
-    "ROUGE-L recall since before unlearning. Paired facts: the model before unlearning answers both with similar "
-    "confidence."
-)
-_RETENTION = (
-    f"Equal forgetting: where {SHARE:.0%} of the forget score is gone, interpolated between the learning rates on "
-    "either side. Retention: the retain_eval score there, as a share of that before unlearning."
-)
-_JUMPS = (
-    "Largest jump: the largest change of the forget score between neighbouring learning rates, in per cent of that "
-    "score before unlearning. Noise alone makes the largest of several changes large: this describes the curves and "
-    "tests nothing."
-)
-_WORDINGS = (
-    "At the chosen learning rates. By chance: how often the same wordings and prompts bring out the answer of another "
-    "fact of the relation."
-)
-_BASELINES = (
-    "The best trivial rule knows no fact; it gives every question the most frequent answer, for example. Scores are "
-    "ROUGE-L recall on the forget facts measured; cells are at their chosen learning rates. Where the facts that it "
-    "is right for are kept and the others lost, a set seems hard to forget because of its answers."
-)
-_INTERVALS = (
-    "Intervals are bootstrap intervals over subjects and seeds. Subjects are drawn with replacement, together with all "
-    "their facts. The mean over seeds is drawn from Student's t distribution, since seeds are few.",
-    "Every seed is measured on the same subjects, so each draw has the same subjects for all seeds. An average over "
-    "comparisons uses the same draws in all of them, so that facts which they share do not narrow its interval.",
-    "p-values are corrected by Holm's method over all comparisons of a kind. Comparisons of one seed are not tested.",
 )
 
 
@@ -91,36 +55,7 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], folder: 
     Links are relative to `folder`, where the report is written. Without `items`, sections contain no questions or
     answers and no links to them.
     """
-    blocks: list[Block] = [*map(Paragraph, _opening(collection, items)), Heading("Findings")]
-    popularity = answers.popularity_answer(collection)
-    stages, retained = answers.stage_answer(collection)
-    smoother, jumps = answers.smoothness_answer(collection)
-    trivial, answered = answers.baseline_answer(collection)
-    for question, note, sentences in (
-        ("Are popular facts harder to forget?", _POPULARITY, popularity.sentences),
-        ("Does a training stage before unlearning help to retain?", _RETENTION, stages),
-        ("Is forgetting smoother after a training stage?", _JUMPS, smoother),
-        ("Do other wordings bring back what was forgotten?", _WORDINGS, answers.wording_answer(collection)),
-        ("Which scores can a trivial rule reach?", _BASELINES, trivial),
-    ):
-        if sentences:
-            blocks += [Heading(question, 3), Paragraph(note), Points(tuple(sentences))]
-    blocks.append(Heading("Details of the findings", 3))
-    blocks.append(Folded("How intervals and p-values are made", (Points(_INTERVALS),)))
-    if facts := _facts(collection):
-        blocks.append(Folded("Number of facts in each set", (Points(tuple(facts)),)))
-    if popularity.similarity:
-        blocks.append(Folded("How similar the paired facts are", (Points(tuple(popularity.similarity)),)))
-    popularity_title = "Loss of ROUGE-L recall on popular and on rare facts, paired on the confidence before unlearning"
-    retention_title = f"Share of the retain_eval score that is left where {SHARE:.0%} of the forget score is gone"
-    jump_title = (
-        "Largest jump of the forget score between neighbouring learning rates, as a share of that before unlearning"
-    )
-    answered_title = "Loss of ROUGE-L recall on facts that the trivial rule answers, and on the others"
-    blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.paired, folder)
-    blocks += _comparisons(retention_title, ("after the stage", "pretrained"), retained, folder)
-    blocks += _comparisons(jump_title, ("after the stage", "pretrained"), jumps, folder)
-    blocks += _comparisons(answered_title, ("answered by the rule", "the others"), answered, folder)
+    blocks: list[Block] = [*map(Paragraph, _opening(collection, items)), *findings(collection, folder)]
     blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), *_overlaps(collection)]
     blocks.append(main)
     blocks += [*pairs(collection, folder), Heading("Forgetting against retention"), *frontiers(collection)]
@@ -164,65 +99,6 @@ def _opening(collection: Collection, items: bool) -> list[str]:
             "variation between seeds, and they are not tested."
         )
     return [_ABOUT, _READING, scope]
-
-
-def _facts(collection: Collection) -> list[str]:
-    """The number of facts in each set, and whether they are a sample; of data that grids cut differently, by folder."""
-    samples: list[_Sample] = []
-    for key, runs in sorted(collection.bases.items()):
-        counts = {
-            f"{key.set} (to forget)" if name == "forget" else name: len(items.ids)
-            for name, items in runs[0].sets.items()
-        }
-        same = (sample for sample in samples if sample.agrees(key.data, runs[0].limit, counts))
-        if (sample := next(same, None)) is None:
-            samples.append(sample := _Sample(key.data, runs[0].limit, {}, {}))
-        sample.counts.update(counts)
-        sample.folders.update(dict.fromkeys(run.path.absolute().parents[1].name for run in runs))
-    samples_of = Counter(sample.data for sample in samples)
-    sentences = []
-    for data, limit, counts, folders in samples:
-        where = f" in {', '.join(folders)}" if samples_of[data] > 1 else ""
-        whole = f", a sample: the grid takes at most {limit} of a set" if limit else ""
-        sentences.append(f"{data}{where}: {', '.join(f'{name} {count}' for name, count in counts.items())}{whole}.")
-    return sentences
-
-
-class _Sample(NamedTuple):
-    """The facts of a dataset that some grids take."""
-
-    data: str
-    limit: int | None
-    counts: dict[str, int]
-    """Number of facts by set."""
-    folders: dict[str, None]
-    """Names of the grids' folders."""
-
-    def agrees(self, data: str, limit: int | None, counts: Mapping[str, int]) -> bool:
-        """Whether these may be counts of the same facts: no set has another number of them."""
-        equal = all(self.counts.get(name, count) == count for name, count in counts.items())
-        return equal and (self.data, self.limit) == (data, limit)
-
-
-def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[answers.Compared], folder: Path) -> list[Block]:
-    if not compared:
-        return []
-    rows = tuple(
-        (
-            comparison.label,
-            shown(comparison.contrast.first),
-            shown(comparison.contrast.second),
-            shown(comparison.contrast.difference),
-            p_value(comparison.p_value),
-            str(comparison.contrast.facts),
-            str(comparison.contrast.seeds),
-            sources(comparison.runs, folder),
-        )
-        for comparison in compared
-    )
-    header = ("comparison", *sides, "difference", "p (Holm)", "facts", "seeds", ITEMS)
-    table = Table(header, rows, f"{title}.", ("comparison", "p (Holm)", "facts", "seeds"))
-    return [Folded(f"{title} ({len(rows)})", (table,))]
 
 
 def _overlaps(collection: Collection) -> list[Block]:

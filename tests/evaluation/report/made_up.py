@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path
-from dual_data.evaluation.report.collect import Run
+from dual_data.evaluation.report.collect import Group, Run
 from dual_data.evaluation.results import FORMAT, ItemRow, Result, Training, Wording, write_result
 from dual_data.ids import digest
 
@@ -225,3 +225,9 @@ def attacked(shift: float = 0.0, more: float = 0.0) -> dict[str, Any]:
         "tasks": {"mmlu/acc": 0.25, "mmlu/acc_stderr": 0.05},
         "tasks_before": {"mmlu/acc": 0.4, "mmlu/acc_stderr": 0.05},
     }  # fmt: skip
+
+
+def scored_before(group: Group, **scores: Sequence[Sequence[float]]) -> Group:
+    """The group with other scores of the forget facts before unlearning, by seed."""
+    seeds = (dict(zip(scores, of_seed, strict=True)) for of_seed in zip(*scores.values(), strict=True))
+    return group._replace(before=tuple(rescored(group.before[0], **of_seed) for of_seed in seeds))

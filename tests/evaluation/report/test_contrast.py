@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dual_data.evaluation.report.collect import Group, clusters, collect, stack
+from dual_data.evaluation.report.collect import Group, clusters, collect
 from dual_data.evaluation.report.contrast import (
     Contrast,
     Pairing,
-    _curve_spread,
     average,
     compare_answered,
-    compare_jumps,
     compare_pairs,
-    compare_retention,
     compare_sets,
     compare_shares,
     forgetting,
-    frontier_area,
-    largest_jump,
     nearest_pairs,
     pair_facts,
 )
-from dual_data.evaluation.report.levels import levels_of
 from dual_data.evaluation.statistics import Interval, Spread, bootstrap_difference, mean_spread
-from tests.evaluation.report.made_up import rescored, write_cell, write_grid
+from tests.evaluation.report.made_up import rescored, scored_before, write_cell, write_grid
 
 
 def test_pairs_are_close_and_used_once_and_the_nearest_come_first() -> None:
@@ -68,12 +60,6 @@ def test_paired_facts_were_answered_alike_before(tmp_path: Path) -> None:
     assert pairing.score.value == 0
     over_pairs = compare_pairs(popular, rare, 1e-4, pairing)
     assert over_pairs.facts == len(pairing.pairs)
-
-
-def _scored(group: Group, **scores: Sequence[Sequence[float]]) -> Group:
-    """The group with other scores of the forget facts before unlearning, by seed."""
-    seeds = (dict(zip(scores, of_seed, strict=True)) for of_seed in zip(*scores.values(), strict=True))
-    return group._replace(before=tuple(rescored(group.before[0], **of_seed) for of_seed in seeds))
 
 
 @pytest.fixture
@@ -187,7 +173,7 @@ def test_facts_of_one_confidence_are_paired_where_both_or_neither_are_answered(
     # Three of five seeds answer the first twenty of one side, and the last forty of the other; of the rest, two.
     answered = (seeds < np.where(np.arange(60) < 20, 3, 2)).astype(float)
     first, second = (
-        _scored(group, mean_log_probability=confidence, contains_answer=by_seed.tolist())
+        scored_before(group, mean_log_probability=confidence, contains_answer=by_seed.tolist())
         for group, by_seed in zip(popular_and_rare, (answered, answered[:, ::-1]), strict=True)
     )
     pairing = pair_facts(first, second)
@@ -231,7 +217,7 @@ def test_ten_pairs_are_a_comparison(popular_and_rare: tuple[Group, Group], near:
     first = np.arange(60) * -10.0
     second = first + np.where(np.arange(60) < near, 0.25, 5.0)
     groups = [
-        _scored(group, mean_log_probability=[side.tolist()], contains_answer=[[1.0] * 60])
+        scored_before(group, mean_log_probability=[side.tolist()], contains_answer=[[1.0] * 60])
         for group, side in zip(popular_and_rare, (first, second), strict=True)
     ]
     pairing = pair_facts(*groups)
@@ -239,269 +225,6 @@ def test_ten_pairs_are_a_comparison(popular_and_rare: tuple[Group, Group], near:
     if pairing is not None:
         assert pairing.pairs == [(index, index) for index in range(10)]
         assert pairing.confidence[:3] == pytest.approx((-0.25, -0.25, -0.25))
-
-
-def _two_stages(folder: Path) -> tuple[Group, Group]:
-    """The only method after sft and on the pretrained model."""
-    by_stage = {group.key.stage: group for group in collect([folder]).groups}
-    return by_stage["sft"], by_stage["pretrained"]
-
-
-def test_retention_at_equal_forgetting_by_hand(tmp_path: Path) -> None:
-    for stage, retain_low in (("pretrained", 0.4), ("sft", 0.8)):
-        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
-        for lr, forget, retain in ((1e-4, 0.7, 1.0), (1e-3, 0.3, retain_low)):
-            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=retain)
-    sft, pretrained = _two_stages(tmp_path)
-    contrast = compare_retention(sft, pretrained)
-    assert contrast is not None
-    # On the line between the two cells, where half of the facts is gone.
-    shares = [run.sets["forget"].scores["rougeL_recall"].mean() for run in sft.runs]
-    fraction = (shares[0] - 0.5) / (shares[0] - shares[1])
-    retained = [group.runs[1].sets["retain_eval"].scores["rougeL_recall"].mean() for group in (sft, pretrained)]
-    assert contrast.first.value == pytest.approx(1 + fraction * (retained[0] - 1))
-    assert contrast.first.low < contrast.first.value < contrast.first.high
-    assert contrast.second.high < contrast.first.low
-    assert contrast.difference.value == pytest.approx(fraction * (retained[0] - retained[1]))
-    assert contrast.difference.low > 0
-    # With only the stronger rate, the line would start at the model before: nothing near one half was measured.
-    far = [group._replace(runs=group.runs[1:]) for group in (sft, pretrained)]
-    assert compare_retention(*far) is None
-
-
-def test_retention_is_relative_to_the_model_before_and_read_where_half_of_its_score_is_gone(tmp_path: Path) -> None:
-    for stage, base, retained in (("pretrained", 0.6, 0.5), ("sft", 0.9, 0.6)):
-        write_cell(tmp_path, stage=stage, forget=base, retain=base)
-        for lr, forget, retain in ((1e-4, 0.65, retained), (1e-3, 0.3, retained / 2)):
-            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget * base, retain=retain)
-    contrast = compare_retention(*_two_stages(tmp_path))
-    assert contrast is not None
-    expected = []
-    for group in _two_stages(tmp_path):
-        forget_scores, retain_scores = (
-            [run.sets[name].scores["rougeL_recall"].mean() for run in (*group.before, *group.runs)]
-            for name in ("forget", "retain_eval")
-        )
-        weight = (forget_scores[1] - forget_scores[0] / 2) / (forget_scores[1] - forget_scores[2])
-        expected.append((retain_scores[1] + weight * (retain_scores[2] - retain_scores[1])) / retain_scores[0])
-    assert [contrast.first.value, contrast.second.value] == pytest.approx(expected)
-    assert contrast.difference.value == pytest.approx(expected[0] - expected[1])
-
-
-def test_what_kept_nothing_before_or_was_not_measured_before_has_no_retention(tmp_path: Path) -> None:
-    for stage, score in (("pretrained", 0.0), ("sft", 0.9)):
-        write_cell(tmp_path, stage=stage, forget=1.0, retain=score)
-        for lr, forget in ((1e-4, 0.65), (1e-3, 0.35)):
-            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=0.5)
-    sft, pretrained = _two_stages(tmp_path)
-    assert compare_retention(sft, sft) is not None
-    assert compare_retention(sft, pretrained) is None
-    unmeasured = sft._replace(before=())
-    assert compare_retention(sft, unmeasured) is None
-    assert largest_jump(unmeasured) is None
-    assert frontier_area(unmeasured) is None
-
-
-def test_a_curve_at_one_rate_spreads_as_the_mean_there_does(tmp_path: Path) -> None:
-    for stage, score in (("pretrained", 0.5), ("sft", 0.3)):
-        for seed in (0, 1, 2):
-            write_cell(tmp_path, stage=stage, seed=seed, forget=1.0, retain=1.0)
-            write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, seed=seed, forget=score, retain=0.9)
-    groups = _two_stages(tmp_path)
-    sides = [levels for group in groups if (levels := levels_of(group)) is not None]
-    # Apart, as two sets of other facts are drawn.
-    weights = [side.weights(np.random.default_rng(number), 4000) for number, side in enumerate(sides)]
-    spread = _curve_spread([lambda points: points[0].forget] * 2, sides, weights)
-    means = [
-        mean_spread(stack(group.runs, "forget", "rougeL_recall"), clusters(group.runs, "forget")) for group in groups
-    ]
-    assert spread.subjects == pytest.approx(sum(mean.subjects for mean in means), rel=0.1)
-    seed_terms = [term for term in spread.seeds if term[0] > 1e-12]  # those of the models before are none
-    assert np.array(seed_terms) == pytest.approx(np.array([term for mean in means for term in mean.seeds]))
-    # Drawn together, as two stages on the same facts are.
-    same = _curve_spread([lambda points: points[0].forget] * 2, [sides[0]] * 2, [weights[0]] * 2)
-    assert same.subjects == 0
-
-
-def test_retention_is_read_between_the_rates_next_to_it_though_another_keeps_more(tmp_path: Path) -> None:
-    for stage, cells in (
-        ("pretrained", ((1e-4, 0.65, 0.8), (1e-3, 0.35, 0.5))),
-        ("sft", ((1e-4, 0.65, 0.7), (1e-3, 0.35, 0.9))),  # the second rate forgets more and retains more
-    ):
-        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
-        for lr, forget, retain in cells:
-            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=retain)
-    sft, pretrained = _two_stages(tmp_path)
-    contrast = compare_retention(sft, pretrained)
-    assert contrast is not None
-    weaker, stronger = (run.sets["retain_eval"].scores["rougeL_recall"].mean() for run in sft.runs)
-    assert stronger > contrast.first.value > weaker > contrast.second.value
-    alone = sft._replace(runs=sft.runs[1:])
-    assert compare_retention(alone, pretrained) is None
-
-
-def test_retention_is_compared_by_subjects_and_by_the_seeds_of_the_rate_with_fewest(tmp_path: Path) -> None:
-    for stage, retain in (("pretrained", 0.0), ("sft", 1.0)):
-        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
-        for lr, forget in ((1e-4, 0.65), (1e-3, 0.35)):
-            for seed in (0, 1, 2):
-                write_cell(tmp_path, stage=stage, method="NPO", lr=lr, seed=seed, forget=forget, retain=retain)
-    sft, pretrained = _two_stages(tmp_path)
-    contrast = compare_retention(sft, pretrained)
-    assert contrast is not None
-    assert (contrast.difference.value, contrast.difference.p_value) == (1, 2**-29)  # 30 subjects
-    assert contrast.seeds == 3
-    fewer = sft._replace(runs=tuple(run for run in sft.runs if (run.lr, run.seed) != (1e-3, 2)))
-    for groups in ((fewer, pretrained), (pretrained, fewer)):
-        contrast = compare_retention(*groups)
-        assert contrast is not None
-        assert contrast.seeds == 2
-
-
-def _left(group: Group, *shares: float) -> Group:
-    """The group with the first facts left at its rates, as many as these shares; all are kept before."""
-    facts = np.arange(60)
-    runs = tuple(rescored(run, rougeL_recall=facts < 60 * share) for run, share in zip(group.runs, shares, strict=True))
-    return group._replace(runs=runs, before=(rescored(group.before[0], rougeL_recall=np.ones(60)),))
-
-
-def test_where_half_of_the_draws_never_lose_enough_nothing_is_said(tmp_path: Path) -> None:
-    for name in ("popular", "rare"):
-        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
-        for lr, retain in ((1e-4, 0.9), (1e-3, 0.5)):
-            write_cell(tmp_path, forget_set=name, method="NPO", lr=lr, forget=0.5, retain=retain)
-    popular, rare = collect([tmp_path]).groups
-    surely, barely = _left(popular, 0.7, 0.2), [_left(group, 0.7, 0.49) for group in (popular, rare)]
-    assert compare_retention(*barely) is None  # each has a value in about half of the draws, both in a quarter
-    assert compare_retention(surely, barely[1]) is not None
-    # The same numbers of two sets are of different subjects.
-    contrast = compare_retention(surely, _left(rare, 0.7, 0.2))
-    assert contrast is not None
-    assert contrast.difference.value == 0
-    assert contrast.difference.low < 0 < contrast.difference.high
-
-
-def test_facts_that_two_sets_share_are_drawn_together(tmp_path: Path) -> None:
-    for name in ("rare", "popular"):
-        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
-        for lr, forget, retain in ((1e-4, 0.7, 0.53), (1e-3, 0.3, 0.5)):
-            write_cell(tmp_path, forget_set=name, method="NPO", lr=lr, forget=forget, retain=retain)
-    popular, rare = collect([tmp_path]).groups
-    contrast = compare_retention(popular, rare)
-    assert contrast is not None
-    # Both retain nearly the same facts of one set, whichever are drawn and wherever half of the forget facts is lost.
-    assert np.nanstd(contrast.draws) < 0.2 * (contrast.first.high - contrast.first.low)
-    assert contrast.facts == 60
-
-
-def test_largest_jump(tmp_path: Path) -> None:
-    write_grid(tmp_path)
-    group = next(group for group in collect([tmp_path]).groups if group.key[2:4] == ("pretrained", "rare"))
-    means = [np.mean([run.sets["forget"].scores["rougeL_recall"].mean() for run in group.at(lr)]) for lr in group.lrs]
-    jump = largest_jump(group)
-    assert jump is not None
-    assert jump.value == pytest.approx(max(abs(means[0] - means[1]), abs(means[1] - means[2])))
-    assert jump.low < jump.value < jump.high
-    assert largest_jump(group._replace(runs=group.runs[:1])) is None
-
-
-def test_a_jump_up_is_as_large_as_one_down_and_relative_to_before(tmp_path: Path) -> None:
-    write_cell(tmp_path, forget=0.8, retain=1.0)
-    for lr, forget in ((1e-5, 0.7), (1e-4, 0.1), (1e-3, 0.8)):
-        write_cell(tmp_path, method="NPO", lr=lr, forget=forget, retain=0.9)
-    (group,) = collect([tmp_path]).groups
-    before, low, high = (run.sets["forget"].scores["rougeL_recall"].mean() for run in (*group.before, *group.runs[1:]))
-    jump = largest_jump(group)
-    assert jump is not None
-    assert jump.value == pytest.approx((high - low) / before)
-    assert 0 < jump.low < jump.value < jump.high
-
-
-def test_methods_with_different_rates_draw_the_same_of_the_model_before(tmp_path: Path) -> None:
-    for seed in (0, 1, 2):
-        write_cell(tmp_path, stage="sft", seed=seed, forget=(0.6, 0.8, 1.0)[seed], retain=1.0)
-        for method, rates in (("NPO", (1e-5, 1e-4)), ("GradDiff", (1e-5, 1e-4, 1e-3))):
-            for lr in rates:
-                write_cell(tmp_path, stage="sft", method=method, lr=lr, seed=seed, forget=0.3, retain=0.9)
-    before = []
-    for group in collect([tmp_path]).groups:
-        levels = levels_of(group)
-        assert levels is not None
-        random = np.random.default_rng(0)
-        before.append([points[-1].forget for points in levels.draws(levels.weights(random, 50), random)])
-    assert before[0] == before[1]
-    assert len(set(before[0])) > 40
-
-
-def test_of_a_model_that_knows_nothing_no_share_is_said(tmp_path: Path) -> None:
-    write_cell(tmp_path, forget=0.0, retain=1.0)
-    for lr, forget in ((1e-5, 0.5), (1e-4, 0.1)):
-        write_cell(tmp_path, method="NPO", lr=lr, forget=forget, retain=0.9)
-    (group,) = collect([tmp_path]).groups
-    assert largest_jump(group) is None
-    assert frontier_area(group) is None  # no draw differs: an interval from 0 to 0 would claim certainty
-    # The facts of one subject of thirty are known: the draws without it have no share, and are left out.
-    single = _scored(group, rougeL_recall=[[1.0, 1.0, *[0.0] * 58]])
-    jump = largest_jump(single)
-    assert jump is not None
-    assert np.isfinite(jump[:3]).all()
-
-
-def test_the_area_under_the_frontier_is_that_of_its_means(tmp_path: Path) -> None:
-    write_cell(tmp_path, forget=1.0, retain=1.0)
-    for lr, forget, retain in ((1e-5, 0.7, 0.95), (1e-4, 0.3, 0.6), (1e-3, 0.0, 0.1)):
-        write_cell(tmp_path, method="NPO", lr=lr, forget=forget, retain=retain)
-    (group,) = collect([tmp_path]).groups
-    result = frontier_area(group)
-    points = [
-        tuple(run.sets[name].scores["rougeL_recall"].mean() for name in ("forget", "retain_eval")) for run in group.runs
-    ]
-    curve = [*sorted(points), (1.0, 1.0)]
-    expected = sum((right[0] - left[0]) * (left[1] + right[1]) / 2 for left, right in itertools.pairwise(curve))
-    assert result is not None
-    assert result.value == pytest.approx(expected)
-    assert result.low < result.value < result.high
-
-
-def test_jumps_are_compared_over_the_rates_of_both(tmp_path: Path) -> None:
-    for stage, forget_by_lr in (("pretrained", {1e-5: 0.9, 1e-4: 0.6, 1e-3: 0.0}), ("sft", {1e-5: 0.9, 1e-4: 0.6})):
-        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
-        for lr, forget in forget_by_lr.items():
-            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=0.9)
-    sft, pretrained = _two_stages(tmp_path)
-    contrast = compare_jumps(sft, pretrained)
-    assert contrast is not None
-    assert contrast.difference[:3] == (0, 0, 0)  # only one stage has the third rate, where all is lost
-    opposite = compare_jumps(pretrained, sft)
-    assert opposite is not None
-    assert opposite.difference[:3] == (0, 0, 0)
-    one_rate = sft._replace(runs=sft.runs[:1])
-    assert compare_jumps(one_rate, pretrained) is None
-
-
-@pytest.mark.parametrize(("base", "scores"), [(1.0, (1.0, 0.95)), (0.7, (0.69, 0.65))])
-def test_jumps_of_what_forgets_nothing_are_not_compared(
-    tmp_path: Path, base: float, scores: tuple[float, float]
-) -> None:
-    for stage, before, forget_scores in (("pretrained", 1.0, (0.9, 0.2)), ("sft", base, scores)):
-        write_cell(tmp_path, stage=stage, forget=before, retain=1.0)
-        for lr, forget in zip((1e-5, 1e-4), forget_scores, strict=True):
-            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=0.9)
-    sft, pretrained = _two_stages(tmp_path)
-    assert compare_jumps(sft, pretrained) is None
-    assert compare_jumps(pretrained, pretrained) is not None
-
-
-def test_noise_alone_makes_no_jump_certain(tmp_path: Path) -> None:
-    # At three rates the same share of the facts is left, but of different facts: the largest step is due to chance.
-    write_cell(tmp_path, forget=1.0, retain=1.0)
-    for seed, lr in enumerate((1e-5, 1e-4, 1e-3)):
-        write_cell(tmp_path, method="NPO", lr=lr, seed=seed, forget=0.5, retain=0.9)
-    (group,) = collect([tmp_path]).groups
-    jump = largest_jump(group)
-    assert jump is not None
-    assert jump.value > 0
-    assert jump.low < 0
 
 
 def test_an_average_is_as_narrow_as_the_facts_that_are_not_shared(tmp_path: Path) -> None:

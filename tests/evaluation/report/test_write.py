@@ -92,7 +92,7 @@ def test_titles_say_what_differs() -> None:
 def test_markdown_and_table(written: Written) -> None:
     text = written.markdown.read_text()
     assert text.startswith("# A &lt;grid>\n")
-    assert "- d, all facts: popular facts are harder to forget in" in text
+    assert "- d, all facts: popular facts are harder to forget than rare ones in" in text
     assert "It is France \\| sure." in text
     assert "<svg" not in text
     assert "Charts, on the HTML page: Each point is a learning rate;" in text

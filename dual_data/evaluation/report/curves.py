@@ -1,0 +1,165 @@
+"""What curves over learning rates show: retention at equal forgetting, jumps, the area under the frontier.
+
+Where two curves are over the same facts, as those of two stages are, the subjects of both are drawn together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from dual_data.evaluation.report.collect import Group
+from dual_data.evaluation.report.contrast import Contrast, contrast_of_draws
+from dual_data.evaluation.report.frontier import Point, area, retain_at
+from dual_data.evaluation.report.levels import Levels, Weights, levels_of
+from dual_data.evaluation.statistics import Interval, Spread, quantiles
+
+_REPLICATES = 1000
+_MIN_FORGOTTEN = 0.2
+"""Share of the forget score that must be lost at some learning rate for jumps to be compared."""
+SHARE = 0.5
+"""Retention is compared where this share of the forget score is lost."""
+_MAX_GAP = 0.5
+"""Largest gap between the points on either side that retention is interpolated over, as a share of the forget score."""
+Statistic = Callable[[list[Point]], float | None]
+"""A statistic of the points of a curve, the last of which is before unlearning; None where it is undefined."""
+
+
+def compare_retention(first: Group, second: Group) -> Contrast | None:
+    """Retention of `first` minus that of `second` where both have lost `SHARE` of the forget score.
+
+    Both are relative to the model before unlearning, and interpolated between the points on either side. None where a
+    group does not lose that much, has no points close enough on either side, or has a value in fewer than half of the
+    draws.
+    """
+    return _contrast(first, second, _retention)
+
+
+def compare_jumps(first: Group, second: Group) -> Contrast | None:
+    """Largest jump of `first` minus that of `second` over the learning rates of both.
+
+    None for fewer than two rates, and where a group hardly forgets at any. Noise alone makes the largest of several
+    changes large, the more so the more noise there is: the difference is descriptive, and no test of it is valid.
+    """
+    common = set(first.lrs) & set(second.lrs)
+    left, right = (
+        group._replace(runs=tuple(run for run in group.runs if run.lr in common)) for group in (first, second)
+    )
+    return _contrast(left, right, lambda points: _jump(points) if _has_forgotten(points) else None)
+
+
+def largest_jump(group: Group) -> Interval | None:
+    """Largest change of the forget score, relative to before, between neighbouring learning rates; None for one rate.
+
+    The interval is that of the change between these two rates.
+    """
+    return _interval(group, _jump)
+
+
+def frontier_area(group: Group) -> Interval | None:
+    """Area under the frontier of forget and retain_eval (`frontier.area`); None where nothing was measured."""
+    return _interval(group, lambda _: lambda points: area(points[:-1], points[-1]))
+
+
+def _jump(points: Sequence[Point]) -> Statistic | None:
+    """The relative change of the forget score at the step where it is largest, positive in its direction there."""
+    *rates, base = points
+    if len(rates) < 2 or base.forget <= 0:
+        return None
+    changes = [b.forget - a.forget for a, b in itertools.pairwise(rates)]
+    step = max(range(len(changes)), key=lambda index: abs(changes[index]))
+    sign = -1 if changes[step] < 0 else 1
+
+    def jump(points: Sequence[Point]) -> float | None:
+        before = points[-1].forget
+        return sign * (points[step + 1].forget - points[step].forget) / before if before > 0 else None
+
+    return jump
+
+
+def _has_forgotten(points: Sequence[Point]) -> bool:
+    *rates, base = points
+    return min((point.forget for point in rates), default=base.forget) <= (1 - _MIN_FORGOTTEN) * base.forget
+
+
+def _retention(points: Sequence[Point]) -> Statistic | None:
+    forgets = [point.forget for point in _relative(points)]
+    below = max((forget for forget in forgets if forget <= 1 - SHARE), default=-math.inf)
+    above = min((forget for forget in forgets if forget >= 1 - SHARE), default=math.inf)
+    if above - below > _MAX_GAP:
+        return None
+    return lambda points: retain_at(_relative(points), 1 - SHARE)
+
+
+def _relative(points: Sequence[Point]) -> list[Point]:
+    """Points relative to the last, which is before unlearning; empty where that scores 0."""
+    base = points[-1]
+    if base.forget <= 0 or base.retain <= 0:
+        return []
+    return [Point(point.lr, point.forget / base.forget, point.retain / base.retain) for point in points]
+
+
+def _interval(group: Group, make_statistic: Callable[[list[Point]], Statistic | None]) -> Interval | None:
+    """`make_statistic` of the exact points gives the statistic for every draw; None where it gives none.
+
+    None too where no draw differs, as when all scores are 1: an interval without width would claim certainty.
+    """
+    levels = levels_of(group)
+    statistic = None if levels is None else make_statistic(levels.points())
+    if levels is None or statistic is None:
+        return None
+    exact = statistic(levels.points())
+    random = np.random.default_rng(0)
+    values = [statistic(points) for points in levels.draws(levels.weights(random, _REPLICATES), random)]
+    defined = np.array([value for value in values if value is not None])
+    has_spread = len(defined) > 0 and defined.min() < defined.max()
+    return Interval(exact, *quantiles(defined)) if exact is not None and has_spread else None
+
+
+def _contrast(
+    first: Group, second: Group, make_statistic: Callable[[list[Point]], Statistic | None]
+) -> Contrast | None:
+    sides = [levels for group in (first, second) if (levels := levels_of(group)) is not None]
+    statistics = [statistic for side in sides if (statistic := make_statistic(side.points())) is not None]
+    if len(statistics) < 2:
+        return None
+    exact = [statistic(side.points()) for statistic, side in zip(statistics, sides, strict=True)]
+    if exact[0] is None or exact[1] is None:
+        return None
+    random = np.random.default_rng(0)
+    weights = [side.weights(random, _REPLICATES) for side in sides]
+    # The same draws for both sides where the facts are the same: popular and rare sets share one retain set.
+    if sides[0].forget.names == sides[1].forget.names:
+        weights[1] = weights[1]._replace(forget=weights[0].forget)
+    if sides[0].retain.names == sides[1].retain.names:
+        weights[1] = weights[1]._replace(retain=weights[0].retain)
+    draws = [side.draws(side_weights, random) for side, side_weights in zip(sides, weights, strict=True)]
+    pairs = [(statistics[0](left), statistics[1](right)) for left, right in zip(*draws, strict=True)]
+    values = np.array([pair if None not in pair else (np.nan, np.nan) for pair in pairs], dtype=float)
+    if np.isnan(values[:, 0]).sum() > _REPLICATES / 2:
+        return None
+    sums = [of_set for side in sides for of_set in side]
+    clusters = min(len(of_set.names) for of_set in sums)
+    facts = int(min(of_set.sizes.sum() for of_set in sums))
+    seeds = min(len(group.at(lr)) for group in (first, second) for lr in group.lrs)
+    spread = partial(_spread, statistics, sides, weights)
+    return contrast_of_draws((exact[0], exact[1]), (values[:, 0], values[:, 1]), facts, clusters, seeds, spread)
+
+
+def _spread(statistics: Sequence[Statistic], sides: Sequence[Levels], weights: Sequence[Weights]) -> Spread:
+    """Spread of the difference of two curves' statistics: draws of subjects, and a jackknife over seeds."""
+    values = [
+        np.array([statistic(points) for points in side.draws_with_fixed_seeds(side_weights)], dtype=float)
+        for statistic, side, side_weights in zip(statistics, sides, weights, strict=True)
+    ]
+    by_seed = []
+    for statistic, side in zip(statistics, sides, strict=True):
+        for level in side.without_each_seed():
+            estimates = [value for points in level if (value := statistic(points)) is not None]
+            if len(estimates) > 1:  # jackknife
+                by_seed.append((float(np.var(estimates)) * (len(estimates) - 1), len(estimates) - 1))
+    return Spread(float(np.nanvar(values[0] - values[1])), tuple(by_seed))

@@ -1,0 +1,53 @@
+"""Which scores does a trivial rule explain?"""
+
+from __future__ import annotations
+
+from dual_data.display import count
+from dual_data.evaluation.report.collect import Collection, stack
+from dual_data.evaluation.report.contrast import compare_answered
+from dual_data.evaluation.report.findings.sentences import Compared, Names, about_of, holm_corrected, loss_sentence
+from dual_data.evaluation.report.places import chosen_cells, estimate, shown, trivial_rule
+from dual_data.evaluation.results import BASE
+from dual_data.evaluation.settings import PRETRAINED
+
+
+def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
+    """Which scores does a trivial rule explain? Sentences, and comparisons of the facts that it answers and the others.
+
+    Where a model keeps the former and loses the others, its set seems hard to forget because of its answers.
+    """
+    sentences, names = [], Names.of(collection)
+    cells, uncorrected = chosen_cells(collection.groups), list[Compared]()
+    for key, runs in sorted(collection.bases.items()):
+        if key.stage != PRETRAINED:
+            continue
+        baseline, score = trivial_rule(runs), estimate(runs, "forget", "rougeL_recall")
+        below = total = 0
+        for group, chosen in cells:
+            if group.key._replace(stage=PRETRAINED, method=BASE) == key:
+                total += 1
+                # The rule of its own stage, whose answers may differ.
+                rule = float(group.before[0].trivial.mean())
+                below += float(stack(chosen, "forget", "rougeL_recall").mean()) <= rule
+        hardly = ", so little can be called known" if score.value <= baseline.value else ""
+        sentence = (
+            f"{names.data(key)}, {key.model}, {key.set}: the trivial rule reaches {shown(baseline)}, the model before "
+            f"unlearning {shown(score)}{hardly}."
+        )
+        if total:
+            are = "is" if total == 1 else "are"
+            sentence += (
+                f" After unlearning, {below} of {count(total, 'cell')} {are} at or below the rule of their own stage."
+            )
+        sentences.append(sentence)
+    for group, chosen in cells:
+        key, lr = group.key, chosen[0].lr
+        if contrast := compare_answered(group, lr):
+            label = f"{names.place(key)}, {key.set}, {key.method} at {lr:g}"
+            uncorrected.append(Compared((names.data(key), key.set), label, contrast, (*group.before, *chosen)))
+    compared = holm_corrected(uncorrected)
+    sentences += [
+        loss_sentence(f"{data}, {name}", "facts that the rule answers", "the others", about_of(compared, (data, name)))
+        for data, name in dict.fromkeys(comparison.about for comparison in compared)
+    ]
+    return sentences, compared

@@ -1,0 +1,116 @@
+"""Are popular facts harder to forget?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from dual_data.display import count
+from dual_data.evaluation.report.collect import Collection, Group
+from dual_data.evaluation.report.contrast import Pairing, compare_pairs, compare_sets, pair_facts
+from dual_data.evaluation.report.curves import compare_retention
+from dual_data.evaluation.report.findings.sentences import (
+    Compared,
+    Names,
+    about_of,
+    all_runs,
+    holm_corrected,
+    loss_sentence,
+    no_results,
+    retention_sentence,
+    size,
+    values_with_missing,
+)
+from dual_data.evaluation.report.frontier import balance
+from dual_data.evaluation.report.places import shown
+
+
+class PopularityAnswer(NamedTuple):
+    """What can be said on popularity."""
+
+    sentences: list[str]
+    """By dataset."""
+    similarity: list[str]
+    """By dataset, how similar the paired facts are."""
+    paired: list[Compared]
+    """The comparisons at equal base confidence."""
+
+
+def popularity_answer(collection: Collection) -> PopularityAnswer:
+    """Are popular facts harder to forget?"""
+    over_all, over_pairs, retained = list[Compared](), list[Compared](), list[Compared]()
+    pairings: dict[tuple[str, str], list[Pairing]] = {}
+    names = Names.of(collection)
+    for popular, rare in _popular_and_rare(collection.groups):
+        lr = common_rate(popular, rare)
+        if lr is None:
+            continue
+        key = popular.key
+        about = (names.data(key), "")
+        label = f"{names.place(key)}, {key.method} at {lr:g}"
+        runs = tuple(run for group in (popular, rare) for run in (*group.before, *group.at(lr)))
+        over_all.append(Compared(about, label, compare_sets(popular, rare, lr), runs))
+        if pairing := pair_facts(popular, rare):
+            pairings.setdefault(about, []).append(pairing)
+            over_pairs.append(Compared(about, label, compare_pairs(popular, rare, lr, pairing), runs))
+        if retention := compare_retention(popular, rare):
+            curve_label = f"{names.place(key)}, {key.method}"
+            retained.append(Compared(about, curve_label, retention, all_runs(popular, rare)))
+    if not over_all:
+        sets = values_with_missing(collection, "set")
+        yet = any("popular" in name and name.replace("popular", "rare") in sets for name in sets)
+        both = "one method and learning rate on both a rare and a popular set"
+        return PopularityAnswer([f"{no_results(both, yet=yet)}, so nothing is said about popularity."], [], [])
+    sentences, similarity, unpaired_data = list[str](), list[str](), list[str]()
+    over_all, over_pairs, retained = map(holm_corrected, (over_all, over_pairs, retained))
+    for about in dict.fromkeys(comparison.about for comparison in over_all):
+        data, unpaired, paired = about[0], about_of(over_all, about), about_of(over_pairs, about)
+        sentences.append(loss_sentence(f"{data}, all facts", "popular facts", "rare ones", unpaired))
+        if paired:
+            sentences.append(loss_sentence(f"{data}, paired facts", "popular facts", "rare ones", paired))
+            similarity.append(f"{data}: {_similarity_sentence(pairings[about])}")
+        if lacking := len(unpaired) - len(paired):
+            unpaired_data.append(f"{data} ({lacking} of {count(len(unpaired), 'comparison')})")
+        if retention_of_data := about_of(retained, about):
+            sentences.append(
+                retention_sentence(data, "forgetting popular facts", "forgetting rare ones", retention_of_data)
+            )
+    if unpaired_data:
+        sentences.append(f"Too few facts can be paired in {'; '.join(unpaired_data)}.")
+    return PopularityAnswer(sentences, similarity, over_pairs)
+
+
+def common_rate(first: Group, second: Group) -> float | None:
+    """The learning rate that the rule picks for both sets together, so that they are compared at the same rate."""
+    rates = sorted(set(first.lrs) & set(second.lrs))
+    if not rates or not first.before or not second.before:
+        return None
+
+    def mean_balance(lr: float) -> float:
+        return sum(balance(group.point(lr), group.point(None)) for group in (first, second)) / 2
+
+    return max(rates, key=lambda lr: (mean_balance(lr), -lr))
+
+
+def _popular_and_rare(groups: Iterable[Group]) -> Iterable[tuple[Group, Group]]:
+    by_key = {group.key: group for group in groups}
+    for key, popular in by_key.items():
+        if "popular" in key.set:
+            rare = by_key.get(key._replace(set=key.set.replace("popular", "rare")))
+            if rare is not None:
+                yield popular, rare
+
+
+def _similarity_sentence(pairings: Sequence[Pairing]) -> str:
+    """How similar the paired facts are, in the comparison where they are least similar."""
+    fewest = min(len(pairing.pairs) for pairing in pairings)
+    confidence, score = (
+        max(gaps, key=lambda gap: abs(gap.value))
+        for gaps in ([pairing.confidence for pairing in pairings], [pairing.score for pairing in pairings])
+    )
+    return (
+        f"each comparison has at least {fewest} pairs of facts of which the model before unlearning answers both or "
+        f"neither. On average over the pairs, its log-probability of the popular fact's answer is at most "
+        f"{shown(size(confidence))} nats a token {'higher' if confidence.value >= 0 else 'lower'}, and its ROUGE-L "
+        f"recall at most {shown(size(score))} {'higher' if score.value >= 0 else 'lower'}."
+    )

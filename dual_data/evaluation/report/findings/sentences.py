@@ -1,0 +1,148 @@
+"""Shared by the findings: a comparison, its correction, and the words for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from dual_data.display import count
+from dual_data.evaluation.report.collect import Collection, Group, Key, Run
+from dual_data.evaluation.report.contrast import Contrast, average
+from dual_data.evaluation.report.places import shown
+from dual_data.evaluation.statistics import Interval, holm
+
+LEVEL = 0.05
+"""Significance level: a difference counts where its corrected p-value is below this."""
+
+
+class Compared(NamedTuple):
+    """One comparison."""
+
+    about: tuple[str, str]
+    """The dataset and, where its sentence is about one, the stage."""
+    label: str
+    """The text of its row: place, set or learning rate, method."""
+    contrast: Contrast
+    runs: tuple[Run, ...]
+    """The results that it is computed from."""
+    p_value: float | None = None
+    """Corrected over all comparisons of its kind; None where nothing is tested."""
+
+
+class Names(NamedTuple):
+    """Names of places, with preset and profile where the results have several."""
+
+    several: tuple[str, ...]
+
+    @classmethod
+    def of(cls, collection: Collection) -> Names:
+        keys = [group.key for group in collection.groups]
+        return cls(tuple(name for name in ("preset", "profile") if len({getattr(key, name) for key in keys}) > 1))
+
+    def data(self, key: Key) -> str:
+        """The name of the dataset."""
+        return ", ".join((key.data, *(getattr(key, name) for name in self.several)))
+
+    def place(self, key: Key) -> str:
+        """The name of dataset, model and stage."""
+        return f"{self.data(key)}, {key.model}, {key.stage}"
+
+
+def holm_corrected(compared: Sequence[Compared]) -> list[Compared]:
+    """The comparisons with p-values after Holm's correction; those of one seed are not tested and do not count."""
+    contrasts = [comparison.contrast for comparison in compared]
+    p_values = holm([contrast.difference.p_value if contrast.seeds > 1 else None for contrast in contrasts])
+    return [comparison._replace(p_value=value) for comparison, value in zip(compared, p_values, strict=True)]
+
+
+def about_of(compared: Sequence[Compared], about: tuple[str, str]) -> list[Compared]:
+    """Those of one dataset and stage."""
+    return [comparison for comparison in compared if comparison.about == about]
+
+
+def all_runs(*groups: Group) -> tuple[Run, ...]:
+    """The results of the groups, with those before unlearning."""
+    return tuple(run for group in groups for run in (*group.before, *group.runs))
+
+
+def mean_and_counts(compared: Sequence[Compared]) -> tuple[Interval, int, int]:
+    """Mean difference, and the numbers of significant positive and negative differences."""
+    mean = average([comparison.contrast for comparison in compared])
+    verdicts = [_verdict(comparison) for comparison in compared]
+    return mean, verdicts.count(1), verdicts.count(-1)
+
+
+def _verdict(comparison: Compared) -> int:
+    """The sign of a significant difference, else 0."""
+    if comparison.p_value is None or comparison.p_value >= LEVEL:
+        return 0
+    return 1 if comparison.contrast.difference.value > 0 else -1
+
+
+def _counts(subject: str, outcomes: Mapping[str, int], neither: str, compared: Sequence[Compared]) -> str:
+    """In how many comparisons each outcome is significant, and in how many none is."""
+    total, significant = len(compared), sum(outcomes.values())
+    untested = sum(comparison.contrast.seeds < 2 for comparison in compared)
+    note = f" ({untested} of one seed, not tested)" if untested else ""
+    if not significant:
+        return f"{neither} in {'the one comparison' if total == 1 else f'any of {total} comparisons'}{note}"
+    claims = " and ".join(f"{outcome} in {number}" for outcome, number in outcomes.items() if number)
+    rest = f"; in the other {total - significant} no difference is shown{note}" if total > significant else ""
+    return f"{subject} {claims} of {count(total, 'comparison')}{rest}"
+
+
+def loss_sentence(start: str, first: str, second: str, compared: Sequence[Compared]) -> str:
+    """Which of two kinds of facts loses more."""
+    mean, more, less = mean_and_counts(compared)
+    counts = _counts(
+        f"{first} are",
+        {f"harder to forget than {second}": less, f"easier to forget than {second}": more},
+        f"no difference between {first} and {second} is shown",
+        compared,
+    )
+    return (
+        f"{start}: {counts}. {_where(compared)}, {first} lose {shown(size(mean))} "
+        f"{'more' if mean.value > 0 else 'less'} ROUGE-L recall than {second}."
+    )
+
+
+def retention_sentence(start: str, first: str, second: str, compared: Sequence[Compared]) -> str:
+    """Which of two ways of unlearning keeps more at equal forgetting."""
+    mean, better, worse = mean_and_counts(compared)
+    counts = _counts(
+        f"at equal forgetting, {first} keeps",
+        {"more of the retain_eval score": better, "less of the retain_eval score": worse},
+        "at equal forgetting, no difference in retention is shown",
+        compared,
+    )
+    return (
+        f"{start}: {counts}. {_where(compared)}, {first} keeps {points(mean)} "
+        f"{'more' if mean.value >= 0 else 'less'} of the retain_eval score than {second}."
+    )
+
+
+def _where(compared: Sequence[Compared]) -> str:
+    return "On average" if len(compared) > 1 else "There"
+
+
+def no_results(missing: str, *, yet: bool) -> str:
+    """The start of a sentence on a question that no results answer."""
+    return f"There are no results of {missing}{' yet' if yet else ''}"
+
+
+def values_with_missing(collection: Collection, name: str) -> set[str]:
+    """Values of a coordinate once all planned cells are measured; empty where none is missing."""
+    measured = {getattr(key, name) for key in collection.keys}
+    missing = {str(cell[name]) for cell in collection.missing}
+    return measured | missing if missing else set()
+
+
+def size(mean: Interval) -> Interval:
+    """A difference without its sign: negative values in its interval are differences in the other direction."""
+    return mean if mean.value >= 0 else Interval(-mean.value, -mean.high, -mean.low)
+
+
+def points(share: Interval, sign: str = "") -> str:
+    """A difference of shares in percentage points: its size, or with `sign` "+" the signed value."""
+    value, low, high = (100 * end for end in (share if sign else size(share))[:3])
+    return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}] percentage points"

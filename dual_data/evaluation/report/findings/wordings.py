@@ -1,0 +1,83 @@
+"""Does forgetting generalise to other wordings?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dual_data.display import count
+from dual_data.evaluation.report.collect import Collection, Group, Run, clusters, stack
+from dual_data.evaluation.report.contrast import Contrast, average, compare_shares
+from dual_data.evaluation.report.findings.sentences import LEVEL, Names, points
+from dual_data.evaluation.report.places import chosen_cells, shown
+from dual_data.evaluation.report.swapped import elicited
+from dual_data.evaluation.results import read_result
+from dual_data.evaluation.statistics import Interval, bootstrap_mean
+
+
+class _Leak(NamedTuple):
+    """Facts of one cell that other wordings or prompts elicit though the question does not, of those known before."""
+
+    group: Group
+    share: Interval
+    """Share of the facts known before whose answer is elicited."""
+    excess: Contrast | None
+    """That share minus the share for which the swapped answer is elicited (:mod:`swapped`), on the facts that have
+    both; None where there is no such answer."""
+
+    @property
+    def beyond_chance(self) -> bool:
+        """The p-value is asked too: draws of a few subjects can all be alike, and their interval has no width then."""
+        if self.excess is None or self.excess.difference.p_value is None:
+            return False
+        return self.excess.difference.low > 0 and self.excess.difference.p_value < LEVEL
+
+    @property
+    def clearness(self) -> tuple[float, float]:
+        """By the lower end: a cell with only three facts known before can have the largest share by chance."""
+        interval = self.excess.difference if self.excess else self.share
+        return min(interval.low, self.share.low), interval.value
+
+
+def wording_answer(collection: Collection) -> list[str]:
+    """Does forgetting generalise to other wordings? At the chosen learning rates, of facts answered before."""
+    leaks = [leak for group, runs in chosen_cells(collection.groups) if (leak := _leak(group, runs)) is not None]
+    positive = [leak for leak in leaks if leak.share.value > 0]
+    if not positive:
+        return ["In no cell do other wordings bring out facts that the question no longer brings out."] if leaks else []
+    compared = [leak.excess for leak in leaks if leak.excess is not None]
+
+    clearest = max(positive, key=lambda leak: leak.clearness)
+    names = Names.of(collection)
+    chance = "No relation has another answer to compare with."
+    if compared:
+        mean = average(compared)
+        chance = (
+            f"In {sum(leak.beyond_chance for leak in leaks)} of them this is more frequent than by chance (interval of "
+            f"the difference above zero and p below {LEVEL}, not corrected for the number of cells). On average over "
+            f"the cells, it is {points(mean)} {'more' if mean.value >= 0 else 'less'} frequent than by chance."
+        )
+    beside = "" if clearest.excess is None else f", by chance {shown(clearest.excess.second)}"
+    return [
+        f"In {len(positive)} of {count(len(leaks), 'cell')}, another wording or prompt still brings out some facts "
+        f"that were known before unlearning and that the question no longer brings out. {chance} The clearest case is "
+        f"{clearest.group.key.method} ({names.place(clearest.group.key)}, {clearest.group.key.set}): "
+        f"{shown(clearest.share)} of the facts known before{beside}."
+    ]
+
+
+def _leak(group: Group, runs: Sequence[Run]) -> _Leak | None:
+    """None for a cell that was asked only the questions, or none of whose facts was known before."""
+    known = stack(group.before, "forget", "contains_answer").mean(0) >= 0.5
+    if not runs[0].sets["forget"].rephrased or not known.any():
+        return None
+    pairs = np.array([elicited(read_result(run.path)["items"]["forget"]) for run in runs], dtype=float)
+    own, swapped = pairs[:, :, 0], pairs[:, :, 1]
+    subjects = np.array(clusters(runs, "forget"))
+    both = known & ~np.isnan(swapped).any(0)
+    share = bootstrap_mean(own[:, known], subjects[known].tolist(), share=True)
+    if not both.any():
+        return _Leak(group, share, None)
+    return _Leak(group, share, compare_shares(own, swapped, subjects.tolist(), both))

@@ -1,0 +1,84 @@
+"""Sentences on trivial rules."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.findings.baselines import baseline_answer
+from tests.evaluation.report.made_up import rescored, write_cell, write_grid
+
+
+def test_the_score_of_the_rule_and_what_becomes_of_its_facts(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    sentences, compared = baseline_answer(collect([tmp_path]))
+    assert len(sentences) == len(compared) == 4
+    rule = "rule reaches 0.200 [0.117, 0.283], the model before unlearning 1.000 [0.884, 1.000]. After"
+    assert all(rule in sentence for sentence in sentences[:2])
+    same = "no difference between facts that the rule answers and the others is shown in any of 2 comparisons. On"
+    assert all(same in sentence for sentence in sentences[2:])
+
+
+@pytest.mark.parametrize(("before", "after", "known"), [(0.3, 0.0, True), (0.2, 0.2, False), (0.1, 0.3, False)])
+def test_a_score_at_or_below_the_rule_is_said_to_be_little(
+    tmp_path: Path, before: float, after: float, known: bool
+) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    (group,), ((key, bases),) = collection.groups, collection.bases.items()
+    (base,), (run,) = (
+        [rescored(run, rougeL_recall=np.arange(60) < 60 * share) for run in runs]
+        for runs, share in ((bases, before), (group.runs, after))
+    )
+    group = group._replace(before=(base,), runs=(run,))
+    (sentence, *_), _ = baseline_answer(collection._replace(groups=(group,), bases={key: (base,)}))
+    assert ("so little can be called known" not in sentence) == known
+    assert f"{int(after <= 0.2)} of 1 cell is at or below the rule of their own stage." in sentence
+
+
+def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    collection = collect([tmp_path])
+
+    def below(rule: float) -> list[tuple[str, str]]:
+        groups = tuple(
+            group._replace(before=tuple(run._replace(trivial=np.full(60, rule)) for run in group.before))
+            if group.key.stage == "sft"
+            else group
+            for group in collection.groups
+        )
+        sentences, _ = baseline_answer(collection._replace(groups=groups))
+        return re.findall(r"(\d) of (\d) cells (?:is|are) at or below the rule of their own", " ".join(sentences))
+
+    low, high = below(0.0), below(1.0)
+    assert [total for _, total in low] == [total for _, total in high] == ["2", "2"]
+    assert [int(above[0]) - int(under[0]) for above, under in zip(high, low, strict=True)] == [1, 1]
+
+
+@pytest.mark.parametrize(("facts", "answered"), [(60, 12), (46, 10), (45, 0)])
+def test_it_is_said_where_the_facts_with_the_most_frequent_answer_are_kept_and_the_others_lost(
+    tmp_path: Path, facts: int, answered: int
+) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0, facts=facts)
+    for seed in (0, 1):
+        write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.0, retain=0.9, facts=facts)
+    for path in (tmp_path / "cells").glob("*.json"):
+        result = json.loads(path.read_text())
+        for row in result["items"]["forget"]:
+            row["scores"]["rougeL_recall"] = float(
+                result["cell"]["method"] == "none" or row["ground_truth"] == "France"
+            )
+        path.write_text(json.dumps(result))
+    sentences, compared = baseline_answer(collect([tmp_path]))
+    assert [comparison.contrast.facts for comparison in compared] == ([answered] if answered else [])
+    assert [sentence for sentence in sentences if "harder" in sentence] == [
+        "d, rare: facts that the rule answers are harder to forget than the others in 1 of 1 comparison. "
+        "There, facts that the rule answers lose 1.000 [1.000, 1.000] less ROUGE-L recall than the others."
+        for _ in compared
+    ]

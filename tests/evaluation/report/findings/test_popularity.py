@@ -1,0 +1,140 @@
+"""Sentences on popular and rare facts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.contrast import Pairing
+from dual_data.evaluation.report.findings.popularity import _similarity_sentence, common_rate, popularity_answer
+from dual_data.evaluation.statistics import Interval
+from tests.evaluation.report.made_up import LRS, rescored, write_cell, write_grid
+
+
+def test_popular_facts_that_resist(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    sentences, (similarity,), compared = popularity_answer(collect([tmp_path]))
+    assert len(sentences) == 3
+    for sentence, facts in zip(sentences, ("all", "paired"), strict=False):
+        assert sentence.startswith(
+            f"d, {facts} facts: popular facts are harder to forget than rare ones in 2 of 2 comparisons. On average, "
+            "popular facts lose 0."
+        )
+        (loss,) = re.findall(r"lose (\d\.\d+) \[(\d\.\d+), (\d\.\d+)\] less ROUGE-L recall than rare ones\.$", sentence)
+        value, low, high = map(float, loss)
+        assert low < value < high
+    assert similarity == (
+        "d: each comparison has at least 60 pairs of facts of which the model before unlearning answers both or "
+        "neither. On average over the pairs, its log-probability of the popular fact's answer is at most "
+        "0.000 [0.000, 0.000] nats a token higher, and its ROUGE-L recall at most 0.000 [0.000, 0.000] higher."
+    )
+    assert re.match(r"d: at equal forgetting, .* of 2 comparisons", sentences[2])
+    assert "On average, forgetting popular facts keeps " in sentences[2]
+    assert sentences[2].endswith(" percentage points less of the retain_eval score than forgetting rare ones.")
+    assert len(compared) == 2
+    for comparison in compared:
+        assert comparison.contrast.difference.high < 0
+        assert comparison.contrast.facts == 60  # the same confidences on both sides: all are paired
+    uncorrected = sorted(comparison.contrast.difference.p_value or 0 for comparison in compared)
+    corrected = sorted(comparison.p_value or 0 for comparison in compared)
+    assert corrected == pytest.approx([2 * uncorrected[0], max(2 * uncorrected[0], uncorrected[1])])
+
+
+def test_the_pairs_that_differ_most_say_how_similar_paired_facts_are() -> None:
+    pairings = [
+        Pairing([(0, 0)] * 12, Interval(0.01, 0.0, 0.03), Interval(0.02, -0.01, 0.04)),
+        Pairing([(0, 0)] * 11, Interval(-0.04, -0.09, 0.02), Interval(0.0, -0.01, 0.01)),
+    ]
+    sentence = _similarity_sentence(pairings)
+    assert "at least 11 pairs" in sentence
+    assert "at most 0.040 [-0.020, 0.090] nats a token lower, and its ROUGE-L recall at most 0.020" in sentence
+    assert sentence.endswith("0.020 [-0.010, 0.040] higher.")
+
+
+def test_no_effect_is_no_claim(tmp_path: Path) -> None:
+    write_grid(tmp_path, popular_resists=False)
+    sentences = popularity_answer(collect([tmp_path])).sentences
+    assert (
+        "no difference between popular facts and rare ones is shown in any of 2 comparisons. On average" in sentences[0]
+    )
+    assert "harder" not in " ".join(sentences)
+
+
+def test_data_whose_facts_cannot_be_paired_share_one_sentence(tmp_path: Path) -> None:
+    for name in ("popular", "rare"):
+        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
+        write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    groups = [
+        group._replace(
+            key=group.key._replace(data=data),
+            before=tuple(
+                rescored(run, mean_log_probability=np.full(60, -9.0 * (group.key.set == "rare")))
+                for run in group.before
+            ),
+        )
+        for data in ("d", "e")
+        for group in collection.groups
+    ]
+    answer = popularity_answer(collection._replace(groups=tuple(groups)))
+    assert [sentence.split(":")[0] for sentence in answer.sentences[:2]] == ["d, all facts", "e, all facts"]
+    assert answer.sentences[-1] == "Too few facts can be paired in d (1 of 1 comparison); e (1 of 1 comparison)."
+    assert not any("paired facts" in sentence for sentence in answer.sentences)
+    assert (answer.similarity, answer.paired) == ([], [])
+
+
+def test_an_effect_in_one_place_is_claimed_of_that_place_alone(tmp_path: Path) -> None:
+    write_grid(tmp_path, popular_resists=False)
+    for seed in (0, 1, 2):
+        for lr, forget in zip(LRS, (0.95, 0.9, 0.85), strict=True):
+            write_cell(tmp_path, forget_set="popular", method="NPO", lr=lr, seed=seed, forget=forget, retain=0.9)
+    sentences = popularity_answer(collect([tmp_path])).sentences
+    claim = "popular facts are harder to forget than rare ones in 1 of 2 comparisons; in the other 1 no difference is"
+    assert f"{claim} shown." in sentences[0]
+
+
+@pytest.mark.parametrize("coordinate", ["preset", "profile"])
+def test_presets_and_profiles_are_no_places_of_one_sentence(tmp_path: Path, coordinate: str) -> None:
+    for name in ("popular", "rare"):
+        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
+        write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    groups = [
+        group._replace(key=group.key._replace(**{coordinate: name})) for name in "pq" for group in collection.groups
+    ]
+    sentences, _, compared = popularity_answer(collection._replace(groups=tuple(groups)))
+    assert [sentence.split(":")[0] for sentence in sentences if "all facts" in sentence] == [
+        "d, p, all facts",
+        "d, q, all facts",
+    ]
+    assert [comparison.label for comparison in compared] == [
+        f"d, {name}, m, pretrained, NPO at 0.0001" for name in "pq"
+    ]
+
+
+def test_one_rate_for_both_sets(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    groups = {group.key[2:4]: group for group in collect([tmp_path]).groups}
+    rate = common_rate(groups["pretrained", "popular"], groups["pretrained", "rare"])
+    assert rate == pytest.approx(1e-4)
+
+
+def test_one_rate_for_both_sets_is_that_of_the_best_mean_and_not_of_either(tmp_path: Path) -> None:
+    forget_scores = {"popular": (0.95, 0.5, 0.3, 0.3), "rare": (0.4, 0.4, 0.4, 0.4)}
+    retain_scores = {"popular": (1.0, 0.9, 0.9, 0.9), "rare": (1.0, 0.9, 0.2, 0.2)}
+    for name, by_rate in forget_scores.items():
+        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
+        for lr, forget, retain in zip((*LRS, 1e-2), by_rate, retain_scores[name], strict=True):
+            write_cell(tmp_path, forget_set=name, method="NPO", lr=lr, forget=forget, retain=retain)
+    popular, rare = collect([tmp_path]).groups
+    # Alone, the popular set would be forgotten at 1e-3 and the rare one at 1e-5.
+    assert (popular.chosen(), rare.chosen()) == (1e-3, 1e-5)
+    assert common_rate(popular, rare) == common_rate(rare, popular) == 1e-4
+    strong = [group._replace(runs=group.runs[2:]) for group in (popular, rare)]
+    assert common_rate(*strong) == 1e-3  # of two that are alike, the smaller
+    assert common_rate(popular, rare._replace(before=())) is None
+    assert common_rate(popular._replace(runs=popular.runs[:1]), rare._replace(runs=rare.runs[1:])) is None

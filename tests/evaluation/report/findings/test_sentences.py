@@ -1,0 +1,75 @@
+"""What the findings share: corrections and words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.contrast import Contrast
+from dual_data.evaluation.report.findings.popularity import popularity_answer
+from dual_data.evaluation.report.findings.sentences import Compared, holm_corrected, loss_sentence, retention_sentence
+from dual_data.evaluation.report.findings.stages import stage_answer
+from dual_data.evaluation.statistics import Interval
+from tests.evaluation.report.findings.comparisons import compared_by
+from tests.evaluation.report.made_up import write_cell, write_grid
+
+
+def test_one_seed_is_compared_and_not_tested(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    collection = collect([tmp_path])
+    groups = [group._replace(runs=tuple(run for run in group.runs if run.seed == 0)) for group in collection.groups]
+    sentences, _, compared = popularity_answer(collection._replace(groups=tuple(groups)))
+    neither = "no difference between popular facts and rare ones is shown in any of 2 comparisons"
+    assert f"{neither} (2 of one seed, not tested)." in sentences[0]
+    assert all(comparison.p_value is None and comparison.contrast.difference.high < 0 for comparison in compared)
+    sentences, compared = stage_answer(collection._replace(groups=tuple(groups)))
+    assert min(comparison.contrast.difference.low for comparison in compared) > 0
+    assert sentences[1] == "d: fine-tuning first (sft) is not shown to keep more of the retain score."
+
+
+def test_a_grid_of_one_kind_answers_nothing(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    write_cell(tmp_path, method="NPO", lr=1e-5, forget=0.2, retain=0.9)
+    collection = collect([tmp_path])
+    sentences = [answer(collection)[0] for answer in (popularity_answer, stage_answer)]
+    popularity = "There are no results of one method and learning rate on both a rare and a popular set"
+    stage = "There are no results of a stage beside pretrained"
+    assert sentences == [
+        [f"{popularity}, so nothing is said about popularity."],
+        [f"{stage}, so nothing is said about a training stage first."],
+    ]
+    # Where planned cells are missing, the sentence says "yet".
+    cell = {"stage": "pretrained", "set": "rare"}
+    for missing, with_yet in (
+        (cell, ()), (cell | {"set": "popular"}, (popularity,)), (cell | {"stage": "sft"}, (stage,)),
+    ):  # fmt: skip
+        partial = collection._replace(planned=3, missing=(missing,))
+        for answer, start in ((popularity_answer, popularity), (stage_answer, stage)):
+            assert answer(partial)[0][0].startswith(f"{start} yet, " if start in with_yet else f"{start}, ")
+
+
+def test_what_is_not_tested_takes_nothing_from_the_tests_of_the_others() -> None:
+    zero = Interval(0.0, 0.0, 0.0)
+
+    def compared(p_value: float, seeds: int) -> Compared:
+        contrast = Contrast(Interval(1.0, 0.0, 2.0, p_value), zero, zero, 9, seeds, np.zeros(1))
+        return Compared(("d", ""), "d, m", contrast, ())
+
+    corrected = holm_corrected([compared(0.01, 3), compared(0.001, 1), compared(0.03, 2), compared(0.02, 3)])
+    assert [comparison.p_value for comparison in corrected] == pytest.approx([0.03, None, 0.04, 0.04])
+
+
+def test_a_difference_in_the_other_direction_is_said_to_be_one() -> None:
+    one, other = compared_by("sft", -0.2, 0.01), compared_by("sft", 0.1, None, seeds=1)
+    assert retention_sentence("d", "this", "that", [one, other]) == (
+        "d: at equal forgetting, this keeps less of the retain_eval score in 1 of 2 comparisons; in the other 1 no "
+        "difference is shown (1 of one seed, not tested). On average, this keeps 5.0 [5.0, 5.0] percentage points less "
+        "of the retain_eval score than that."
+    )
+    assert loss_sentence("d", "popular facts", "rare ones", [compared_by("", 0.2, 0.01)]) == (
+        "d: popular facts are easier to forget than rare ones in 1 of 1 comparison. There, popular facts lose "
+        "0.200 [0.200, 0.200] more ROUGE-L recall than rare ones."
+    )

@@ -1,0 +1,98 @@
+"""Sentences on a training stage before unlearning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.findings.stages import _control_sentences, smoothness_answer, stage_answer
+from tests.evaluation.report.findings.comparisons import compared_by
+from tests.evaluation.report.made_up import LRS, write_cell, write_grid
+
+
+def test_a_stage_that_helps_retention(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    sentences, compared = stage_answer(collect([tmp_path]))
+    assert sentences[0].startswith("d, sft: at equal forgetting, unlearning after this stage keeps more of the ")
+    assert (
+        "of 2 comparisons; in the other 1 no difference is shown. On average, unlearning after this stage keeps "
+        in sentences[0]
+    )
+    assert sentences[0].endswith(
+        " percentage points more of the retain_eval score than unlearning the pretrained model."
+    )
+    assert "without its controls the grid cannot say why" in sentences[1]
+    assert all(comparison.contrast.difference.value > 0.15 for comparison in compared)
+    assert max(comparison.contrast.difference.low for comparison in compared) > 0
+
+
+def test_smoother_forgetting_is_said_and_linked(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        for stage, remaining in (("pretrained", (1.0, 0.9, 0.0)), ("sft", (0.9, 0.5, 0.2))):
+            write_cell(tmp_path, stage=stage, seed=seed, forget=1.0, retain=1.0)
+            for lr, forget in zip(LRS, remaining, strict=True):
+                write_cell(tmp_path, stage=stage, method="NPO", lr=lr, seed=seed, forget=forget, retain=0.9)
+    (sentence,), (compared,) = smoothness_answer(collect([tmp_path]))
+    assert sentence.startswith("d, sft: the largest jump is on average ")
+    assert sentence.endswith(
+        "percentage points smaller than on the pretrained model. It is smaller in 1 of 1 comparison."
+    )
+    assert compared.p_value is None  # no test of a largest change is valid
+    assert compared.contrast.difference.high < 0
+    assert len(compared.runs) == 2 * 3 * 4
+
+
+def test_controls_are_set_against_the_gain(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    write_cell(tmp_path, stage="sft_format", forget=1.0, retain=1.0)
+    for lr, forget, retain in ((1e-5, 0.7, 0.9), (1e-4, 0.25, 0.85), (1e-3, 0.0, 0.3)):
+        write_cell(tmp_path, stage="sft_format", method="NPO", lr=lr, forget=forget, retain=retain)
+    sentences, _ = stage_answer(collect([tmp_path]))
+    assert any(
+        "the form of the answers, learned on other subjects (sft_format) gives +" in sentence for sentence in sentences
+    )
+
+
+def test_retention_that_cannot_be_compared_is_said(tmp_path: Path) -> None:
+    for stage in ("pretrained", "sft"):
+        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
+        write_cell(tmp_path, stage=stage, method="NPO", lr=1e-5, forget=0.95, retain=0.9)
+    sentences, compared = stage_answer(collect([tmp_path]))
+    assert compared == []
+    assert "cannot be compared at equal forgetting" in sentences[0]
+
+
+def test_a_stage_without_the_pretrained_model_beside_it_is_not_said_to_be_none(tmp_path: Path) -> None:
+    write_cell(tmp_path, stage="sft", forget=1.0, retain=1.0)
+    write_cell(tmp_path, stage="sft", method="NPO", lr=1e-5, forget=0.2, retain=0.9)
+    (sentence,) = stage_answer(collect([tmp_path]))[0]
+    assert sentence.startswith("There are no results of one method both after a stage and on the pretrained model, so ")
+
+
+def test_each_control_has_its_own_gain() -> None:
+    of_sft = [compared_by("sft", 0.2, 0.01), compared_by("sft", 0.1, 0.5)]
+    gains = {"sft_format": 0.05, "sft_new": 0.08, "sft_retain": -0.01}
+    assert _control_sentences("d", [*of_sft, *(compared_by(*gain, 0.5) for gain in gains.items())]) == [
+        "d: fine-tuning first (sft) keeps more of the retain score in 1 of 2 comparisons, +15.0 [+15.0, +15.0] "
+        "percentage points on average. Of its controls, against the same pretrained model, the form of the answers, "
+        "learned on other subjects (sft_format) gives +5.0 [+5.0, +5.0] percentage points; facts that were first "
+        "learned in that step (sft_new) gives +8.0 [+8.0, +8.0] percentage points; fine-tuning without the facts to "
+        "forget (sft_retain) gives -1.0 [-1.0, -1.0] percentage points."
+    ]
+
+
+@pytest.mark.parametrize(("value", "p_value"), [(-0.1, 0.01), (-0.3, 0.5)])
+def test_no_gain_of_fine_tuning_is_claimed_against_as_many_losses_or_a_mean_loss(value: float, p_value: float) -> None:
+    compared = [compared_by("sft", 0.2, 0.01), compared_by("sft", value, p_value)]
+    assert _control_sentences("d", compared) == [
+        "d: fine-tuning first (sft) is not shown to keep more of the retain score."
+    ]
+
+
+def test_nothing_is_said_of_jumps_that_no_stage_has(tmp_path: Path) -> None:
+    for stage in ("pretrained", "sft"):
+        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
+        write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, forget=0.3, retain=0.9)  # one rate, so no step
+    assert smoothness_answer(collect([tmp_path])) == ([], [])
