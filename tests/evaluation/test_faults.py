@@ -16,7 +16,7 @@ from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.adapop import DualAscent
 from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import text_scores
-from dual_data.evaluation.models.loading import decoder_layers
+from dual_data.evaluation.models.decoder import decoder_layers
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Item, encode
 from dual_data.evaluation.rows.request import request_of

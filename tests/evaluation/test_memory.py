@@ -23,7 +23,8 @@ from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import Measurement, measure
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.score import Reference
-from dual_data.evaluation.models.loading import Loaded, last_hidden, load
+from dual_data.evaluation.models.decoder import last_hidden
+from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import cell_path, read_result, read_results
 from dual_data.evaluation.rows.data import encode

@@ -18,7 +18,8 @@ from dual_data.errors import InputError
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.metrics.likelihood import sum_log_probability
-from dual_data.evaluation.models.loading import Loaded, attention_window
+from dual_data.evaluation.models.decoder import attention_window
+from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.request import Answer, Request
 
 Ids = tuple[int, ...]

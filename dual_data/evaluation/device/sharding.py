@@ -24,7 +24,8 @@ from transformers import PreTrainedModel
 
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.devices import settle
-from dual_data.evaluation.models.loading import Loaded, decoder_layers
+from dual_data.evaluation.models.decoder import decoder_layers
+from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.norms import fuse_norms
 
 CAN_SHARD = "ignored_params" in inspect.signature(fully_shard).parameters

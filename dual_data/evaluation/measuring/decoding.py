@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from dual_data.evaluation.device.sharding import anywhere
 from dual_data.evaluation.measuring.static_cache import StaticCache
-from dual_data.evaluation.models.loading import head, last_hidden
+from dual_data.evaluation.models.decoder import head, last_hidden
 
 CHECK_EVERY = 8
 """Steps between two checks of which rows have ended: a device waits for each check, a processor need not."""

@@ -22,7 +22,8 @@ from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.score import Comparison
 from dual_data.evaluation.measuring.static_cache import StaticCache, prompt_mask, prompt_seen
 from dual_data.evaluation.measuring.teacher_forcing import Prompts, forced_scores
-from dual_data.evaluation.models.loading import Loaded, attention_window, head, last_hidden
+from dual_data.evaluation.models.decoder import attention_window, head, last_hidden
+from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.packing import shared_prefix
 from dual_data.evaluation.rows.request import Outcome, Request
 from dual_data.evaluation.training.lora import Adapters

@@ -12,7 +12,8 @@ from dual_data.evaluation.device.sharding import can_record, refuse_if_shared
 from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.models.loading import Loaded, masks_by_column
+from dual_data.evaluation.models.decoder import masks_by_column
+from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.trial_text import plain_text, trial_key
 from dual_data.evaluation.rows.request import Answer, Request
 from dual_data.evaluation.training.lora import Adapters

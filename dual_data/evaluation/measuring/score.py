@@ -14,7 +14,7 @@ from torch.nn.functional import cosine_similarity
 from transformers import PreTrainedModel
 
 from dual_data.evaluation.metrics.likelihood import TokenScores
-from dual_data.evaluation.models.loading import head
+from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.rows.request import Answer
 
 _CHUNK = 1 << 27

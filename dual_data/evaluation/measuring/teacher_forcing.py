@@ -19,7 +19,7 @@ from dual_data.evaluation.measuring.hidden import last_layers, mean_of_answers, 
 from dual_data.evaluation.measuring.score import Comparison, score_answers
 from dual_data.evaluation.measuring.static_cache import StaticCache, answers_mask, prompt_seen
 from dual_data.evaluation.metrics.likelihood import TokenScores
-from dual_data.evaluation.models.loading import last_hidden
+from dual_data.evaluation.models.decoder import last_hidden
 from dual_data.evaluation.rows.request import Answer
 
 

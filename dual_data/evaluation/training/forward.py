@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.sharding import is_sharing
-from dual_data.evaluation.models.loading import Loaded, attention_window, decoder_layers, last_hidden, masks_by_column
+from dual_data.evaluation.models.decoder import attention_window, decoder_layers, last_hidden, masks_by_column
+from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.trial_text import plain_text, trial_key
 from dual_data.evaluation.rows.data import Encoded
 from dual_data.evaluation.rows.packing import Layout, MicroBatch, Rows, Source, pack

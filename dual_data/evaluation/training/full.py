@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation.models.loading import head
+from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.training.optimiser import Buffer
 
 

@@ -29,7 +29,7 @@ from transformers import PreTrainedModel
 
 from dual_data.errors import InputError
 from dual_data.evaluation.device.sharding import held, rows_held
-from dual_data.evaluation.models.loading import head
+from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.training.optimiser import Buffer
 from dual_data.ids import digest
 

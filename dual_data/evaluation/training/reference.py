@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, is_out_of_memory, release
 from dual_data.evaluation.device.sharding import stay_in_step
 from dual_data.evaluation.methods.base import Answers
-from dual_data.evaluation.models.loading import head
+from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.rows.packing import MicroBatch, Rows, Source, pack
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden
 from dual_data.evaluation.training.optimiser import Trainable

@@ -19,7 +19,8 @@ from dual_data.evaluation.device.repeatable import is_refused, repeatable
 from dual_data.evaluation.device.sharding import anywhere, can_record
 from dual_data.evaluation.methods.base import Answers, Batch, Controller, Facts, Loss, Method, Outputs, divergence
 from dual_data.evaluation.models.context import check_tokens
-from dual_data.evaluation.models.loading import Loaded, head
+from dual_data.evaluation.models.decoder import head
+from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.data import Encoded
 from dual_data.evaluation.rows.packing import Layout, MicroBatch, Packed, Rows, Source, pack
 from dual_data.evaluation.rows.schedule import Optimisation, Plan, factors, plan

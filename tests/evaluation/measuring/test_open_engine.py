@@ -9,7 +9,8 @@ from transformers import GPTNeoConfig, GPTNeoForCausalLM
 from dual_data.evaluation.measuring import open_engine as opening
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.models.loading import Loaded, attention_window, finish
+from dual_data.evaluation.models.decoder import attention_window
+from dual_data.evaluation.models.loading import Loaded, finish
 from dual_data.evaluation.models.tiny import tiny, tiny_tokenizer
 from dual_data.evaluation.rows.request import Answer, Request
 from dual_data.evaluation.training.forward import packs

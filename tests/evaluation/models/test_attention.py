@@ -12,7 +12,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from dual_data.errors import DualDataError
 from dual_data.evaluation.models import attention
 from dual_data.evaluation.models.attention import NAME, additive, attend, grouped
-from dual_data.evaluation.models.loading import last_hidden
+from dual_data.evaluation.models.decoder import last_hidden
 from dual_data.evaluation.models.tiny import tiny
 
 

@@ -10,27 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerFast
 from transformers.models.gemma2.modeling_gemma2 import Gemma2PreTrainedModel
 
 from dual_data.engine.tables import file_hash
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.models.cache import cache_folder, files_hash, weights_seen, whole_folder
-from dual_data.evaluation.models.loading import (
-    _pad_id,
-    check_head,
-    decoder_layers,
-    finish,
-    head,
-    identify,
-    last_hidden,
-    load,
-    tensor_hash,
-)
-from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny, tiny_tokenizer
+from dual_data.evaluation.models.decoder import decoder_layers, head, last_hidden
+from dual_data.evaluation.models.loading import finish, identify, load, tensor_hash
+from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import encode
 from dual_data.evaluation.rows.request import request_of
 from tests.evaluation.questions import cities
@@ -147,14 +135,6 @@ def test_a_damaged_gguf_file_is_refused_and_leaves_nothing(tmp_path: Path, conte
     assert [path for path in cache_folder().glob("*damaged*") if path.is_dir()] == []
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("rows", [1, 3])
-def test_body_and_head_apart_give_the_models_own_logits(architecture: str, rows: int) -> None:
-    model: Any = tiny(architecture).model
-    ids = torch.arange(3, 3 + 8 * rows).view(rows, 8)
-    assert torch.allclose(head(model, last_hidden(model, ids)), model(input_ids=ids).logits, atol=1e-5)
-
-
 def test_the_soft_cap_on_attention_is_kept_where_transformers_would_choose_attention_without_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,39 +156,6 @@ def test_the_soft_cap_on_attention_is_kept_where_transformers_would_choose_atten
     assert torch.allclose(head(model, last_hidden(model, ids, causal)), expected, atol=1e-5)
 
 
-def test_a_model_that_does_more_to_its_logits_is_refused() -> None:
-    model: Any = tiny().model
-    model.lm_head.register_forward_hook(lambda module, args, output: output)
-    model.register_forward_hook(lambda module, args, output: output.__setitem__("logits", output.logits.flip(-1)))
-    with pytest.raises(UsageError, match="changes its logits in a way"):
-        check_head(model)
-
-
-def test_padding_is_never_a_token_that_ends_turns() -> None:
-    tokenizer: Any = tiny_tokenizer()
-    tokenizer.pad_token = tokenizer.eos_token
-    loaded = finish(tiny().model, tokenizer, "x")
-    assert loaded.info.pad_id not in loaded.info.stop_ids
-    assert loaded.tokenizer.pad_token_id == loaded.info.pad_id
-    tokenizer.pad_token = None
-    assert finish(tiny().model, tokenizer, "x").info.pad_id not in loaded.info.stop_ids
-
-
-def test_padding_and_the_end_of_turns_are_tokens_that_the_model_has() -> None:
-    tokenizer: Any = tiny_tokenizer()
-    known = len(tokenizer)
-    model: Any = tiny().model
-    model.resize_token_embeddings(known)
-    tokenizer.add_special_tokens({"pad_token": "<extra>"})
-    assert tokenizer.pad_token_id == known  # one more than the model has, as of a tokenizer that was extended alone
-    assert finish(model, tokenizer, "x").info.pad_id < known
-    model.resize_token_embeddings(tokenizer.convert_tokens_to_ids("<|end|>"))
-    with pytest.raises(
-        InputError, match=r"x: a turn ends with '<\|end\|>', token \d+, but the model has only \d+ tokens"
-    ):
-        finish(model, tokenizer, "x")
-
-
 def test_how_a_model_likes_to_be_sampled_changes_no_greedy_answer() -> None:
     requests = [request_of(row) for row in encode(tiny().tokenizer, cities(), "chat")]
     expected = PlainEngine(tiny(), rows=64, max_new_tokens=12).run(requests)[0]
@@ -220,33 +167,6 @@ def test_how_a_model_likes_to_be_sampled_changes_no_greedy_answer() -> None:
     assert any(
         len(set(outcome.generation)) < len(outcome.generation) for outcome in outcomes
     )  # a penalty would be seen
-
-
-def test_a_wrong_eos_does_not_stop_the_right_one_from_ending_turns() -> None:
-    tokenizer: Any = tiny_tokenizer()
-    tokenizer.eos_token = "<|start|>"
-    info = finish(tiny().model, tokenizer, "x").info
-    assert tokenizer.decode([info.end_id]) == "<|end|>"
-    assert info.end_id in info.stop_ids
-
-
-def test_a_tokenizer_without_any_token_to_pad_with_is_refused() -> None:
-    tokenizer: Any = tiny_tokenizer()
-    tokenizer.pad_token = None
-    vocabulary = {text: token for text, token in tokenizer.get_vocab().items() if text != "<|pad|>"}
-    tokenizer.get_vocab = lambda: vocabulary
-    with pytest.raises(InputError, match=r"set pad_token in its tokenizer_config\.json"):
-        finish(tiny().model, tokenizer, "x")
-
-
-def test_padding_is_a_reserved_token_and_not_a_word_that_says_so() -> None:
-    words = Tokenizer(WordLevel({"reserved": 0, "in": 1, "<|end|>": 2}))
-    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|end|>")  # type: ignore[no-untyped-call]
-    with pytest.raises(InputError, match=r"set pad_token in its tokenizer_config\.json"):
-        _pad_id(tokenizer, (2,), 10)
-    for name, token in (("<|reserved_9|>", 3), ("<|reserved_0|>", 3), ("<|vision_pad|>", 5), ("<|fim_pad|>", 6)):
-        tokenizer.add_special_tokens({"additional_special_tokens": [name]})
-        assert _pad_id(tokenizer, (2,), 10) == token
 
 
 def test_remote_code_is_refused_unless_asked_for(saved: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dual_data.evaluation.models.loading import last_hidden
+from dual_data.evaluation.models.decoder import last_hidden
 from dual_data.evaluation.models.norms import fuse_norms, norms_of
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.training.lora import Adapters, LoraSpec

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dual_data.evaluation.models.loading import head
+from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Encoded, encode
 from dual_data.evaluation.rows.packing import MicroBatch, Source, pack, shared_prefix

@@ -11,7 +11,7 @@ import torch
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import halving
 from dual_data.evaluation.methods import METHODS
-from dual_data.evaluation.models.loading import head
+from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Encoded
 from dual_data.evaluation.rows.schedule import Optimisation, factors, permutation, plan
