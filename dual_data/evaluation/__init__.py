@@ -8,7 +8,7 @@ methods/     a file for each unlearning method         device/     memory, repea
 training/    many cells at once on one base            measuring/  likelihoods and answers of every question
 grid/        which cells, which are done, and the run  results     the files of a cell's result
 attacks/     eliciting forgotten facts                 examine     the attacks that need the model
-report/      tables, charts, what they answer          statistics  intervals and tests
+report/      tables, charts, what they answer          bootstrap   intervals; statistics: ranks and tests
 compare, sides: two results compared, and how they are named
 foreign, publish: generations of other code scored, an adapter for others
 """

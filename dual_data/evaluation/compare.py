@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dual_data.errors import InputError
+from dual_data.evaluation.bootstrap import Interval, bootstrap_difference
 from dual_data.evaluation.report.collect import PANEL_SCORES, Run, collect_side, stack, stack_panel
 from dual_data.evaluation.report.pairs import same_seeds
 from dual_data.evaluation.report.panel import PANEL
 from dual_data.evaluation.sides import name_beside, setting, side_files
-from dual_data.evaluation.statistics import Interval, bootstrap_difference, holm
+from dual_data.evaluation.statistics import holm
 
 COMPARED = ("rougeL_recall", "contains_answer", "probability", "mean_log_probability", "minilm_cosine", "worst")
 """Scores that are compared; `worst` is whether any wording or fair prompt elicits the answer."""

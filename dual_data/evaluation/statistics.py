@@ -1,191 +1,13 @@
-"""Intervals and tests for item-level scores: hierarchical bootstrap, AUC, Kolmogorov-Smirnov, corrections.
+"""Statistics of item-level scores: AUC, Kolmogorov-Smirnov, rank correlation, correction for many comparisons."""
 
-Items of one subject are not independent, and neither are items of one training seed, so resampling draws subjects and
-seeds. The two are crossed, not nested: every seed is measured on the same subjects, so one draw of subjects holds for
-all seeds (the pigeonhole bootstrap, Owen 2007, doi 10.1214/07-AOAS122). A fresh draw of subjects in each seed would
-average away how hard the subjects are, which all seeds share. Two systems scored on the same items are compared with
-the same draws: the interval is that of the difference. Subjects are drawn with replacement. A handful of seeds cannot
-be resampled: their mean is drawn from Student's t distribution, which gives the textbook interval where all subjects
-are alike. One seed says nothing about others: its intervals hold for the models that it gave.
-"""
-
-import json
 import math
-from collections.abc import Callable, Hashable, Sequence
-from functools import lru_cache
-from typing import NamedTuple, overload
+from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-_TAIL = 0.025
-"""Share of the draws on either side of a 95 % interval."""
-_REPLICATES = 2000
-_COSTLY_REPLICATES = 500
-"""Fewer draws, where each costs a pass over all items or all pairs."""
-_CHI_SQUARE_DRAWS = 5000
-"""Draws of the true variance of seeds, given the variance of a few."""
-_FEWEST_IN_TAIL = 10
-"""Draws beyond zero that are needed to read a p-value from their share."""
-
-
-class Spread(NamedTuple):
-    """Variances of an estimate, by source of variation."""
-
-    subjects: float
-    """Over draws of subjects, with the seeds fixed."""
-    seeds: tuple[tuple[float, int], ...]
-    """Over seeds, with the subjects fixed: (variance, degrees of freedom) each; empty for one seed."""
-
-    def tail(self, value: float) -> float:
-        """Two-sided p-value of "the estimate is zero": normal over subjects plus Student's t over seeds.
-
-        Given the true variance of the seeds, both are normal; the p-value is the mean over draws of that variance.
-        """
-        random = np.random.default_rng(0)
-        total = np.full(_CHI_SQUARE_DRAWS, self.subjects)
-        for variance, degrees in self.seeds:
-            total += variance * degrees / random.chisquare(degrees, _CHI_SQUARE_DRAWS)
-        if not total.any():
-            return 0.0 if value else 1.0
-        return float(np.mean([math.erfc(deviate) for deviate in (abs(value) / np.sqrt(2 * total)).tolist()]))
-
-
-class Interval(NamedTuple):
-    """An estimate with its 95 % interval, and the two-sided p-value of "it is zero" where that was tested."""
-
-    value: float
-    low: float
-    high: float
-    p_value: float | None = None
-
-
-def bootstrap_mean(values: ArrayLike, clusters: Sequence[Hashable], *, share: bool = False) -> Interval:
-    """Mean with an interval over seeds and clusters, which are crossed.
-
-    `values` is [items] or [seeds, items]; `clusters` names each item's subject. With `share`, where all values are 0 or
-    all are 1, draws have no spread: the far end is then that of the exact binomial interval of as many subjects. Raises
-    ValueError for no items and for shapes that do not fit.
-    """
-    sums = _cluster_sums(values, clusters)
-    mean = sums.mean()
-    if share and mean in (0, 1):
-        far = _TAIL ** (1 / len(sums.sizes))
-        return Interval(mean, 0.0, 1 - far) if mean == 0 else Interval(mean, far, 1.0)
-    return Interval(mean, *quantiles(_draw_means(sums, np.random.default_rng(0), _REPLICATES)))
-
-
-def bootstrap_function(
-    function: Callable[..., Floats], tables: Sequence[ArrayLike], clusters: Sequence[Hashable]
-) -> Interval:
-    """A function of the means of several tables of the same seeds and items, all with the same draws.
-
-    `function` takes one array per table, the table's mean in each draw, and returns an array of the same length. Tables
-    and clusters as in :func:`bootstrap_mean`.
-    """
-    sums = [_cluster_sums(values, clusters) for values in tables]
-    exact = function(*(np.array([table_sums.mean()]) for table_sums in sums))
-    # A generator each, with the same seed, so that all tables get the same draws.
-    draws = function(*(_draw_means(table_sums, np.random.default_rng(0), _REPLICATES) for table_sums in sums))
-    return Interval(float(exact[0]), *quantiles(draws))
-
-
-def bootstrap_median(values: ArrayLike, clusters: Sequence[Hashable], *, replicates: int = 1000) -> Interval:
-    """Median over seeds and items with an interval over seeds and clusters; arrays as in :func:`bootstrap_mean`."""
-    table = np.atleast_2d(np.asarray(values, dtype=float))
-    random = np.random.default_rng(0)
-    seeds = np.maximum(seed_weights(len(table), random, replicates), 0.0)  # a median needs weights of at least 0
-    counts = item_weights(clusters, random, replicates)
-    order = np.argsort(table, axis=None, kind="stable")
-    ascending = table.ravel()[order]
-    below = (seeds[:, :, None] * counts[:, None, :]).reshape(replicates, -1)[:, order].cumsum(1)
-    half = below[:, -1:] / 2
-    # The weighted median: the mean of the two middle values where exactly half of the weight lies below.
-    tolerance = 1e-9 * half  # sums of weights are not exact
-    lower = ascending[(below < half - tolerance).sum(1)]
-    upper = ascending[(below <= half + tolerance).sum(1)]
-    return Interval(float(np.median(table)), *quantiles((lower + upper) / 2))
-
-
-def bootstrap_difference(
-    first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable], *, replicates: int = _REPLICATES
-) -> Interval:
-    """Mean of `first - second` on the same items (and seeds), paired, with its interval and p-value.
-
-    Arrays as in :func:`bootstrap_mean`; one of the two may lack the seed axis, as for a base model.
-    """
-    left, right = np.atleast_2d(np.asarray(first, dtype=float)), np.atleast_2d(np.asarray(second, dtype=float))
-    if left.shape[1] != right.shape[1] or (
-        left.shape[0] != right.shape[0] and 1 not in (left.shape[0], right.shape[0])
-    ):
-        raise ValueError(f"cannot pair {left.shape} with {right.shape}: [seeds, items] of the same items are needed")
-    sums = _cluster_sums(left - right, clusters)
-    draws = _draw_means(sums, np.random.default_rng(0), replicates)
-    return interval_of(sums.mean(), draws, len(sums.sizes), lambda: _spread(sums))
-
-
-def mean_draws(
-    values: ArrayLike,
-    clusters: Sequence[Hashable],
-    *,
-    among: Sequence[Hashable] | None = None,
-    ends: tuple[float, float] | None = None,
-    seed: int | Sequence[int] = 0,
-    replicates: int = _REPLICATES,
-) -> Floats:
-    """The mean in every bootstrap draw; NaN where none of the items is drawn.
-
-    Subjects are drawn from `among`, which must contain those of the items (default: those of the items). The same seed
-    and the same `among` draw the same subjects, whatever is measured on them, so draws of several figures can be
-    combined. No draw lies beyond `ends` (default: the least and the largest value).
-    """
-    sums = _cluster_sums(values, clusters, among)
-    return _draw_means(sums._replace(ends=ends or sums.ends), np.random.default_rng(seed), replicates)
-
-
-def mean_spread(values: ArrayLike, clusters: Sequence[Hashable]) -> Spread:
-    """The variances of a mean; arrays as in :func:`bootstrap_mean`."""
-    return _spread(_cluster_sums(values, clusters))
-
-
-def interval_of(value: float, draws: Floats, clusters: int, spread: Callable[[], Spread]) -> Interval:
-    """Percentile interval of bootstrap draws over so many clusters, and the p-value of "it is zero".
-
-    The p-value is twice the share of the draws beyond zero. That share cannot be below one draw, which no correction
-    over a hundred comparisons would leave significant. Where fewer than ten draws lie beyond zero, the tail of the
-    spread replaces it if it is lower. The p-value is never below 2 ** (1 - clusters), the least that a sign test of as
-    many subjects can give. `spread` is called only where it is needed, since it costs draws of its own.
-    """
-    tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    p_value = min(1.0, 2 * (tail + 1) / (len(draws) + 1))
-    if tail < _FEWEST_IN_TAIL:
-        p_value = min(p_value, spread().tail(value))
-    return Interval(value, *quantiles(draws), max(p_value, 2.0 ** (1 - clusters)))
-
-
-def bootstrap(statistic: Callable[[NDArray[np.intp]], float], clusters: Sequence[Hashable]) -> Interval:
-    """Interval of any statistic of item indices, by drawing whole clusters with replacement.
-
-    Draws for which the statistic is NaN (with one class only, for example) are left out. Where many are, the rest can
-    all lie on one side of the estimate, so the interval is widened to contain it.
-    """
-    cluster_of_item, count = _number_clusters(clusters)
-    order, sizes = np.argsort(cluster_of_item, kind="stable"), np.bincount(cluster_of_item)
-    starts = np.cumsum(sizes) - sizes
-    random = np.random.default_rng(0)
-    values = []
-    for _ in range(_COSTLY_REPLICATES):
-        chosen = random.integers(count, size=count)
-        lengths = sizes[chosen]
-        offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        values.append(statistic(order[np.repeat(starts[chosen], lengths) + offsets]))
-    finite = np.array([value for value in values if not math.isnan(value)])
-    value = statistic(np.arange(len(clusters)))
-    if math.isnan(value) or not len(finite):
-        return Interval(value, math.nan, math.nan)
-    low, high = quantiles(finite)
-    return Interval(value, min(low, value), max(high, value))
 
 
 def auc(positive: ArrayLike, negative: ArrayLike) -> float:
@@ -198,30 +20,6 @@ def auc(positive: ArrayLike, negative: ArrayLike) -> float:
         return math.nan
     ranks = average_ranks(np.concatenate([first, second]))[: len(first)]
     return float((ranks.sum() - len(first) * (len(first) + 1) / 2) / (len(first) * len(second)))
-
-
-def auc_interval(
-    positive: Sequence[float],
-    negative: Sequence[float],
-    positive_clusters: Sequence[Hashable],
-    negative_clusters: Sequence[Hashable],
-) -> Interval:
-    """AUC with an interval over clusters drawn within each class, so that no draw lacks a class.
-
-    An AUC of 0 or 1 has the interval that :func:`bootstrap_mean` gives a share, with as many items as the class with
-    fewer clusters has.
-    """
-    random = np.random.default_rng(0)
-    first, second = np.asarray(positive, dtype=float), np.asarray(negative, dtype=float)
-    weights = [item_weights(names, random, _COSTLY_REPLICATES) for names in (positive_clusters, negative_clusters)]
-    # An AUC is a weighted mean over pairs, so all draws are two matrix products.
-    wins = np.sign(first[:, None] - second[None, :]) / 2 + 0.5
-    draws = ((weights[0] @ wins) * weights[1]).sum(1) / (weights[0].sum(1) * weights[1].sum(1))
-    area = auc(first, second)
-    if area in (0, 1):
-        fewest = min(len(set(positive_clusters)), len(set(negative_clusters)))
-        return bootstrap_mean(np.full(fewest, area), range(fewest), share=True)
-    return Interval(area, *quantiles(draws))
 
 
 def kolmogorov_smirnov(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
@@ -248,8 +46,12 @@ def kolmogorov_smirnov(first: ArrayLike, second: ArrayLike) -> tuple[float, floa
 
 @overload
 def holm(p_values: Sequence[float]) -> list[float]: ...
+
+
 @overload
 def holm(p_values: Sequence[float | None]) -> list[float | None]: ...
+
+
 def holm(p_values: Sequence[float | None]) -> Sequence[float | None]:
     """Holm's step-down correction, which controls the family-wise error rate: p-values in the order given.
 
@@ -286,116 +88,6 @@ def harmonic_mean(values: Sequence[float]) -> float:
     if min(values) <= 0:
         return 0.0
     return len(values) / math.fsum(1 / value for value in values)
-
-
-def draw_counts(size: int, random: np.random.Generator, replicates: int) -> Floats:
-    """How often each of `size` things is drawn in `size` draws with replacement, [replicates, size]; read-only.
-
-    A report needs the same draws for hundreds of figures, so they are cached by the state of the generator.
-    """
-    counts, next_state = _counts_from(json.dumps(random.bit_generator.state), size, replicates)
-    random.bit_generator.state = json.loads(next_state)
-    return counts
-
-
-@lru_cache(maxsize=32)
-def _counts_from(state: str, size: int, replicates: int) -> tuple[Floats, str]:
-    random = np.random.default_rng()
-    random.bit_generator.state = json.loads(state)
-    counts: Floats = random.multinomial(size, np.full(size, 1 / size), size=replicates).astype(float)
-    counts.flags.writeable = False
-    return counts, json.dumps(random.bit_generator.state)
-
-
-def seed_weights(size: int, random: np.random.Generator, replicates: int) -> Floats:
-    """The weight of each seed in a draw of their mean, [replicates, size]; ones where there is only one seed.
-
-    Rows sum to `size`. The weighted mean of the seeds is distributed about their mean as Student's t with size - 1
-    degrees of freedom, scaled by the standard error of the mean. Some weights are negative.
-    """
-    if size == 1:
-        return np.ones((replicates, 1))
-    normal = random.normal(size=(replicates, size))
-    scale = np.sqrt(size / random.chisquare(size - 1, size=(replicates, 1)))
-    weights: Floats = 1 + scale * (normal - normal.mean(1, keepdims=True))
-    return weights
-
-
-def item_weights(clusters: Sequence[Hashable], random: np.random.Generator, replicates: int) -> Floats:
-    """How often each item is drawn when whole clusters are drawn, [replicates, items]."""
-    cluster_of_item, count = _number_clusters(clusters)
-    counts: Floats = draw_counts(count, random, replicates)[:, cluster_of_item]
-    return counts
-
-
-def quantiles(draws: Floats) -> tuple[float, float]:
-    """Ends of the 95 % interval of draws."""
-    low, high = np.quantile(draws, [_TAIL, 1 - _TAIL])
-    return float(low), float(high)
-
-
-def _number_clusters(
-    clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None
-) -> tuple[NDArray[np.intp], int]:
-    """The cluster number of each item, in order of first appearance in `among`, and the number of clusters.
-
-    Raises ValueError for no clusters.
-    """
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters if among is None else among))}
-    if not numbers:
-        raise ValueError("no items to resample")
-    return np.array([numbers[name] for name in clusters], dtype=np.intp), len(numbers)
-
-
-class _Sums(NamedTuple):
-    """Sums of the values of each cluster."""
-
-    sums: Floats
-    """[clusters, seeds]."""
-    sizes: Floats
-    """Items of each cluster."""
-    ends: tuple[float, float]
-    """The least and the largest value, beyond which no mean lies."""
-
-    def mean(self) -> float:
-        return float(self.sums.sum() / (self.sums.shape[1] * self.sizes.sum()))
-
-
-def _cluster_sums(values: ArrayLike, clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None) -> _Sums:
-    table = np.atleast_2d(np.asarray(values, dtype=float))
-    if table.ndim != 2 or table.shape[1] != len(clusters):
-        raise ValueError(f"{len(clusters)} cluster names for values of shape {table.shape}")
-    cluster_of_item, count = _number_clusters(clusters, among)
-    sums = np.zeros((count, len(table)))
-    np.add.at(sums, cluster_of_item, table.T)
-    return _Sums(
-        sums, np.bincount(cluster_of_item, minlength=count).astype(float), (float(table.min()), float(table.max()))
-    )
-
-
-def _draw_means(table: _Sums, random: np.random.Generator, replicates: int) -> Floats:
-    clusters, seeds = table.sums.shape
-    counts = draw_counts(clusters, random, replicates)  # before the seeds, so that the number of seeds changes nothing
-    return _means(table, counts, seed_weights(seeds, random, replicates))
-
-
-def _means(table: _Sums, counts: Floats, weights: Floats) -> Floats:
-    """Mean in each draw, from counts of clusters and weights of seeds; NaN where no item is drawn."""
-    totals, items = ((counts @ table.sums) * weights).sum(1), counts @ table.sizes
-    not_empty = items > 0
-    means = np.clip(totals / (weights.sum(1) * np.maximum(items, 1.0)), *table.ends)
-    result: Floats = np.where(not_empty, means, np.nan)
-    return result
-
-
-def _spread(table: _Sums) -> Spread:
-    clusters, seeds = table.sums.shape
-    counts = draw_counts(clusters, np.random.default_rng(0), _COSTLY_REPLICATES)
-    by_subject = float(np.nanvar(_means(table, counts, np.ones((1, seeds)))))
-    if seeds == 1:
-        return Spread(by_subject, ())
-    seed_means = table.sums.sum(0) / table.sizes.sum()
-    return Spread(by_subject, ((float(seed_means.var(ddof=1)) / seeds, seeds - 1),))
 
 
 def _exact_tail(n: int, m: int, steps: int) -> float:

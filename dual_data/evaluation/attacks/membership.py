@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dual_data.evaluation.bootstrap import Interval, auc_interval
 from dual_data.evaluation.metrics.membership import ATTACKS
 from dual_data.evaluation.results import ItemRow
-from dual_data.evaluation.statistics import Interval, auc_interval
 
 REFERENCE_RATIO = "reference_ratio"
 """The attack that also uses the base: the change of the mean log-probability. Where unlearning lowers it more for the

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dual_data.evaluation.bootstrap import Interval, auc_interval
 from dual_data.evaluation.results import ItemRow
-from dual_data.evaluation.statistics import Interval, auc_interval
 from dual_data.ids import digest
 
 FEATURES = ("change_mean_log_probability", "change_entropy", "change_log_rank", "kl")

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dual_data.evaluation.statistics import Floats, Interval, item_weights, quantiles, seed_weights
+from dual_data.evaluation.bootstrap import Interval, item_weights, quantiles, seed_weights
+from dual_data.evaluation.statistics import Floats
 
 LEVELS = (0.5, 0.9)
 """Shares of the gap for which the steps are reported."""

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.statistics import Floats, Interval, bootstrap_function, bootstrap_mean
+from dual_data.evaluation.bootstrap import Interval, bootstrap_function, bootstrap_mean
+from dual_data.evaluation.statistics import Floats
 from dual_data.words import words
 
 

@@ -15,10 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dual_data.evaluation.report.collect import Group, clusters, stack
-from dual_data.evaluation.report.places import before_of
-from dual_data.evaluation.statistics import (
-    Floats,
+from dual_data.evaluation.bootstrap import (
     Interval,
     Spread,
     bootstrap_difference,
@@ -28,6 +25,9 @@ from dual_data.evaluation.statistics import (
     mean_spread,
     quantiles,
 )
+from dual_data.evaluation.report.collect import Group, clusters, stack
+from dual_data.evaluation.report.places import before_of
+from dual_data.evaluation.statistics import Floats
 
 CALIPER = 0.25
 """Largest difference in base log-probability per token between two paired facts, in nats."""

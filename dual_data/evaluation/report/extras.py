@@ -10,6 +10,7 @@ import numpy as np
 from dual_data.evaluation.attacks.files import ATTACKS, AttackResult, read_attacks
 from dual_data.evaluation.attacks.membership import membership_aucs
 from dual_data.evaluation.attacks.posterior import posterior_audit
+from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.report.collect import Collection, Group, Run, clusters, stack
 from dual_data.evaluation.report.frequency import Frequency, frequency
@@ -18,7 +19,6 @@ from dual_data.evaluation.report.places import before_of
 from dual_data.evaluation.report.quality import ForgetQuality, RetainScores, forget_quality, model_utility
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.results import ItemRow, read_result
-from dual_data.evaluation.statistics import Interval
 
 Items = Mapping[str, Sequence[ItemRow]]
 UTILITY_SETS = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dual_data.evaluation.bootstrap import Interval, bootstrap, bootstrap_mean
 from dual_data.evaluation.results import ItemRow
-from dual_data.evaluation.statistics import Interval, bootstrap, bootstrap_mean, spearman
+from dual_data.evaluation.statistics import spearman
 
 _MAX_PARTS = 10
 _MIN_FACTS = 5

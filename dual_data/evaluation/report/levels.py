@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dual_data.evaluation.bootstrap import draw_counts, seed_weights
 from dual_data.evaluation.report.collect import Group, Run, clusters, stack
 from dual_data.evaluation.report.frontier import Point
-from dual_data.evaluation.statistics import Floats, draw_counts, seed_weights
+from dual_data.evaluation.statistics import Floats
 
 
 class Weights(NamedTuple):

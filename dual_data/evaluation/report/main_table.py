@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dual_data.evaluation.bootstrap import Interval, bootstrap_function
 from dual_data.evaluation.report.collect import Collection, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import ITEMS, Entry, Table
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
@@ -28,7 +29,7 @@ from dual_data.evaluation.report.places import (
     starts,
     trivial_rule,
 )
-from dual_data.evaluation.statistics import Floats, Interval, bootstrap_function
+from dual_data.evaluation.statistics import Floats
 
 _CAPTION = (
     "Scores are ROUGE-L recall unless another is named. Baseline: the score of the trivial rule that does best on the "

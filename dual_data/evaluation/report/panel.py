@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dual_data.evaluation.bootstrap import Interval, bootstrap_difference
 from dual_data.evaluation.report.chart import Axis, Chart, Line, chart
 from dual_data.evaluation.report.collect import PANEL_SCORES, Collection, Group, PanelTable, Run, stack_panel
 from dual_data.evaluation.report.document import ITEMS, Block, Charts, Entry, Folded, Heading, Table
@@ -27,7 +28,6 @@ from dual_data.evaluation.report.places import (
     spots_by_rate,
     starts,
 )
-from dual_data.evaluation.statistics import Interval, bootstrap_difference
 
 PANEL = "utility panel"
 """Name of its columns and rows."""

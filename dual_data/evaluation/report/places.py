@@ -12,12 +12,13 @@ from urllib.parse import quote
 
 import numpy as np
 
+from dual_data.evaluation.bootstrap import Interval, bootstrap_mean, bootstrap_median
 from dual_data.evaluation.report.chart import Series, Spot
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import LinkList, TableCell
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
-from dual_data.evaluation.statistics import Floats, Interval, bootstrap_mean, bootstrap_median
+from dual_data.evaluation.statistics import Floats
 
 Place = tuple[str, str, str, str]
 """Data, model, stage, set."""

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
 from dual_data.evaluation.report.collect import Collection, Group, Run
 from dual_data.evaluation.report.curves import frontier_area, largest_jump
@@ -32,7 +33,6 @@ from dual_data.evaluation.report.places import (
     starts,
     trivial_rule,
 )
-from dual_data.evaluation.statistics import Interval
 
 _SETS = ("forget", "retain_eval")
 _ASKED_WITH = {"contains_answer": "the question itself", "worst": "any wording or prompt"}

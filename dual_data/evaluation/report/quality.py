@@ -16,15 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dual_data.evaluation.bootstrap import Interval, item_weights, quantiles, seed_weights
 from dual_data.evaluation.results import ItemRow
-from dual_data.evaluation.statistics import (
-    Interval,
-    harmonic_mean,
-    item_weights,
-    kolmogorov_smirnov,
-    quantiles,
-    seed_weights,
-)
+from dual_data.evaluation.statistics import harmonic_mean, kolmogorov_smirnov
 
 _REPLICATES = 1000
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dual_data.evaluation.bootstrap import Interval, Spread, bootstrap_difference, mean_spread
 from dual_data.evaluation.report.collect import Group, clusters, collect
 from dual_data.evaluation.report.contrast import (
     Contrast,
@@ -20,7 +21,6 @@ from dual_data.evaluation.report.contrast import (
     nearest_pairs,
     pair_facts,
 )
-from dual_data.evaluation.statistics import Interval, Spread, bootstrap_difference, mean_spread
 from tests.evaluation.report.made_up import rescored, scored_before, write_cell, write_grid
 
 

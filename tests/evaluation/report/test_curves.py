@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dual_data.evaluation.bootstrap import mean_spread
 from dual_data.evaluation.report.collect import Group, clusters, collect, stack
 from dual_data.evaluation.report.curves import _spread, compare_jumps, compare_retention, frontier_area, largest_jump
 from dual_data.evaluation.report.levels import levels_of
-from dual_data.evaluation.statistics import mean_spread
 from tests.evaluation.report.made_up import rescored, scored_before, write_cell, write_grid
 
 

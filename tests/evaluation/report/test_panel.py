@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dual_data.errors import InputError
+from dual_data.evaluation.bootstrap import bootstrap_difference
 from dual_data.evaluation.compare import compare_results
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import Block, Folded, Table
@@ -16,7 +17,6 @@ from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.main_table import main_rows, main_table
 from dual_data.evaluation.report.panel import panel, panel_accuracy
 from dual_data.evaluation.results import cell_path, read_result, write_result
-from dual_data.evaluation.statistics import bootstrap_difference
 from tests.evaluation.report.made_up import write_cell
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import Table
 from dual_data.evaluation.report.extras import Membership, extras
@@ -16,7 +17,6 @@ from dual_data.evaluation.report.quality import ForgetQuality
 from dual_data.evaluation.report.traces import by_popularity, membership
 from dual_data.evaluation.report.write import Written, write_report
 from dual_data.evaluation.results import cell_path
-from dual_data.evaluation.statistics import Interval
 from tests.evaluation.report.made_up import SFT, SFT_RETAIN, write_cell
 from tests.evaluation.report.page import Page
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dual_data.display import count
+from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run
 from dual_data.evaluation.report.contrast import Contrast, average
 from dual_data.evaluation.report.places import shown
-from dual_data.evaluation.statistics import Interval, holm
+from dual_data.evaluation.statistics import holm
 
 LEVEL = 0.05
 """Significance level: a difference counts where its corrected p-value is below this."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import Pairing
 from dual_data.evaluation.report.findings.popularity import _similarity_sentence, common_rate, popularity_answer
-from dual_data.evaluation.statistics import Interval
 from tests.evaluation.report.made_up import LRS, rescored, write_cell, write_grid
 
 

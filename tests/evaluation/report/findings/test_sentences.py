@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import Contrast
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.sentences import Compared, holm_corrected, loss_sentence, retention_sentence
 from dual_data.evaluation.report.findings.stages import stage_answer
-from dual_data.evaluation.statistics import Interval
 from tests.evaluation.report.findings.comparisons import compared_by
 from tests.evaluation.report.made_up import write_cell, write_grid
 
