@@ -34,7 +34,8 @@ BASIS = f"estimated: {TITLES_A_SUBJECT} articles and {QUESTIONS_A_SUBJECT} quest
 
 def links(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecast] | None:
     """The requests of the stage links."""
-    from dual_data.sources.wikipedia import SOURCE, TITLES_A_REQUEST
+    from dual_data.sources.wikipedia.api import SOURCE
+    from dual_data.sources.wikipedia.counts import TITLES_A_REQUEST
 
     if params.method not in ("cirrusdoc", "linkshere"):
         return []

@@ -87,8 +87,8 @@ def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[
     index are counted as far as they are known."""
     if params.method in ("none", "in_degree", "dump"):
         return []
-    from dual_data.sources.link_forecast import Foresight
-    from dual_data.sources.wikipedia import SOURCE
+    from dual_data.sources.wikipedia.api import SOURCE
+    from dual_data.sources.wikipedia.forecast import Foresight
 
     wiki = Foresight(tools.services, tools.calls)
     titles = _entities(facts, tools.limit)["title"].drop_nulls().unique().to_list()
@@ -167,7 +167,7 @@ def _from_dump(params: LinksParams, tools: Tools, qids: pl.Series) -> tuple[Coun
 
 
 def _from_wikipedia(params: LinksParams, tools: Tools, entities: pl.DataFrame) -> Counts:
-    from dual_data.sources.wikipedia import Wikipedia
+    from dual_data.sources.wikipedia.counts import Wikipedia
 
     wiki = Wikipedia(tools.services, tools.calls)
     titles = entities["title"].drop_nulls().unique().sort().to_list()

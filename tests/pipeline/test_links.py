@@ -17,7 +17,7 @@ from dual_data.schema import Links
 from dual_data.sources.embedded import EmbeddedGraph
 from dual_data.sources.wikidata.queries import Entities, Members
 from dual_data.sources.wikidata.sparql import HttpEndpoint
-from dual_data.sources.wikipedia import Wikipedia
+from dual_data.sources.wikipedia.counts import Wikipedia
 from pipeline.links import LinksParams, check, forecast, run
 from tests.clock import FakeClock
 from tests.pipeline.frames import facts_frame

@@ -14,8 +14,8 @@ import pytest
 from dual_data.calls import Calls
 from dual_data.config import Pace, Services
 from dual_data.errors import ConfigError, InputError, Refused, ServiceError, UsageError
-from dual_data.sources.link_forecast import Foresight
-from dual_data.sources.wikipedia import Wikipedia
+from dual_data.sources.wikipedia.counts import Wikipedia
+from dual_data.sources.wikipedia.forecast import Foresight
 from tests.clock import FakeClock
 from tests.faults.proxy import (
     BANNED,

@@ -15,7 +15,7 @@ from dual_data.config import Pace, Services
 from dual_data.errors import InputError
 from dual_data.sources.dumps.engines import Polars, Tables
 from dual_data.sources.dumps.links import count
-from dual_data.sources.wikipedia import Wikipedia
+from dual_data.sources.wikipedia.counts import Wikipedia
 from tests.services.mediawiki import mediawiki
 from tests.sources.dumps.wikis import Page, by_title, export, plain_count, tables, write
 

@@ -9,7 +9,8 @@ from typing import Any
 from dual_data.call_log import Request, key_of
 from dual_data.calls import Calls
 from dual_data.config import Services
-from dual_data.sources.wikipedia import SOURCE, Wikipedia
+from dual_data.sources.wikipedia.api import SOURCE
+from dual_data.sources.wikipedia.counts import Wikipedia
 
 
 class _NotKnown(Exception):
