@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from dual_data.config import About, load_profile
-from dual_data.project import init
-from tests.cli.command import ROOT, copy_project, dual_data, forget_pipeline, own_project
+from tests.cli.command import dual_data, own_project
 from tests.cli.test_golden import same_error
 
 RELATION = """\
@@ -504,82 +498,3 @@ def test_relations_are_never_overwritten(project: Path) -> None:
         outcome = dual_data("relations", "new", name, "--project", project)
         assert outcome.code == 2
         assert "not a relation name" in outcome.err
-
-
-def test_init_needs_an_empty_folder(tmp_path: Path) -> None:
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "x").write_text("kept")
-    outcome = dual_data("init", tmp_path / "full")
-    assert outcome.code == 2
-    assert "not an empty folder" in outcome.err
-    assert [path.name for path in (tmp_path / "full").iterdir()] == ["x"]
-
-
-def test_init_below_a_file(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("kept")
-    for target in (tmp_path / "file" / "x", tmp_path / "file" / "x" / "y"):
-        outcome = dual_data("init", target)
-        assert outcome.code == 2
-        assert f"{target}: cannot be made, because {tmp_path / 'file'} is a file" in outcome.err
-    assert (tmp_path / "file").read_text() == "kept"
-
-
-def test_init_makes_a_project_that_checks(tmp_path: Path) -> None:
-    forget_pipeline()
-    assert dual_data("init", tmp_path / "mine").code == 0
-    assert f"\n  cd '{tmp_path}/my own'\n" in dual_data("init", tmp_path / "my own").out
-    assert dual_data("check", "--project", tmp_path / "mine").code == 0
-    assert {"/artifacts/", "/dumps/"} < set((tmp_path / "mine" / ".gitignore").read_text().splitlines())
-    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
-        ".gitignore", "README.md", "artifacts", "pipeline", "prompts",
-    ]  # fmt: skip
-    readme = (tmp_path / "mine" / "README.md").read_text()
-    assert readme.startswith("# mine\n")
-    commands = re.findall("^dual-data (.*?) *(?:#|$)", readme, re.MULTILINE)
-    assert len(commands) == 3
-    for words in commands[:2]:
-        outcome = dual_data(*words.split(), "--project", tmp_path / "mine")
-        assert outcome.code == 0, outcome.err
-    forget_pipeline()
-
-
-def test_init_makes_a_project_of_another_title(tmp_path: Path) -> None:
-    init(tmp_path / 'my "towns"')
-    for name in ("dual", "embedded"):
-        path = tmp_path / 'my "towns"' / "pipeline" / f"{name}.toml"
-        assert load_profile(path).about == About(title='my "towns"')
-        assert load_profile(path).stages == load_profile(ROOT / "pipeline" / f"{name}.toml").stages
-
-
-@pytest.mark.parametrize("name", [b"\xff", b"\x7f", b"two\nlines"])
-def test_init_in_a_folder_whose_name_no_file_could_hold(tmp_path: Path, name: bytes) -> None:
-    target = tmp_path / os.fsdecode(name)
-    init(target)
-    assert load_profile(target / "pipeline" / "dual.toml").about.title in ("\ufffd", "two lines")
-
-
-def test_init_here_and_from_what_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = copy_project(tmp_path / "source")
-    for path in source.rglob("*"):
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    target = tmp_path / "here"
-    target.mkdir()
-    monkeypatch.chdir(target)
-    init(Path(), source)
-    assert Path.cwd() == target
-    assert Path("pipeline/dual.toml").is_file()
-    assert all(path.stat().st_mode & stat.S_IWUSR for path in target.rglob("*"))
-    for path in source.rglob("*"):
-        path.chmod(0o755)
-
-
-def test_init_on_a_full_disk_is_one_message_and_leaves_nothing(tmp_path: Path) -> None:
-    program = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
-        "from dual_data.cli import main; main(sys.argv[1:])"
-    )
-    words = [sys.executable, "-Bc", program, "init", str(tmp_path / "mine")]
-    process = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert process.returncode == 1
-    assert process.stderr == f"error: {tmp_path / 'mine'}: cannot be made (File too large); nothing was left behind\n"
-    assert list(tmp_path.iterdir()) == []
