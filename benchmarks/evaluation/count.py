@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from dual_data.evaluation.models import norms
 from dual_data.evaluation.rows import schedule as order
-from dual_data.evaluation.training import train
+from dual_data.evaluation.training import run
 
 H100 = (798e12, 3.0e12, 9.8e-6)
 """Operations and bytes a second, and seconds a launch, measured once on an H100 80GB HBM3 with torch 2.11."""
@@ -118,7 +118,7 @@ def counting(meter: Meter | None = None) -> Iterator[Meter]:
             return real(*args, **kwargs)
 
     kernel = mock.patch.object(norms, "rms_norm", _rms_norm_kernel)
-    with FakeTensorMode(), meter, mock.patch.object(train, "plan", plan), kernel:
+    with FakeTensorMode(), meter, mock.patch.object(run, "plan", plan), kernel:
         yield meter
 
 

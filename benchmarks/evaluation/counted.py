@@ -23,8 +23,9 @@ from dual_data.evaluation.models.loading import Loaded, ModelInfo, dtype_named
 from dual_data.evaluation.models.norms import fuse, norms_of
 from dual_data.evaluation.rows.data import Encoded, encode
 from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
-from dual_data.evaluation.training.train import CellData, TrainingRun
+from dual_data.evaluation.training.run import TrainingRun
 
 
 def step(

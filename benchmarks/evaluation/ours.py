@@ -14,7 +14,8 @@ from benchmarks.evaluation.plain import workload_of
 from benchmarks.evaluation.subject import Work
 from benchmarks.evaluation.table import GRID_METHODS, GRID_STAGES
 from dual_data.evaluation.grid.cells import cells_of, spell_out
-from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import Measurement, measure
 from dual_data.evaluation.measuring.open_engine import open_engine
@@ -24,8 +25,9 @@ from dual_data.evaluation.results import run_path
 from dual_data.evaluation.rows.data import Item, encode
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.settings import EvaluationSettings
+from dual_data.evaluation.training.cells import CellData, Trace, ways_not_taken
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
-from dual_data.evaluation.training.train import CellData, Trace, train, ways_not_taken
+from dual_data.evaluation.training.train import train
 
 _NO_GRAPHS = ("was not recorded", "without CUDA graphs")
 """In notes of training and of decoding that took eager steps instead."""

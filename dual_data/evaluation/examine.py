@@ -22,8 +22,8 @@ from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
 from dual_data.evaluation.device.devices import rows_at_once
 from dual_data.evaluation.device.memory import enough_memory, release
 from dual_data.evaluation.grid.cells import Cell, Grid
+from dual_data.evaluation.grid.grid_run import load_model
 from dual_data.evaluation.grid.provenance import provenance
-from dual_data.evaluation.grid.run import load_model
 from dual_data.evaluation.grid.stages import applied, prepare
 from dual_data.evaluation.measuring.measure import Measurement, measure
 from dual_data.evaluation.measuring.open_engine import open_engine

@@ -18,15 +18,14 @@ from benchmarks.evaluation.__main__ import main
 from benchmarks.evaluation.table import markdown
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.memory import OutOfMemory
-from dual_data.evaluation.grid import provenance
-from dual_data.evaluation.grid import run as grid_run
-from dual_data.evaluation.grid.run import RunOptions
+from dual_data.evaluation.grid import provenance, stage_run
+from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.models.loading import load
 from dual_data.evaluation.models.tiny import tiny, tiny_tokenizer
 from dual_data.evaluation.training import train as training
+from dual_data.evaluation.training.cells import Trace
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
-from dual_data.evaluation.training.train import Trace
 
 RUN = ["--device", "cpu", "--made-up", "--limit", "6", "--new-tokens", "3", "--rows", "8", "--cells-at-once", "2"]
 
@@ -105,8 +104,8 @@ def test_a_cell_that_fails_costs_a_grid_no_other_result(tmp_path: Path, monkeypa
             raise OutOfMemory("out of memory")
         return real_train(*args, **others)
 
-    monkeypatch.setattr(grid_run, "run_record", recorded)
-    monkeypatch.setattr(grid_run, "train", train)
+    monkeypatch.setattr(stage_run, "run_record", recorded)
+    monkeypatch.setattr(stage_run, "train", train)
     monkeypatch.setattr(ours, "is_gpu", lambda _: True)
     grid = small_grid(tmp_path, 2, cells_at_once=1)
     assert (grid.cells, grid.failed) == (4, 2)

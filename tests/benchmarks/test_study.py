@@ -17,7 +17,8 @@ from benchmarks.evaluation.study.names import guessed_countries, invented_names
 from benchmarks.evaluation.study.sets import STYLES, splits
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.cells import cells_of, spell_out
-from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.models.loading import identify
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.settings import load_settings

@@ -15,7 +15,8 @@ import torch
 
 from dual_data.evaluation.examine import AttackOptions, attack, targets
 from dual_data.evaluation.grid.cells import cells_of, spell_out
-from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.tiny import tiny

@@ -23,7 +23,7 @@ from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import STEPS
 from dual_data.evaluation.device.sharding import CAN_SHARD
 from dual_data.evaluation.examine import AttackOptions, attack, sample, targets, unrelated
-from dual_data.evaluation.grid import run as grid_module
+from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, spell_out
 from dual_data.evaluation.measuring import open_engine as engine
 from dual_data.evaluation.models.loading import Loaded
@@ -332,7 +332,7 @@ def test_two_models_are_never_held_at_once(tmp_path: Path, monkeypatch: pytest.M
 
     def load_model(settings: ModelSettings, device: str) -> Loaded:
         alive.append(sum(model() is not None for model in loaded_before))
-        loaded = grid_module.load_model(settings, device)
+        loaded = grid_run.load_model(settings, device)
         loaded_before.append(weakref.ref(loaded.model))
         return loaded
 

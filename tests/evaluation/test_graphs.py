@@ -21,8 +21,9 @@ from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import encode
 from dual_data.evaluation.rows.request import Request, request_of
 from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.training.cells import Trace, ways_not_taken
 from dual_data.evaluation.training.lora import Adapters
-from dual_data.evaluation.training.train import Trace, train, ways_not_taken
+from dual_data.evaluation.training.train import train
 from tests.evaluation.emulated_graphs import Graph, Recording, emulate, refuse
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import SPEC, problem

@@ -11,9 +11,9 @@ import torch
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.memory import enough_memory, halving
-from dual_data.evaluation.grid import run as grid
-from dual_data.evaluation.grid import stages
-from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.grid import grid_run, stage_run, stages
+from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.measuring import decoding as generate
 from dual_data.evaluation.measuring import fast as stream
 from dual_data.evaluation.measuring import open_engine as engine
@@ -32,10 +32,11 @@ from dual_data.evaluation.rows.request import Outcome, request_of
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.settings import ModelSettings
 from dual_data.evaluation.training import reference
+from dual_data.evaluation.training.cells import Trace
 from dual_data.evaluation.training.forward import hidden_at
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
-from dual_data.evaluation.training.train import Trace, train
+from dual_data.evaluation.training.train import train
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import OPTIONS, problem
@@ -68,7 +69,7 @@ def test_adapters_that_do_not_fit_fail_their_cells_and_the_grid_goes_on(
                 raise error
             super().__init__(*arguments, seeds=seeds)
 
-    monkeypatch.setattr(grid, "Adapters", Cramped)
+    monkeypatch.setattr(stage_run, "Adapters", Cramped)
     spelled, cells = opened(project, file=one_stage().replace("seeds = [0]", "seeds = [0, 7]"))
     assert run(spelled, cells, RunOptions(), project=project) == (5, 0, 4, 0)
     messages = sorted(reason.partition(":")[0] for reason in reasons(spelled.folder, seed=7))
@@ -88,7 +89,7 @@ def test_a_model_that_does_not_fit_fails_its_cells_and_the_next_one_is_run(
             raise torch.OutOfMemoryError("made up")
         return load(settings.spec, settings.dtype, device)
 
-    monkeypatch.setattr(grid, "load_model", cramped)
+    monkeypatch.setattr(grid_run, "load_model", cramped)
     file = FILE.replace('models = ["tiny"]', 'models = ["big", "tiny"]').replace("seeds = [0, 1]", "seeds = [0]")
     file = file.replace("[data.cities]", '[models.big]\nspec = "tiny-qwen"\ndtype = "float32"\n[data.cities]', 1)
     spelled, cells = opened(project, file=file)
@@ -127,7 +128,7 @@ def test_a_cell_that_does_not_fit_is_trained_on_fewer_rows_at_once_and_says_so(
             raise error
         return traces
 
-    monkeypatch.setattr(grid, "train", cramped)
+    monkeypatch.setattr(stage_run, "train", cramped)
     spelled, cells = opened(project, file=one_stage())
     assert run(spelled, cells, RunOptions(), project=project) == (5, 0, 0, 0)
     for cell in cells:
@@ -198,7 +199,7 @@ def test_of_two_sets_only_one_reference_is_held_at_a_time(project: Path, monkeyp
             references.append(weakref.ref(kept))
         return measurements
 
-    monkeypatch.setattr(grid, "measure", watched)
+    monkeypatch.setattr(stage_run, "measure", watched)
     spelled, cells = opened(project, "all")
     assert run(spelled, cells, RunOptions(), project=project).failed == 0
     assert held == [0, 0]

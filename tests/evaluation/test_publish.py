@@ -13,7 +13,8 @@ import yaml
 from huggingface_hub import snapshot_download
 
 from dual_data.errors import InputError, Refused, ServiceError, UsageError
-from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.stages import Prepared, applied
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.publish import STAGE, adapter_files, card

@@ -17,8 +17,9 @@ from dual_data.evaluation.rows.data import PROFILES, Item, encode, turn_end
 from dual_data.evaluation.rows.panel import read_panel, summary, tokenise_panel
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
+from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
-from dual_data.evaluation.training.train import CellData, train
+from dual_data.evaluation.training.train import train
 from dual_data.sources.chat.protocol import Chat, Sampling
 from tests.services import require
 

@@ -22,8 +22,9 @@ from dual_data.evaluation.rows.data import Encoded, Item
 from dual_data.evaluation.rows.request import Outcome, request_of
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.training import fine_tune
+from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
-from dual_data.evaluation.training.train import CellData, train
+from dual_data.evaluation.training.train import train
 from dual_data.ids import digest
 from dual_data.matching import contains_answer
 

@@ -27,8 +27,9 @@ from dual_data.evaluation.rows.data import Encoded, Item, PromptFormat, data_has
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training import fine_tune
+from dual_data.evaluation.training.cells import CellData, Trace, ways_not_taken
 from dual_data.evaluation.training.lora import Adapters, is_whole, read_spec
-from dual_data.evaluation.training.train import CellData, Trace, train, ways_not_taken
+from dual_data.evaluation.training.train import train
 from dual_data.ids import digest
 from dual_data.matching import normalise
 

@@ -11,7 +11,7 @@ from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.rows.data import Encoded, Item, encode
 from dual_data.evaluation.rows.panel import TokenisedPanel, tokenise_panel
 from dual_data.evaluation.rows.workload import Workload, build_workload
-from dual_data.evaluation.training.train import CellData
+from dual_data.evaluation.training.cells import CellData
 
 _Rows = tuple[Item, ...]
 

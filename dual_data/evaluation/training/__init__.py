@@ -1,8 +1,10 @@
 """Training of several cells at once on one frozen base.
 
-train        the loop: forward pass and loss of a method, backward pass, optimiser
+train        cells -> their traces; run: its state and steps; limits: when a cell is stopped early
 lora  full   what is trained: low-rank adapters, or all weights
+method_code  a method's loss, called as it declares and checked in the first step
 reference    outputs of the model before unlearning for the rows, computed once
+forward      hidden states of packed rows; optimiser: AdamW over all cells
 cuda_graph   steps recorded and replayed
 fine_tune    the loss of training stages and of relearning
 """

@@ -17,8 +17,9 @@ from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import encode
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.training import fine_tune
+from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
-from dual_data.evaluation.training.train import CellData, train
+from dual_data.evaluation.training.train import train
 from tests.evaluation.questions import cities
 
 

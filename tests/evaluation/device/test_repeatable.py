@@ -15,9 +15,10 @@ from dual_data.evaluation.device.repeatable import is_refused, prepare, repeatab
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.base import Method
 from dual_data.evaluation.rows.schedule import Optimisation
-from dual_data.evaluation.training import train as training
+from dual_data.evaluation.training import run
+from dual_data.evaluation.training.cells import Trace
 from dual_data.evaluation.training.optimiser import AdamW
-from dual_data.evaluation.training.train import Trace, train
+from dual_data.evaluation.training.train import train
 from tests.evaluation.training.oracle import Problem, problem
 
 GPU = torch.device("cuda")
@@ -57,7 +58,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def always(_: torch.device, *, wanted: bool) -> AbstractContextManager[None]:
         return repeatable(GPU, wanted=wanted)
 
-    monkeypatch.setattr(training, "repeatable", always)
+    monkeypatch.setattr(run, "repeatable", always)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
 
 

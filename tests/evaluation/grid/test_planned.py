@@ -9,9 +9,10 @@ import pytest
 
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.cells import Cell, Grid
+from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.planned import FILE as PLAN
 from dual_data.evaluation.grid.planned import keep_plan, read_plan
-from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.report.write import write_report
 from tests.cli.command import dual_data
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project

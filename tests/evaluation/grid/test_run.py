@@ -15,11 +15,12 @@ import torch
 
 import dual_data
 from dual_data.errors import DualDataError, InputError, UsageError
-from dual_data.evaluation.grid import run as run_module
+from dual_data.evaluation.grid import grid_run, stage_run
 from dual_data.evaluation.grid.cells import cells_of, is_done, spell_out
 from dual_data.evaluation.grid.conflicts import refuse_mixing
 from dual_data.evaluation.grid.forecast import _rate, forecast
-from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import BASE, Result, cell_path, read_result, read_results, write_result
@@ -262,7 +263,7 @@ def test_of_cells_that_are_run_together_those_written_before_a_failure_count_as_
             raise DualDataError("no room")
         return write_result(folder, identifier, result)
 
-    monkeypatch.setattr(run_module, "write_result", fail_last)
+    monkeypatch.setattr(stage_run, "write_result", fail_last)
     assert run(grid, cells, RunOptions(cells_at_once=2), project=project) == (4, 0, 1, 0)
     assert read_result(cell_path(grid.folder, last.id))["reason"] == "no room"
 
@@ -331,7 +332,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from dual_data.evaluation.grid.cells import cells_of, spell_out
-from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.settings import load_settings
 root = Path(sys.argv[1])
 grid = spell_out(load_settings(root / "evaluation.toml"), "one", root, root / "out" / "one")
@@ -412,7 +414,7 @@ def test_what_would_be_trained_in_float16_is_refused_before_a_model_is_loaded(
         for place in (("pretrained", BASE), ("pretrained", "NPO"), ("sft", BASE))
     )
     assert run(grid, [untrained], RunOptions(), project=project).done == 1
-    monkeypatch.setattr(run_module, "load_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(grid_run, "load_model", lambda *_: pytest.fail("loaded"))
     for cell in (trained, stage):
         with pytest.raises(UsageError, match="tiny: training in float16 loses small gradients"):
             run(grid, [untrained, cell], RunOptions(), project=project)

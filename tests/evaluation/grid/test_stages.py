@@ -17,8 +17,9 @@ from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import PROFILES, Item, encode
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.settings import LoraSettings, StageSettings
+from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
-from dual_data.evaluation.training.train import CellData, train
+from dual_data.evaluation.training.train import train
 from dual_data.sources.chat.protocol import Chat, Sampling
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import SPEC

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from dual_data.evaluation.grid import tokenised
-from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.workload import build_workload

@@ -14,7 +14,7 @@ from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Encoded, encode
 from dual_data.evaluation.rows.packing import MicroBatch, Source, pack, shared_prefix
 from dual_data.evaluation.rows.schedule import Optimisation
-from dual_data.evaluation.training import train as training
+from dual_data.evaluation.training import run
 from dual_data.evaluation.training.forward import hidden_at, packs
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import problem
@@ -119,6 +119,6 @@ def test_rows_longer_than_a_sliding_window_are_not_packed() -> None:
 def test_a_run_says_that_its_rows_could_not_be_packed(monkeypatch: pytest.MonkeyPatch) -> None:
     small = problem()
     assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3))[0].notes == {}
-    monkeypatch.setattr(training, "packs", lambda *_: False)
+    monkeypatch.setattr(run, "packs", lambda *_: False)
     assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3))[0].notes == {"packed": 0.0}
     assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3), plain=True)[0].notes == {}  # as was asked for

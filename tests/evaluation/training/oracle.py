@@ -14,9 +14,10 @@ from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Encoded, encode
 from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from dual_data.evaluation.training.optimiser import Buffer
-from dual_data.evaluation.training.train import CellData, Trace, train
+from dual_data.evaluation.training.train import train
 from tests.evaluation.methods.formulas import Figures, Step, row_figures
 from tests.evaluation.questions import cities
 

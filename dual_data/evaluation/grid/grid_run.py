@@ -1,0 +1,87 @@
+"""One run of a grid: what its stages share, and the failing of cells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dual_data.evaluation.device.memory import enough_memory
+from dual_data.evaluation.device.sharding import shard
+from dual_data.evaluation.grid.cells import Cell, Grid, is_done
+from dual_data.evaluation.grid.claims import any_free, claimed
+from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.provenance import blank
+from dual_data.evaluation.grid.stages import Prepared
+from dual_data.evaluation.models.loading import Loaded, load
+from dual_data.evaluation.results import write_result
+from dual_data.evaluation.settings import ModelSettings
+
+
+def load_model(settings: ModelSettings, device: str) -> Loaded:
+    """Load a model of the grid file on a device."""
+    return load(
+        settings.spec,
+        settings.dtype,
+        device,
+        trust_remote_code=settings.trust_remote_code,
+        revision=settings.revision,
+    )
+
+
+class GridRun(NamedTuple):
+    """What is run and how; and failing of cells, which the next run tries again."""
+
+    grid: Grid
+    options: RunOptions
+    project: Path
+    say: Callable[[str], None]
+    numbers: Mapping[str, int]
+    """Place of each cell among those that this run began with, by id."""
+
+    def begin(self, cells: Sequence[Cell]) -> None:
+        """Say which cells begin, all of one set and method."""
+        cell, number, last = cells[0], self.numbers[cells[0].id], self.numbers[cells[-1].id]
+        if len(cells) == 1:
+            self.say(f"cell {number} of {len(self.numbers)}: {cell.label}")
+        else:
+            label = f"{cell.model} {cell.stage} {cell.set} {cell.method}"
+            self.say(f"cells {number}-{last} of {len(self.numbers)}: {label}")
+
+    def load(self, name: str) -> Loaded:
+        """Load a model of the grid, or this process's shard of it. Raises OutOfMemory."""
+        settings, ranks, device = self.grid.models[name], self.options.ranks, self.options.device
+        self.say(f"{name}: loading {settings.spec} in {settings.dtype}")
+        with enough_memory(f"loading {settings.spec}"):
+            if ranks.alone:
+                return load_model(settings, device)
+            return shard(load_model(settings, "cpu"), ranks, device)
+
+    def any_free(self, cells: Sequence[Cell]) -> bool:
+        """Whether one of the cells is left to claim, as the first process decides."""
+        ranks = self.options.ranks
+        return ranks.agree(ranks.first and any_free(self.grid.folder, cells, adapter=self.options.save_adapters))
+
+    def fail(
+        self, cells: Sequence[Cell], reason: str, loaded: Loaded | None = None, stage: Prepared | None = None
+    ) -> None:
+        """Write `reason` as the result of cells that this process has claimed; cells that have a result keep it."""
+        for cell in cells:
+            self.say(f"{cell.label}: failed: {reason}")
+            if not is_done(self.grid.folder, cell):
+                result = blank(
+                    self.grid, cell, status="failed", reason=reason, loaded=loaded, stage=stage, project=self.project
+                )
+                write_result(self.grid.folder, cell.id, result)
+
+    def fail_free(
+        self, cells: Sequence[Cell], reason: str, loaded: Loaded | None = None, stage: Prepared | None = None
+    ) -> Counter[str]:
+        """The same for the cells that no process has claimed. Returns the number of cells by how they ended."""
+        if not self.options.ranks.first:
+            return Counter()
+        # Cells that only lack their adapter were to be run too.
+        with claimed(self.grid.folder, cells, adapter=self.options.save_adapters) as taken:
+            self.fail(taken, reason, loaded, stage)
+        return Counter(failed=len(taken), elsewhere=len(cells) - len(taken))

@@ -1,0 +1,260 @@
+"""Runs the cells of one model in one training stage."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import torch
+
+from dual_data.errors import DualDataError
+from dual_data.evaluation.device.devices import cells_at_once, rows_at_once
+from dual_data.evaluation.device.memory import enough_memory, halving
+from dual_data.evaluation.grid.cells import Cell, Grid, is_done
+from dual_data.evaluation.grid.claims import claimed
+from dual_data.evaluation.grid.grid_run import GridRun
+from dual_data.evaluation.grid.provenance import Effort, blank, run_record
+from dual_data.evaluation.grid.stages import Prepared, applied, prepare
+from dual_data.evaluation.grid.tokenised import Tokenised
+from dual_data.evaluation.measuring.embedding import SentenceEmbedder
+from dual_data.evaluation.measuring.engine import Engine
+from dual_data.evaluation.measuring.measure import Measurement, measure
+from dual_data.evaluation.measuring.open_engine import open_engine
+from dual_data.evaluation.methods import method_named
+from dual_data.evaluation.models.context import check_workload
+from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.results import BASE, adapter_path, stages_folder, write_result
+from dual_data.evaluation.rows import panel
+from dual_data.evaluation.rows.data import token_hash
+from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.rows.workload import Workload
+from dual_data.evaluation.settings import StageSettings
+from dual_data.evaluation.training.cells import CellData, Trace
+from dual_data.evaluation.training.full import FullWeights
+from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.train import train
+
+
+def grouped(cells: Sequence[Cell], key: Callable[[Cell], object]) -> list[list[Cell]]:
+    """Cells in groups of equal key, in the order in which the keys first appear."""
+    groups: dict[object, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(key(cell), []).append(cell)
+    return list(groups.values())
+
+
+def stage_of(grid: Grid, cell: Cell) -> tuple[str, int]:
+    """The stage that a cell starts from, and the seed of its training; 0 where nothing is trained."""
+    return (cell.stage, cell.seed if grid.stages[cell.stage] is not None else 0)
+
+
+class StageRun:
+    """Runs the cells of one model in one stage."""
+
+    def __init__(self, grid_run: GridRun, loaded: Loaded, tokenised: Tokenised) -> None:
+        grid, options = grid_run.grid, grid_run.options
+        self._grid_run, self._grid, self._options = grid_run, grid, options
+        self._loaded, self._tokenised = loaded, tokenised
+        suitable = options.cells_at_once or cells_at_once(options.device, loaded.info.parameters)
+        self._cells_at_once = (1 if grid.preset.full else suitable) * options.ranks.size
+        self._rows_at_once = options.rows or rows_at_once(options.device, loaded.info.parameters)
+        self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
+        self._stage: Prepared | None = None
+        self._workload: Workload
+        self._base: Measurement | None = None
+
+    def run(self, cells: Sequence[Cell]) -> Counter[str]:
+        """Run cells of one stage. Returns the number of cells by how they ended."""
+        name, seed = stage_of(self._grid, cells[0])
+        settings, counts = self._grid.stages[name], Counter[str]()
+        set_groups = grouped(cells, lambda cell: cell.set)
+        try:
+            if settings is not None:
+                self._stage = self._prepare(settings, f"{cells[0].model} {name} seed {seed}", name, seed)
+            with enough_memory(f"putting the stage {name} on the base"), applied(self._loaded, self._stage):
+                while set_groups:
+                    counts += self._run_set(set_groups[0])
+                    del set_groups[0]
+        except DualDataError as error:  # of the stage, so none of its cells can be run
+            cells = [cell for group in set_groups for cell in group]
+            counts += self._grid_run.fail_free(cells, str(error), self._loaded, self._stage)
+        return counts
+
+    def _prepare(self, settings: StageSettings, label: str, name: str, seed: int) -> Prepared:
+        grid, began = self._grid, time.perf_counter()
+        self._grid_run.say(f"{label}: preparing the stage")
+        with enough_memory(f"training the stage {name}"):
+            prepared = prepare(
+                self._loaded,
+                settings,
+                grid.sets[name].trained(settings),
+                seed=seed,
+                profile=grid.profile,
+                folder=stages_folder(grid.folder),
+                ranks=self._options.ranks,
+            )
+        self._grid_run.say(f"{label}: ready after {time.perf_counter() - began:.0f} s")
+        return prepared
+
+    def _run_set(self, cells: Sequence[Cell]) -> Counter[str]:
+        if not self._grid_run.any_free(cells):
+            return Counter(elsewhere=len(cells))
+        try:
+            with enough_memory("measuring the model before unlearning"):
+                counts = Counter(done=self._measure_base(cells))
+        except DualDataError as error:  # the cells are compared with it, so none of them can be run
+            return self._grid_run.fail_free(cells, str(error), self._loaded, self._stage)
+        for group in grouped([cell for cell in cells if cell.method != BASE], lambda cell: cell.method):
+            for start in range(0, len(group), self._cells_at_once):
+                counts += self._run_cells(group[start : start + self._cells_at_once])
+        return counts
+
+    def _measure_base(self, cells: Sequence[Cell]) -> int:
+        """Measure the model from which the cells start. Returns the number of missing results that this gave."""
+        grid, first = self._grid, cells[0]
+        missing = [cell for cell in cells if cell.method == BASE]
+        if missing:
+            self._grid_run.begin(missing)
+        else:
+            self._grid_run.say(f"{first.model} {first.stage} {first.set}: measuring the model before unlearning again")
+        self._workload = self._tokenised.workload(first.stage, first.set)
+        check_workload(self._loaded, self._workload, grid.max_new_tokens)
+        self._reset_peak()
+        began = time.perf_counter()
+        engine = self._engine(None)
+        self._base = None  # the last set's logits, which may fill half of the device
+        self._base = base = measure(engine, self._workload, keep_reference=True, embedder=self._embedder)[0]
+        self._keep_to(engine, 1)
+        effort = Effort(0.0, time.perf_counter() - began, 1, rows=engine.rows)
+        with claimed(grid.folder, missing if self._options.ranks.first else ()) as bases:
+            for cell in bases:
+                self._write(cell, base, effort, engine.notes)
+        return len(bases)
+
+    def _run_cells(self, cells: Sequence[Cell]) -> Counter[str]:
+        """Train and measure some cells of one method together, except those that another process has claimed."""
+        adapter, ranks = self._options.save_adapters, self._options.ranks
+        with claimed(self._grid.folder, cells if ranks.first else (), adapter=adapter) as free:
+            claimed_cells = ranks.agree(free)
+            counts = Counter(elsewhere=len(cells) - len(claimed_cells))
+            own, together = ranks.share(claimed_cells)
+            try:
+                if own:
+                    self._grid_run.begin(own)
+                if claimed_cells:
+                    with enough_memory(f"training and measuring {cells[0].method}"):
+                        counts.update(self._train_and_measure(together, len(own)))
+            except DualDataError as error:
+                failed = [cell for cell in own if not is_done(self._grid.folder, cell, adapter=adapter)]
+                self._grid_run.fail(failed, str(error), self._loaded, self._stage)
+                counts.update(done=len(own) - len(failed), failed=len(failed))
+            ranks.wait()  # the first process holds the claims of all
+        return counts
+
+    def _train_and_measure(self, cells: Sequence[Cell], own: int) -> list[str]:
+        """Run cells together. This process writes the first `own` of them, and returns how these ended."""
+        grid, loaded, notes = self._grid, self._loaded, list[str]()
+        method = method_named(cells[0].method)
+        rows = self._tokenised.cell_data(cells[0])
+        data = [rows._replace(lr=cell.lr, seed=cell.seed) for cell in cells]
+        self._reset_peak()
+        seeds = [cell.seed for cell in cells]
+        adapters = None if grid.preset.full else Adapters(loaded.model, grid.preset.lora.spec(), seeds=seeds)
+        distributions = bool(method.reference_rows) or grid.preset.forget_kl > 0
+        trainable = adapters or FullWeights(loaded.model, keep_head=distributions and not method.at_layer)
+
+        def attempt(optimisation: Optimisation) -> list[Trace]:
+            options = grid.preset.methods[method.name]
+            return train(
+                loaded, trainable, method, data, optimisation, options=options, train_end=grid.profile.train_end
+            )
+
+        try:
+            began = time.perf_counter()
+            traces = halving(attempt, grid.preset, notes, rows=len(rows.forget), undo=trainable.reset)
+            trained = time.perf_counter()
+            engine = self._engine(adapters)
+            measurements = measure(engine, self._workload, base=self._base, embedder=self._embedder)
+            self._keep_to(engine, len(cells))
+            effort = Effort(
+                trained - began,
+                time.perf_counter() - trained,
+                len(cells),
+                tokens=traces[0].tokens,
+                rows=engine.rows * len(cells),
+            )
+            for k, (cell, trace, measured) in enumerate(zip(cells[:own], traces, measurements, strict=False)):
+                if self._options.save_adapters and adapters is not None:
+                    # Before the result, with which the cell counts as done.
+                    adapters.save(adapter_path(grid.folder, cell.id), k, base=loaded.info.spec)
+                self._write(cell, measured, effort, [*notes, *engine.notes], trace, rows)
+                self._grid_run.say(_line(cell, measured, trace, effort.seconds))
+        finally:
+            trainable.remove()
+        return ["stopped" if trace.stopped else "done" for trace in traces[:own]]
+
+    def _engine(self, adapters: Adapters | None) -> Engine:
+        cells = adapters.count if adapters is not None else 1
+        return open_engine(
+            self._loaded,
+            adapters,
+            rows=max(1, self._rows_at_once // cells),
+            max_new_tokens=self._grid.max_new_tokens,
+        )
+
+    def _keep_to(self, engine: Engine, cells: int) -> None:
+        """Remember a halved batch size, so that one that did not fit is not tried again."""
+        if engine.rows < self._rows_at_once // cells:
+            self._rows_at_once = engine.rows * cells
+
+    def _reset_peak(self) -> None:
+        if self._loaded.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._loaded.device)
+
+    def _write(
+        self,
+        cell: Cell,
+        measured: Measurement,
+        effort: Effort,
+        notes: Sequence[str],
+        trace: Trace | None = None,
+        rows: CellData | None = None,
+    ) -> None:
+        """Write a result; `trace` and `rows` are those of its training, None before unlearning."""
+        stopped = trace.stopped if trace is not None else ""
+        result = blank(
+            self._grid,
+            cell,
+            status="stopped" if stopped else "done",
+            reason=stopped,
+            loaded=self._loaded,
+            stage=self._stage,
+            project=self._grid_run.project,
+        )
+        result["summary"] = measured.summary
+        result["items"] = measured.items
+        if self._grid.panel is not None and measured.panel is not None:
+            result["panel"] = panel.summary(self._grid.panel, measured.panel)
+            result["panel_items"] = panel.items(self._grid.panel, measured.panel)
+        if trace is not None and rows is not None:
+            kinds = {"forget": rows.forget, "retain": rows.retain, "refusal": rows.refusal}
+            result["training"] = {
+                "steps": trace.steps,
+                "loss": trace.losses,
+                "parts": trace.parts,
+                "gradient_norm": trace.norms,
+                "notes": trace.notes,
+                "token_ids": {kind: token_hash(encoded) for kind, encoded in kinds.items() if encoded},
+            }
+        result["run"] = run_record(effort, self._loaded, self._stage, notes)
+        write_result(self._grid.folder, cell.id, result)
+
+
+def _line(cell: Cell, measured: Measurement, trace: Trace, seconds: float) -> str:
+    forget, retain = measured.summary["forget"], measured.summary["retain_eval"]
+    state = f"stopped: {trace.stopped}" if trace.stopped else "done"
+    return (
+        f"{cell.label}: {state}, ROUGE-L recall forget {forget['rougeL_recall']:.3f} "
+        f"retain {retain['rougeL_recall']:.3f}, {seconds:.1f} s"
+    )

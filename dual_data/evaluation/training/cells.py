@@ -1,0 +1,42 @@
+"""The cells that are trained at once: what goes in, and what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from dual_data.evaluation.rows.data import Encoded
+
+
+class CellData(NamedTuple):
+    """The rows of one cell, and what differs between cells trained together."""
+
+    forget: Sequence[Encoded]
+    retain: Sequence[Encoded]
+    lr: float
+    seed: int
+    refusal: Sequence[Encoded] = ()
+    """For each forget row, the same prompt with the answer to prefer."""
+    popularity: Sequence[float | None] = ()
+
+
+class Trace(NamedTuple):
+    """What happened to one cell."""
+
+    steps: int
+    """Optimiser steps taken before the cell ended or was stopped."""
+    losses: list[float]
+    parts: dict[str, list[float]]
+    """By name, one value per step."""
+    norms: list[float]
+    """Norm of the gradient before clipping, one per step."""
+    stopped: str
+    """Why the cell was stopped early; empty where it was not."""
+    tokens: int
+    """Tokens that went through the model for all cells together, padding included."""
+    notes: dict[str, float]
+
+
+def ways_not_taken(notes: Mapping[str, float]) -> list[str]:
+    """From the notes of a trace: fallbacks of training, which are slower or not deterministic."""
+    return [f"training was not {name}" for name in ("packed", "recorded", "repeatable") if notes.get(name) == 0.0]

@@ -1,0 +1,318 @@
+"""The state of a training run and its steps.
+
+A step is a fixed sequence of device operations on tensors of fixed shape and never waits for the device.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dual_data.errors import UsageError
+from dual_data.evaluation.device.repeatable import is_refused, repeatable
+from dual_data.evaluation.methods.base import Answers, Batch, Controller, Facts, Loss, Method, Outputs, divergence
+from dual_data.evaluation.models.context import check_tokens
+from dual_data.evaluation.models.decoder import head
+from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.rows.packing import Layout, MicroBatch, Packed, Rows, Source, pack
+from dual_data.evaluation.rows.schedule import Optimisation, Plan, factors, plan
+from dual_data.evaluation.training.cells import CellData, Trace
+from dual_data.evaluation.training.forward import hidden_at, layer_hidden, packs
+from dual_data.evaluation.training.limits import Limit, limits_of, why_stopped
+from dual_data.evaluation.training.method_code import adds_up, constants_of, first_loss, not_adding_up, telling
+from dual_data.evaluation.training.optimiser import AdamW, Trainable
+from dual_data.evaluation.training.reference import Cache, ReferenceFigures, compute
+
+
+class TrainingRun:
+    """State of a training run: everything that a step reads or writes, at fixed addresses on the device."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        trainable: Trainable,
+        method: Method,
+        cells: Sequence[CellData],
+        *,
+        optimisation: Optimisation,
+        options: Mapping[str, Any],
+        train_end: bool,
+        plain: bool | None,
+    ) -> None:
+        self.model, self._trainable, self._method = loaded.model, trainable, method
+        self._optimisation = optimisation
+        self.device = device = loaded.device
+        self._deterministic = True
+        self._options = method.options(options)
+        self._method_loss = method.bind(method.loss, self._options)
+        facts = [_facts(cell, loaded, train_end) for cell in cells]
+        with telling(method, "notes function"):
+            self._notes = [method.bind(method.notes, self._options)(fact) if method.notes else {} for fact in facts]
+        sources = [self._sources(cell, fact, train_end) for cell, fact in zip(cells, facts, strict=True)]
+        plans = [
+            plan({kind: source.sizes() for kind, source in by_kind.items()}, optimisation, cell.seed)
+            for by_kind, cell in zip(sources, cells, strict=True)
+        ]
+        self._micro_batches_of_step = [len(step) for epoch in plans[0] for step in epoch]
+        self.epoch_steps = [len(epoch) for epoch in plans[0]]
+        self.steps_planned = len(self._micro_batches_of_step)
+        micro_batches, longest = _micro_batches(plans), _longest(sources)
+        check_tokens(loaded, longest, f"the longest row that {method.name} trains on")
+        self.plain = self._has_to_pad(loaded, longest) if plain is None else plain
+        self._packed: Packed = pack(micro_batches, sources, plain=self.plain, pad_id=loaded.info.pad_id, device=device)
+        self._layer = self._hidden_layer(loaded.info.layers) if method.at_layer else None
+        self._references = self._compute_references(sources, loaded.info.pad_id)
+        with telling(method, "controller"):
+            self._controllers: list[Controller] = [
+                method.bind(method.controller, self._options)() for _ in cells if method.controller
+            ]
+            states = [controller.start() for controller in self._controllers]
+            names = states[0] if states else {}
+            self._state = {name: torch.tensor([state[name] for state in states], device=device) for name in names}
+        self._optimiser = AdamW(
+            trainable,
+            [cell.lr for cell in cells],
+            factors(optimisation, self.epoch_steps),
+            clip=optimisation.clip,
+            most_norm=optimisation.diverged_norm,
+            weight_decay=optimisation.weight_decay,
+        )
+        self._micro_number = torch.zeros(1, dtype=torch.long, device=device)
+        self._losses = torch.zeros(self.steps_planned, len(cells), device=device)
+        self._parts: dict[str, Tensor] = {}
+        self._steps_done = 0
+        self._adds_up = torch.ones((), dtype=torch.bool, device=device)
+        self.all_stopped = False
+
+    def step(self) -> None:
+        """One optimiser step."""
+        for _ in range(self._micro_batches_of_step[self._steps_done]):
+            self.micro_batch()
+        self.update()
+        self._steps_done += 1
+
+    def advance(self) -> int:
+        """Count a replayed step. Returns its number of micro-batches."""
+        self._steps_done += 1
+        return self._micro_batches_of_step[self._steps_done - 1]
+
+    def micro_batch(self) -> None:
+        """Forward and backward of the next micro-batch."""
+        layout, groups = self._packed.at(self._micro_number)
+        loss = self._differentiate(layout, groups)
+        self._optimiser.accumulate()
+        step = self._optimiser.step_number
+        self._losses.index_add_(0, step, loss.value.detach()[None])
+        for name, value in loss.parts.items():
+            if name not in self._parts:
+                self._parts[name] = torch.zeros_like(self._losses)
+            # A controller's state is one value per step, not a sum over micro-batches.
+            table = self._parts[name]
+            write = table.index_copy_ if name in self._state else table.index_add_
+            write(0, step, value.detach()[None])
+        self._micro_number.add_(1)
+
+    def _differentiate(self, layout: Layout, groups: Mapping[str, Rows]) -> Loss:
+        """The loss; its gradient is added to the buffers that the optimiser reads."""
+        try:
+            with repeatable(self.device, wanted=self._deterministic), warnings.catch_warnings():
+                # Cells share one buffer, so the gradients of a layer are intentionally not contiguous.
+                warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
+                rows = [groups[kind] for kind in self._kinds]
+                states = layer_hidden(self.model, layout, self._layer) if self._layer is not None else None
+                loss = self._loss(groups, self._policy(rows, hidden_at(self.model, layout, rows, states)))
+                loss.value.sum().backward()  # type: ignore[no-untyped-call]
+            return loss
+        except RuntimeError as error:
+            if not (self._deterministic and is_refused(error)):
+                raise
+        # The first micro-batch uses all operations of a run, so only its own partial gradients are discarded.
+        self._deterministic = False
+        self.note("repeatable", 0.0)
+        for buffer in self._trainable.buffers:
+            buffer.gradient.zero_()
+        return self._differentiate(layout, groups)
+
+    def note(self, name: str, value: float) -> None:
+        """Add a note to every cell's trace."""
+        for notes in self._notes:
+            notes[name] = value
+
+    def update(self) -> None:
+        """The optimiser's part of a step."""
+        keep = None
+        for limit in self._limits():
+            within = self._parts[limit.part].index_select(0, self._optimiser.step_number)[0] <= limit.most
+            keep = within if keep is None else keep & within
+        self._optimiser.step(keep)
+
+    def end_epoch(self, epoch: int, *, last: bool) -> None:
+        """Update the controllers; the only place in an epoch that waits for the device.
+
+        Raises UsageError after the first epoch where the losses of micro-batches do not add up.
+        """
+        if epoch == 0 and not bool(self._adds_up):
+            raise not_adding_up(self._method)
+        self.all_stopped = not bool(self._optimiser.alive.any())
+        if last or not self._controllers:
+            return
+        first = sum(self.epoch_steps[:epoch])
+        for k, controller in enumerate(self._controllers):
+            parts = {name: table[first : self._steps_done, k].tolist() for name, table in self._parts.items()}
+            with telling(self._method, "controller"):
+                for name, value in controller.after_epoch(parts).items():
+                    self._state[name][k] = value
+
+    def traces(self) -> list[Trace]:
+        """One trace per cell."""
+        losses, norms = self._losses[: self._steps_done].cpu(), self._optimiser.norms[: self._steps_done].cpu()
+        parts = {name: table[: self._steps_done].cpu() for name, table in self._parts.items()}
+        limits, alive = self._limits(), self._optimiser.alive.tolist()
+        traces = []
+        for k in range(self._trainable.count):
+            of_cell = {name: table[:, k] for name, table in parts.items()}
+            stopped, steps = "", self._steps_done
+            if not alive[k]:
+                stopped, steps = why_stopped(losses[:, k], norms[:, k], of_cell, limits, self._optimisation)
+            traces.append(
+                Trace(
+                    steps,
+                    losses[:steps, k].tolist(),
+                    {name: values[:steps].tolist() for name, values in of_cell.items()},
+                    norms[:steps, k].tolist(),
+                    stopped,
+                    self._packed.tokens,
+                    self._notes[k],
+                )
+            )
+        return traces
+
+    def _limits(self) -> list[Limit]:
+        vocabulary = int(self.model.config.get_text_config().vocab_size)
+        return limits_of(self._optimisation, self._parts, self._method.name, vocabulary)
+
+    def _has_to_pad(self, loaded: Loaded, longest: int) -> bool:
+        """Whether the model cannot take packed rows; then noted in the result, since padding is slower."""
+        with self._trainable.disabled():
+            plain = not packs(loaded, longest)
+        if plain:
+            self.note("packed", 0.0)
+        return plain
+
+    def _hidden_layer(self, layers: int) -> int:
+        """The layer that the loss reads, counted from 0; the last one where the model has fewer."""
+        layer = int(self._options["layer"])
+        if layer < 0:
+            raise UsageError(f"{self._method.name}.layer: {layer} is not a layer; layers are counted from 0")
+        self.note("layer", min(layer, layers - 1))
+        return min(layer, layers - 1)
+
+    @property
+    def _kinds(self) -> list[str]:
+        return list(self._packed.groups)
+
+    def _sources(self, cell: CellData, facts: Facts, train_end: bool) -> dict[str, Source]:
+        method = self._method
+        constants = constants_of(method, self._options, facts)
+        rows = {"forget": cell.forget, "retain": cell.retain, "refusal": cell.refusal}
+        sources = {
+            kind: Source(rows[kind], train_end, constants if kind == "forget" else {}, at_label=method.at_layer)
+            for kind in method.kinds
+        }
+        if self._optimisation.forget_kl:
+            if method.at_layer:
+                raise UsageError(
+                    f"{method.name} stops at a layer and has no output distributions, so forget_kl cannot be set"
+                )
+            sources["everywhere"] = Source(cell.forget, train_end, everywhere=True)
+        return sources
+
+    def _compute_references(self, sources: Sequence[Mapping[str, Source]], pad_id: int) -> dict[str, ReferenceFigures]:
+        kinds = set(self._method.reference | self._method.reference_rows) | (set(sources[0]) & {"everywhere"})
+        references = {}
+        for kind in sorted(kinds):
+            caches: dict[int, Cache] = {}
+            for by_kind in sources:
+                if (rows := id(by_kind[kind].rows)) not in caches:
+                    caches[rows] = compute(
+                        self.model, by_kind[kind], self._trainable, pad_id=pad_id, layer=self._layer, plain=self.plain
+                    )
+            cache_of_cell = [list(caches).index(id(by_kind[kind].rows)) for by_kind in sources]
+            tables = list(caches.values())
+            references[kind] = ReferenceFigures(
+                tables, cache_of_cell, self._trainable, at_layer=self._layer is not None
+            )
+        return references
+
+    def _policy(self, rows: Sequence[Rows], hidden: Sequence[Tensor]) -> dict[str, Answers]:
+        """Outputs of the model by kind; the head runs once for all kinds."""
+        if self._layer is not None:
+            pairs = zip(self._kinds, rows, hidden, strict=True)
+            return {kind: Answers(labels.targets, hidden=states.float()) for kind, labels, states in pairs}
+        logits = head(self.model, torch.cat(list(hidden), dim=1))
+        pieces = torch.split(logits, [states.shape[1] for states in hidden], dim=1)
+        return {
+            kind: Answers(labels.targets, logits=lambda piece=piece: piece)  # type: ignore[misc]
+            for kind, labels, piece in zip(self._kinds, rows, pieces, strict=True)
+        }
+
+    def _loss(self, groups: Mapping[str, Rows], policy: Mapping[str, Answers]) -> Loss:
+        reference = {
+            kind: self._references[kind].answers(rows) if kind in self._references else Answers(rows.targets)
+            for kind, rows in groups.items()
+        }
+        forget = groups["forget"]
+        batch = Batch(forget, groups.get("retain", forget), groups.get("refusal", forget), self._state)
+        outputs = [
+            Outputs(*(answers.get(kind, answers["forget"]) for kind in ("forget", "retain", "refusal")))
+            for answers in (policy, reference)
+        ]
+        if self._steps_done == 0:  # later steps run the same code on the same shapes
+            loss = first_loss(self._method, lambda: self._method_loss(batch, *outputs), self._trainable.count)
+            self._adds_up &= adds_up(lambda half: self._method_loss(half, *outputs), batch, loss)
+        else:
+            loss = self._method_loss(batch, *outputs)
+        if "everywhere" in groups:
+            kl = divergence(reference["everywhere"].log_softmax, policy["everywhere"].log_softmax)
+            drift = groups["everywhere"].token_mean(kl)
+            value = loss.value + self._optimisation.forget_kl * drift
+            loss = Loss(value, {**loss.parts, "forget_kl": drift})
+        return loss
+
+
+def _micro_batches(plans: Sequence[Plan]) -> list[list[MicroBatch]]:
+    """The micro-batches of each cell, in order."""
+    micro_batches = [
+        [micro_batch for epoch in cell_plan for step in epoch for micro_batch in step] for cell_plan in plans
+    ]
+    if len({len(cell_micro_batches) for cell_micro_batches in micro_batches}) > 1:
+        raise ValueError("cells trained together need the same number of rows")
+    return micro_batches
+
+
+def _longest(sources: Sequence[Mapping[str, Source]]) -> int:
+    """Tokens of the longest row."""
+    return max(
+        len(source.tokens(index))
+        for by_kind in sources
+        for source in by_kind.values()
+        for index in range(len(source.rows))
+    )
+
+
+def _facts(cell: CellData, loaded: Loaded, train_end: bool) -> Facts:
+    tokenizer = loaded.tokenizer
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    return Facts(
+        [[*row.answer_ids, *(row.end_ids if train_end else ())] for row in cell.forget],
+        [len(row.answer_ids) for row in cell.forget],
+        cell.popularity or [None] * len(cell.forget),
+        encode,
+    )
