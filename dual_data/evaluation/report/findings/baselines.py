@@ -35,7 +35,7 @@ def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
             f"unlearning {shown(score)}{hardly}."
         )
         if total:
-            are = "is" if total == 1 else "are"
+            are = "is" if 1 in (below, total) else "are"
             sentence += (
                 f" After unlearning, {below} of {count(total, 'cell')} {are} at or below the rule of their own stage."
             )

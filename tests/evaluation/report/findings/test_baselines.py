@@ -46,7 +46,7 @@ def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> N
     write_grid(tmp_path)
     collection = collect([tmp_path])
 
-    def below(rule: float) -> list[tuple[str, str]]:
+    def below(rule: float) -> list[tuple[str, str, str]]:
         groups = tuple(
             group._replace(before=tuple(run._replace(trivial=np.full(60, rule)) for run in group.before))
             if group.key.stage == "sft"
@@ -54,10 +54,12 @@ def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> N
             for group in collection.groups
         )
         sentences, _ = baseline_answer(collection._replace(groups=groups))
-        return re.findall(r"(\d) of (\d) cells (?:is|are) at or below the rule of their own", " ".join(sentences))
+        return re.findall(r"(\d) of (\d) cells (is|are) at or below the rule of their own", " ".join(sentences))
 
     low, high = below(0.0), below(1.0)
-    assert [total for _, total in low] == [total for _, total in high] == ["2", "2"]
+    assert all(verb == ("is" if number == "1" else "are") for number, _, verb in (*low, *high))
+    assert {verb for _, _, verb in (*low, *high)} == {"is", "are"}
+    assert [total for _, total, _ in low] == [total for _, total, _ in high] == ["2", "2"]
     assert [int(above[0]) - int(under[0]) for above, under in zip(high, low, strict=True)] == [1, 1]
 
 
