@@ -27,20 +27,29 @@ def push(
 
     Example: dual-data eval push artifacts/evaluation/demo/cells/0a1b.json owner/unlearned --private
     """
+    from huggingface_hub import get_token
+
     from dual_data.evaluation.publish import adapter_files
     from dual_data.release.model_hub import push_model
+    from dual_data.release.repository import LOGGED_OUT
     from dual_data.release.secrets import expect_no_secret
     from dual_data.released import is_repository
 
     if not is_repository(repository):
         raise UsageError(f"{repository}: is not the name of a Hub model (owner/name)")
     files = adapter_files(result)
-    texts = {path: data.decode() for path, data in files.items() if isinstance(data, bytes)}
+    texts = {
+        path: data.decode() if isinstance(data, bytes) else data.read_text()
+        for path, data in files.items()
+        if isinstance(data, bytes) or path.endswith(".json")
+    }
     expect_no_secret(
         texts, "Take it out of the grid file (keys belong in environment variables) and run the cell again."
     )
     size = sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
     if dry_run:
+        if not get_token():
+            say(f"a push will be refused: {LOGGED_OUT}")
         print(f"would write {len(files)} files, {size / 1e6:.1f} MB, to {repository}")
         return
     say(f"uploading {len(files)} files, {size / 1e6:.1f} MB")

@@ -19,6 +19,7 @@ from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release.listed import first_of, listed_by
 from dual_data.release.repository import (
     KEPT,
+    LOGGED_OUT,
     additions,
     bars_on_terminals_only,
     expect_private,
@@ -142,6 +143,8 @@ def push(
         size = sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
         plan = Pushed("", "", False, tuple(sorted(files)), removed, size)
         if dry_run:
+            if not token:
+                report(f"a push will be refused: {LOGGED_OUT}")
             return plan
         info = target.send(files, plan, remote.head, create_pr=create_pr, report=report)
         if create_pr:

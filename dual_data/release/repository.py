@@ -12,6 +12,7 @@ from dual_data.errors import UsageError
 
 KEPT = (".gitattributes",)
 """Files that the Hub itself adds to a new repository; a release neither has nor removes them."""
+LOGGED_OUT = "no Hub token: log in with `hf auth login`, or set HF_TOKEN to a token that may write to the repository"
 
 
 @contextlib.contextmanager
@@ -52,9 +53,7 @@ def expect_private(repository: str, info: Any) -> None:
 def expect_token(token: str | None) -> None:
     """Raise UsageError if there is no token."""
     if not token:
-        raise UsageError(
-            "no Hub token: log in with `hf auth login`, or set HF_TOKEN to a token that may write to the repository"
-        )
+        raise UsageError(LOGGED_OUT)
 
 
 def additions(files: Mapping[str, bytes | Path]) -> list[Any]:

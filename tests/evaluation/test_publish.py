@@ -45,9 +45,15 @@ def results(project: Path) -> dict[str, Path]:
     return paths | {"base": next(cell_path(grid.folder, cell.id) for cell in cells if cell.method == BASE)}
 
 
-def test_a_pushed_adapter_is_the_one_that_was_measured(online: Hub, results: dict[str, Path], tmp_path: Path) -> None:
+def test_a_pushed_adapter_is_the_one_that_was_measured(
+    online: Hub, results: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: TOKEN)
     dry_run = dual_data("eval", "push", results["sft"], "someone/unlearned", "--dry-run")
-    assert dry_run.code == 0
+    assert (dry_run.code, dry_run.err) == (0, "")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    without_token = dual_data("eval", "push", results["sft"], "someone/unlearned", "--dry-run")
+    assert "a push will be refused: no Hub token: log in with `hf auth login`" in without_token.err
     assert "would write 6 files" in dry_run.out
     assert online.repositories == {}
     files = adapter_files(results["sft"])
@@ -178,6 +184,15 @@ def test_a_result_that_would_reveal_a_secret_is_refused(results: dict[str, Path]
     assert command.code == 1
     assert "result.json: would publish what looks like a secret (a password in a URL). Take it out of" in command.err
     assert "password@" not in command.err + command.out
+
+
+def test_a_configuration_that_would_reveal_a_secret_is_refused(results: dict[str, Path]) -> None:
+    path = results["sft"].parent.parent / "adapters" / results["sft"].stem / "adapter_config.json"
+    config = json.loads(path.read_text()) | {"base_model_name_or_path": "https://user:password@host.invalid/model"}
+    path.write_text(json.dumps(config))
+    command = dual_data("eval", "push", results["sft"], "someone/unlearned", "--dry-run")
+    assert command.code == 1
+    assert "adapter_config.json: would publish what looks like a secret (a password in a URL)" in command.err
 
 
 def test_an_adapter_whose_stage_is_gone_is_refused_with_what_makes_both_anew(

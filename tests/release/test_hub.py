@@ -95,6 +95,22 @@ def test_dry_run_sends_nothing(online: Hub, released: Released) -> None:
     assert all(method == "GET" for method, _ in online.requests)
 
 
+def test_dry_run_without_a_token_says_what_a_push_will_lack(
+    online: Hub, released: Released, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    messages: list[str] = []
+    for token in (TOKEN, None):
+        push(*released, NAME, "v1.0.0", endpoint=online.public, token=token, dry_run=True, report=messages.append)
+    assert messages == [
+        "a push will be refused: no Hub token: log in with `hf auth login`, or set HF_TOKEN to a token that may write "
+        "to the repository"
+    ]
+    with pytest.raises(UsageError, match="no Hub token"):
+        push(*released, NAME, "v1.0.0", endpoint=online.public)
+    assert online.state() == {}
+
+
 def list_more(repository: Repository, files: dict[str, bytes], **changes: object) -> None:
     """Change the release at the head: more tables, a text `old.md`, and `changes` in its manifest."""
     manifest = json.loads(repository.head["manifest.json"])
