@@ -135,16 +135,19 @@ def mean_draws(
     among: Sequence[Hashable] | None = None,
     ends: tuple[float, float] | None = None,
     seed: int | Sequence[int] = 0,
+    models: Sequence[int] | None = None,
     replicates: int = _REPLICATES,
 ) -> Floats:
     """The mean in every bootstrap draw; NaN where none of the items is drawn.
 
     Subjects are drawn from `among`, which must contain those of the items (default: those of the items). The same seed
     and the same `among` draw the same subjects, whatever is measured on them, so draws of several figures can be
-    combined. No draw lies beyond `ends` (default: the least and the largest value).
+    combined. Training seeds are drawn by the same seed, or by `models`, which other models should have others of. No
+    draw lies beyond `ends` (default: the least and the largest value).
     """
-    sums = _cluster_sums(values, clusters, among)
-    return _draw_means(sums._replace(ends=ends or sums.ends), np.random.default_rng(seed), replicates)
+    sums, random = _cluster_sums(values, clusters, among), np.random.default_rng(seed)
+    seeds_random = random if models is None else np.random.default_rng(models)
+    return _draw_means(sums._replace(ends=ends or sums.ends), random, replicates, seeds_random)
 
 
 def mean_spread(values: ArrayLike, clusters: Sequence[Hashable]) -> Spread:
@@ -300,10 +303,12 @@ def _cluster_sums(values: ArrayLike, clusters: Sequence[Hashable], among: Sequen
     )
 
 
-def _draw_means(table: _Sums, random: np.random.Generator, replicates: int) -> Floats:
+def _draw_means(
+    table: _Sums, random: np.random.Generator, replicates: int, seeds_random: np.random.Generator | None = None
+) -> Floats:
     clusters, seeds = table.sums.shape
     counts = draw_counts(clusters, random, replicates)  # before the seeds, so that the number of seeds changes nothing
-    return _means(table, counts, seed_weights(seeds, random, replicates))
+    return _means(table, counts, seed_weights(seeds, seeds_random or random, replicates))
 
 
 def _means(table: _Sums, counts: Floats, weights: Floats) -> Floats:

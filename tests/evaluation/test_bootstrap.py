@@ -176,6 +176,15 @@ def test_the_same_subjects_are_drawn_whatever_is_measured_on_them() -> None:
     assert np.isnan(bootstrap.mean_draws([1.0], ["a"], among=["a", "b"])).any()
 
 
+def test_other_models_have_other_seeds_and_the_same_subjects() -> None:
+    random = np.random.default_rng(8)
+    by_subject, by_seed = random.normal(size=(1, 20)), np.repeat(random.normal(size=(3, 1)), 20, axis=1)
+    for values, alike in ((by_subject, True), (by_seed, False)):
+        first, second = (bootstrap.mean_draws(values, range(20), models=(0, model)) for model in (0, 1))
+        assert (first == second).all() == alike
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.1
+
+
 def test_an_interval_holds_its_estimate_though_draws_without_a_number_are_left_out() -> None:
     # One fact of twelve was lost: draws without it have no correlation, those that hold it twice a higher one.
     drops, lost = np.arange(12.0), (np.arange(12) == 11).astype(float)

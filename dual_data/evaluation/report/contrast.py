@@ -28,6 +28,7 @@ from dual_data.evaluation.bootstrap import (
 from dual_data.evaluation.report.collect import Group, clusters, stack
 from dual_data.evaluation.report.places import before_of
 from dual_data.evaluation.statistics import Floats
+from dual_data.ids import digest
 
 CALIPER = 0.25
 """Largest difference in base log-probability per token between two paired facts, in nats."""
@@ -113,14 +114,24 @@ def nearest_pairs(
     return sorted(pairs.items())
 
 
-def compare_pairs(first: Group, second: Group, lr: float, pairing: Pairing) -> Contrast:
-    """Forgetting of `first` minus that of `second` at one learning rate, over paired facts."""
+def compare_pairs(
+    first: Group, second: Group, lr: float, pairing: Pairing, *, among: Sequence[str] | None = None
+) -> Contrast:
+    """Forgetting of `first` minus that of `second` at one learning rate, over paired facts.
+
+    Subjects are drawn from `among`, if given, which must contain those of both sets. The k-th draw then has the same
+    subjects in every contrast, so that contrasts over datasets that share facts can be averaged.
+    """
     sides = forgetting(first, lr), forgetting(second, lr)
     paired = [
         (drops[:, indices], [names[index] for index in indices])
         for (drops, names), indices in zip(sides, map(list, zip(*pairing.pairs, strict=True)), strict=True)
     ]
-    return _mean_contrast(paired, [names for _, names in sides])
+    if among is None:
+        return _mean_contrast(paired, [names for _, names in sides])
+    data = int(digest(first.key.data), 16)
+    draws = [mean_draws(*side, among=among, models=(data, number)) for number, side in enumerate(paired)]
+    return _contrast_of_means(paired, draws, partial(_mean_spread, paired))
 
 
 def compare_answered(group: Group, lr: float) -> Contrast | None:
@@ -141,16 +152,20 @@ def _mean_contrast(sides: Sequence[_Side], among: Sequence[Sequence[str]], *, to
 
     `together` is for two parts of one set in the same models: both get the same draws of subjects and seeds.
     """
-    left, right = (
+    draws = [
         mean_draws(*side, among=names, seed=(0, 0 if together else number))
         for number, (side, names) in enumerate(zip(sides, among, strict=True))
-    )
+    ]
+    spread = partial(_spread_within, sides, among[0]) if together else partial(_mean_spread, sides)
+    return _contrast_of_means(sides, draws, spread)
+
+
+def _contrast_of_means(sides: Sequence[_Side], draws: Sequence[Floats], spread: Callable[[], Spread]) -> Contrast:
     exact = [float(values.mean()) for values, _ in sides]
     facts = min(values.shape[1] for values, _ in sides)
     clusters = min(len(set(names)) for _, names in sides)
     seeds = min(len(values) for values, _ in sides)
-    spread = partial(_spread_within, sides, among[0]) if together else partial(_mean_spread, sides)
-    return contrast_of_draws((exact[0], exact[1]), (left, right), facts, clusters, seeds, spread)
+    return contrast_of_draws((exact[0], exact[1]), (draws[0], draws[1]), facts, clusters, seeds, spread)
 
 
 def _mean_spread(sides: Sequence[_Side]) -> Spread:

@@ -12,11 +12,12 @@ from functools import partial
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import Interval, Spread, quantiles
+from dual_data.evaluation.bootstrap import Interval, Spread, draw_counts, quantiles
 from dual_data.evaluation.report.collect import Group
 from dual_data.evaluation.report.contrast import Contrast, contrast_of_draws
 from dual_data.evaluation.report.frontier import Point, area, retain_at
 from dual_data.evaluation.report.levels import Levels, Weights, levels_of
+from dual_data.ids import digest
 
 _REPLICATES = 1000
 _MIN_FORGOTTEN = 0.2
@@ -29,14 +30,17 @@ Statistic = Callable[[list[Point]], float | None]
 """A statistic of the points of a curve, the last of which is before unlearning; None where it is undefined."""
 
 
-def compare_retention(first: Group, second: Group) -> Contrast | None:
+def compare_retention(first: Group, second: Group, *, among: Sequence[str] | None = None) -> Contrast | None:
     """Retention of `first` minus that of `second` where both have lost `SHARE` of the forget score.
 
     Both are relative to the model before unlearning, and interpolated between the points on either side. None where a
     group does not lose that much, has no points close enough on either side, or has a value in fewer than half of the
     draws.
+
+    Subjects are drawn from `among`, if given, which must contain those of both sets. The k-th draw then has the same
+    subjects in every contrast, so that contrasts over datasets that share facts can be averaged.
     """
-    return _contrast(first, second, _retention)
+    return _contrast(first, second, _retention, among)
 
 
 def compare_jumps(first: Group, second: Group) -> Contrast | None:
@@ -98,7 +102,7 @@ def _retention(points: Sequence[Point]) -> Statistic | None:
 def _relative(points: Sequence[Point]) -> list[Point]:
     """Points relative to the last, which is before unlearning; empty where that scores 0."""
     base = points[-1]
-    if base.forget <= 0 or base.retain <= 0:
+    if not (base.forget > 0 and base.retain > 0):  # not of NaN either
         return []
     return [Point(point.lr, point.forget / base.forget, point.retain / base.retain) for point in points]
 
@@ -121,7 +125,10 @@ def _interval(group: Group, make_statistic: Callable[[list[Point]], Statistic | 
 
 
 def _contrast(
-    first: Group, second: Group, make_statistic: Callable[[list[Point]], Statistic | None]
+    first: Group,
+    second: Group,
+    make_statistic: Callable[[list[Point]], Statistic | None],
+    among: Sequence[str] | None = None,
 ) -> Contrast | None:
     sides = [levels for group in (first, second) if (levels := levels_of(group)) is not None]
     statistics = [statistic for side in sides if (statistic := make_statistic(side.points())) is not None]
@@ -131,12 +138,12 @@ def _contrast(
     if exact[0] is None or exact[1] is None:
         return None
     random = np.random.default_rng(0)
-    weights = [side.weights(random, _REPLICATES) for side in sides]
-    # The same draws for both sides where the facts are the same: popular and rare sets share one retain set.
-    if sides[0].forget.names == sides[1].forget.names:
-        weights[1] = weights[1]._replace(forget=weights[0].forget)
-    if sides[0].retain.names == sides[1].retain.names:
-        weights[1] = weights[1]._replace(retain=weights[0].retain)
+    if among is None:
+        weights = _weights(sides, random)
+    else:
+        counts = draw_counts(len(among), random, _REPLICATES)
+        weights = [side.weights_among(counts, among) for side in sides]
+        random = np.random.default_rng(int(digest(first.key.data), 16))  # models of other data are others
     draws = [side.draws(side_weights, random) for side, side_weights in zip(sides, weights, strict=True)]
     pairs = [(statistics[0](left), statistics[1](right)) for left, right in zip(*draws, strict=True)]
     values = np.array([pair if None not in pair else (np.nan, np.nan) for pair in pairs], dtype=float)
@@ -148,6 +155,16 @@ def _contrast(
     seeds = min(len(group.at(lr)) for group in (first, second) for lr in group.lrs)
     spread = partial(_spread, statistics, sides, weights)
     return contrast_of_draws((exact[0], exact[1]), (values[:, 0], values[:, 1]), facts, clusters, seeds, spread)
+
+
+def _weights(sides: Sequence[Levels], random: np.random.Generator) -> list[Weights]:
+    """Draws of subjects, the same for sets of the same facts: popular and rare sets share retain_eval."""
+    first, second = (side.weights(random, _REPLICATES) for side in sides)
+    if sides[0].forget.names == sides[1].forget.names:
+        second = second._replace(forget=first.forget)
+    if sides[0].retain.names == sides[1].retain.names:
+        second = second._replace(retain=first.retain)
+    return [first, second]
 
 
 def _spread(statistics: Sequence[Statistic], sides: Sequence[Levels], weights: Sequence[Weights]) -> Spread:

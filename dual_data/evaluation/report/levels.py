@@ -35,13 +35,17 @@ class Sums(NamedTuple):
     """Items of each subject."""
 
     def means(self, weights: Floats, seeds: Sequence[Floats]) -> Floats:
-        """The means of every level, [replicates, levels], from weights of subjects and, by level, of seeds."""
+        """The means of every level, [replicates, levels], from weights of subjects and, by level, of seeds.
+
+        NaN where no item is drawn.
+        """
         items = weights @ self.sizes
         columns = [
-            ((level_seeds @ table) * weights).sum(1) / (level_seeds.sum(1) * items)
+            ((level_seeds @ table) * weights).sum(1) / (level_seeds.sum(1) * np.maximum(items, 1.0))
             for table, level_seeds in zip(self.levels, seeds, strict=True)
         ]
         clipped: Floats = np.clip(np.stack(columns, axis=1), 0, 1)  # weights of seeds can be negative
+        clipped[items == 0] = np.nan
         return clipped
 
 
@@ -59,6 +63,11 @@ class Levels(NamedTuple):
     def weights(self, random: np.random.Generator, replicates: int) -> Weights:
         """Draws of subjects, the same for every level and seed."""
         return Weights(*(draw_counts(len(side.names), random, replicates) for side in self))
+
+    def weights_among(self, counts: Floats, among: Sequence[str]) -> Weights:
+        """The weights in draws of the subjects `among`, [replicates, among], which must contain those of both sets."""
+        columns = {name: column for column, name in enumerate(among)}
+        return Weights(*(counts[:, [columns[name] for name in side.names]] for side in self))
 
     def draws(self, weights: Weights, random: np.random.Generator) -> list[list[Point]]:
         """The means in every draw; seeds are drawn for each level separately.

@@ -10,7 +10,14 @@ import pytest
 
 from dual_data.evaluation.bootstrap import mean_spread
 from dual_data.evaluation.report.collect import Group, clusters, collect, stack
-from dual_data.evaluation.report.curves import _spread, compare_jumps, compare_retention, frontier_area, largest_jump
+from dual_data.evaluation.report.curves import (
+    _retention,
+    _spread,
+    compare_jumps,
+    compare_retention,
+    frontier_area,
+    largest_jump,
+)
 from dual_data.evaluation.report.levels import levels_of
 from tests.evaluation.report.made_up import rescored, scored_before, write_cell, write_grid
 
@@ -166,6 +173,37 @@ def test_facts_that_two_sets_share_are_drawn_together(tmp_path: Path) -> None:
     # Both retain nearly the same facts of one set, whichever are drawn and wherever half of the forget facts is lost.
     assert np.nanstd(contrast.draws) < 0.2 * (contrast.first.high - contrast.first.low)
     assert contrast.facts == 60
+
+
+def test_draws_among_more_subjects_spread_as_those_of_the_own_subjects(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    sft, pretrained = (
+        group for stage in ("sft", "pretrained") for group in collect([tmp_path]).groups
+        if (group.key.stage, group.key.set) == (stage, "rare")
+    )  # fmt: skip
+    subjects = dict.fromkeys(name for items in sft.runs[0].sets.values() for name in items.subjects)
+    contrasts = [compare_retention(sft, pretrained, among=among) for among in (None, (*range(500), *subjects))]
+    (own, among_more) = [contrast.difference for contrast in contrasts if contrast is not None]
+    assert among_more.value == own.value
+    assert among_more.high - among_more.low == pytest.approx(own.high - own.low, rel=0.15)
+
+
+def test_a_draw_without_a_subject_of_a_set_says_nothing(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    for lr, forget in ((1e-4, 0.7), (1e-3, 0.3)):
+        write_cell(tmp_path, method="NPO", lr=lr, forget=forget, retain=0.8)
+    (group,) = collect([tmp_path]).groups
+    levels = levels_of(group)
+    assert levels is not None
+    among = ("another", *dict.fromkeys((*levels.forget.names, *levels.retain.names)))
+    counts = np.ones((3, len(among)))
+    counts[1, [among.index(name) for name in levels.forget.names]] = 0
+    draws = levels.draws(levels.weights_among(counts, among), np.random.default_rng(0))
+    assert draws[0] == draws[2] == levels.points()
+    assert all(np.isnan(point.forget) for point in draws[1])
+    statistic = _retention(levels.points())
+    assert statistic is not None
+    assert [statistic(points) is None for points in draws] == [False, True, False]
 
 
 def test_largest_jump(tmp_path: Path) -> None:

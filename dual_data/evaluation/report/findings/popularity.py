@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from dual_data.display import count
 from dual_data.evaluation.report.collect import Collection, Group
-from dual_data.evaluation.report.contrast import Pairing, compare_pairs, compare_sets, pair_facts
+from dual_data.evaluation.report.contrast import Pairing, average, compare_pairs, compare_sets, pair_facts
 from dual_data.evaluation.report.curves import compare_retention
 from dual_data.evaluation.report.findings.sentences import (
     Compared,
@@ -18,6 +18,7 @@ from dual_data.evaluation.report.findings.sentences import (
     loss_sentence,
     no_results,
     retention_sentence,
+    shared_subjects,
     size,
     values_with_missing,
 )
@@ -39,7 +40,7 @@ class PopularityAnswer(NamedTuple):
 def popularity_answer(collection: Collection) -> PopularityAnswer:
     """Are popular facts harder to forget?"""
     over_all, over_pairs, retained = list[Compared](), list[Compared](), list[Compared]()
-    pairings: dict[tuple[str, str], list[Pairing]] = {}
+    paired_groups = list[tuple[Group, Group, float, Pairing]]()
     names = Names.of(collection)
     for popular, rare in _popular_and_rare(collection.groups):
         lr = common_rate(popular, rare)
@@ -51,7 +52,7 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
         runs = tuple(run for group in (popular, rare) for run in (*group.before, *group.at(lr)))
         over_all.append(Compared(about, label, compare_sets(popular, rare, lr), runs))
         if pairing := pair_facts(popular, rare):
-            pairings.setdefault(about, []).append(pairing)
+            paired_groups.append((popular, rare, lr, pairing))
             over_pairs.append(Compared(about, label, compare_pairs(popular, rare, lr, pairing), runs))
         if retention := compare_retention(popular, rare):
             curve_label = f"{names.place(key)}, {key.method}"
@@ -68,13 +69,21 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
         sentences.append(loss_sentence(f"{data}, all facts", "popular facts", "rare ones", unpaired))
         if paired:
             sentences.append(loss_sentence(f"{data}, paired facts", "popular facts", "rare ones", paired))
-            similarity.append(f"{data}: {_similarity_sentence(pairings[about])}")
+            pairings = [pairing for group, _, _, pairing in paired_groups if names.data(group.key) == data]
+            similarity.append(f"{data}: {_similarity_sentence(pairings)}")
         if lacking := len(unpaired) - len(paired):
             unpaired_data.append(f"{data} ({lacking} of {count(len(unpaired), 'comparison')})")
         if retention_of_data := about_of(retained, about):
             sentences.append(
                 retention_sentence(data, "forgetting popular facts", "forgetting rare ones", retention_of_data)
             )
+    if subjects := shared_subjects(collection, over_pairs):
+        mean = average([compare_pairs(*groups, among=subjects) for groups in paired_groups])
+        datasets = len({comparison.about for comparison in over_pairs})
+        sentences.append(
+            f"All {datasets} datasets, paired facts: on average of {len(paired_groups)} comparisons, popular facts "
+            f"lose {shown(size(mean))} {'more' if mean.value > 0 else 'less'} ROUGE-L recall than rare ones."
+        )
     if unpaired_data:
         sentences.append(f"Too few facts can be paired in {'; '.join(unpaired_data)}.")
     return PopularityAnswer(sentences, similarity, over_pairs)

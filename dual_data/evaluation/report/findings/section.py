@@ -56,7 +56,8 @@ _INTERVALS = (
     "Intervals are bootstrap intervals over subjects and seeds. Subjects are drawn with replacement, together with all "
     "their facts. The mean over seeds is drawn from Student's t distribution, since seeds are few.",
     "Every seed is measured on the same subjects, so each draw has the same subjects for all seeds. An average over "
-    "comparisons uses the same draws in all of them, so that facts which they share do not narrow its interval.",
+    "comparisons uses the same draws in all of them, so that facts which they share do not narrow its interval; one "
+    "over several datasets therefore draws among the subjects of all of them.",
     "p-values are corrected by Holm's method over all comparisons of a kind. Comparisons of one seed are not tested.",
 )
 

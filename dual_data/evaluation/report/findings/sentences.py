@@ -61,6 +61,17 @@ def about_of(compared: Sequence[Compared], about: tuple[str, str]) -> list[Compa
     return [comparison for comparison in compared if comparison.about == about]
 
 
+def shared_subjects(collection: Collection, compared: Sequence[Compared]) -> tuple[str, ...]:
+    """The subjects of all results compared, to draw from for an average over datasets, which may share facts.
+
+    Empty where the comparisons are in one dataset, or where they differ in preset or profile, which no average is over.
+    """
+    if len({comparison.about[0] for comparison in compared}) < 2 or Names.of(collection).several:
+        return ()
+    sets = (items for comparison in compared for run in comparison.runs for items in run.sets.values())
+    return tuple(dict.fromkeys(name for items in sets for name in items.subjects))
+
+
 def all_runs(*groups: Group) -> tuple[Run, ...]:
     """The results of the groups, with those before unlearning."""
     return tuple(run for group in groups for run in (*group.before, *group.runs))

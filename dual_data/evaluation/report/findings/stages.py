@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from dual_data.display import count
 from dual_data.evaluation.report.collect import Collection, Group
@@ -18,6 +19,7 @@ from dual_data.evaluation.report.findings.sentences import (
     no_results,
     points,
     retention_sentence,
+    shared_subjects,
     values_with_missing,
 )
 from dual_data.evaluation.settings import PRETRAINED
@@ -43,6 +45,7 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
             f"Retention cannot be compared at equal forgetting in {'; '.join(lacking)}: no method has learning rates "
             f"near {SHARE:.0%} of the forget score on both sides of it, after the stage and on the pretrained model."
         )
+    sentences += _overall_sentences(collection, compared)
     for data in dict.fromkeys(data for data, _ in stages):
         sentences += _control_sentences(data, compared)
     return sentences, compared
@@ -86,6 +89,24 @@ def _compare_with_pretrained(
             label = f"{names.place(key)}, {key.set}, {key.method}"
             compared.append(Compared(about, label, contrast, all_runs(group, pretrained)))
     return list(stages), compared
+
+
+def _overall_sentences(collection: Collection, compared: Sequence[Compared]) -> list[str]:
+    """The average over all datasets, for every stage that was compared in several."""
+    if not (subjects := shared_subjects(collection, compared)):
+        return []
+    _, drawn_together = _compare_with_pretrained(collection, partial(compare_retention, among=subjects))
+    sentences = []
+    for stage in dict.fromkeys(comparison.about[1] for comparison in drawn_together):
+        of_stage = [comparison for comparison in drawn_together if comparison.about[1] == stage]
+        if (datasets := len({comparison.about[0] for comparison in of_stage})) > 1:
+            mean = average([comparison.contrast for comparison in of_stage])
+            sentences.append(
+                f"All {datasets} datasets, {stage}: on average of {len(of_stage)} comparisons, unlearning after this "
+                f"stage keeps {points(mean)} {'more' if mean.value >= 0 else 'less'} of the retain_eval score than "
+                "unlearning the pretrained model."
+            )
+    return sentences
 
 
 def _control_sentences(data: str, compared: Sequence[Compared]) -> list[str]:

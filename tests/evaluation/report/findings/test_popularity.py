@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import Pairing
 from dual_data.evaluation.report.findings.popularity import _similarity_sentence, common_rate, popularity_answer
+from tests.evaluation.report.findings.comparisons import with_copy
 from tests.evaluation.report.made_up import LRS, rescored, write_cell, write_grid
 
 
@@ -53,6 +55,20 @@ def test_the_pairs_that_differ_most_say_how_similar_paired_facts_are() -> None:
     assert "at least 11 pairs" in sentence
     assert "at most 0.040 [-0.020, 0.090] nats a token lower, and its ROUGE-L recall at most 0.020" in sentence
     assert sentence.endswith("0.020 [-0.010, 0.040] higher.")
+
+
+def test_the_average_over_datasets_is_as_wide_as_the_facts_that_they_share_make_it(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    widths = []
+    for collection in (with_copy(collect([tmp_path]), rename) for rename in (False, True)):
+        sentences, _, compared = popularity_answer(collection)
+        (overall,) = [sentence for sentence in sentences if sentence.startswith("All 2 datasets, paired facts: ")]
+        assert "on average of 4 comparisons, popular facts lose " in overall
+        assert overall.endswith(" less ROUGE-L recall than rare ones.")
+        value, low, high = map(float, re.findall(r"-?\d\.\d+", overall))
+        assert value == pytest.approx(-np.mean([c.contrast.difference.value for c in compared]), abs=0.0006)
+        widths.append(high - low)
+    assert widths[1] == pytest.approx(widths[0] / math.sqrt(2), rel=0.15)
 
 
 def test_no_effect_is_no_claim(tmp_path: Path) -> None:

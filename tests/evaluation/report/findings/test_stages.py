@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.contrast import average
+from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.stages import _control_sentences, smoothness_answer, stage_answer
-from tests.evaluation.report.findings.comparisons import compared_by
+from tests.evaluation.report.findings.comparisons import compared_by, with_copy
 from tests.evaluation.report.made_up import LRS, write_cell, write_grid
 
 
@@ -69,6 +73,31 @@ def test_a_stage_without_the_pretrained_model_beside_it_is_not_said_to_be_none(t
     write_cell(tmp_path, stage="sft", method="NPO", lr=1e-5, forget=0.2, retain=0.9)
     (sentence,) = stage_answer(collect([tmp_path]))[0]
     assert sentence.startswith("There are no results of one method both after a stage and on the pretrained model, so ")
+
+
+def test_the_average_over_datasets_is_as_wide_as_the_facts_that_they_share_make_it(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    widths = list[float]()
+    for collection in (with_copy(collect([tmp_path]), rename) for rename in (False, True)):
+        sentences, compared = stage_answer(collection)
+        (overall,) = [sentence for sentence in sentences if sentence.startswith("All 2 datasets, sft: ")]
+        assert "on average of 4 comparisons, unlearning after this stage keeps " in overall
+        value, low, high = map(float, re.findall(r"-?\d+\.\d", overall))
+        assert value == pytest.approx(100 * np.mean([c.contrast.difference.value for c in compared]), abs=0.06)
+        own = average([c.contrast for c in compared if c.about[0] == "d"])
+        widths += [high - low, 100 * (own.high - own.low)]
+    shared, of_one, apart, _ = widths
+    assert shared == pytest.approx(of_one, rel=0.15)
+    assert 0.5 * shared < apart < 0.8 * shared  # sqrt(1/2), but for the tails of a ratio
+
+
+def test_of_one_dataset_and_over_presets_there_is_no_overall_average(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    collection = collect([tmp_path])
+    two_presets = [group._replace(key=group.key._replace(preset=name)) for name in "pq" for group in collection.groups]
+    for some in (collection, collection._replace(groups=tuple(two_presets))):
+        sentences = (*stage_answer(some)[0], *popularity_answer(some)[0])
+        assert not any(sentence.startswith("All ") for sentence in sentences)
 
 
 def test_each_control_has_its_own_gain() -> None:
