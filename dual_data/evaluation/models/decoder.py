@@ -8,9 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    PreTrainedModel,
-)
+from transformers import PreTrainedModel
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.models.attention import additive, grouped

@@ -27,13 +27,7 @@ from dual_data.evaluation.report.frontier import RULE
 from dual_data.evaluation.report.further import further_scores
 from dual_data.evaluation.report.pairs import pairs
 from dual_data.evaluation.report.panel import panel
-from dual_data.evaluation.report.places import (
-    before_of,
-    chosen_cells,
-    link_to,
-    starts,
-    title_of,
-)
+from dual_data.evaluation.report.places import before_of, chosen_cells, link_to, starts, title_of
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.traces import by_popularity, membership
 

@@ -15,6 +15,7 @@ from dual_data.evaluation.report.findings.sentences import (
     about_of,
     all_runs,
     holm_corrected,
+    loses,
     loss_sentence,
     no_results,
     retention_sentence,
@@ -81,8 +82,8 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
         mean = average([compare_pairs(*groups, among=subjects) for groups in paired_groups])
         datasets = len({comparison.about for comparison in over_pairs})
         sentences.append(
-            f"All {datasets} datasets, paired facts: on average of {len(paired_groups)} comparisons, popular facts "
-            f"lose {shown(size(mean))} {'more' if mean.value > 0 else 'less'} ROUGE-L recall than rare ones."
+            f"All {datasets} datasets, paired facts: on average of {len(paired_groups)} comparisons, "
+            f"{loses('popular facts', 'rare ones', mean)}."
         )
     if unpaired_data:
         sentences.append(f"Too few facts can be paired in {'; '.join(unpaired_data)}.")

@@ -112,10 +112,7 @@ def loss_sentence(start: str, first: str, second: str, compared: Sequence[Compar
         f"no difference between {first} and {second} is shown",
         compared,
     )
-    return (
-        f"{start}: {counts}. {_where(compared)}, {first} lose {shown(size(mean))} "
-        f"{'more' if mean.value > 0 else 'less'} ROUGE-L recall than {second}."
-    )
+    return f"{start}: {counts}. {_where(compared)}, {loses(first, second, mean)}."
 
 
 def retention_sentence(start: str, first: str, second: str, compared: Sequence[Compared]) -> str:
@@ -127,9 +124,18 @@ def retention_sentence(start: str, first: str, second: str, compared: Sequence[C
         "at equal forgetting, no difference in retention is shown",
         compared,
     )
+    return f"{start}: {counts}. {_where(compared)}, {keeps(first, second, mean)}."
+
+
+def loses(first: str, second: str, mean: Interval) -> str:
+    """How much more or less one kind of facts loses than another."""
+    return f"{first} lose {shown(size(mean))} {'more' if mean.value > 0 else 'less'} ROUGE-L recall than {second}"
+
+
+def keeps(first: str, second: str, mean: Interval) -> str:
+    """How much more or less one way of unlearning keeps than another."""
     return (
-        f"{start}: {counts}. {_where(compared)}, {first} keeps {points(mean)} "
-        f"{'more' if mean.value >= 0 else 'less'} of the retain_eval score than {second}."
+        f"{first} keeps {points(mean)} {'more' if mean.value >= 0 else 'less'} of the retain_eval score than {second}"
     )
 
 

@@ -15,6 +15,7 @@ from dual_data.evaluation.report.findings.sentences import (
     about_of,
     all_runs,
     holm_corrected,
+    keeps,
     mean_and_counts,
     no_results,
     points,
@@ -23,6 +24,8 @@ from dual_data.evaluation.report.findings.sentences import (
     values_with_missing,
 )
 from dual_data.evaluation.settings import PRETRAINED
+
+_AFTER, _PRETRAINED = "unlearning after this stage", "unlearning the pretrained model"
 
 
 def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
@@ -36,7 +39,7 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
         return [f"{no_results(missing, yet=yet)}, so nothing is said about a training stage first."], []
     compared = holm_corrected(uncorrected)
     sentences = [
-        retention_sentence(", ".join(about), "unlearning after this stage", "unlearning the pretrained model", of_stage)
+        retention_sentence(", ".join(about), _AFTER, _PRETRAINED, of_stage)
         for about in stages
         if (of_stage := about_of(compared, about))
     ]
@@ -102,9 +105,8 @@ def _overall_sentences(collection: Collection, compared: Sequence[Compared]) -> 
         if (datasets := len({comparison.about[0] for comparison in of_stage})) > 1:
             mean = average([comparison.contrast for comparison in of_stage])
             sentences.append(
-                f"All {datasets} datasets, {stage}: on average of {len(of_stage)} comparisons, unlearning after this "
-                f"stage keeps {points(mean)} {'more' if mean.value >= 0 else 'less'} of the retain_eval score than "
-                "unlearning the pretrained model."
+                f"All {datasets} datasets, {stage}: on average of {len(of_stage)} comparisons, "
+                f"{keeps(_AFTER, _PRETRAINED, mean)}."
             )
     return sentences
 
