@@ -37,7 +37,7 @@ def run(
         typer.Option(
             "--cells-at-once",
             min=1,
-            help="Cells trained together, as one batch.",
+            help="Most learning rates of a method and seed that are trained together, as one batch.",
             show_default="1 to 8 by the model's size on a GPU, else 1",
         ),
     ] = None,

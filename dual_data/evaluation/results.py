@@ -1,5 +1,6 @@
 """The result of a cell: cells/ID.json, with the same bytes whenever the cell is run again, and its run: runs/ID.json.
 
+The same bytes: on the same device, with the same packages, threads, and cells and rows at once; else up to rounding.
 Each file is written completely or not at all, the run's first, so that a cell with a result has both. Reading joins
 them: the second is `run` of `Result`.
 """

@@ -34,6 +34,8 @@ class GridRun(NamedTuple):
     """What is run and how; and failing of cells, which the next run tries again."""
 
     grid: Grid
+    cells: Sequence[Cell]
+    """All cells that were asked for, also those that have results."""
     options: RunOptions
     project: Path
     say: Callable[[str], None]

@@ -12,7 +12,7 @@ class RunOptions(NamedTuple):
 
     device: str = "cpu"
     cells_at_once: int = 0
-    """Cells of one method that are trained and measured as one batch; 0 for as many as suit device and model."""
+    """Most learning rates of a method and seed that are one batch; 0 for as many as suit device and model."""
     rows: int = 0
     """Rows per measurement batch, of all cells together; 0 for as many as suit device and model."""
     save_adapters: bool = False

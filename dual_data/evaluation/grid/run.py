@@ -3,9 +3,9 @@
     model -> stage and its seed -> set to forget -> before unlearning -> method -> cells, some at once
 
 A cell that has a result is not run again, unless its adapter is to be kept and is missing. A killed run loses only the
-cells in progress, those trained at once, without a written result. Several processes may run one grid (`workers` starts
-one per device): each takes cells that no other has taken. Where a cell fails, for memory or its rows, the reason is its
-result.
+cells in progress, those trained at once, without a written result, and the next run trains the same cells at once, so
+that it ends with the same bytes. Several processes may run one grid (`workers` starts one per device): each takes cells
+that no other has taken. Where a cell fails, for memory or its rows, the reason is its result.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def run(
     refuse_float16(grid, cells)
     todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
     numbers = {cell.id: number for number, cell in enumerate(todo, 1)}
-    grid_run, counts = GridRun(grid, options, project, say, numbers), Counter[str]()
+    grid_run, counts = GridRun(grid, cells, options, project, say, numbers), Counter[str]()
     stage_groups = grouped(todo, lambda cell: (cell.model, *stage_of(grid, cell)))
     first = int(options.start * len(stage_groups))
     for name, model_groups in groupby(stage_groups[first:] + stage_groups[:first], lambda group: group[0].model):

@@ -105,10 +105,22 @@ class StageRun:
                 counts = Counter(done=self._measure_base(cells))
         except DualDataError as error:  # the cells are compared with it, so none of them can be run
             return self._grid_run.fail_free(cells, str(error), self._loaded, self._stage)
-        for group in grouped([cell for cell in cells if cell.method != BASE], lambda cell: cell.method):
-            for start in range(0, len(group), self._cells_at_once):
-                counts += self._run_cells(group[start : start + self._cells_at_once])
+        for group in grouped([cell for cell in cells if cell.method != BASE], lambda cell: (cell.method, cell.seed)):
+            for batch in self._batches(group[0]):
+                if wanted := [cell for cell in batch if cell in group]:
+                    counts += self._run_cells(batch, wanted)
         return counts
+
+    def _batches(self, like: Cell) -> list[Sequence[Cell]]:
+        """The learning rates of a method and seed in batches of similar size, also those that have results.
+
+        A batch has the same cells whatever is left to do: the last digits of a cell's numbers depend on what is trained
+        and measured beside it, since products of other shapes add in another order.
+        """
+        place = _without_rate(like)
+        cells = [cell for cell in self._grid_run.cells if _without_rate(cell) == place]
+        size = -(-len(cells) // -(-len(cells) // self._cells_at_once))
+        return [cells[start : start + size] for start in range(0, len(cells), size)]
 
     def _measure_base(self, cells: Sequence[Cell]) -> int:
         """Measure the model from which the cells start. Returns the number of missing results that this gave."""
@@ -132,19 +144,20 @@ class StageRun:
                 self._write(cell, base, effort, engine.notes)
         return len(bases)
 
-    def _run_cells(self, cells: Sequence[Cell]) -> Counter[str]:
-        """Train and measure some cells of one method together, except those that another process has claimed."""
+    def _run_cells(self, batch: Sequence[Cell], wanted: Sequence[Cell]) -> Counter[str]:
+        """Train and measure a batch, and write those of its `wanted` cells that no other process has claimed."""
         adapter, ranks = self._options.save_adapters, self._options.ranks
-        with claimed(self._grid.folder, cells if ranks.first else (), adapter=adapter) as free:
+        with claimed(self._grid.folder, wanted if ranks.first else (), adapter=adapter) as free:
             claimed_cells = ranks.agree(free)
-            counts = Counter(elsewhere=len(cells) - len(claimed_cells))
-            own, together = ranks.share(claimed_cells)
+            counts = Counter(elsewhere=len(wanted) - len(claimed_cells))
+            share, together = ranks.share(batch)
+            own = [cell for cell in share if cell in claimed_cells]
             try:
                 if own:
                     self._grid_run.begin(own)
                 if claimed_cells:
-                    with enough_memory(f"training and measuring {cells[0].method}"):
-                        counts.update(self._train_and_measure(together, len(own)))
+                    with enough_memory(f"training and measuring {batch[0].method}"):
+                        counts.update(self._train_and_measure(together, own))
             except DualDataError as error:
                 failed = [cell for cell in own if not is_done(self._grid.folder, cell, adapter=adapter)]
                 self._grid_run.fail(failed, str(error), self._loaded, self._stage)
@@ -152,8 +165,8 @@ class StageRun:
             ranks.wait()  # the first process holds the claims of all
         return counts
 
-    def _train_and_measure(self, cells: Sequence[Cell], own: int) -> list[str]:
-        """Run cells together. This process writes the first `own` of them, and returns how these ended."""
+    def _train_and_measure(self, cells: Sequence[Cell], own: Sequence[Cell]) -> list[str]:
+        """Run cells together. This process writes its `own` of them, and returns how these ended."""
         grid, loaded, notes = self._grid, self._loaded, list[str]()
         method = method_named(cells[0].method)
         rows = self._tokenised.cell_data(cells[0])
@@ -184,7 +197,9 @@ class StageRun:
                 tokens=traces[0].tokens,
                 rows=engine.rows * len(cells),
             )
-            for k, (cell, trace, measured) in enumerate(zip(cells[:own], traces, measurements, strict=False)):
+            for cell in own:
+                k = cells.index(cell)
+                trace, measured = traces[k], measurements[k]
                 if self._options.save_adapters and adapters is not None:
                     # Before the result, with which the cell counts as done.
                     adapters.save(adapter_path(grid.folder, cell.id), k, base=loaded.info.spec)
@@ -192,7 +207,7 @@ class StageRun:
                 self._grid_run.say(_line(cell, measured, trace, effort.seconds))
         finally:
             trainable.remove()
-        return ["stopped" if trace.stopped else "done" for trace in traces[:own]]
+        return ["stopped" if traces[cells.index(cell)].stopped else "done" for cell in own]
 
     def _engine(self, adapters: Adapters | None) -> Engine:
         cells = adapters.count if adapters is not None else 1
@@ -249,6 +264,10 @@ class StageRun:
             }
         result["run"] = run_record(effort, self._loaded, self._stage, notes)
         write_result(self._grid.folder, cell.id, result)
+
+
+def _without_rate(cell: Cell) -> tuple[str, str, str, str, int]:
+    return (cell.model, cell.stage, cell.set, cell.method, cell.seed)
 
 
 def _line(cell: Cell, measured: Measurement, trace: Trace, seconds: float) -> str:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,16 +17,21 @@ import torch
 import dual_data
 from dual_data.errors import DualDataError, InputError, UsageError
 from dual_data.evaluation.grid import grid_run, stage_run
-from dual_data.evaluation.grid.cells import cells_of, is_done, spell_out
+from dual_data.evaluation.grid.cells import Cell, cells_of, is_done, spell_out
 from dual_data.evaluation.grid.conflicts import refuse_mixing
 from dual_data.evaluation.grid.forecast import _rate, forecast
 from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.run import run
+from dual_data.evaluation.methods.base import Method
+from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import BASE, Result, cell_path, read_result, read_results, write_result
 from dual_data.evaluation.rows.data import data_hash, encode, token_hash
 from dual_data.evaluation.settings import load_settings
+from dual_data.evaluation.training.cells import CellData
+from dual_data.evaluation.training.optimiser import Trainable
+from dual_data.evaluation.training.train import train
 from tests.cli.command import dual_data as dual_data_command
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
 from tests.evaluation.questions import cities
@@ -163,6 +169,40 @@ def test_the_layer_that_was_read_is_kept_and_what_a_method_lacks_is_refused(proj
             assert word or (
                 training is not None and training["notes"]["layer"] == 1
             )  # the last of two; the default is the eighth
+
+
+def test_what_is_trained_together_does_not_depend_on_what_is_left_to_do(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = list[list[tuple[str, float, int]]]()
+
+    def noted(
+        loaded: Loaded, trainable: Trainable, method: Method, cells: list[CellData], *args: Any, **rest: Any
+    ) -> Any:
+        batches.append([(method.name, cell.lr, cell.seed) for cell in cells])
+        return train(loaded, trainable, method, cells, *args, **rest)
+
+    monkeypatch.setattr(stage_run, "train", noted)
+    file = one_stage(FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]"))
+    grid, cells = opened(project, file=file.replace("seeds = [0]", "seeds = [0, 1]"))
+    options = RunOptions(cells_at_once=4, save_adapters=True)
+    assert run(grid, cells, options, project=project) == (21, 0, 0, 0)
+    of_seed = [[1e-4, 3e-4, 1e-3], [3e-3, 1e-2]]
+    assert batches == [
+        [(method, lr, seed) for lr in rates] for method in ("GradAscent", "NPO") for seed in (0, 1) for rates in of_seed
+    ]
+
+    before = {path: path.read_bytes() for path in grid.folder.rglob("*") if path.parent.name in ("cells", *ids(cells))}
+    batches.clear()
+    for cell in (cells[2], cells[13]):
+        cell_path(grid.folder, cell.id).unlink()
+    assert run(grid, cells, options, project=project) == (2, 0, 0, 0)
+    assert batches == [[("GradAscent", lr, 0) for lr in of_seed[0]], [("NPO", lr, 0) for lr in of_seed[0]]]
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def ids(cells: list[Cell]) -> set[str]:
+    return {cell.id for cell in cells}
 
 
 def test_cells_at_once_and_forward_passes_change_results_by_rounding_alone(project: Path) -> None:
