@@ -16,7 +16,7 @@ from dual_data.config import Profile, load_relations, load_topics
 from dual_data.engine.stage import Forecast, Tools
 from dual_data.prompts import load_prompt
 from dual_data.sources.chat.openai.completions import messages
-from dual_data.sources.chat.usage import estimate
+from dual_data.sources.chat.usage import estimate, money
 
 if TYPE_CHECKING:
     from pipeline.knowledge import KnowledgeParams
@@ -75,9 +75,10 @@ def knowledge(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[F
                 forecasts.append(Forecast(f"local:{model.local}", calls + scored, 0, note=note))
                 continue
             new = published_rule.SAMPLING.max_new_tokens if rule == "paper" else params.new_tokens
-            tokens = calls * estimate(conversation, new).tokens + scored * estimate(conversation, 1).tokens
+            usage = estimate(conversation, new).times(calls).plus(estimate(conversation, 1).times(scored))
             note += f"; {scored} calls only where it gives log-probabilities of a prompt" if scored else ""
-            forecasts.append(Forecast(SOURCE, calls + scored, 0, tokens, note))
+            note = "; ".join([note, *money(usage, model.endpoint.price)])
+            forecasts.append(Forecast(SOURCE, calls + scored, 0, usage.tokens, note))
     return forecasts
 
 
@@ -94,9 +95,9 @@ def salience(params: SalienceParams, tools: Tools, profile: Profile) -> list[For
         return [Forecast(f"local:{params.local}", questions, 0, note=BASIS)]
     prompt = load_prompt(tools.project / PROMPT)
     conversation = messages(prompt.system.strip(), prompt.render({"subject": WORD, "relation": WORD, "object": WORD}))
-    tokens = questions * estimate(conversation, LABEL_TOKENS).tokens
-    note = f"{BASIS}; {params.samples} calls more for each fact of low label mass"
-    return [Forecast(SOURCE, questions, 0, tokens, note)]
+    usage = estimate(conversation, LABEL_TOKENS).times(questions)
+    notes = [BASIS, f"{params.samples} calls more for each fact of low label mass"]
+    return [Forecast(SOURCE, questions, 0, usage.tokens, "; ".join([*notes, *money(usage, params.endpoint.price)]))]
 
 
 def _subjects(tools: Tools, profile: Profile) -> int | None:

@@ -38,7 +38,7 @@ from dual_data.sources.chat.openai.capabilities import TYPICAL, Capabilities
 from dual_data.sources.chat.openai.completions import Answer, final_text, messages
 from dual_data.sources.chat.openai.server import ChatServer, Endpoint, expected_usage
 from dual_data.sources.chat.protocol import Chat
-from dual_data.sources.chat.usage import Budget, Ledger
+from dual_data.sources.chat.usage import Budget, Ledger, money, sum_of
 from pipeline import expected
 from pipeline.probing import weights
 from pipeline.probing.sample import sampled
@@ -209,13 +209,14 @@ class _Judge:
                 low += 1
             requests += self._sampled(chat, can, form)
         missing = self._server.missing(requests)
-        tokens = sum(expected_usage(request["body"]).tokens for request in missing)
+        usage = sum_of(expected_usage(request["body"]) for request in missing)
         notes = ["tokens by characters / 4" + (features.AT_MOST if can.reasoning else "")]
+        notes += money(usage, self._server.endpoint.price)
         if can.top_logprobs:
             notes.append(f"{self._params.samples} calls more for each fact of low label mass ({low} so far)")
         if features.recall(self._server) is None:
             notes.append("and a few that find out what the server supports")
-        return Forecast(SOURCE, len(requests), len(requests) - len(missing), tokens, "; ".join(notes))
+        return Forecast(SOURCE, len(requests), len(requests) - len(missing), usage.tokens, "; ".join(notes))
 
     def _direct(self, chat: Chat, can: Capabilities) -> dict[str, Any]:
         limit = can.limit(LABEL_TOKENS, 0)

@@ -72,6 +72,32 @@ def test_a_limit_and_a_sample_make_the_plan_smaller(project: Path) -> None:
     assert row(outcome.out, "knowledge")["calls to make"] == "400"
 
 
+def test_a_plan_tells_the_money_where_a_price_is_set(project: Path) -> None:
+    """Before the facts are built, and from the facts; the price of answers alone tells that their longest is meant."""
+
+    def told(stage: str, *options: str) -> tuple[int, int, float]:
+        planned = row(dual_data("build", "--dry-run", "--project", project, *options).out, stage)
+        (cost,) = re.findall(r"; about ([0-9,]+\.[0-9]{2}) EUR by the price of 2026-11-01", planned["note"])
+        return int(planned["calls to make"]), int(planned["tokens"]), float(cost.replace(",", ""))
+
+    of_all = "price = { input = 1000, output = 1000, currency = 'EUR', date = 2026-11-01 }"
+    of_answers = of_all.replace("input = 1000", "input = 0")
+    model = 'endpoint = {{ base_url = "http://127.0.0.1:9/v1", model = "m", {price} }}'
+    dual, embedded = (project / "pipeline" / f"{name}.toml" for name in ("dual", "embedded"))
+    dual_text, embedded_text = dual.read_text(), embedded.read_text()
+    assert dual_data("build", "questions", "--project", project, "--profile", "embedded").code == 0
+    for price in (of_all, of_answers):
+        endpoint = model.format(price=price)
+        dual.write_text(re.sub(r"(?m)^endpoint = .*", endpoint, dual_text))
+        embedded.write_text(embedded_text.replace('local = "smollm2"', endpoint))
+        for options in ((), ("--profile", "embedded")):
+            calls, tokens, cost = told("salience", *options)
+            assert cost == pytest.approx((tokens if price is of_all else 3 * calls) / 1000, abs=0.01)
+            calls, tokens, cost = told("knowledge", *options)
+            # Three wordings of 24 new tokens, and the log-probability of the answer.
+            assert cost == pytest.approx((tokens if price is of_all else (3 * 24 + 1) * calls / 4) / 1000, abs=0.01)
+
+
 def test_the_plan_of_the_embedded_profile_is_the_same_before_and_after_the_facts(project: Path) -> None:
     options = ("--profile", "embedded", "--project", project)
     before = dual_data("build", "--dry-run", *options)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -69,6 +70,9 @@ class Usage(NamedTuple):
     def minus(self, other: Usage) -> Usage:
         return Usage(*(a - b for a, b in zip(self, other, strict=True)))
 
+    def times(self, answers: int) -> Usage:
+        return Usage(*(answers * number for number in self))
+
     def to_log(self) -> dict[str, int]:
         """What `usage_of` reads."""
         return {
@@ -84,6 +88,18 @@ class Usage(NamedTuple):
         cached = price.input if price.cached_input is None else price.cached_input
         fresh = self.prompt_tokens - self.cached_tokens
         return (fresh * price.input + self.cached_tokens * cached + self.completion_tokens * price.output) / 1e6
+
+
+def sum_of(usages: Iterable[Usage]) -> Usage:
+    """Usage of all answers together."""
+    return reduce(Usage.plus, usages, Usage())
+
+
+def money(usage: Usage, price: Price | None) -> list[str]:
+    """What answers still to be asked are expected to cost, as a part of a plan's note; none without a price."""
+    if price is None or not usage.answers:
+        return []
+    return [f"about {usage.cost(price):,.2f} {price.currency} by the price of {price.date}"]
 
 
 def usage_of(answer: Mapping[str, Any]) -> Usage:
