@@ -19,9 +19,6 @@ from dual_data.evaluation.models.cache import carried_by
 MAX_TOKENS = 256
 """Longest text in tokens; longer ones are cut, as the model's own configuration does."""
 
-_CACHE_SIZE = 100_000
-"""Most cached vectors, of 1.5 kB each: the answers of a grid come again and again, generations are new."""
-
 
 class SentenceEmbedder:
     """Embeds texts with the packaged model."""
@@ -32,24 +29,26 @@ class SentenceEmbedder:
         model: Any = AutoModel.from_pretrained(source, dtype=torch.float32)
         self._model = model.to(device).eval()
         self._device, self._batch = torch.device(device), batch
-        self._cache: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors [texts, 384] in float32; recent texts are cached."""
-        if len(self._cache) > _CACHE_SIZE:
-            self._cache.clear()
-        new_texts = sorted({text for text in texts if text not in self._cache}, key=lambda text: (len(text), text))
-        for start in range(0, len(new_texts), self._batch):
-            batch = new_texts[start : start + self._batch]
+        """Unit vectors [texts, 384] in float32.
+
+        None is kept for later calls: the last digits of a vector depend on the batch that it was computed in, and so
+        depend on these texts alone.
+        """
+        distinct = sorted(set(texts), key=lambda text: (len(text), text))
+        vectors = dict[str, Tensor]()
+        for start in range(0, len(distinct), self._batch):
+            batch = distinct[start : start + self._batch]
             tokens = self._tokenizer(
                 batch, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
             ).to(self._device)
             hidden: Tensor = self._model(**tokens).last_hidden_state
             weight = tokens["attention_mask"][:, :, None].to(hidden.dtype)
             mean = (hidden * weight).sum(1) / weight.sum(1).clamp_min(1e-9)
-            self._cache.update(zip(batch, torch.nn.functional.normalize(mean, dim=1).cpu().unbind(0), strict=True))
-        return torch.stack([self._cache[text] for text in texts]) if texts else torch.empty(0, 384)
+            vectors.update(zip(batch, torch.nn.functional.normalize(mean, dim=1).cpu().unbind(0), strict=True))
+        return torch.stack([vectors[text] for text in texts]) if texts else torch.empty(0, 384)
 
     def cosines(self, first: Sequence[str], second: Sequence[str]) -> list[float]:
         """Cosine of each pair. Raises ValueError where the two differ in length."""

@@ -42,6 +42,14 @@ def test_neither_batch_nor_padding_changes_a_vector(embedder: SentenceEmbedder) 
     assert embedder.embed([]).shape == (0, 384)
 
 
+def test_a_vector_does_not_depend_on_what_was_embedded_before(embedder: SentenceEmbedder) -> None:
+    texts = [f"{'a river ' * (number % 7)}in country {number}" for number in range(20)]
+    alone = SentenceEmbedder().embed(texts)
+    for size in (3, 11):
+        embedder.embed([*texts[:size], "and another text, which is longer than those before"])
+    assert torch.equal(embedder.embed(texts), alone)
+
+
 def test_mean_pooling_by_hand(embedder: SentenceEmbedder) -> None:
     tokens = embedder._tokenizer(["two words"], return_tensors="pt")
     rows = embedder._model(**tokens).last_hidden_state[0].tolist()
