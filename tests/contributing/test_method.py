@@ -14,7 +14,7 @@ from textwrap import dedent
 import pytest
 
 from dual_data.errors import InputError, UsageError
-from dual_data.evaluation.methods import load_methods, method_named
+from dual_data.evaluation.methods import METHODS, load_methods, method_named
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.rows.schedule import Optimisation
 from tests.cli.command import ROOT, dual_data
@@ -234,6 +234,22 @@ def test_a_method_that_fails_stops_only_its_cells(project: Path, project_method:
     assert "3 done, 0 stopped, 1 failed" in outcome.out
     project_method.write_text(METHOD)
     assert "1 done, 0 stopped, 0 failed" in dual_data(*command).out
+
+
+def test_the_code_that_runs_is_the_code_that_is_hashed(
+    project: Path, project_method: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    codes, names = set(), []
+    for name in ("Uniform", "Unicorn"):
+        project_method.write_text(METHOD.replace("Uniform", name))
+        os.utime(project_method, (1_700_000_000, 1_700_000_000))  # of the same size, and as if in the same second
+        load_methods(project)
+        (method,) = [method for method in METHODS.values() if method.name in ("Uniform", "Unicorn")]
+        names.append(method.name)
+        codes.add(method.code)
+    assert names == ["Uniform", "Unicorn"]
+    assert len(codes) == 2
 
 
 def test_a_file_may_have_any_encoding_that_python_reads(project: Path, project_method: Path) -> None:

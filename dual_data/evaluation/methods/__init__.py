@@ -3,7 +3,6 @@ in pipeline/methods of a project.
 """
 
 import ast
-import importlib.util
 import inspect
 import sys
 from importlib import import_module
@@ -42,7 +41,8 @@ def load_methods(project: Path) -> None:
     for name in METHODS.keys() - _OWN:
         del METHODS[name]
     for path in sorted((project / "pipeline" / "methods").glob("[!_]*.py")):
-        methods = _methods_in(_load(path), path.read_bytes())
+        source = path.read_bytes()
+        methods = _methods_in(_load(path, source), source)
         if not methods:
             raise UsageError(f'{path}: defines no method, such as: METHOD = Method("Name", loss, "its source")')
         for method in methods:
@@ -51,15 +51,16 @@ def load_methods(project: Path) -> None:
             METHODS[method.name] = method
 
 
-def _load(path: Path) -> ModuleType:
-    name = f"project_methods_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # as dataclasses need it
+def _load(path: Path, source: bytes) -> ModuleType:
+    """The module of this very source, whose hash its results carry.
+
+    An import may take cached bytecode of a file that has the same size and was changed in the same second.
+    """
+    module = ModuleType(f"project_methods_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # as dataclasses need it
     try:
-        spec.loader.exec_module(module)
+        exec(compile(source, path, "exec"), vars(module))  # noqa: S102 - as an import would
     except Exception as error:
         raise UsageError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
     return module
