@@ -250,7 +250,8 @@ def cells_of(grid: Grid, identity_for: Callable[[ModelSettings], Identity] = ide
     for model, settings in grid.models.items():
         identity = identity_for(settings)
         for stage in grid_settings.stages:
-            seeds = grid_settings.seeds if grid.stages[stage] is not None else grid_settings.seeds[:1]
+            # A stage that trains nothing has one model before unlearning, whichever seeds are asked for.
+            seeds = grid_settings.seeds if grid.stages[stage] is not None else (0,)
             for name in grid_settings.sets or tuple(grid.sets[stage].forget):
                 bases = {seed: _cell(grid, (model, stage, name, BASE), 0.0, seed, identity) for seed in seeds}
                 cells += bases.values()
@@ -315,8 +316,6 @@ def _cell(
             "lora": None if grid.preset.full else grid.preset.lora.spec()._asdict(),
             "lr": lr,
         }
-    elif recipe is None:
-        identity["seed"] = 0
     identifier = cell_id(identity)
     return Cell(model, stage, name, method, lr, seed, identifier, identifier, identity)
 

@@ -29,6 +29,8 @@ def test_a_grid_is_every_combination_with_one_base_a_model_stage_and_seed(projec
         assert base.stage == cell.stage
         assert cell.stage == "pretrained" or base.seed == cell.seed
     assert {cell.set for cell in opened(project, "all")[1]} == {"rare", "popular"}
+    _, others = opened(project, file=FILE.replace("seeds = [0, 1]", "seeds = [1]"))
+    assert [cell for cell in cells if cell.id in {other.id for other in others}] == others
 
 
 def test_results_are_not_written_into_the_folder_of_trained_stages(project: Path) -> None:
