@@ -182,8 +182,10 @@ class Adapters:
             if any(weight is module.weight for module in self.model.modules() if isinstance(module, nn.Embedding)):
                 slot.linear.weight = weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
                 self.model.config.tie_word_embeddings = False
+            # The whole product, also where few rows are held: some processors round those rows alone otherwise.
+            product = (b.float() @ a.float())[rows_held(weight)]
             own = held(weight.data)
-            own.copy_(own.float() + self.spec.scaling * (b[rows_held(weight)].float() @ a.float()))
+            own.copy_(own.float() + self.spec.scaling * product)
         self.remove()
 
     def freeze(self) -> None:
