@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +22,11 @@ class Progress:
 
 
 class TerminalProgress(Progress):
-    """A bar on standard error where that is a terminal, else a line every quarter of a minute."""
+    """A bar on standard error where a terminal can draw it, else a line every quarter of a minute."""
 
     @contextmanager
     def task(self, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
             with _bar(label, total) as advance:
                 yield advance
         else:
