@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,8 @@ def files_hash(folder: Path) -> str:
     if note.exists():
         return note.read_text()
     value = digest("".join(file_hash(path) if converted else f"{path.name}|{_content(path)}|" for path in files), 64)
-    write_text(note, value)
+    with suppress(OSError):  # a folder that cannot be written costs only the time of hashing again
+        write_text(note, value)
     return value
 
 

@@ -90,7 +90,7 @@ def imported(folder: Path) -> dict[str, tuple[Path, Manifest]]:
             raise InputError(f"{folder / FOLDER}: two imports of {manifest.table}; delete the folder of one of them")
         imports[manifest.table] = path.parent, manifest
     known = {manifest.file for _, manifest in imports.values()}
-    new = [path for path in folder.iterdir() if recognise(path) and path.name not in known]
+    new = [path for path in sorted(folder.iterdir()) if recognise(path) and path.name not in known]
     if new or not imports:
         raise InputError(f"{(new or [folder])[0]}: not imported yet; run: dual-data dumps import {folder}")
     return imports
