@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-# Tests run in parallel, and spinning threads of one would take the cores from the others. Torch reads this when it is
-# imported.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests run in parallel, and spinning threads of one would take the cores from the others. Results name their number of
+# threads. Torch reads this when it is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 # Nothing is downloaded. The Hub's client reads this when it is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -17,6 +17,13 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.services.browser import Page
+
+# Servers are on loopback, and repositories are made by tests: no proxy, no signing, and not the repository whose hook
+# runs the tests.
+_OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_CONFIG_PARAMETERS")
+for _name in [name for name in os.environ if name.lower().endswith("_proxy") or name in _OF_A_HOOK]:
+    del os.environ[_name]
+os.environ |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "commit.gpgsign", "GIT_CONFIG_VALUE_0": "false"}
 
 # No deadline: the time of an example depends more on how busy the machine is than on the code.
 settings.register_profile("dual-data", deadline=None)

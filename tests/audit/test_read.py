@@ -340,7 +340,13 @@ def online(tmp_path: Path) -> Iterator[Hub]:
 
 def audited(target: str, endpoint: str, cache: Path, *, offline: bool = False) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, since the Hub's client reads its settings when it is imported."""
-    settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_OFFLINE": str(int(offline)), "HF_TOKEN": "hf_x"}
+    settings = {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(cache),
+        "HF_HUB_CACHE": str(cache / "hub"),
+        "HF_HUB_OFFLINE": str(int(offline)),
+        "HF_TOKEN": "hf_x",
+    }
     return subprocess.run(
         [sys.executable, "-m", "dual_data", "audit", target, "--json"],
         env=os.environ | settings | {"HF_HUB_DISABLE_TELEMETRY": "1"},

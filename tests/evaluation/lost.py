@@ -22,7 +22,7 @@ def one_killed(folder: Path, which: int) -> Iterator[None]:
         workers = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
         os.kill(int(workers[which]), signal.SIGKILL)
 
-    watcher = threading.Thread(target=kill)
+    watcher = threading.Thread(target=kill, daemon=True)  # should the grid fail before it has two cells
     watcher.start()
     yield
     watcher.join()

@@ -420,7 +420,7 @@ def test_seeds_without_an_adapter_are_left_out_where_another_has_one(
 def test_relearning_that_diverged_is_said_and_reported(tmp_path: Path) -> None:
     _project(tmp_path, adapters=True, grid=f"{GRID}seeds = [0, 1, 2, 3]\n")
     grid, cells = _opened(tmp_path)
-    options, messages = AttackOptions(lr=3.0), list[str]()
+    options, messages = AttackOptions(lr=1e20), list[str]()
     chosen = [target._replace(todo=("relearning",)) for target in targets(grid, cells, options)]
     written = attack(grid, chosen, options, project=tmp_path, say=messages.append).written
     for content in (json.loads(path.read_bytes()) for path in written):
@@ -430,7 +430,7 @@ def test_relearning_that_diverged_is_said_and_reported(tmp_path: Path) -> None:
             for points in (curve["points"], curve["control"]):
                 assert [point["step"] for point in points] == [0, *STEPS]
     assert any("on forget facts: tuning of the unlearned model ended early" in line for line in messages)
-    assert "lr 3, 64 steps" in write_report([grid.folder], tmp_path / "report").markdown.read_text()
+    assert "lr 1e+20, 64 steps" in write_report([grid.folder], tmp_path / "report").markdown.read_text()
 
 
 def test_relearning_of_one_subject_is_said_and_not_a_crash(tmp_path: Path) -> None:
