@@ -9,29 +9,23 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 import dual_data
-from dual_data.errors import DualDataError, InputError, UsageError
-from dual_data.evaluation.grid import grid_run, stage_run
-from dual_data.evaluation.grid.cells import Cell, cells_of, is_done, spell_out
+from dual_data.errors import InputError, UsageError
+from dual_data.evaluation.grid import grid_run
+from dual_data.evaluation.grid.cells import cells_of, is_done, spell_out
 from dual_data.evaluation.grid.conflicts import refuse_mixing
-from dual_data.evaluation.grid.forecast import _rate, forecast
+from dual_data.evaluation.grid.forecast import forecast
 from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.run import run
-from dual_data.evaluation.methods.base import Method
-from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.report.write import write_report
-from dual_data.evaluation.results import BASE, Result, cell_path, read_result, read_results, write_result
+from dual_data.evaluation.results import BASE, cell_path, read_result, read_results
 from dual_data.evaluation.rows.data import data_hash, encode, token_hash
 from dual_data.evaluation.settings import load_settings
-from dual_data.evaluation.training.cells import CellData
-from dual_data.evaluation.training.optimiser import Trainable
-from dual_data.evaluation.training.train import train
 from tests.cli.command import dual_data as dual_data_command
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
 from tests.evaluation.questions import cities
@@ -65,26 +59,6 @@ def test_results_are_complete_the_same_when_repeated_and_never_made_twice(projec
     for path, result in read_results(again.folder):
         assert path.read_bytes() == cell_path(grid.folder, path.stem).read_bytes()
         assert result["run"]["measuring_seconds"] > 0
-
-
-def test_a_run_counts_the_cells_that_went_together_and_its_stage_apart(project: Path) -> None:
-    file = FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-4, 1e-3, 1e-2]").replace("seeds = [0, 1]", "seeds = [0]")
-    grid, cells = opened(project, file=file.replace('stages = ["pretrained", "sft"]', 'stages = ["sft"]'))
-    run(grid, cells, RunOptions(cells_at_once=2), project=project)
-    runs = {(cell.method, cell.lr): read_result(cell_path(grid.folder, cell.id))["run"] for cell in cells}
-    assert {cell_key: record["cells_at_once"] for cell_key, record in runs.items()} == {
-        (BASE, 0.0): 1,
-        **{(method, lr): n for method in ("GradAscent", "NPO") for lr, n in ((1e-4, 2), (1e-3, 2), (1e-2, 1))},
-    }
-    assert {record["rows_at_once"] for record in runs.values()} == {64}
-    (stage_record,) = (json.loads(path.read_text()) for path in (grid.folder.parent / "stages").glob("*.json"))
-    assert stage_record["steps"] == 2
-    assert {record["stage_seconds"] for record in runs.values()} == {stage_record["seconds"]}
-    plan = forecast(grid, cells, "cpu")
-    pace = sum(line.operations for line in plan.lines) / sum(
-        (record["training_seconds"] + record["measuring_seconds"]) / record["cells_at_once"] for record in runs.values()
-    )
-    assert _rate(grid, plan.lines, "cpu")[0] == pytest.approx(pace)
 
 
 def test_a_result_that_was_cut_short_is_not_done_and_hidden_files_are_none(project: Path) -> None:
@@ -171,58 +145,6 @@ def test_the_layer_that_was_read_is_kept_and_what_a_method_lacks_is_refused(proj
             )  # the last of two; the default is the eighth
 
 
-def test_what_is_trained_together_does_not_depend_on_what_is_left_to_do(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batches = list[list[tuple[str, float, int]]]()
-
-    def noted(
-        loaded: Loaded, trainable: Trainable, method: Method, cells: list[CellData], *args: Any, **rest: Any
-    ) -> Any:
-        batches.append([(method.name, cell.lr, cell.seed) for cell in cells])
-        return train(loaded, trainable, method, cells, *args, **rest)
-
-    monkeypatch.setattr(stage_run, "train", noted)
-    file = one_stage(FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]"))
-    grid, cells = opened(project, file=file.replace("seeds = [0]", "seeds = [0, 1]"))
-    options = RunOptions(cells_at_once=4, save_adapters=True)
-    assert run(grid, cells, options, project=project) == (21, 0, 0, 0)
-    of_seed = [[1e-4, 3e-4, 1e-3], [3e-3, 1e-2]]
-    assert batches == [
-        [(method, lr, seed) for lr in rates] for method in ("GradAscent", "NPO") for seed in (0, 1) for rates in of_seed
-    ]
-
-    before = {path: path.read_bytes() for path in grid.folder.rglob("*") if path.parent.name in ("cells", *ids(cells))}
-    batches.clear()
-    for cell in (cells[2], cells[13]):
-        cell_path(grid.folder, cell.id).unlink()
-    assert run(grid, cells, options, project=project) == (2, 0, 0, 0)
-    assert batches == [[("GradAscent", lr, 0) for lr in of_seed[0]], [("NPO", lr, 0) for lr in of_seed[0]]]
-    assert before == {path: path.read_bytes() for path in before}
-
-
-def ids(cells: list[Cell]) -> set[str]:
-    return {cell.id for cell in cells}
-
-
-def test_cells_at_once_and_forward_passes_change_results_by_rounding_alone(project: Path) -> None:
-    results = []
-    for out, options, file in (
-        ("a", RunOptions(), one_stage()),
-        ("b", RunOptions(cells_at_once=2, rows=5), one_stage(FILE.replace("batch = 2", "batch = 2\nmicro_batch = 1"))),
-    ):
-        grid, cells = opened(project, file=file, out=out)
-        run(grid, cells, options, project=project)
-        results.append({path.stem: result for path, result in read_results(grid.folder)})
-    apart, together = results
-    assert set(apart) == set(together)
-    for identifier, result in apart.items():
-        for name, summary in result["summary"].items():
-            for score, value in summary.items():
-                other = together[identifier]["summary"][name][score]
-                assert value is other is None or value == pytest.approx(other, abs=1e-3, rel=1e-3), score
-
-
 def test_before_unlearning_a_cell_at_rate_zero_is_its_base(project: Path) -> None:
     grid, _ = opened(project, file=one_stage())
     grid = grid._replace(preset=grid.preset.model_copy(update={"lrs": (0.0,)}))
@@ -290,22 +212,6 @@ def test_a_cell_that_fails_says_why_and_is_tried_again(project: Path) -> None:
     assert {result["status"] for result in failed} == {"failed"}
     assert "popularity of every forget row" in failed[0]["reason"]
     assert run(grid, cells, RunOptions(), project=project) == (2, 0, 0, 0)
-
-
-def test_of_cells_that_are_run_together_those_written_before_a_failure_count_as_done(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    grid, cells = opened(project, file=one_stage())
-    last = cells[-1]
-
-    def fail_last(folder: Path, identifier: str, result: Result) -> Path:
-        if identifier == last.id and result["status"] == "done":
-            raise DualDataError("no room")
-        return write_result(folder, identifier, result)
-
-    monkeypatch.setattr(stage_run, "write_result", fail_last)
-    assert run(grid, cells, RunOptions(cells_at_once=2), project=project) == (4, 0, 1, 0)
-    assert read_result(cell_path(grid.folder, last.id))["reason"] == "no room"
 
 
 def test_adapters_are_kept_where_asked_for(project: Path) -> None:
