@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import torch
@@ -77,6 +78,14 @@ def rows_at_once(device: str, parameters: int) -> int:
     if not device.startswith("cuda"):
         return 64
     return min(_MOST_ROWS, 1024 * max(1, _FULL // parameters))
+
+
+def even_size(count: int, most: int) -> int:
+    """Size of the batches where `count` are divided into the fewest of at most `most`; the last one may be smaller.
+
+    Batches of similar size can share graphs and need little filling.
+    """
+    return math.ceil(count / math.ceil(count / most))
 
 
 def _check_gpu(name: str, number: int) -> None:

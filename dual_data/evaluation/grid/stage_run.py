@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation.device.devices import cells_at_once, rows_at_once
+from dual_data.evaluation.device.devices import cells_at_once, even_size, rows_at_once
 from dual_data.evaluation.device.memory import enough_memory, halving
 from dual_data.evaluation.grid.cells import Cell, Grid, is_done
 from dual_data.evaluation.grid.claims import claimed
@@ -105,7 +105,7 @@ class StageRun:
                 counts = Counter(done=self._measure_base(cells))
         except DualDataError as error:  # the cells are compared with it, so none of them can be run
             return self._grid_run.fail_free(cells, str(error), self._loaded, self._stage)
-        for group in grouped([cell for cell in cells if cell.method != BASE], lambda cell: (cell.method, cell.seed)):
+        for group in grouped([cell for cell in cells if cell.method != BASE], _without_rate):
             for batch in self._batches(group[0]):
                 if wanted := [cell for cell in batch if cell in group]:
                     counts += self._run_cells(batch, wanted)
@@ -119,7 +119,7 @@ class StageRun:
         """
         place = _without_rate(like)
         cells = [cell for cell in self._grid_run.cells if _without_rate(cell) == place]
-        size = -(-len(cells) // -(-len(cells) // self._cells_at_once))
+        size = even_size(len(cells), self._cells_at_once)
         return [cells[start : start + size] for start in range(0, len(cells), size)]
 
     def _measure_base(self, cells: Sequence[Cell]) -> int:
@@ -167,7 +167,7 @@ class StageRun:
 
     def _train_and_measure(self, cells: Sequence[Cell], own: Sequence[Cell]) -> list[str]:
         """Run cells together. This process writes its `own` of them, and returns how these ended."""
-        grid, loaded, notes = self._grid, self._loaded, list[str]()
+        grid, loaded, notes, ended = self._grid, self._loaded, list[str](), list[str]()
         method = method_named(cells[0].method)
         rows = self._tokenised.cell_data(cells[0])
         data = [rows._replace(lr=cell.lr, seed=cell.seed) for cell in cells]
@@ -205,9 +205,10 @@ class StageRun:
                     adapters.save(adapter_path(grid.folder, cell.id), k, base=loaded.info.spec)
                 self._write(cell, measured, effort, [*notes, *engine.notes], trace, rows)
                 self._grid_run.say(_line(cell, measured, trace, effort.seconds))
+                ended.append("stopped" if trace.stopped else "done")
         finally:
             trainable.remove()
-        return ["stopped" if traces[cells.index(cell)].stopped else "done" for cell in own]
+        return ended
 
     def _engine(self, adapters: Adapters | None) -> Engine:
         cells = adapters.count if adapters is not None else 1

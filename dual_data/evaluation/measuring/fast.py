@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from dual_data.evaluation.device.devices import even_size
 from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, is_out_of_memory
 from dual_data.evaluation.device.sharding import refuse_if_shared, stay_in_step
 from dual_data.evaluation.measuring.decoding import Decoder, Slots
@@ -64,8 +65,7 @@ class FastEngine(Engine):
             prefix = self._prefix(common) if common else None
             start = 0
             while remaining := len(group) - start:
-                # The fewest batches, of similar size: they can share graphs and need little filling.
-                indices = group[start : start + -(-remaining // -(-remaining // self.rows))]
+                indices = group[start : start + even_size(remaining, self.rows)]
                 try:
                     batch = self._batch(requests, indices, prefix, comparison)
                 except (RuntimeError, MemoryError) as error:
