@@ -16,9 +16,10 @@ from dual_data.evaluation.grid.cells import Cell, is_done
 
 @contextmanager
 def claimed(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> Iterator[list[Cell]]:
-    """Claims those of `cells` that are not done and not claimed by another process, until the end of the block.
+    """Claims `cells` up to the first that another process has claimed, until the end of the block.
 
-    With `adapter`, a cell without its adapter is not done.
+    Yields those that are not done; with `adapter`, a cell without its adapter is not done. Two processes that reach a
+    batch at the same moment do not share it, as each would train all of it: the one without the first cell gets none.
     """
     taken = []
     with ExitStack() as locks:
@@ -27,7 +28,7 @@ def claimed(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> It
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                continue
+                break
             locks.callback(lock.release)
             if not is_done(folder, cell, adapter=adapter):
                 taken.append(cell)

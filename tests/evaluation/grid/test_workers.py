@@ -99,10 +99,13 @@ def test_what_goes_wrong_in_every_process_is_said_once_each(project: Path) -> No
 
 def test_a_claim_is_for_cells_without_a_result_and_for_one_at_a_time(project: Path) -> None:
     grid, cells = opened(project, file=one_stage())
-    with claimed(grid.folder, cells[:2]) as taken, claimed(grid.folder, cells[:3]) as rest:
-        assert taken == cells[:2]
-        assert rest == cells[2:3]
-        assert not any_free(grid.folder, cells[:3])
-        assert any_free(grid.folder, cells)
+    with claimed(grid.folder, cells[1:3]) as taken:
+        assert taken == cells[1:3]
+        with claimed(grid.folder, cells[:4]) as before:
+            assert before == cells[:1]
+            assert not any_free(grid.folder, cells[:3])
+            assert any_free(grid.folder, cells)
+        with claimed(grid.folder, cells[1:4]) as rest:
+            assert rest == [], "that process trains what comes after it too"
     run(grid, cells, RunOptions(), project=project)
     assert not any_free(grid.folder, cells)
