@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -157,17 +157,17 @@ class StageRun:
                     self._grid_run.begin(own)
                 if claimed_cells:
                     with enough_memory(f"training and measuring {batch[0].method}"):
-                        counts.update(self._train_and_measure(together, own))
+                        counts.update(self._train_and_measure(together, own))  # also those before an error
             except DualDataError as error:
                 failed = [cell for cell in own if not is_done(self._grid.folder, cell, adapter=adapter)]
                 self._grid_run.fail(failed, str(error), self._loaded, self._stage)
-                counts.update(done=len(own) - len(failed), failed=len(failed))
+                counts["failed"] += len(failed)
             ranks.wait()  # the first process holds the claims of all
         return counts
 
-    def _train_and_measure(self, cells: Sequence[Cell], own: Sequence[Cell]) -> list[str]:
-        """Run cells together. This process writes its `own` of them, and returns how these ended."""
-        grid, loaded, notes, ended = self._grid, self._loaded, list[str](), list[str]()
+    def _train_and_measure(self, cells: Sequence[Cell], own: Sequence[Cell]) -> Iterator[str]:
+        """Run cells together. This process writes its `own` of them, and says of each how it ended."""
+        grid, loaded, notes = self._grid, self._loaded, list[str]()
         method = method_named(cells[0].method)
         rows = self._tokenised.cell_data(cells[0])
         data = [rows._replace(lr=cell.lr, seed=cell.seed) for cell in cells]
@@ -205,10 +205,9 @@ class StageRun:
                     adapters.save(adapter_path(grid.folder, cell.id), k, base=loaded.info.spec)
                 self._write(cell, measured, effort, [*notes, *engine.notes], trace, rows)
                 self._grid_run.say(_line(cell, measured, trace, effort.seconds))
-                ended.append("stopped" if trace.stopped else "done")
+                yield "stopped" if trace.stopped else "done"
         finally:
             trainable.remove()
-        return ended
 
     def _engine(self, adapters: Adapters | None) -> Engine:
         cells = adapters.count if adapters is not None else 1

@@ -94,10 +94,13 @@ def test_cells_at_once_and_forward_passes_change_results_by_rounding_alone(proje
                 assert value is other is None or value == pytest.approx(other, abs=1e-3, rel=1e-3), score
 
 
-def test_of_cells_that_are_run_together_those_written_before_a_failure_count_as_done(
+def test_of_cells_that_are_run_together_those_written_before_a_failure_count_as_they_ended(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grid, cells = opened(project, file=one_stage())
+    file = one_stage(FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e30, 1e-3]")).replace(
+        "NPO = { beta = 0.5 }", "UNDIAL = {}"
+    )
+    grid, cells = opened(project, file=file)
     last = cells[-1]
 
     def fail_last(folder: Path, identifier: str, result: Result) -> Path:
@@ -106,5 +109,5 @@ def test_of_cells_that_are_run_together_those_written_before_a_failure_count_as_
         return write_result(folder, identifier, result)
 
     monkeypatch.setattr(stage_run, "write_result", fail_last)
-    assert run(grid, cells, RunOptions(cells_at_once=2), project=project) == (4, 0, 1, 0)
+    assert run(grid, cells, RunOptions(cells_at_once=2), project=project) == (2, 2, 1, 0)
     assert read_result(cell_path(grid.folder, last.id))["reason"] == "no room"
