@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -101,7 +102,16 @@ def test_parquet_keeps_the_hash(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "x.parquet"
     write_table(rows, path)
     assert content_hash(pl.read_parquet(path)) == content_hash(rows)
-    assert path.stat().st_mode & 0o777 == 0o644, "others may read it too, unlike other temporary files"
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
+def test_who_may_read_a_table_is_decided_by_the_users_mask(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_table(frame([("a", 1, [])]), tmp_path / "x.parquet")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.parquet").stat().st_mode & 0o777 == mode
 
 
 def test_a_table_for_which_the_disk_has_no_room_is_an_error_of_the_system(tmp_path: Path) -> None:
