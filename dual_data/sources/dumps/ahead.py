@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+import polars as pl
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
-    """`map(work, items)` on as many threads as there are cores; at most that many results wait to be used."""
-    count = workers or os.cpu_count() or 1
+    """`map(work, items)` in `workers` threads, by default as many as polars has; at most that many results wait."""
+    count = workers or pl.thread_pool_size()
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(count) as pool:
         try:
