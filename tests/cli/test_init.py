@@ -14,6 +14,7 @@ import pytest
 from dual_data.config import About, load_profile
 from dual_data.project import init
 from tests.cli.command import ROOT, copy_project, dual_data, forget_pipeline
+from tests.faults.disk import no_file_beyond
 
 
 def test_init_needs_an_empty_folder(tmp_path: Path) -> None:
@@ -84,11 +85,8 @@ def test_init_here_and_from_what_is_read_only(tmp_path: Path, monkeypatch: pytes
 
 
 def test_init_on_a_full_disk_is_one_message_and_leaves_nothing(tmp_path: Path) -> None:
-    program = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
-        "from dual_data.cli import main; main(sys.argv[1:])"
-    )
-    words = [sys.executable, "-Bc", program, "init", str(tmp_path / "mine")]
+    program = "from dual_data.cli import main; main()"
+    words = [*no_file_beyond(2000), sys.executable, "-Bc", program, "init", str(tmp_path / "mine")]
     process = subprocess.run(words, capture_output=True, text=True, check=False)
     assert process.returncode == 1
     assert process.stderr == f"error: {tmp_path / 'mine'}: cannot be made (File too large); nothing was left behind\n"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import multiprocessing
 import threading
 import time
 from collections.abc import Iterator
@@ -18,9 +17,8 @@ def one_killed(folder: Path, which: int) -> Iterator[None]:
     def kill() -> None:
         while len(list((folder / "cells").glob("*.json"))) < 2:
             time.sleep(0.05)
-        children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-        workers = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-        os.kill(int(workers[which]), signal.SIGKILL)
+        workers = sorted(multiprocessing.active_children(), key=lambda process: process.pid or 0)
+        workers[which].kill()
 
     watcher = threading.Thread(target=kill, daemon=True)  # should the grid fail before it has two cells
     watcher.start()

@@ -139,7 +139,7 @@ def test_the_working_directory_is_not_replaced(
 
 def test_a_mount_point_is_not_replaced(build: Build) -> None:
     with pytest.raises(UsageError, match="is a mount point, so it cannot be replaced"):
-        write_release(build, Path("/proc"), name="made")
+        write_release(build, Path("/dev"), name="made")
 
 
 def test_failure_leaves_the_earlier_release(build: Build, tmp_path: Path) -> None:

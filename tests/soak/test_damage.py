@@ -23,6 +23,7 @@ import pytest
 
 from dual_data.ids import digest
 from tests.cli.command import copy_project
+from tests.faults.disk import no_file_beyond
 from tests.services import require
 from tests.soak.project import answer_counts, artifacts, finish, make, start
 
@@ -130,7 +131,7 @@ def test_ctrl_c_waits_for_answers_in_flight_and_a_second_one_drops_them(tmp_path
 def test_a_disk_that_fills_up_in_the_log(tmp_path: Path) -> None:
     """No file may grow beyond 300 kB, which the log reaches in the middle of the calls."""
     folder = make(tmp_path / "project", count=60, bytes=20_000)
-    messages = refused(folder, ("prlimit", "--fsize=300000"))
+    messages = refused(folder, no_file_beyond(300_000))
     assert "the call log cannot be" in messages
     assert "what was answered before is kept" in messages
     assert "If the disk is full" in messages
@@ -148,7 +149,7 @@ def test_a_disk_that_fills_up_in_a_table(tmp_path: Path) -> None:
     build(folder)
     before = contents(folder)
     shutil.rmtree(artifacts(folder) / "numbers")
-    messages = refused(folder, ("prlimit", "--fsize=300000"))
+    messages = refused(folder, no_file_beyond(300_000))
     assert "numbers: cannot be written" in messages
     assert "make room" in messages
     assert not list(folder.rglob("*.tmp"))

@@ -25,6 +25,7 @@ from dual_data.sources.dumps import kept
 from dual_data.sources.dumps.files import Piece, recognise
 from dual_data.sources.dumps.imports import import_folder, imported
 from dual_data.sources.dumps.manifests import Manifest, parts_of
+from tests.faults.disk import no_file_beyond
 from tests.sources.dumps.mysqldump import dump
 from tests.sources.dumps.wikis import DAY
 
@@ -151,8 +152,7 @@ COMMAND = (sys.executable, "-c", "from dual_data.cli import main; main()", "dump
 def test_a_disk_that_fills_up_is_said_and_what_is_complete_is_kept(tmp_path: Path) -> None:
     """No file may grow beyond 8 kB, which a part does."""
     (tmp_path / f"{NAME}.gz").write_bytes(gzip.compress(TEXT))
-    # Without bytecode: Python would leave what it compiles cut off at that size, and later tests would read it.
-    command = ("prlimit", "--fsize=8000", sys.executable, "-B", *COMMAND[1:], str(tmp_path))
+    command = (*no_file_beyond(8000), sys.executable, "-B", *COMMAND[1:], str(tmp_path))
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 1
     assert "Traceback" not in process.stderr
