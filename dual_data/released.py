@@ -23,8 +23,8 @@ from pydantic import BaseModel, ValidationError
 from dual_data.config import EMBEDDED, About, Strict
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.plan import maker
-from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError, InputError, ServiceError
+from dual_data.files import file_hash
 
 FORMAT = 1
 """Version of the manifest's layout."""

@@ -22,7 +22,7 @@ from pydantic import ValidationError, field_validator
 from dual_data import __version__
 from dual_data.calls import Counts
 from dual_data.config import Strict
-from dual_data.engine.tables import file_hash, write_text
+from dual_data.files import file_hash, write_text
 from dual_data.ids import canonical, digest
 
 PACKAGES = ("polars", "pyarrow", "SPARQLWrapper", "mwclient", "openai", "pyoxigraph", "torch", "transformers")

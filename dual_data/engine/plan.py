@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from dual_data.config import Profile, is_profile
 from dual_data.engine.manifest import Basis, Manifest, read_manifest
 from dual_data.engine.stage import Stage
-from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError, InputError
+from dual_data.files import file_hash
 from dual_data.schema import describe
 
 

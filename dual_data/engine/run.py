@@ -13,8 +13,9 @@ from dual_data.config import Profile
 from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, write_manifest
 from dual_data.engine.plan import Step, artifacts, command, expect_sound, plan, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools, needed
-from dual_data.engine.tables import content_hash, expect_hashable, file_hash, read_table, settle, write_table
+from dual_data.engine.tables import content_hash, expect_hashable, read_table, settle, write_table
 from dual_data.errors import DualDataError
+from dual_data.files import file_hash
 from dual_data.locks import locked
 
 Report = Callable[[Step, "Manifest | None"], None]

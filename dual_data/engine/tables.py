@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from secrets import token_hex
 from typing import NamedTuple
 
 import dataframely as dy
@@ -13,6 +13,7 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from dual_data.errors import DualDataError
+from dual_data.files import write_parquet, write_whole
 
 Kind = pl.DataType | DataTypeClass
 SLICE = 50_000
@@ -122,40 +123,9 @@ def _kinds(dtype: Kind) -> Iterator[Kind]:
         yield dtype
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file next to `path`, then rename it: readers never see a half-written file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{token_hex(8)}.tmp")
-    temporary.touch(exist_ok=False)
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text in UTF-8 atomically."""
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
 def write_table(frame: pl.DataFrame, path: Path) -> None:
     """Write Parquet (zstd) atomically. Raises OSError if that fails."""
-
-    def write(temporary: Path) -> None:
-        try:
-            frame.write_parquet(temporary, compression="zstd", statistics=True)
-        except pl.exceptions.ComputeError as error:  # polars reports a full disk as this.
-            raise OSError(str(error)) from None
-
-    write_whole(path, write)
+    write_whole(path, partial(write_parquet, frame))
 
 
 def read_table(path: Path, command: str) -> pl.DataFrame:

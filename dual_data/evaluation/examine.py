@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path, key_of, outdated, read_attacks
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, check_tasks, lm_eval_scores
@@ -34,6 +33,7 @@ from dual_data.evaluation.results import adapter_path, stages_folder, write_json
 from dual_data.evaluation.rows.data import Item, encode
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.lora import Adapters, read_spec
+from dual_data.files import file_hash
 from dual_data.ids import digest
 
 BITS = (8, 4)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 from dual_data.errors import InputError
+from dual_data.files import write_text
 from dual_data.ids import digest
 from dual_data.matching import ObjectKind
 
@@ -178,14 +178,9 @@ def write_result(folder: Path, identifier: str, result: Result) -> Path:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:
     """Write a JSON file of one line, under its name only once it is complete on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8") as file:
-        # Not `dump`, which writes many small pieces and is slower.
-        file.write(json.dumps(finite(content), ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    # Not `dump`, which writes many small pieces and is slower.
+    text = json.dumps(finite(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    write_text(path, text + "\n", lasting=True)
     return path
 
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from dual_data.engine.tables import write_text
 from dual_data.errors import InputError, UsageError
+from dual_data.files import write_text
 from dual_data.released import Place, Release
 
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import polars as pl
 
 from dual_data.engine.manifest import EXAMPLES
-from dual_data.engine.tables import content_hash, file_hash, without_categories, write_whole
+from dual_data.engine.tables import content_hash, without_categories
 from dual_data.errors import DualDataError
+from dual_data.files import file_hash, write_whole
 from dual_data.release.build import Build
 from dual_data.release.names import plain_names
 from dual_data.released import WHOLE, File

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from dual_data.engine.tables import content_hash, expect_hashable, file_hash
+from dual_data.engine.tables import content_hash, expect_hashable
 from dual_data.errors import DualDataError
+from dual_data.files import file_hash
 from dual_data.release.listed import files_below, paths_in
 from dual_data.release.tree import content_of
 from dual_data.released import MANIFEST, WHOLE, NoSuchFile, Place, Release, read_release

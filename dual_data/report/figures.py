@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.display import visible
-from dual_data.engine.tables import write_whole
 from dual_data.errors import MissingExtra
+from dual_data.files import write_whole
 from dual_data.markup import Html, element
 
 INK, SOFT, RULE, PAPER = "#1b1f24", "#5b6570", "#d5dbe1", "#ffffff"

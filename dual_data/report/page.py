@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.config import Relation
-from dual_data.engine.tables import write_text
+from dual_data.files import write_text
 from dual_data.markup import Content, Html, element, html_page
 from dual_data.report import audited, content, contrast, knowledge, provenance, salience, samples
 from dual_data.report.figures import Figure, in_page, write_figures

@@ -19,8 +19,8 @@ from dual_data.engine.manifest import Manifest, read_manifest
 from dual_data.engine.plan import outdated, plan, why_stale
 from dual_data.engine.run import build, read_rows
 from dual_data.engine.stage import Result, Stage, Tools
-from dual_data.engine.tables import file_hash
 from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy
+from dual_data.files import file_hash
 from dual_data.locks import locked
 from tests.engine import toy
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.engine.tables import content_hash, read_table, write_table, write_whole
+from dual_data.engine.tables import content_hash, read_table, write_table
 from dual_data.ids import digest
 
 ROWS = st.lists(
@@ -104,16 +103,6 @@ def test_parquet_keeps_the_hash(tmp_path: Path) -> None:
     assert content_hash(pl.read_parquet(path)) == content_hash(rows)
 
 
-@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
-def test_who_may_read_a_table_is_decided_by_the_users_mask(tmp_path: Path, mask: int, mode: int) -> None:
-    before = os.umask(mask)
-    try:
-        write_table(frame([("a", 1, [])]), tmp_path / "x.parquet")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "x.parquet").stat().st_mode & 0o777 == mode
-
-
 def test_a_table_for_which_the_disk_has_no_room_is_an_error_of_the_system(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
@@ -129,16 +118,3 @@ def test_a_path_is_no_pattern(tmp_path: Path) -> None:
     for name in ("a[1]", "a1"):
         write_table(frame([(name, 1, [])]), tmp_path / name / "x.parquet")
     assert read_table(tmp_path / "a[1]" / "x.parquet", "dual-data build")["a"].to_list() == ["a[1]"]
-
-
-def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "x").write_text("old")
-
-    def fail(path: Path) -> None:
-        path.write_text("half")
-        raise OSError("no space left on device")
-
-    with pytest.raises(OSError, match="no space"):
-        write_whole(tmp_path / "x", fail)
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
-    assert (tmp_path / "x").read_text() == "old"

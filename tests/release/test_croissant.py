@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from dual_data.config import About
-from dual_data.engine.tables import file_hash
+from dual_data.files import file_hash
 from dual_data.release.croissant import croissant
 from dual_data.release.hub import push
 from dual_data.released import Place, Release

@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError
+from dual_data.files import file_hash
 from dual_data.release.build import Build, read_build
 from dual_data.release.diff import compare, read_snapshot
 from dual_data.release.reload import reload_all

@@ -8,18 +8,16 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from dual_data.engine.tables import file_hash, write_text
 from dual_data.errors import DualDataError, InputError, MissingExtra
 from dual_data.evaluation.models.hub import cached_commit
+from dual_data.files import file_hash, whole_folder, write_text
 from dual_data.ids import digest
 
 _GGUF_NAMES = {
@@ -83,19 +81,6 @@ def dequantised(gguf: Path) -> Path:
 def _place(gguf: Path) -> Path:
     key = digest(f"{_LAYOUT}|{file_hash(gguf)}|{version('transformers')}")
     return cache_folder() / f"{gguf.stem}-{key}"
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder that gets its name only once it is complete; of two writers the first wins."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Not named by process id: machines and containers that share the cache may have equal ids.
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        partial = Path(scratch) / folder.name  # has the permissions of a new folder, unlike the scratch folder
-        partial.mkdir()
-        yield partial
-        if not folder.exists():
-            partial.rename(folder)
 
 
 def _convert(gguf: Path, out: Path) -> None:

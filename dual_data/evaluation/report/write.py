@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dual_data.engine.tables import write_text
 from dual_data.evaluation.report.chart import as_file
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import ITEMS, Entry, chart_files, to_html, to_markdown
 from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
 from dual_data.evaluation.report.sections import build
+from dual_data.files import write_text
 
 
 class Written(NamedTuple):

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +29,7 @@ from dual_data.errors import InputError
 from dual_data.evaluation.device.sharding import held, rows_held
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.training.optimiser import Buffer
+from dual_data.files import whole_folder
 from dual_data.ids import digest
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -203,14 +202,10 @@ class Adapters:
         """Write adapter `k` in peft's format, a JSON and a safetensors file, completely or not at all."""
         from safetensors.torch import save_file
 
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(partial, ignore_errors=True)  # left by a killed process with the same id
-        partial.mkdir(parents=True)
         tensors: dict[str, Tensor] = {}
         for name, (a, b) in self.weights(k).items():
             tensors[f"base_model.model.{name}.lora_A.weight"] = a.contiguous().cpu()
             tensors[f"base_model.model.{name}.lora_B.weight"] = b.contiguous().cpu()
-        save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
         config = {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -223,12 +218,9 @@ class Adapters:
             "fan_in_fan_out": False,
             "target_modules": sorted(self.spec.targets),
         }
-        (partial / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-        for path in partial.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())  # the folder gets its name only once it is on disk
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with whole_folder(folder, replace=True) as partial:
+            save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
+            (partial / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
     def load(self, folder: Path, k: int = 0) -> None:
         """Read an adapter that `save` or peft wrote as adapter `k`. Raises InputError where its shape differs."""

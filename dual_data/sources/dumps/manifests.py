@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +17,7 @@ import pyarrow.parquet
 from pydantic import ValidationError
 
 from dual_data.config import Strict
+from dual_data.files import write_parquet
 from dual_data.ids import canonical, digest
 
 VERSION = 2
@@ -88,14 +90,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def write_part(frame: pl.DataFrame, path: Path) -> int:
     """Write Parquet, whole or not at all; returns its bytes. Raises OSError where the disk does not take it."""
-
-    def write(temporary: Path) -> None:
-        try:
-            frame.write_parquet(temporary, compression="zstd", compression_level=1)
-        except pl.exceptions.ComputeError as error:  # What a full disk is to polars.
-            raise OSError(str(error)) from None
-
-    _write_whole(path, write)
+    _write_whole(path, partial(write_parquet, frame, level=1))
     return path.stat().st_size
 
 
@@ -146,7 +141,10 @@ def _rows(path: Path) -> int:
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then move it there. The folder's lock admits one writer."""
+    """As `files.write_whole`, but under one name, so that what a killed import leaves is written over.
+
+    The folder's lock admits one writer.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
         write(temporary)

@@ -12,15 +12,15 @@ import pytest
 import torch
 from transformers.models.gemma2.modeling_gemma2 import Gemma2PreTrainedModel
 
-from dual_data.engine.tables import file_hash
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.models.cache import cache_folder, files_hash, weights_seen, whole_folder
+from dual_data.evaluation.models.cache import cache_folder, files_hash, weights_seen
 from dual_data.evaluation.models.decoder import decoder_layers, head, last_hidden
 from dual_data.evaluation.models.loading import finish, identify, load, tensor_hash
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import encode
 from dual_data.evaluation.rows.request import request_of
+from dual_data.files import file_hash
 from tests.evaluation.questions import cities
 
 
@@ -213,21 +213,3 @@ def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5", "architectures": ["T5"]}))
     with pytest.raises(UsageError, match="encoder-decoder"):
         load(tmp_path)
-
-
-def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "model"
-
-    def fail() -> None:
-        with whole_folder(target) as partial:
-            (partial / "half").write_text("x")
-            raise RuntimeError("killed")
-
-    with pytest.raises(RuntimeError, match="killed"):
-        fail()
-    assert list(tmp_path.iterdir()) == []
-    for text in ("first", "second"):
-        with whole_folder(target) as partial:
-            (partial / "a").write_text(text)
-    assert (target / "a").read_text() == "first"
-    assert list(tmp_path.iterdir()) == [target]
