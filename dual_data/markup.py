@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dual_data.display import visible
 
 LIGHT: Mapping[str, str] = {
-    "ink": "#1b1f24", "paper": "#fff", "soft": "#57606a", "rule": "#d5dbe1", "shade": "#f4f6f8", "link": "#1f5fbf",
+    "ink": "#1b1f24", "paper": "#ffffff", "soft": "#57606a", "rule": "#d5dbe1", "shade": "#f4f6f8", "link": "#1f5fbf",
     "warn": "#fff7e6", "warn-rule": "#b45309", "c0": "#c2410c", "c1": "#1f5fbf", "c2": "#15803d", "c3": "#9333ea",
     "c4": "#8a6d00", "c5": "#0e7490", "c6": "#c026a3", "c7": "#4d5560",
 }  # fmt: skip

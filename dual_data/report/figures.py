@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from dual_data.display import visible
 from dual_data.errors import MissingExtra
 from dual_data.files import write_whole
-from dual_data.markup import Html, element
+from dual_data.markup import LIGHT, Html, element
 
-INK, SOFT, RULE, PAPER = "#1b1f24", "#5b6570", "#d5dbe1", "#ffffff"
-SERIES = ("#c2410c", "#1f5fbf", "#15803d", "#9333ea", "#b45309", "#0e7490", "#be123c", "#4d5560")
+INK, SOFT, RULE, PAPER = (LIGHT[name] for name in ("ink", "soft", "rule", "paper"))
+SERIES = tuple(LIGHT[f"c{number}"] for number in range(8))
 RARE, POPULAR = SERIES[0], SERIES[1]
 VARIABLES: Mapping[str, str] = {
     INK: "--ink", SOFT: "--soft", RULE: "--rule", PAPER: "--paper",
