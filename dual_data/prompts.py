@@ -32,6 +32,9 @@ from pydantic import Field, model_validator
 from dual_data.config import Strict, parse, read_text
 from dual_data.errors import ConfigError
 
+SYSTEM_PROMPT = "You are terse and fact-only QA assistant. Reply to the question clearly with few-words correct answer."
+"""Of the evaluation: the protocol's, verbatim as published."""
+
 Kind = Literal["json", "text"]
 
 _FENCE = "+++"

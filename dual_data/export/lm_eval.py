@@ -16,11 +16,10 @@ from typing import Any
 import polars as pl
 
 from dual_data.export.splits import address
+from dual_data.prompts import SYSTEM_PROMPT
 from dual_data.released import WHOLE, Place, Release, read_table
 from dual_data.split_names import parse
 
-SYSTEM_PROMPT = "You are terse and fact-only QA assistant. Reply to the question clearly with few-words correct answer."
-"""The protocol's, word for word as published."""
 NEW_TOKENS = 64
 METRICS = ("rougeL_recall", "rouge1_recall", "rougeL_f1", "accepted")
 SHARED = "_dual_default_yaml"

@@ -20,8 +20,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dual_data.export.lm_eval import NEW_TOKENS, SYSTEM_PROMPT
+from dual_data.export.lm_eval import NEW_TOKENS
 from dual_data.export.splits import Family, address, families
+from dual_data.prompts import SYSTEM_PROMPT
 from dual_data.released import Place, Release
 
 MODEL = "Llama-3.1-8B-Instruct"

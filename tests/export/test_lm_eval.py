@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from dual_data.evaluation.metrics.text import text_scores
-from dual_data.evaluation.rows.data import SYSTEM_PROMPT as PROTOCOL
 from dual_data.export.dual_metrics import process_results
 from dual_data.export.folder import write_export
-from dual_data.export.lm_eval import METRICS, SHARED, SYSTEM_PROMPT, lm_eval_files
+from dual_data.export.lm_eval import METRICS, SHARED, lm_eval_files
+from dual_data.prompts import SYSTEM_PROMPT
 from dual_data.released import Place, Release
 from tests.services import require
 from tests.services.llama import weights
@@ -73,8 +73,7 @@ def test_tasks_of_a_hub_revision_name_it(exported: Exported) -> None:
 
 def test_prompt_and_scores_are_those_of_the_reference_evaluation(exported: Exported) -> None:
     shared = lm_eval_files(*exported)[SHARED]
-    assert PROTOCOL == SYSTEM_PROMPT
-    assert yaml.safe_load(shared.replace("!function ", ""))["description"] == PROTOCOL
+    assert yaml.safe_load(shared.replace("!function ", ""))["description"] == SYSTEM_PROMPT
     for gold, generation in (("Indus River", "It is the Indus rivers."), ("Rome", ""), ("Brasília", "Brasilia")):
         ours = text_scores(generation, gold)
         theirs = process_results({"answer": gold}, [generation])
@@ -123,5 +122,5 @@ def test_the_harness_runs_the_tasks_offline_with_a_real_model(exported: Exported
     for sample in map(json.loads, samples):
         expected = text_scores(sample["resps"][0][0].strip(), sample["doc"]["answer"])
         assert sample["rougeL_recall"] == pytest.approx(expected["rougeL_recall"])
-        assert PROTOCOL in str(sample["arguments"])
+        assert SYSTEM_PROMPT in str(sample["arguments"])
         assert sample["doc"]["question"] in str(sample["arguments"])

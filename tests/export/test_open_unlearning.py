@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from dual_data.errors import InputError
-from dual_data.evaluation.rows.data import SYSTEM_PROMPT
 from dual_data.export.folder import write_export
 from dual_data.export.open_unlearning import open_unlearning_files
 from dual_data.export.splits import families
+from dual_data.prompts import SYSTEM_PROMPT
 from dual_data.released import Place, Release
 
 CHECKOUT = os.environ.get("DUAL_DATA_OPEN_UNLEARNING", "")

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from dual_data.errors import InputError
-from dual_data.evaluation.rows.data import SYSTEM_PROMPT, Item
+from dual_data.evaluation.rows.data import Item
 from dual_data.ids import digest
 from dual_data.matching import contains_answer
+from dual_data.prompts import SYSTEM_PROMPT
 
 Chat = list[tuple[str, str]]
 

@@ -18,12 +18,10 @@ import polars as pl
 from dual_data.errors import InputError
 from dual_data.ids import digest
 from dual_data.matching import ObjectKind, kind_of
+from dual_data.prompts import SYSTEM_PROMPT
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-SYSTEM_PROMPT = "You are terse and fact-only QA assistant. Reply to the question clearly with few-words correct answer."
-"""The protocol's system prompt, verbatim as published."""
 
 TEMPLATE_DATE = datetime(2025, 4, 10, tzinfo=UTC)
 """The date given to templates with a date line: that of the published logs. A template that reads the clock would give

@@ -12,7 +12,6 @@ import pytest
 from dual_data.errors import InputError
 from dual_data.evaluation.models.tiny import tiny, tiny_tokenizer
 from dual_data.evaluation.rows.data import (
-    SYSTEM_PROMPT,
     Item,
     data_hash,
     encode,
@@ -22,6 +21,7 @@ from dual_data.evaluation.rows.data import (
     token_hash,
     turn_end,
 )
+from dual_data.prompts import SYSTEM_PROMPT
 from tests.evaluation.questions import cities
 from tests.reference import REFERENCE, needs_reference
 
