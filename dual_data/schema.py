@@ -17,6 +17,8 @@ from dual_data.ids import digest
 ENTITY_ID = r"^(Q[1-9][0-9]*|label:[0-9a-f]{16})$"
 PROPERTY_ID = r"^(P[1-9][0-9]*|label:[0-9a-f]{16})$"
 FACT_ID = r"^[0-9a-f]{16}$"
+NAME = r"^[a-z][a-z0-9_]*$"
+"""Of a recipe or rule of the project; names files too."""
 OBJECT_KIND = r"^(entity|date|quantity|text)$"
 
 
@@ -125,7 +127,7 @@ class Knowledge(dy.Schema):
     fact_id = dy.String(primary_key=True, regex=FACT_ID)
     model = dy.String(primary_key=True, min_length=1)
     """Name of the probed model in the profile."""
-    rule = dy.String(primary_key=True, regex=r"^(matched|paper)$")
+    rule = dy.String(primary_key=True, regex=NAME)
     """matched: most wordings are answered; paper: the best of 15 samples is similar enough to the answer."""
     generations = dy.List(dy.String())
     """The answers: one a validation paraphrase (matched), or the samples (paper)."""
@@ -160,7 +162,7 @@ class Salience(dy.Schema):
     low_mass = dy.Bool()
     """True where the mass is below the threshold: the judge did not really answer on the scale."""
     argmax = dy.Int64(nullable=True)
-    """The most probable label."""
+    """The most probable label; of labels that are equally probable, the lowest."""
     samples = dy.Int64(min=0)
     """How many sampled answers stand behind the score; 0 where it was read from log-probabilities."""
     method = dy.String(regex=r"^(logprobs|logits|structured|samples)$")
@@ -173,7 +175,7 @@ class Salience(dy.Schema):
 class Splits(dy.Schema):
     """One row a membership: a fact in a split of a recipe."""
 
-    recipe = dy.String(primary_key=True, regex=r"^(paper|matched|matched_answer)$")
+    recipe = dy.String(primary_key=True, regex=NAME)
     """The recipe that chose the row."""
     split = dy.String(primary_key=True, min_length=1)
     """The split, such as city_forget_rare_5."""
