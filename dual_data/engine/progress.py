@@ -13,7 +13,7 @@ LINE_EVERY = 15.0
 
 
 class Progress:
-    """Reports nothing; base class of the reporters, used as it is by tests."""
+    """Reports nothing; for short tasks and tests. Base class of the reporters."""
 
     @contextmanager
     def task(self, label: str, total: int | None) -> Iterator[Callable[[int], None]]:

@@ -78,7 +78,7 @@ class Stage:
     """
 
     name: str
-    """Plural noun of its rows (small letters, digits and _); also the name of its table and artifacts folder."""
+    """What its rows are (small letters, digits and _); also the name of its table and artifacts folder."""
     version: int
     """Raised whenever a change of the code changes the output for the same input."""
     run: Run

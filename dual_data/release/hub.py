@@ -1,4 +1,4 @@
-"""Pushes a release to the Hub: one commit with all files, then the tag. The only module that writes to a remote.
+"""Pushes a release to the Hub: one commit with all files, then the tag.
 
 The order keeps the remote unchanged for as long as anything can fail: everything is checked first; large files are
 uploaded to storage, where no reader sees them; one commit, based on the state seen at the start, publishes them all;

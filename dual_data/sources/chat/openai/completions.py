@@ -1,7 +1,8 @@
 """The answers of OpenAI-compatible servers, reduced to what is worth keeping.
 
     {"text", "finish", "tokens": [[token, log-probability, [[token, log-probability], ...]], ...] or null,
-     "usage": {"prompt", "cached", "completion"}, "model", "fingerprint", "reasoning"}
+     "usage": {"prompt", "cached", "completion"}, "model", "fingerprint", "reasoning",
+     "prompt_tokens": tokens of the prompt, only where the server gives their log-probabilities}
 
 or {"declined": rule} where the server will never answer that conversation. Where the server reports no tokens, usage
 holds an estimate, and "estimated": 1.
