@@ -14,6 +14,11 @@ from dual_data.words import words
 
 Counts = Counter[Any]
 
+LARGEST_DIFFERENCE = 0.1
+"""Of balanced splits: the largest standardised mean difference (Austin 2009, "Balance diagnostics for comparing the
+distribution of baseline covariates")."""
+LARGEST_DISTANCE = 0.02
+"""Of balanced splits: the largest distance of an area under the ROC curve from 0.5."""
 UNTOLD = "most rows share their value with no other row, or with too few"
 """Reason for a missing area although both splits have values."""
 

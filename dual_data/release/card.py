@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
 from dual_data.release.columns import describe
 from dual_data.release.licences import WIKIDATA, licences
 from dual_data.release.markdown import code, folded, number, table, text
@@ -117,6 +118,8 @@ def _values(source: Source) -> dict[str, str]:
         "split": split,
         "samples": _samples(source, config, split),
         "baselines": _baselines(source.small("baselines")),
+        "largest_difference": str(LARGEST_DIFFERENCE),
+        "largest_distance": str(LARGEST_DISTANCE),
         "balance": _balance(source.small("balance")),
         "models": ", ".join(map(text, models)) or "none in this build",
         "origin": _origin(release),
@@ -143,6 +146,8 @@ def _warnings(release: Release) -> str:
         )
     if state.dirty:
         lines.append("It was built from **uncommitted** changes, or its stages from different commits.")
+    elif state.commit is None:
+        lines.append("The commit of the project that built it is **not known**.")
     return "".join(f"\n> [!WARNING]\n> {line}\n" for line in lines)
 
 
@@ -226,7 +231,7 @@ def _figure(row: pl.DataFrame, column: str) -> str:
     value: float | None = row.item(0, column) if row.height else None
     if value is None:
         return "-"
-    fits = abs(value) <= 0.1 if column == "difference" else abs(value - 0.5) <= 0.02
+    fits = abs(value) <= LARGEST_DIFFERENCE if column == "difference" else abs(value - 0.5) <= LARGEST_DISTANCE
     return number(value) if fits else f"**{number(value)}**"
 
 

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Mapping
 
 from dual_data import schema
+from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
 
 JOINED: Mapping[str, str] = {
     "fact_id": "Identity of the fact: a hash of subject, property and object, the same in every build.",
@@ -59,7 +60,9 @@ JOINED: Mapping[str, str] = {
     "chance": "The largest of the baselines.",
     "difference": "Standardised mean difference, popular minus rare.",
     "auc": "How well this alone tells rare from popular: 0.5 is not at all; null where most values stand in one row.",
-    "balanced": "Whether |difference| <= 0.1 and |auc - 0.5| <= 0.02, each where it is defined.",
+    "balanced": (
+        f"Whether |difference| <= {LARGEST_DIFFERENCE} and |auc - 0.5| <= {LARGEST_DISTANCE}, each where it is defined."
+    ),
 }
 """Columns that no schema documents, or whose meaning differs once the tables are joined."""
 

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from dual_data.audit import audit
+from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
 from dual_data.markup import Html
 from dual_data.report.contrast import Pair, pairs
 from dual_data.report.figures import shortened
@@ -158,7 +159,10 @@ def _balance(built: Built) -> list[Html]:
         (f"{row['recipe']}, {row['rare']}", *(row[name] for name in columns)) for row in balance.iter_rows(named=True)
     ]
     header = ("rare split", "measure", "rare mean", "popular mean", "standardised difference", "AUC", "balanced")
-    caption = "Balance of every pair; balanced: a difference of at most 0.1 and an AUC within 0.02 of 0.5"
+    caption = (
+        f"Balance of every pair; balanced: a difference of at most {LARGEST_DIFFERENCE} and an AUC within "
+        f"{LARGEST_DISTANCE} of 0.5"
+    )
     return [folded(f"Balance ({balance.height} rows)", table(caption, header, rows))]
 
 

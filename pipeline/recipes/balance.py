@@ -1,9 +1,8 @@
 """Balance: how far the rare and the popular split of a pair differ in what should not differ.
 
-Balanced means a standardised mean difference of at most 0.1 (Austin 2009, "Balance diagnostics for comparing the
-distribution of baseline covariates") and an area under the ROC curve within 0.02 of 0.5, each where it is defined;
-nothing else may be called balanced. The base model's log-probability says whether rare and popular are compared at
-equal confidence.
+Balanced means that the standardised mean difference and the area under the ROC curve are within the audit's bounds,
+each where it is defined; nothing else may be called balanced. The base model's log-probability says whether rare and
+popular are compared at equal confidence.
 """
 
 from __future__ import annotations
@@ -14,10 +13,7 @@ from typing import Any
 import polars as pl
 
 from dual_data.audit.auc import auc, auc_of_numbers
-from dual_data.audit.pairs import word_at
-
-LARGEST_DIFFERENCE = 0.1
-LARGEST_DISTANCE = 0.02
+from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE, word_at
 
 SCHEMA = {
     "recipe": pl.String,
