@@ -190,6 +190,29 @@ def test_a_model_whose_steps_cannot_be_recorded_is_found_out(monkeypatch: pytest
     assert torch.cuda.current_stream() is stream
 
 
+def test_where_a_step_cannot_be_recorded_decoding_goes_on_without_and_tries_only_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    emulate(monkeypatch)
+    loaded = tiny("llama")
+    requests = _requests(loaded)
+    eager = FastEngine(loaded, rows=64, max_new_tokens=9, graphs=False).run(requests)
+
+    def wait(_: object, __: object, output: Any) -> None:
+        output.isfinite().all().item()
+
+    decoder: Any = loaded.model.base_model
+    decoder.layers[0].register_forward_hook(wait)
+    for recorded in (1, 0):
+        before = Graph.recorded
+        engine = FastEngine(loaded, rows=64, max_new_tokens=9, graphs=True)
+        again = engine.run(requests)
+        assert [row.generation for row in again[0]] == [row.generation for row in eager[0]]
+        assert "without CUDA graphs: RuntimeError: not permitted when stream is capturing" in engine.notes[0]
+        assert len(engine.notes) == 1
+        assert Graph.recorded - before == recorded
+
+
 @pytest.mark.parametrize("operation", ["read", "write", "choose"])
 def test_what_cannot_be_recorded_is_noticed(operation: str) -> None:
     values = torch.arange(4.0)

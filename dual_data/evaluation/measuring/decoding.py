@@ -7,11 +7,13 @@ are few shapes (row counts halve as rows end), so an engine records few graphs, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.sharding import anywhere
 from dual_data.evaluation.measuring.static_cache import StaticCache
 from dual_data.evaluation.models.decoder import head, last_hidden
@@ -54,11 +56,18 @@ class Slots:
         self.allowed.copy_(other.allowed[rows])
 
 
+_EAGER: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
+"""Models of which a step could not be recorded, and why. A failed recording leaks memory, so there is only one."""
+
+
 class Decoder:
     """Decodes batches of one model, and keeps slots and graphs between batches."""
 
     def __init__(self, model: PreTrainedModel, stop_ids: Sequence[int], *, graphs: bool) -> None:
-        self.model, self.graphs = model, graphs
+        self.model = model
+        self.graphs = graphs and model not in _EAGER
+        self.not_recorded = _EAGER.get(model, "") if graphs else ""
+        """Why steps are eager although `graphs` was asked for; empty where they are not."""
         self.device = next(model.parameters()).device
         self.check_every = CHECK_EVERY if graphs or self.device.type != "cpu" else 1
         self.stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=self.device)
@@ -128,7 +137,16 @@ class Decoder:
             return
         graph = slots.graphs[key]
         if graph is None:
-            slots.graphs[key] = graph = self._capture(slots)
+            try:
+                slots.graphs[key] = graph = self._capture(slots)
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                _EAGER[self.model] = self.not_recorded = f"{type(error).__name__}: {error}"
+                self.graphs = False
+                self.clear()
+                slots.step(self.model)
+                return
         graph.replay()
 
     def _capture(self, slots: Slots) -> torch.cuda.CUDAGraph:

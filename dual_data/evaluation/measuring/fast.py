@@ -79,14 +79,18 @@ class FastEngine(Engine):
                     of_cell.update(zip(indices, cell_outcomes, strict=True))
                 start += len(indices)
                 advance(len(indices))
+        if self.decoder.not_recorded:
+            self._note(f"decoding without CUDA graphs: {self.decoder.not_recorded}")
         return [[of_cell[index] for index in range(len(requests))] for of_cell in outcomes]
+
+    def _note(self, note: str) -> None:
+        self.notes += [note] if note not in self.notes else []
 
     def _run_plain(
         self, requests: Sequence[Request], comparison: Comparison, advance: Callable[[int], None]
     ) -> list[list[Outcome]]:
         refuse_if_shared(self.loaded.model, f"some prompts exceed its attention window of {self._window} tokens")
-        note = f"slow evaluation: some prompts exceed the attention window of {self._window} tokens"
-        self.notes += [note] if note not in self.notes else []
+        self._note(f"slow evaluation: some prompts exceed the attention window of {self._window} tokens")
         plain = PlainEngine(self.loaded, self.adapters, rows=self.rows, max_new_tokens=self.max_new_tokens)
         outcomes = plain.run(requests, reference=comparison.against, keep=comparison.keep, advance=advance)
         self.notes += plain.notes

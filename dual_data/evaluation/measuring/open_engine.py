@@ -84,11 +84,10 @@ def why_not_fast(loaded: Loaded) -> str:
 def why_no_graphs(loaded: Loaded) -> str:
     """Why a decoding step of this model cannot be recorded as a CUDA graph; empty where it can."""
     endless = loaded._replace(info=loaded.info._replace(stop_ids=()))
-    try:  # the first step is eager, the second recorded, the third replayed
-        FastEngine(endless, rows=2, max_new_tokens=4, graphs=True).run(_trial_requests(loaded))
-    except _UNABLE as error:
-        return f"a step of {type(loaded.model).__name__} is not recorded ({_described(error)})"
-    return ""
+    engine = FastEngine(endless, rows=2, max_new_tokens=4, graphs=True)
+    engine.run(_trial_requests(loaded))  # the first step is eager, the second recorded, the third replayed
+    error = engine.decoder.not_recorded
+    return f"a step of {type(loaded.model).__name__} is not recorded ({error})" if error else ""
 
 
 _UNABLE = (TypeError, AttributeError, ValueError, RuntimeError, KeyError, IndexError)
