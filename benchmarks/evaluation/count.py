@@ -28,8 +28,8 @@ H100 = (798e12, 3.0e12, 9.8e-6)
 """Operations and bytes a second, and seconds a launch, measured once on an H100 80GB HBM3 with torch 2.11."""
 
 
-class Work(NamedTuple):
-    """The work of a piece of code."""
+class Cost(NamedTuple):
+    """What a piece of code costs."""
 
     flops: float
     bytes: float
@@ -64,10 +64,10 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak = self.live
         self._by_name: Counter[str] = Counter()
 
-    def read(self) -> Work:
+    def read(self) -> Cost:
         """What was counted since the last reset."""
         slowest = [(name, float(seconds)) for name, seconds in self._by_name.most_common(12)]
-        return Work(self.flops, self.bytes, self.kernels, self.seconds, self.peak, slowest)
+        return Cost(self.flops, self.bytes, self.kernels, self.seconds, self.peak, slowest)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -122,7 +122,7 @@ def counting(meter: Meter | None = None) -> Iterator[Meter]:
         yield meter
 
 
-def counted(meter: Meter, do: Callable[[], object]) -> Work:
+def counted(meter: Meter, do: Callable[[], object]) -> Cost:
     """The work of `do`."""
     meter.reset()
     do()

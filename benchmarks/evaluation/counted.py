@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from benchmarks.evaluation.count import Work, counted, counting
+from benchmarks.evaluation.count import Cost, counted, counting
 from benchmarks.evaluation.plain import FAIREST, PlainOptions, workload_of
-from benchmarks.evaluation.subject import Work as Cell
-from benchmarks.evaluation.subject import config_of
+from benchmarks.evaluation.subject import Work, config_of
+from dual_data.evaluation.device.devices import rows_per_bin
 from dual_data.evaluation.device.repeatable import repeatable
 from dual_data.evaluation.measuring import score
 from dual_data.evaluation.measuring.decoding import Slots
@@ -23,20 +23,21 @@ from dual_data.evaluation.models.loading import Loaded, ModelInfo, dtype_named
 from dual_data.evaluation.models.norms import fuse, norms_of
 from dual_data.evaluation.rows.data import Encoded, encode
 from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.training import run as training
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
-from dual_data.evaluation.training.run import TrainingRun
 
 
 def step(
-    shape: str, tokenizer: PreTrainedTokenizerBase, work: Cell, *, cells: int = 1, dtype: str = "bfloat16"
-) -> tuple[Work, int]:
+    shape: str, tokenizer: PreTrainedTokenizerBase, work: Work, *, cells: int = 1, dtype: str = "bfloat16"
+) -> tuple[Cost, int]:
     """One of our training steps with `cells` cells at once, and the bytes of the weights."""
     forget, retain = (encode(tokenizer, rows, "chat") for rows in (work.forget, work.retain))
-    with counting() as meter, repeatable(torch.device("cuda")):
+    packed = mock.patch.object(training, "rows_per_bin", lambda _, parameters: rows_per_bin("cuda", parameters))
+    with counting() as meter, repeatable(torch.device("cuda")), packed:
         loaded, weights = _loaded(shape, tokenizer, dtype)
         adapters = Adapters(loaded.model, LoraSpec(), seeds=range(cells))
-        run = TrainingRun(
+        run = training.TrainingRun(
             loaded,
             adapters,
             method_named(work.method),
@@ -51,15 +52,15 @@ def step(
 
 
 def batch(
-    shape: str, tokenizer: PreTrainedTokenizerBase, work: Cell, *, rows: int, cells: int = 1, dtype: str = "bfloat16"
-) -> dict[str, Work]:
+    shape: str, tokenizer: PreTrainedTokenizerBase, work: Work, *, rows: int, dtype: str = "bfloat16"
+) -> dict[str, Cost]:
     """The parts of measuring one batch: prompts with all scored answers, and one decoding step."""
     requests = workload_of(tokenizer, work).requests[:rows]
     with counting() as meter:
         loaded, _ = _loaded(shape, tokenizer, dtype)
-        adapters = Adapters(loaded.model, LoraSpec(), seeds=range(cells)) if cells else None
+        adapters = Adapters(loaded.model, LoraSpec())
         engine = FastEngine(loaded, adapters, rows=rows, max_new_tokens=work.new_tokens)
-        steps: list[Work] = []
+        steps: list[Cost] = []
 
         def decode(_: object, slots: Slots, __: object) -> list[list[int]]:
             steps.append(meter.read())
@@ -78,15 +79,14 @@ def batch(
 def plain_step(
     shape: str,
     tokenizer: PreTrainedTokenizerBase,
-    work: Cell,
+    work: Work,
     *,
     options: PlainOptions = FAIREST,
-    dtype: str = "bfloat16",
-) -> tuple[Work, int]:
+) -> tuple[Cost, int]:
     """One forward and backward pass of the plain loop, without a reference model, and the bytes of the weights."""
     rows = encode(tokenizer, work.forget[: options.micro_batch or work.batch], "chat")
     with counting() as meter:
-        loaded, weights = _loaded(shape, tokenizer, dtype, fused=False)
+        loaded, weights = _loaded(shape, tokenizer, fused=False)
         model: Any = loaded.model
         adapters = Adapters(loaded.model, LoraSpec())
         if options.checkpointing:
@@ -112,7 +112,9 @@ def _padded(rows: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
     return torch.zeros(shape, dtype=torch.long), torch.ones(shape, dtype=torch.long), torch.zeros(shape).long()
 
 
-def _loaded(shape: str, tokenizer: PreTrainedTokenizerBase, dtype: str, *, fused: bool = True) -> tuple[Loaded, int]:
+def _loaded(
+    shape: str, tokenizer: PreTrainedTokenizerBase, dtype: str = "bfloat16", *, fused: bool = True
+) -> tuple[Loaded, int]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype_named(dtype))
     try:

@@ -328,7 +328,7 @@ def _floor(bench: Bench, rates: Ceilings) -> dict[str, Any]:
     return floors
 
 
-def _counted(work: count.Work) -> dict[str, Any]:
+def _counted(work: count.Cost) -> dict[str, Any]:
     return {**work._asdict(), "eager_seconds": work.eager_seconds()}
 
 

@@ -10,6 +10,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.evaluation.clock import is_gpu, wait
 
+SHOWN = 15
+"""Kernels of a profile that are kept, the longest."""
+
 
 class Profile(NamedTuple):
     """One run of a piece of code."""
@@ -23,7 +26,7 @@ class Profile(NamedTuple):
     """Kernels by name with seconds and count, the longest first."""
 
 
-def profiled(do: Callable[[], object], device: str, most: int = 15) -> Profile:
+def profiled(do: Callable[[], object], device: str) -> Profile:
     """Run `do` once to warm up, once for the wall time, once under the profiler."""
     on_gpu = is_gpu(device)
     do()
@@ -43,4 +46,4 @@ def profiled(do: Callable[[], object], device: str, most: int = 15) -> Profile:
         if spent:
             rows.append((str(row.key)[:90], spent / 1e6, int(row.count)))
     rows.sort(key=lambda row: -row[1])
-    return Profile(seconds, sum(row[1] for row in rows), sum(row[2] for row in rows), rows[:most])
+    return Profile(seconds, sum(row[1] for row in rows), sum(row[2] for row in rows), rows[:SHOWN])

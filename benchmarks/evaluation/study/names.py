@@ -42,7 +42,7 @@ def classifier() -> Any:
     return make_pipeline(letters, LinearSVC(C=0.5))
 
 
-def invented_names(names: Sequence[str], count: int, *, seed: int = 0) -> list[str]:
+def invented_names(names: Sequence[str], count: int) -> list[str]:
     """Names that look like `names` and are none of them: each letter is drawn given the three before it.
 
     At most `count`; fewer where there are few names to draw from.
@@ -52,7 +52,7 @@ def invented_names(names: Sequence[str], count: int, *, seed: int = 0) -> list[s
         text = _END * _ORDER + name + _END
         for place in range(_ORDER, len(text)):
             follows[text[place - _ORDER : place]].append(text[place])
-    rng = random.Random(seed)
+    rng = random.Random(0)
     known, invented = {name.casefold() for name in names}, dict[str, None]()
     for _ in range(100 * count):
         if len(invented) == count:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dual_data.errors import UsageError
+from dual_data.evaluation.device.devices import rows_per_bin
 from dual_data.evaluation.device.repeatable import is_refused, repeatable
 from dual_data.evaluation.methods.base import Answers, Batch, Controller, Facts, Loss, Method, Outputs, divergence
 from dual_data.evaluation.models.context import check_tokens
@@ -63,7 +64,14 @@ class TrainingRun:
         micro_batches, longest = _micro_batches(plans), _longest(sources)
         check_tokens(loaded, longest, f"the longest row that {method.name} trains on")
         self.plain = self._has_to_pad(loaded, longest) if plain is None else plain
-        self._packed: Packed = pack(micro_batches, sources, plain=self.plain, pad_id=loaded.info.pad_id, device=device)
+        self._packed: Packed = pack(
+            micro_batches,
+            sources,
+            rows_per_bin=rows_per_bin(device.type, loaded.info.parameters),
+            plain=self.plain,
+            pad_id=loaded.info.pad_id,
+            device=device,
+        )
         self._layer = self._hidden_layer(loaded.info.layers) if method.at_layer else None
         self._references = self._compute_references(sources, loaded.info.pad_id)
         with telling(method, "controller"):

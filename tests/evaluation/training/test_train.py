@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Encoded
 from dual_data.evaluation.rows.schedule import Optimisation, factors, permutation, plan
+from dual_data.evaluation.training import run
 from dual_data.evaluation.training.full import FullWeights, bytes_per_parameter
 from dual_data.evaluation.training.optimiser import AdamW, Buffer
 from dual_data.evaluation.training.train import train
@@ -67,9 +69,10 @@ def test_ten_steps_equal_peft_with_torch_adamw_and_clipping() -> None:
 
 
 @pytest.mark.parametrize("method", ["GradDiff", "NPO"])
-def test_the_size_of_forward_passes_and_the_layout_change_nothing(method: str) -> None:
+def test_the_size_of_forward_passes_and_the_layout_change_nothing(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
-    for micro_batch, plain in ((0, None), (1, None), (3, None), (0, True)):
+    for micro_batch, plain, per_bin in ((0, None, 32), (1, None, 32), (3, None, 32), (0, True, 32), (0, None, 2)):
+        monkeypatch.setattr(run, "rows_per_bin", Mock(return_value=per_bin))
         setup = problem(fresh=True)
         optimisation = Optimisation(epochs=2, batch=5, micro_batch=micro_batch)
         trace = train(setup.loaded, setup.adapters, METHODS[method], [setup.cell(3e-3)], optimisation, plain=plain)[0]
