@@ -221,7 +221,7 @@ def applied(loaded: Loaded, stage: Prepared | None) -> Iterator[Adapters | None]
         adapters.load(stage.folder)
         if stage.apply == "merge":
             linears = [slot.linear for slot in adapters.slots]
-            saved = [(linear, linear.weight, held(linear.weight).detach().cpu().clone()) for linear in linears]
+            saved = [(linear, linear.weight, held(linear.weight).detach().to("cpu", copy=True)) for linear in linears]
             adapters.merge()
             yield None
         else:
