@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dual_data.errors import InputError
-from dual_data.evaluation.results import Result, adapter_path, read_result, stages_folder
+from dual_data.evaluation.results import ADAPTER_FILES, Result, adapter_path, read_result, stages_folder
 
 STAGE = "stage_adapter"
 """Folder of the training stage's adapter, which is applied to the base before the unlearned one."""
-_WEIGHTS = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def adapter_files(result: Path) -> dict[str, bytes | Path]:
@@ -29,15 +28,15 @@ def adapter_files(result: Path) -> dict[str, bytes | Path]:
             f"{result}: no adapter was kept for this cell; run the grid with --save-adapters (a cell before unlearning "
             "has none)"
         )
-    files: dict[str, bytes | Path] = {name: adapter / name for name in _WEIGHTS}
+    files: dict[str, bytes | Path] = {name: adapter / name for name in ADAPTER_FILES}
     if stage := cell_result["provenance"].get("stage"):
         stage_adapter = stages_folder(folder) / stage
-        if not all((stage_adapter / name).is_file() for name in _WEIGHTS):
+        if not all((stage_adapter / name).is_file() for name in ADAPTER_FILES):
             raise InputError(
                 f"{stage_adapter}: the adapter of the training stage is gone; remove {adapter} and run the grid again "
                 "with --save-adapters, which makes both again"
             )
-        files |= {f"{STAGE}/{name}": stage_adapter / name for name in _WEIGHTS}
+        files |= {f"{STAGE}/{name}": stage_adapter / name for name in ADAPTER_FILES}
     summary = {key: value for key, value in cell_result.items() if key not in ("items", "panel_items")}
     files["result.json"] = (json.dumps(summary, ensure_ascii=False, indent=1) + "\n").encode()
     files["README.md"] = card(cell_result).encode()

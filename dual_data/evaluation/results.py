@@ -23,6 +23,9 @@ FORMAT = 3
 BASE = "none"
 """The method of cells that unlearn nothing: they measure a stage's model before unlearning."""
 
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""Names of an adapter's files, as in peft."""
+
 _START = 4096
 """Bytes that include everything up to the status, which is written before all long parts."""
 _END = b"}\n"
@@ -206,12 +209,15 @@ def has_coordinate(cell: Mapping[str, Any], name: str) -> bool:
     return name in cell and (name != "lr" or cell.get("method") != BASE)
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file in a results' folder. Raises InputError where it cannot be read."""
+def read_json(path: Path, of: str = "cell") -> Any:
+    """The content of a JSON file in a results' folder, which running its cell or attack writes.
+
+    Raises InputError where it cannot be read.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path}: not readable: {error}; remove it and run the cell again") from error
+        raise InputError(f"{path}: not readable: {error}; remove it and run the {of} again") from error
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.errors import InputError
-from dual_data.evaluation.results import json_files
+from dual_data.evaluation.results import json_files, read_json
 from dual_data.ids import digest
 
 ATTACKS: Mapping[str, tuple[str, ...]] = {
@@ -89,10 +89,7 @@ def outdated(folder: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not readable: {error}; remove it and run the attack again") from error
+    content = read_json(path, "attack")
     if not isinstance(content, dict):
         raise InputError(f"{path}: not the result of an attack; remove it")
     return content
