@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dual_data.config import (
+    RELATIONS,
     Excluded,
     Profile,
     Relation,
@@ -46,7 +47,7 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     # A file that is not TOML is read as a profile, so that its fault is found.
     profile_files = [path for path, kind in kinds.items() if kind in ("profile", "broken")]
     topic_files = [path for path, kind in kinds.items() if kind == "topics"]
-    relation_files = [p for p in sorted((root / "pipeline" / "relations").glob("*.toml")) if p.stem != "EXCLUDED"]
+    relation_files = [p for p in sorted((root / RELATIONS).glob("*.toml")) if p.stem != "EXCLUDED"]
     prompt_files = sorted((root / "prompts").glob("*.md"))
 
     profiles = [profile for path in profile_files if (profile := attempt(load_profile, path)) is not None]
@@ -58,7 +59,7 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     topics = [topic_table for path in topic_files if (topic_table := attempt(load_topics, path)) is not None]
     relations = {path: relation for path in relation_files if (relation := attempt(load_relation, path)) is not None}
     if len(relations) == len(relation_files):
-        attempt(load_relations, root / "pipeline" / "relations")
+        attempt(load_relations, root / RELATIONS)
     findings.extend(_unfilled(relations))
     findings.extend(_same_questions(relations))
     known = {name for topic_table in topics for name in topic_table}
@@ -66,7 +67,7 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
         f"{path}: topics": relations[path].topics if path in relations else _stated_topics(path)
         for path in relation_files
     }
-    exclusions = root / "pipeline" / "relations" / "EXCLUDED.toml"
+    exclusions = root / RELATIONS / "EXCLUDED.toml"
     if exclusions.exists() and (excluded := attempt(load_excluded, exclusions)) is not None:
         findings.extend(_wrong_exclusions(exclusions, excluded, relations))
         topics_by_place |= {f"{exclusions}: {label}.topics": entry.topics for label, entry in excluded.items()}

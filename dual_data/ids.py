@@ -11,8 +11,10 @@ from typing import Any
 
 ENTITY_PREFIX = "http://www.wikidata.org/entity/"
 
-_ITEM = re.compile(r"Q[1-9][0-9]*")
-_PROPERTY = re.compile(r"P[1-9][0-9]*")
+ITEM = r"Q[1-9][0-9]*"
+"""Pattern of a Wikidata item's id."""
+PROPERTY = r"P[1-9][0-9]*"
+"""Pattern of a Wikidata property's id."""
 _TITLE = re.compile(r"[^#|<>\[\]{}\x00-\x1f\x7f]+")
 
 
@@ -52,12 +54,12 @@ def label_id(label: str) -> str:
 
 def is_item(text: str) -> bool:
     """Whether `text` is a Wikidata item id such as Q42."""
-    return _ITEM.fullmatch(text) is not None
+    return re.fullmatch(ITEM, text) is not None
 
 
 def is_property(text: str) -> bool:
     """Whether `text` is a Wikidata property id such as P36."""
-    return _PROPERTY.fullmatch(text) is not None
+    return re.fullmatch(PROPERTY, text) is not None
 
 
 def is_title(text: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.calls import Calls
-from dual_data.config import Profile, is_profile, load_profile, same_name
+from dual_data.config import Profile, is_profile, load_profile, same_name, shipped_project
 from dual_data.display import visible
 from dual_data.engine.plan import artifacts, command
 from dual_data.engine.progress import Progress
@@ -161,13 +161,6 @@ def _place_of(error: BaseException, folder: Path) -> str:
     return next(own, "")
 
 
-def template_folder() -> Path:
-    """The folder of the project shipped with dual-data: in the wheel, or the repository of an editable install."""
-    package = Path(__file__).parent
-    packaged = package / "_project"
-    return packaged if packaged.is_dir() else package.parent
-
-
 def init(target: Path, source: Path | None = None) -> None:
     """Copy the project `source`, by default the shipped one, to `target`, which must be absent or empty.
 
@@ -181,7 +174,7 @@ def init(target: Path, source: Path | None = None) -> None:
     try:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target, prefix=".init-") as scratch:
-            _fill(Path(scratch), source or template_folder(), visible(target.resolve().name))
+            _fill(Path(scratch), source or shipped_project(), visible(target.resolve().name))
             for path in list(Path(scratch).iterdir()):
                 path.rename(target / path.name)
     except BaseException as error:

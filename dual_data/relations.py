@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dual_data.config import Relation, load_relation, load_relations
+from dual_data.config import RELATIONS, Relation, load_relation, load_relations
 from dual_data.engine.plan import command
 from dual_data.engine.stage import Result, Tools, needed
 from dual_data.engine.tables import Settled, settle
@@ -100,7 +100,7 @@ def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[
     Nothing is stored but the calls. Starts with few subjects and takes more while too few of them have the relation.
     `faulty` takes the errors of other relation files.
     """
-    path = project.root / "pipeline" / "relations" / f"{stem}.toml"
+    path = project.root / RELATIONS / f"{stem}.toml"
     if not path.is_file():
         raise InputError(f"{path}: no such relation; make it with: {command(project.root, f'relations new {stem}')}")
     relation = load_relation(path)
@@ -170,7 +170,7 @@ def _alone(root: Path, stem: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # New folders with links in them, because copies of read-only folders would be read-only.
-        (folder / "pipeline" / "relations").mkdir(parents=True)
+        (folder / RELATIONS).mkdir(parents=True)
         pipeline = root / "pipeline"
         for entry in (*root.iterdir(), *pipeline.iterdir(), pipeline / "relations" / f"{stem}.toml"):
             link = folder / entry.relative_to(root)

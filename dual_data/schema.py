@@ -12,10 +12,10 @@ import textwrap
 import dataframely as dy
 import polars as pl
 
-from dual_data.ids import digest
+from dual_data.ids import ITEM, PROPERTY, digest
 
-ENTITY_ID = r"^(Q[1-9][0-9]*|label:[0-9a-f]{16})$"
-PROPERTY_ID = r"^(P[1-9][0-9]*|label:[0-9a-f]{16})$"
+ENTITY_ID = rf"^({ITEM}|label:[0-9a-f]{{16}})$"
+PROPERTY_ID = rf"^({PROPERTY}|label:[0-9a-f]{{16}})$"
 FACT_ID = r"^[0-9a-f]{16}$"
 NAME = r"^[a-z][a-z0-9_]*$"
 """Of a recipe or rule of the project; names files too."""

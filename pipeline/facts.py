@@ -13,7 +13,17 @@ from typing import Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import EMBEDDED, Relation, Services, Strict, Topic, load_excluded, load_relations, load_topics
+from dual_data.config import (
+    EMBEDDED,
+    RELATIONS,
+    Relation,
+    Services,
+    Strict,
+    Topic,
+    load_excluded,
+    load_relations,
+    load_topics,
+)
 from dual_data.engine.stage import Forecast, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.sampling import with_rank
@@ -27,7 +37,6 @@ from dual_data.sources.wikidata.asking import Foresight, Live
 from dual_data.sources.wikidata.sparql import open_endpoint
 
 TOPICS = "pipeline/topics.toml"
-RELATIONS = "pipeline/relations"
 
 
 class FactsParams(Strict):

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import Rows, Services, Strict, load_relations
+from dual_data.config import RELATIONS, Rows, Services, Strict, load_relations
 from dual_data.engine.stage import Forecast, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.prompts import Prompt, load_prompt
@@ -45,7 +45,6 @@ from pipeline.probing.sample import sampled
 
 SOURCE = "judge"
 PROMPT = "prompts/salience.md"
-RELATIONS = "pipeline/relations"
 
 LABEL_TOKENS = 3
 """Room for the label, a space or a quote before it, and a token that tells "1" from the start of "10"."""

@@ -20,7 +20,7 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from dual_data.audit.baselines import baseline_table
-from dual_data.config import POOLED, Services, Strict, each_once, load_relations
+from dual_data.config import POOLED, RELATIONS, Services, Strict, each_once, load_relations
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.sampling import SIDES, with_rank
 from dual_data.schema import Splits
@@ -30,7 +30,6 @@ from pipeline.recipes.matched import Family, MatchedParams, SplitOutcome
 from pipeline.recipes.paper import PaperParams
 from pipeline.recipes.popularity import CAPPED, EntitySignal, Side, Signal, capped, popularity, read_given
 
-RELATIONS = "pipeline/relations"
 Recipe = Literal["matched", "matched_answer", "paper"]
 MATCHED_BY: dict[str, str] = {"matched": "length", "matched_answer": "answer"}
 

@@ -17,7 +17,7 @@ from dual_data.sources.dumps.manifests import VERSION, Manifest, Part, part_path
 
 DAY = "20261101"
 SLICE = 1_000_000
-LINE = 45_000
+ROWS_PER_INSERT = 45_000
 """Rows of an INSERT: about a megabyte, as mysqldump writes them."""
 _HEAD = (
     "CREATE TABLE `pagelinks` (\n  `pl_from` int(8) unsigned NOT NULL DEFAULT 0,\n"
@@ -83,8 +83,9 @@ def linktarget(folder: Path, rows: int) -> Path:
 
 def _insert(file: gzip.GzipFile, table: str, rows: pl.DataFrame) -> None:
     lines = rows.write_csv(include_header=False, quote_style="never").encode().split(b"\n")[:-1]
-    for start in range(0, len(lines), LINE):
-        file.write(f"INSERT INTO `{table}` VALUES (".encode() + b"),(".join(lines[start : start + LINE]) + b");\n")
+    for start in range(0, len(lines), ROWS_PER_INSERT):
+        values = b"),(".join(lines[start : start + ROWS_PER_INSERT])
+        file.write(f"INSERT INTO `{table}` VALUES (".encode() + values + b");\n")
 
 
 def truthy(folder: Path, lines: int) -> Path:

@@ -8,6 +8,7 @@ import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, MOST_ROWS, ProfileName, ProjectFolder
 from dual_data.cli.text import printable, say, table
+from dual_data.config import RELATIONS
 from dual_data.display import count
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def list_relations(
     from dual_data.project import find_root
 
     root = find_root(project)
-    relations = load_relations(root / "pipeline" / "relations", _left_out)
+    relations = load_relations(root / RELATIONS, _left_out)
     if topic and topic not in (known := load_all_topics(root)):
         raise UsageError(f"{topic}: no such topic; the topics are: {', '.join(known)}")
     rows = [
@@ -60,7 +61,7 @@ def new(
     from dual_data.relations import new_relation
 
     root = find_root(project)
-    path = new_relation(root / "pipeline" / "relations", stem)
+    path = new_relation(root / RELATIONS, stem)
     preview = command(root, f"relations preview {stem}")
     print(f"{path} is written. Fill it in, then:\n  {command(root, 'check')}\n  {preview}")
 

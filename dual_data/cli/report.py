@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
+from dual_data.config import RELATIONS
 
 
 def report(
@@ -46,7 +47,7 @@ def report(
     names = [stage.name for stage in loaded.stages]
     built = read_built(loaded.profile.name, loaded.artifacts, names, loaded.command("build"))
     built = built._replace(outdated=outdated(loaded), title=loaded.profile.about.title)
-    relations = load_relations(loaded.root / "pipeline" / "relations")
+    relations = load_relations(loaded.root / RELATIONS)
     written = write_report(built, relations, out or loaded.artifacts / "report.html", figures)
     print(written.page)
     if figures:

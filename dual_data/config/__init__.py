@@ -4,6 +4,7 @@ Unknown keys are errors everywhere: a misspelt parameter must never be a silent 
 """
 
 from dual_data.config.files import Rows, Strict, each_once, parse, read_text, read_toml
+from dual_data.config.places import RELATIONS, shipped_project
 from dual_data.config.profile import About, Profile, is_profile, load_profile, same_name
 from dual_data.config.relations import Excluded, Relation, Wording, load_excluded, load_relation, load_relations
 from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, PACES, Pace, Services
@@ -15,6 +16,7 @@ __all__ = [
     "LONGEST_TIMEOUT",
     "PACES",
     "POOLED",
+    "RELATIONS",
     "About",
     "Excluded",
     "Pace",
@@ -37,5 +39,6 @@ __all__ = [
     "read_text",
     "read_toml",
     "same_name",
+    "shipped_project",
     "url_fault",
 ]

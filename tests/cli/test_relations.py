@@ -41,12 +41,12 @@ def project(tmp_path: Path) -> Iterator[Path]:
         yield root
 
 
-def preview(root: Path, stem: str, old: str = "", new: str = "", *, limit: int = 2) -> str:
+def preview(root: Path, stem: str, old: str = "", new: str = "") -> str:
     """What the preview prints of the relation above as `stem`, changed from `old` to `new`."""
     assert old in RELATION
     text = RELATION.replace("P1082", stem).replace(old, new, 1)
     (root / "pipeline" / "relations" / f"{stem}.toml").write_text(text)
-    words = ("relations", "preview", stem, "--project", root, "--profile", "mine", "--limit", str(limit))
+    words = ("relations", "preview", stem, "--project", root, "--profile", "mine", "--limit", "2")
     outcome = dual_data(*words)
     assert (outcome.code, outcome.err) == (0, "")
     return outcome.out

@@ -34,9 +34,9 @@ def front(server: str) -> Iterator[Proxy]:
         yield plan
 
 
-def tools(folder: Path, url: str, *, limit: int | None = None, log: str = "calls", offline: bool = False) -> Tools:
+def tools(folder: Path, url: str, *, limit: int | None = None, offline: bool = False) -> Tools:
     services = Services(sparql=f"{url}/query", pace={"wikidata": Pace(concurrency=2, attempts=40)})
-    calls = Calls(folder / f"{log}.sqlite", services.pace, clock=FakeClock(), offline=offline)
+    calls = Calls(folder / "calls.sqlite", services.pace, clock=FakeClock(), offline=offline)
     return Tools(folder, services, calls, limit=limit)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dual_data.config import shipped_project
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.grid.origin import origin, remedy
 from dual_data.evaluation.grid.stages import Sets, counterfactual_answers
@@ -335,9 +336,8 @@ def is_done(folder: Path, cell: Cell, *, adapter: bool = False) -> bool:
 
 def read_refusals(project: Path) -> list[str]:
     """The refusals of IdkDPO: prompts/refusals.txt of the project, else the shipped file; one per line."""
-    shipped = Path(__file__).parents[2] / "_project" / "prompts"
-    for folder in (project / "prompts", shipped, Path(__file__).parents[3] / "prompts"):
-        path = folder / "refusals.txt"
+    for folder in (project, shipped_project()):
+        path = folder / "prompts" / "refusals.txt"
         if path.exists():
             lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
             if refusals := [line for line in lines if line]:

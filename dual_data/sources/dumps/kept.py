@@ -18,6 +18,7 @@ from typing import NamedTuple
 import polars as pl
 
 from dual_data.errors import InputError
+from dual_data.ids import ITEM
 from dual_data.sources.dumps import sql_frames
 from dual_data.sources.dumps.ahead import in_order
 from dual_data.sources.dumps.files import Piece
@@ -25,7 +26,7 @@ from dual_data.sources.dumps.sql import Column, Statement, statements
 
 _ARTICLES = 0
 """Number of the article namespace."""
-ITEM = r"^Q[1-9][0-9]*$"
+_ITEM = f"^{ITEM}$"
 
 
 class Layout(NamedTuple):
@@ -63,7 +64,7 @@ LAYOUTS = {
     ),
     "page_props": Layout(
         ("pp_page", "pp_propname", "pp_value"),
-        (pl.col("pp_propname") == "wikibase_item") & pl.col("pp_value").str.contains(ITEM),
+        (pl.col("pp_propname") == "wikibase_item") & pl.col("pp_value").str.contains(_ITEM),
         {"page": "pp_page", "qid": "pp_value"},
     ),
     "wb_items_per_site": Layout(

@@ -20,7 +20,7 @@ import polars as pl
 
 from dual_data.config import Relation, Topic
 from dual_data.errors import InputError
-from dual_data.ids import ENTITY_PREFIX, digest
+from dual_data.ids import ENTITY_PREFIX, ITEM, digest
 from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, reject
 from dual_data.sources.dumps.engines import Lazy, Tables
@@ -228,7 +228,7 @@ def _entities(tables: Tables, items: pl.Series) -> pl.DataFrame:
     terms = engine.collect(tables["terms"].join(wanted, on="item", how="semi"))
     terms = terms.with_columns(text=_clean(pl.col("text")))
     # Some items are called by their own id, which is no name.
-    label = (pl.col("field") == "label") & (pl.col("text") != "") & ~pl.col("text").str.contains(r"^Q[1-9][0-9]*$")
+    label = (pl.col("field") == "label") & (pl.col("text") != "") & ~pl.col("text").str.contains(f"^{ITEM}$")
     alias = (pl.col("field") == "alias") & (pl.col("text") != "")
     in_english = pl.col("text").filter(label & (pl.col("language") == "en")).max()
     in_all = pl.col("text").filter(label & (pl.col("language") == "mul")).max()

@@ -17,7 +17,7 @@ import polars as pl
 
 from dual_data.config import Relation
 from dual_data.errors import InputError
-from dual_data.ids import is_item, is_property, is_title, label_id
+from dual_data.ids import ITEM, is_item, is_property, is_title, label_id
 from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
 from dual_data.sources.tables.files import LIST_MARK, location, read_folder
@@ -98,7 +98,7 @@ def read_labels(
         nulls_equal=True,
     )
     empty = pl.any_horizontal(pl.col(name).is_null() for name in ("subject_label", "relation", "object_label"))
-    is_id = pl.col("subject_label").str.contains(r"^Q[1-9]\d*$") | pl.col("object_label").str.contains(r"^Q[1-9]\d*$")
+    is_id = pl.any_horizontal(pl.col("subject_label", "object_label").str.contains(f"^{ITEM}$"))
     rows = rows.with_columns(
         reason=pl.when(empty).then(pl.lit("empty")).when(is_id).then(pl.lit("no_label")).otherwise("relation_reason")
     )
@@ -274,7 +274,7 @@ def _entities_of(rows: pl.DataFrame) -> pl.DataFrame:
     # Wikipedia answers with titles in NFC, whatever it was asked with.
     title = pl.col("title").map_elements(values.clean, return_dtype=pl.String)
     return merged.with_columns(
-        label=pl.when((label != "") & ~label.str.contains(r"^Q[1-9]\d*$")).then(label),
+        label=pl.when((label != "") & ~label.str.contains(f"^{ITEM}$")).then(label),
         aliases=pl.Series(aliases, dtype=pl.List(pl.String)),
         sitelinks=pl.col("sitelinks").cast(pl.Int64),
         title=pl.when(title != "").then(title),

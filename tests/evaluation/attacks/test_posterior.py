@@ -10,12 +10,12 @@ from dual_data.evaluation.results import ItemRow
 from tests.evaluation.items import item
 
 
-def _facts(first: int, count: int, drop: float, seed: int, paraphrases: int = 2) -> list[ItemRow]:
+def _facts(first: int, count: int, drop: float, seed: int) -> list[ItemRow]:
     random = np.random.default_rng(seed)
     return [
         item(
             first + index,
-            paraphrases=paraphrases,
+            paraphrases=2,
             change_mean_log_probability=float(random.normal(-drop)),
             change_entropy=float(random.normal()),
             kl=float(random.exponential()),

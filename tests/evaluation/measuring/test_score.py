@@ -18,10 +18,10 @@ def _softmax(row: Sequence[float]) -> list[float]:
     return [weight / math.fsum(weights) for weight in weights]
 
 
-def _random(tokens: int = 9, vocabulary: int = 50, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def _random(tokens: int = 9, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(tokens, vocabulary, generator=generator) * 4
-    return logits, torch.randint(vocabulary, (tokens,), generator=generator)
+    logits = torch.randn(tokens, 50, generator=generator) * 4
+    return logits, torch.randint(50, (tokens,), generator=generator)
 
 
 def test_figures_follow_the_formulas() -> None:

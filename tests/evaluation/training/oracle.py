@@ -94,14 +94,14 @@ def disturb(adapters: Adapters) -> None:
         adapters.load_weights(k, weights)
 
 
-def peft_twin(setup: Problem, architecture: str, k: int = 0) -> PeftModel:
-    """The same model and adapter `k` in peft, in float64: independent of the adapters under test."""
+def peft_twin(setup: Problem, architecture: str) -> PeftModel:
+    """The same model and adapter in peft, in float64: independent of the adapters under test."""
     base: Any = tiny(architecture).model.double()
     config = LoraConfig(r=SPEC.rank, lora_alpha=int(SPEC.alpha), target_modules=list(SPEC.targets), lora_dropout=0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft reads an attribute that transformers has renamed
         twin: Any = get_peft_model(base, config)
-    for name, (a, b) in setup.adapters.weights(k).items():
+    for name, (a, b) in setup.adapters.weights().items():
         layer = twin.base_model.model.get_submodule(name)
         layer.lora_A["default"].weight.data = a.double().clone()
         layer.lora_B["default"].weight.data = b.double().clone()
