@@ -2,7 +2,7 @@
 
 A ledger counts the answers that a table rests on, whether they come from the log or are fetched now, so that a build
 in several runs keeps one budget. Before each call its estimated cost is set aside, so that concurrent calls overshoot
-the limit by no more than the error of the estimate.
+the limit by no more than the error of the estimate; a call that fits only if others are cheaper waits for them.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Price(Strict):
 
     date: datetime.date
     """Day of the price list."""
-    input: float = Field(ge=0)
+    input: float = Field(ge=0, allow_inf_nan=False)
     """Per million prompt tokens."""
-    output: float = Field(ge=0)
+    output: float = Field(ge=0, allow_inf_nan=False)
     """Per million answer tokens, reasoning included."""
-    cached_input: float | None = Field(default=None, ge=0)
+    cached_input: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Per million prompt tokens that the server had in its cache; none for the price of input."""
     currency: str = "USD"
 
@@ -45,7 +45,7 @@ class Budget(Strict):
 
     tokens: int | None = Field(default=None, ge=0)
     """Prompt and answer tokens together; none for no limit."""
-    money: float | None = Field(default=None, ge=0)
+    money: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """In the currency of the price; needs a price. None for no limit."""
 
 
@@ -126,7 +126,7 @@ class Ledger:
     def __init__(self, key: str, price: Price | None = None, budget: Budget | None = None) -> None:
         """`key` is where the budget stands in the profile."""
         self._key, self._price, self._budget = key, price, budget or Budget()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._spent = Usage()
         self._reserved = Usage()
 
@@ -145,33 +145,46 @@ class Ledger:
     def spending(self, expected: Usage) -> Iterator[Callable[[Usage], None]]:
         """Set `expected` aside during one call; the context's value is called with the real usage.
 
+        Where the budget covers it only if other calls turn out cheaper than expected, waits for one of these to end.
         Raises BudgetSpent where the budget does not cover it.
         """
         with self._lock:
-            self._refuse(self._spent.plus(self._reserved).plus(expected))
+            while not self._covers(self._spent.plus(self._reserved).plus(expected)):
+                if not self._reserved.answers or not self._covers(self._spent.plus(expected)):
+                    raise BudgetSpent(self._refusal(expected))
+                self._lock.wait()
             self._reserved = self._reserved.plus(expected)
         try:
             yield self.count
         finally:
             with self._lock:
                 self._reserved = self._reserved.minus(expected)
+                self._lock.notify_all()
 
-    def _refuse(self, total: Usage) -> None:
-        budget, price, spent = self._budget, self._price, self._spent
-        fault = ""
+    def _covers(self, total: Usage) -> bool:
+        budget, price = self._budget, self._price
         if budget.tokens is not None and total.tokens > budget.tokens:
-            fault = f"{self._key}.tokens = {budget.tokens:,} is used up: {spent.tokens:,} tokens"
-        elif budget.money is not None and price is not None and total.cost(price) > budget.money:
-            money = f"{spent.cost(price):.4f} {price.currency}"
-            fault = f"{self._key}.money = {budget.money:g} {price.currency} is used up: {money}"
-        if fault:
-            answers = f"{spent.answers:,} answers"
-            if spent.estimated:
-                answers += f", {spent.estimated:,} of them estimated, because the server did not report their tokens"
-            raise BudgetSpent(
-                f"{fault} in {answers}. All of them are in the call log. Raise {self._key} in the "
-                "profile and run the same command again to go on from there."
-            )
+            return False
+        return budget.money is None or price is None or total.cost(price) <= budget.money
+
+    def _refusal(self, expected: Usage) -> str:
+        budget, price, spent = self._budget, self._price, self._spent
+        over_tokens = budget.tokens is not None and spent.plus(expected).tokens > budget.tokens
+
+        def shown(usage: Usage) -> str:
+            if over_tokens or price is None:
+                return f"{usage.tokens:,} tokens"
+            return f"{usage.cost(price):.4f} {price.currency}"
+
+        limit = f"tokens = {budget.tokens:,}" if over_tokens else f"money = {budget.money:g}"
+        answers = f"{spent.answers:,} answers"
+        if spent.estimated:
+            answers += f", {spent.estimated:,} of them estimated, because the server did not report their tokens"
+        return (
+            f"{self._key}.{limit} does not cover another answer, which may take {shown(expected)}: {shown(spent)} are "
+            f"used in {answers}. All of them are in the call log. Raise {self._key} in the profile and run the same "
+            "command again to go on from there."
+        )
 
     def table(self, model: str) -> pl.DataFrame:
         """One row: model, answers, tokens, and the cost where a price is known."""
