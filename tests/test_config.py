@@ -21,8 +21,8 @@ from dual_data.config import (
     each_once,
     load_profile,
     parse,
-    url_fault,
 )
+from dual_data.config.urls import url_fault
 from dual_data.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -196,6 +196,15 @@ def test_an_address_that_no_client_can_ask_is_said_with_its_key(tmp_path: Path, 
 def test_a_password_is_refused_and_not_repeated() -> None:
     with pytest.raises(ValueError, match="must hold no user or password") as caught:
         Services.model_validate_json('{"wikipedia": "https://me:secret@wiki.example/w/"}')
+    assert "secret" not in caught.value.errors()[0]["msg"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "query", ["apikey=secret", "graph=a&api_key=secret", "ACCESS_TOKEN=secret", "X-Signature=secret"]
+)
+def test_a_key_in_a_query_is_refused_and_not_repeated(query: str) -> None:
+    with pytest.raises(ValueError, match="must hold no key in its query") as caught:
+        Services(sparql=f"https://wiki.example/sparql?{query}")
     assert "secret" not in caught.value.errors()[0]["msg"]  # type: ignore[attr-defined]
 
 

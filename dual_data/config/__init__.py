@@ -9,7 +9,7 @@ from dual_data.config.profile import About, Profile, is_profile, load_profile, s
 from dual_data.config.relations import Excluded, Relation, Wording, load_excluded, load_relation, load_relations
 from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, PACES, Pace, Services
 from dual_data.config.topics import POOLED, Topic, load_topics
-from dual_data.config.urls import Url, url_fault
+from dual_data.config.urls import Url, check_url
 
 __all__ = [
     "EMBEDDED",
@@ -28,6 +28,7 @@ __all__ = [
     "Topic",
     "Url",
     "Wording",
+    "check_url",
     "each_once",
     "is_profile",
     "load_excluded",
@@ -40,5 +41,4 @@ __all__ = [
     "read_toml",
     "same_name",
     "shipped_project",
-    "url_fault",
 ]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from ipaddress import IPv6Address
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator
 
+_SECRET = re.compile(r"(?i)(key|token|secret|password|passwd|auth|signature)$")
 _HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 
 
@@ -34,11 +35,14 @@ def url_fault(url: str) -> str:
 
 
 def check_url(url: str) -> str:
-    """Validator that returns the URL. Raises ValueError for an invalid one, and for one with a password."""
+    """Validator that returns the URL. Raises ValueError for an invalid one, and for one with a password or key."""
     if fault := url_fault(url):
         raise ValueError(f"{url!r} is not a URL such as https://example.org/api: {fault}")
-    if "@" in urlsplit(url).netloc:
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
         raise ValueError("must hold no user or password, since it is written to the call log and to manifests")
+    if any(_SECRET.search(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+        raise ValueError("must hold no key in its query, since it is written to the call log and to manifests")
     return url
 
 

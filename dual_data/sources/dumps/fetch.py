@@ -7,6 +7,7 @@ checksum.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,7 @@ import requests
 import urllib3
 
 from dual_data.calls import Clock, SystemClock
-from dual_data.config import url_fault
+from dual_data.config import check_url
 from dual_data.errors import DualDataError, InputError, Refused, ServiceError, Transient
 from dual_data.locks import locked
 from dual_data.sources.dumps import MIRROR
@@ -48,9 +49,11 @@ class Remote(NamedTuple):
 def remote(wiki: str, date: str, mirror: str = MIRROR) -> Remote:
     """Where the dumps of a wiki lie: `wikidata` for truthy statements, `wikidatawiki` for the table of sitelinks, any
     other for the five tables that links are counted in. Raises InputError for a malformed mirror, date or wiki."""
-    if url_fault(mirror):
-        raise InputError(f"--mirror {mirror}: an address such as {MIRROR} is expected")
-    if not re.fullmatch(r"\d{8}", date):
+    try:
+        check_url(mirror)
+    except ValueError as error:
+        raise InputError(f"--mirror: {error}") from None
+    if not _is_day(date):
         raise InputError(f"--date {date}: a day such as 20261101 is expected, as in the folders of {mirror}")
     if not re.fullmatch(r"[a-z0-9_]+", wiki):
         raise InputError(f"--wiki {wiki}: a name such as enwiki, wikidata or wikidatawiki is expected")
@@ -61,6 +64,13 @@ def remote(wiki: str, date: str, mirror: str = MIRROR) -> Remote:
         tables = (SITELINKS,) if wiki == "wikidatawiki" else WIKI_TABLES
         folder, names = f"{root}/{wiki}/{date}/", [f"{wiki}-{date}-{table}.sql.gz" for table in tables]
     return Remote(folder, f"{wiki}-{date}-sha1sums.txt", tuple(names))
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return bool(re.fullmatch(r"[0-9]{8}", text) and datetime.date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def fetch(

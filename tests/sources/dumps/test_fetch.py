@@ -273,11 +273,23 @@ def test_of_two_downloads_at_once_one_is_refused(server: Server, tmp_path: Path)
     ],
 )  # fmt: skip
 def test_a_mirror_that_is_no_address_is_said_at_once(tmp_path: Path, mirror: str) -> None:
-    message = re.escape(f"--mirror {mirror}: an address such as https://dumps.wikimedia.org is expected")
+    message = re.escape(f"--mirror: {mirror!r} is not a URL such as ")
     with pytest.raises(InputError, match=message):
         remote("enwiki", DAY, mirror)
     outcome = dual_data("dumps", "fetch", tmp_path, "--wiki", "enwiki", "--date", DAY, "--mirror", mirror)
     assert outcome.code == 2
+
+
+@pytest.mark.parametrize("day", ["20261301", "2026111", "2026-11-01", "latest", "2026W451"])
+def test_a_date_that_is_no_day_is_said_at_once(day: str) -> None:
+    with pytest.raises(InputError, match=f"--date {day}: a day such as 20261101 is expected"):
+        remote("enwiki", day)
+
+
+def test_a_password_of_a_mirror_is_refused_and_not_repeated() -> None:
+    with pytest.raises(InputError, match="must hold no user or password") as caught:
+        remote("enwiki", DAY, "https://me:secret@mirror.example")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("where", ["http://127.0.0.1:99999999/x", "gopher://127.0.0.1/x"])
