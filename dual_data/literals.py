@@ -208,7 +208,10 @@ def _date(groups: dict[str, str | None]) -> Date | None:
         year = 1 - year
     elif not era and written and year < 100 and (name is None or (day is None and len(written) <= 2)):
         return None  # a bare "12" is more likely a day or a count than a year; so is that of "May 12"
-    if (month and not 1 <= month <= 12) or (day and not 1 <= day <= 31):
+    if month and not 1 <= month <= 12:
+        return None
+    # Of a year that only the Julian calendar makes a leap year, too.
+    if day and day > calendar.monthrange(2001 if year % 4 else 2000, month or 1)[1]:
         return None
     return Date(year, month, day)
 
