@@ -15,8 +15,10 @@ def write_export(kind: str, files: Mapping[str, str], target: Path, release: Rel
     """Write `files` (text by path) below `target`, and `dual-data-KIND.json`, which names the release and lists them.
 
     Files of an earlier export that are no longer made are removed. Raises UsageError, before anything is written, if
-    a file would replace one that no export wrote.
+    a file would replace one that no export wrote, or if `target` lies in the release.
     """
+    if place.folder is not None and target.resolve().is_relative_to(place.folder.resolve()):
+        raise UsageError(f"{target}: is the release or inside it, where nothing else may be; choose another folder")
     listing = target / f"dual-data-{kind}.json"
     before = _listed(listing)
     if foreign := [path for path in files if path not in before and (target / path).exists()]:

@@ -62,3 +62,13 @@ def test_a_list_that_cannot_be_read_stops(exported: Exported, tmp_path: Path, li
     (tmp_path / "dual-data-kind.json").write_text(listing)
     with pytest.raises(InputError, match="is not the list of an earlier export"):
         write_export("kind", {"a.yaml": "1"}, tmp_path, *exported)
+
+
+def test_nothing_is_written_into_the_release(exported: Exported) -> None:
+    release, place = exported
+    assert place.folder is not None
+    before = sorted(place.folder.rglob("*"))
+    for target in (place.folder, place.folder / "tofu"):
+        with pytest.raises(UsageError, match="is the release or inside it"):
+            write_export("kind", {"a.yaml": "1"}, target, release, place)
+    assert sorted(place.folder.rglob("*")) == before
