@@ -19,6 +19,7 @@ def outdated(project: Project) -> str:
     reasons = [f"{step.stage.name} must rerun ({step.reason})" for step in steps if step.basis is not None]
     if later := [step.stage.name for step in steps if step.basis is None]:
         reasons.append(f"{', '.join(later)} may rerun")
-    limits = [step.manifest.basis.limit for step in steps if step.manifest is not None]
-    limit = f" --limit {limits[0]}" if limits[0] else ""
+    limits = {step.manifest.basis.limit for step in steps if step.manifest is not None}
+    # Of stages with several limits, a common one would make the others smaller.
+    limit = f" --limit {limits.pop()}" if len(limits) == 1 and None not in limits else ""
     return f"{'; '.join(reasons)}; run: {project.command('build')}{dump_options(project, built)}{limit}"

@@ -53,6 +53,13 @@ def test_what_is_out_of_date_is_told(project: Path) -> None:
     assert dual_data("report", *options).code == 0
     assert f"<li>The build is out of date: {why}.</li>" in page.read_text()
 
+    assert dual_data("build", "facts", "--limit", "1", *options).code == 0
+    relation.write_text(relation.read_text().replace("Where in the world is", "On which continent is"))
+    command = f"dual-data build --project {project} --profile mine"
+    assert f"; run: {command}\n" in dual_data("show", *options).out, "a common limit would cut a stage short"
+    assert dual_data("build", "questions", "links", "--limit", "2", *options).code == 0
+    relation.write_text(relation.read_text().replace("On which continent is", "Where in the world is"))
+
     tables.rename(project / "elsewhere")
     outcome = dual_data("show", *options)
     assert outcome.code == 0
