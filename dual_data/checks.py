@@ -46,7 +46,13 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     kinds = {path: _kind(path) for path in sorted((root / "pipeline").glob("*.toml"))}
     # A file that is not TOML is read as a profile, so that its fault is found.
     profile_files = [path for path, kind in kinds.items() if kind in ("profile", "broken")]
-    topic_files = [path for path, kind in kinds.items() if kind == "topics"]
+    read_files = {path for stage in stages for pattern in stage.files for path in root.glob(pattern)}
+    topic_files = [path for path, kind in kinds.items() if kind == "topics" and path in read_files]
+    findings += [
+        f"{path}: has topics, but no stage reads it: move them to {topic_files[0] if topic_files else 'topics.toml'}"
+        for path, kind in kinds.items()
+        if kind == "topics" and path not in read_files
+    ]
     relation_files = [p for p in sorted((root / RELATIONS).glob("*.toml")) if p.stem != "EXCLUDED"]
     prompt_files = sorted((root / "prompts").glob("*.md"))
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dual_data.config.files import Item, Property, Strict, parse, parse_toml, read_text, read_toml, table
 from dual_data.errors import ConfigError, InputError
@@ -49,7 +49,7 @@ class Wording(Strict):
             _expect_variables(self.statement, ["subject", "answer"])
         if len(self.questions()) < 4:
             raise ValueError("at least 4 questions are needed: canonical, validation, training and test together")
-        if len({template.casefold() for template in self.questions()}) < len(self.questions()):
+        if len({" ".join(template.casefold().split()) for template in self.questions()}) < len(self.questions()):
             raise ValueError("two questions are the same")
         if len(self.validation) % 2 == 0:
             raise ValueError("validation needs an odd number of questions, so that a majority exists")
@@ -97,6 +97,13 @@ class Relation(Strict):
     """Classes (Q-ids) of accepted objects; empty for all."""
     note: str = ""
     questions: Wording
+
+    @field_validator("name")
+    @classmethod
+    def _filled(cls, name: str) -> str:
+        if not name.strip():
+            raise ValueError("must not be blank")
+        return name
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Relation:

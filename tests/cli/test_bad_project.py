@@ -101,6 +101,19 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         relation("Name the capital of {subject}.", "what is the capital of {subject}?"),
         "are the same",
     ),
+    "same question but for spaces": (
+        relation("Name the capital of {subject}.", "What is the  capital of {subject}? "),
+        "are the same",
+    ),
+    "blank name": (relation('name = "capital"', 'name = "  "'), "P36.toml: name: must not be blank"),
+    "topics that no stage reads": (
+        replaced("pipeline/more.toml", '[places_village]\nlabel = "village"\nclasses = ["Q532"]\n'),
+        "more.toml: has topics, but no stage reads it: move them to .*topics.toml",
+    ),
+    "more rows than there can be": (
+        replaced("pipeline/many.toml", '[project]\nname = "many"\n[splits.matched]\nretain_train = 99999999999\n'),
+        "many.toml: splits.matched.retain_train: Input should be less than or equal to 2147483648",
+    ),
     "question of the skeleton": (
         relation("What is the capital of", "What is the ... of"),
         r"P36.toml: questions: 'What is the \.\.\. of \{subject\}\?' is not filled in",
