@@ -100,6 +100,7 @@ def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[
     Nothing is stored but the calls. Starts with few subjects and takes more while too few of them have the relation.
     `faulty` takes the errors of other relation files.
     """
+    stem = stem.removesuffix(".toml")
     path = project.root / RELATIONS / f"{stem}.toml"
     if not path.is_file():
         raise InputError(f"{path}: no such relation; make it with: {command(project.root, f'relations new {stem}')}")

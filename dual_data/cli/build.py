@@ -80,7 +80,7 @@ def build(
 def show(
     project: ProjectFolder = HERE,
     profile: ProfileName = DEFAULT_PROFILE,
-    sample: Annotated[int, typer.Option("--sample", min=0, help="Sample questions to print.", metavar="N")] = 10,
+    sample: Annotated[int, typer.Option("--sample", min=0, max=2**31, help="Questions to print.", metavar="N")] = 10,
 ) -> None:
     """Print the results of a build.
 

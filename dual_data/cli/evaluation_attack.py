@@ -52,6 +52,8 @@ def attack(
     """
     if not 0 < lr < math.inf:
         raise UsageError(f"--lr {lr:g}: a learning rate is a number greater than 0")
+    if shots and not task:
+        raise UsageError("--shots: are shown before the questions of a task; name one with --task")
     need_torch()
 
     from dual_data.evaluation.device.devices import device_named

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dual_data.evaluation.settings import EvaluationSettings
 
 
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads.")]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dual_data.display import count
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.plan import command
 from dual_data.engine.run import read_rows
-from dual_data.ids import digest
+from dual_data.ids import digest, is_property
 from dual_data.project import Project
 from dual_data.report.read import Built, read_built
 
@@ -79,7 +79,12 @@ def unknown_relations(project: Project) -> str:
     commonest = counts.sort("len", "relation", descending=[True, False])
     labels = [f"{printable(label)} ({rows})" for label, rows in commonest.head(MOST_LABELS).iter_rows()]
     more = [f"{counts.height - MOST_LABELS} more"] if counts.height > MOST_LABELS else []
-    advice = f"add it to `labels` in a relation file, or make one with: {command(project.root, 'relations new P...')}"
+    new = f"with: {command(project.root, 'relations new P...')}"
+    # Tables with ids have no labels of relations.
+    has_labels = not all(map(is_property, counts["relation"]))
+    advice = (
+        f"add it to `labels` in a relation file, or make one {new}" if has_labels else f"make a relation file {new}"
+    )
     return f"{UNKNOWN}: {', '.join([*labels, *more])}; to ask about one of these, {advice}"
 
 

@@ -54,6 +54,13 @@ def test_an_option_left_out_is_the_commands_own() -> None:
     assert _called(without_rate, "--lr 0.1") == (GridPart(), 0.1)
 
 
+def test_worked_examples_need_a_task() -> None:
+    outcome = dual_data("eval", "attack", "--shots", "3")
+    assert (outcome.code, outcome.err) == (
+        2, "error: --shots: are shown before the questions of a task; name one with --task\n"
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf"])
 def test_relearning_needs_a_rate_at_which_it_learns(rate: str) -> None:
     outcome = dual_data("eval", "attack", f"--lr={rate}")

@@ -26,6 +26,8 @@ CHUNK = 8 << 20
 _SQL = re.compile(r"([a-z0-9_]+)-(\d{8}|latest)-([a-z_]+)\.sql(?:\.(?:gz|bz2|zst))?")
 _NT = re.compile(r"(?:wikidata-)?(\d{8}|latest)-(?:truthy|all)(?:-BETA)?\.nt(?:\.(?:gz|bz2|zst))?")
 
+_FETCH = "dual-data dumps fetch {} --wiki WIKI --date YYYYMMDD"
+
 
 class DumpFile(NamedTuple):
     """A file that is imported."""
@@ -63,12 +65,12 @@ def recognise(path: Path) -> DumpFile | None:
 def dump_files(folder: Path) -> list[DumpFile]:
     """The dumps of a folder, one per table. Raises InputError where it has none, or two that exclude each other."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; get the dumps with: dual-data dumps fetch {folder}")
+        raise InputError(f"{folder}: no such folder; get the dumps with: {_FETCH.format(folder)}")
     dumps = [file for path in sorted(folder.iterdir()) if (file := recognise(path)) is not None]
     if not dumps:
         raise InputError(
             f"{folder}: holds no dump such as enwiki-20261101-pagelinks.sql.gz or wikidata-20261101-truthy-BETA.nt.gz; "
-            f"get them with: dual-data dumps fetch {folder}"
+            f"get them with: {_FETCH.format(folder)}"
         )
     by_table: dict[str, DumpFile] = {}
     for file in dumps:
