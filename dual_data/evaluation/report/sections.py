@@ -30,6 +30,7 @@ from dual_data.evaluation.report.panel import panel
 from dual_data.evaluation.report.places import before_of, chosen_cells, link_to, starts, title_of
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.traces import by_popularity, membership
+from dual_data.evaluation.results import BASE
 
 _ABOUT = (
     "This page shows what unlearning removed and what it kept: whether popular facts are harder to forget than rare "
@@ -50,7 +51,7 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], folder: 
     answers and no links to them.
     """
     blocks: list[Block] = [*map(Paragraph, _opening(collection, items)), *findings(collection, folder)]
-    blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), *_overlaps(collection)]
+    blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), *_warnings(collection)]
     blocks.append(main)
     blocks += [*pairs(collection, folder), Heading("Forgetting against retention"), *frontiers(collection)]
     blocks += [Heading("Stability over learning rates"), *stability(collection, folder)]
@@ -95,9 +96,19 @@ def _opening(collection: Collection, items: bool) -> list[str]:
     return [_ABOUT, _READING, scope]
 
 
-def _overlaps(collection: Collection) -> list[Block]:
-    """Warnings where sets that should be disjoint share rows, by data."""
+def _warnings(collection: Collection) -> list[Block]:
+    """Where the model before unlearning is missing, and where sets that should be disjoint share rows, by data."""
     sentences: dict[str, None] = {}
+    for start in starts(collection):
+        if not start.before:
+            results = sum(len(group.runs) for group in start.groups)
+            they = "it is" if results == 1 else "they are"
+            sentence = (
+                f"{start.title}: there is no result before unlearning (method {BASE}) to compare "
+                f"{count(results, 'result')} with, so {they} in the table of every cell alone. Run the grid again, or "
+                "name the folder that has it too."
+            )
+            sentences[sentence] = None
     for key, runs in sorted(collection.bases.items()):
         sets = {name: set(items.ids) for name, items in runs[0].sets.items()}
         shared = len(sets.get("retain_train", set()) & sets.get("retain_eval", set()))

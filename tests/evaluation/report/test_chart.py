@@ -11,6 +11,7 @@ import pytest
 
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, as_file
 from dual_data.evaluation.report.chart import chart as drawn
+from dual_data.markup import LIGHT
 
 
 def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequence[Line] = ()) -> str:
@@ -172,7 +173,7 @@ def test_a_file_has_everything_but_links_and_its_own_colours() -> None:
     assert paper is not None
     assert ".dot.c0{fill:#c2410c}" in style.text
     assert "var(" not in style.text
-    assert (float(paper.attrib["y"]), paper.attrib["fill"]) == (box[1], "#fff")
+    assert (float(paper.attrib["y"]), paper.attrib["fill"]) == (box[1], LIGHT["paper"])
     in_page, in_file = (
         [(element.tag.removeprefix(space), element.text) for element in page.iter()]
         for page in (ElementTree.fromstring(figure.svg), root)

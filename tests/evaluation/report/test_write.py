@@ -256,3 +256,14 @@ def test_points_of_one_seed_are_hollow_and_the_model_before_is_not(tmp_path: Pat
         if (match := re.search(r"<title>(\w+)", link))
     }
     assert {name: marks[name] for name in ("NPO", "WGA", "before")} == {"NPO": True, "WGA": False, "before": False}
+
+
+def test_results_without_the_model_before_unlearning_are_told_where_they_are_missing(tmp_path: Path) -> None:
+    for method, lr in (("none", 0.0), ("NPO", 1e-4), ("NPO", 1e-3)):
+        for forget in ("rare", "popular"):
+            if (method, forget) != ("none", "rare"):
+                write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=0.9, forget_set=forget)
+    text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
+    (line,) = [line for line in text.splitlines() if "no result before unlearning (method none)" in line]
+    assert "rare: there is" in line
+    assert "to compare 2 results with, so they are in the table of every cell alone" in line
