@@ -113,7 +113,8 @@ def report(
         list[Path], typer.Argument(metavar="FOLDER...", help="Folders of results, such as artifacts/evaluation/demo.")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the report.", show_default="the first folder")
+        Path | None,
+        typer.Option("--out", "-o", file_okay=False, help="Folder of the report.", show_default="the first folder"),
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "Unlearning evaluation",
     no_items: Annotated[
@@ -128,6 +129,7 @@ def report(
         typer.Option(
             "--figures",
             metavar="DIR",
+            file_okay=False,
             help="Also write every chart to this folder, as SVG for papers; report.md then shows them.",
         ),
     ] = None,

@@ -16,13 +16,20 @@ def report(
     profile: ProfileName = DEFAULT_PROFILE,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="File of the page.", show_default="artifacts/PROFILE/report.html"),
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            dir_okay=False,
+            help="File of the page.",
+            show_default="artifacts/PROFILE/report.html",
+        ),
     ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(
             "--figures",
             metavar="DIR",
+            file_okay=False,
             help="Also write every figure to this folder, as SVG and PNG for papers.",
         ),
     ] = None,
