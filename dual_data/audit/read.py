@@ -16,6 +16,7 @@ from dual_data.audit.cards import configurations
 from dual_data.audit.columns import is_auditable
 from dual_data.errors import InputError
 from dual_data.released import expect_no_folder, hub_error, is_repository, quietly
+from dual_data.sources.tables.files import read_csv
 
 _SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")
 _SHARD = re.compile(r"-\d{5}(-of-\d{5})$")
@@ -232,10 +233,17 @@ def _table(file: Path) -> pl.DataFrame:
         if kind == ".json":
             return _json(file)
         if kind == ".csv":
-            return pl.read_csv(file, infer_schema=False, glob=False)
+            return _csv(file)
     except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
         raise InputError(f"{file}: not readable as {kind[1:]}: {error}") from error
     raise InputError(f"{file}: the audit reads {', '.join(_SUFFIXES)}, not {file.suffix or 'files without a suffix'}")
+
+
+def _csv(file: Path) -> pl.DataFrame:
+    try:
+        return pl.read_csv(file, infer_schema=False, glob=False)
+    except pl.exceptions.PolarsError:
+        return read_csv(file).with_columns(pl.all().replace("", None))  # which names the line of a fault
 
 
 def _json(file: Path) -> pl.DataFrame:

@@ -133,23 +133,24 @@ def test_a_folder_without_a_card_is_read_file_by_file_and_shards_together(tmp_pa
     assert {split.config for split in splits} == {""}
 
 
-STRAY: dict[str, bytes] = {
-    "list.json": b"[1, 2]",
-    "ragged.csv": b"a,b\n1,2,3,4\n",
-    "half.jsonl": b'{"question":',
-    "half.PARQUET": b"no parquet",
+STRAY: dict[str, tuple[bytes, str]] = {
+    "list.json": (b"[1, 2]", "not readable as json"),
+    "ragged.csv": (b"a,b\n1,2,3,4\n", "line 2: 4 values for 2 columns"),
+    "half.jsonl": (b'{"question":', "not readable as jsonl"),
+    "half.PARQUET": (b"no parquet", "not readable as parquet"),
 }
 
 
 @pytest.mark.parametrize("name", STRAY)
 def test_a_stray_file_of_a_folder_is_passed_over_and_told(tmp_path: Path, name: str) -> None:
     ROWS.write_parquet(tmp_path / "forget.parquet")
-    (tmp_path / name).write_bytes(STRAY[name])
+    content, fault = STRAY[name]
+    (tmp_path / name).write_bytes(content)
     messages: list[str] = []
     assert [split.name for split in read(str(tmp_path), messages.append)] == ["forget"]
     (line,) = messages
-    assert line.startswith(f"skipped: {tmp_path / name}: not readable as ")
-    with pytest.raises(InputError, match="not readable as"):
+    assert line.startswith(f"skipped: {tmp_path / name}: {fault}")
+    with pytest.raises(InputError, match=fault):
         read(str(tmp_path / name))
 
 
@@ -182,7 +183,7 @@ def test_tables_of_one_name_are_not_shards_of_one(tmp_path: Path) -> None:
 
 
 def test_a_stray_file_that_a_card_names_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "list.json").write_bytes(STRAY["list.json"])
+    (tmp_path / "list.json").write_bytes(STRAY["list.json"][0])
     (tmp_path / "README.md").write_text("---\nconfigs:\n- data_files: list.json\n---\n")
     with pytest.raises(InputError, match="not readable as json"):
         read(str(tmp_path))
@@ -276,7 +277,7 @@ def test_only_of_what_is_asked_for_is_told_that_it_is_passed_over(
         ("cut.json", b'{"question": "a", "answer": "b"}\n{"question":', "neither an array of rows nor JSON lines"),
         ("list.json", b"[1, 2]", "neither an array of rows nor JSON lines"),
         ("broken.jsonl", b"{]\n", "not readable as jsonl"),
-        ("latin.csv", "question,answer\nWo?,M\xfcnchen\n".encode("latin-1"), "not readable as csv"),
+        ("latin.csv", "question,answer\nWo?,M\xfcnchen\n".encode("latin-1"), r"latin\.csv: line 2: not UTF-8"),
         ("table.xlsx", b"", r"reads \.parquet, .* not \.xlsx"),
         ("table", b"", "files without a suffix"),
     ],

@@ -90,6 +90,11 @@ def _as_text(frame: pl.DataFrame, name: str) -> pl.Expr:
     return pl.col(name).cast(pl.String)
 
 
+def read_csv(path: Path) -> pl.DataFrame:
+    """The texts of a CSV file. Raises InputError with the line of a fault."""
+    return _read_csv(path).drop(_LINE)
+
+
 def _read_csv(path: Path) -> pl.DataFrame:
     data = _bytes(path).removeprefix(codecs.BOM_UTF8)
     if not data or data.isspace():
