@@ -13,7 +13,7 @@ from benchmarks.evaluation.clock import Clock, is_gpu
 from benchmarks.evaluation.plain import workload_of
 from benchmarks.evaluation.subject import Work
 from benchmarks.evaluation.table import GRID_METHODS, GRID_STAGES
-from dual_data.evaluation.grid.cells import cells_of, spell_out
+from dual_data.evaluation.grid.cells import cells_of, resolve_grid
 from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.measuring.fast import FastEngine
@@ -174,7 +174,7 @@ def run_grid(
             },
         }
     )
-    grid = spell_out(settings, "speed", scratch, scratch / "results")
+    grid = resolve_grid(settings, "speed", scratch, scratch / "results")
     cells = cells_of(grid)
     clock = Clock(device)
     with clock.part("grid"):

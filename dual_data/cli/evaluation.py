@@ -92,23 +92,23 @@ def run(
     devices = devices_named(device, used=not dry_run)
     if shard and len(devices) == 1:
         raise UsageError("--shard: name the devices that share the model, as in --device cuda:0,cuda:1")
-    root, spelled, cells = part.open()
-    refuse_float16(spelled, cells)
+    root, grid, cells = part.open()
+    refuse_float16(grid, cells)
     use_threads(threads)
     if dry_run:
-        _print_plan(spelled, cells, devices[0], adapters=save_adapters)
-    if replace and (old := to_replace(spelled, cells)):
-        found = f"{spelled.folder}: {count(len(old), 'result')} with other rows or settings"
-        say(f"{found} would be set aside" if dry_run else f"{found}, set aside in {set_aside(spelled.folder, old)}")
+        _print_plan(grid, cells, devices[0], adapters=save_adapters)
+    if replace and (old := to_replace(grid, cells)):
+        found = f"{grid.folder}: {count(len(old), 'result')} with other rows or settings"
+        say(f"{found} would be set aside" if dry_run else f"{found}, set aside in {set_aside(grid.folder, old)}")
     if not (dry_run and replace):
-        refuse_mixing(spelled, cells)
+        refuse_mixing(grid, cells)
     if dry_run:
         return
     options = [
         RunOptions(device=where, cells_at_once=cells_at_once or 0, rows=rows or 0, save_adapters=save_adapters)
         for where in devices
     ]
-    _run(spelled, cells, options, project=root, shard=shard)
+    _run(grid, cells, options, project=root, shard=shard)
 
 
 def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], *, project: Path, shard: bool) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dual_data.cli.evaluation_grid import GridPart, Threads, need_torch, on_grid, use_threads
+from dual_data.cli.evaluation_grid import GridPart, Threads, expect_rate, need_torch, on_grid, use_threads
 from dual_data.cli.text import say
 from dual_data.display import count
 from dual_data.errors import DualDataError, UsageError
@@ -50,8 +49,7 @@ def attack(
 
     Example: dual-data eval attack --grid demo
     """
-    if not 0 < lr < math.inf:
-        raise UsageError(f"--lr {lr:g}: a learning rate is a number greater than 0")
+    expect_rate(lr)
     if shots and not task:
         raise UsageError("--shots: are shown before the questions of a task; name one with --task")
     need_torch()
@@ -62,7 +60,7 @@ def attack(
 
     where = device_named(device)
     use_threads(threads)
-    root, spelled, cells = part.open()
+    root, grid, cells = part.open()
     options = AttackOptions(
         device=where,
         seeds=seeds or 0,
@@ -71,8 +69,8 @@ def attack(
         task_folder=task_folder,
         shots=shots,
     )
-    tally = run_attacks(spelled, targets(spelled, cells, options, say=say), options, project=root, say=say)
+    tally = run_attacks(grid, targets(grid, cells, options, say=say), options, project=root, say=say)
     attacked = {path.parent for path in tally.written}
-    print(f"{spelled.folder}: {count(len(tally.written), 'attack')} on {count(len(attacked), 'cell')}")
+    print(f"{grid.folder}: {count(len(tally.written), 'attack')} on {count(len(attacked), 'cell')}")
     if tally.failed:
         raise DualDataError(f"attacks failed on {'; '.join(tally.failed)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 
 from dual_data.cli.options import HERE, ProjectFolder
 from dual_data.cli.text import say
-from dual_data.errors import MissingExtra
+from dual_data.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from dual_data.evaluation.grid.cells import Cell, Grid
@@ -65,16 +66,18 @@ class GridPart:
 
     def open(self) -> Opened:
         """The project, the grid reduced to this part, and its cells."""
-        from dual_data.evaluation.grid.cells import cells_of, spell_out
+        from dual_data.evaluation.grid.cells import cells_of, resolve_grid
         from dual_data.evaluation.methods import load_methods
         from dual_data.evaluation.settings import load_settings
         from dual_data.project import find_root
 
+        if self.rate is not None:
+            expect_rate(self.rate)
         root = find_root(self.project)
         load_methods(root)
         path = self.file or root / "pipeline" / "evaluation.toml"
         out = self.out or root / "artifacts" / "evaluation" / self.grid
-        grid = spell_out(_narrow(load_settings(path), self, path), self.grid, root, out)
+        grid = resolve_grid(_narrow(load_settings(path), self, path), self.grid, root, out)
         return Opened(root, grid, cells_of(grid))
 
 
@@ -112,6 +115,12 @@ def on_grid(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]],
         return run
 
     return give
+
+
+def expect_rate(rate: float) -> None:
+    """Raise UsageError for a learning rate at which nothing can be learnt."""
+    if not 0 < rate < math.inf:
+        raise UsageError(f"--lr {rate:g}: a learning rate is a number greater than 0")
 
 
 def need_torch() -> None:

@@ -184,7 +184,9 @@ class EvaluationSettings(Strict):
         return self
 
     def check(self, name: str, grid: GridSettings) -> None:
-        """Raise ValueError where a grid names something that is not in the file."""
+        """Raise ValueError for a grid whose name is no folder's, or that names something that is not in the file."""
+        if not name.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"grids.{name}: must be a plain folder name (letters, digits, - and _)")
         if grid.panel_questions and not grid.panel:
             raise ValueError(f"grids.{name}.panel_questions: needs a panel to take the questions from; set panel")
         tables: tuple[tuple[str, tuple[str, ...], list[str]], ...] = (

@@ -16,7 +16,7 @@ from benchmarks.evaluation.study.facts import city_facts, read_triplets, with_po
 from benchmarks.evaluation.study.names import guessed_countries, invented_names
 from benchmarks.evaluation.study.sets import STYLES, splits
 from dual_data.errors import InputError
-from dual_data.evaluation.grid.cells import cells_of, spell_out
+from dual_data.evaluation.grid.cells import cells_of, resolve_grid
 from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.models.loading import identify
@@ -174,13 +174,13 @@ def test_data_are_made_and_the_grids_run_on_them(
     monkeypatch.setenv("DUAL_DATA_STUDY", str(out))
     settings = load_settings(ROOT / "benchmarks" / "evaluation" / "study" / "study.toml")
     for style in styles:
-        grid_of_style = spell_out(settings, style, ROOT, tmp_path / style)
+        grid_of_style = resolve_grid(settings, style, ROOT, tmp_path / style)
         # The whole grid has 5 stages x 2 sets x 7 methods x 5 rates x 3 seeds; the bases come on top.
         assert len(cells_of(grid_of_style, lambda one: identify("tiny-llama"))) == 1050 + 2 * (1 + 4 * 3)
     narrow = settings.grids["matched"].model_copy(
         update={"models": ("tiny",), "stages": ("sft_new",), "sets": ("rare",), "methods": ("AdaPop",), "lrs": (1e-3,),
                 "seeds": (0,), "limit": 3, "max_new_tokens": 3, "minilm": False}
     )  # fmt: skip
-    grid = spell_out(settings.model_copy(update={"grids": {"one": narrow}}), "one", ROOT, tmp_path / "one")
+    grid = resolve_grid(settings.model_copy(update={"grids": {"one": narrow}}), "one", ROOT, tmp_path / "one")
     cells = cells_of(grid)
     assert run(grid, cells, RunOptions(), project=ROOT) == (2, 0, 0, 0)

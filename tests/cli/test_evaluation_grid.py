@@ -61,7 +61,8 @@ def test_worked_examples_need_a_task() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("command", ["attack", "run"])
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf"])
-def test_relearning_needs_a_rate_at_which_it_learns(rate: str) -> None:
-    outcome = dual_data("eval", "attack", f"--lr={rate}")
+def test_a_rate_at_which_nothing_is_learnt_is_refused(command: str, rate: str) -> None:
+    outcome = dual_data("eval", command, f"--lr={rate}")
     assert (outcome.code, outcome.err) == (2, f"error: --lr {rate}: a learning rate is a number greater than 0\n")

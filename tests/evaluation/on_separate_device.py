@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dual_data.evaluation.examine import AttackOptions, attack, targets
-from dual_data.evaluation.grid.cells import cells_of, spell_out
+from dual_data.evaluation.grid.cells import cells_of, resolve_grid
 from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.measuring.fast import FastEngine
@@ -93,7 +93,7 @@ def grid(device: str, folder: Path) -> list[dict[str, Any]]:
         made.model.save_pretrained(model)
         made.tokenizer.save_pretrained(model)
     (folder / "grid.toml").write_text(GRID.replace("MODEL", str(model)))
-    small_grid = spell_out(load_settings(folder / "grid.toml"), "small", folder, folder / device)
+    small_grid = resolve_grid(load_settings(folder / "grid.toml"), "small", folder, folder / device)
     cells = cells_of(small_grid)
     tally = run(small_grid, cells, RunOptions(device, cells_at_once=2, save_adapters=True), project=folder)
     options = AttackOptions(device, steps=(0, 1, 4))

