@@ -8,7 +8,6 @@ import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, MOST_ROWS, ProfileName, ProjectFolder
 from dual_data.cli.text import printable, say, table
-from dual_data.config import RELATIONS
 from dual_data.display import count
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def list_relations(
     Example: dual-data relations list --topic places_city
     """
     from dual_data.checks import load_all_topics
-    from dual_data.config import load_relations
+    from dual_data.config import RELATIONS, load_relations
     from dual_data.errors import UsageError
     from dual_data.project import find_root
 
@@ -56,6 +55,7 @@ def new(
 
     Example: dual-data relations new P36
     """
+    from dual_data.config import RELATIONS
     from dual_data.engine.plan import command
     from dual_data.project import find_root
     from dual_data.relations import new_relation

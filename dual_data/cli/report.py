@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
-from dual_data.config import RELATIONS
 
 
 def report(
@@ -16,13 +15,7 @@ def report(
     profile: ProfileName = DEFAULT_PROFILE,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            dir_okay=False,
-            help="File of the page.",
-            show_default="artifacts/PROFILE/report.html",
-        ),
+        typer.Option("--out", metavar="FILE", help="File of the page.", show_default="artifacts/PROFILE/report.html"),
     ] = None,
     figures: Annotated[
         Path | None,
@@ -42,7 +35,7 @@ def report(
     Example: dual-data report --profile embedded --figures figures
     """
     from dual_data.cli.outdated import outdated
-    from dual_data.config import load_relations
+    from dual_data.config import RELATIONS, load_relations
     from dual_data.errors import UsageError
     from dual_data.project import load_project
     from dual_data.report.page import write_report
