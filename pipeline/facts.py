@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from dual_data.config import (
     EMBEDDED,
     RELATIONS,
+    Profile,
     Relation,
     Services,
     Strict,
@@ -109,7 +110,7 @@ def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
     return [Forecast(endpoint.source, calls, in_log, note=note)]
 
 
-def check(params: FactsParams, project: Path, _: Services) -> None:
+def check(params: FactsParams, project: Path, _: Profile) -> None:
     """Raise ConfigError for a topic that is not in topics.toml; where that is missing, the plan says so."""
     if (project / TOPICS).is_file():
         _topics(params, project)

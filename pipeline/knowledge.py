@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import Rows, Services, Strict
+from dual_data.config import Profile, Rows, Services, Strict
 from dual_data.engine.stage import Forecast, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.prompts import Prompt, load_prompt
@@ -131,7 +131,7 @@ def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, ques
     return plans
 
 
-def check(params: KnowledgeParams, project: Path, _: Services) -> None:
+def check(params: KnowledgeParams, project: Path, _: Profile) -> None:
     """Raise UsageError for a prompt that does not fit, and for the name of a local model that none can have."""
     _prompt(project)
     for number, model in enumerate(params.models):

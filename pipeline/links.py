@@ -11,7 +11,7 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import EMBEDDED, Services, Strict
+from dual_data.config import EMBEDDED, Profile, Services, Strict
 from dual_data.engine.stage import Forecast, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.ids import item_of_iri
@@ -100,17 +100,17 @@ def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[
     return [plan._replace(note="at least; one call more for every 500 links" if plan.to_make else "")]
 
 
-def check(params: LinksParams, _: Path, services: Services) -> None:
+def check(params: LinksParams, _: Path, profile: Profile) -> None:
     """Raise ConfigError for services in which links cannot be counted by this method.
 
     They are the embedded graph for in_degree, and for Wikipedia's own answers the Wikipedia of the titles' language.
     """
-    if params.method == "in_degree" and services.sparql != EMBEDDED:
+    if params.method == "in_degree" and profile.services.sparql != EMBEDDED:
         raise ConfigError(
             "in_degree counts links in the embedded snapshot; set services.sparql = 'embedded'", key="links.method"
         )
     # The host name of a mirror does not tell its language.
-    match = re.match(r"https?://([^/]+)\.wikipedia\.org(?![^:/])", services.wikipedia, re.IGNORECASE)
+    match = re.match(r"https?://([^/]+)\.wikipedia\.org(?![^:/])", profile.services.wikipedia, re.IGNORECASE)
     if params.method in ("cirrusdoc", "linkshere") and match and match[1].lower() not in ("en", "en.m"):
         raise ConfigError(
             f"{match[1]}.wikipedia.org is not the English Wikipedia, but the facts have English titles: it lacks most "

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import RELATIONS, Rows, Services, Strict, load_relations
+from dual_data.config import RELATIONS, Profile, Rows, Services, Strict, load_relations
 from dual_data.engine.stage import Forecast, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.prompts import Prompt, load_prompt
@@ -123,7 +123,7 @@ def sources(params: SalienceParams, _: Path, __: Services) -> dict[str, str | No
     return weights.sources([params.local])
 
 
-def check(params: SalienceParams, project: Path, _: Services) -> None:
+def check(params: SalienceParams, project: Path, _: Profile) -> None:
     """Raise UsageError for a prompt that does not fit, and for the name of a local judge that none can have."""
     _prompt(project)
     weights.expect_model(params.local, "salience.local")

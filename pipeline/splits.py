@@ -20,11 +20,13 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from dual_data.audit.baselines import baseline_table
-from dual_data.config import POOLED, RELATIONS, Services, Strict, each_once, load_relations
+from dual_data.config import POOLED, RELATIONS, Profile, Services, Strict, each_once, load_relations
 from dual_data.engine.stage import Result, Stage, Tools
+from dual_data.errors import ConfigError
 from dual_data.sampling import SIDES, with_rank
 from dual_data.schema import Splits
 from dual_data.sources.tables.files import hash_of
+from pipeline.knowledge import KnowledgeParams
 from pipeline.recipes import balance, examples, matched, paper
 from pipeline.recipes.matched import Family, MatchedParams, SplitOutcome
 from pipeline.recipes.paper import PaperParams
@@ -120,10 +122,21 @@ def _with_given(pool: pl.DataFrame, params: SplitsParams, project: Path) -> pl.D
     return pool.join(read_given(project / params.matched.given), on="fact_id", how="left", maintain_order="left")
 
 
-def check(params: SplitsParams, project: Path, _: Services) -> None:
-    """Raise InputError for a table of popularity that cannot be used."""
+def check(params: SplitsParams, project: Path, profile: Profile) -> None:
+    """Raise UsageError for a table of popularity that cannot be used, and for a model that knowledge does not ask."""
     if params.matched.given:
         read_given(project / params.matched.given)
+    probed = profile.params("knowledge", KnowledgeParams).models
+    matched_models = params.matched.models if {"matched", "matched_answer"} & set(params.recipes) else ()
+    paper_models = (params.paper.model,) if params.paper.model and "paper" in params.recipes else ()
+    for key, rule, wanted in (("matched.models", "matched", matched_models), ("paper.model", "paper", paper_models)):
+        asked = [model.name for model in probed if rule in model.rules]
+        if unknown := [name for name in wanted if name not in asked]:
+            raise ConfigError(
+                f"the stage knowledge does not ask {unknown[0]!r} by the rule {rule}; it asks: "
+                f"{', '.join(asked) or 'none'}",
+                key=f"splits.{key}",
+            )
 
 
 def sources(params: SplitsParams, project: Path, _: Services) -> dict[str, str]:

@@ -88,7 +88,7 @@ def check_stage(stage: Stage, project: Path, profile: Profile) -> None:
     params = profile.params(stage.name, stage.params)
     if stage.check is not None:
         with profile.named_in_errors():
-            stage.check(params, project, profile.services)
+            stage.check(params, project, profile)
 
 
 def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None, earlier: Mapping[str, Step]) -> Step:

@@ -13,7 +13,7 @@ import dataframely as dy
 import polars as pl
 
 from dual_data.calls import Calls
-from dual_data.config import Services, Strict
+from dual_data.config import Profile, Services, Strict
 from dual_data.engine.progress import Progress
 from dual_data.sources.chat.protocol import ChatModel
 
@@ -99,10 +99,10 @@ class Stage:
     outlook: Callable[..., list[Forecast] | None] | None = None
     """`outlook(params, tools, profile)`: an estimate of `forecast` while an input is not built; returns None if there
     is nothing to estimate from."""
-    check: Callable[[Any, Path, Services], object] | None = None
-    """`check(params, project, services)`: raises UsageError if a parameter, a service or a file is not what the stage
-    needs, a ConfigError without file for a key of the profile; called by `dual-data check`, and before a build's first
-    call."""
+    check: Callable[[Any, Path, Profile], object] | None = None
+    """`check(params, project, profile)`: raises UsageError if a parameter, a service or a file is not what the stage
+    needs, or the parameters of another stage do not go with them, a ConfigError without file for a key of the profile;
+    called by `dual-data check`, and before a build's first call."""
 
 
 def wiring_faults(stages: Sequence[Stage]) -> Iterator[str]:

@@ -114,6 +114,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         replaced("pipeline/many.toml", '[project]\nname = "many"\n[splits.matched]\nretain_train = 99999999999\n'),
         "many.toml: splits.matched.retain_train: Input should be less than or equal to 2147483648",
     ),
+    "model that is not asked": (
+        edited("pipeline/dual.toml", r'models = \["Llama-3.1-8B-Instruct"\]', 'models = ["Lama"]'),
+        "dual.toml: splits.matched.models: the stage knowledge does not ask 'Lama' by the rule matched; it asks: Llama",
+    ),
     "question of the skeleton": (
         relation("What is the capital of", "What is the ... of"),
         r"P36.toml: questions: 'What is the \.\.\. of \{subject\}\?' is not filled in",

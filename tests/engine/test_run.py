@@ -14,7 +14,7 @@ import dataframely as dy
 import polars as pl
 import pytest
 
-from dual_data.config import Services
+from dual_data.config import Profile, Services
 from dual_data.engine.manifest import Manifest, read_manifest
 from dual_data.engine.plan import outdated, plan, why_stale
 from dual_data.engine.run import build, read_rows
@@ -303,8 +303,8 @@ def test_unknown_parameters_are_refused(root: Path) -> None:
 
 
 def test_the_fault_of_a_late_stage_is_told_before_the_first_call(root: Path) -> None:
-    def check(params: toy.NumbersParams, project: Path, services: Services) -> None:
-        assert services == toy.profile().services
+    def check(params: toy.NumbersParams, project: Path, profile: Profile) -> None:
+        assert profile.services == toy.profile().services
         if params.drop == 7:
             raise ConfigError(f"7 is not dropped in {project.name}", key="late.drop")
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from dual_data.calls import Calls
-from dual_data.config import Services
+from dual_data.config import Profile, Services
 from dual_data.engine.stage import Tools
 from dual_data.engine.tables import settle
 from dual_data.errors import ConfigError
@@ -37,6 +37,10 @@ def facts() -> pl.DataFrame:
             {"subject": "Q4", "object": "1990", "object_kind": "date"},
         ]
     )
+
+
+def profile(services: Services) -> Profile:
+    return Profile(path=Path("mine.toml"), name="mine", services=services, stages={})
 
 
 def tools(folder: Path, services: Services = SERVICES) -> Tools:
@@ -130,8 +134,8 @@ def test_what_a_stopped_build_has_counted_is_not_planned_again(tmp_path: Path) -
 def test_a_wikipedia_of_another_language_has_other_titles(tmp_path: Path, method: Any, language: str) -> None:
     services = Services(sparql=SERVICES.sparql, wikipedia=f"https://{language}.wikipedia.org/w/")
     with pytest.raises(ConfigError, match=r"services\.wikipedia: .*English.*en\.wikipedia\.org/w/"):
-        check(LinksParams(method=method), tmp_path, services)
-    check(LinksParams(method="none"), tmp_path, services)
+        check(LinksParams(method=method), tmp_path, profile(services))
+    check(LinksParams(method="none"), tmp_path, profile(services))
     assert run(LinksParams(method="none"), tools(tmp_path, services), facts=facts()).height == 4
 
 
@@ -144,7 +148,7 @@ def test_a_wikipedia_of_another_language_has_other_titles(tmp_path: Path, method
 )  # fmt: skip
 def test_the_english_wikipedia_and_mirrors_of_unknown_language_are_asked(tmp_path: Path, url: str) -> None:
     services = Services(sparql=SERVICES.sparql, wikipedia=url)
-    check(LinksParams(), tmp_path, services)
+    check(LinksParams(), tmp_path, profile(services))
     (estimate,) = forecast(LinksParams(), tools(tmp_path, services), facts=facts())
     assert (estimate.calls, estimate.in_log) == (2, 2)
     assert run(LinksParams(), tools(tmp_path, services), facts=facts())["inbound_links"].sum() == 7

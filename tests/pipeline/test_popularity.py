@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import operator
 import random
+from pathlib import Path
 
 import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from dual_data.config import Profile, Services
 from dual_data.engine.stage import Tools
 from dual_data.errors import InputError
 from dual_data.sampling import SIDES
@@ -28,6 +30,9 @@ from tests.pipeline.worlds import (
 )
 
 __all__ = ["project"]
+
+
+PROFILE = Profile(path=Path("mine.toml"), name="mine", services=Services(), stages={})
 
 
 def with_link_counts(inputs: World, cap: int) -> tuple[World, dict[str, int]]:
@@ -205,7 +210,7 @@ def test_a_popularity_of_your_own_can_be_given(project: Tools) -> None:
 def test_a_given_popularity_that_cannot_be_used_is_refused_with_its_line(project: Tools, rows: str, fault: str) -> None:
     (project.project / "own.csv").write_text(rows)
     with pytest.raises(InputError, match=fault):
-        check(params(matched={"signal": "given", "given": "own.csv"}), project.project, project.services)
+        check(params(matched={"signal": "given", "given": "own.csv"}), project.project, PROFILE)
 
 
 @pytest.mark.parametrize(
