@@ -48,10 +48,10 @@ class FactsParams(Strict):
     ended stay, dates and quantities only where they are beyond doubt); tables: a folder of triplets with ids; labels: a
     folder of triplets with labels alone, under ids minted from the labels (never pushed); resolve: the same, with the
     ids that an endpoint or a label table gives them beyond doubt."""
-    folder: str = ""
+    folder: str = Field(default="", exclude=True)
     """tables, labels, resolve: folder of CSV or Parquet files, one a topic; dump: folder of the dumps. Relative to the
     project."""
-    label_table: str = ""
+    label_table: str = Field(default="", exclude=True)
     """resolve: a CSV or Parquet file with the columns qid and label (and aliases, class), relative to the project;
     empty to ask the endpoint."""
     topics: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class FactsParams(Strict):
     """sparql, dump: what to do about a topic whose classes have no member."""
     queries: wikidata.Sizes = Field(default_factory=wikidata.Sizes)
     """sparql, resolve: how much one query asks for."""
-    compute: EngineParams = Field(default_factory=EngineParams)
+    compute: EngineParams = Field(default_factory=EngineParams, exclude=True)
     """dump: what runs the relational part."""
 
     @model_validator(mode="after")

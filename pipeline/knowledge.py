@@ -53,7 +53,7 @@ class ProbedModel(Strict):
     local: str | None = Field(default=None, min_length=1)
     """A name or folder, as the evaluation opens models."""
     rules: tuple[Rule, ...] = ("matched",)
-    budget: Budget = Budget()
+    budget: Budget = Field(default=Budget(), exclude=True)
     """Limit of this model's answers, where it is behind a server."""
 
     @model_validator(mode="after")

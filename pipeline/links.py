@@ -46,12 +46,12 @@ class LinksParams(Strict):
     cap: int = Field(default=2000, ge=1)
     """linkshere: counting one title stops here, which saves a call for every 500 links. How titles above it compare is
     then unknown: splits that depend on that are not made, and the table `capacity` names them."""
-    folder: str = ""
+    folder: str = Field(default="", exclude=True)
     """dump: folder of the dumps page, redirect, linktarget, pagelinks and page_props, imported; relative to the
     project. Articles are found by their items, so that any language's Wikipedia can be counted in."""
     hops: int = Field(default=1, ge=1, le=8)
     """dump: longest chain of redirects through which a link counts; Wikipedia follows one, and linkshere counts so."""
-    compute: EngineParams = Field(default_factory=EngineParams)
+    compute: EngineParams = Field(default_factory=EngineParams, exclude=True)
     """dump: what runs the relational part."""
 
     @model_validator(mode="after")

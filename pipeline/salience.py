@@ -67,7 +67,7 @@ class SalienceParams(Strict):
     """Sampled answers per fact, where log-probabilities are missing or their mass is low."""
     batch: int = Field(default=64, ge=1)
     """Facts at once, for a local judge."""
-    budget: Budget = Budget()
+    budget: Budget = Field(default=Budget(), exclude=True)
 
     @model_validator(mode="after")
     def _one_judge(self) -> Self:

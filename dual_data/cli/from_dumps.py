@@ -49,7 +49,7 @@ def as_built(project: Project) -> Project:
     stages: dict[str, Mapping[str, Any]] = dict(project.profile.stages)
     for name, key in (("facts", "source"), ("links", "method")):
         manifest = read_manifest(project.artifacts / name)
-        built = {} if manifest is None else manifest.basis.params
+        built = {} if manifest is None else manifest.params()
         own = stages.get(name, {})
         if built.get(key) == "dump" and own.get(key) != "dump":
             params = {option: value for option, value in own.items() if option != "label_table"}

@@ -58,8 +58,7 @@ def release(
         _say(f"absent: {name}: {reason}")
     params = written.stages["facts"].basis.params if "facts" in written.stages else {}
     if (
-        params.get("folder")
-        and params.get("source") != "dump"
+        params.get("source") in ("tables", "labels", "resolve")
         and "licence" not in loaded.profile.about.model_fields_set
     ):
         _say(
@@ -191,7 +190,7 @@ def _built_since(released: Release, project: Project) -> list[str]:
     from dual_data.engine.manifest import read_manifests
 
     standing = read_manifests(project.artifacts, released.stages)
-    return [stage for stage, manifest in standing.items() if manifest.seal != released.stages[stage].seal]
+    return [stage for stage, manifest in standing.items() if manifest.released().seal != released.stages[stage].seal]
 
 
 def _shown(difference: Difference) -> str:

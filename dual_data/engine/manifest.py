@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError, field_validator
+from pydantic_core import to_jsonable_python
 
 from dual_data import __version__
 from dual_data.calls import Counts
@@ -92,6 +93,15 @@ class Manifest(Strict):
             raise ValueError("lacks the table data, which every stage has")
         return outcome
 
+    def released(self) -> Manifest:
+        """The manifest for publication: without the parameters that say where this build was made."""
+        build = {key: value for key, value in self.build.items() if key != "params"}
+        return self.model_copy(update={"build": build}).sealed()
+
+    def params(self) -> dict[str, Any]:
+        """All parameters of the build that were not left at their defaults, and those that decide its output."""
+        return {**self.basis.params, **self.build.get("params", {})}
+
     @property
     def day(self) -> str:
         """The day on which the stage was built, as YYYY-MM-DD; empty where it is unknown."""
@@ -133,8 +143,13 @@ def faults(folder: Path, manifests: Mapping[str, Manifest]) -> Iterator[str]:
                 yield f"{stage} was built from another {source} than stands here now"
 
 
-def build_facts(project: Path, seconds: float) -> dict[str, Any]:
+def build_facts(project: Path, seconds: float, params: Strict) -> dict[str, Any]:
     """When, where and with what a stage was built; not part of the fingerprint."""
+    undeciding = {
+        name: to_jsonable_python(value)
+        for name, field in type(params).model_fields.items()
+        if field.exclude and (value := getattr(params, name)) != field.get_default(call_default_factory=True)
+    }
     return {
         "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
@@ -143,6 +158,7 @@ def build_facts(project: Path, seconds: float) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": versions(PACKAGES),
         "git": git_state(project),
+        "params": undeciding,
     }
 
 

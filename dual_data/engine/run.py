@@ -82,7 +82,7 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Ma
             },
             rejected=_by_reason(settled.rejected),
             calls=_difference(before, tools.calls.counts()),
-            build=build_facts(tools.project, time.monotonic() - started),
+            build=build_facts(tools.project, time.monotonic() - started, params),
         ).sealed()
         write_manifest(folder, manifest)
     except OSError as error:

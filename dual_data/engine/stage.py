@@ -84,6 +84,8 @@ class Stage:
     run: Run
     schema: type[dy.Schema]
     params: type[Strict]
+    """Their fields with `exclude=True`, such as folders and budgets, do not decide the output: they stay outside its
+    fingerprint and are not released."""
     inputs: tuple[str, ...] = ()
     """Names of the stages whose rows `run` takes as keyword arguments."""
     files: tuple[str, ...] = ()

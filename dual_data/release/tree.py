@@ -94,7 +94,7 @@ def _fill(build: Build, folder: Path, name: str, about: About) -> Release:
         configs=configs,
         absent=tables.absent,
         files={},
-        stages=build.manifests,
+        stages={stage: manifest.released() for stage, manifest in build.manifests.items()},
     )
     release, files = texts(release, Place(folder=folder))
     for path, content in files.items():

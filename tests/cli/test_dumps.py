@@ -66,12 +66,17 @@ def test_a_build_from_dumps_needs_no_service(project: Path) -> None:
     ]
     manifest = read_manifest(project / "artifacts" / "dual" / "links")
     assert manifest is not None
-    assert manifest.basis.params["folder"] == "dumps"
+    assert manifest.params()["folder"] == "dumps"
+    assert "folder" not in manifest.basis.params, "moved dumps are the same dumps"
     assert len(manifest.basis.sources) == 5
     again = dual_data("build", "links", "--project", project, "--source", source)
     assert again.code == 0
     assert "already imported" in again.err
     assert "never built" not in again.err
+    (project / "dumps").rename(project / "moved")
+    moved = dual_data("build", "links", "--project", project, "--source", f"dump:{project / 'moved'}", "--dry-run")
+    assert [line.split()[1] for line in moved.out.splitlines()[2:4]] == ["current", "current"]
+    (project / "moved").rename(project / "dumps")
     plan = dual_data("build", "links", "--project", project, "--source", source, "--dry-run")
     assert [line.split()[1] for line in plan.out.splitlines()[2:4]] == ["current", "current"]
     assert "Out of date" not in dual_data("show", "--project", project).out
@@ -104,7 +109,7 @@ def test_a_build_on_spark_gives_the_same_rows(project: Path) -> None:
     assert [content_hash(pl.read_parquet(table)) for table in tables] == expected
     manifest = read_manifest(project / "artifacts" / "dual" / "links")
     assert manifest is not None
-    assert manifest.basis.params["compute"] == {"engine": "spark", "master": "local[2]"}
+    assert manifest.params()["compute"] == {"engine": "spark", "master": "local[2]"}
 
 
 def test_without_wikipedias_tables_links_stay_as_the_profile_says(project: Path) -> None:

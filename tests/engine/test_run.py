@@ -88,6 +88,16 @@ def test_a_second_build_does_nothing(root: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*.parquet")} == stamps
 
 
+def test_a_parameter_that_does_not_decide_the_output_is_kept_apart_and_not_released(root: Path) -> None:
+    manifest = run(root, numbers={"count": 3, "folder": "/home/me/secret"})["numbers"]
+    assert manifest.params() == {"count": 3, "drop": 4, "folder": "/home/me/secret"}
+    assert manifest.basis.params == {"count": 3, "drop": 4}
+    assert reasons(root, numbers={"count": 3, "folder": "/elsewhere"}) == {"numbers": "", "totals": ""}
+    released = manifest.released()
+    assert "secret" not in released.model_dump_json()
+    assert (released.fingerprint, released.sealed().seal) == (manifest.fingerprint, released.seal)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

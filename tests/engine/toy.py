@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dataframely as dy
 import polars as pl
+from pydantic import Field
 
 from dual_data.calls import Calls
 from dual_data.config import Profile, Services, Strict
@@ -31,6 +32,7 @@ class NumbersParams(Strict):
 
     count: int = 10
     drop: int = 4
+    folder: str = Field(default="", exclude=True)
 
 
 class TotalsParams(Strict):
