@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rebuild.kill import killed
+from benchmarks.rebuild.readme import README, update_readme
 from benchmarks.rebuild.real import real_piece, real_report
 from benchmarks.rebuild.report import record, report
 from benchmarks.rebuild.run import run_piece
 from benchmarks.rebuild.services import load
-from benchmarks.rebuild.told import README, retell
 from benchmarks.rebuild.world import ROOT, Rehearsal, build
 
 
@@ -84,7 +84,7 @@ def main() -> None:
         return
     path = options.results or options.folder / "report.json"
     if options.command == "tell":
-        README.write_text(retell(README.read_text("utf-8"), json.loads(path.read_text("utf-8"))), "utf-8")
+        README.write_text(update_readme(README.read_text("utf-8"), json.loads(path.read_text("utf-8"))), "utf-8")
         return
     results = figures(options)
     if results is None:

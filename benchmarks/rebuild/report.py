@@ -14,10 +14,10 @@ import polars as pl
 
 from benchmarks.rebuild import compared
 from benchmarks.rebuild.confounds import confounds, published_confounds
+from benchmarks.rebuild.fault_injection import Limit
 from benchmarks.rebuild.run import read_state
 from benchmarks.rebuild.services import LIMITS
 from benchmarks.rebuild.truth import truth
-from benchmarks.rebuild.weather import Limit
 from benchmarks.rebuild.world import Rehearsal, project_files
 from dual_data.sources.wikidata.statements import Sizes
 

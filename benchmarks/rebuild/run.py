@@ -115,8 +115,8 @@ def run_piece(
             state["done"] = True
         except OutOfTime:
             pass
-        for name, weather in services.weather.items():
-            state["services"][name] = dict(Counter(state["services"].get(name, {})) + weather.counts)
+        for name, injector in services.injectors.items():
+            state["services"][name] = dict(Counter(state["services"].get(name, {})) + injector.counts)
     state["clock"] = clock.now()
     state["peak_bytes"] = max(state["peak_bytes"], _peak())
     (folder / STATE).write_text(json.dumps(state, indent=1))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from benchmarks.rebuild.chat import Model
 from benchmarks.rebuild.clock import VirtualClock
-from benchmarks.rebuild.weather import Limit, Weather
+from benchmarks.rebuild.fault_injection import FaultInjector, Limit
 from benchmarks.rebuild.wiki import ActionApi
 from benchmarks.rebuild.world import Rehearsal
 from dual_data.config import Relation
@@ -33,7 +33,7 @@ class Services(NamedTuple):
     """Address of each service, and the faults and counts of its requests."""
 
     urls: Mapping[str, str]
-    weather: Mapping[str, Weather]
+    injectors: Mapping[str, FaultInjector]
 
 
 def load(turtle: Path, store: Path) -> None:
@@ -68,15 +68,15 @@ def served(
         wait_for_port(port, process)
         model = Model(rehearsal, relations)
         answers = {"wikidata": None, "wikipedia": ActionApi(rehearsal), "probe": model, "judge": model}
-        urls, weather = {}, {}
+        urls, injectors = {}, {}
         for name, answer in answers.items():
             front: Proxy = stack.enter_context(proxy(f"http://127.0.0.1:{port}", port=ports[name]))
             front.answer = answer
             front.keep = False
-            weather[name] = Weather(LIMITS[name], clock, f"{seed} {name}")
-            front.when = weather[name]
+            injectors[name] = FaultInjector(LIMITS[name], clock, f"{seed} {name}")
+            front.when = injectors[name]
             urls[name] = front.url
-        yield Services(urls, weather)
+        yield Services(urls, injectors)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -26,15 +26,15 @@ from benchmarks.rebuild.chat import NEVER, Model
 from benchmarks.rebuild.clock import VirtualClock
 from benchmarks.rebuild.confounds import one_sided, published_confounds
 from benchmarks.rebuild.delivered import names, rows
+from benchmarks.rebuild.fault_injection import FaultInjector, Limit
 from benchmarks.rebuild.kill import killed
+from benchmarks.rebuild.readme import MARKS, README, update_readme
 from benchmarks.rebuild.real import real_piece, real_report
 from benchmarks.rebuild.report import record, report
 from benchmarks.rebuild.run import OutOfTime, limited, run_piece
 from benchmarks.rebuild.services import LIMITS, load
-from benchmarks.rebuild.told import MARKS, README, retell
 from benchmarks.rebuild.traps import TRAPS
 from benchmarks.rebuild.truth import knows, truth
-from benchmarks.rebuild.weather import Limit, Weather
 from benchmarks.rebuild.world import Rehearsal, build, project_files
 from dual_data.sampling import SIDES
 from tests.cli.command import forget_pipeline
@@ -279,7 +279,9 @@ def test_the_readme_tells_the_figures(figures: dict[str, Any]) -> None:
         "parse_failures": {"unread": 3, "sampled_answers": 40, "facts_without_score": 0},
     }  # fmt: skip
     kills = {"kills": 50, "answers": 2623, "repeated": 0, "same": True, "leftovers": 0}
-    text = retell(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n", {**figures, "kills": kills, "real_model": real})
+    text = update_readme(
+        f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n", {**figures, "kills": kills, "real_model": real}
+    )
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "old" not in text
@@ -287,7 +289,7 @@ def test_the_readme_tells_the_figures(figures: dict[str, Any]) -> None:
     assert f"| salience | {least:,} |" in text
     assert "killed 50 times: 2,623 calls in the log, 0 asked again, every table equal" in text
     assert "knows 12.5 %" in text
-    assert retell(README.read_text("utf-8"), figures) != README.read_text("utf-8"), "the README has the marks"
+    assert update_readme(README.read_text("utf-8"), figures) != README.read_text("utf-8"), "the README has the marks"
 
 
 def test_published_splits_stand_beside_ours(tmp_path: Path) -> None:
@@ -392,28 +394,28 @@ def test_threads_sleep_side_by_side() -> None:
     assert clock.now() == 130.0
 
 
-def test_the_weather_refuses_what_is_too_fast_and_notices_impatience() -> None:
+def test_the_injector_refuses_what_is_too_fast_and_notices_impatience() -> None:
     clock = VirtualClock(0.0)
-    weather = Weather(Limit(10, 0.0), clock, "seed", faults=False)
+    injector = FaultInjector(Limit(10, 0.0), clock, "seed", faults=False)
     request = Request("GET", "/", {}, b"")
-    faults = [weather(request) for _ in range(12)]
+    faults = [injector(request) for _ in range(12)]
     assert [fault is not None for fault in faults] == [False] * 10 + [True] * 2
-    assert weather.counts["too fast"] == 2
-    assert weather.counts["during a pause"] == 1
+    assert injector.counts["too fast"] == 2
+    assert injector.counts["during a pause"] == 1
     clock.now()
     clock.sleep(130)
-    assert weather(request) is None
+    assert injector(request) is None
 
 
 def test_answers_under_way_together_take_the_time_of_one() -> None:
     clock = VirtualClock(0.0)
-    weather = Weather(Limit(None, 0.5, at_once=16), clock, "seed", faults=False)
+    injector = FaultInjector(Limit(None, 0.5, at_once=16), clock, "seed", faults=False)
     turn = threading.Lock()
 
     def ask() -> None:
         for _ in range(20):
             with turn:  # As in the proxy, one decision at a time.
-                weather(Request("GET", "/", {}, b""))
+                injector(Request("GET", "/", {}, b""))
 
     threads = [threading.Thread(target=ask) for _ in range(16)]
     for thread in threads:
@@ -424,13 +426,13 @@ def test_answers_under_way_together_take_the_time_of_one() -> None:
     assert 0.9 * 320 * 0.5 / 16 < clock.now() < 2 * 320 * 0.5 / 16
 
 
-def test_the_weather_counts_processing_time() -> None:
+def test_the_injector_counts_processing_time() -> None:
     clock = VirtualClock(0.0)
     # Two at once, so that each second takes two seconds of processing: twice the limit.
-    weather = Weather(Limit(None, 10.0, processing=60.0, at_once=2), clock, "seed", faults=False)
-    faults = [weather(Request("GET", "/", {}, b"")) for _ in range(60)]
+    injector = FaultInjector(Limit(None, 10.0, processing=60.0, at_once=2), clock, "seed", faults=False)
+    faults = [injector(Request("GET", "/", {}, b"")) for _ in range(60)]
     assert faults[:5] == [None] * 5, "two minutes' worth is there at the start"
     refused = [fault for fault in faults if fault is not None]
     assert refused
     assert {fault.status for fault in refused} == {429}
-    assert weather.counts["too much processing"] == len(refused)
+    assert injector.counts["too much processing"] == len(refused)

@@ -29,7 +29,7 @@ class Limit(NamedTuple):
     """Requests that the client has under way together: their times overlap."""
 
 
-class Weather:
+class FaultInjector:
     """Decides what happens to each request of one service, and counts what the client did."""
 
     def __init__(self, limit: Limit, clock: VirtualClock, seed: str, *, faults: bool = True) -> None:

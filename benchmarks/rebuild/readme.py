@@ -14,7 +14,7 @@ MARKS = ("<!-- from results.json -->", "<!-- until here -->")
 Figures = Mapping[str, Any]
 
 
-def retell(readme: str, figures: Figures) -> str:
+def update_readme(readme: str, figures: Figures) -> str:
     """The README with the new figures between the two marks."""
     start, end = map(re.escape, MARKS)
     new = f"{MARKS[0]}\n{rendered(figures)}\n{MARKS[1]}"
