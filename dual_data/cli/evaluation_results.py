@@ -14,7 +14,7 @@ from dual_data.display import count
 
 if TYPE_CHECKING:
     from dual_data.evaluation.compare import Side
-    from dual_data.evaluation.foreign import Rescored
+    from dual_data.evaluation.rescoring import Rescored
 
 _ALWAYS = ("stage", "set", "method", "lr", "forget", "retain_eval")
 _SHOWN = ("data", "model", *_ALWAYS)
@@ -56,7 +56,7 @@ def score(
 
     Example: dual-data eval score artifacts/evaluation/demo
     """
-    from dual_data.evaluation.foreign import log_files, read_log, rescore
+    from dual_data.evaluation.rescoring import log_files, read_log, rescore
     from dual_data.evaluation.results import finite
 
     rescored: dict[str, Rescored] = {}

@@ -13,11 +13,11 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from dual_data.errors import InputError
-from dual_data.evaluation.foreign import Rescored, read_log, rescore
 from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.rescoring import Rescored, read_log, rescore
 from dual_data.evaluation.results import FORMAT, Result, write_result
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
