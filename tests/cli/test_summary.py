@@ -96,6 +96,10 @@ def test_labels_that_no_relation_has_are_named_the_commonest_first(project: Path
         "label 4 (1), label 5 (1), label 6 (1), label 7 (1), 2 more; to ask about one of these, add it to `labels` in a "
         f"relation file, or make one with: dual-data relations new P... --project {project}\n"
     ) in summary
+    (project / "artifacts" / "mine" / "facts" / "rejected.parquet").unlink()
+    outcome = dual_data("show", "--project", project, "--profile", "mine")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "\nOut of date: facts must rerun (rejected.parquet is missing)" in outcome.out
     table.write_text(TABLE + "Town,population,3\n")
     outcome = dual_data("build", "facts", "--project", project, "--profile", "mine")
     assert (
