@@ -173,7 +173,7 @@ def _alone(root: Path, stem: str) -> Iterator[Path]:
         # New folders with links in them, because copies of read-only folders would be read-only.
         (folder / RELATIONS).mkdir(parents=True)
         pipeline = root / "pipeline"
-        for entry in (*root.iterdir(), *pipeline.iterdir(), pipeline / "relations" / f"{stem}.toml"):
+        for entry in (*root.iterdir(), *pipeline.iterdir(), root / RELATIONS / f"{stem}.toml"):
             link = folder / entry.relative_to(root)
             if not link.exists():
                 link.symlink_to(entry.resolve())

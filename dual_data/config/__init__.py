@@ -4,7 +4,7 @@ Unknown keys are errors everywhere: a misspelt parameter must never be a silent 
 """
 
 from dual_data.config.files import Rows, Strict, each_once, parse, read_text, read_toml
-from dual_data.config.places import RELATIONS, shipped_project
+from dual_data.config.places import NO_FOLDER, RELATIONS, is_folder, shipped_project
 from dual_data.config.profile import About, Profile, is_profile, load_profile, same_name
 from dual_data.config.relations import Excluded, Relation, Wording, load_excluded, load_relation, load_relations
 from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, PACES, Pace, Services
@@ -14,6 +14,7 @@ from dual_data.config.urls import Url, check_url
 __all__ = [
     "EMBEDDED",
     "LONGEST_TIMEOUT",
+    "NO_FOLDER",
     "PACES",
     "POOLED",
     "RELATIONS",
@@ -30,6 +31,7 @@ __all__ = [
     "Wording",
     "check_url",
     "each_once",
+    "is_folder",
     "is_profile",
     "load_excluded",
     "load_profile",

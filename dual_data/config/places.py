@@ -1,4 +1,4 @@
-"""Where a project has its files, and the project that is shipped with dual-data."""
+"""Where a project has its files, what its folders may be called, and the project that is shipped with dual-data."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from pathlib import Path
 
 RELATIONS = "pipeline/relations"
 """Folder of the relation files, below a project's root."""
+NO_FOLDER = "must be a plain folder name (letters, digits, - and _)"
+"""What is wrong with a name that `is_folder` refuses."""
+
+
+def is_folder(name: str) -> bool:
+    """Whether a name that a user gave can be that of a folder below artifacts/."""
+    return name.replace("-", "").replace("_", "").isalnum()
 
 
 def shipped_project() -> Path:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from dual_data.config.files import Model, Strict, parse, read_toml
+from dual_data.config.places import NO_FOLDER, is_folder
 from dual_data.config.services import Services
 from dual_data.errors import ConfigError
 
@@ -68,8 +69,8 @@ def load_profile(path: Path) -> Profile:
         if not isinstance(table, dict):
             raise ConfigError("belongs in a table: [project], [services] or the table of a stage", file=path, key=key)
     name = project.pop("name", path.stem) if isinstance(project, dict) else ""
-    if not isinstance(name, str) or not name or not name.replace("-", "").replace("_", "").isalnum():
-        raise ConfigError("must be a plain folder name (letters, digits, - and _)", file=path, key="project.name")
+    if not isinstance(name, str) or not is_folder(name):
+        raise ConfigError(NO_FOLDER, file=path, key="project.name")
     about = parse(About, project, path, prefix="project")
     return Profile(path=path, name=name, services=services, about=about, stages=data)
 

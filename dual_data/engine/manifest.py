@@ -99,7 +99,7 @@ class Manifest(Strict):
         return self.model_copy(update={"build": build}).sealed()
 
     def params(self) -> dict[str, Any]:
-        """All parameters of the build that were not left at their defaults, and those that decide its output."""
+        """The parameters that decide the output, and of the others those that were not left at their defaults."""
         return {**self.basis.params, **self.build.get("params", {})}
 
     @property

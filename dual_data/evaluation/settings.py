@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from dual_data.config import Strict, each_once, parse, read_toml
+from dual_data.config import NO_FOLDER, Strict, each_once, is_folder, parse, read_toml
 from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.rows.schedule import Optimisation
@@ -185,8 +185,8 @@ class EvaluationSettings(Strict):
 
     def check(self, name: str, grid: GridSettings) -> None:
         """Raise ValueError for a grid whose name is no folder's, or that names something that is not in the file."""
-        if not name.replace("-", "").replace("_", "").isalnum():
-            raise ValueError(f"grids.{name}: must be a plain folder name (letters, digits, - and _)")
+        if not is_folder(name):
+            raise ValueError(f"grids.{name}: {NO_FOLDER}")
         if grid.panel_questions and not grid.panel:
             raise ValueError(f"grids.{name}.panel_questions: needs a panel to take the questions from; set panel")
         tables: tuple[tuple[str, tuple[str, ...], list[str]], ...] = (
