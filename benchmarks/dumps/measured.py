@@ -15,7 +15,7 @@ import polars as pl
 
 from benchmarks.dumps.machine import cpu_seconds, peak_megabytes
 from dual_data.engine.progress import Progress
-from dual_data.sources.dumps import kept, triple_frames
+from dual_data.sources.dumps import kept, triples
 from dual_data.sources.dumps.engines import Engine, Polars, Spark, Tables
 from dual_data.sources.dumps.files import Source
 from dual_data.sources.dumps.imports import BATCH, import_folder
@@ -76,7 +76,7 @@ def parse_titles_plainly(path: Path) -> int:
 
 def parse_triples(path: Path) -> int:
     """N-Triples to frames: number of lines."""
-    return sum(piece.counts["lines"] for piece in triple_frames.pieces(Source(path).lines(), 0))
+    return sum(piece.counts["lines"] for piece in triples.pieces(Source(path).lines(), 0))
 
 
 def parse_triples_plainly(path: Path) -> int:

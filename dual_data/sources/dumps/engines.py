@@ -18,7 +18,7 @@ from dual_data.sources.dumps.files import TRIPLES, day_of
 from dual_data.sources.dumps.imports import imported
 from dual_data.sources.dumps.manifests import Manifest, parts_of
 from dual_data.sources.dumps.params import EngineParams
-from dual_data.sources.dumps.triple_frames import SCHEMAS
+from dual_data.sources.dumps.triples import SCHEMAS
 
 Lazy = nw.LazyFrame[Any]
 
@@ -183,7 +183,7 @@ def _array_by_number(keys: pl.Series, values: pl.Series, most_apart: int) -> NDA
 
 
 class Tables:
-    """The imported tables of a folder as lazy frames of an engine, by name: see `kept` and `triple_frames`."""
+    """The imported tables of a folder as lazy frames of an engine, by name: see `kept` and `triples`."""
 
     def __init__(self, folder: Path, engine: Engine) -> None:
         self.folder, self.engine = folder, engine

@@ -15,7 +15,7 @@ import polars as pl
 
 from dual_data.errors import DualDataError, InputError
 from dual_data.locks import locked
-from dual_data.sources.dumps import kept, triple_frames
+from dual_data.sources.dumps import kept, triples
 from dual_data.sources.dumps.files import CHUNK, TRIPLES, DumpFile, Piece, Source, dump_files, recognise
 from dual_data.sources.dumps.manifests import (
     FOLDER,
@@ -106,7 +106,7 @@ def _import(dump: DumpFile, manifest: Manifest, advance: Advance, size: int) -> 
         done = manifest.parts[-1].end if manifest.parts else 0
         blocks = source.lines(min(CHUNK, size))
         pieces = (
-            triple_frames.pieces(blocks, done)
+            triples.pieces(blocks, done)
             if dump.table == TRIPLES
             else kept.pieces(blocks, dump.table, str(dump.path), done, min(BATCH, size))
         )
@@ -130,7 +130,7 @@ def _import(dump: DumpFile, manifest: Manifest, advance: Advance, size: int) -> 
 
 
 def _empty_piece(table: str) -> Piece:
-    return Piece(triple_frames.empty() if table == TRIPLES else kept.empty(table), {}, 0)
+    return Piece(triples.empty() if table == TRIPLES else kept.empty(table), {}, 0)
 
 
 def _write_part(folder: Path, manifest: Manifest, pieces: list[Piece]) -> Manifest:

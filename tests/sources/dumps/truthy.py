@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dual_data.engine.progress import Progress
-from dual_data.sources.dumps import triple_frames
+from dual_data.sources.dumps import triples
 from dual_data.sources.dumps.imports import import_folder
 from dual_data.sources.dumps.sql import Value
 from tests.sources.dumps.mysqldump import dump
 from tests.sources.dumps.wikis import DAY
 from tests.wiki.model import World
 
-ALWAYS = (triple_frames.DIRECT, *triple_frames.FIELDS)
-FULL = (*ALWAYS, triple_frames.SITELINKS, triple_frames.ABOUT)
+ALWAYS = (triples.DIRECT, *triples.FIELDS)
+FULL = (*ALWAYS, triples.SITELINKS, triples.ABOUT)
 
 
 def chosen(lines: Iterable[str], predicates: tuple[str, ...]) -> Iterator[str]:
