@@ -9,10 +9,11 @@ from typing import Any
 
 from dual_data.config import (
     RELATIONS,
+    TOPICS,
     Excluded,
     Profile,
     Relation,
-    Topic,
+    is_profile,
     load_excluded,
     load_profile,
     load_relation,
@@ -43,32 +44,29 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
             findings.extend(str(error).split("\n"))
             return None
 
-    kinds = {path: _kind(path) for path in sorted((root / "pipeline").glob("*.toml"))}
-    # A file that is not TOML is read as a profile, so that its fault is found.
-    profile_files = [path for path, kind in kinds.items() if kind in ("profile", "broken")]
+    pipeline_files = sorted((root / "pipeline").glob("*.toml"))
     read_files = {path for stage in stages for pattern in stage.files for path in root.glob(pattern)}
-    topic_files = [path for path, kind in kinds.items() if kind == "topics" and path in read_files]
-    findings += [
-        f"{path}: has topics, but no stage reads it: move them to {topic_files[0] if topic_files else 'topics.toml'}"
-        for path, kind in kinds.items()
-        if kind == "topics" and path not in read_files
-    ]
+    for path in pipeline_files:
+        data = attempt(read_toml, path)
+        if data is not None and path not in read_files and not data.keys() & {"project", "grids"}:
+            findings.append(f"{path}: nothing reads it: it has neither [project] nor [grids]; topics are in {TOPICS}")
     relation_files = [p for p in sorted((root / RELATIONS).glob("*.toml")) if p.stem != "EXCLUDED"]
     prompt_files = sorted((root / "prompts").glob("*.md"))
 
-    profiles = [profile for path in profile_files if (profile := attempt(load_profile, path)) is not None]
+    profiles = [
+        profile for path in pipeline_files if is_profile(path) and (profile := attempt(load_profile, path)) is not None
+    ]
     for profile in profiles:
         for stage in stages:
             attempt(check_stage, stage, root, profile)
         findings.extend(_unknown_tables(profile, stages))
     findings.extend(_same_names(profiles))
-    topics = [topic_table for path in topic_files if (topic_table := attempt(load_topics, path)) is not None]
+    topics = attempt(load_topics, root / TOPICS)
     relations = {path: relation for path in relation_files if (relation := attempt(load_relation, path)) is not None}
     if len(relations) == len(relation_files):
         attempt(load_relations, root / RELATIONS)
     findings.extend(_unfilled(relations))
     findings.extend(_same_questions(relations))
-    known = {name for topic_table in topics for name in topic_table}
     topics_by_place = {
         f"{path}: topics": relations[path].topics if path in relations else _stated_topics(path)
         for path in relation_files
@@ -77,25 +75,17 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     if exclusions.exists() and (excluded := attempt(load_excluded, exclusions)) is not None:
         findings.extend(_wrong_exclusions(exclusions, excluded, relations))
         topics_by_place |= {f"{exclusions}: {label}.topics": entry.topics for label, entry in excluded.items()}
-    if not topic_files and "broken" not in kinds.values():
-        findings.append(f"{root / 'pipeline'}: holds no file of topics, such as topics.toml")
-    elif topics and len(topics) == len(topic_files):
-        findings.extend(_unknown_topics(topics_by_place, known, topic_files))
+    if topics is not None:
+        findings.extend(_unknown_topics(topics_by_place, topics))
     for path in prompt_files:
         attempt(load_prompt, path)
     summary = (
-        f"{len(profiles)} profiles, {len(known)} topics, {len(relations)} relations with "
+        f"{len(profiles)} profiles, {len(topics or ())} topics, {len(relations)} relations with "
         f"{sum(len(relation.questions.questions()) for relation in relations.values())} questions, "
         f"{len(prompt_files)} prompts: no fault found"
     )
     # Without duplicates: a prompt is read here and again by the check of its stage, for every profile.
     return list(dict.fromkeys(findings)), summary
-
-
-def load_all_topics(root: Path) -> dict[str, Topic]:
-    """The topics of all topic files of the project."""
-    paths = [path for path in sorted((root / "pipeline").glob("*.toml")) if _kind(path) == "topics"]
-    return {name: topic for path in paths for name, topic in load_topics(path).items()}
 
 
 def _stated_topics(path: Path) -> list[str]:
@@ -107,14 +97,12 @@ def _stated_topics(path: Path) -> list[str]:
     return [topic for topic in topics if isinstance(topic, str)] if isinstance(topics, list) else []
 
 
-def _unknown_topics(
-    topics_by_place: Mapping[str, Sequence[str]], known: Collection[str], topic_files: Sequence[Path]
-) -> Iterator[str]:
-    """Faults for topics by file and key that no topic file defines; all topic files must have been readable."""
+def _unknown_topics(topics_by_place: Mapping[str, Sequence[str]], known: Collection[str]) -> Iterator[str]:
+    """Faults for topics by file and key that are not in topics.toml."""
     for place, topics in topics_by_place.items():
         for topic in topics:
             if topic != "*" and topic not in known:
-                yield f"{place}: {topic!r} is not in {' or '.join(p.name for p in topic_files)}"
+                yield f"{place}: {topic!r} is not in {TOPICS}"
 
 
 def _wrong_exclusions(
@@ -183,15 +171,3 @@ def _unknown_tables(profile: Profile, stages: Sequence[Stage]) -> list[str]:
         for name in profile.stages
         if name not in names
     ]
-
-
-def _kind(path: Path) -> str:
-    """profile, topics or other, judged by content, since users choose file names freely; broken for invalid TOML."""
-    try:
-        data = read_toml(path)
-    except UsageError:
-        return "broken"
-    if "project" in data:
-        return "profile"
-    tables = [table for table in data.values() if isinstance(table, dict)]
-    return "topics" if any("classes" in table for table in tables) else "other"

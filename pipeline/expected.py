@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from dual_data.config import Profile, load_relations, load_topics
+from dual_data.config import RELATIONS, TOPICS, Profile, load_relations, load_topics
 from dual_data.engine.stage import Forecast, Tools
 from dual_data.prompts import load_prompt
 from dual_data.sources.chat.openai.completions import messages
@@ -60,7 +60,7 @@ def knowledge(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[F
         return None
     prompt = load_prompt(tools.project / PROMPT)
     conversation = messages(prompt.system, prompt.render({"question": f"Which {WORD} of {WORD} is the {WORD}?"}))
-    relations = load_relations(tools.project / "pipeline/relations").values()
+    relations = load_relations(tools.project / RELATIONS).values()
     paraphrases = sum(len(relation.questions.validation) for relation in relations) / max(1, len(relations))
     forecasts = []
     for model in params.models:
@@ -104,7 +104,7 @@ def _subjects(tools: Tools, profile: Profile) -> int | None:
     """The number of subjects if every topic is full; None where the facts come from tables or from a stage of the
     project's own."""
     from pipeline import PIPELINE
-    from pipeline.facts import FACTS, TOPICS, FactsParams
+    from pipeline.facts import FACTS, FactsParams
 
     if FACTS not in PIPELINE:
         return None

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from dual_data.config import (
     EMBEDDED,
     RELATIONS,
+    TOPICS,
     Profile,
     Relation,
     Services,
@@ -36,8 +37,6 @@ from dual_data.sources.tables import resolution, triplets
 from dual_data.sources.wikidata import statements as wikidata
 from dual_data.sources.wikidata.asking import Foresight, Live
 from dual_data.sources.wikidata.sparql import open_endpoint
-
-TOPICS = "pipeline/topics.toml"
 
 
 class FactsParams(Strict):

@@ -32,7 +32,7 @@ import polars as pl
 from pydantic import Field
 
 from dual_data import templates
-from dual_data.config import RELATIONS, Relation, Strict, Topic, load_relations, load_topics
+from dual_data.config import RELATIONS, TOPICS, Relation, Strict, Topic, load_relations, load_topics
 from dual_data.engine.stage import Stage, Tools
 from dual_data.matching import contains_answer
 from dual_data.sampling import with_rank
@@ -42,7 +42,6 @@ from dual_data.words import fold
 from pipeline.wording.leaks import Leaks
 from pipeline.wording.wordings import with_questions
 
-TOPICS = "pipeline/topics.toml"
 ARTICLE = r"^[Tt]he "
 BARE_ID = r"^(?:[QPL][1-9][0-9]*|label:[0-9a-f]{16})$"
 

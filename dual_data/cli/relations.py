@@ -27,14 +27,13 @@ def list_relations(
 
     Example: dual-data relations list --topic places_city
     """
-    from dual_data.checks import load_all_topics
-    from dual_data.config import RELATIONS, load_relations
+    from dual_data.config import RELATIONS, TOPICS, load_relations, load_topics
     from dual_data.errors import UsageError
     from dual_data.project import find_root
 
     root = find_root(project)
     relations = load_relations(root / RELATIONS, _left_out)
-    if topic and topic not in (known := load_all_topics(root)):
+    if topic and topic not in (known := load_topics(root / TOPICS)):
         raise UsageError(f"{topic}: no such topic; the topics are: {', '.join(known)}")
     rows = [
         (stem, r.name, r.object, r.unique, len(r.questions.questions()), " ".join(r.topics))

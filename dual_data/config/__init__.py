@@ -4,7 +4,7 @@ Unknown keys are errors everywhere: a misspelt parameter must never be a silent 
 """
 
 from dual_data.config.files import Rows, Strict, each_once, parse, read_text, read_toml
-from dual_data.config.places import NO_FOLDER, RELATIONS, is_folder, shipped_project
+from dual_data.config.places import NO_FOLDER, RELATIONS, TOPICS, is_folder, shipped_project
 from dual_data.config.profile import About, Profile, is_profile, load_profile, same_name
 from dual_data.config.relations import Excluded, Relation, Wording, load_excluded, load_relation, load_relations
 from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, PACES, Pace, Services
@@ -18,6 +18,7 @@ __all__ = [
     "PACES",
     "POOLED",
     "RELATIONS",
+    "TOPICS",
     "About",
     "Excluded",
     "Pace",

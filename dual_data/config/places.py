@@ -6,6 +6,8 @@ from pathlib import Path
 
 RELATIONS = "pipeline/relations"
 """Folder of the relation files, below a project's root."""
+TOPICS = "pipeline/topics.toml"
+"""File of the topics, below a project's root."""
 NO_FOLDER = "must be a plain folder name (letters, digits, - and _)"
 """What is wrong with a name that `is_folder` refuses."""
 

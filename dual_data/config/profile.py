@@ -12,7 +12,7 @@ from pydantic import Field
 from dual_data.config.files import Model, Strict, parse, read_toml
 from dual_data.config.places import NO_FOLDER, is_folder
 from dual_data.config.services import Services
-from dual_data.errors import ConfigError
+from dual_data.errors import ConfigError, UsageError
 
 
 class About(Strict):
@@ -77,7 +77,10 @@ def load_profile(path: Path) -> Profile:
 
 def is_profile(path: Path) -> bool:
     """Whether a file has the table [project], which files of grids and topics do not have."""
-    return path.is_file() and "[project]" in path.read_text(encoding="utf-8", errors="replace")
+    try:
+        return "project" in read_toml(path)
+    except UsageError:
+        return False
 
 
 def same_name(profile: Profile, owner: Profile) -> str:

@@ -108,7 +108,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "blank name": (relation('name = "capital"', 'name = "  "'), "P36.toml: name: must not be blank"),
     "topics that no stage reads": (
         replaced("pipeline/more.toml", '[places_village]\nlabel = "village"\nclasses = ["Q532"]\n'),
-        "more.toml: has topics, but no stage reads it: move them to .*topics.toml",
+        r"more.toml: nothing reads it: it has neither \[project\] nor \[grids\]; topics are in pipeline/topics.toml",
     ),
     "more rows than there can be": (
         replaced("pipeline/many.toml", '[project]\nname = "many"\n[splits.matched]\nretain_train = 99999999999\n'),
@@ -257,7 +257,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "exclusion for no known topic": (
         excluded('["x"]\nreason = "vague"\ntopics = ["places_contry"]\n'),
-        "EXCLUDED.toml: x.topics: 'places_contry' is not in topics.toml",
+        "EXCLUDED.toml: x.topics: 'places_contry' is not in pipeline/topics.toml",
     ),
     "prompt of the judge without labels": (
         edited("prompts/salience.md", r"labels = .*\n", ""),
@@ -350,7 +350,7 @@ def test_a_misspelt_topic_is_told_beside_a_fault_of_the_same_file(project: Path)
     outcome = dual_data("check", "--project", project)
     assert outcome.code == 2
     assert "P36.toml: object: Input should be 'entity'" in outcome.err
-    assert "P36.toml: topics: 'places_contry' is not in topics.toml" in outcome.err
+    assert "P36.toml: topics: 'places_contry' is not in pipeline/topics.toml" in outcome.err
     assert "2 fault(s)" in outcome.err
 
 
@@ -426,7 +426,10 @@ def test_topics_that_cannot_be_read_are_one_fault(project: Path, change: str) ->
 def test_topics_that_are_missing_are_one_fault(project: Path) -> None:
     (project / "pipeline" / "topics.toml").unlink()
     outcome = dual_data("check", "--project", project)
-    assert outcome.err == f"error: {project / 'pipeline'}: holds no file of topics, such as topics.toml\n1 fault(s)\n"
+    assert outcome.err.startswith(
+        f"error: {project / 'pipeline' / 'topics.toml'}: no such file; a TOML file is expected"
+    )
+    assert outcome.err.count("error: ") == 1
 
 
 def test_a_topic_without_classes_is_named(project: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dual_data.config import load_topics
-from pipeline.questions import TOPICS, _with_article
+from dual_data.config import TOPICS, load_topics
+from pipeline.questions import _with_article
 
 TOPIC_FILE = Path(__file__).resolve().parents[2] / TOPICS
 
