@@ -99,16 +99,17 @@ class CallLog:
             connection.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?)", rows)
         return answers
 
-    def known(self, keys: Sequence[str]) -> int:
-        """How many of these calls, which are distinct, have an answer."""
-        count = 0
+    def known(self, keys: Sequence[str]) -> set[str]:
+        """Those of the calls that have an answer."""
+        known: set[str] = set()
         with self._storage() as connection:
             for start in range(0, len(keys), 500):
                 chunk = keys[start : start + 500]
                 marks = ",".join("?" * len(chunk))
-                query = f"SELECT count(*) FROM calls WHERE key IN ({marks})"
-                count += connection.execute(query, chunk).fetchone()[0]
-        return count
+                known.update(
+                    key for (key,) in connection.execute(f"SELECT key FROM calls WHERE key IN ({marks})", chunk)
+                )
+        return known
 
     def requests(self, source: str) -> list[tuple[Request, str]]:
         """Every answered request of a source with the time of its answer (ISO 8601, UTC), the oldest first."""

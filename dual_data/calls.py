@@ -103,9 +103,11 @@ class Calls:
         """The pace of a source; of `local:model` that of `local`, where it has none of its own."""
         return self._pace.get(source) or self._pace.get(source.partition(":")[0]) or Pace()
 
-    def known(self, source: str, requests: Sequence[Request]) -> int:
-        """How many of the requests (distinct ones) are answered in the log."""
-        return self.log.known(list({key_of(source, request) for request in requests}))
+    def missing(self, source: str, requests: Sequence[Request]) -> list[Request]:
+        """Those of the requests that the log does not answer."""
+        keys = [key_of(source, request) for request in requests]
+        known = self.log.known(keys)
+        return [request for key, request in zip(keys, requests, strict=True) if key not in known]
 
     def counts(self) -> dict[str, Counts]:
         """What this process did so far, by source."""
@@ -242,10 +244,8 @@ class Calls:
 
     def _refuse_misses(self, source: str, requests: Sequence[Request]) -> None:
         """When calls are off, raise Offline that names all missing requests, not only the first."""
-        if self.offline:
-            missing = [request for request in requests if self.recall(source, request) is None]
-            if missing:
-                raise _missing(source, missing)
+        if self.offline and (missing := self.missing(source, requests)):
+            raise _missing(source, missing)
 
     def _ask(
         self, source: str, service: str, do: Callable[[], Answer], ended: threading.Event | None = None

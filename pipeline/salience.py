@@ -207,7 +207,7 @@ class _Judge:
                     continue
                 low += 1
             requests += self._sampled(chat, can, form)
-        missing = self._server.missing(requests)
+        missing = self._tools.calls.missing(SOURCE, requests)
         usage = sum_of(expected_usage(request["body"]) for request in missing)
         notes = ["tokens by characters / 4" + (features.AT_MOST if can.reasoning else "")]
         notes += money(usage, self._server.endpoint.price)

@@ -50,7 +50,7 @@ def numbers(params: NumbersParams, tools: Tools) -> pl.DataFrame:
 def forecast(params: NumbersParams, tools: Tools) -> list[Forecast]:
     """One call for each number."""
     requests = [{"n": n} for n in range(tools.limit or params.count)]
-    return [Forecast("squares", len(requests), tools.calls.known("squares", requests))]
+    return [Forecast("squares", len(requests), len(requests) - len(tools.calls.missing("squares", requests)))]
 
 
 def totals(params: TotalsParams, tools: Tools, *, numbers: pl.DataFrame) -> Result:

@@ -78,12 +78,12 @@ class LocalChat:
         """Calls of `generate(chats, sampling)` and `log_probabilities(canonical, answers)`, where `answers` are given,
         and those in the log."""
         requests = self._generate(chats, sampling) + (self._score(canonical, answers) if answers else [])
-        return len(requests), self._calls.known(self.source, requests)
+        return len(requests), len(requests) - len(self._calls.missing(self.source, requests))
 
     def plan_labels(self, chats: Sequence[Chat], labels: Sequence[str]) -> tuple[int, int]:
         """Calls, and those in the log."""
         requests = self._labels(chats, labels)
-        return len(requests), self._calls.known(self.source, requests)
+        return len(requests), len(requests) - len(self._calls.missing(self.source, requests))
 
     def _generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[dict[str, Any]]:
         parameters = sampling._asdict()

@@ -59,7 +59,7 @@ class ServerAnswers:
         if answers and (verified["verified"] if verified else unknown):
             requests += self._echo(canonical, answers, can or TYPICAL)
             note += f"; {len(answers)} calls only where it gives log-probabilities of a prompt" if unknown else ""
-        missing = self._server.missing(requests)
+        missing = self._server.calls.missing(self.source, requests)
         usage = sum_of(expected_usage(request["body"]) for request in missing)
         note = "; ".join([note, *money(usage, self._server.endpoint.price)])
         return len(requests), len(requests) - len(missing), usage.tokens, note

@@ -97,12 +97,6 @@ class ChatServer:
         answers: list[Answer] = self.calls.fetch_all(self.source, requests, self._do, advance)
         return answers
 
-    def missing(self, requests: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Those of the requests that the log does not answer."""
-        if not self.calls.known(self.source, requests):
-            return list(requests)
-        return [request for request in requests if not self.calls.known(self.source, [request])]
-
     def probe(self, name: str, do: Callable[[], Answer]) -> Answer:
         """What `do` finds out about the server, once for all: one call in the log, with the usage of its requests."""
         request = self._request(probe=name)
