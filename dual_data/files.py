@@ -45,9 +45,9 @@ def write_text(path: Path, text: str, *, lasting: bool = False) -> None:
 
 
 def write_parquet(frame: pl.DataFrame, path: Path, *, level: int | None = None) -> None:
-    """Write Parquet at zstd's `level`. Raises OSError where the disk does not take it, which polars alone does not."""
+    """Write Parquet at zstd's `level` with `write_whole`."""
     try:
-        frame.write_parquet(path, compression="zstd", compression_level=level)
+        write_whole(path, lambda temporary: frame.write_parquet(temporary, compression_level=level))
     except pl.exceptions.ComputeError as error:  # what a full disk is to polars
         raise OSError(str(error)) from None
 

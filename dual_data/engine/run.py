@@ -13,9 +13,9 @@ from dual_data.config import Profile
 from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, write_manifest
 from dual_data.engine.plan import Step, artifacts, command, expect_sound, plan, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools, needed
-from dual_data.engine.tables import content_hash, expect_hashable, read_table, settle, write_table
+from dual_data.engine.tables import content_hash, expect_supported, read_table, settle
 from dual_data.errors import DualDataError
-from dual_data.files import file_hash
+from dual_data.files import file_hash, write_parquet
 from dual_data.locks import locked
 
 Report = Callable[[Step, "Manifest | None"], None]
@@ -66,13 +66,13 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Ma
         returned = stage.run(params, tools, **inputs)
     result = returned if isinstance(returned, Result) else Result(returned, {})
     basis = basis.model_copy(update={"sources": {**basis.sources, **result.sources}})
-    expect_hashable({"data": result.rows, **result.tables}, stage.name)
+    expect_supported({"data": result.rows, **result.tables}, stage.name)
     settled = settle(result.rows, stage.schema, stage.name)
     tables = {"data": settled.rows, "rejected": settled.rejected, **result.tables}
     try:
         _remove_stale_tables(folder, tables)
         for name, frame in tables.items():
-            write_table(frame, folder / f"{name}.parquet")
+            write_parquet(frame, folder / f"{name}.parquet")
         manifest = Manifest(
             fingerprint=basis.fingerprint(),
             basis=basis,

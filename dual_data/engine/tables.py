@@ -1,10 +1,9 @@
-"""Tables on disk: content hashes that depend on the rows alone, and atomic writes."""
+"""Tables on disk: what can be kept, and content hashes that depend on the rows alone."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,6 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from dual_data.errors import DualDataError
-from dual_data.files import write_parquet, write_whole
 
 Kind = pl.DataType | DataTypeClass
 SLICE = 50_000
@@ -51,11 +49,12 @@ def settle(frame: pl.DataFrame, schema: type[dy.Schema], stage: str) -> Settled:
     return Settled(rows, rejected.select([c for c in rejected.columns if c != "reason"] + ["reason"]))
 
 
-def expect_hashable(tables: Mapping[str, pl.DataFrame], stage: str) -> None:
-    """Raise DualDataError if a column has a type without a content hash: bytes or Python objects."""
+def expect_supported(tables: Mapping[str, pl.DataFrame], stage: str) -> None:
+    """Raise DualDataError if a column has bytes or Python objects, which have no content hash, or categories, to which
+    readers other than polars give another type."""
     for table, frame in tables.items():
         for name, dtype in frame.schema.items():
-            if any(kind in (pl.Binary, pl.Object) for kind in _kinds(dtype)):
+            if any(kind in (pl.Binary, pl.Object, pl.Enum, pl.Categorical) for kind in _kinds(dtype)):
                 raise DualDataError(
                     f"{stage}: column {name} of its table {table} is {dtype}, which cannot be kept; return text or "
                     "numbers (bytes as hexadecimal digits, for instance)"
@@ -69,7 +68,7 @@ def content_hash(frame: pl.DataFrame) -> str:
     """
     types = frame.schema
     # JSON has only null for absent, NaN and infinite values: columns with the latter two are written as text.
-    frame = frame.cast({column.name: _with_text(column.dtype, _is_float) for column in frame if not _is_finite(column)})
+    frame = frame.cast({column.name: _with_text(column.dtype) for column in frame if not _is_finite(column)})
     slices = (frame.slice(start, SLICE) for start in range(0, frame.height, SLICE))
     lines = [line for chunk in slices for line in chunk.write_ndjson().encode().splitlines()]
     header = ",".join(f"{name}:{dtype}" for name, dtype in types.items())
@@ -89,27 +88,13 @@ def _is_finite(column: pl.Series) -> bool:
     return not column.dtype.is_float() or bool(column.is_finite().all())
 
 
-def without_categories(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with text in place of categories, at any depth: other readers give these another type or fail."""
-    columns = [name for name, dtype in frame.schema.items() if any(map(_is_category, _kinds(dtype)))]
-    return frame.cast({name: _with_text(frame.schema[name], _is_category) for name in columns})
-
-
-def _is_float(dtype: Kind) -> bool:
-    return dtype.is_float()
-
-
-def _is_category(dtype: Kind) -> bool:
-    return dtype in (pl.Enum, pl.Categorical)
-
-
-def _with_text(dtype: Kind, is_replaced: Callable[[Kind], bool]) -> Kind:
-    """The type with text in place of every inner type for which `is_replaced` is true."""
+def _with_text(dtype: Kind) -> Kind:
+    """The type with text in place of every inner type of numbers with a fraction."""
     if isinstance(dtype, pl.Struct):
-        return pl.Struct([pl.Field(field.name, _with_text(field.dtype, is_replaced)) for field in dtype.fields])
+        return pl.Struct([pl.Field(field.name, _with_text(field.dtype)) for field in dtype.fields])
     if isinstance(dtype, pl.List | pl.Array):
-        return pl.List(_with_text(dtype.inner, is_replaced))
-    return pl.String() if is_replaced(dtype) else dtype
+        return pl.List(_with_text(dtype.inner))
+    return pl.String() if dtype.is_float() else dtype
 
 
 def _kinds(dtype: Kind) -> Iterator[Kind]:
@@ -121,11 +106,6 @@ def _kinds(dtype: Kind) -> Iterator[Kind]:
         yield from _kinds(dtype.inner)
     else:
         yield dtype
-
-
-def write_table(frame: pl.DataFrame, path: Path) -> None:
-    """Write Parquet (zstd) atomically. Raises OSError if that fails."""
-    write_whole(path, partial(write_parquet, frame))
 
 
 def read_table(path: Path, command: str) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from dual_data.engine.manifest import EXAMPLES
-from dual_data.engine.tables import content_hash, without_categories
+from dual_data.engine.tables import content_hash
 from dual_data.errors import DualDataError
 from dual_data.files import file_hash, write_whole
 from dual_data.release.build import Build
@@ -35,14 +35,14 @@ def tables_of(build: Build) -> Tables:
     Tables without rows are absent, since a split without rows cannot be loaded. Split names are made plain everywhere.
     """
     examples: dict[str, pl.DataFrame] = {}
-    frames = {stage: without_categories(build.table(stage)) for stage in build.manifests}
+    frames = {stage: build.table(stage) for stage in build.manifests}
     for stage, name in build.tables():
         if name.startswith(EXAMPLES):
-            examples[name.removeprefix(EXAMPLES)] = without_categories(build.table(stage, name))
+            examples[name.removeprefix(EXAMPLES)] = build.table(stage, name)
         elif name in frames or "/" in name:
             raise DualDataError(f"{build.folder / stage}: its table {name} needs a name of its own, without a slash")
         else:
-            frames[name] = without_categories(build.table(stage, name))
+            frames[name] = build.table(stage, name)
     names = plain_names(
         split
         for frame in (*examples.values(), *frames.values())

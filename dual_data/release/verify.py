@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from dual_data.engine.tables import content_hash, expect_hashable
+from dual_data.engine.tables import content_hash, expect_supported
 from dual_data.errors import DualDataError
 from dual_data.files import file_hash
 from dual_data.release.listed import files_below, paths_in
@@ -58,7 +58,7 @@ def _tables(place: Place, release: Release) -> Iterator[str]:
             if frame.height != file.rows:
                 yield f"{file.path}: {frame.height} rows, not {file.rows}"
             try:
-                expect_hashable({file.path: frame}, file.path)
+                expect_supported({file.path: frame}, file.path)
                 is_same = content_hash(frame) == file.content
             except DualDataError:  # bytes in place of text, as some writers leave it: no table of a release has any
                 is_same = False

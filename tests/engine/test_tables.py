@@ -1,4 +1,4 @@
-"""Content hashes and atomic writes."""
+"""Content hashes and whole files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.engine.tables import content_hash, read_table, write_table
+from dual_data.engine.tables import content_hash, read_table
+from dual_data.files import write_parquet
 from dual_data.ids import digest
 
 ROWS = st.lists(
@@ -99,7 +100,7 @@ def test_the_hash_is_what_it_always_was() -> None:
 def test_parquet_keeps_the_hash(tmp_path: Path) -> None:
     rows = frame([("é", None, ["x"]), ("a", 1, [])])
     path = tmp_path / "deep" / "x.parquet"
-    write_table(rows, path)
+    write_parquet(rows, path)
     assert content_hash(pl.read_parquet(path)) == content_hash(rows)
 
 
@@ -108,7 +109,7 @@ def test_a_table_for_which_the_disk_has_no_room_is_an_error_of_the_system(tmp_pa
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
     try:
         with pytest.raises(OSError, match="File too large"):
-            write_table(pl.DataFrame({"a": [digest(str(n)) for n in range(10_000)]}), tmp_path / "x.parquet")
+            write_parquet(pl.DataFrame({"a": [digest(str(n)) for n in range(10_000)]}), tmp_path / "x.parquet")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
@@ -116,5 +117,5 @@ def test_a_table_for_which_the_disk_has_no_room_is_an_error_of_the_system(tmp_pa
 
 def test_a_path_is_no_pattern(tmp_path: Path) -> None:
     for name in ("a[1]", "a1"):
-        write_table(frame([(name, 1, [])]), tmp_path / name / "x.parquet")
+        write_parquet(frame([(name, 1, [])]), tmp_path / name / "x.parquet")
     assert read_table(tmp_path / "a[1]" / "x.parquet", "dual-data build")["a"].to_list() == ["a[1]"]

@@ -10,7 +10,6 @@ import polars as pl
 import pytest
 
 from dual_data.errors import DualDataError
-from dual_data.files import file_hash
 from dual_data.release.build import Build, read_build
 from dual_data.release.diff import compare, read_snapshot
 from dual_data.release.reload import reload_all
@@ -109,27 +108,6 @@ def test_a_table_that_another_build_replaced_is_not_released(tmp_path: Path) -> 
     with pytest.raises(DualDataError, match=r"\.parquet: changed while it was released; run the same command again"):
         write_release(build, tmp_path / "out", name="made")
     assert not (tmp_path / "out").exists()
-
-
-def test_categories_are_released_as_text(tmp_path: Path) -> None:
-    build = invented_build(tmp_path, world(subjects=8))
-    path = build.folder / "links" / "data.parquet"
-    kinds = pl.Enum(["linkshere"]), pl.List(pl.Categorical), pl.Struct({"a": pl.Enum(["linkshere"])})
-    odd = pl.read_parquet(path).with_columns(
-        *(pl.col("method").cast(kinds[0]).alias(name) for name in ("method", "other")),
-        lists=pl.concat_list("method").cast(kinds[1]),
-        parts=pl.struct(a="method").cast(kinds[2]),
-    )
-    odd.write_parquet(path)
-    links = build.manifests["links"]
-    outcome = {**links.outcome, "data": links.outcome["data"].model_copy(update={"file": file_hash(path)})}
-    manifests = {**build.manifests, "links": links.model_copy(update={"outcome": outcome})}
-    write_release(build._replace(manifests=manifests), tmp_path / "out", name="made")
-    released = pl.read_parquet(tmp_path / "out" / "links" / "train.parquet")
-    assert [released.schema[name] for name in ("method", "other", "lists", "parts")] == [
-        pl.String, pl.String, pl.List(pl.String), pl.Struct({"a": pl.String}),
-    ]  # fmt: skip
-    assert released["method"].to_list() == odd["method"].to_list()
 
 
 def test_the_content_of_a_release_is_that_of_its_tables_by_name_in_any_order(released: Released) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
 import hashlib
 import io
 import re
@@ -188,36 +187,20 @@ def _gzip(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
         raise EOFError(error) from None
 
 
-def _bzip2(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
-    """All members, one after the other, as parallel compressors write them.
+def _by_arrow(codec: str) -> Callable[[io.RawIOBase, int], Iterator[bytes]]:
+    def read(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
+        import pyarrow as pa
 
-    Not through BZ2File: at a damaged member after the first it stops as if the file had ended.
-    """
-    member = None
-    for packed in _plain(file, max(1, chunk >> 3)):
-        data = packed
-        while data:
-            member = member or bz2.BZ2Decompressor()
-            if text := member.decompress(data):
-                yield text
-            data = member.unused_data if member.eof else b""
-            if member.eof:
-                member = None
-    if member is not None:
-        raise EOFError("the last member is not complete")
+        # Closing the stream would close the file, whose hash is read to its end afterwards.
+        packed = pa.PythonFile(SimpleNamespace(read=file.read, closed=False, close=lambda: None), mode="r")
+        with pa.CompressedInputStream(packed, codec) as stream:
+            yield from _plain(stream, chunk)
 
-
-def _zstandard(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
-    import pyarrow as pa
-
-    # Closing the stream would close the file, whose hash is read to its end afterwards.
-    packed = pa.PythonFile(SimpleNamespace(read=file.read, closed=False, close=lambda: None), mode="r")
-    with pa.CompressedInputStream(packed, "zstd") as stream:
-        yield from _plain(stream, chunk)
+    return read
 
 
 _READERS: dict[str, Callable[[io.RawIOBase, int], Iterator[bytes]]] = {
     ".gz": _gzip,
-    ".bz2": _bzip2,
-    ".zst": _zstandard,
+    ".bz2": _by_arrow("bz2"),  # not BZ2File: at a damaged member after the first it stops as if the file had ended
+    ".zst": _by_arrow("zstd"),
 }

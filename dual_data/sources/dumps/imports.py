@@ -101,6 +101,8 @@ def _import(dump: DumpFile, manifest: Manifest, advance: Advance, size: int) -> 
     folder.mkdir(parents=True, exist_ok=True)
     if not manifest.parts:
         clear(folder)
+    for rest in folder.glob(".*.tmp"):  # of a killed import; the folder's lock admits one writer
+        rest.unlink()
     source = Source(dump.path)
     try:
         done = manifest.parts[-1].end if manifest.parts else 0

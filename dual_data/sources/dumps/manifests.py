@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +16,7 @@ import pyarrow.parquet
 from pydantic import ValidationError
 
 from dual_data.config import Strict
-from dual_data.files import write_parquet
+from dual_data.files import write_parquet, write_text
 from dual_data.ids import canonical, digest
 
 VERSION = 2
@@ -84,13 +83,12 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write it, sealed."""
-    text = json.dumps(manifest.sealed().model_dump(mode="json"), indent=1) + "\n"
-    _write_whole(folder / _NAME, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / _NAME, json.dumps(manifest.sealed().model_dump(mode="json"), indent=1) + "\n")
 
 
 def write_part(frame: pl.DataFrame, path: Path) -> int:
     """Write Parquet, whole or not at all; returns its bytes. Raises OSError where the disk does not take it."""
-    _write_whole(path, partial(write_parquet, frame, level=1))
+    write_parquet(frame, path, level=1)
     return path.stat().st_size
 
 
@@ -138,17 +136,3 @@ def _rows(path: Path) -> int:
         return int(pa.parquet.read_metadata(path).num_rows)
     except pa.ArrowInvalid:
         return -1
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """As `files.write_whole`, but under one name, so that what a killed import leaves is written over.
-
-    The folder's lock admits one writer.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
