@@ -16,7 +16,6 @@ from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path, key_of, outdated, read_attacks
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, check_tasks, lm_eval_scores
 from dual_data.evaluation.attacks.quantisation import quantised
-from dual_data.evaluation.attacks.recovery import recovered_share
 from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
 from dual_data.evaluation.device.devices import rows_at_once
 from dual_data.evaluation.device.memory import enough_memory, release
@@ -24,11 +23,10 @@ from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.grid_run import load_model
 from dual_data.evaluation.grid.provenance import provenance
 from dual_data.evaluation.grid.stages import applied, prepare
-from dual_data.evaluation.measuring.measure import Measurement, measure
+from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.report.collect import Group, Run, clusters, collect, stack
-from dual_data.evaluation.report.places import before_of
+from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.results import adapter_path, stages_folder, write_json
 from dual_data.evaluation.rows.data import Item, encode
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
@@ -86,8 +84,6 @@ class Target(NamedTuple):
     """A chosen cell and the attacks on it that are still to be run."""
 
     cell: Cell
-    group: Group
-    run: Run
     todo: tuple[str, ...]
 
 
@@ -131,7 +127,7 @@ def targets(
             todo = tuple(name for name in names if (name, key_of(options.relevant_to(name))) not in done)
             if todo:
                 lacking += not adapter_path(grid.folder, run.id).is_dir()
-                chosen.append(Target(by_id[run.id], group, run, todo))
+                chosen.append(Target(by_id[run.id], todo))
     if lacking:
         raise DualDataError(
             f"{grid.folder}: {lacking} of {len(chosen)} cells to attack have no adapter: repeat `dual-data eval run` "
@@ -296,55 +292,35 @@ def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> 
 
 
 def _quantisation(grid: Grid, restored: _Restored, target: Target, options: AttackOptions) -> dict[str, Any]:
-    """Scores after rounding of the unlearned model and, as a control, of the model before unlearning."""
+    """Answers after rounding of the unlearned model and, as a control, of the model before unlearning."""
     loaded, adapters, stage = restored
     sets = grid.sets[target.cell.stage]
     rows = {"forget": sets.forget[target.cell.set], "retain_eval": sets.retain_eval}
     measure_options = MeasureOptions(distractors=0, paraphrases=False)
-    base_run = before_of(target.group.before, target.run)
-    before, unlearned = stack([base_run, target.run], "forget", "rougeL_recall")
 
-    def measure_rounded(bits: int, cell: int | None, names: Sequence[str]) -> Measurement:
+    def recalls(bits: int, cell: int | None, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
         workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, measure_options)
         with quantised(loaded, bits, adapters, cell, stage):
             rows_a_batch = rows_at_once(options.device, loaded.info.parameters)
-            return measure(open_engine(loaded, rows=rows_a_batch, max_new_tokens=grid.max_new_tokens), workload)[0]
-
-    def saved_items(measurement: Measurement, name: str) -> list[dict[str, Any]]:
-        return [
-            {key: row[key] for key in ("id", "generation")} | {"rougeL_recall": row["scores"]["rougeL_recall"]}
-            for row in measurement.items[name]
-        ]
-
-    def recalls(rows: list[dict[str, Any]]) -> list[float]:
-        return [row["rougeL_recall"] for row in rows]
-
-    by_bits = {}
-    for bits in BITS:
-        measurement = measure_rounded(bits, 0, ("forget", "retain_eval"))
-        control = measure_rounded(bits, None, ("forget",))
-        items = {
-            "forget": saved_items(measurement, "forget"),
-            "retain_eval": saved_items(measurement, "retain_eval"),
-            "base_rounded": saved_items(control, "forget"),
+            engine = open_engine(loaded, rows=rows_a_batch, max_new_tokens=grid.max_new_tokens)
+            items = measure(engine, workload)[0].items
+        return {
+            name: [
+                {key: row[key] for key in ("id", "generation")} | {"rougeL_recall": row["scores"]["rougeL_recall"]}
+                for row in items[name]
+            ]
+            for name in names
         }
-        by_bits[f"int{bits}"] = {
-            "forget_before": float(before.mean()),
-            "forget_unlearned": float(unlearned.mean()),
-            "forget": measurement.summary["forget"]["rougeL_recall"],
-            "retain_eval": measurement.summary["retain_eval"]["rougeL_recall"],
-            "forget_probability": measurement.summary["forget"]["probability"],
-            "base_rounded": control.summary["forget"]["rougeL_recall"],
-            "recovered": recovered_share(
-                before,
-                unlearned,
-                recalls(items["forget"]),
-                recalls(items["base_rounded"]),
-                clusters([target.run], "forget"),
-            ),
-            "items": items,
+
+    return {
+        "quantisation": {
+            f"int{bits}": {
+                "items": recalls(bits, 0, ("forget", "retain_eval"))
+                | {"base_rounded": recalls(bits, None, ("forget",))["forget"]}
+            }
+            for bits in BITS
         }
-    return {"quantisation": by_bits}
+    }
 
 
 def _tasks(_: Grid, restored: _Restored, __: Target, options: AttackOptions) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -88,10 +87,6 @@ def _attack_files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.glob("attacks/*/*.json")}
 
 
-def _means(items: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
-    return {name: math.fsum(row["rougeL_recall"] for row in rows) / len(rows) for name, rows in items.items()}
-
-
 def _expect_whole(by_attack: dict[str, Any]) -> None:
     """What the file of each attack must hold."""
     tuned = {curve["tuned_on"] for curve in by_attack["relearning"]["relearning"]}
@@ -101,8 +96,7 @@ def _expect_whole(by_attack: dict[str, Any]) -> None:
         assert (len(curve["control"]), len(curve["points"][0]["probabilities"])) == (8, len(curve["subjects"]))
     rounded = by_attack["quantisation"]["quantisation"]
     assert set(rounded) == {"int8", "int4"}
-    assert all({"base_rounded", "recovered"} < set(scores) for scores in rounded.values())
-    assert all(_means(scores["items"]).items() <= scores.items() for scores in rounded.values())
+    assert all(set(scores["items"]) == {"forget", "retain_eval", "base_rounded"} for scores in rounded.values())
     assert by_attack["relearning"]["options"]["lr"] == 1e-4
     assert all("torch" in content["provenance"]["packages"] for content in by_attack.values())
 
