@@ -31,24 +31,9 @@ _OF_UNLEARNING = ("preset", "optimisation", "lora")
 
 
 def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
-    """Raise InputError where a report could not combine a cell to run with an existing result.
-
-    That is a result with the cell's coordinates but another identity, or one of another set, method, learning rate or
-    seed with another recipe. Only the heads of most results are read. Failed results do not count: they have no
-    measurement, and are a reason to change settings.
-    """
-    measured, new_cells = _old_and_new(grid, cells)
-    ids_by_place = {place_key(place): name for name, place in measured.items()}
-    conflict = next(((cell, name) for cell, place in new_cells if (name := ids_by_place.get(place_key(place)))), None)
-    if conflict is None:
-        kinds = {_kind(place): cell for cell, place in reversed(new_cells)}
-        measured_kinds = {name: _kind(place) for name, place in sorted(measured.items())}
-        nearest = [(cell, _nearest(kind, measured_kinds)) for kind, cell in reversed(kinds.items())]
-        conflict = next(
-            ((cell, name) for cell, name in nearest if name and _differing(grid, cell, _provenance(grid, name))), None
-        )
-    if conflict is not None:
-        cell, name = conflict
+    """Raise InputError where a report could not combine a cell to run with an existing result: see `conflicting`."""
+    if found := conflicting(grid, cells):
+        name, cell = min(found.items(), key=lambda entry: cells.index(entry[1]))
         names = _differing(grid, cell, _provenance(grid, name)) or "named by another version"
         raise InputError(
             f"{grid.folder}: holds results with other rows or settings than the cells to run "
@@ -57,22 +42,27 @@ def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
         )
 
 
-def to_replace(grid: Grid, cells: Sequence[Cell]) -> list[str]:
-    """Ids of all results for which :func:`refuse_mixing` would refuse the cells, sorted."""
+def conflicting(grid: Grid, cells: Sequence[Cell]) -> dict[str, Cell]:
+    """Ids of the results that no report could combine with the cells to run, each with one of these cells.
+
+    That is a result with the cell's coordinates but another identity, or one of another set, method, learning rate or
+    seed with another recipe. Of results that differ in learning rate and seed alone only one is read. Failed results do
+    not count: they have no measurement, and are a reason to change settings.
+    """
     measured, new_cells = _old_and_new(grid, cells)
-    new_places = {place_key(place) for _, place in new_cells}
-    new_kinds = {_kind(place): cell for cell, place in new_cells}
+    new_places = {place_key(place): cell for cell, place in new_cells}
+    new_kinds = {_kind(place): cell for cell, place in reversed(new_cells)}
+    found = {name: cell for name, place in measured.items() if (cell := new_places.get(place_key(place)))}
     ids_by_kind: dict[tuple[str, ...], list[str]] = {}
     for name, place in measured.items():
         ids_by_kind.setdefault(_kind(place), []).append(name)
-    old = {name for name, place in measured.items() if place_key(place) in new_places}
     for kind, names in ids_by_kind.items():  # those of one kind have one recipe, else they had been refused
-        comparable = [cell for new_kind, cell in new_kinds.items() if new_kind[2:] == kind[2:]]
-        if comparable and not old.issuperset(names):
+        comparable = [cell for new_kind, cell in reversed(new_kinds.items()) if new_kind[2:] == kind[2:]]
+        if comparable and not found.keys() >= set(names):
             provenance = _provenance(grid, names[0])  # read once: a result has megabytes of items
-            if any(_differing(grid, cell, provenance) for cell in comparable):
-                old.update(names)
-    return sorted(old)
+            if other := next((cell for cell in comparable if _differing(grid, cell, provenance)), None):
+                found = dict.fromkeys(names, other) | found
+    return found
 
 
 def set_aside(folder: Path, ids: Sequence[str]) -> Path:
@@ -135,19 +125,6 @@ def _old_and_new(
 def _kind(place: Mapping[str, Any]) -> tuple[str, ...]:
     """Coordinates of a result except learning rate and seed: set, method, then those within which recipes agree."""
     return tuple(str(place[name]) for name in ("set", "method", "data", "model", "stage", "preset", "profile"))
-
-
-def _nearest(kind: tuple[str, ...], known: Mapping[str, tuple[str, ...]]) -> str:
-    """Name of the result in `known` (kinds by name) whose recipe must match that of `kind` in the most settings.
-
-    The first of equals; empty where no recipe must match.
-    """
-
-    def common(other: tuple[str, ...]) -> tuple[bool, bool, bool]:
-        return (other[1] == kind[1], BASE not in (other[1], kind[1]), other[0] == kind[0])
-
-    comparable = [name for name, other in known.items() if other[2:] == kind[2:]]
-    return max(comparable, key=lambda name: common(known[name]), default="")
 
 
 def _provenance(grid: Grid, name: str) -> Mapping[str, Any]:

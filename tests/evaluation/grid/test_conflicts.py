@@ -10,7 +10,7 @@ import pytest
 
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.cells import Cell
-from dual_data.evaluation.grid.conflicts import refuse_mixing, set_aside, to_replace
+from dual_data.evaluation.grid.conflicts import conflicting, refuse_mixing, set_aside
 from dual_data.evaluation.grid.provenance import blank
 from dual_data.evaluation.results import BASE, cell_path, write_result
 from tests.cli.command import dual_data
@@ -160,7 +160,7 @@ def test_results_that_stand_in_the_way_and_no_others_are_set_aside_whole(
             (grid.folder / folder / cell.id / "content").write_text(cell.id)
     before = _contents(grid.folder)
     edited = opened(project, file=FILE.replace(old, new, 1))
-    ids = to_replace(*edited)
+    ids = sorted(conflicting(*edited))
     assert ids == sorted(cell.id for cell in cells if replaced(cell))
     for _ in range(2):  # the second time there is nothing left to move
         set_aside(grid.folder, ids)
