@@ -14,7 +14,6 @@ from dual_data.errors import UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.measuring import fast as stream
 from dual_data.evaluation.measuring.fast import FastEngine
-from dual_data.evaluation.measuring.open_engine import why_no_graphs
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
@@ -177,17 +176,6 @@ def test_graphs_of_another_width_make_room(monkeypatch: pytest.MonkeyPatch) -> N
     narrow = {width for _, width in engine.decoder._slots}
     assert len(wide) == len(narrow) == 1
     assert wide != narrow
-
-
-def test_a_model_whose_steps_cannot_be_recorded_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    emulate(monkeypatch)
-    loaded = tiny("llama")
-    assert why_no_graphs(loaded) == ""
-    decoder: Any = loaded.model.base_model
-    decoder.layers[0].register_forward_hook(lambda _, __, output: output if output.isfinite().all().item() else None)
-    stream = torch.cuda.current_stream()
-    assert "not recorded" in why_no_graphs(loaded)
-    assert torch.cuda.current_stream() is stream
 
 
 def test_where_a_step_cannot_be_recorded_decoding_goes_on_without_and_tries_only_once(

@@ -19,9 +19,7 @@ from dual_data.evaluation.rows.request import Answer, Request
 from dual_data.evaluation.training.lora import Adapters
 
 _NO_CACHE: dict[str, str] = {}
-_NO_GRAPHS: dict[str, str] = {}
-"""By trial key of a model, why the fast engine cannot be used, and why its decoding steps cannot be replayed; empty
-where they can."""
+"""By trial key of a model, why the fast engine cannot be used; empty where it can."""
 
 
 def open_engine(
@@ -37,23 +35,17 @@ def open_engine(
     `graphs` is whether decoding steps are replayed as CUDA graphs; None for yes where the whole model is on a GPU.
     """
     key = trial_key(loaded.model)
-    wanted = can_record(loaded.device) if graphs is None else graphs
     # Several adapters cannot run a batch of two rows, and the trial is of the model, not of an adapter.
     with adapters.disabled() if adapters is not None else nullcontext():
         if key not in _NO_CACHE:
             _NO_CACHE[key] = why_not_fast(loaded)
-        if wanted and not _NO_CACHE[key] and key not in _NO_GRAPHS:
-            _NO_GRAPHS[key] = why_no_graphs(loaded)
     if no_cache := _NO_CACHE[key]:
         refuse_if_shared(loaded.model, no_cache)
         plain = PlainEngine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens)
         plain.notes.append(f"slow evaluation: {no_cache}")
         return plain
-    no_graphs = _NO_GRAPHS[key] if wanted else ""
-    engine = FastEngine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, graphs=wanted and not no_graphs)
-    if no_graphs:
-        engine.notes.append(f"decoding without CUDA graphs: {no_graphs}")
-    return engine
+    graphs = can_record(loaded.device) if graphs is None else graphs
+    return FastEngine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, graphs=graphs)
 
 
 def why_not_fast(loaded: Loaded) -> str:
@@ -64,7 +56,8 @@ def why_not_fast(loaded: Loaded) -> str:
     """
     if masks_by_column(loaded.model):  # the trial may be shorter than the window
         return f"{type(loaded.model).__name__} masks tokens by their columns in the cache"
-    requests = [request._replace(generate=False) for request in _trial_requests(loaded)]
+    ids = plain_text(loaded, 26)
+    requests = [Request(ids[:size], (Answer(ids[size : size + 12], 12),), generate=False) for size in (10, 14)]
     plain = PlainEngine(loaded, rows=2).run(requests)[0]
     try:
         fast = FastEngine(loaded, rows=2, graphs=False).run(requests)[0]
@@ -81,15 +74,6 @@ def why_not_fast(loaded: Loaded) -> str:
     return ""
 
 
-def why_no_graphs(loaded: Loaded) -> str:
-    """Why a decoding step of this model cannot be recorded as a CUDA graph; empty where it can."""
-    endless = loaded._replace(info=loaded.info._replace(stop_ids=()))
-    engine = FastEngine(endless, rows=2, max_new_tokens=4, graphs=True)
-    engine.run(_trial_requests(loaded))  # the first step is eager, the second recorded, the third replayed
-    error = engine.decoder.not_recorded
-    return f"a step of {type(loaded.model).__name__} is not recorded ({error})" if error else ""
-
-
 _UNABLE = (TypeError, AttributeError, ValueError, RuntimeError, KeyError, IndexError)
 
 
@@ -97,9 +81,3 @@ def _described(error: Exception) -> str:
     if is_out_of_memory(error):  # says nothing about the architecture
         raise error
     return f"{type(error).__name__}: {error}"
-
-
-def _trial_requests(loaded: Loaded) -> list[Request]:
-    """Two prompts of different lengths with a common prefix, each with an answer of twelve tokens."""
-    ids = plain_text(loaded, 26)
-    return [Request(ids[:size], (Answer(ids[size : size + 12], 12),)) for size in (10, 14)]
