@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dual_data.evaluation.bootstrap import Interval, item_weights, quantiles, seed_weights
+from dual_data.evaluation.bootstrap import Interval, bootstrap_function, mean_draws, quantiles
 from dual_data.evaluation.statistics import Floats
 
 LEVELS = (0.5, 0.9)
 """Shares of the gap for which the steps are reported."""
-_REPLICATES = 1000
 
 
 class Recovery(NamedTuple):
@@ -64,30 +63,20 @@ def recovery(
     Several seeds are one more axis in front. Recovery is the tuned model's gain over its own start, minus the control's
     gain over its own.
     """
-    curves = [np.asarray(curve, dtype=float) for curve in (tuned, control)]
-    before = np.atleast_2d(np.asarray(base, dtype=float))[:, None]
-    tables = [curve if curve.ndim == 3 else curve[None] for curve in (*curves, before)]
-    items, seeds = _draws(subjects, len(before))
-
-    def shares(items: Floats, seeds: Floats) -> Floats:
-        after, by_control, at_first = (_means(table, items, seeds) for table in tables)
-        return recovered(after, after[:, :1], at_first, by_control - by_control[:, :1])
-
-    exact = shares(np.ones((1, len(subjects))), np.ones((1, len(before))))
-    return Recovery(np.asarray(steps, dtype=float), exact, shares(items, seeds))
+    after, by_control = (_means(np.asarray(curve, dtype=float), subjects) for curve in (tuned, control))
+    at_first = _means(np.atleast_2d(np.asarray(base, dtype=float))[:, None], subjects)
+    exact, drawn = (
+        recovered(after, after[:, :1], at_first, by_control - by_control[:, :1])
+        for after, by_control, at_first in zip(after, by_control, at_first, strict=True)
+    )
+    return Recovery(np.asarray(steps, dtype=float), exact, drawn)
 
 
-def _draws(subjects: Sequence[Hashable], seeds: int) -> tuple[Floats, Floats]:
-    """Weights of items and of seeds in each draw; they are crossed, since every seed is measured on the same items."""
-    random = np.random.default_rng(0)
-    return item_weights(subjects, random, _REPLICATES), seed_weights(seeds, random, _REPLICATES)
-
-
-def _means(table: Floats, items: Floats, seeds: Floats) -> Floats:
-    """Means [replicates, steps] of a table [seeds, steps, items], with weights of items and of seeds."""
-    sums = ((table @ items.T) * seeds.T[:, None]).sum(0).T
-    means: Floats = sums / (items.sum(1) * seeds.sum(1))[:, None]
-    return means
+def _means(curve: Floats, subjects: Sequence[Hashable]) -> tuple[Floats, Floats]:
+    """Means by step of a curve [seeds, steps, facts] or [steps, facts]: [1, steps], and in draws [draws, steps]."""
+    tables = np.moveaxis(curve if curve.ndim == 3 else curve[None], 1, 0)
+    draws = [mean_draws(table, subjects, ends=(-np.inf, np.inf)) for table in tables]  # `recovered` has its own ends
+    return tables.mean((1, 2))[None], np.stack(draws, axis=1)
 
 
 def _first(steps: Floats, shares: Floats, level: float) -> Floats:
@@ -105,13 +94,8 @@ def recovered_share(
     `attacked` is the unlearned model after the treatment, `control` the model before unlearning after it; all are
     [facts] or [seeds, facts].
     """
-    tables = [
-        np.atleast_2d(np.asarray(table, dtype=float))[:, None] for table in (before, unlearned, attacked, control)
-    ]
 
-    def share(items: Floats, seeds: Floats) -> Floats:
-        start, forgotten, after, by_control = (_means(table, items, seeds)[:, 0] for table in tables)
-        return recovered(after, forgotten, start, by_control - start)
+    def share(before: Floats, unlearned: Floats, attacked: Floats, control: Floats) -> Floats:
+        return recovered(attacked, unlearned, before, control - before)
 
-    draws = share(*_draws(subjects, len(tables[0])))
-    return Interval(float(share(np.ones((1, len(subjects))), np.ones((1, len(tables[0]))))[0]), *quantiles(draws))
+    return bootstrap_function(share, (before, unlearned, attacked, control), subjects)
