@@ -198,26 +198,21 @@ def pack(
     by_step = list(zip(*planned, strict=True))
     ids, positions, segments = _stack_layout(by_step, prefix, bins=bins, width=width, pad_id=pad_id)
     layout = Layout(ids.to(device), positions.to(device), segments.to(device), plain)
-    groups = {kind: _stack_rows(by_step, kind, width).each(lambda tensor: tensor.to(device)) for kind in sources[0]}
+    groups = {
+        kind: _stack_rows(by_step, kind, width, list(source.constants)).each(lambda tensor: tensor.to(device))
+        for kind, source in sources[0].items()
+    }
     return Packed(layout, groups, ids.numel())
 
 
-class _Labels(NamedTuple):
-    """The labels of one kind in one micro-batch of one cell; a label position here is (bin, column)."""
-
-    label_positions: list[tuple[int, int]]
-    targets: list[int]
-    row: list[int]
-    token: list[int]
-    weight: list[float]
-    shares: list[float]
-    constants: dict[str, list[float]]
-
-
 class _Plan(NamedTuple):
+    """The contents of one micro-batch of one cell."""
+
     bins: list[list[list[int]]]
     """[bin][row] the row's own tokens."""
-    kinds: dict[str, _Labels]
+    labels: dict[str, list[tuple[float, ...]]]
+    """By kind, of each label its bin, column, token id, row, index among all labels, weight, and constants."""
+    shares: Mapping[str, Sequence[float]]
 
 
 def _plan(
@@ -229,12 +224,10 @@ def _plan(
 ) -> _Plan:
     sizes = [len(source.tokens(index)) for kind, source in sources.items() for index in micro_batch.rows[kind]]
     bin_indices = iter(_spread(sizes, rows_per_bin))
-    count = -(-len(sizes) // rows_per_bin)
-    bins: list[list[list[int]]] = [[] for _ in range(count)]
-    by_kind: dict[str, _Labels] = {}
-    ends = [prefix] * count
+    bins: list[list[list[int]]] = [[] for _ in range(-(-len(sizes) // rows_per_bin))]
+    ends = [prefix] * len(bins)
+    by_kind: dict[str, list[tuple[float, ...]]] = {kind: [] for kind in sources}
     for kind, source in sources.items():
-        labels = _Labels([], [], [], [], [], list(micro_batch.shares[kind]), {name: [] for name in source.constants})
         for number, index in enumerate(micro_batch.rows[kind]):
             own = source.tokens(index)[prefix:]
             first, targets = source.labels(index)
@@ -242,17 +235,12 @@ def _plan(
             for t, target in enumerate(targets):
                 position = first + t - (0 if source.at_label else 1)
                 column = ends[bin_index] + position - prefix if position >= prefix else position
-                labels.label_positions.append((bin_index, column))
-                labels.targets.append(target)
-                labels.row.append(number)
-                labels.token.append(starts[kind][index] + t)
-                labels.weight.append(micro_batch.weights[kind][number])
-            for name, values in source.constants.items():
-                labels.constants[name].extend(values[index])
+                constants = (values[index][t] for values in source.constants.values())
+                token, weight = starts[kind][index] + t, micro_batch.weights[kind][number]
+                by_kind[kind].append((bin_index, column, target, number, token, weight, *constants))
             bins[bin_index].append(own)
             ends[bin_index] += len(own)
-        by_kind[kind] = labels
-    return _Plan(bins, by_kind)
+    return _Plan(bins, by_kind, micro_batch.shares)
 
 
 def _spread(sizes: Sequence[int], most: int) -> list[int]:
@@ -303,28 +291,27 @@ def _sequence(
     return [*ids, *[pad_id] * fill], [*positions, *[0] * fill], [*segments, *[-1] * fill]
 
 
-def _stack_rows(by_step: Sequence[Sequence[_Plan]], kind: str, width: int) -> Rows:
-    kind_labels = [plan.kinds[kind] for plans in by_step for plan in plans]
-    label_count = _align(max(len(labels.targets) for labels in kind_labels))
-    row_count = max(len(labels.shares) for labels in kind_labels)
-    shape = (len(by_step), len(by_step[0]))
-    label_positions, targets, row, token = (torch.zeros(*shape, label_count, dtype=torch.long) for _ in range(4))
-    real, weight = torch.zeros(*shape, label_count), torch.zeros(*shape, label_count)
-    share = torch.zeros(*shape, row_count)
-    constants = {name: torch.zeros(*shape, label_count) for name in by_step[0][0].kinds[kind].constants}
-    for step, plans in enumerate(by_step):
-        for k, plan in enumerate(plans):
-            labels = plan.kinds[kind]
-            size = len(labels.targets)
-            label_positions[step, k, :size] = torch.tensor(
-                [bin_index * width + column for bin_index, column in labels.label_positions]
-            )
-            targets[step, k, :size] = torch.tensor(labels.targets)
-            row[step, k, :size] = torch.tensor(labels.row)
-            token[step, k, :size] = torch.tensor(labels.token)
-            weight[step, k, :size] = torch.tensor(labels.weight)
-            real[step, k, :size] = 1.0
-            share[step, k, : len(labels.shares)] = torch.tensor(labels.shares)
-            for name, values in labels.constants.items():
-                constants[name][step, k, :size] = torch.tensor(values)
-    return Rows(label_positions, targets, real, row, token, weight, share, constants)
+def _stack_rows(by_step: Sequence[Sequence[_Plan]], kind: str, width: int, constants: Sequence[str]) -> Rows:
+    plans = [plan for step_plans in by_step for plan in step_plans]
+    label_count = _align(max(len(plan.labels[kind]) for plan in plans))
+    # In float64, which holds every index and rounds weights and constants once, below.
+    table = torch.zeros(len(plans), label_count, 7 + len(constants), dtype=torch.float64)
+    share = torch.zeros(len(plans), max(len(plan.shares[kind]) for plan in plans))
+    for n, plan in enumerate(plans):
+        size, count = len(plan.labels[kind]), len(plan.shares[kind])
+        table[n, :size, 1:] = torch.tensor(plan.labels[kind], dtype=torch.float64)
+        table[n, :size, 0] = 1.0
+        share[n, :count] = torch.tensor(plan.shares[kind])
+    columns = table.view(len(by_step), -1, *table.shape[1:]).unbind(-1)
+    real, bin_index, column, target, row, token, weight, *values = columns
+    by_name = {name: column.float() for name, column in zip(constants, values, strict=True)}
+    return Rows(
+        (bin_index * width + column).long(),
+        target.long(),
+        real.float(),
+        row.long(),
+        token.long(),
+        weight.float(),
+        share.view(len(by_step), -1, share.shape[1]),
+        by_name,
+    )
