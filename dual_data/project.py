@@ -208,7 +208,7 @@ def _fill(folder: Path, source: Path, title: str) -> None:
 def open_model(spec: str) -> ChatModel:
     """Open a local model for the stages. Raises MissingExtra without the evaluation extra."""
     try:
-        from dual_data.evaluation.models.local_model import LocalModel
+        from dual_data.evaluation.measuring.local_model import LocalModel
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "eval") from None
     return LocalModel.open(spec)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from dual_data.evaluation.measuring.local_model import LocalModel
 from dual_data.evaluation.measuring.measure import measure, measure_panel
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import Loaded, load
-from dual_data.evaluation.models.local_model import LocalModel
 from dual_data.evaluation.rows.data import PROFILES, Item, encode, turn_end
 from dual_data.evaluation.rows.panel import read_panel, summary, tokenise_panel
 from dual_data.evaluation.rows.schedule import Optimisation

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import LogitsProcessor
 
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.measuring.engine import Engine
@@ -60,7 +61,7 @@ class PlainEngine(Engine):
             for row, token_scores in zip(rows, answer_scores, strict=True):
                 scores[row].append(token_scores)
         wanted = [row for row, request in enumerate(batch) if request.generate]
-        texts = dict(zip(wanted, self._generate([batch[row].prompt for row in wanted]), strict=True)) if wanted else {}
+        texts = dict(zip(wanted, self.generate([batch[row].prompt for row in wanted]), strict=True)) if wanted else {}
         # One outcome per request, whether it is scored, generated or both.
         return [Outcome(tuple(row_scores), *texts.get(row, ((), False))) for row, row_scores in enumerate(scores)]
 
@@ -86,7 +87,11 @@ class PlainEngine(Engine):
             means = mean_of_answers(aligned[None], answers)
         return score_answers(self.loaded.model, answer_states[None], means, answers, indices, comparison)[0]
 
-    def _generate(self, prompts: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], bool]]:
+    @torch.no_grad()
+    def generate(
+        self, prompts: list[tuple[int, ...]], processors: Sequence[LogitsProcessor] = ()
+    ) -> list[tuple[tuple[int, ...], bool]]:
+        """Greedy tokens of each prompt, and whether a stop token ended them; `processors` change the logits."""
         width = max(map(len, prompts))
         pad, stops = self.loaded.info.pad_id, set(self.loaded.info.stop_ids)
         ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in prompts], device=self.loaded.device)
@@ -100,6 +105,7 @@ class PlainEngine(Engine):
             max_new_tokens=self.max_new_tokens,
             eos_token_id=list(stops),
             pad_token_id=pad,
+            logits_processor=list(processors),
         )
         generations = []
         for row in output[:, width:].tolist():

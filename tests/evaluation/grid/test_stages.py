@@ -11,8 +11,8 @@ import torch
 from dual_data.errors import DualDataError, InputError
 from dual_data.evaluation.grid import stages
 from dual_data.evaluation.grid.stages import Sets, applied, counterfactual_answers, prepare, stage_key
+from dual_data.evaluation.measuring.local_model import LocalModel
 from dual_data.evaluation.methods import METHODS
-from dual_data.evaluation.models.local_model import LocalModel
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import PROFILES, Item, encode
 from dual_data.evaluation.rows.schedule import Optimisation

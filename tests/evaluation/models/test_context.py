@@ -9,8 +9,8 @@ import pytest
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.run import run
+from dual_data.evaluation.measuring.local_model import LocalModel
 from dual_data.evaluation.models.context import check_workload
-from dual_data.evaluation.models.local_model import LocalModel
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload

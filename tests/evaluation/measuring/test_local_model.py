@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.models.local_model import LocalModel
+from dual_data.evaluation.measuring.local_model import LocalModel
 from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny
 from dual_data.evaluation.rows.data import render
 from dual_data.sources.chat.protocol import Chat, ChatModel, Sampling
@@ -24,23 +24,23 @@ def model(request: pytest.FixtureRequest) -> LocalModel:
 
 
 def prompt_of(model: LocalModel, chat: Chat) -> torch.Tensor:
-    tokenizer = model._tokenizer
+    tokenizer = model._loaded.tokenizer
     text = render(tokenizer, [("system", chat.system), ("user", chat.user)])
     return torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
 
 
 def test_greedy_answers_are_those_of_generate(model: LocalModel) -> None:
     answers = model.generate(CHATS, Sampling(max_new_tokens=12))
-    inner: Any = model._model
+    inner: Any = model._loaded.model
     for chat, texts in zip(CHATS, answers, strict=True):
         ids = prompt_of(model, chat)
         with torch.no_grad():
             whole = inner.generate(ids, max_new_tokens=12, do_sample=False, attention_mask=torch.ones_like(ids))
-        assert texts == [model._tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True)]
+        assert texts == [model._loaded.tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True)]
 
 
 def test_rows_that_end_early_leave_the_others_unchanged(model: LocalModel) -> None:
-    inner: Any = model._model
+    inner: Any = model._loaded.model
     rows = []
     for chat in CHATS:
         ids = prompt_of(model, chat)
@@ -49,8 +49,8 @@ def test_rows_that_end_early_leave_the_others_unchanged(model: LocalModel) -> No
     stops = {rows[0][2], rows[1][5]}
     cut = [list(itertools.takewhile(lambda token: token not in stops, row)) for row in rows]
     assert len({len(row) for row in cut}) > 1
-    ending = LocalModel(model._loaded._replace(info=model._info._replace(stop_ids=tuple(stops))), batch=4)
-    expected = [[model._tokenizer.decode(row, skip_special_tokens=True)] for row in cut]
+    ending = LocalModel(model._loaded._replace(info=model._loaded.info._replace(stop_ids=tuple(stops))), batch=4)
+    expected = [[model._loaded.tokenizer.decode(row, skip_special_tokens=True)] for row in cut]
     assert ending.generate(CHATS, Sampling(max_new_tokens=12)) == expected
 
 
@@ -73,10 +73,10 @@ def test_a_tiny_nucleus_is_greedy(model: LocalModel) -> None:
 def test_log_probabilities_are_those_of_one_unpadded_row(model: LocalModel) -> None:
     answers = ["France", "Japan", "the Federal Republic of Germany", "Portugal", "Italy", "x"]
     log_ps = model.log_probabilities(CHATS, answers)
-    inner: Any = model._model
+    inner: Any = model._loaded.model
     for chat, answer, log_p in zip(CHATS, answers, log_ps, strict=True):
         prompt = prompt_of(model, chat)
-        target = model._tokenizer(answer, add_special_tokens=False)["input_ids"]
+        target = model._loaded.tokenizer(answer, add_special_tokens=False)["input_ids"]
         with torch.no_grad():
             logits = inner(torch.cat([prompt, torch.tensor([target])], 1)).logits[0].double().log_softmax(-1)
         start = prompt.shape[1] - 1
