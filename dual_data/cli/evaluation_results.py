@@ -170,10 +170,6 @@ def compare(
         ),
     ],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another setting or result, with the same items.")],
-    seeds: Annotated[
-        bool,
-        typer.Option("--seeds", help="Take all seeds of a file: the results beside it that differ only in the seed."),
-    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare two settings of a grid, or two results, item by item.
@@ -190,7 +186,7 @@ def compare(
     """
     from dual_data.evaluation.compare import compare_results
 
-    comparison = compare_results(first, second, seeds=seeds)
+    comparison = compare_results(first, second)
     sides = {"A": comparison.first, "B": comparison.second}
     if json:
         rows = [{**row._asdict(), "difference": row.difference._asdict()} for row in comparison.rows]

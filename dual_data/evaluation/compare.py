@@ -13,7 +13,7 @@ from dual_data.evaluation.bootstrap import Interval, bootstrap_difference
 from dual_data.evaluation.report.collect import PANEL_SCORES, Run, collect_side, stack, stack_panel
 from dual_data.evaluation.report.pairs import same_seeds
 from dual_data.evaluation.report.panel import PANEL
-from dual_data.evaluation.sides import name_beside, setting, side_files
+from dual_data.evaluation.sides import setting, side_files
 from dual_data.evaluation.statistics import holm
 
 COMPARED = ("rougeL_recall", "contains_answer", "probability", "mean_log_probability", "minilm_cosine", "worst")
@@ -51,14 +51,14 @@ class Comparison(NamedTuple):
     rows: list[Row]
 
 
-def compare_results(first: Path, second: Path, *, seeds: bool = False) -> Comparison:
+def compare_results(first: Path, second: Path) -> Comparison:
     """Differences, first minus second, in every score of every common set, and of the utility panel if it is the same.
 
     `sides.side_files` says what a side can be. The sides are paired over their common seeds; a single result before
     unlearning is paired with every seed of the other side. A score that is missing for any item is left out. Raises
     InputError where there is no common seed or set, or where a common set has different items.
     """
-    left, right = (collect_side(side_files(side, seeds=seeds)) for side in (first, second))
+    left, right = (collect_side(side_files(side)) for side in (first, second))
     left, right = _paired(left, right, (first, second))
     common = [name for name in left[0].sets if all(name in run.sets for run in (*left, *right))]
     if not common:
@@ -87,12 +87,7 @@ def _why(first: Run, second: Run) -> str:
         return f"A is of the data {data}, B of {other_data}: compare results of one dataset"
     if name == other_name:
         return "rows or the grid's limit changed in between: run both in one grid"
-    counterparts = (
-        (side, name_beside(run.path, setting(run.cell) | {"set": wanted}))
-        for side, run, wanted in (("B", second, name), ("A", first, other_name))
-    )
-    advice = next((f", such as {counterpart} for {side}" for side, counterpart in counterparts if counterpart), "")
-    return f"A forgets {name}, B {other_name}. Compare cells of one set{advice}"
+    return f"A forgets {name}, B {other_name}: compare cells of one set"
 
 
 def _side(runs: Sequence[Run]) -> Side:

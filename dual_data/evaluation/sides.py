@@ -13,34 +13,20 @@ Cells = Mapping[Path, Mapping[str, Any]]
 """Coordinates of results by path."""
 
 
-def side_files(side: Path, *, seeds: bool = False) -> list[Path]:
+def side_files(side: Path) -> list[Path]:
     """The results of a side, which differ in seed alone.
 
-    A side is a result, with `seeds` together with those beside it that differ from it in seed alone; or a folder, a
-    grid's or one of results. Where a folder has several settings, coordinates after a colon choose one of them, as in
-    `FOLDER:method=NPO,lr=1e-4`. Failed results of a folder are left out. Raises InputError that lists what is known.
+    A side is a result, or a folder, a grid's or one of results. Where a folder has several settings, coordinates after
+    a colon choose one of them, as in `FOLDER:method=NPO,lr=1e-4`. Failed results of a folder are left out. Raises
+    InputError that lists what is known.
     """
     folder, coordinates = _parted(side)
-    if folder.is_dir():
-        return list(_narrowed(side, _cells(folder), coordinates))
-    if not seeds:
-        return [folder]
-    wanted = setting(_head(folder).cell)
-    return [path for path, cell in _cells(folder.parent).items() if setting(cell) == wanted] or [folder]
+    return list(_narrowed(side, _cells(folder), coordinates)) if folder.is_dir() else [folder]
 
 
 def setting(cell: Mapping[str, Any]) -> dict[str, Any]:
     """Coordinates of a result except its seed."""
     return {name: value for name, value in cell.items() if name != "seed"}
-
-
-def name_beside(path: Path, wanted: Mapping[str, Any]) -> str:
-    """The side of the setting `wanted` in the folder of a result; empty where the folder has no result of it."""
-    cells = _cells(path.parent)
-    if not any(setting(cell) == wanted for cell in cells.values()):
-        return ""
-    folder = path.parent.parent if path.parent.name == "cells" else path.parent
-    return f"{folder}:{_spelled(wanted, _differing(cells))}"
 
 
 def _parted(side: Path) -> tuple[Path, list[tuple[str, str]]]:

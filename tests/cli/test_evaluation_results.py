@@ -96,7 +96,8 @@ def test_a_folder_of_logs_is_said_to_be_none_of_results(folder: Path) -> None:
 
 def test_a_comparison_says_what_its_sides_are(folder: Path) -> None:
     npo, before = _path(folder, "NPO", 1e-4), _path(folder, "none", 0.0)
-    first, second, *_ = dual_data("eval", "compare", npo, before, "--seeds").out.splitlines()
+    sides = [f"{folder}:method={method}" for method in ("NPO", "none")]
+    first, second, *_ = dual_data("eval", "compare", *sides).out.splitlines()
     assert first == "A: d, m, pretrained, rare, NPO, lr 0.0001, seeds 0, 1, 2"
     assert second == "B: d, m, pretrained, rare, before unlearning, seed 0"
     comparison = json.loads(dual_data("eval", "compare", npo, before, "--json").out)

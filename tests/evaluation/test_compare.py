@@ -60,12 +60,16 @@ def _two_methods(folder: Path) -> tuple[Path, Path]:
     return cell_path(folder, cells[0]), cell_path(folder, cells[1])
 
 
+def _side(folder: Path, method: str) -> Path:
+    """All seeds of a method."""
+    return Path(f"{folder}:method={method}")
+
+
 def test_seeds_are_paired(tmp_path: Path) -> None:
     npo, diff = _two_methods(tmp_path)
     single = {(row.set, row.score): row for row in compare_results(npo, diff).rows}["forget", "rougeL_recall"]
-    several = {(row.set, row.score): row for row in compare_results(npo, diff, seeds=True).rows}[
-        "forget", "rougeL_recall"
-    ]
+    all_seeds = compare_results(_side(tmp_path, "NPO"), _side(tmp_path, "GradDiff"))
+    several = {(row.set, row.score): row for row in all_seeds.rows}["forget", "rougeL_recall"]
     assert (single.seeds, several.seeds) == (1, 3)
     means = [
         [np.mean([row["scores"]["rougeL_recall"] for row in result["items"]["forget"]]) for result in side]
@@ -91,16 +95,16 @@ def test_a_folder_is_a_side_where_its_results_differ_in_seed_alone(tmp_path: Pat
 
 
 def test_the_model_before_is_paired_with_every_seed_and_others_by_their_own(tmp_path: Path) -> None:
-    npo, _ = _two_methods(tmp_path)
-    base = cell_path(tmp_path, write_cell(tmp_path, forget=1.0, retain=1.0))
-    assert {row.seeds for row in compare_results(npo, base, seeds=True).rows} == {3}
-    rmu = cell_path(tmp_path, write_cell(tmp_path, method="RMU", lr=1e-4, seed=2, forget=0.5, retain=0.9))
-    assert {row.seeds for row in compare_results(npo, rmu, seeds=True).rows} == {1}
+    _two_methods(tmp_path)
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    write_cell(tmp_path, method="RMU", lr=1e-4, seed=2, forget=0.5, retain=0.9)
     for seed in (7, 8):
         write_cell(tmp_path, method="WGA", lr=1e-4, seed=seed, forget=0.5, retain=0.9)
-    wga = cell_path(tmp_path, write_cell(tmp_path, method="WGA", lr=1e-4, seed=7, forget=0.5, retain=0.9))
+    npo, base, rmu, wga = (_side(tmp_path, method) for method in ("NPO", "none", "RMU", "WGA"))
+    assert {row.seeds for row in compare_results(npo, base).rows} == {3}
+    assert {row.seeds for row in compare_results(npo, rmu).rows} == {1}
     with pytest.raises(InputError, match=r"has the seeds 0, 1, 2 and .* has 7, 8: they have none in common to pair"):
-        compare_results(npo, wga, seeds=True)
+        compare_results(npo, wga)
 
 
 def test_scores_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
@@ -112,34 +116,24 @@ def test_scores_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
     assert scores == HELD - {"probability"}
 
 
-def test_cells_of_two_sets_are_told_so_with_the_cell_to_take(tmp_path: Path) -> None:
-    grid, cells = tmp_path / "g", {}
-    for name in ("rare", "popular"):
-        for method, lr in (("NPO", 1e-4), ("NPO", 1e-3)):
-            cells[name, lr] = write_cell(grid, forget_set=name, method=method, lr=lr, forget=0.3, retain=0.9)
-    popular, rare = (cell_path(grid, cells[name, 1e-4]) for name in ("popular", "rare"))
-    message = f"A forgets popular, B rare. Compare cells of one set, such as {grid}:set=popular,lr=0.0001 for B"
-    with pytest.raises(InputError, match=f"{message}$"):
+def test_cells_of_two_sets_are_told_so(tmp_path: Path) -> None:
+    popular, rare = (
+        cell_path(tmp_path, write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.3, retain=0.9))
+        for name in ("popular", "rare")
+    )
+    with pytest.raises(InputError, match=r"A forgets popular, B rare: compare cells of one set$"):
         compare_results(popular, rare)
-    compare_results(popular, Path(f"{grid}:set=popular,lr=0.0001"))
-    popular.unlink()
-    other_popular = cell_path(grid, cells["popular", 1e-3])
-    with pytest.raises(InputError, match=f"such as {grid}:set=rare,lr=0.001 for A$"):
-        compare_results(other_popular, rare)
-    cell_path(grid, cells["rare", 1e-3]).unlink()
-    with pytest.raises(InputError, match=r"Compare cells of one set$"):
-        compare_results(other_popular, rare)
 
 
 def test_coordinates_choose_all_seeds_of_a_setting(tmp_path: Path) -> None:
     grid = tmp_path / "g"
-    npo, diff = _two_methods(grid)
+    _two_methods(grid)
     write_cell(grid, method="NPO", lr=1e-3, seed=4, forget=0.2, retain=0.9)
     write_cell(grid, method="GradDiff", lr=1e-4, seed=7, forget=0.2, retain=0.9, status="failed")
     write_cell(grid, forget=1.0, retain=1.0)
     by_name = compare_results(Path(f"{grid}:method=NPO,lr=1e-4"), Path(f"{grid}/cells: method = GradDiff"))
-    assert by_name == compare_results(npo, diff, seeds=True)
-    assert by_name.second.seeds == (0, 1, 2)
+    assert (by_name.first.cell["method"], by_name.first.cell["lr"], by_name.first.seeds) == ("NPO", 1e-4, (0, 1, 2))
+    assert (by_name.second.cell["method"], by_name.second.seeds) == ("GradDiff", (0, 1, 2))
     one_seed = compare_results(Path(f"{grid}:method=NPO,lr=1e-4,seed=2"), Path(f"{grid}:method=none"))
     assert (one_seed.first.seeds, one_seed.second.cell["method"]) == ((2,), "none")
 
@@ -147,7 +141,8 @@ def test_coordinates_choose_all_seeds_of_a_setting(tmp_path: Path) -> None:
 def test_a_path_with_a_colon_is_a_path(tmp_path: Path) -> None:
     folder = tmp_path / "a:b=c"
     npo, _ = _two_methods(folder)
-    assert compare_results(npo, Path(f"{folder}:method=GradDiff"), seeds=True).second.seeds == (0, 1, 2)
+    assert compare_results(npo, _side(folder, "GradDiff")).first.seeds == (0,)
+    assert compare_results(_side(folder, "NPO"), _side(folder, "GradDiff")).second.seeds == (0, 1, 2)
 
 
 @pytest.mark.parametrize(
