@@ -23,7 +23,9 @@ class Column(NamedTuple):
     names: tuple[str, ...]
 
 
-_POPULARITY = ("popularity", "pop_sum", "inbound_links", "sitelinks", "mentions")
+_SIGNALS = ("popularity", "pop_sum", "inbound_links", "sitelinks", "mentions")
+POPULARITY = (*_SIGNALS, *(f"subject_{name}" for name in _SIGNALS))
+"""Columns with a fact's popularity, by whatever signal, best first."""
 
 COLUMNS = (
     Column("question", pl.String, ("question",)),
@@ -37,7 +39,7 @@ COLUMNS = (
     Column("object_id", pl.String, ("object_qid",)),
     Column("object_kind", pl.String, ("object_kind",)),
     Column("objects_of_pair", pl.Float64, ("objects_of_pair",)),
-    Column("popularity", pl.Float64, (*_POPULARITY, *(f"subject_{name}" for name in _POPULARITY))),
+    Column("popularity", pl.Float64, POPULARITY),
 )
 """`stated_relation` is the relation from the table, never one parsed from the question, which would always agree with
 the question; `subject` is the subject as named in the question, `subject_label` its bare label; `popularity` is

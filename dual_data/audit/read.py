@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,14 +13,11 @@ import polars as pl
 
 from dual_data.audit.cards import configurations
 from dual_data.audit.columns import is_auditable
+from dual_data.audit.table_files import SUFFIXES, read_table
 from dual_data.errors import InputError
 from dual_data.released import expect_no_folder, hub_error, is_repository, quietly
-from dual_data.sources.tables.files import read_csv
 
-_SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")
 _SHARD = re.compile(r"-\d{5}(-of-\d{5})$")
-_BLANK = 16
-"""Smaller text files, in bytes, are checked for being blank, as some writers write a table without rows."""
 _SHOWN = 12
 """Most columns that a message about a table lists."""
 
@@ -77,7 +73,7 @@ def read(target: str, say: Callable[[str], None] = lambda _: None, selection: Se
     """
     path = Path(target)
     if path.is_file():
-        splits = list(_divided(path.stem, "", _auditable(path, _table(path), say)))
+        splits = list(_divided(path.stem, "", _auditable(path, read_table(path), say)))
     elif path.is_dir():
         splits = _folder(path, say, selection)
     elif is_repository(target.partition("@")[0]):
@@ -196,7 +192,7 @@ def _plain(folder: Path, config: str = "") -> list[_Listed]:
 
 
 def _is_table(file: Path) -> bool:
-    return file.suffix.lower() in _SUFFIXES
+    return file.suffix.lower() in SUFFIXES
 
 
 def _downloaded(target: str) -> Path:
@@ -204,7 +200,7 @@ def _downloaded(target: str) -> Path:
     from huggingface_hub import snapshot_download
 
     name, _, revision = target.partition("@")
-    patterns = ["README.md", *(f"*{case}" for suffix in _SUFFIXES for case in (suffix, suffix.upper()))]
+    patterns = ["README.md", *(f"*{case}" for suffix in SUFFIXES for case in (suffix, suffix.upper()))]
     try:
         with quietly():
             folder = snapshot_download(name, repo_type="dataset", revision=revision or None, allow_patterns=patterns)
@@ -214,55 +210,11 @@ def _downloaded(target: str) -> Path:
 
 
 def _concat(files: list[Path]) -> pl.DataFrame:
-    tables = [_table(file) for file in files]
+    tables = [read_table(file) for file in files]
     try:
         return pl.concat(tables, how="diagonal_relaxed")
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{files[0]}: its columns and those of {files[-1].name} do not match: {error}") from error
-
-
-def _table(file: Path) -> pl.DataFrame:
-    kind = file.suffix.lower()
-    try:
-        if kind == ".parquet":
-            return pl.read_parquet(file, glob=False)
-        if kind in _SUFFIXES and file.stat().st_size < _BLANK and not file.read_bytes().strip():
-            return pl.DataFrame()
-        if kind in {".jsonl", ".ndjson"}:
-            return _json_lines(file)
-        if kind == ".json":
-            return _json(file)
-        if kind == ".csv":
-            return _csv(file)
-    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
-        raise InputError(f"{file}: not readable as {kind[1:]}: {error}") from error
-    raise InputError(f"{file}: the audit reads {', '.join(_SUFFIXES)}, not {file.suffix or 'files without a suffix'}")
-
-
-def _csv(file: Path) -> pl.DataFrame:
-    try:
-        return pl.read_csv(file, infer_schema=False, glob=False)
-    except pl.exceptions.PolarsError:
-        return read_csv(file).with_columns(pl.all().replace("", None))  # which names the line of a fault
-
-
-def _json(file: Path) -> pl.DataFrame:
-    """A JSON array of rows, or JSON lines under the same suffix, as TOFU's files have them."""
-    try:
-        return pl.read_json(file, infer_schema_length=None)
-    except pl.exceptions.PolarsError:
-        try:
-            return _json_lines(file)
-        except pl.exceptions.PolarsError as error:
-            raise InputError(
-                f"{file}: not readable as json: neither an array of rows nor JSON lines ({error})"
-            ) from None
-
-
-def _json_lines(file: Path) -> pl.DataFrame:
-    # Editors on Windows begin a file with a byte order mark, which polars skips in the other formats alone.
-    lines = file.read_bytes().removeprefix(codecs.BOM_UTF8)
-    return pl.read_ndjson(lines, infer_schema_length=None)
 
 
 def _divided(name: str, config: str, rows: pl.DataFrame) -> Iterator[Split]:

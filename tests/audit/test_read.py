@@ -278,8 +278,8 @@ def test_only_of_what_is_asked_for_is_told_that_it_is_passed_over(
         ("list.json", b"[1, 2]", "neither an array of rows nor JSON lines"),
         ("broken.jsonl", b"{]\n", "not readable as jsonl"),
         ("latin.csv", "question,answer\nWo?,M\xfcnchen\n".encode("latin-1"), r"latin\.csv: line 2: not UTF-8"),
-        ("table.xlsx", b"", r"reads \.parquet, .* not \.xlsx"),
-        ("table", b"", "files without a suffix"),
+        ("table.xlsx", b"", r"name of a table ends in \.parquet, .* not in \.xlsx"),
+        ("table", b"", "not in nothing"),
     ],
 )
 def test_an_unreadable_file_is_one_clear_error(tmp_path: Path, name: str, content: bytes, message: str) -> None:

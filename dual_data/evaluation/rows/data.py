@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jinja2
 import polars as pl
 
+from dual_data.audit.columns import POPULARITY
+from dual_data.audit.table_files import read_table
 from dual_data.errors import InputError
 from dual_data.ids import digest
 from dual_data.matching import ObjectKind, kind_of
@@ -29,7 +31,6 @@ other token ids tomorrow."""
 _READS_CLOCK = re.compile(r"""\bstrftime_now\s*\((?:\s*(["'])((?:(?!\1).)*)\1\s*\))?""")
 """A call of the function by which a template reads the clock, with its format if it is written there."""
 
-_POPULARITY = ("popularity", "pop_sum", "subject_popularity", "inbound_links")
 _ANSWER_MARK = "ANSWERMARK"
 _ROW = "row of the file"
 
@@ -231,21 +232,7 @@ def read_split(
 
 def _read_table(path: Path, required: Sequence[str]) -> pl.DataFrame:
     """A table with at least the `required` columns, whose values are not nested."""
-    readers: dict[str, Callable[[], pl.DataFrame]] = {
-        ".parquet": lambda: pl.read_parquet(path, glob=False),
-        # Inferring types would turn the answer 076 into 76.
-        ".csv": lambda: pl.read_csv(path, infer_schema=False, glob=False),
-        ".json": lambda: pl.read_json(path, infer_schema_length=None),
-        ".jsonl": lambda: pl.read_ndjson(path.read_bytes(), infer_schema_length=None),
-    }
-    if path.suffix not in readers:
-        raise InputError(f"{path}: expected a file that ends in {', '.join(readers)}")
-    try:
-        frame = readers[path.suffix]()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+    frame = read_table(path)
     if missing := set(required) - set(frame.columns):
         raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; found {', '.join(frame.columns)}")
     if nested := [name for name in required if frame.schema[name].is_nested()]:
@@ -294,7 +281,7 @@ def _texts(row: Mapping[str, Any], column: str, location: str) -> list[str]:
 
 
 def _popularity(row: Mapping[str, Any], location: str) -> float | None:
-    for name in _POPULARITY:
+    for name in POPULARITY:
         value: Any = row.get(name)
         if _is_empty(value):
             continue

@@ -157,13 +157,27 @@ def test_repeated_rows_have_ids_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("lines.json", '{"question": "Q?", "answer": "A"}\n{"question": "R?", "answer": "B"}\n'),
+        ("array.JSON", '[{"question": "Q?", "answer": "A"}, {"question": "R?", "answer": "B"}]'),
+        ("marked.ndjson", '\ufeff{"question": "Q?", "answer": "A"}\n{"question": "R?", "answer": "B"}\n'),
+        ("marked.csv", "\ufeffquestion,answer\nQ?,A\nR?,B\n"),
+    ],
+)
+def test_files_are_read_as_their_writers_write_them(tmp_path: Path, name: str, written: str) -> None:
+    (tmp_path / name).write_text(written, encoding="utf-8")
+    assert [(item.question, item.answer) for item in read_split(tmp_path / name)] == [("Q?", "A"), ("R?", "B")]
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", "x", "expected a file that ends in .parquet"),
+        ("a.txt", "x", r"name of a table ends in \.parquet, .*, not in \.txt"),
         ("b.csv", "question\nx\n", "no column answer; found question"),
         ("c.csv", "question,answer\n", "the table is empty"),
         ("d.csv", "question,answer\nQ?,\n", "row 0 has no question or no answer"),
-        ("e.parquet", "no parquet", "cannot be read"),
+        ("e.parquet", "no parquet", "not readable as parquet"),
         ("f.jsonl", None, "no such file"),
         (
             "g.jsonl",
