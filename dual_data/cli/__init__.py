@@ -29,6 +29,7 @@ from dual_data.cli import (
     release,
     report,
 )
+from dual_data.cli.text import say
 from dual_data.errors import Dropped, DualDataError
 
 
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="dual-data")
     except DualDataError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output is gone, as after `| head`; closing stderr keeps the interpreter from reporting it.
@@ -113,5 +114,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         # Such as a read-only folder or a full disk: the system's message says what to do.
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        say(f"error: {where}{error.strerror or error}")
         sys.exit(1)

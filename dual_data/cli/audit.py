@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from dual_data.cli.text import as_json, say
-from dual_data.display import visible
 
 
 def _explain(value: bool) -> None:
@@ -54,15 +53,12 @@ def audit(
     from dual_data.audit.read import Selection, read_all, select
     from dual_data.audit.table import render
 
-    def tell(line: str) -> None:
-        say(visible(line))
-
     selection = Selection(config or [], split or [])
-    splits = select(read_all(targets, tell, selection), selection)
+    splits = select(read_all(targets, say, selection), selection)
     groups = grouped(splits)
     for line in groups.skipped:
-        tell(line)
-    report = measure_splits({item.name: item.rows for item in splits}, groups.by_split, tell)
+        say(line)
+    report = measure_splits({item.name: item.rows for item in splits}, groups.by_split, say)
     if json:
         print(as_json(report))
     else:

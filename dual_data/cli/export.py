@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
-from dual_data.cli.text import printable, say
+from dual_data.cli.text import say
 
 if TYPE_CHECKING:
     from dual_data.released import Place, Release
@@ -101,6 +101,6 @@ def _export(
             raise InputError(f"{own}: no release; make it with: {loaded.command('release')}")
         place = locate(own)
     release = read_release(place)
-    files = make(release, place, lambda line: say(printable(line)))
+    files = make(release, place, say)
     write_export(kind, files, folder, release, place)
     print(f"{folder}: {len(files)} files")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
-from dual_data.cli.text import as_json, printable, say, table
+from dual_data.cli.text import as_json, say, table
 
 if TYPE_CHECKING:
     from dual_data.project import Project
@@ -53,21 +53,21 @@ def release(
     if stale := outdated(loaded):
         raise DualDataError(f"{loaded.artifacts}: is out of date: {stale}")
     target = folder or loaded.artifacts / FOLDER
-    written = write_release(build, target, name=loaded.profile.name, about=loaded.profile.about, report=_say)
+    written = write_release(build, target, name=loaded.profile.name, about=loaded.profile.about, report=say)
     for name, reason in written.absent.items():
-        _say(f"absent: {name}: {reason}")
+        say(f"absent: {name}: {reason}")
     params = written.stages["facts"].basis.params if "facts" in written.stages else {}
     if (
         params.get("source") in ("tables", "labels", "resolve")
         and "licence" not in loaded.profile.about.model_fields_set
     ):
-        _say(
+        say(
             f"the card states {loaded.profile.about.licence}, Wikidata's licence, though the facts are from tables of "
             f"your own: name theirs as `licence` under [project] of {loaded.profile.path}"
         )
     never, unless_forced = refusals(written.state)
     for reason in (*never, *unless_forced):
-        _say(f"push will refuse it: {reason}")
+        say(f"push will refuse it: {reason}")
     print(f"{target}\ncontent {written.content}")
 
 
@@ -85,7 +85,7 @@ def verify(
 
     released, findings = check(locate(target))
     for finding in findings:
-        say(f"error: {printable(finding)}")
+        say(f"error: {finding}")
     if findings:
         say(f"{len(findings)} finding(s)")
         raise typer.Exit(1)
@@ -172,7 +172,7 @@ def push(
         create_pr=create_pr,
         dry_run=dry_run,
         force=force,
-        report=_say,
+        report=say,
     )
     if dry_run and not pushed.tagged:
         for path in pushed.removed:
@@ -212,7 +212,3 @@ def _first(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]
         return []
     more = len(rows) - SHOWN
     return [table(header, rows[:SHOWN]) + (f"\nand {more} more; --json prints everything" if more > 0 else "")]
-
-
-def _say(line: str) -> None:
-    say(printable(line))

@@ -28,9 +28,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([line(header), line(["-" * width for width in widths]), *(line(row) for row in cells)])
 
 
-def say(line: str) -> None:
-    """Print a line on stderr, beside the output."""
-    print(line, file=sys.stderr, flush=True)
+def say(text: str) -> None:
+    """Print lines on stderr, beside the output; names in them come from files and services, so nothing steers there."""
+    print("\n".join(map(visible, text.split("\n"))), file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
