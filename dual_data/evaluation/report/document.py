@@ -166,7 +166,7 @@ _SPECIAL = re.compile(r"[\\`*~|$]|(?<![^\W_])_|_(?![^\W_])|\[(?=[^\]]*\]\s*[(\[:
 def to_markdown(title: str, blocks: Sequence[Block], addresses: Mapping[Chart, str] | None = None) -> str:
     """The same document as Markdown, with the charts that have an address."""
     body = "".join(_markdown(block, addresses or {}) for block in blocks)
-    return f"# {_escaped_markdown(title)}\n\n{body.rstrip()}\n"
+    return f"# {_literal(title)}\n\n{body.rstrip()}\n"
 
 
 def _html(block: Block) -> Html:
@@ -218,32 +218,32 @@ def _cells(entry: Entry) -> tuple[TableCell, ...]:
 def _markdown(block: Block, addresses: Mapping[Chart, str]) -> str:
     match block:
         case Heading(text, level):
-            return f"{'#' * level} {text}\n\n"
+            return f"{'#' * level} {_literal(text)}\n\n"
         case Paragraph(text):
-            return f"{text}\n\n"
+            return f"{_literal(text)}\n\n"
         case Points(texts):
-            return "".join(f"- {text}\n" for text in texts) + "\n"
+            return "".join(f"- {_literal(text)}\n" for text in texts) + "\n"
         case Charts(charts, caption):
-            images = [f"![{_escaped_markdown(c.title)}](<{addresses[c]}>)" for c in charts if c in addresses]
+            images = [f"![{_literal(c.title)}](<{addresses[c]}>)" for c in charts if c in addresses]
             start = "\n".join([*images, "", ""]) if images else "Charts, on the HTML page: "
-            return f"{start}{caption}\n\n"
+            return f"{start}{_literal(caption)}\n\n"
         case Folded(title, blocks):
-            return f"**{title}**\n\n" + "".join(_markdown(inner, addresses) for inner in blocks)
+            return f"**{_literal(title)}**\n\n" + "".join(_markdown(inner, addresses) for inner in blocks)
         case Table():
             lines = [block.header, tuple("---" for _ in block.header), *block.rows]
             table = "".join(f"| {' | '.join(map(_markdown_cell, row))} |\n" for row in lines)
-            return f"{table}\n{block.full_caption()}\n\n"
+            return f"{table}\n{_literal(block.full_caption())}\n\n"
 
 
 def _markdown_cell(entry: Entry) -> str:
     texts = []
     for cell in _cells(entry):
-        shown = _escaped_markdown(visible(cell.text))
+        shown = _literal(cell.text)
         texts.append(f"[{shown}]({cell.link})" if cell.link else shown)
     return " ".join(texts)
 
 
-def _escaped_markdown(text: str) -> str:
-    """Text, of models too, escaped so that Markdown shows it literally; intervals and names stay unescaped."""
-    escaped = _SPECIAL.sub(r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))
+def _literal(text: str) -> str:
+    """Text, of models and result files too, that Markdown shows as it is; intervals and names stay unescaped."""
+    escaped = _SPECIAL.sub(r"\\\g<0>", visible(text).replace("&", "&amp;").replace("<", "&lt;"))
     return escaped.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
