@@ -144,12 +144,9 @@ def report(
 
     Example: dual-data eval report artifacts/evaluation/demo
     """
-    from dual_data.evaluation.attacks.files import outdated
     from dual_data.evaluation.report.write import write_report
 
     written = write_report(folders, out or folders[0], title=title, items=not no_items, figures=figures, say=say)
-    for remark in filter(None, map(outdated, folders)):
-        say(remark)
     if written.rows:
         columns = [name for name in _SHOWN if len({row[name] for row in written.rows}) > 1 or name in _ALWAYS]
         print(table(columns, [[row[name] for name in columns] for row in written.rows]))

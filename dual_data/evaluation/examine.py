@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.errors import DualDataError, UsageError
-from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path, key_of, outdated, read_attacks
+from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path, key_of, read_attacks
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, check_tasks, lm_eval_scores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
@@ -105,8 +105,6 @@ def targets(
     """
     if grid.preset.full:
         raise UsageError(f"{grid.name} trains all weights and keeps no adapters, but an attack starts from an adapter")
-    if warning := outdated(grid.folder):
-        say(warning)
     by_id = {cell.id: cell for cell in cells}
     coordinates = {(cell.model, cell.stage, cell.set, cell.method) for cell in cells}
     chosen, matched, unmatched, lacking, skipped = list[Target](), 0, 0, 0, 0

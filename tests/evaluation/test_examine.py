@@ -16,7 +16,6 @@ from torch import nn
 from dual_data.cli import main
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation import examine
-from dual_data.evaluation.attacks.files import LAYOUT
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import STEPS
@@ -151,28 +150,6 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
     assert {row["set"] for row in json.loads(capsys.readouterr().out)["rows"]} >= {"forget", "neighbor_relation"}
     assert _run(["eval", "compare", str(first), str(second)]) == 0
     assert "p (Holm)" in capsys.readouterr().out
-
-
-def test_files_of_another_version_are_said_until_they_are_made_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = _project(tmp_path, adapters=True)
-    grid, cells = _opened(tmp_path)
-    (path, _) = attack(grid, targets(grid, cells, AttackOptions()), AttackOptions(), project=tmp_path).written
-    outdated = path.rename(path.with_name("relearning-0123456789abcdef.json"))
-    outdated.write_text(json.dumps(json.loads(outdated.read_text()) | {"layout": LAYOUT - 1}))
-    capsys.readouterr()
-    warning = (
-        f"1 attack file(s) of another version of dual-data are not read ({outdated.relative_to(grid.folder)} is one)"
-    )
-    assert _run(["eval", "report", str(grid.folder)]) == 0
-    assert warning in capsys.readouterr().err
-    assert _run(["eval", "attack", *options]) == 0
-    out, err = capsys.readouterr()
-    assert warning in err
-    assert "1 attack on 1 cell\n" in out
-    assert _run(["eval", "report", str(grid.folder)]) == 0
-    assert "another version" not in capsys.readouterr().err
 
 
 def test_adapters_that_were_not_kept_are_asked_for_and_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ ATTACKS: Mapping[str, tuple[str, ...]] = {
 }
 """By name of the attack, the options that determine its result. Tasks of lm-eval show what unlearning cost."""
 LAYOUT = 7
-"""Version of the files, raised when the same options give another result. Files of a lower one are not read."""
+"""Version of the files, raised when the same options give another result."""
 
 
 class AttackResult(NamedTuple):
@@ -54,42 +53,12 @@ def attack_path(folder: Path, cell: str, attack: str, options: Mapping[str, Any]
 
 
 def read_attacks(folder: Path, cell: str) -> list[AttackResult]:
-    """All attack results of a cell, sorted by attack and options. Raises InputError for a broken file."""
+    """All attack results of a cell, sorted by attack and options. Raises InputError for a file that is none."""
     results = list[AttackResult]()
     for path in json_files(folder / "attacks" / cell):
-        content = _read(path)
-        if content.get("layout") == LAYOUT:
-            attack = content["attack"]
-            results.append(
-                AttackResult(attack, content["options"], content[attack], content.get(f"{attack}_before"), path)
-            )
+        content = read_json(path, "attack")
+        if not isinstance(content, dict) or content.get("layout") != LAYOUT:
+            raise InputError(f"{path}: not the result of an attack, of layout {LAYOUT}; remove it and attack again")
+        attack = content["attack"]
+        results.append(AttackResult(attack, content["options"], content[attack], content.get(f"{attack}_before"), path))
     return sorted(results, key=lambda result: (result.attack, result.key))
-
-
-def outdated(folder: Path) -> str:
-    """A warning about files of another layout, which are not read; empty where all have been redone or none exist."""
-    stale = list[Path]()
-    for cell_folder in sorted((folder / "attacks").glob("*")):
-        current, old = set[str](), dict[Path, str]()
-        for path in json_files(cell_folder):
-            with suppress(InputError):  # `read_attacks` raises it
-                content = _read(path)
-                key = key_of({"attack": content.get("attack"), "options": content.get("options")})
-                if content.get("layout") == LAYOUT:
-                    current.add(key)
-                else:
-                    old[path] = key
-        stale += [path for path, key in old.items() if key not in current]
-    if not stale:
-        return ""
-    return (
-        f"{folder}: {len(stale)} attack file(s) of another version of dual-data are not read "
-        f"({stale[0].relative_to(folder)} is one): give `dual-data eval attack` the options that it had, or remove them"
-    )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content = read_json(path, "attack")
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not the result of an attack; remove it")
-    return content

@@ -100,7 +100,7 @@ def load(
 
         loaded = tiny(str(spec).removeprefix(TINY), dtype=dtype)
         loaded.model.to(device)  # type: ignore[arg-type]
-        return loaded
+        return loaded._replace(info=loaded.info._replace(spec=str(spec)))
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     with _pretrained_source(str(spec), trust_remote_code, revision) as (source, options):
         config = AutoConfig.from_pretrained(source, **options)

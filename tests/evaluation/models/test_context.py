@@ -42,7 +42,7 @@ def test_the_cells_of_a_row_that_is_too_long_fail_with_its_name(project: Path, n
     grid, cells = opened(project, file=one_stage(FILE))
     assert run(grid, cells, RunOptions(), project=project) == (0, 0, 5, 0)
     for _, result in read_results(grid.folder):
-        assert "tiny-llama-0 takes 2048: shorten the row or remove it" in result["reason"]
+        assert "tiny-llama takes 2048: shorten the row or remove it" in result["reason"]
 
 
 def test_a_chat_that_is_too_long_is_refused() -> None:

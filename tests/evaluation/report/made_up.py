@@ -213,8 +213,6 @@ def attacked(shift: float = 0.0, more: float = 0.0) -> dict[str, Any]:
         ],
         "quantisation": {
             "int4": {
-                "forget_before": 1.0, "forget_unlearned": 0.2, "forget": 0.6, "retain_eval": 0.7, "base_rounded": 0.9,
-                "recovered": [0.5, 0.4, 0.6, None],
                 "items": {
                     "forget": [{"id": f"rare-{index}", "rougeL_recall": 0.6 + more} for index in range(FACTS)],
                     "retain_eval": [{"id": f"held out-{index}", "rougeL_recall": 0.7} for index in range(FACTS)],
