@@ -20,7 +20,7 @@ from typing import NamedTuple
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from dual_data.config import EMBEDDED, About, Strict
+from dual_data.config import EMBEDDED, SNAPSHOT, About, Strict
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.plan import maker
 from dual_data.errors import DualDataError, InputError, ServiceError
@@ -33,8 +33,6 @@ WHOLE = "train"
 """Name of the split of a configuration with only one, as `datasets` calls it by default."""
 SOURCE = "DUAL_DATA_DATASET"
 """Environment variable with the release that `load` reads by default."""
-SNAPSHOT = "embedded snapshot"
-"""Name of the snapshot among the sources of a stage: of facts, or of links that were counted in it."""
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _LATER = (408, 429)

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from dual_data.config import (
     EMBEDDED,
     RELATIONS,
+    SNAPSHOT,
     TOPICS,
     Profile,
     Relation,
@@ -131,7 +132,7 @@ def sources(params: FactsParams, project: Path, services: Services) -> dict[str,
         if services.sparql == EMBEDDED:
             from dual_data.sources.embedded import EmbeddedGraph
 
-            hashes["embedded snapshot"] = EmbeddedGraph().sha256
+            hashes[SNAPSHOT] = EmbeddedGraph().sha256
         else:
             hashes["endpoint"] = services.sparql
     return hashes

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import EMBEDDED, Profile, Services, Strict
+from dual_data.config import EMBEDDED, SNAPSHOT, Profile, Services, Strict
 from dual_data.engine.stage import Forecast, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.ids import item_of_iri
@@ -124,7 +124,7 @@ def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
     if params.method == "in_degree":
         from dual_data.sources.embedded import EmbeddedGraph
 
-        return {"embedded snapshot": EmbeddedGraph().sha256}
+        return {SNAPSHOT: EmbeddedGraph().sha256}
     if params.method != "dump":
         return {}
     from dual_data.sources.dumps.engines import identities

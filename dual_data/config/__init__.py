@@ -7,7 +7,7 @@ from dual_data.config.files import Rows, Strict, each_once, parse, read_text, re
 from dual_data.config.places import NO_FOLDER, RELATIONS, TOPICS, is_folder, shipped_project
 from dual_data.config.profile import About, Profile, is_profile, load_profile, same_name
 from dual_data.config.relations import Excluded, Relation, Wording, load_excluded, load_relation, load_relations
-from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, PACES, Pace, Services
+from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, PACES, SNAPSHOT, Pace, Services
 from dual_data.config.topics import POOLED, Topic, load_topics
 from dual_data.config.urls import Url, check_url
 
@@ -18,6 +18,7 @@ __all__ = [
     "PACES",
     "POOLED",
     "RELATIONS",
+    "SNAPSHOT",
     "TOPICS",
     "About",
     "Excluded",

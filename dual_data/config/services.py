@@ -11,6 +11,8 @@ from dual_data.config.urls import Url, check_url
 
 EMBEDDED = "embedded"
 """Value of `services.sparql` for the snapshot in the package."""
+SNAPSHOT = "embedded snapshot"
+"""Name of that snapshot among the sources of a stage: of facts, or of links that were counted in it."""
 LONGEST_TIMEOUT = 86_400
 """Upper bound of every timeout in seconds: a day. Much longer ones overflow the clocks."""
 
