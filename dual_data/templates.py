@@ -7,14 +7,13 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 import polars as pl
 
 from dual_data.config import Relation, Wording
 from dual_data.ids import digest
-from dual_data.literals import written_number, written_year
+from dual_data.literals import parse_number, written_number, written_year
 from dual_data.matching import normalise
 from dual_data.rouge import unicode_tokens
 from dual_data.words import words
@@ -129,11 +128,8 @@ def _quantity_answers(value: str, unit: str | None, unit_name: str) -> tuple[str
     amount, _, stated_unit = value.partition(" ")
     if (stated_unit or None) != unit:
         return ()
-    try:
-        number = Decimal(amount)
-    except InvalidOperation:
-        return ()
-    if not number.is_finite():
+    number = parse_number(amount)
+    if number is None or not number.is_finite():
         return ()
     forms = (written_number(number, ","), written_number(number))
     tail = f" {unit_name}" if unit_name else ""

@@ -247,8 +247,8 @@ class _Asker:
             generations = answers[fact.fact_id]
             controls = [is_majority(fact, answers[other.fact_id]) for other in probe.partners[fact.fact_id]]
             control = 2 * sum(controls) > len(controls) if controls else None
-            known = is_majority(fact, generations) and control is not True
             correct = hits(fact, generations)
+            known = 2 * correct > len(generations) and control is not True
             rows.append({"generations": generations, "hits": correct, "known": known, "control_known": control})
         return rows
 
