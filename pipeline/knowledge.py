@@ -77,7 +77,7 @@ class KnowledgeParams(Strict):
     """matched: longest answer; it is cut at the first line break."""
     controls: int = Field(default=3, ge=0)
     """matched: largest number of other subjects that a fact is compared with; 0 for no control."""
-    batch: int = Field(default=64, ge=1)
+    batch: int = Field(default=64, ge=1, exclude=True)
     """Questions at once, for local models."""
 
     @model_validator(mode="after")

@@ -65,7 +65,7 @@ class SalienceParams(Strict):
     """Smallest total probability of the labels; below it the judge did not answer on the scale."""
     samples: int = Field(default=5, ge=1)
     """Sampled answers per fact, where log-probabilities are missing or their mass is low."""
-    batch: int = Field(default=64, ge=1)
+    batch: int = Field(default=64, ge=1, exclude=True)
     """Facts at once, for a local judge."""
     budget: Budget = Field(default=Budget(), exclude=True)
 

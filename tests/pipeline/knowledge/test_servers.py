@@ -52,6 +52,15 @@ def test_a_real_server_through_faults(tmp_path: Path, monkeypatch: pytest.Monkey
     assert rows["control_known"].is_not_null().all()
 
 
+def test_how_a_model_is_asked_does_not_decide_what_it_knows() -> None:
+    def decides(**more: Any) -> dict[str, Any]:
+        return KnowledgeParams.model_validate({**at("http://h"), **more}).model_dump()
+
+    endpoint = {"base_url": "http://h", "model": MODEL, "timeout": 600, "api_key_env": "OTHER_KEY"}
+    assert decides(batch=8, models=[{"name": "small", "endpoint": endpoint}]) == decides()
+    assert decides(new_tokens=9) != decides()
+
+
 def test_a_refused_key_stops_the_probe(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROBE_KEY", "sk-wrong")
     with pytest.raises(Refused, match="PROBE_KEY"):

@@ -39,6 +39,15 @@ def test_a_bad_parameter_is_named(data: dict[str, Any], message: str) -> None:
         parse(SalienceParams, data, Path("dual.toml"), prefix="salience")
 
 
+def test_how_a_judge_is_asked_does_not_decide_what_it_says() -> None:
+    def decides(batch: int = 64, **more: Any) -> dict[str, Any]:
+        endpoint = {"base_url": "http://h", "model": "m", **more}
+        return SalienceParams.model_validate({"endpoint": endpoint, "batch": batch}).model_dump()
+
+    assert decides(8, timeout=600, api_key_env="KEY") == decides()
+    assert decides(reasoning_tokens=9) != decides()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [("labels = ", "#", "labels: the scale's labels are missing"), ("object", "answer", "variables: must be subject")],

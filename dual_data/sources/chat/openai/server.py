@@ -41,9 +41,9 @@ class Endpoint(Strict):
     base_url: Url
     """Root of its API, such as https://api.openai.com/v1 or http://127.0.0.1:8000/v1."""
     model: str = Field(min_length=1)
-    api_key_env: str = ""
+    api_key_env: str = Field(default="", exclude=True)
     """Environment variable that holds the key; empty where the server wants none. The key itself is never stored."""
-    timeout: float = Field(default=60.0, gt=0, le=LONGEST_TIMEOUT)
+    timeout: float = Field(default=60.0, gt=0, le=LONGEST_TIMEOUT, exclude=True)
     """Seconds for one whole answer."""
     reasoning_tokens: int = Field(default=2048, ge=0)
     """Tokens granted beside the answer to a model that reasons first."""
