@@ -119,7 +119,7 @@ def test_an_empty_text_is_to_be_filled_in() -> None:
 )
 def test_the_fault_of_a_list_is_told_alone(data: dict[str, object], faults: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(Topic, {"label": "city", **data}, Path("mine.toml"))
+        parse(Topic, data, Path("mine.toml"))
     assert str(caught.value) == faults
 
 

@@ -137,12 +137,13 @@ class _Maker:
         for topic, group in rows.group_by("topic", maintain_order=True):
             name = str(topic[0])
             own = self.topics[name]
-            below = self._item(f"kind of {own.label}", parents=own.classes[:1])
+            noun = name.partition("_")[2].replace("_", " ") or name
+            below = self._item(f"kind of {noun}", parents=own.classes[:1])
             members = [self.rehearsal.ids[label] for label in group["subject"].unique(maintain_order=True)]
             self.rehearsal.members[name] = members
             for place, qid in enumerate(members):
                 self.rehearsal.say(qid, own.property, below if place % 2 else own.classes[0])
-                self.rehearsal.world.items[qid].description = own.label
+                self.rehearsal.world.items[qid].description = noun
 
     def statements(self, rows: pl.DataFrame) -> None:
         """The triplets as best-rank statements."""

@@ -23,8 +23,6 @@ POOLED = "all"
 class Topic(Strict):
     """A theme: which Wikidata classes its subjects belong to."""
 
-    label: str = Field(min_length=1)
-    """Singular English noun for one of its members, such as city."""
     classes: tuple[Item, ...] = Field(min_length=1)
     """Wikidata classes (Q-ids) whose members, and members of subclasses, are the subjects."""
     property: Property = "P31"

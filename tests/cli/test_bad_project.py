@@ -107,7 +107,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "blank name": (relation('name = "capital"', 'name = "  "'), "P36.toml: name: must not be blank"),
     "topics that no stage reads": (
-        replaced("pipeline/more.toml", '[places_village]\nlabel = "village"\nclasses = ["Q532"]\n'),
+        replaced("pipeline/more.toml", '[places_village]\nclasses = ["Q532"]\n'),
         r"more.toml: nothing reads it: it has neither \[project\] nor \[grids\]; topics are in pipeline/topics.toml",
     ),
     "more rows than there can be": (
@@ -146,31 +146,31 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "not UTF-8": (replaced("pipeline/relations/P36.toml", b'name = "caf\xe9"'), "P36.toml: not UTF-8 at byte 11"),
     "NUL byte": (replaced("pipeline/relations/P36.toml", b'name = "a\x00b"'), "P36.toml: not valid TOML"),
     "topic without class": (
-        replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = []\n'),
+        replaced("pipeline/topics.toml", "[a]\nclasses = []\n"),
         "topics.toml: a.classes: name at least one$",
     ),
     "topic with a wrong class": (
-        replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["515"]\n'),
+        replaced("pipeline/topics.toml", '[a]\nclasses = ["515"]\n'),
         "topics.toml: a.classes.0: '515' is not a Wikidata item id such as Q515",
     ),
     "topic with a hyphen": (
-        replaced("pipeline/topics.toml", '[my-topic]\nlabel = "a"\nclasses = ["Q515"]\n'),
+        replaced("pipeline/topics.toml", '[my-topic]\nclasses = ["Q515"]\n'),
         "topics.toml: my-topic: is not a valid topic name: .*lower-case letters a to z, digits and _$",
     ),
     "topic named as all topics are": (
-        replaced("pipeline/topics.toml", '[all]\nlabel = "a"\nclasses = ["Q515"]\n'),
+        replaced("pipeline/topics.toml", '[all]\nclasses = ["Q515"]\n'),
         "topics.toml: all: is reserved for the splits of all topics together, .*; give the topic another name$",
     ),
     "topic limit of nothing": (
-        replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["Q515"]\nlimit = 0\n'),
+        replaced("pipeline/topics.toml", '[a]\nclasses = ["Q515"]\nlimit = 0\n'),
         "topics.toml: a.limit: .*greater than or equal to 1",
     ),
     "article that the engine refuses": (
-        replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["Q515"]\narticle = ["^(a)\\\\1"]\n'),
+        replaced("pipeline/topics.toml", '[a]\nclasses = ["Q515"]\narticle = ["^(a)\\\\1"]\n'),
         "topics.toml: a.article: .* is not a supported regular expression: backreferences are not supported$",
     ),
     "article that is no pattern": (
-        replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["Q515"]\narticle = ["("]\n'),
+        replaced("pipeline/topics.toml", '[a]\nclasses = ["Q515"]\narticle = ["("]\n'),
         "topics.toml: a.article: '\\(' is not a supported regular expression: unclosed group$",
     ),
     "pace of no source": (
@@ -434,7 +434,7 @@ def test_topics_that_are_missing_are_one_fault(project: Path) -> None:
 
 def test_a_topic_without_classes_is_named(project: Path) -> None:
     with (project / "pipeline" / "topics.toml").open("a") as file:
-        file.write('\n[planets]\nlabel = "planet"\n')
+        file.write("\n[planets]\n")
     outcome = dual_data("check", "--project", project)
     assert "topics.toml: planets.classes: Field required" in outcome.err
     assert outcome.err.count("error: ") == 1

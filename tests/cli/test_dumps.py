@@ -33,7 +33,7 @@ NAMES = {1: "Orbus", 2: "Selmia", 3: "Varn"}
 def project(tmp_path: Path) -> Iterator[Path]:
     with own_project(tmp_path / "mine", "P30") as root:
         (root / "pipeline" / "topics.toml").write_text(
-            '[places_country]\nlabel = "country"\nclasses = ["Q6256"]\nlimit = 10\n', encoding="utf-8"
+            '[places_country]\nclasses = ["Q6256"]\nlimit = 10\n', encoding="utf-8"
         )
         lines = [f'<{ENTITY}Q{n}> <{LABEL}> "{name}"@en .' for n, name in NAMES.items()]
         for number in (1, 3):

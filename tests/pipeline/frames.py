@@ -17,12 +17,10 @@ from dual_data.schema import Facts
 
 TOPICS = """
 [places_city]
-label = "city"
 classes = ["Q515"]
 article = ["^The Hague$", " Islands$"]
 
 [human_writer]
-label = "writer"
 classes = ["Q36180"]
 property = "P106"
 """

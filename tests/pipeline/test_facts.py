@@ -274,7 +274,7 @@ def test_offline_names_the_missing_calls(server: str, tmp_path: Path) -> None:
 def test_an_empty_class_is_named(server: str, tmp_path: Path) -> None:
     project = make_project(tmp_path)
     path = project / "pipeline" / "topics.toml"
-    path.write_text('[places_city]\nlabel = "city"\nclasses = ["Q899999999"]\n', encoding="utf-8")
+    path.write_text('[places_city]\nclasses = ["Q899999999"]\n', encoding="utf-8")
     with pytest.raises(ConfigError, match=r"topics.toml: places_city: no item belongs to Q899999999 by P31"):
         run(params(), tools(project, server))
     rows = run(FactsParams(empty_topics="skip"), tools(project, server))
@@ -330,7 +330,7 @@ def test_the_embedded_snapshot_goes_the_same_way(tmp_path: Path) -> None:
     pytest.importorskip("pyoxigraph")
     project = make_project(tmp_path, relations=("P17", "P30", "P297"))
     (project / "pipeline" / "topics.toml").write_text(
-        '[places_country]\nlabel = "country"\nclasses = ["Q6256"]\nlimit = 300\n', encoding="utf-8"
+        '[places_country]\nclasses = ["Q6256"]\nlimit = 300\n', encoding="utf-8"
     )
     kit = Tools(project, Services(sparql="embedded"), Calls(tmp_path / "c.sqlite"))
     rows = run(FactsParams(), kit)

@@ -11,22 +11,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 TOPICS = """\
 [places_country]
-label = "country"
 classes = ["{country}"]
 limit = 100
 
 [places_city]
-label = "city"
 classes = ["{city}"]
 limit = 160
 
 [geography_volcano]
-label = "volcano"
 classes = ["{volcano}"]
 limit = 100
 
 [human_writer]
-label = "writer"
 property = "P106"
 classes = ["{writer}"]
 limit = 100

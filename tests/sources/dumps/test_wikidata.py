@@ -175,7 +175,7 @@ def test_an_empty_class_and_a_folder_that_is_not_imported_are_named(tmp_path: Pa
     project = make_project(tmp_path)
     with pytest.raises(InputError, match=r"no such folder; get the dumps with: dual-data dumps fetch"):
         run(DUMP, kit(project))
-    (project / "pipeline" / "topics.toml").write_text('[x]\nlabel = "x"\nclasses = ["Q899999999"]\n', encoding="utf-8")
+    (project / "pipeline" / "topics.toml").write_text('[x]\nclasses = ["Q899999999"]\n', encoding="utf-8")
     folder = DUMP.model_copy(update={"folder": str(built[2] / "dumps")})
     with pytest.raises(ConfigError, match=r"topics.toml: x: no item belongs to Q899999999 by P31 at .*dumps"):
         run(folder, kit(project))

@@ -41,7 +41,7 @@ def asker(front: Proxy, tmp_path: Path) -> Live:
 
 
 def topic(name: str, **more: Any) -> Topic:
-    return Topic.model_validate({"label": name, "classes": [NAMED[name]], **more})
+    return Topic.model_validate({"classes": [NAMED[name]], **more})
 
 
 def linked(qid: str) -> int:
