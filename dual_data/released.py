@@ -21,6 +21,7 @@ import polars as pl
 from pydantic import BaseModel, ValidationError
 
 from dual_data.config import EMBEDDED, SNAPSHOT, About, Strict
+from dual_data.display import count
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.plan import maker
 from dual_data.errors import DualDataError, InputError, ServiceError
@@ -88,6 +89,27 @@ class State(Strict):
                 for manifest in manifests
             ),
         )
+
+    def doubts(self) -> dict[str, str]:
+        """Reasons not to publish or cite the build, each a sentence, by field; empty for a clean build."""
+        found = {}
+        if self.unresolved:
+            found["unresolved"] = (
+                f"The ids of {count(self.unresolved, 'fact')} were minted from labels, so that two things of one name "
+                "are one: not to be published."
+            )
+        if self.limit is not None:
+            found["limit"] = f"It is limited to {count(self.limit, 'fact')} a stage: a try, not the benchmark."
+        if self.snapshot:
+            found["snapshot"] = (
+                "It was made with the snapshot inside dual-data, which is for trying things out: its sources are not "
+                "Wikidata's statements."
+            )
+        if self.dirty:
+            found["dirty"] = "It was built from uncommitted changes, or its stages from different commits."
+        elif self.commit is None:
+            found["commit"] = "The commit of the project that built it is not known."
+        return found
 
 
 class _Format(BaseModel):

@@ -131,24 +131,7 @@ def _values(source: Source) -> dict[str, str]:
 
 
 def _warnings(release: Release) -> str:
-    state, lines = release.state, []
-    if state.unresolved:
-        lines.append(
-            f"{state.unresolved:,} facts are **unresolved**: their ids were minted from labels, so that two things of "
-            "one name are one. This dataset must not be published."
-        )
-    if state.limit is not None:
-        lines.append(f"This is a **limited** build (at most {state.limit:,} facts a stage): a try, not the benchmark.")
-    if state.snapshot:
-        lines.append(
-            "It was made with the **snapshot inside dual-data**, which is for trying things out: facts of the "
-            "sources in `sources/`, identified by Wikidata ids, and not Wikidata's statements."
-        )
-    if state.dirty:
-        lines.append("It was built from **uncommitted** changes, or its stages from different commits.")
-    elif state.commit is None:
-        lines.append("The commit of the project that built it is **not known**.")
-    return "".join(f"\n> [!WARNING]\n> {line}\n" for line in lines)
+    return "".join(f"\n> [!WARNING]\n> {doubt}\n" for doubt in release.state.doubts().values())
 
 
 def _contents(source: Source) -> str:

@@ -35,6 +35,15 @@ _TAG = re.compile(r"v\d[\w+-]*(\.[\w+-]+)*(?<!\.lock)")
 """A version that git takes for the name of a tag: a tag that it refused would leave the commit without one."""
 _PUSH = "push again"
 _AGAIN = "move the stages' folders out of its artifacts, keep calls.sqlite there, and build again; calls are replayed"
+_REMEDIES = {
+    "unresolved": "Resolve them and build again",
+    "limit": "Build again without --limit",
+    "snapshot": "Build and release with a profile whose services.sparql is an endpoint of Wikidata's data",
+    "dirty": f"Commit the project, {_AGAIN}",
+    "commit": "Put the project under git (if it already is, `git status` there says what is wrong), commit it, "
+    + _AGAIN,
+}
+"""What to do about each doubt of a state."""
 
 
 class Pushed(NamedTuple):
@@ -66,30 +75,9 @@ SENDING = Action("the upload failed", _PUSH)
 
 def refusals(state: State) -> tuple[list[str], list[str]]:
     """Reasons why a build is never published, and reasons why only if forced, each with a remedy."""
-    never = []
-    if state.unresolved:
-        never.append(
-            f"{state.unresolved} facts are unresolved: their ids were minted from labels, not looked up. Resolve them "
-            "and build again"
-        )
-    unless_forced = []
-    if state.limit is not None:
-        unless_forced.append(f"it is a limited build (--limit {state.limit}). Build again without --limit")
-    if state.snapshot:
-        unless_forced.append(
-            "it was made with the snapshot inside the package, which is for trying things out. Build and release "
-            "with a profile whose services.sparql is an endpoint of Wikidata's data"
-        )
-    if state.dirty:
-        unless_forced.append(
-            "it was built from uncommitted changes, or its stages from different commits. Commit the project, " + _AGAIN
-        )
-    elif state.commit is None:
-        unless_forced.append(
-            "git named no commit of the project, so nobody can tell what it was built from. Put the project under git "
-            "(if it already is, `git status` there says what is wrong), commit it, " + _AGAIN
-        )
-    return never, unless_forced
+    reasons = {field: f"{doubt} {_REMEDIES[field]}" for field, doubt in state.doubts().items()}
+    never = [reasons.pop("unresolved")] if "unresolved" in reasons else []
+    return never, list(reasons.values())
 
 
 def push(

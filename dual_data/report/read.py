@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import polars as pl
 
-from dual_data.display import count
 from dual_data.engine.manifest import EXAMPLES, Manifest, faults, read_manifests
 from dual_data.engine.tables import read_table
 from dual_data.errors import DualDataError
@@ -52,18 +51,7 @@ class Built(NamedTuple):
         if self.outdated:
             reasons.append(f"The build is out of date: {self.outdated}.")
         reasons += [f"{fault}." for fault in faults(self.folder, self.manifests)]
-        state = State.of(self.manifests.values(), self.table("facts"))
-        if state.limit is not None:
-            reasons.append(f"The build is limited to {count(state.limit, 'fact')} a stage.")
-        if state.snapshot:
-            reasons.append("It was made with the snapshot inside dual-data, which is for trying things out.")
-        if state.dirty:
-            reasons.append("It was built from uncommitted changes, or its stages from different commits.")
-        elif state.commit is None:
-            reasons.append("The commit of the project that built it is not known.")
-        if state.unresolved:
-            minted = count(state.unresolved, "fact")
-            reasons.append(f"{minted} with ids minted from labels, which say nothing about the entity.")
+        reasons += State.of(self.manifests.values(), self.table("facts")).doubts().values()
         return reasons
 
 

@@ -175,7 +175,7 @@ def test_a_build_of_no_known_commit_says_so(tmp_path: Path) -> None:
     build = invented_build(tmp_path, world(subjects=20), git="none")
     write_release(build, tmp_path / "out", name="made")
     text = (tmp_path / "out" / "README.md").read_text()
-    assert "[!WARNING]\n> The commit of the project that built it is **not known**." in text
+    assert "[!WARNING]\n> The commit of the project that built it is not known." in text
 
 
 def test_clean_build_has_no_warning_and_names_its_commit(released: Released) -> None:

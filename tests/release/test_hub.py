@@ -284,15 +284,15 @@ def test_without_a_token_nothing_is_tried_and_that_of_the_environment_will_do(
 @pytest.mark.parametrize(
     ("change", "words", "forced"),
     [
-        ({"limit": 200}, r"limited build \(--limit 200\)\. Build again without --limit$", True),
+        ({"limit": 200}, r"limited to 200 facts a stage.*\. Build again without --limit$", True),
         ({"dirty": True}, r"uncommitted changes.*\. Commit the project, move the stages' folders out", True),
         (
             {"commit": None},
-            r"git named no commit .*\. Put the project under git \(.*`git status`.*\), commit it, move",
+            r"commit .* is not known\. Put the project under git \(.*`git status`.*\), commit it, move",
             True,
         ),
-        ({"snapshot": True}, r"snapshot inside the package.*\. Build .* with a profile whose \S+ is an endpoint", True),
-        ({"unresolved": 3}, "3 facts are unresolved.* Resolve them and build again$", False),
+        ({"snapshot": True}, r"snapshot inside dual-data.*\. Build .* with a profile whose \S+ is an endpoint", True),
+        ({"unresolved": 3}, r"ids of 3 facts were minted.*\. Resolve them and build again$", False),
     ],
 )
 def test_builds_that_are_not_to_be_published(

@@ -179,19 +179,6 @@ def test_doubts_about_a_build_stand_first(tmp_path: Path) -> None:
     )
 
 
-def test_doubts_are_those_that_a_release_has(tmp_path: Path) -> None:
-    folder = artifacts(tmp_path, git="none")
-    built = read_built("made", folder, NAMES)
-    assert built.doubts() == ["The commit of the project that built it is not known."]
-    facts, links = (built.manifests[name] for name in ("facts", "links"))
-    sources = facts.basis.model_copy(update={"sources": {"embedded snapshot": "0" * 64}})
-    facts = facts.model_copy(update={"basis": sources})
-    links = links.model_copy(update={"build": {"git": {"commit": "0" * 40, "dirty": False}}})
-    doubts = " ".join(built._replace(manifests={**built.manifests, "facts": facts, "links": links}).doubts())
-    assert "snapshot inside dual-data" in doubts
-    assert "stages from different commits" in doubts
-
-
 def test_a_clean_build_has_no_doubts(full: Report) -> None:
     assert full.built.doubts() == []
     assert "Before you cite" not in full.text
