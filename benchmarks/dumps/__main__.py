@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import ROOT
 from benchmarks.dumps import generate
 from benchmarks.dumps.machine import machine
 from dual_data.sources.dumps.manifests import FOLDER
 
-ROOT = Path(__file__).resolve().parents[2]
 UNPACK = ["unpack", "unpack_with_python"]
 FILES = {
     "pagelinks": (generate.pagelinks, "rows", [*UNPACK, "parse_links", "take_in", "parse_links_plainly"]),

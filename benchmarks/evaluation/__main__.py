@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import shutil
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import reference
 from benchmarks.evaluation.clock import is_gpu
 from benchmarks.evaluation.parts import PARTS, Bench
 from benchmarks.evaluation.stored import Stored
@@ -134,16 +134,15 @@ def _run(part: str, bench: Bench, stored: Stored) -> list[str]:
 
 
 def _work(options: argparse.Namespace) -> Work:
-    shared_data = Path(__file__).resolve().parents[3] / "shared" / "data"
-    reference = Path(os.environ.get("DUAL_DATA_REFERENCE", shared_data))
+    splits = reference("duet")
     if options.made_up:
         count = options.limit or 500
         forget, retain, source = made_up(min(count, 482), count)
-    elif (reference / "duet").is_dir():
-        forget, retain, source = published(reference)
+    elif splits.is_dir():
+        forget, retain, source = published(splits)
     else:
         raise InputError(
-            f"{reference / 'duet'}: no published splits here; let DUAL_DATA_REFERENCE name the folder that holds duet, "
+            f"{splits}: no published splits here; let DUAL_DATA_REFERENCE name the folder that holds duet, "
             "or take invented rows with --made-up"
         )
     return Work(first(forget, options.limit), first(retain, options.limit), source, new_tokens=options.new_tokens)

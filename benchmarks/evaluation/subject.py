@@ -124,9 +124,8 @@ def stop_ids(checkpoint: Path) -> tuple[int, ...]:
 
 def published(folder: Path, popularity: str = "popular") -> tuple[list[Item], list[Item], str]:
     """Rows to forget and to retain from the published splits."""
-    duet = folder / "duet"
-    forget = read_split(duet / f"city_forget_{popularity}_5.parquet")
-    return forget, read_split(duet / "city_fast_retain_500.parquet"), f"published {popularity} and retain"
+    forget = read_split(folder / f"city_forget_{popularity}_5.parquet")
+    return forget, read_split(folder / "city_fast_retain_500.parquet"), f"published {popularity} and retain"
 
 
 def made_up(forget: int, retain: int) -> tuple[list[Item], list[Item], str]:

@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks import ROOT, reference
 from benchmarks.pipeline.outcome import Outcome, read
 
-ROOT = Path(__file__).resolve().parents[2]
 MATCHED = ("imports", "facts", "questions", "splits")
 """The parts of a run that all versions have."""
 VERSIONS = {"ours": ("ours",), "with_pandas": ("with_pandas",), "pandas_objects": ("with_pandas", "--objects")}
@@ -21,7 +21,7 @@ VERSIONS = {"ours": ("ours",), "with_pandas": ("with_pandas",), "pandas_objects"
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=ROOT.parent / "shared" / "data" / "wikidata_triplets")
+    parser.add_argument("folder", nargs="?", type=Path, default=reference("wikidata_triplets"))
     parser.add_argument(
         "--repeat", type=int, default=2, help="runs of each version after the first; the fastest counts"
     )

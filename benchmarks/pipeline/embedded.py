@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
+from benchmarks import ROOT
+
 BUILD = [sys.executable, "-c", "from dual_data.cli import main; main(['build', '--profile', 'embedded'])"]
 
 

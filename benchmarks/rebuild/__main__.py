@@ -11,24 +11,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks import reference
 from benchmarks.rebuild.kill import killed
 from benchmarks.rebuild.readme import README, update_readme
 from benchmarks.rebuild.real import real_piece, real_report
 from benchmarks.rebuild.report import record, report
 from benchmarks.rebuild.run import run_piece
 from benchmarks.rebuild.services import load
-from benchmarks.rebuild.world import ROOT, Rehearsal, build
+from benchmarks.rebuild.world import Rehearsal, build
 
 
-def reference(name: str) -> Path:
+def published(name: str) -> Path:
     """Folder of published data: wikidata_triplets or duet."""
-    folder = Path(os.environ.get("DUAL_DATA_REFERENCE", ROOT.parent / "shared" / "data")) / name
+    folder = reference(name)
     if not folder.is_dir():
         raise SystemExit(f"{folder}: not there; set DUAL_DATA_REFERENCE to the folder that holds {name}/")
     return folder
@@ -37,14 +37,14 @@ def reference(name: str) -> Path:
 def world_of(folder: Path) -> Rehearsal:
     """The world of the folder that `make` wrote: the same every time."""
     size = (folder / "subjects.txt").read_text().strip()
-    return build(reference("wikidata_triplets"), int(size) if size else None)
+    return build(published("wikidata_triplets"), int(size) if size else None)
 
 
 def make(folder: Path, subjects: int | None) -> None:
     """Write the world as Turtle and load it into a store."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "subjects.txt").write_text(str(subjects or ""))
-    rehearsal = build(reference("wikidata_triplets"), subjects)
+    rehearsal = build(published("wikidata_triplets"), subjects)
     (folder / "world.ttl").write_text(rehearsal.world.turtle(), encoding="utf-8")
     shutil.rmtree(folder / "store", ignore_errors=True)
     load(folder / "world.ttl", folder / "store")
@@ -65,7 +65,7 @@ def figures(options: argparse.Namespace) -> dict[str, Any] | None:
             return {"kills": killed(Path(scratch), rehearsal, options.times)._asdict()}
     if options.command == "run" and not run_piece(folder, rehearsal, 60 * options.minutes)["done"]:
         return None
-    return report(folder, rehearsal, reference("duet"))
+    return report(folder, rehearsal, published("duet"))
 
 
 def main() -> None:

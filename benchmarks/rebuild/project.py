@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.rebuild.world import ROOT
+from benchmarks import ROOT
 
 MODEL = "rehearsal-model"
 PROFILE = """\

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from benchmarks import ROOT
 from benchmarks.rebuild.traps import plant_literals, plant_names, plant_statements
 from dual_data.config import Relation, Topic, load_relations, load_topics, read_toml
 from dual_data.sources.tables import triplets
@@ -29,7 +30,6 @@ FIRST = 800_000_000
 UNASKED = 900_000
 """Number of the first property that stands for a label without a relation file."""
 SEED = 2602
-ROOT = Path(__file__).resolve().parents[2]
 SCHOLARLY, JOURNAL, MAIN_SUBJECT = "Q13442814", "P1433", "P921"
 ARTICLES = 5000
 

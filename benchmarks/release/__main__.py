@@ -18,12 +18,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks import ROOT, reference
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 MEASURED = "## Measured\n"
 """Heading of the last section of the README, which a recorded run writes anew."""
 PACKAGES = ("polars", "pyarrow", "datasets", "huggingface_hub", "matplotlib")
-ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("facts", "links", "questions", "knowledge", "salience", "splits")
 PROFILE = """[project]
 name = "labels"
@@ -46,7 +47,7 @@ signal = "mentions"
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.release", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=ROOT.parent / "shared" / "data" / "wikidata_triplets")
+    parser.add_argument("folder", nargs="?", type=Path, default=reference("wikidata_triplets"))
     parser.add_argument("--record", action="store_true", help="write results.json and the table of the README")
     options = parser.parse_args()
     if not any(options.folder.glob("*.csv")):

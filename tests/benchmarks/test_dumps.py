@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks import ROOT
 from benchmarks.dumps import report
-from benchmarks.dumps.__main__ import ROOT, main
+from benchmarks.dumps.__main__ import main
 
 HERE = ROOT / "benchmarks" / "dumps"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import polars as pl
 import torch
 
+from benchmarks import ROOT, reference
 from benchmarks.evaluation.study.asked import ProbeResult, ask, countries_of
 from benchmarks.evaluation.study.facts import WORDINGS, city_facts, neighbours, read_triplets, with_population
 from benchmarks.evaluation.study.names import classifier, guessed_countries, invented_names
@@ -22,7 +22,6 @@ from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.statistics import spearman
 from dual_data.sampling import with_rank
 
-ROOT = Path(__file__).resolve().parents[3]
 INVENTED = 500
 
 
@@ -38,9 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=0, help="ask the model this many facts, by hash; 0 for all")
     parser.add_argument("--rows", type=int, default=512, help="questions asked at once")
     options = parser.parse_args(arguments)
-    reference = Path(os.environ.get("DUAL_DATA_REFERENCE", ROOT.parent / "shared" / "data"))
     relations = load_relations(ROOT / "pipeline" / "relations")
-    triplets = read_triplets(reference / "wikidata_triplets")
+    triplets = read_triplets(reference("wikidata_triplets"))
     facts = with_population(city_facts(triplets))
     guessed = guessed_countries(facts["subject"].to_list(), facts["answer"].to_list())
     facts = facts.with_columns(guessed=pl.Series(guessed), popularity=pl.col(options.popularity))
