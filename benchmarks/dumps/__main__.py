@@ -14,9 +14,10 @@ from typing import Any
 
 from benchmarks import ROOT
 from benchmarks.dumps import generate
-from benchmarks.dumps.machine import machine
+from benchmarks.machine import machine
 from dual_data.sources.dumps.manifests import FOLDER
 
+PACKAGES = ("polars", "pyarrow", "isal", "narwhals", "pyspark")
 UNPACK = ["unpack", "unpack_with_python"]
 FILES = {
     "pagelinks": (generate.pagelinks, "rows", [*UNPACK, "parse_links", "take_in", "parse_links_plainly"]),
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="runs of each; the fastest counts")
     parser.add_argument("--out", type=Path, help="JSON file for machine, load and all measurements")
     options = parser.parse_args()
-    results: dict[str, Any] = {"machine": machine(), "repeat": options.repeat, "tables": []}
+    results: dict[str, Any] = {"machine": machine(PACKAGES), "repeat": options.repeat, "tables": []}
     print(f"load before the runs: {os.getloadavg()[0]:.1f} on {results['machine']['cores']} cores", flush=True)
     for name, size in (("pagelinks", options.rows), ("linktarget", options.titles), ("truthy", options.lines)):
         if size:

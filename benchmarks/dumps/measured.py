@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from benchmarks.dumps.machine import cpu_seconds, peak_megabytes
+from benchmarks.dumps.processes import cpu_seconds, peak_megabytes
 from dual_data.engine.progress import Progress
 from dual_data.sources.dumps import kept, triples
 from dual_data.sources.dumps.engines import Engine, Polars, Spark, Tables

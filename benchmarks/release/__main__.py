@@ -6,19 +6,17 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import resource
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks import ROOT, reference
+from benchmarks.machine import machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -54,7 +52,7 @@ def main() -> None:
         parser.error(f"{options.folder}: no CSV files of subjectLabel, relation, objectLabel there")
     # The Hub's client reads these when it is imported.
     os.environ |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    results: dict[str, Any] = {"machine": machine(), "seconds": {}}
+    results: dict[str, Any] = {"machine": machine(PACKAGES), "seconds": {}}
     with tempfile.TemporaryDirectory() as name:
         os.environ["HF_HOME"] = f"{name}/home"
         project = Path(name) / "project"
@@ -68,24 +66,11 @@ def main() -> None:
         readme.write_text(f"{before}{MEASURED}\n{table(results)}", encoding="utf-8")
 
 
-def machine() -> dict[str, Any]:
-    """The machine of the measurement, and its load before."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "processor": next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown"),
-        "cores": os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
-    }
-
-
 def table(results: dict[str, Any]) -> str:
     """The results in Markdown."""
     host, sizes = results["machine"], results["sizes"]
     lines = [
-        f"{host['date']}, {host['processor']}, {host['cores']} cores, load {host['load_before']} before; "
+        f"{host['date']}, {host['processor']}, {host['cores']} cores, load {host['load']} before; "
         f"Python {host['python']}" + "".join(f", {name} {number}" for name, number in host["packages"].items()),
         "",
         "| part | seconds | of the processor |",

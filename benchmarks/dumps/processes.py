@@ -1,31 +1,10 @@
-"""The machine of a measurement, and the memory and processor time that it takes."""
+"""The memory and the processor time that a measured process takes."""
 
 from __future__ import annotations
 
 import os
-import platform
 import time
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-PACKAGES = ("polars", "pyarrow", "isal", "narwhals", "pyspark")
-
-
-def machine() -> dict[str, Any]:
-    """Day, load, processor, memory, and versions of the packages that do the work."""
-    # Imported here, since it would count in the memory of the measured processes.
-    from dual_data.engine.manifest import versions
-
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "load": round(os.getloadavg()[0], 1),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gigabytes": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
-        "python": platform.python_version(),
-        "packages": versions(PACKAGES),
-    }
 
 
 def peak_megabytes() -> float:
@@ -66,8 +45,3 @@ def _family() -> list[Path]:
 def _fields(process: Path) -> list[str]:
     """Fields of /proc/PID/stat after the name, which may hold spaces."""
     return (process / "stat").read_text(encoding="utf-8", errors="replace").rpartition(") ")[2].split()
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
