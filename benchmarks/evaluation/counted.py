@@ -8,7 +8,7 @@ from unittest import mock
 
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from benchmarks.evaluation.count import Cost, counted, counting
 from benchmarks.evaluation.plain import FAIREST, PlainOptions, workload_of
@@ -115,12 +115,7 @@ def _padded(rows: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
 def _loaded(
     shape: str, tokenizer: PreTrainedTokenizerBase, dtype: str = "bfloat16", *, fused: bool = True
 ) -> tuple[Loaded, int]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype_named(dtype))
-    try:
-        model: Any = LlamaForCausalLM(config_of(shape))
-    finally:
-        torch.set_default_dtype(before)
+    model: Any = AutoModelForCausalLM.from_config(config_of(shape), dtype=dtype_named(dtype))  # type: ignore[no-untyped-call]
     for norm in norms_of(model) if fused else ():  # as `load` does on a GPU, and transformers does not
         fuse(norm)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.memory import release
@@ -100,7 +100,10 @@ def vocabulary() -> int:
 def random_model(shape: str, dtype: str, device: str) -> Loaded:
     """Random weights of a shape, made on the device."""
     tokenizer = tokenizer_of()
-    return finish(_filled(config_of(shape), dtype, device), tokenizer, f"random {shape}", weights=f"random {shape}")
+    with torch.device(device):
+        torch.manual_seed(0)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config_of(shape), dtype=dtype_named(dtype))  # type: ignore[no-untyped-call]
+    return finish(model, tokenizer, f"random {shape}", weights=f"random {shape}")
 
 
 def checkpoint(name: str, dtype: str, device: str, folder: Path) -> Path:
@@ -137,18 +140,6 @@ def made_up(forget: int, retain: int) -> tuple[list[Item], list[Item], str]:
 def first(items: Sequence[Item], limit: int) -> list[Item]:
     """The first `limit` rows; all for 0."""
     return list(items[:limit] if limit else items)
-
-
-def _filled(config: LlamaConfig, dtype: str, device: str) -> PreTrainedModel:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype_named(dtype))
-    try:
-        with torch.device(device):
-            torch.manual_seed(0)
-            model: PreTrainedModel = LlamaForCausalLM(config)
-    finally:
-        torch.set_default_dtype(before)
-    return model
 
 
 _STARTS = ("Bel", "Kor", "Mar", "Tal", "Ves", "Dun", "Ost", "Pel", "Ran", "Sel")
