@@ -92,23 +92,21 @@ class Opened(NamedTuple):
 def on_grid(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command to take the options of :class:`GridPart`, except `without`, and call it with the part.
 
-    Typer reads options from the signature, so the command gets one that lists them all: the last option of the part
-    follows the command's own.
+    Typer reads options from the signature, so the command gets one that lists them all.
     """
 
     def give(command: Callable[..., None]) -> Callable[..., None]:
-        _, *own_parameters = inspect.signature(command, eval_str=True).parameters.values()
-        *shared_parameters, last = (
+        _, *own = inspect.signature(command, eval_str=True).parameters.values()
+        shared = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in inspect.signature(GridPart, eval_str=True).parameters.values()
             if parameter.name not in without
-        )
-        parameters = [*shared_parameters, *own_parameters, last]
+        ]
+        parameters = [*shared, *own]
 
         @functools.wraps(command)
         def run(**options: Any) -> None:
-            part = GridPart(**{parameter.name: options.pop(parameter.name) for parameter in (*shared_parameters, last)})
-            command(part, **options)
+            command(GridPart(**{parameter.name: options.pop(parameter.name) for parameter in shared}), **options)
 
         vars(run)["__signature__"] = inspect.Signature(parameters)
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
