@@ -64,6 +64,10 @@ class Interval(NamedTuple):
     p_value: float | None = None
 
 
+UNKNOWN = Interval(math.nan, math.nan, math.nan)
+"""The estimate where a model gave no number."""
+
+
 def bootstrap_mean(values: ArrayLike, clusters: Sequence[Hashable], *, share: bool = False) -> Interval:
     """Mean with an interval over seeds and clusters, which are crossed.
 

@@ -42,5 +42,5 @@ def every_cell(collection: Collection, folder: Path) -> list[Block]:
 def _row(method: str, runs: Sequence[Run], folder: Path, *, panel: bool) -> tuple[Entry, ...]:
     scores = [shown(estimate(runs, name, "rougeL_recall")) for name in _SETS]
     if panel:
-        scores.append(shown(panel_accuracy(runs)) if has_panel(runs) else "-")
+        scores.append(shown(panel_accuracy(runs)))
     return (method, rate_of(runs), str(len(runs)), *scores, gradient_norms(runs), sources(runs, folder))

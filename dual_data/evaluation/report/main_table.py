@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import Interval, bootstrap_function
+from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_function
 from dual_data.evaluation.report.collect import Collection, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import ITEMS, Entry, Table
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
@@ -123,10 +123,10 @@ def _row(key: Key, runs: Sequence[Run], method: str, before: Sequence[Run]) -> R
 
 
 def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
-    """(score - baseline) / (1 - baseline), both with the same draws; NaN without numbers or where the baseline is 1."""
+    """(score - baseline) / (1 - baseline), with the same draws; UNKNOWN without numbers or where the baseline is 1."""
     table = stack(runs, "forget", "rougeL_recall")
     if np.isnan(table).any() or trivial.mean() >= 1:
-        return Interval(math.nan, math.nan, math.nan)
+        return UNKNOWN
 
     def corrected(score: Floats, baseline: Floats) -> Floats:
         # In a draw of only facts that the rule answers the baseline is 1: the difference is then divided by 1.

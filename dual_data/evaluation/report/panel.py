@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import Interval, bootstrap_difference
+from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_difference
 from dual_data.evaluation.report.chart import Axis, Chart, Line, chart
 from dual_data.evaluation.report.collect import PANEL_SCORES, Collection, Group, PanelTable, Run, stack_panel
 from dual_data.evaluation.report.document import ITEMS, Block, Charts, Entry, Folded, Heading, Table
@@ -39,8 +38,8 @@ def has_panel(runs: Sequence[Run]) -> bool:
 
 
 def panel_accuracy(runs: Sequence[Run]) -> Interval:
-    """Share of correctly answered questions, over seeds and questions; NaN where a model gave no number."""
-    return _mean(stack_panel(runs, "right"), share=True)
+    """Share of correctly answered questions, over seeds and questions; UNKNOWN without a panel or a number."""
+    return _mean(stack_panel(runs, "right"), share=True) if has_panel(runs) else UNKNOWN
 
 
 def panel(collection: Collection, folder: Path) -> list[Block]:
@@ -82,16 +81,13 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
 
 
 def _by_rate(title: str, before: Sequence[Run], groups: Sequence[Group], look: Mapping[str, int]) -> Chart:
-    def score(runs: Sequence[Run]) -> Interval:
-        return panel_accuracy(runs) if has_panel(runs) else Interval(math.nan, math.nan, math.nan)
-
     accuracy, guessing = panel_accuracy(before), _table(before).guessing
     lines = [
         Line("y", accuracy.value, BEFORE, shown(accuracy), row_id("panel", before)),
         Line("y", guessing, "guessing"),
     ]
     axes = (Axis("learning rate", log=True, aside=True), Axis("accuracy on the panel", 0, 1))
-    return chart(title, *axes, method_series(groups, look, partial(spots_by_rate, score=score)), lines)
+    return chart(title, *axes, method_series(groups, look, partial(spots_by_rate, score=panel_accuracy)), lines)
 
 
 def _table(runs: Sequence[Run]) -> PanelTable:

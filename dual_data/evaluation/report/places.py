@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import Interval, bootstrap_mean, bootstrap_median
+from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_mean, bootstrap_median
 from dual_data.evaluation.report.chart import Series, Spot
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import LinkList, TableCell
@@ -77,22 +77,22 @@ def before_of(before: Sequence[Run], run: Run) -> Run:
 
 
 def estimate(runs: Sequence[Run], name: str, score: str) -> Interval:
-    """Mean of a score over seeds and items, with its interval; NaN where a model gave no number."""
+    """Mean of a score over seeds and items, with its interval; UNKNOWN where a model gave no number."""
     return mean_of(stack(runs, name, score), clusters(runs, name), share=score in _SHARES)
 
 
 def mean_of(table: Floats, subjects: Sequence[Hashable], *, share: bool = False) -> Interval:
-    """Mean of [seeds, items] with its interval (:func:`bootstrap_mean`); NaN where a model gave no number."""
+    """Mean of [seeds, items] with its interval (:func:`bootstrap_mean`); UNKNOWN where a model gave no number."""
     if np.isnan(table).any():
-        return Interval(math.nan, math.nan, math.nan)
+        return UNKNOWN
     return bootstrap_mean(table, subjects, share=share)
 
 
 def median(runs: Sequence[Run], name: str, score: str) -> Interval:
-    """Median of a score over seeds and items, with its interval; NaN where a model gave no number."""
+    """Median of a score over seeds and items, with its interval; UNKNOWN where a model gave no number."""
     table = stack(runs, name, score)
     if np.isnan(table).any():
-        return Interval(math.nan, math.nan, math.nan)
+        return UNKNOWN
     return bootstrap_median(table, clusters(runs, name))
 
 
