@@ -13,22 +13,14 @@ from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share, recov
 from dual_data.evaluation.bootstrap import Interval, bootstrap_mean
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.collect import Collection, Run
-from dual_data.evaluation.report.document import ITEMS, Block, Charts, Entry, Heading, LinkList, Table, TableCell
+from dual_data.evaluation.report.document import Block, Charts, Heading, LinkList, TableCell
 from dual_data.evaluation.report.extras import AttackResults, Extras
-from dual_data.evaluation.report.places import PLACE, estimate, link_to, place_of, row_id, shown, spot
+from dual_data.evaluation.report.places import CellLine, cell_table, estimate, link_to, row_id, shown, spot
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.statistics import Floats
 
 _BEFORE = "the model before unlearning, which knows the facts"
 _RETRAINED = "the model that never learned the facts"
-
-
-class _Row(NamedTuple):
-    """A row of a table of attacks: a chosen cell, the attack, and the texts between its method and its links."""
-
-    cell: Extras
-    attack: AttackResults
-    texts: tuple[str, ...]
 
 
 class Relearned(NamedTuple):
@@ -82,7 +74,7 @@ def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned
 
 def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
     charts = []
-    rows, ids = list[_Row](), list[str]()
+    lines, ids = list[CellLine](), list[str]()
     for number, (cell, attack, curves, controls, control_is) in enumerate(all_curves):
         key, subjects = cell.group.key, curves[0]["subjects"]
         tuning = f"lr {attack.options['lr']:g}, {max(attack.options['steps'])} steps"
@@ -103,8 +95,8 @@ def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
         )
         steps = (_steps_text(recovered.steps_to(level)) for level in LEVELS)
         texts = (curves[0]["tuned_on"], tuning, control_is, shown(recovered.area), *steps)
-        rows.append(_Row(cell, attack, texts))
-    header = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS), ITEMS)
+        lines.append(_line(cell, attack, texts, folder))
+    columns = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS))
     caption = (
         "Share recovered: of the held-out forget facts that unlearning lost, those that fine-tuning brings back, minus "
         "what the control gains by the same tuning (a loss counts as 0). Area: mean share recovered over "
@@ -116,7 +108,7 @@ def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
         "over seeds and subjects."
     )
     figures = (Charts(tuple(charts), chart_caption),)
-    return _section("Relearning", header, rows, caption, folder, charts=figures, exact=("tuning",), ids=ids)
+    return _section("Relearning", columns, lines, caption, charts=figures, exact=("tuning",), ids=ids)
 
 
 def _hits(points: Sequence[Sequence[Mapping[str, Any]]]) -> Floats:
@@ -138,7 +130,7 @@ def _steps_text(steps: Interval) -> str:
 
 
 def _quantisation(cells: Sequence[Extras], folder: Path) -> list[Block]:
-    rows = list[_Row]()
+    lines = list[CellLine]()
     for cell, attack in _results_of(cells, "quantisation"):
         runs_before = {run.id: run for run in attack.before}
         unrounded = [
@@ -147,17 +139,18 @@ def _quantisation(cells: Sequence[Extras], folder: Path) -> list[Block]:
         for bits in attack.results[0].result:
             scores = [result.result[bits] for result in attack.results]
             rounded = [_rounded(attack, scores, name) for name in ("forget", "retain_eval", "base_rounded")]
-            rows.append(_Row(cell, attack, (bits, *unrounded, *rounded, _recovered(attack, scores))))
-    header = (
+            texts = (bits, *unrounded, *rounded, _recovered(attack, scores))
+            lines.append(_line(cell, attack, texts, folder))
+    columns = (
         "weights", "forget before", "forget unlearned", "forget rounded", "retain rounded", "forget before, rounded",
-        "recovered", ITEMS,
+        "recovered",
     )  # fmt: skip
     caption = (
         "ROUGE-L recall; rounded: after round-to-nearest of the merged weights, groups of 128 inputs. Recovered: share "
         "of the forgotten score that rounding brings back, less what it gives the model before unlearning. Intervals "
         "are over seeds and subjects."
     )
-    return _section("Quantisation", header, rows, caption, folder)
+    return _section("Quantisation", columns, lines, caption)
 
 
 def _rounded(attack: AttackResults, scores: Sequence[Mapping[str, Any]], name: str) -> str:
@@ -198,39 +191,38 @@ def _results_of(cells: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, 
 
 
 def _tasks(cells: Sequence[Extras], folder: Path) -> list[Block]:
-    rows = list[_Row]()
+    lines = list[CellLine]()
     for cell, attack in _results_of(cells, "tasks"):
         first = attack._replace(runs=attack.runs[:1], before=attack.before[:1], results=attack.results[:1])
         after, before, shots = first.results[0].result, first.results[0].before, str(first.options["shots"])
         for name in sorted(name for name in after if "_stderr" not in name):
-            rows.append(_Row(cell, first, (name, shots, _with_error(after, name), _with_error(before, name))))
+            texts = (name, shots, _with_error(after, name), _with_error(before, name))
+            lines.append(_line(cell, first, texts, folder))
     caption = (
         "As lm-eval computed them, after so many worked examples (shots) and without a chat template, of one seed; "
         "intervals from its standard errors."
     )
-    header = ("task and metric", "shots", "score", "score before", ITEMS)
-    return _section("Tasks of lm-eval", header, rows, caption, folder, exact=("shots",))
+    columns = ("task and metric", "shots", "score", "score before")
+    return _section("Tasks of lm-eval", columns, lines, caption, exact=("shots",))
 
 
 def _section(
     title: str,
-    header: tuple[str, ...],
-    lines: Sequence[_Row],
+    columns: Sequence[str],
+    lines: Sequence[CellLine],
     caption: str,
-    folder: Path,
     *,
     charts: tuple[Charts, ...] = (),
-    exact: tuple[str, ...] = (),
+    exact: Sequence[str] = (),
     ids: Sequence[str] = (),
 ) -> list[Block]:
-    """A table with the place and method before each row, and the links after it; empty where there are no rows."""
-    if not lines:
-        return []
-    rows: list[tuple[Entry, ...]] = [
-        (*place_of(cell.group.key), cell.group.key.method, *texts, _links(attack, folder))
-        for cell, attack, texts in lines
-    ]
-    return [Heading(title), *charts, Table((*PLACE, "method", *header), tuple(rows), caption, exact, tuple(ids))]
+    """Charts and a table under a heading; empty where the table has no rows."""
+    return [Heading(title), *charts, cell_table(columns, lines, caption, exact, ids)] if lines else []
+
+
+def _line(cell: Extras, attack: AttackResults, texts: Sequence[str], folder: Path) -> CellLine:
+    """The row of a chosen cell and an attack."""
+    return cell.group.key, cell.group.key.method, texts, _links(attack, folder)
 
 
 def _with_error(scores: Mapping[str, float | None], name: str) -> str:

@@ -6,11 +6,10 @@ import math
 from pathlib import Path
 
 from dual_data.evaluation.report.collect import Collection
-from dual_data.evaluation.report.document import ITEMS, Block, Entry, Heading, Table
+from dual_data.evaluation.report.document import Block, Heading
 from dual_data.evaluation.report.places import (
-    PLACE,
+    cell_table,
     estimate,
-    place_of,
     rate_of,
     row_id,
     shown,
@@ -43,10 +42,10 @@ def further_scores(collection: Collection, folder: Path) -> list[Block]:
     measured = [score for score in _COLUMNS if any(not math.isnan(scores[score].value) for scores in table)]
     if not measured:
         return []
-    header = (*PLACE, "method", "lr", *(_COLUMNS[score] for score in measured), ITEMS)
-    rows: tuple[tuple[Entry, ...], ...] = tuple(
-        (*place_of(key), method, rate_of(runs), *(shown(scores[score]) for score in measured), sources(runs, folder))
+    lines = [
+        (key, method, (rate_of(runs), *(shown(scores[score]) for score in measured)), sources(runs, folder))
         for (key, method, runs), scores in zip(places, table, strict=True)
-    )
-    ids = tuple(row_id("further", runs) for _, _, runs in places)
-    return [Heading("Further scores"), Table(header, rows, _CAPTION, ("lr",), ids)]
+    ]
+    columns = ("lr", *(_COLUMNS[score] for score in measured))
+    ids = [row_id("further", runs) for _, _, runs in places]
+    return [Heading("Further scores"), cell_table(columns, lines, _CAPTION, ("lr",), ids)]

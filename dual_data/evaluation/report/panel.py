@@ -11,15 +11,15 @@ import numpy as np
 from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_difference
 from dual_data.evaluation.report.chart import Axis, Chart, Line, chart
 from dual_data.evaluation.report.collect import PANEL_SCORES, Collection, Group, PanelTable, Run, stack_panel
-from dual_data.evaluation.report.document import ITEMS, Block, Charts, Entry, Folded, Heading, Table
+from dual_data.evaluation.report.document import Block, Charts, Folded, Heading
 from dual_data.evaluation.report.places import (
     BEFORE,
-    PLACE,
+    CellLine,
     before_of,
+    cell_table,
     looks,
     mean_of,
     method_series,
-    place_of,
     rate_of,
     row_id,
     shown,
@@ -45,7 +45,7 @@ def panel_accuracy(runs: Sequence[Run]) -> Interval:
 def panel(collection: Collection, folder: Path) -> list[Block]:
     """Accuracy over learning rates, and the changes of the chosen cells; empty where no panel was measured."""
     measured = [start for start in starts(collection) if has_panel(start.before)]
-    charts, rows, kind_rows, ids = list[Chart](), list[tuple[Entry, ...]](), list[tuple[Entry, ...]](), list[str]()
+    charts, lines, kind_lines, ids = list[Chart](), list[CellLine](), list[CellLine](), list[str]()
     look = looks(collection.groups)
     kinds = list(dict.fromkeys(kind for _, before, *_ in measured for kind in _table(before).kinds))
     for start in measured:
@@ -53,10 +53,11 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
         if groups:
             charts.append(_by_rate(title, before, groups, look))
         for method, runs in start.cells:
-            row_start = (*place_of(key), method, rate_of(runs), str(len(runs)), _name(_table(before)))
+            setting = (rate_of(runs), str(len(runs)), _name(_table(before)))
             texts = [text for name in PANEL_SCORES for text in _texts(runs, before, name, changed=method != BEFORE)]
-            rows.append((*row_start, *texts, sources(runs, folder)))
-            kind_rows.append((*row_start, *_accuracy_by_kind(runs, kinds), sources(runs, folder)))
+            links = sources(runs, folder)
+            lines.append((key, method, (*setting, *texts), links))
+            kind_lines.append((key, method, (*setting, *_accuracy_by_kind(runs, kinds)), links))
             ids.append(row_id("panel", runs))
     if not measured:
         return []
@@ -67,15 +68,14 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
         "token; a rise is a loss. Changes are from the model before unlearning on the same questions and texts. "
         "Intervals are over seeds and questions or texts; result files list their scores in the order of the panel."
     )
-    header_start = (*PLACE, "method", "lr", "seeds", "panel")
     scores = (column for name in PANEL_SCORES.values() for column in (name, f"change of {name}"))
     exact = ("lr", "seeds", "panel")
     chart_caption = "Accuracy on the panel against the learning rate; bars are 95 % intervals."
-    by_kind = Table((*header_start, *kinds, ITEMS), tuple(kind_rows), "Accuracy by kind of question.", exact)
+    by_kind = cell_table((*exact, *kinds), kind_lines, "Accuracy by kind of question.", exact)
     return [
         Heading("Utility panel"),
         Charts(tuple(charts), chart_caption),
-        Table((*header_start, *scores, ITEMS), tuple(rows), caption, exact, tuple(ids)),
+        cell_table((*exact, *scores), lines, caption, exact, ids),
         Folded(f"Accuracy by kind of question ({len(kinds)} kinds)", (by_kind,)),
     ]
 

@@ -15,13 +15,15 @@ import numpy as np
 from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_mean, bootstrap_median
 from dual_data.evaluation.report.chart import Series, Spot
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
-from dual_data.evaluation.report.document import LinkList, TableCell
+from dual_data.evaluation.report.document import ITEMS, Entry, LinkList, Table, TableCell
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.evaluation.statistics import Floats
 
 Place = tuple[str, str, str, str]
 """Data, model, stage, set."""
+CellLine = tuple[Key, str, Sequence[str], LinkList]
+"""A row of a table of cells: key, method, the texts of its columns, and links to the results behind it."""
 PLACE = ("data", "model", "stage", "set")
 BEFORE = "before"
 """What charts and tables call the model before unlearning."""
@@ -109,6 +111,16 @@ def chosen_cells(groups: Sequence[Group]) -> list[tuple[Group, list[Run]]]:
 def place_of(key: Key) -> Place:
     """The place of a group."""
     return (key.data, key.model, key.stage, key.set)
+
+
+def cell_table(
+    columns: Sequence[str], lines: Iterable[CellLine], caption: str, exact: Sequence[str] = (), ids: Sequence[str] = ()
+) -> Table:
+    """A table with place and method before the columns, and the links after them."""
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
+        (*place_of(key), method, *texts, links) for key, method, texts, links in lines
+    )
+    return Table((*PLACE, "method", *columns, ITEMS), rows, caption, tuple(exact), tuple(ids))
 
 
 def title_of(key: Key, among: Iterable[Key]) -> str:

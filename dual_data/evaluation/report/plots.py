@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
 from dual_data.evaluation.report.collect import Collection, Group, Run
 from dual_data.evaluation.report.curves import frontier_area, largest_jump
-from dual_data.evaluation.report.document import ITEMS, Block, Charts, Entry, Table
+from dual_data.evaluation.report.document import Block, Charts
 from dual_data.evaluation.report.places import (
     BEFORE,
     NORMS,
-    PLACE,
+    CellLine,
+    cell_table,
     chosen_cells,
     estimate,
     gradient_norms,
@@ -23,7 +23,6 @@ from dual_data.evaluation.report.places import (
     looks,
     median,
     method_series,
-    place_of,
     rate_of,
     row_id,
     shown,
@@ -64,19 +63,19 @@ def frontiers(collection: Collection) -> list[Block]:
 def stability(collection: Collection, folder: Path) -> list[Block]:
     """Scores against the learning rate, the largest jump and the gradient norms."""
     charts, look = [], looks(collection.groups)
-    rows: list[tuple[Entry, ...]] = []
+    lines = list[CellLine]()
     for key, before, groups, title in starts(collection):
         for name in _SETS if groups else ():
             score = partial(estimate, name=name, score="rougeL_recall")
             series = method_series(groups, look, partial(spots_by_rate, score=score))
-            lines = [_line_before(before, score(before), "cell")] if before else []
+            level = [_line_before(before, score(before), "cell")] if before else []
             axes = (Axis("learning rate", log=True, aside=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
-            charts.append(chart(title, *axes, series, lines))
+            charts.append(chart(title, *axes, series, level))
         for group in groups:
             jump, under_frontier = largest_jump(group), frontier_area(group)
-            texts = ("-" if interval is None else shown(interval) for interval in (jump, under_frontier))
-            norms = gradient_norms(group.runs)
-            rows.append((*place_of(key), group.key.method, *texts, norms, sources(group.runs, folder)))
+            intervals = ("-" if interval is None else shown(interval) for interval in (jump, under_frontier))
+            texts = (*intervals, gradient_norms(group.runs))
+            lines.append((key, group.key.method, texts, sources(group.runs, folder)))
     caption = (
         "Largest jump: the largest change of the forget score between neighbouring learning rates, as a share of the "
         "score before unlearning. Its interval is of the change between these two rates; noise alone makes the largest "
@@ -84,57 +83,44 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
         "that forgets everything and loses nothing. A dash: too few learning rates, or scores without any spread, from "
         f"which no interval can be made. {NORMS}"
     )
-    header = (*PLACE, "method", "largest jump", "area under the frontier", "gradient norm", ITEMS)
     return [
         Charts(
             tuple(charts),
             "Scores by learning rate; methods at the same rate stand side by side. Hollow points are of one seed.",
         ),
-        Table(header, tuple(rows), caption),
+        cell_table(("largest jump", "area under the frontier", "gradient norm"), lines, caption),
     ]
-
-
-class _Shift(NamedTuple):
-    """Changes of log-probability, and ranks, on each of the two sets."""
-
-    method: str
-    runs: Sequence[Run]
-    changes: list[Interval]
-    ranks: list[Interval]
 
 
 def shifts(collection: Collection, folder: Path) -> list[Block]:
     """Change of log-probability and ranks at the chosen learning rates."""
     charts = []
-    rows: list[tuple[Entry, ...]] = []
-    ids: list[str] = []
-    for key, before, groups, title in starts(collection):
-        chosen = chosen_cells(groups)
-        if not chosen:
+    lines, ids = list[CellLine](), list[str]()
+    for start in starts(collection):
+        if not chosen_cells(start.groups):
             continue
-        shift_before = _shift(BEFORE, before)
-        unlearned = [_shift(group.key.method, runs) for group, runs in chosen]
-        methods = Axis("method", names=tuple(shift.method for shift in unlearned))
-        changes = _side_by_side(_SETS, [(shift.method, shift.runs, shift.changes) for shift in unlearned], "shift")
+        changes = [
+            (method, runs, [estimate(runs, name, "change_mean_log_probability") for name in _SETS])
+            for method, runs in start.cells
+        ]
+        ranks = [(method, runs, [median(runs, name, "first_rank") for name in _SETS]) for method, runs in start.cells]
+        # The first is the model before unlearning: reference lines in the charts.
+        methods = Axis("method", names=tuple(method for method, *_ in changes[1:]))
         y = Axis("change of log p a token, nats")
-        charts.append(chart(title, methods, y, changes, (Line("y", 0.0, "no change"),)))
-        ranks = _side_by_side(
-            _SETS, [(shift.method, shift.runs, shift.ranks) for shift in unlearned], "shift", digits=1
-        )
-        lines = [
-            _line_before(before, rank, "shift", f"{name} before", 1)
-            for name, rank in zip(_SETS, shift_before.ranks, strict=True)
+        series = _side_by_side(_SETS, changes[1:], "shift")
+        charts.append(chart(start.title, methods, y, series, (Line("y", 0.0, "no change"),)))
+        series = _side_by_side(_SETS, ranks[1:], "shift", digits=1)
+        levels = [
+            _line_before(start.before, rank, "shift", f"{name} before", 1)
+            for name, rank in zip(_SETS, ranks[0][2], strict=True)
         ]
         y = Axis("median rank of the first answer token", low=0.8, log=True)
-        charts.append(chart(title, methods, y, ranks, lines))
-        for shift in (shift_before, *unlearned):
-            numbers = (*map(shown, shift.changes), *(shown(rank, 1) for rank in shift.ranks))
-            rows.append((*place_of(key), shift.method, rate_of(shift.runs), *numbers, sources(shift.runs, folder)))
-            ids.append(row_id("shift", shift.runs))
-    header = (
-        *PLACE, "method", "lr", "change on forget", "change on retain_eval", "rank on forget", "rank on retain_eval",
-        ITEMS,
-    )  # fmt: skip
+        charts.append(chart(start.title, methods, y, series, levels))
+        for (method, runs, change), (*_, rank) in zip(changes, ranks, strict=True):
+            texts = (rate_of(runs), *map(shown, change), *(shown(interval, 1) for interval in rank))
+            lines.append((start.key, method, texts, sources(runs, folder)))
+            ids.append(row_id("shift", runs))
+    columns = ("lr", "change on forget", "change on retain_eval", "rank on forget", "rank on retain_eval")
     caption = (
         "Change: difference in the mean log-probability of an answer token, in nats, from the model before "
         "unlearning. Rank: median over the facts of the rank of the first answer token."
@@ -143,16 +129,7 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
         "At the chosen learning rates. Greedy decoding takes rank 1; bars are 95 % intervals. Hollow points are of one "
         "seed."
     )
-    return [Charts(tuple(charts), chart_caption), Table(header, tuple(rows), caption, ("lr",), tuple(ids))]
-
-
-def _shift(method: str, runs: Sequence[Run]) -> _Shift:
-    return _Shift(
-        method,
-        runs,
-        [estimate(runs, name, "change_mean_log_probability") for name in _SETS],
-        [median(runs, name, "first_rank") for name in _SETS],
-    )
+    return [Charts(tuple(charts), chart_caption), cell_table(columns, lines, caption, ("lr",), ids)]
 
 
 def worst_cases(collection: Collection) -> list[Block]:

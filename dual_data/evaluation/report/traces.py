@@ -10,17 +10,16 @@ from dual_data.evaluation.attacks.membership import FIXED, REFERENCE_RATIO, over
 from dual_data.evaluation.metrics.membership import ATTACKS
 from dual_data.evaluation.report.chart import Axis, Series, chart
 from dual_data.evaluation.report.collect import Collection, Key
-from dual_data.evaluation.report.document import ITEMS, Block, Charts, Entry, Heading, Table
+from dual_data.evaluation.report.document import Block, Charts, Heading, Table
 from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.held_out import CALIPER
-from dual_data.evaluation.report.places import PLACE, looks, place_of, row_id, shown, sources, spot, title_of
+from dual_data.evaluation.report.places import CellLine, cell_table, looks, row_id, shown, sources, spot, title_of
 from dual_data.evaluation.results import BASE
 
 
 def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path) -> list[Block]:
     """Forgetting by decile of popularity."""
-    rows: list[tuple[Entry, ...]] = []
-    ids: list[str] = []
+    lines, ids = list[CellLine](), list[str]()
     charts, look = [], looks(collection.groups)
     drops: dict[tuple[Key, str], list[Series]] = defaultdict(list)
     for cell in cells:
@@ -35,23 +34,18 @@ def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path)
         ):
             spots = tuple(spot(i, drop, f"part {i + 1}: ", ids[-1]) for i, drop in enumerate(drops_by_part))
             drops[key._replace(method=BASE), measure].append(Series(key.method, spots, look=look[key.method]))
-        rows.append(
-            (
-                *place_of(key), key.method, shown(frequency.by_probability), shown(frequency.by_answer),
-                shown(frequency.agreement), str(len(frequency.disagreeing)),
-                sources(cell.runs[:1], folder),
-            )
-        )  # fmt: skip
+        correlations = (frequency.by_probability, frequency.by_answer, frequency.agreement)
+        texts = (*map(shown, correlations), str(len(frequency.disagreeing)))
+        lines.append((key, key.method, texts, sources(cell.runs[:1], folder)))
     keys = [key for key, _ in drops]
     for (key, measure), series in drops.items():
         names = tuple(str(i + 1) for i in range(max(len(line.spots) for line in series)))
         axes = (Axis("part by popularity, least popular first", names=names), Axis(f"drop of {measure}"))
         charts.append(chart(f"{title_of(key, keys)}: {measure}", *axes, series))
-    if not rows:
+    if not lines:
         return []
-    header = (
-        *PLACE, "method", "rho: popularity, probability drop", "rho: popularity, answer drop", "rho: the two drops",
-        "disagreeing facts", ITEMS,
+    columns = (
+        "rho: popularity, probability drop", "rho: popularity, answer drop", "rho: the two drops", "disagreeing facts",
     )  # fmt: skip
     drop_caption = (
         "Mean drop since before unlearning, by decile of popularity within the set (small sets have fewer parts): of "
@@ -65,7 +59,7 @@ def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path)
     return [
         Heading("Forgetting by popularity"),
         Charts(tuple(charts), drop_caption),
-        Table(header, tuple(rows), caption, ("disagreeing facts",), tuple(ids)),
+        cell_table(columns, lines, caption, ("disagreeing facts",), ids),
     ]
 
 
@@ -78,27 +72,27 @@ def membership(cells: Sequence[Extras], folder: Path) -> list[Block]:
 
 
 def _traces(cells: Sequence[Extras], folder: Path) -> Table:
-    rows: list[tuple[Entry, ...]] = []
+    lines = list[CellLine]()
     for cell in cells:
+        key = cell.group.key
         aucs = cell.membership.unlearned
         strongest = max(aucs, key=lambda name: abs(aucs[name].value - 0.5), default="")
-        rows.append(
-            (
-                *place_of(cell.group.key), cell.group.key.method, cell.held_out,
-                *(
-                    shown(model_aucs[name]) if model_aucs else "-"
-                    for name in (FIXED, "min_k_plus_plus_20")
-                    for model_aucs in cell.membership
-                ),
-                f"{strongest} {shown(aucs[strongest])}" if aucs else "-",
-                "over-unlearned" if over_unlearned(aucs, cell.membership.retrained) else "",
-                shown(cell.audit) if cell.audit else "-", sources((cell.before[0], cell.runs[0]), folder),
-            )
-        )  # fmt: skip
-    header = (
-        *PLACE, "method", "held-out facts",
+        texts = (
+            cell.held_out,
+            *(
+                shown(model_aucs[name]) if model_aucs else "-"
+                for name in (FIXED, "min_k_plus_plus_20")
+                for model_aucs in cell.membership
+            ),
+            f"{strongest} {shown(aucs[strongest])}" if aucs else "-",
+            "over-unlearned" if over_unlearned(aucs, cell.membership.retrained) else "",
+            shown(cell.audit) if cell.audit else "-",
+        )
+        lines.append((key, key.method, texts, sources((cell.before[0], cell.runs[0]), folder)))
+    columns = (
+        "held-out facts",
         *(f"AUC by {attack}{model}" for attack in (FIXED, "min-k++") for model in ("", ", before", ", retrained")),
-        "strongest attack", "note", "posterior-difference audit", ITEMS,
+        "strongest attack", "note", "posterior-difference audit",
     )  # fmt: skip
     caption = (
         "Membership inference: AUC of an attack that tells forget facts from held-out facts, on which neither the "
@@ -114,25 +108,21 @@ def _traces(cells: Sequence[Extras], folder: Path) -> Table:
         "left no trace beyond a drift that both sides share. A dash: every other set was trained on, or the model gave "
         "no numbers."
     )
-    return Table(header, tuple(rows), caption, ("held-out facts",))
+    return cell_table(columns, lines, caption, ("held-out facts",))
 
 
 def _quality(cells: Sequence[Extras], folder: Path) -> Table:
-    rows: list[tuple[Entry, ...]] = []
+    lines = list[CellLine]()
     for cell in cells:
-        quality, runs = cell.quality, {run.id: run for run in (*cell.before, *cell.runs)}
-        rows.append(
-            (
-                *place_of(cell.group.key), cell.group.key.method,
-                f"{quality.p_value:.3g} (D {quality.distance:.3f})" if quality else "-",
-                *("-" if mean is None else shown(mean) for mean in (cell.utility_before, cell.model_utility)),
-                shown(cell.fluency.entropy), shown(cell.fluency.looping), sources(runs.values(), folder),
-            )
-        )  # fmt: skip
-    header = (
-        *PLACE, "method", "forget quality p", "model utility before", "model utility", "n-gram entropy", "looping",
-        ITEMS,
-    )  # fmt: skip
+        key, quality, runs = cell.group.key, cell.quality, {run.id: run for run in (*cell.before, *cell.runs)}
+        texts = (
+            f"{quality.p_value:.3g} (D {quality.distance:.3f})" if quality else "-",
+            *("-" if mean is None else shown(mean) for mean in (cell.utility_before, cell.model_utility)),
+            shown(cell.fluency.entropy),
+            shown(cell.fluency.looping),
+        )
+        lines.append((key, key.method, texts, sources(runs.values(), folder)))
+    columns = ("forget quality p", "model utility before", "model utility", "n-gram entropy", "looping")
     caption = (
         "Forget quality: p-value and statistic D of the Kolmogorov-Smirnov test of truth ratios against the model "
         "whose stage learned the same without the forget facts; a dash if no stage taught them or the grid lacks that "
@@ -142,4 +132,4 @@ def _quality(cells: Sequence[Extras], folder: Path) -> Table:
         "and trigrams over all generations, in bits. Looping: share of the generations with eight or more words in "
         "which one word makes up more than half."
     )
-    return Table(header, tuple(rows), caption, ("forget quality p",))
+    return cell_table(columns, lines, caption, ("forget quality p",))
