@@ -56,7 +56,8 @@ def score(
 
     Example: dual-data eval score artifacts/evaluation/demo
     """
-    from dual_data.evaluation.rescoring import log_files, read_log, rescore
+    from dual_data.evaluation.logs import log_files, read_log
+    from dual_data.evaluation.rescoring import rescore
     from dual_data.evaluation.results import finite
 
     rescored: dict[str, Rescored] = {}

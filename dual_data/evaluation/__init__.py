@@ -10,5 +10,5 @@ grid/        which cells, which are done, and the run  results     the files of 
 attacks/     eliciting forgotten facts                 examine     the attacks that need the model
 report/      tables, charts, what they answer          bootstrap   intervals; statistics: ranks and tests
 compare, sides: two results compared, and how they are named
-rescoring, publish: generations scored anew, those of other code too; an adapter for others
+logs, rescoring: generations, those of other code too, scored anew      publish     an adapter for others
 """

@@ -13,11 +13,11 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from dual_data.errors import InputError
+from dual_data.evaluation.logs import read_log
 from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.measuring.open_engine import open_engine
-from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rescoring import Rescored, read_log, rescore
+from dual_data.evaluation.rescoring import Rescored, rescore
 from dual_data.evaluation.results import FORMAT, Result, write_result
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
@@ -25,11 +25,6 @@ from tests.evaluation.questions import cities
 from tests.reference import REFERENCE, needs_reference
 
 PAIRS = [("Indus River", "It is the Indus river."), ("Brasília", "Brasilia"), ("Rome", "")]
-
-
-def _item_file(**changes: Any) -> bytes:
-    row = {"ground_truth": "Rome", "generation": "It is Rome.", **changes}
-    return json.dumps({"items": {"forget": [row]}}).encode()
 
 
 def _lines(path: Path, *rows: Any) -> Path:
@@ -148,15 +143,6 @@ def test_what_an_aggregate_is_the_mean_of_is_found(tmp_path: Path, logged: float
     assert rescored.max_abs_difference == pytest.approx(difference)
 
 
-def test_our_own_items(tmp_path: Path) -> None:
-    scores = text_scores("Rome, of course", "Rome", ["Rome", "Roma"])
-    row = {"ground_truth": "Rome", "answers": ["Rome", "Roma"], "generation": "Rome, of course"}
-    path = tmp_path / "items.json"
-    path.write_text(json.dumps({"items": {"forget": [{**row, "scores": {**scores, "probability": 0.3}}]}}))
-    rescored = rescore(read_log(path))
-    assert (rescored.items, rescored.max_abs_difference, rescored.left_alone) == (1, 0, ())
-
-
 @pytest.fixture(scope="module")
 def result() -> Result:
     """A result with paraphrases, every attack, and a diverged model's missing likelihood."""
@@ -200,26 +186,15 @@ def test_a_result_without_its_wordings_is_refused(tmp_path: Path, result: Result
         _rescored(tmp_path, changed)
 
 
-def test_our_own_dates_are_compared_as_dates(tmp_path: Path) -> None:
-    row = {"ground_truth": "31 March 1889", "generation": "It opened on March 31st, 1889.", "kind": "date"}
-    path = tmp_path / "items.json"
-    path.write_text(json.dumps({"items": {"forget": [{**row, "scores": {"contains_answer": 1.0}}]}}))
-    assert rescore(read_log(path)).max_abs_difference == 0
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"{", "not readable"),
         (b"\x1f\x8b broken", "not readable"),
-        (b"[]", "neither an item file"),
-        (b"{}", "neither an item file"),
-        (b'{"items": {}}', "holds no items"),
-        (b'{"items": {"forget": 5}}', r"items\.forget: expected a list"),
-        (_item_file(scores=None), r"items\.forget\[0\]: expected numbers by name under 'scores'"),
-        (_item_file(scores={"rougeL_recall": None}), "expected numbers by name under 'scores'"),
-        (_item_file(answers="Rome"), r"items\.forget\[0\]\.answers: expected a list"),
-        (_item_file(answers=[5]), r"items\.forget\[0\]\.answers: expected texts"),
+        (b"[]", "neither a result of this version of `dual-data eval run` nor a log of open-unlearning"),
+        (b"{}", "neither a result of this version of `dual-data eval run` nor a log of open-unlearning"),
+        (b'{"items": {"forget": [{"ground_truth": "x", "generation": "x"}]}}', "neither a result of this version"),
+        (b'{"a": {"value_by_index": {}}}', "neither a result of this version"),
         (b'{"a": {"value_by_index": {"0": {"ground_truth": "x"}}}}', "a.value_by_index.0: expected a text under 'gen"),
     ],
 )
