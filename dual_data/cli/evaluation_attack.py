@@ -54,9 +54,9 @@ def attack(
         raise UsageError("--shots: are shown before the questions of a task; name one with --task")
     need_torch()
 
+    from dual_data.evaluation.attack_run import AttackOptions, targets
+    from dual_data.evaluation.attack_run import attack as run_attacks
     from dual_data.evaluation.device.devices import device_named
-    from dual_data.evaluation.examine import AttackOptions, targets
-    from dual_data.evaluation.examine import attack as run_attacks
 
     where = device_named(device)
     use_threads(threads)

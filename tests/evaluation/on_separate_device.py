@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dual_data.evaluation.examine import AttackOptions, attack, targets
+from dual_data.evaluation.attack_run import AttackOptions, attack, targets
 from dual_data.evaluation.grid.cells import cells_of, resolve_grid
 from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.run import run

@@ -15,12 +15,12 @@ from torch import nn
 
 from dual_data.cli import main
 from dual_data.errors import DualDataError, UsageError
-from dual_data.evaluation import examine
+from dual_data.evaluation import attack_run
+from dual_data.evaluation.attack_run import AttackOptions, attack, sample, targets, unrelated
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import STEPS
 from dual_data.evaluation.device.sharding import CAN_SHARD
-from dual_data.evaluation.examine import AttackOptions, attack, sample, targets, unrelated
 from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, resolve_grid
 from dual_data.evaluation.measuring import open_engine as engine
@@ -218,7 +218,7 @@ def test_an_attack_that_fails_ends_no_other(tmp_path: Path, monkeypatch: pytest.
         raise DualDataError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(examine, "quantised", refuse)
+        patch.setattr(attack_run, "quantised", refuse)
         outcome = attack(broken, [lost, target], options, project=tmp_path)
     assert [path.name.partition("-")[0] for path in outcome.written] == ["relearning"]
     lost_cell, failed = outcome.failed
@@ -242,9 +242,9 @@ def test_tasks_are_kept_with_their_items_after_and_before(tmp_path: Path, monkey
         calls.append(options)
         return next(scores)
 
-    monkeypatch.setattr(examine, "check_tasks", lambda *_: None)
-    monkeypatch.setattr(examine, "lm_eval_scores", lm_eval_scores)
-    monkeypatch.setattr(examine, "provenance", lambda *_: {})  # it would ask for the version of lm-eval
+    monkeypatch.setattr(attack_run, "check_tasks", lambda *_: None)
+    monkeypatch.setattr(attack_run, "lm_eval_scores", lm_eval_scores)
+    monkeypatch.setattr(attack_run, "provenance", lambda *_: {})  # it would ask for the version of lm-eval
     (path,) = attack(grid, [target._replace(todo=("tasks",))], attack_options, project=tmp_path).written
     content = json.loads(path.read_bytes())
     assert (content["tasks"], content["tasks_items"]) == after
@@ -272,7 +272,7 @@ def test_tasks_that_lm_eval_lacks_are_refused_before_a_model_is_loaded(
     _project(tmp_path, adapters=True)
     grid, cells = _opened(tmp_path)
     attack_options = AttackOptions(tasks=("nosuch",), task_folder=tmp_path / "nowhere")
-    monkeypatch.setattr(examine, "load_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(attack_run, "load_model", lambda *_: pytest.fail("loaded"))
     chosen = targets(grid, cells, attack_options)
     with pytest.raises(DualDataError, match=r"lm-eval is not installed|nowhere: no such folder of task definitions"):
         attack(grid, chosen, attack_options, project=tmp_path)
@@ -307,7 +307,7 @@ def test_two_models_are_never_held_at_once(tmp_path: Path, monkeypatch: pytest.M
         loaded_before.append(weakref.ref(loaded.model))
         return loaded
 
-    monkeypatch.setattr(examine, "load_model", load_model)
+    monkeypatch.setattr(attack_run, "load_model", load_model)
     assert len(attack(grid, targets(grid, cells, options), options, project=tmp_path).written) == 4
     assert alive == [0, 0]
 
@@ -333,7 +333,7 @@ def test_what_is_rounded_is_all_there_is_of_the_model_and_of_its_control(
             rounded.append({name for name, layer in linear.items() if layer.weight is not before[name]})
             yield
 
-    monkeypatch.setattr(examine, "quantised", watched)
+    monkeypatch.setattr(attack_run, "quantised", watched)
     assert attack(grid, [target._replace(todo=("quantisation",))], AttackOptions(), project=tmp_path).failed == []
     first, *others = rounded
     assert "lm_head" in first
@@ -360,7 +360,7 @@ def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(examine, "quantised", stop)
+        patch.setattr(attack_run, "quantised", stop)
         with pytest.raises(KeyboardInterrupt):
             attack(grid, chosen, options, project=tmp_path)
     before = _attack_files(grid.folder)
