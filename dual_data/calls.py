@@ -171,7 +171,8 @@ class Calls:
 
         Equal requests are one call; repetitions count as replayed, and `advance` counts them too. The first failure
         stops further calls, also those that wait for their turn; it is raised once those in flight are logged. Ctrl-C
-        does the same; during that last wait it raises Dropped at once.
+        does the same, and during that last wait it raises Dropped at once; where a source gets one call at a time, it
+        breaks that call off.
         """
         self._refuse_misses(source, requests)
         slots = self.pace(source).concurrency
