@@ -5,9 +5,12 @@ Every score is ROUGE-L recall with the stemmer of rouge_score. The rules:
 subject_copy       answers with the subject's label
 majority_answer    always answers with the split's most frequent answer
 relation_majority  answers with the most frequent answer of the relation within the split
-shuffled_answers   answers with the answer of a row drawn from the same relation: the exact mean over all draws
+shuffled_answers   answers with the answer of another row of the relation: the exact mean over all of them
 subject_prefix     answers with the first letters of the subject's label, case and accents folded, as many as the answer
                    has
+
+A rule that has no answer to a row scores 0 there: an answer that one row alone has is no most frequent one, since
+knowing it is knowing that row, and a relation with one row has no other.
 """
 
 from __future__ import annotations
@@ -68,8 +71,12 @@ def rule_scores(rows: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
     joined = joined.join(shuffled, on=[*cell, "answer"], how="left", maintain_order="left")
     texts = {
         "subject_copy": rows["subject_label"].to_list(),
-        "majority_answer": joined["top"].to_list(),
-        "relation_majority": joined["top_of_relation"].to_list(),
+        "majority_answer": joined["top"].fill_null("").to_list(),
+        "relation_majority": joined.select(
+            pl.when(pl.col("relation").is_not_null()).then(pl.col("top_of_relation").fill_null(""))
+        )
+        .to_series()
+        .to_list(),
         "subject_prefix": _prefixes(rows),
     }
     answers, recall = rows["answer"].to_list(), cache(_recall)  # pairs repeat
@@ -97,19 +104,20 @@ def most_frequent(values: pl.Series) -> tuple[str, float] | None:
 
 
 def _most_frequent_by(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """Columns `by` and top: the most frequent answer of each group; ties go to the first by code points."""
-    counts = rows.group_by(*by, "answer").len("rows")
+    """Columns `by` and top: the most frequent answer of each group in which one repeats; ties go to the first by code
+    points."""
+    counts = rows.group_by(*by, "answer").len("rows").filter(pl.col("rows") > 1)
     ordered = counts.sort(*by, "rows", "answer", descending=[False] * len(by) + [True, False])
     return ordered.unique(by, keep="first", maintain_order=True).select(*by, top="answer")
 
 
 def _shuffled(rows: pl.DataFrame) -> pl.DataFrame:
-    """Columns relation, answer, rows and score: the mean score of all answers of the relation against each answer.
+    """Columns relation, answer, rows and score: the mean score of the relation's other rows against each answer.
 
     `rows` has answer and relation, without nulls. With c_b rows of answer b among the n of the relation, answer a has
-    the score sum_b c_b recall(a, b) / n. Summing over shared words instead of over all pairs of answers keeps this
-    linear in the rows: the length of the longest common subsequence of two answers is the number of words they share,
-    except where they share words in different orders; those few pairs are corrected one by one.
+    the score (sum_b c_b recall(a, b) - recall(a, a)) / (n - 1). Summing over shared words instead of over all pairs of
+    answers keeps this linear in the rows: the length of the longest common subsequence of two answers is the number of
+    words they share, except where they share words in different orders; those few pairs are corrected one by one.
     """
     cells = rows.group_by("relation", "answer").len("rows").with_row_index("cell")
     tokens = [plain_tokens(answer) for answer in cells["answer"]]
@@ -137,7 +145,9 @@ def _shuffled(rows: pl.DataFrame) -> pl.DataFrame:
     overlaps = pl.concat([shared, corrected]).group_by("cell").agg(pl.col("overlap").sum())
     sizes = cells.group_by("relation").agg(size=pl.col("rows").sum())
     joined = cells.join(sizes, on="relation").join(overlaps, on="cell", how="left")
-    return joined.select("relation", "answer", "rows", score=pl.col("overlap").fill_null(0.0) / pl.col("size"))
+    itself = pl.Series([float(bool(row)) for row in tokens], dtype=pl.Float64)[joined["cell"]]
+    others = pl.max_horizontal(pl.col("overlap").fill_null(0.0) - itself, 0.0) / (pl.col("size") - 1)
+    return joined.select("relation", "answer", "rows", score=pl.when(pl.col("size") > 1).then(others).otherwise(0.0))
 
 
 def _numbered(words: tuple[str, ...]) -> tuple[str, ...]:

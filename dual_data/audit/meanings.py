@@ -17,9 +17,10 @@ OF_SPLIT: Mapping[str, str] = {
     "subject_copy_rouge": "ROUGE-L recall of answering with the subject's name.",
     "subject_prefix_rouge": "ROUGE-L recall of answering with the first letters of the subject's name.",
     "majority_answer": "The answer that majority_rouge gives to every question.",
-    "majority_rouge": "ROUGE-L recall of always giving the most frequent answer.",
-    "relation_majority_rouge": "ROUGE-L recall of giving the most frequent answer of the question's relation.",
-    "shuffled_rouge": "ROUGE-L recall of giving another row's answer of the same relation, the mean over all draws.",
+    "majority_rouge": "ROUGE-L recall of always giving the most frequent answer; 0 where none repeats.",
+    "relation_majority_rouge": "ROUGE-L recall of giving the most frequent answer of the question's relation; 0 where "
+    "none repeats.",
+    "shuffled_rouge": "ROUGE-L recall of giving another row's answer of the same relation, the mean over all of them.",
     "answer_in_question_share": "Share of the questions that hold half or more of their answer's words.",
     "same_id_share": "Share of the rows whose subject and answer are one entity.",
     "malformed_share": "Share of the questions that are ungrammatical, inverted or vacuous.",

@@ -43,4 +43,5 @@ def _frame(items: Sequence[Item]) -> pl.DataFrame:
 
 def chance_corrected(score: float, baseline: float) -> float | None:
     """(s - b) / (1 - b): 0 at the baseline, 1 at perfection, negative below; None where the baseline is perfect."""
-    return None if baseline >= 1 else (score - baseline) / (1 - baseline)
+    # A mean of ones may be rounded to less than 1.
+    return None if baseline > 1 - 1e-9 else (score - baseline) / (1 - baseline)

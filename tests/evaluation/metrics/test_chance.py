@@ -25,9 +25,8 @@ def test_baselines_by_hand() -> None:
     baselines = trivial_baselines(items)
     assert baselines["subject_copy"] == pytest.approx(0.5 / 4)
     assert baselines["majority_answer"] == pytest.approx(2 / 4)
-    assert baselines["relation_majority"] == pytest.approx(3 / 4)
-    # country: India, India and France against a random one of the three: 2/3, 2/3, 1/3; district: always itself
-    assert baselines["shuffled_answers"] == pytest.approx((2 / 3 + 2 / 3 + 1 / 3 + 1) / 4)
+    assert baselines["relation_majority"] == pytest.approx(2 / 4)  # the one district tells nothing of another
+    assert baselines["shuffled_answers"] == pytest.approx((1 / 2 + 1 / 2 + 0 + 0) / 4)
 
 
 @given(
@@ -51,7 +50,7 @@ def test_a_baseline_is_the_mean_of_its_scores_by_item(items: list[Item]) -> None
 
 
 def test_baselines_without_subject_and_relation() -> None:
-    assert trivial_baselines([_item("", "", "India")]) == {"majority_answer": 1.0}
+    assert trivial_baselines([_item("", "", "India")]) == {"majority_answer": 0.0}
 
 
 def test_subject_and_relation_are_those_of_a_question_of_the_published_form() -> None:
