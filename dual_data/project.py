@@ -81,10 +81,10 @@ class Project(NamedTuple):
             project=self.root,
             services=services,
             calls=calls,
-            limit=limit,
-            progress=progress or Progress(),
             open_model=open_model,
             open_embedding=open_embedding,
+            limit=limit,
+            progress=progress or Progress(),
         )
 
 

@@ -19,11 +19,13 @@ def main() -> None:
         from dual_data.config import Services
         from dual_data.engine.stage import Tools
         from dual_data.engine.tables import settle
+        from dual_data.project import open_embedding, open_model
         from dual_data.schema import Facts, Knowledge, Links, Questions, Salience
         from pipeline import facts, questions, splits
         from pipeline.recipes import examples
 
-        tools = Tools(project, Services(), Calls(project / "no-calls.sqlite", read_only=True))
+        calls = Calls(project / "no-calls.sqlite", read_only=True)
+        tools = Tools(project, Services(), calls, open_model, open_embedding)
     with outcome.part("facts"):
         triplets = facts.run(facts.FactsParams(source="labels", folder=str(folder)), tools)
         fact_table = settle(triplets, Facts, "facts")

@@ -54,13 +54,13 @@ class Tools:
     """Root folder of the project."""
     services: Services
     calls: Calls
+    open_model: Callable[[str], ChatModel]
+    """Opens a local model by name or folder, or raises MissingExtra."""
+    open_embedding: Callable[[], Callable[[Sequence[str]], Any]]
+    """Opens the sentence embedding of the `paper` rule, texts -> unit vectors [n, d], or raises MissingExtra."""
     limit: int | None = None
     """Most facts that the stage works on; None for all. A later stage may rely on inputs that are limited already."""
     progress: Progress = field(default_factory=Progress)
-    open_model: Callable[[str], ChatModel] | None = None
-    """Opens a local model by name or folder, or raises MissingExtra; None if no stage may use one."""
-    open_embedding: Callable[[], Callable[[Sequence[str]], Any]] | None = None
-    """Opens the sentence embedding of the `paper` rule: texts -> unit vectors [n, d]."""
 
 
 TAKEN = ("release", "project", "services")

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dual_data.engine.stage import Tools
-from dual_data.errors import MissingExtra
 from dual_data.sources.chat.protocol import Sampling
 
 SAMPLING = Sampling(max_new_tokens=10, temperature=1.5, top_p=0.95, samples=15)
@@ -56,8 +55,6 @@ class Embedding:
     def open(self) -> Callable[[Sequence[str]], Any]:
         """The embedding. Raises MissingExtra where there is none: the published rule cannot decide without it."""
         if self._embed is None:
-            if self._tools.open_embedding is None:
-                raise MissingExtra("the sentence embedding of the knowledge rule `paper`", "eval")
             self._embed = self._tools.open_embedding()
         return self._embed
 

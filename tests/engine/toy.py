@@ -11,6 +11,7 @@ from pydantic import Field
 from dual_data.calls import Calls
 from dual_data.config import Profile, Services, Strict
 from dual_data.engine.stage import Forecast, Result, Stage, Tools
+from tests.tools import without_models
 
 
 class Numbers(dy.Schema):
@@ -87,4 +88,4 @@ def profile(**stages: dict[str, object]) -> Profile:
 
 def tools(root: Path, limit: int | None = None, *, offline: bool = False) -> Tools:
     """Tools with a call log of their own."""
-    return Tools(root, Services(), Calls(root / "artifacts" / "toy" / "calls.sqlite", offline=offline), limit)
+    return without_models(root, Services(), Calls(root / "artifacts" / "toy" / "calls.sqlite", offline=offline), limit)

@@ -15,6 +15,7 @@ from dual_data.engine.stage import Tools
 from dual_data.ids import fact_id
 from dual_data.schema import Facts, Questions
 from dual_data.sources.chat.protocol import ChatModel
+from tests.tools import no_embedding, no_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,14 +58,14 @@ def tools(
     calls: Calls | None = None,
     *,
     limit: int | None = None,
-    open_model: Callable[[str], ChatModel] | None = None,
-    open_embedding: Callable[[], Callable[[Sequence[str]], Any]] | None = None,
+    open_model: Callable[[str], ChatModel] = no_model,
+    open_embedding: Callable[[], Callable[[Sequence[str]], Any]] = no_embedding,
 ) -> Tools:
     """Tools with a call log in the folder."""
     if calls is None:
         pace = {"judge": Pace(concurrency=2), "probe": Pace(concurrency=2)}
         calls = Calls(folder / "calls.sqlite", pace)
-    return Tools(folder, Services(), calls, limit=limit, open_model=open_model, open_embedding=open_embedding)
+    return Tools(folder, Services(), calls, open_model, open_embedding, limit)
 
 
 def frames(pairs: Sequence[tuple[str, str]] = tuple(CAPITALS.items())) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -14,6 +14,7 @@ from dual_data.config import Services
 from dual_data.engine.stage import Tools
 from dual_data.ids import fact_id
 from dual_data.schema import Facts
+from tests.tools import without_models
 
 TOPICS = """
 [places_city]
@@ -68,7 +69,7 @@ def tools(root: Path, limit: int | None = None) -> Iterator[Tools]:
     """Tools of a stage that makes no call."""
     calls = Calls(root / "calls.sqlite", read_only=True)
     try:
-        yield Tools(project=root, services=Services(), calls=calls, limit=limit)
+        yield without_models(project=root, services=Services(), calls=calls, limit=limit)
     finally:
         calls.close()
 

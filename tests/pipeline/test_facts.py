@@ -19,6 +19,7 @@ from tests.clock import FakeClock
 from tests.faults.proxy import BANNED, CUT, DROP, RESET, Proxy, error_500, html_200, proxy, too_many, unavailable
 from tests.reference import REFERENCE, needs_reference
 from tests.services.process import free_port
+from tests.tools import without_models
 from tests.wiki.model import Date, Unknown
 from tests.wiki.project import ROOT, make_project
 from tests.wiki.world import world
@@ -37,7 +38,7 @@ def front(server: str) -> Iterator[Proxy]:
 def tools(folder: Path, url: str, *, limit: int | None = None, offline: bool = False) -> Tools:
     services = Services(sparql=f"{url}/query", pace={"wikidata": Pace(concurrency=2, attempts=40)})
     calls = Calls(folder / "calls.sqlite", services.pace, clock=FakeClock(), offline=offline)
-    return Tools(folder, services, calls, limit=limit)
+    return without_models(folder, services, calls, limit=limit)
 
 
 def params(**queries: object) -> FactsParams:
@@ -283,7 +284,7 @@ def test_an_empty_class_is_named(server: str, tmp_path: Path) -> None:
 
 
 def test_no_contact_is_said_before_anything_is_asked(tmp_path: Path) -> None:
-    kit = Tools(make_project(tmp_path), Services(), Calls(tmp_path / "c.sqlite"))
+    kit = without_models(make_project(tmp_path), Services(), Calls(tmp_path / "c.sqlite"))
     with pytest.raises(UsageError, match="DUAL_DATA_CONTACT"):
         run(FactsParams(), kit)
 
@@ -332,7 +333,7 @@ def test_the_embedded_snapshot_goes_the_same_way(tmp_path: Path) -> None:
     (project / "pipeline" / "topics.toml").write_text(
         '[places_country]\nclasses = ["Q6256"]\nlimit = 300\n', encoding="utf-8"
     )
-    kit = Tools(project, Services(sparql="embedded"), Calls(tmp_path / "c.sqlite"))
+    kit = without_models(project, Services(sparql="embedded"), Calls(tmp_path / "c.sqlite"))
     rows = run(FactsParams(), kit)
     codes = facts(rows, "P297")
     assert codes.filter(pl.col("subject_label") == "France")["object_value"].to_list() == ["FR"]
@@ -347,7 +348,7 @@ def test_tables_with_ids_need_no_service(tmp_path: Path) -> None:
         "subject_qid,subject_label,property_id,object_qid,object_label\nQ1,Abu,P17,Q2,Landia\nQ1,Abu,P9,Q2,Landia\n",
         encoding="utf-8",
     )
-    kit = Tools(project, Services(), Calls(tmp_path / "c.sqlite", offline=True))
+    kit = without_models(project, Services(), Calls(tmp_path / "c.sqlite", offline=True))
     table_params = FactsParams(source="tables", folder="tables")
     assert run(table_params, kit)["reason"].to_list() == [None, "unknown_relation"]
     assert forecast(table_params, kit) == []
@@ -385,7 +386,7 @@ def test_the_published_label_tables(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     shipped = ROOT / "pipeline" / "topics.toml"
     (project / "pipeline" / "topics.toml").write_text(shipped.read_text("utf-8"), encoding="utf-8")
-    kit = Tools(project, Services(), Calls(tmp_path / "c.sqlite"))
+    kit = without_models(project, Services(), Calls(tmp_path / "c.sqlite"))
     labels = FactsParams(source="labels", folder=str(REFERENCE / "wikidata_triplets"))
     rows = run(labels, kit)
     assert rows.height == 143_557

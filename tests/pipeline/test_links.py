@@ -21,6 +21,7 @@ from dual_data.sources.wikipedia.counts import Wikipedia
 from pipeline.links import LinksParams, check, forecast, run
 from tests.clock import FakeClock
 from tests.pipeline.frames import facts_frame
+from tests.tools import without_models
 
 SERVICES = Services(sparql="http://127.0.0.1:9/sparql", wikipedia="http://127.0.0.1:9/w/")
 ASKED, COUNTED, NEXT = "2023-11-14", "2023-11-15", "2023-11-16"
@@ -62,7 +63,7 @@ def tools(folder: Path, services: Services = SERVICES) -> Tools:
         for request in wiki.cirrus_requests(["One", "Two"]):
             calls.fetch("wikipedia", request, lambda: {"pages": pages, "day": COUNTED})
         clock.sleep(DAY)
-    return Tools(folder, services, Calls(folder / "calls.sqlite", offline=True, clock=clock))
+    return without_models(folder, services, Calls(folder / "calls.sqlite", offline=True, clock=clock))
 
 
 def rows(links: pl.DataFrame) -> dict[str, tuple[Any, ...]]:
@@ -184,7 +185,7 @@ def test_degrees_in_the_embedded_graph_carry_its_day(tmp_path: Path) -> None:
     with Calls(tmp_path / "calls.sqlite") as calls:
         request = {"snapshot": graph.sha256, "query": Entities(("Q3",)).query()}
         calls.fetch("embedded", request, lambda: {"rows": []})
-        links = run(LinksParams(method="none"), Tools(tmp_path, embedded, calls), facts=facts())
+        links = run(LinksParams(method="none"), without_models(tmp_path, embedded, calls), facts=facts())
     assert {qid: row[-1] for qid, row in rows(links).items()} == {"Q1": None, "Q2": None, "Q3": graph.date, "Q4": None}
 
 

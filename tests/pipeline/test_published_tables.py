@@ -11,11 +11,12 @@ from dual_data.audit import measures, pairs
 from dual_data.audit.columns import Table, standard
 from dual_data.calls import Calls
 from dual_data.config import Services
-from dual_data.engine.stage import Result, Tools
+from dual_data.engine.stage import Result
 from dual_data.engine.tables import settle
 from dual_data.schema import Facts, Knowledge, Links, Questions, Salience
 from pipeline import facts, questions, splits
 from tests.reference import REFERENCE, needs_reference
+from tests.tools import without_models
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = needs_reference
@@ -25,7 +26,7 @@ pytestmark = needs_reference
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
     """All splits of the published tables, labels mode, popularity by mentions."""
     with Calls(tmp_path_factory.mktemp("calls") / "calls.sqlite", read_only=True) as calls:
-        tools = Tools(ROOT, Services(), calls)
+        tools = without_models(ROOT, Services(), calls)
         params = facts.FactsParams(source="labels", folder=str(REFERENCE / "wikidata_triplets"))
         fact_rows = settle(facts.run(params, tools), Facts, "facts").rows
         question_rows = settle(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -281,7 +282,7 @@ def test_two_facts_that_read_the_same_are_both_rejected(project: Tools) -> None:
 
 def test_a_limit_takes_the_same_facts_whatever_else_there_is(project: Tools) -> None:
     facts = facts_frame([{"subject": f"Q{number}", "object": f"Q{number + 50}"} for number in range(1, 40)])
-    limited = Tools(project=project.project, services=project.services, calls=project.calls, limit=7)
+    limited = replace(project, limit=7)
     first = run(QuestionsParams(), limited, facts=facts)
     assert first.height == 7
     assert set(run(QuestionsParams(), limited, facts=facts.reverse())["fact_id"]) == set(first["fact_id"])

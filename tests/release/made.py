@@ -20,6 +20,7 @@ from dual_data.release.build import Build, read_build
 from dual_data.released import Release
 from dual_data.schema import Facts, Knowledge, Links, Questions, Salience
 from pipeline.splits import SPLITS
+from tests.tools import without_models
 
 Released = tuple[Release, Path]
 """A release and its folder."""
@@ -104,7 +105,7 @@ def artifacts(
     profile = Profile(path=root / "pipeline/made.toml", name="made", services=Services(), stages={"splits": sizes})
     calls = Calls(root / "artifacts" / "made" / "calls.sqlite")
     try:
-        run_build([*stages, SPLITS], Tools(root, Services(), calls, limit), profile)
+        run_build([*stages, SPLITS], without_models(root, Services(), calls, limit), profile)
     finally:
         calls.close()
     return root / "artifacts" / "made"

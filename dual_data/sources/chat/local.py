@@ -14,7 +14,6 @@ from typing import Any
 
 from dual_data.call_log import Request
 from dual_data.calls import Calls
-from dual_data.errors import MissingExtra
 from dual_data.sources.chat.protocol import Chat, ChatModel, Sampling
 
 SOURCE = "local"
@@ -107,7 +106,7 @@ class LocalChat:
         return self._calls.fetch_batches(self.source, requests, do, size=self._batch, advance=advance)
 
 
-def open_local(open_model: Callable[[str], ChatModel] | None, spec: str, calls: Calls, batch: int) -> LocalChat:
+def open_local(open_model: Callable[[str], ChatModel], spec: str, calls: Calls, batch: int) -> LocalChat:
     """The model that a profile names. Raises MissingExtra where no local model can be opened here.
 
     Offline it is the model as last opened, with whatever packages: its answers are in the log, and a miss is an error
@@ -115,8 +114,6 @@ def open_local(open_model: Callable[[str], ChatModel] | None, spec: str, calls: 
     """
     if calls.offline and (opened := calls.latest(SOURCE, {"task": "open", "model": spec})):
         return LocalChat(opened["name"], opened["identity"], None, calls, batch)
-    if open_model is None:
-        raise MissingExtra("torch, which local models need,", "eval")
     model = open_model(spec)
     opened = {"name": model.name, "identity": dict(model.identity)}
     calls.note(SOURCE, _opening(spec) | {"weights": model.identity.get("weights", "")}, opened)

@@ -21,6 +21,7 @@ from pipeline.probing.probe import select
 from tests.pipeline import capitals
 from tests.pipeline.knowledge.probed import ALL, country_of, knows, probe, probed
 from tests.services.fake_model import FakeModel
+from tests.tools import no_model
 
 
 def test_what_is_answered_rightly_is_known(tools: Tools) -> None:
@@ -147,7 +148,7 @@ def test_a_local_plan_opens_no_model(tools: Tools) -> None:
     params = KnowledgeParams.model_validate({"models": [{"name": "m", "local": "fake"}]})
 
     def plan() -> tuple[int, int]:
-        (estimate,) = forecast(params, replace(tools, open_model=None), facts=facts, questions=questions)
+        (estimate,) = forecast(params, replace(tools, open_model=no_model), facts=facts, questions=questions)
         return estimate.calls, estimate.in_log
 
     assert plan() == (18 + 6, 0)

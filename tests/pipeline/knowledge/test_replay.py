@@ -23,15 +23,16 @@ from tests.clock import FakeClock
 from tests.pipeline import capitals
 from tests.pipeline.knowledge.probed import knows, probe, probed
 from tests.services.fake_model import FakeModel
+from tests.tools import no_embedding, no_model
 
 
 def test_a_replay_of_the_published_rule_needs_no_embedding(tools: Tools) -> None:
     model = FakeModel(answer=knows)
     first = probe(tools, model, rules=("paper",))
     with Calls(tools.calls.log.path, offline=True) as log:
-        assert probe(replace(tools, calls=log, open_embedding=None), model, rules=("paper",)) == first
+        assert probe(replace(tools, calls=log, open_embedding=no_embedding), model, rules=("paper",)) == first
         with pytest.raises(Offline, match="not in the call log"):
-            probe(replace(tools, calls=log, open_embedding=None), model, rules=("matched",))
+            probe(replace(tools, calls=log, open_embedding=no_embedding), model, rules=("matched",))
 
 
 def test_a_replay_needs_neither_the_model_nor_the_packages_that_ran_it(
@@ -41,9 +42,9 @@ def test_a_replay_needs_neither_the_model_nor_the_packages_that_ran_it(
     first = probed(replace(tools, open_model=lambda _: FakeModel(answer=knows)), data)
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "another")
     with Calls(tools.calls.log.path, offline=True) as log:
-        assert probed(replace(tools, calls=log, open_model=None), data).equals(first)
+        assert probed(replace(tools, calls=log, open_model=no_model), data).equals(first)
         with pytest.raises(MissingExtra):
-            probed(replace(tools, calls=log, open_model=None), {"models": [{"name": "m", "local": "y"}]})
+            probed(replace(tools, calls=log, open_model=no_model), {"models": [{"name": "m", "local": "y"}]})
 
 
 def test_a_replay_is_of_the_weights_that_were_opened_last(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from pipeline.facts import FactsParams, forecast, run, sources
 from tests.services.oxigraph import oxigraph
 from tests.sources.dumps import truthy
 from tests.sources.test_values import relation
+from tests.tools import without_models
 from tests.wiki.model import Date, Statement, World
 from tests.wiki.project import ROOT, make_project
 from tests.wiki.world import world
@@ -35,7 +36,7 @@ DUMP = FactsParams(source="dump", folder="dumps")
 
 
 def kit(project: Path, services: Services | None = None, limit: int | None = None) -> Tools:
-    return Tools(project, services or Services(), Calls(project / "calls.sqlite"), limit=limit)
+    return without_models(project, services or Services(), Calls(project / "calls.sqlite"), limit=limit)
 
 
 def without_ends(model: World) -> World:
