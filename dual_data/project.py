@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import re
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,37 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.calls import Calls
-from dual_data.config import Profile, is_profile, load_profile, same_name, shipped_project
-from dual_data.display import visible
+from dual_data.config import Profile, is_profile, load_profile, same_name
 from dual_data.engine.plan import artifacts, command
 from dual_data.engine.progress import Progress
 from dual_data.engine.stage import Stage, Tools, wiring_faults
-from dual_data.errors import ConfigError, DualDataError, InputError, MissingExtra, UsageError
+from dual_data.errors import ConfigError, InputError, MissingExtra, UsageError
 from dual_data.sources.chat.protocol import ChatModel
-
-_ABOUT = re.compile(r"(^\[project\]\n(?:#[^\n]*\n)*name = [^\n]*\n).*?(?=^\[services\]$)", re.MULTILINE | re.DOTALL)
-"""The part of a shipped profile's [project] that describes the dataset, after its name."""
-_README = """\
-# {title}
-
-A benchmark for LLM unlearning, made with dual-data.
-
-| where | what |
-|---|---|
-| `pipeline/dual.toml`, `pipeline/embedded.toml` | profiles: the parameters of every stage; `embedded` is offline |
-| `pipeline/topics.toml`, `pipeline/relations/` | what the facts are about, and how each relation is asked |
-| `pipeline/*.py` | the stages |
-| `pipeline/evaluation.toml` | models, methods and grids of the evaluation |
-| `pipeline/methods/` | a place for unlearning methods of your own, one Python file each |
-| `prompts/` | what the knowledge probe and the salience judge are asked with |
-| `artifacts/PROFILE/` | what is built, and every answer that was paid for; git ignores it |
-
-```bash
-dual-data check                                 # the files of this folder
-dual-data build --profile embedded --dry-run    # the plan
-dual-data build --profile embedded              # then: dual-data show --profile embedded
-```
-"""
 
 
 class Project(NamedTuple):
@@ -159,50 +131,6 @@ def _place_of(error: BaseException, folder: Path) -> str:
         return ""
     own = (f"{file}:{line}" for file, line in places if Path(file).resolve().is_relative_to(folder.resolve()))
     return next(own, "")
-
-
-def init(target: Path, source: Path | None = None) -> None:
-    """Copy the project `source`, by default the shipped one, to `target`, which must be absent or empty.
-
-    A failure leaves nothing behind. Raises DualDataError where the files cannot be written.
-    """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{target}: exists and is not an empty folder; choose another name")
-    if obstacles := [parent for parent in target.parents if parent.exists() and not parent.is_dir()]:
-        raise UsageError(f"{target}: cannot be made, because {obstacles[0]} is a file; choose another name")
-    is_new = not target.exists()
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target, prefix=".init-") as scratch:
-            _fill(Path(scratch), source or shipped_project(), visible(target.resolve().name))
-            for path in list(Path(scratch).iterdir()):
-                path.rename(target / path.name)
-    except BaseException as error:
-        if is_new:
-            with suppress(OSError):
-                target.rmdir()
-        if isinstance(error, OSError):
-            raise DualDataError(
-                f"{target}: cannot be made ({error.strerror or error}); nothing was left behind"
-            ) from None
-        raise
-
-
-def _fill(folder: Path, source: Path, title: str) -> None:
-    """Copy the project in `source` with `title` in place of its profiles' descriptions of the original dataset, and a
-    README."""
-    for path in (entry for name in ("pipeline", "prompts") for entry in (source / name).rglob("*")):
-        copy = folder / path.relative_to(source)
-        if path.is_file() and copy.parent.name != "__pycache__":
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())  # Without file modes: an installation may be read-only.
-    own = f"title = {json.dumps(title, ensure_ascii=False)}\n\n"
-    for profile in filter(is_profile, (folder / "pipeline").glob("*.toml")):
-        profile.write_bytes(_ABOUT.sub(lambda match: match[1] + own, profile.read_text("utf-8")).encode())
-    (folder / "artifacts").mkdir()
-    (folder / "README.md").write_text(_README.format(title=title), encoding="utf-8")
-    # What `git add .` must not take: results, and the dumps of README's recipe.
-    (folder / ".gitignore").write_text("/artifacts/\n/dumps/\n__pycache__/\n")
 
 
 def open_model(spec: str) -> ChatModel:

@@ -1,0 +1,81 @@
+"""A new project: a copy of another, by default of the shipped one, under a name of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from dual_data.config import is_profile, shipped_project
+from dual_data.display import visible
+from dual_data.errors import DualDataError, UsageError
+
+_ABOUT = re.compile(r"(^\[project\]\n(?:#[^\n]*\n)*name = [^\n]*\n).*?(?=^\[services\]$)", re.MULTILINE | re.DOTALL)
+"""The part of a shipped profile's [project] that describes the dataset, after its name."""
+_README = """\
+# {title}
+
+A benchmark for LLM unlearning, made with dual-data.
+
+| where | what |
+|---|---|
+| `pipeline/dual.toml`, `pipeline/embedded.toml` | profiles: the parameters of every stage; `embedded` is offline |
+| `pipeline/topics.toml`, `pipeline/relations/` | what the facts are about, and how each relation is asked |
+| `pipeline/*.py` | the stages |
+| `pipeline/evaluation.toml` | models, methods and grids of the evaluation |
+| `pipeline/methods/` | a place for unlearning methods of your own, one Python file each |
+| `prompts/` | what the knowledge probe and the salience judge are asked with |
+| `artifacts/PROFILE/` | what is built, and every answer that was paid for; git ignores it |
+
+```bash
+dual-data check                                 # the files of this folder
+dual-data build --profile embedded --dry-run    # the plan
+dual-data build --profile embedded              # then: dual-data show --profile embedded
+```
+"""
+
+
+def init(target: Path, source: Path | None = None) -> None:
+    """Copy the project `source`, by default the shipped one, to `target`, which must be absent or empty.
+
+    A failure leaves nothing behind. Raises DualDataError where the files cannot be written.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target}: exists and is not an empty folder; choose another name")
+    if obstacles := [parent for parent in target.parents if parent.exists() and not parent.is_dir()]:
+        raise UsageError(f"{target}: cannot be made, because {obstacles[0]} is a file; choose another name")
+    is_new = not target.exists()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target, prefix=".init-") as scratch:
+            _fill(Path(scratch), source or shipped_project(), visible(target.resolve().name))
+            for path in list(Path(scratch).iterdir()):
+                path.rename(target / path.name)
+    except BaseException as error:
+        if is_new:
+            with suppress(OSError):
+                target.rmdir()
+        if isinstance(error, OSError):
+            raise DualDataError(
+                f"{target}: cannot be made ({error.strerror or error}); nothing was left behind"
+            ) from None
+        raise
+
+
+def _fill(folder: Path, source: Path, title: str) -> None:
+    """Copy the project in `source` with `title` in place of its profiles' descriptions of the original dataset, and a
+    README."""
+    for path in (entry for name in ("pipeline", "prompts") for entry in (source / name).rglob("*")):
+        copy = folder / path.relative_to(source)
+        if path.is_file() and copy.parent.name != "__pycache__":
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())  # Without file modes: an installation may be read-only.
+    own = f"title = {json.dumps(title, ensure_ascii=False)}\n\n"
+    for profile in filter(is_profile, (folder / "pipeline").glob("*.toml")):
+        profile.write_bytes(_ABOUT.sub(lambda match: match[1] + own, profile.read_text("utf-8")).encode())
+    (folder / "artifacts").mkdir()
+    (folder / "README.md").write_text(_README.format(title=title), encoding="utf-8")
+    # What `git add .` must not take: results, and the dumps of README's recipe.
+    (folder / ".gitignore").write_text("/artifacts/\n/dumps/\n__pycache__/\n")
