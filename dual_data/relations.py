@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from dual_data.config import RELATIONS, Relation, load_relation, load_relations
-from dual_data.engine.plan import command
+from dual_data.engine.places import command
 from dual_data.engine.stage import Result, Tools, needed
 from dual_data.engine.tables import Settled, settle
 from dual_data.errors import ConfigError, DualDataError, InputError, UsageError

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 from dual_data.config import EMBEDDED, SNAPSHOT, About, Strict
 from dual_data.display import count
 from dual_data.engine.manifest import Manifest
-from dual_data.engine.plan import maker
+from dual_data.engine.places import maker
 from dual_data.errors import DualDataError, InputError, ServiceError
 from dual_data.files import file_hash
 

@@ -55,7 +55,7 @@ def new(
     Example: dual-data relations new P36
     """
     from dual_data.config import RELATIONS
-    from dual_data.engine.plan import command
+    from dual_data.engine.places import command
     from dual_data.project import find_root
     from dual_data.relations import new_relation
 

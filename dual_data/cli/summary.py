@@ -11,7 +11,7 @@ from dual_data.cli.outdated import outdated
 from dual_data.cli.text import printable, table
 from dual_data.display import count
 from dual_data.engine.manifest import Manifest
-from dual_data.engine.plan import command
+from dual_data.engine.places import command
 from dual_data.engine.run import read_rows
 from dual_data.ids import digest, is_property
 from dual_data.project import Project

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dual_data.config import Profile, is_profile
+from dual_data.config import Profile
 from dual_data.engine.manifest import Basis, Manifest, read_manifest
+from dual_data.engine.places import artifacts
 from dual_data.engine.stage import Stage
 from dual_data.errors import DualDataError, InputError
 from dual_data.files import file_hash
@@ -25,42 +25,6 @@ class Step(NamedTuple):
     """Why the stage runs; empty if its output is current."""
     manifest: Manifest | None
     """The manifest on disk, if it can be read."""
-
-
-def artifacts(project: Path, profile: Profile) -> Path:
-    """Folder of everything that a profile's build writes."""
-    return project / "artifacts" / profile.name
-
-
-def command(project: Path, words: str, profile: Profile | str = "") -> str:
-    """`dual-data WORDS` with the options that it needs in the working directory; arguments may follow.
-
-    A profile is always named, since the default one would query public services for hours.
-    """
-    if isinstance(profile, Profile):
-        own = profile.path.parent == project / "pipeline"
-        profile = profile.path.stem if own else str(profile.path)
-    options = {"--project": "" if is_here(project) else str(project), "--profile": profile}
-    arguments = [f"{name} {shlex.quote(value)}" for name, value in options.items() if value]
-    return " ".join(["dual-data", words, *arguments])
-
-
-def maker(folder: Path, words: str = "build") -> str:
-    """`dual-data WORDS` for a folder below a project's artifacts; empty if it belongs to none of its profiles."""
-    for candidate in (folder.resolve(), *folder.resolve().parents):
-        root = candidate.parent.parent
-        profile = root / "pipeline" / f"{candidate.name}.toml"
-        if candidate.parent.name == "artifacts" and is_profile(profile):
-            return command(root, words, candidate.name)
-    return ""
-
-
-def is_here(folder: Path) -> bool:
-    """Whether the working directory is the folder, or lies in it."""
-    try:
-        return Path.cwd().is_relative_to(folder.resolve())
-    except OSError:  # The working directory was deleted.
-        return False
 
 
 def plan(stages: Sequence[Stage], project: Path, profile: Profile, limit: int | None) -> list[Step]:

@@ -11,7 +11,8 @@ import polars as pl
 from dual_data.calls import Counts
 from dual_data.config import Profile
 from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, write_manifest
-from dual_data.engine.plan import Step, artifacts, command, expect_sound, plan, plan_stage
+from dual_data.engine.places import artifacts, command
+from dual_data.engine.plan import Step, expect_sound, plan, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools, needed
 from dual_data.engine.tables import content_hash, expect_supported, read_table, settle
 from dual_data.errors import DualDataError

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from dual_data.engine.manifest import Manifest, faults, read_manifest
-from dual_data.engine.plan import maker
+from dual_data.engine.places import maker
 from dual_data.engine.tables import read_table
 from dual_data.errors import InputError
 from dual_data.release.names import plain_names

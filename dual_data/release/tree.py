@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dual_data.config import About
-from dual_data.engine.plan import is_here
+from dual_data.engine.places import is_here
 from dual_data.errors import UsageError
 from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release import croissant

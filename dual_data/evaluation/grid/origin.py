@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from dual_data.engine.manifest import read_manifest
-from dual_data.engine.plan import maker
+from dual_data.engine.places import maker
 from dual_data.released import MANIFEST, Release
 
 _ABOVE = 2

@@ -1,0 +1,44 @@
+"""Where the builds of a project are, and the commands that make what is there."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from dual_data.config import Profile, is_profile
+
+
+def artifacts(project: Path, profile: Profile) -> Path:
+    """Folder of everything that a profile's build writes."""
+    return project / "artifacts" / profile.name
+
+
+def command(project: Path, words: str, profile: Profile | str = "") -> str:
+    """`dual-data WORDS` with the options that it needs in the working directory; arguments may follow.
+
+    A profile is always named, since the default one would query public services for hours.
+    """
+    if isinstance(profile, Profile):
+        own = profile.path.parent == project / "pipeline"
+        profile = profile.path.stem if own else str(profile.path)
+    options = {"--project": "" if is_here(project) else str(project), "--profile": profile}
+    arguments = [f"{name} {shlex.quote(value)}" for name, value in options.items() if value]
+    return " ".join(["dual-data", words, *arguments])
+
+
+def maker(folder: Path, words: str = "build") -> str:
+    """`dual-data WORDS` for a folder below a project's artifacts; empty if it belongs to none of its profiles."""
+    for candidate in (folder.resolve(), *folder.resolve().parents):
+        root = candidate.parent.parent
+        profile = root / "pipeline" / f"{candidate.name}.toml"
+        if candidate.parent.name == "artifacts" and is_profile(profile):
+            return command(root, words, candidate.name)
+    return ""
+
+
+def is_here(folder: Path) -> bool:
+    """Whether the working directory is the folder, or lies in it."""
+    try:
+        return Path.cwd().is_relative_to(folder.resolve())
+    except OSError:  # The working directory was deleted.
+        return False
