@@ -7,13 +7,8 @@ manifest.json                        every hash, and what the dataset was built 
 
 from __future__ import annotations
 
-import functools
-import logging
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +19,9 @@ from dual_data.config import EMBEDDED, SNAPSHOT, About, Strict
 from dual_data.display import count
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.places import maker
-from dual_data.errors import DualDataError, InputError, ServiceError
+from dual_data.errors import InputError
 from dual_data.files import file_hash
+from dual_data.hub_reading import downloaded, expect_no_folder, is_repository, written
 
 FORMAT = 1
 """Version of the manifest's layout."""
@@ -34,14 +30,6 @@ WHOLE = "train"
 """Name of the split of a configuration with only one, as `datasets` calls it by default."""
 SOURCE = "DUAL_DATA_DATASET"
 """Environment variable with the release that `load` reads by default."""
-
-_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_LATER = (408, 429)
-"""HTTP statuses below 500 after which the same request may succeed later."""
-
-
-class NoSuchFile(InputError):
-    """The release on the Hub can be read but lacks the file."""
 
 
 class File(Strict):
@@ -173,13 +161,13 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         if self.folder is not None:
             return str(self.folder)
-        return f"{self.repository}@{self.revision}" if self.revision else self.repository
+        return written(self.repository, self.revision)
 
     def file(self, path: str) -> Path:
         """A local path of the release's file; from the Hub it is downloaded to the Hub client's cache."""
         if self.folder is not None:
             return self.folder / path
-        return _downloaded(self, path)
+        return downloaded(self.repository, self.revision, path, endpoint=self.endpoint)
 
 
 def locate(target: str | Path, revision: str | None = None, *, endpoint: str | None = None) -> Place:
@@ -202,20 +190,6 @@ def locate(target: str | Path, revision: str | None = None, *, endpoint: str | N
     if target_revision and revision and target_revision != revision:
         raise InputError(f"{target}: names the revision {target_revision}, but {revision} is asked for")
     return Place(repository=name, revision=revision or target_revision or None, endpoint=endpoint)
-
-
-def expect_no_folder(name: str) -> None:
-    """Raise InputError where the folder of the missing path `name` exists: then `name` is no Hub dataset but a typo."""
-    folder = Path(name).parent
-    if folder.is_dir():
-        close = get_close_matches(Path(name).name, (entry.name for entry in folder.iterdir()), n=1)
-        hint = f"; did you mean {folder / close[0]}?" if close else "."
-        raise InputError(f"{name}: no such file or folder{hint} A Hub dataset of this name would be {name}@main")
-
-
-def is_repository(name: str) -> bool:
-    """Whether `name` has the form of a Hub dataset's name: owner/name."""
-    return _REPOSITORY.fullmatch(name) is not None
 
 
 def read_release(place: Place) -> Release:
@@ -282,74 +256,3 @@ def load(
         raise InputError(f"no dataset is named: give source=, or set {SOURCE} to a folder or to owner/name[@revision]")
     place = locate(source, revision, endpoint=endpoint)
     return read_table(place, read_release(place).file(config, split))
-
-
-def hub_error(context: str, error: Exception) -> DualDataError:
-    """An error of the Hub's client as one of ours, with a message that begins with `context`.
-
-    InputError where the Hub refused the request, ServiceError where it failed or could not be reached.
-    """
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    if isinstance(error, HFValidationError):
-        return InputError(f"{context} this is not the name of a Hub dataset (owner/name[@revision])")
-    if isinstance(error, LocalEntryNotFoundError):
-        # The client's own error only says that the cache lacks the file; its cause is the Hub's error.
-        error = error.__cause__ if isinstance(error.__cause__, Exception) else error
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if status is None:  # the client passes on its HTTP library's errors, which differ between its versions
-        return ServiceError(
-            f"{context} the Hub could not be reached ({type(error).__name__}), and its cache has no copy"
-        )
-    if status in _LATER or status >= 500:
-        return ServiceError(f"{context} the Hub failed ({status}); try again later")
-    return InputError(
-        f"{context} the Hub refused it ({status}). Check name and revision; log in if the dataset is private."
-    )
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Silence, in a block, the Hub client's log of each retry on stderr: the final error is enough.
-
-    A set HF_HUB_VERBOSITY, the client's own variable, is respected.
-    """
-    log = logging.getLogger("huggingface_hub.utils._http")
-    before = log.level
-    if not os.environ.get("HF_HUB_VERBOSITY"):
-        log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
-
-
-def _downloaded(place: Place, path: str) -> Path:
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    try:
-        with quietly():
-            if not isinstance(try_to_load_from_cache(place.repository, path, None, place.revision, "dataset"), str):
-                _ask_for(place)
-            file = hf_hub_download(
-                place.repository, path, repo_type="dataset", revision=place.revision, endpoint=place.endpoint
-            )
-    except Exception as error:
-        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-            raise NoSuchFile(f"{place}: holds no {path}; is it a dataset released by dual-data?") from None
-        # A mistyped path has the form of a dataset's name.
-        raise hub_error(f"{place}: no such folder, and", error) from None
-    return Path(file)
-
-
-@functools.cache
-def _ask_for(place: Place) -> None:
-    """Raise the client's error where the Hub has no such dataset or cannot be reached.
-
-    A request for a file would be retried for half a minute first.
-    """
-    from huggingface_hub import HfApi, constants
-
-    timeout = constants.HF_HUB_ETAG_TIMEOUT
-    HfApi(endpoint=place.endpoint).dataset_info(place.repository, revision=place.revision, timeout=timeout)

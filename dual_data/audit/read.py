@@ -15,7 +15,7 @@ from dual_data.audit.cards import configurations
 from dual_data.audit.columns import is_auditable
 from dual_data.audit.table_files import SUFFIXES, read_table
 from dual_data.errors import InputError
-from dual_data.released import expect_no_folder, hub_error, is_repository, quietly
+from dual_data.hub_reading import expect_no_folder, hub_error, is_repository, quietly
 
 _SHARD = re.compile(r"-\d{5}(-of-\d{5})$")
 _SHOWN = 12

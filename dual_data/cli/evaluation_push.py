@@ -30,10 +30,10 @@ def push(
     from huggingface_hub import get_token
 
     from dual_data.evaluation.publish import adapter_files
+    from dual_data.hub_reading import is_repository
     from dual_data.release.model_hub import push_model
     from dual_data.release.repository import LOGGED_OUT
     from dual_data.release.secrets import expect_no_secret
-    from dual_data.released import is_repository
 
     if not is_repository(repository):
         raise UsageError(f"{repository}: is not the name of a Hub model (owner/name)")

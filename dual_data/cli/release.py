@@ -142,10 +142,11 @@ def push(
     Example: dual-data push owner/dual --tag v1.0.0 --private
     """
     from dual_data.errors import UsageError
+    from dual_data.hub_reading import is_repository
     from dual_data.project import load_project
     from dual_data.release.hub import push as publish
     from dual_data.release.verify import verify as check
-    from dual_data.released import Place, is_repository
+    from dual_data.released import Place
 
     loaded: Project | None = None
     if folder is None:

@@ -10,9 +10,10 @@ import polars as pl
 from dual_data.engine.tables import content_hash, expect_supported
 from dual_data.errors import DualDataError
 from dual_data.files import file_hash
+from dual_data.hub_reading import NoSuchFile
 from dual_data.release.listed import files_below, paths_in
 from dual_data.release.tree import content_of
-from dual_data.released import MANIFEST, WHOLE, NoSuchFile, Place, Release, read_release
+from dual_data.released import MANIFEST, WHOLE, Place, Release, read_release
 
 IGNORED = (".gitattributes", ".gitignore")
 """Files that the Hub or git add."""

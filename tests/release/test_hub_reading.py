@@ -9,9 +9,10 @@ import pytest
 from huggingface_hub.utils._http import http_backoff
 
 from dual_data.errors import DualDataError, InputError, ServiceError
+from dual_data.hub_reading import quietly
 from dual_data.release.diff import compare, read_snapshot
 from dual_data.release.verify import verify
-from dual_data.released import locate, quietly, read_release
+from dual_data.released import locate, read_release
 from tests.release.made import Released
 from tests.release.pushing import NAME, PUSHES, publish
 from tests.services.hub import Answer, Hub

