@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from dual_data.calls import Calls
 from dual_data.config import Profile, is_profile, load_profile, same_name
 from dual_data.engine.places import artifacts, command
-from dual_data.engine.progress import Progress
 from dual_data.engine.stage import Stage, Tools, wiring_faults
 from dual_data.errors import ConfigError, InputError, MissingExtra, UsageError
+from dual_data.progress import Progress
 from dual_data.sources.chat.protocol import ChatModel
 
 

@@ -153,7 +153,7 @@ def _harvest(
     if params.label_table:
         rows = triplets.read_labels(folder, names, relations, excluded)
         return resolution.through_table(tools.project / params.label_table, rows, topics, relations)
-    asker = Live(open_endpoint(tools.services), tools.calls, tools.progress.task)
+    asker = Live(open_endpoint(tools.services), tools.calls, tools.progress)
     if params.source == "resolve":
         rows = triplets.read_labels(folder, names, relations, excluded)
         return resolution.through_endpoint(asker, rows, topics, relations, params.queries)

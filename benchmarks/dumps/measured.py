@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.dumps.processes import cpu_seconds, peak_megabytes
-from dual_data.engine.progress import Progress
+from dual_data.progress import Progress
 from dual_data.sources.dumps import kept, triples
 from dual_data.sources.dumps.engines import Engine, Polars, Spark, Tables
 from dual_data.sources.dumps.files import Source
@@ -94,7 +94,7 @@ def parse_triples_plainly(path: Path) -> int:
 
 def take_in(path: Path) -> int:
     """The whole import into Parquet: number of rows or lines read."""
-    ((_, manifest, _),) = import_folder(path.parent, Progress().task)
+    ((_, manifest, _),) = import_folder(path.parent, Progress())
     counts = manifest.counts()
     return counts.get("rows") or counts["lines"]
 

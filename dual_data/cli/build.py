@@ -49,9 +49,9 @@ def build(
 
     Example: dual-data build --profile embedded
     """
-    from dual_data.engine.progress import TerminalProgress
     from dual_data.engine.run import build as run
     from dual_data.errors import UsageError
+    from dual_data.progress import TerminalProgress
     from dual_data.project import load_project
 
     loaded = load_project(project, profile)

@@ -70,10 +70,10 @@ def dump_options(project: Project, built: Project) -> str:
 
 def imported_lines(folder: Path) -> Iterator[str]:
     """Import the new dumps of a folder; yields a line for each dump."""
-    from dual_data.engine.progress import TerminalProgress
+    from dual_data.progress import TerminalProgress
     from dual_data.sources.dumps.imports import import_folder
 
-    for dump, manifest, new in import_folder(folder, TerminalProgress().task):
+    for dump, manifest, new in import_folder(folder, TerminalProgress()):
         rows = ", ".join(f"{count} {table}" for table, count in manifest.rows().items()) or "no rows"
         counts = manifest.counts()
         remarks = ", ".join(f"{counts[name]} {name}" for name in ("invalid_utf8", "malformed") if counts.get(name))

@@ -14,7 +14,7 @@ import polars as pl
 
 from dual_data.calls import Calls
 from dual_data.config import Profile, Services, Strict
-from dual_data.engine.progress import Progress
+from dual_data.progress import Progress
 from dual_data.sources.chat.protocol import ChatModel
 
 

@@ -11,7 +11,6 @@ import datetime
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from dual_data.calls import Clock, SystemClock
 from dual_data.config import check_url
 from dual_data.errors import DualDataError, InputError, Refused, ServiceError, Transient
 from dual_data.locks import locked
+from dual_data.progress import Progress
 from dual_data.sources.dumps import MIRROR
 from dual_data.sources.dumps.files import SITELINKS, WIKI_TABLES
 from dual_data.sources.etiquette import user_agent, wait_asked
@@ -33,8 +33,6 @@ LONGEST_WAIT = 600.0
 _NO_ADDRESS = (requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)
 _CHUNK = 1 << 20
 _TIMEOUT = 60.0
-
-Task = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 
 
 class Remote(NamedTuple):
@@ -74,7 +72,7 @@ def _is_day(text: str) -> bool:
 
 
 def fetch(
-    wanted: Remote, target: Path, contact: str, task: Task, *, clock: Clock | None = None
+    wanted: Remote, target: Path, contact: str, progress: Progress, *, clock: Clock | None = None
 ) -> Iterator[tuple[Path, bool]]:
     """Download the files into `target`; yields each with whether anything was downloaded.
 
@@ -95,7 +93,7 @@ def fetch(
                 if path.is_file() and _sha1(path) == sums[name]:
                     yield path, False
                     continue
-                download.file(name, path, sums[name], task)
+                download.file(name, path, sums[name], progress)
                 yield path, True
     except OSError as error:
         raise DualDataError(
@@ -123,10 +121,10 @@ class _Download:
             raise ServiceError(f"{self._folder}{name}: is not a list of SHA-1 sums; choose another --mirror")
         return sums
 
-    def file(self, name: str, path: Path, sha1: str, task: Task) -> None:
+    def file(self, name: str, path: Path, sha1: str, progress: Progress) -> None:
         """Complete the download of a file, verify it and give it its name."""
         partial = path.with_name(path.name + ".part")
-        with partial.open("ab") as file, task(name, None) as advance:
+        with partial.open("ab") as file, progress.task(name, None) as advance:
 
             def restart() -> None:
                 file.truncate(0)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from dual_data.errors import DualDataError, InputError
 from dual_data.locks import locked
+from dual_data.progress import Progress
 from dual_data.sources.dumps import kept, triples
 from dual_data.sources.dumps.files import CHUNK, TRIPLES, DumpFile, Piece, Source, dump_files, recognise
 from dual_data.sources.dumps.manifests import (
@@ -39,13 +39,11 @@ BATCH = 4 << 20
 Advance = Callable[[int], None]
 
 
-def import_folder(
-    folder: Path, task: Callable[[str, int | None], Any], part: int = PART
-) -> Iterator[tuple[DumpFile, Manifest, bool]]:
+def import_folder(folder: Path, progress: Progress, part: int = PART) -> Iterator[tuple[DumpFile, Manifest, bool]]:
     """Import every dump of a folder; yields each with its manifest and whether anything had to be done.
 
-    `task(label, total)` is `Progress.task`. Raises InputError for a damaged dump, ProjectBusy while another process
-    imports, DualDataError where nothing can be written.
+    Raises InputError for a damaged dump, ProjectBusy while another process imports, DualDataError where nothing can be
+    written.
     """
     if (folder / FOLDER).is_dir() and not any(recognise(path) for path in folder.iterdir()):
         return  # The dumps were deleted after their import, which is fine.
@@ -59,7 +57,7 @@ def import_folder(
                 if before.sha256 is not None:
                     yield dump, before, False
                     continue
-                with task(dump.path.name, before.size) as advance:
+                with progress.task(dump.path.name, before.size) as advance:
                     after = _import(dump, before, advance, part)
                 yield dump, after, True
     except OSError as error:

@@ -8,16 +8,13 @@ look like that, and repeating the query again and again would get the client ban
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from dual_data.calls import Calls
 from dual_data.errors import BrokenOff, ServiceError, TooLarge
+from dual_data.progress import Progress
 from dual_data.sources.wikidata.queries import Batch
 from dual_data.sources.wikidata.sparql import Answer, Endpoint
-
-Task = Callable[[str, "int | None"], AbstractContextManager[Callable[[int], None]]]
-"""`task(label, total)` shows the progress of a piece of work, as the engine's Progress does."""
 
 GROUP = 16
 """Batches that are handed over at once; the service's pace limits how many are in flight."""
@@ -37,13 +34,13 @@ class Asker(Protocol):
 class Live:
     """Asks the endpoint through the call log."""
 
-    def __init__(self, endpoint: Endpoint, calls: Calls, task: Task) -> None:
-        self.endpoint, self.calls, self.task = endpoint, calls, task
+    def __init__(self, endpoint: Endpoint, calls: Calls, progress: Progress) -> None:
+        self.endpoint, self.calls, self.progress = endpoint, calls, progress
         self._broken_off: set[str] = set()
 
     def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Answer]]:
         """Raises ServiceError where a batch is too large and cannot be halved, and what `Calls.fetch` raises."""
-        with self.task(label, len(batches)) as advance:
+        with self.progress.task(label, len(batches)) as advance:
             for start in range(0, len(batches), GROUP):
                 group = batches[start : start + GROUP]
                 for position, answers in enumerate(self._answers(group, advance), start):

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from dual_data.engine.progress import Progress
 from dual_data.errors import DualDataError, InputError, ProjectBusy, Refused, ServiceError, UsageError
+from dual_data.progress import Progress
 from dual_data.sources.dumps.fetch import LONGEST_WAIT, TRIES, fetch, remote
 from dual_data.sources.dumps.files import WIKI_TABLES
 from tests.cli.command import dual_data
@@ -103,7 +103,7 @@ def server() -> Iterator[Server]:
 
 def run(server: Server, folder: Path, clock: FakeClock | None = None) -> list[bool]:
     files = remote("enwiki", DAY, server.url)
-    return [new for _, new in fetch(files, folder, "", Progress().task, clock=clock or FakeClock())]
+    return [new for _, new in fetch(files, folder, "", Progress(), clock=clock or FakeClock())]
 
 
 def contents(folder: Path) -> list[Path]:
@@ -256,7 +256,7 @@ def test_nowhere_to_write_is_said(server: Server, tmp_path: Path) -> None:
 
 
 def test_of_two_downloads_at_once_one_is_refused(server: Server, tmp_path: Path) -> None:
-    download = fetch(remote("enwiki", DAY, server.url), tmp_path, "", Progress().task, clock=FakeClock())
+    download = fetch(remote("enwiki", DAY, server.url), tmp_path, "", Progress(), clock=FakeClock())
     next(download)
     with pytest.raises(ProjectBusy, match="another download is running here; wait for it to end, or stop it"):
         run(server, tmp_path)
@@ -306,7 +306,7 @@ def test_a_contact_is_needed_beyond_this_machine(tmp_path: Path) -> None:
         with pytest.raises(
             UsageError, match="Set DUAL_DATA_CONTACT, or --contact, to your own e-mail address"
         ) as caught:
-            list(fetch(remote("enwiki", DAY), tmp_path, contact, Progress().task))
+            list(fetch(remote("enwiki", DAY), tmp_path, contact, Progress()))
         assert "profile" not in str(caught.value)
 
 

@@ -19,8 +19,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from dual_data.engine.progress import Progress
 from dual_data.errors import DualDataError, InputError, ProjectBusy
+from dual_data.progress import Progress
 from dual_data.sources.dumps import kept
 from dual_data.sources.dumps.files import Piece, recognise
 from dual_data.sources.dumps.imports import import_folder, imported
@@ -41,7 +41,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
 
 
 def run(folder: Path, part: int = 20_000) -> list[tuple[str, Manifest, bool]]:
-    return [(dump.path.name, manifest, new) for dump, manifest, new in import_folder(folder, Progress().task, part)]
+    return [(dump.path.name, manifest, new) for dump, manifest, new in import_folder(folder, Progress(), part)]
 
 
 def titles(folder: Path) -> list[str]:
@@ -168,7 +168,7 @@ def test_a_disk_that_fills_up_is_said_and_what_is_complete_is_kept(tmp_path: Pat
 def test_of_two_imports_at_once_one_is_refused_and_readers_see_whole_parts(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(TEXT)
     (tmp_path / f"testwiki-{DAY}-page.sql").write_bytes(b"")
-    running = import_folder(tmp_path, Progress().task, 20_000)
+    running = import_folder(tmp_path, Progress(), 20_000)
     next(running)
     with pytest.raises(ProjectBusy, match="another import is running here; wait for it to end, or stop it"):
         run(tmp_path)

@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dual_data.engine.progress import Progress
+from dual_data.progress import Progress
 from dual_data.sources.dumps import triples
 from dual_data.sources.dumps.imports import import_folder
 from dual_data.sources.dumps.sql import Value
@@ -53,5 +53,5 @@ def write(folder: Path, lines: Iterable[str], rows: list[tuple[Value, ...]] | No
     if rows is not None:
         name = f"wikidatawiki-{DAY}-wb_items_per_site.sql.gz"
         (folder / name).write_bytes(gzip.compress(dump("wb_items_per_site", rows), 1))
-    list(import_folder(folder, Progress().task, 200_000))
+    list(import_folder(folder, Progress(), 200_000))
     return folder

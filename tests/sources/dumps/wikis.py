@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dual_data.engine.progress import Progress
+from dual_data.progress import Progress
 from dual_data.sources.dumps.imports import import_folder
 from dual_data.sources.dumps.sql import Value
 from tests.sources.dumps.mysqldump import COLUMNS, dump
@@ -95,7 +95,7 @@ def write(folder: Path, rows_of: Mapping[str, Sequence[Sequence[Value]]], wiki: 
     for name, rows in rows_of.items():
         columns = OLD_PAGELINKS if name == "pagelinks" and "linktarget" not in rows_of else COLUMNS[name]
         (folder / f"{wiki}-{DAY}-{name}.sql.gz").write_bytes(gzip.compress(dump(name, rows, columns), 1))
-    list(import_folder(folder, Progress().task))
+    list(import_folder(folder, Progress()))
     return folder
 
 
@@ -120,7 +120,7 @@ def export(database: Path, folder: Path, items: Mapping[str, str]) -> Path:
                 rows.append(tuple(row[column] for column in columns))
         (folder / f"testwiki-{DAY}-{name}.sql.gz").write_bytes(gzip.compress(dump(name, rows, columns)))
     connection.close()
-    list(import_folder(folder, Progress().task))
+    list(import_folder(folder, Progress()))
     return folder
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from dual_data.calls import Calls
 from dual_data.config import load_relations, load_topics
 from dual_data.errors import InputError
+from dual_data.progress import Progress
 from dual_data.sources.assembly import assemble
 from dual_data.sources.tables.resolution import forecast, through_endpoint, through_table
 from dual_data.sources.tables.triplets import read_labels
@@ -40,7 +40,7 @@ class Case:
         self.calls = Calls(folder / "calls.sqlite", clock=FakeClock())
 
     def resolve(self, url: str) -> pl.DataFrame:
-        asker = Live(HttpEndpoint(f"{url}/query", ""), self.calls, lambda _label, _total: nullcontext(lambda _: None))
+        asker = Live(HttpEndpoint(f"{url}/query", ""), self.calls, Progress())
         harvest = through_endpoint(asker, self.rows, self.topics, self.relations, SIZES)
         return assemble(harvest, self.relations, resolved=True)
 

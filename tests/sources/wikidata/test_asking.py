@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -12,6 +12,7 @@ import pytest
 from dual_data.calls import Calls
 from dual_data.config import Pace
 from dual_data.errors import ServiceError
+from dual_data.progress import Progress
 from dual_data.sources.wikidata.asking import Foresight, Live, NotKnown
 from dual_data.sources.wikidata.queries import Entities, in_batches
 from dual_data.sources.wikidata.sparql import HttpEndpoint
@@ -22,7 +23,7 @@ from tests.wiki.world import world
 START = b'{"head":{"vars":["item"]},"results":{"bindings":[{"item":{"type":"uri","value":"http'
 
 
-class Steps:
+class Steps(Progress):
     """Progress that is written down."""
 
     def __init__(self) -> None:
@@ -30,7 +31,7 @@ class Steps:
         self.done = 0
 
     @contextmanager
-    def task(self, label: str, total: int | None) -> Iterator[object]:
+    def task(self, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
         self.seen.append((label, total))
 
         def advance(steps: int) -> None:
@@ -54,7 +55,7 @@ def too_large_above(most: int) -> object:
 
 def live(front: Proxy, log: Path, steps: Steps | None = None) -> Live:
     calls = Calls(log, {"wikidata": Pace(concurrency=2)}, clock=FakeClock())
-    return Live(HttpEndpoint(f"{front.url}/query", ""), calls, (steps or Steps()).task)  # type: ignore[arg-type]
+    return Live(HttpEndpoint(f"{front.url}/query", ""), calls, steps or Steps())
 
 
 def rows(asker: Live | Foresight, batches: list[Entities]) -> list[tuple[int, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from dual_data.calls import Calls
 from dual_data.config import Topic
 from dual_data.ids import digest
+from dual_data.progress import Progress
 from dual_data.sources.wikidata import statements as wikidata
 from dual_data.sources.wikidata.asking import Live
 from dual_data.sources.wikidata.sparql import HttpEndpoint
@@ -37,7 +37,7 @@ def front(server: str) -> Iterator[Proxy]:
 @pytest.fixture
 def asker(front: Proxy, tmp_path: Path) -> Live:
     calls = Calls(tmp_path / "calls.sqlite", clock=FakeClock())
-    return Live(HttpEndpoint(f"{front.url}/query", ""), calls, lambda _label, _total: nullcontext(lambda _: None))
+    return Live(HttpEndpoint(f"{front.url}/query", ""), calls, Progress())
 
 
 def topic(name: str, **more: Any) -> Topic:
@@ -138,7 +138,7 @@ def test_the_english_label_is_preferred_and_the_other_is_an_alias(tmp_path: Path
     )
     with oxigraph(text) as url:
         calls = Calls(tmp_path / "calls.sqlite", clock=FakeClock())
-        asker = Live(HttpEndpoint(f"{url}/query", ""), calls, lambda _label, _total: nullcontext(lambda _: None))
+        asker = Live(HttpEndpoint(f"{url}/query", ""), calls, Progress())
         entities, classes = describe(asker, ["Q1", "Q2", "Q3"], SIZES)
     assert entities.rows() == [
         ("Q1", "Both", ["B.", "Beide", "Bo th"], None, None, "Both (thing)"),

@@ -7,8 +7,8 @@ import io
 
 import pytest
 
-from dual_data.engine import progress
-from dual_data.engine.progress import TerminalProgress
+from dual_data import progress
+from dual_data.progress import TerminalProgress
 
 
 class Terminal(io.StringIO):
