@@ -10,9 +10,10 @@ import numpy as np
 
 from dual_data.errors import InputError
 from dual_data.evaluation.bootstrap import Interval, bootstrap_difference
-from dual_data.evaluation.report.collect import PANEL_SCORES, Run, collect_side, stack, stack_panel
+from dual_data.evaluation.report.collect import collect_side
 from dual_data.evaluation.report.pairs import same_seeds
 from dual_data.evaluation.report.panel import PANEL
+from dual_data.evaluation.report.runs import PANEL_SCORES, Run, stack, stack_panel
 from dual_data.evaluation.sides import setting, side_files
 from dual_data.evaluation.statistics import holm
 

@@ -12,11 +12,11 @@ import numpy as np
 from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share, recovery
 from dual_data.evaluation.bootstrap import Interval, bootstrap_mean
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
-from dual_data.evaluation.report.collect import Collection, Run
 from dual_data.evaluation.report.document import Block, Charts, Heading, LinkList, TableCell
 from dual_data.evaluation.report.extras import AttackResults, Extras
 from dual_data.evaluation.report.places import CellLine, cell_table, estimate, link_to, row_id, shown, spot
 from dual_data.evaluation.report.reference import retrained
+from dual_data.evaluation.report.runs import Collection, Run
 from dual_data.evaluation.statistics import Floats
 
 _BEFORE = "the model before unlearning, which knows the facts"

@@ -13,10 +13,10 @@ from functools import partial
 import numpy as np
 
 from dual_data.evaluation.bootstrap import Interval, Spread, draw_counts, quantiles
-from dual_data.evaluation.report.collect import Group
 from dual_data.evaluation.report.contrast import Contrast, contrast_of_draws
 from dual_data.evaluation.report.frontier import Point, area, retain_at
 from dual_data.evaluation.report.levels import Levels, Weights, levels_of
+from dual_data.evaluation.report.runs import Group
 from dual_data.ids import digest
 
 _REPLICATES = 1000

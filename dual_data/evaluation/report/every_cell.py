@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dual_data.evaluation.report.collect import Collection, Run
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Heading, Paragraph, Table
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
@@ -19,6 +18,7 @@ from dual_data.evaluation.report.places import (
     sources,
     starts,
 )
+from dual_data.evaluation.report.runs import Collection, Run
 
 _SETS = ("forget", "retain_train", "retain_eval")
 

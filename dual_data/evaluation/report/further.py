@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from dual_data.evaluation.report.collect import Collection
 from dual_data.evaluation.report.document import Block, Heading
 from dual_data.evaluation.report.places import (
     cell_table,
@@ -16,6 +15,7 @@ from dual_data.evaluation.report.places import (
     sources,
     starts,
 )
+from dual_data.evaluation.report.runs import Collection
 
 _COLUMNS = {
     "rougeL_recall_uni": "ROUGE-L in any script",

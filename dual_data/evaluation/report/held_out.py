@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.report.collect import Run
 from dual_data.evaluation.report.contrast import nearest_pairs
+from dual_data.evaluation.report.runs import Run
 from dual_data.evaluation.results import ItemRow
 from dual_data.ids import digest
 

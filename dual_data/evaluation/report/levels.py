@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dual_data.evaluation.bootstrap import draw_counts, seed_weights
-from dual_data.evaluation.report.collect import Group, Run, clusters, stack
 from dual_data.evaluation.report.frontier import Point
+from dual_data.evaluation.report.runs import Group, Run, clusters, stack
 from dual_data.evaluation.statistics import Floats
 
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_function
-from dual_data.evaluation.report.collect import Collection, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import ITEMS, Entry, Table
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
@@ -29,6 +28,7 @@ from dual_data.evaluation.report.places import (
     starts,
     trivial_rule,
 )
+from dual_data.evaluation.report.runs import Collection, Key, Run, clusters, stack
 from dual_data.evaluation.statistics import Floats
 
 _CAPTION = (

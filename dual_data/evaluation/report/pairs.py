@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.evaluation.bootstrap import Interval, bootstrap_difference
-from dual_data.evaluation.report.collect import Collection, Group, Run, clusters, stack
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Folded, Heading, Table
 from dual_data.evaluation.report.places import PLACE, chosen_cells, p_value, place_of, shown, sources, starts
+from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
 from dual_data.evaluation.statistics import holm
 
 _SETS = ("forget", "retain_eval")

@@ -10,7 +10,6 @@ import numpy as np
 
 from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_difference
 from dual_data.evaluation.report.chart import Axis, Chart, Line, chart
-from dual_data.evaluation.report.collect import PANEL_SCORES, Collection, Group, PanelTable, Run, stack_panel
 from dual_data.evaluation.report.document import Block, Charts, Folded, Heading
 from dual_data.evaluation.report.places import (
     BEFORE,
@@ -27,6 +26,7 @@ from dual_data.evaluation.report.places import (
     spots_by_rate,
     starts,
 )
+from dual_data.evaluation.report.runs import PANEL_SCORES, Collection, Group, PanelTable, Run, stack_panel
 
 PANEL = "utility panel"
 """Name of its columns and rows."""

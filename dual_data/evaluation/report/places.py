@@ -14,8 +14,8 @@ import numpy as np
 
 from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_mean, bootstrap_median
 from dual_data.evaluation.report.chart import Series, Spot
-from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import ITEMS, Entry, LinkList, Table, TableCell
+from dual_data.evaluation.report.runs import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.evaluation.statistics import Floats

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
-from dual_data.evaluation.report.collect import Collection, Group, Run
 from dual_data.evaluation.report.curves import frontier_area, largest_jump
 from dual_data.evaluation.report.document import Block, Charts
 from dual_data.evaluation.report.places import (
@@ -32,6 +31,7 @@ from dual_data.evaluation.report.places import (
     starts,
     trivial_rule,
 )
+from dual_data.evaluation.report.runs import Collection, Group, Run
 
 _SETS = ("forget", "retain_eval")
 _ASKED_WITH = {"contains_answer": "the question itself", "worst": "any wording or prompt"}

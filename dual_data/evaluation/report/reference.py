@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dual_data.evaluation.report.collect import Collection, Group, Key
+from dual_data.evaluation.report.runs import Collection, Group, Key
 
 
 def retrained(collection: Collection, group: Group) -> Key | None:

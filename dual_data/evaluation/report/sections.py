@@ -8,7 +8,6 @@ from pathlib import Path
 from dual_data.display import count
 from dual_data.engine.manifest import git_text
 from dual_data.evaluation.report.attacked import attacks
-from dual_data.evaluation.report.collect import Collection
 from dual_data.evaluation.report.document import (
     Block,
     Folded,
@@ -29,6 +28,7 @@ from dual_data.evaluation.report.pairs import pairs
 from dual_data.evaluation.report.panel import panel
 from dual_data.evaluation.report.places import before_of, chosen_cells, link_to, starts, title_of
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
+from dual_data.evaluation.report.runs import Collection
 from dual_data.evaluation.report.traces import by_popularity, membership
 from dual_data.evaluation.results import BASE
 

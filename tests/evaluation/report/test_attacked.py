@@ -13,9 +13,10 @@ from dual_data.errors import InputError
 from dual_data.evaluation.attacks.files import LAYOUT
 from dual_data.evaluation.report.attacked import attacks, relearned
 from dual_data.evaluation.report.chart import Axis, Chart, Series, chart
-from dual_data.evaluation.report.collect import Collection, collect
+from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import LinkList, Table
 from dual_data.evaluation.report.extras import Extras, extras
+from dual_data.evaluation.report.runs import Collection
 from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_attacks, write_cell
 
 

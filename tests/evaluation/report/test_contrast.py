@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dual_data.evaluation.bootstrap import Interval, Spread, bootstrap_difference, mean_spread
-from dual_data.evaluation.report.collect import Group, clusters, collect
+from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import (
     Contrast,
     Pairing,
@@ -21,6 +21,7 @@ from dual_data.evaluation.report.contrast import (
     nearest_pairs,
     pair_facts,
 )
+from dual_data.evaluation.report.runs import Group, clusters
 from tests.evaluation.report.made_up import rescored, scored_before, write_cell, write_grid
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dual_data.evaluation.bootstrap import mean_spread
-from dual_data.evaluation.report.collect import Group, clusters, collect, stack
+from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.curves import (
     _retention,
     _spread,
@@ -19,6 +19,7 @@ from dual_data.evaluation.report.curves import (
     largest_jump,
 )
 from dual_data.evaluation.report.levels import levels_of
+from dual_data.evaluation.report.runs import Group, clusters, stack
 from tests.evaluation.report.made_up import rescored, scored_before, write_cell, write_grid
 
 

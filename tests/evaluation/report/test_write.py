@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from dual_data.evaluation.report.collect import Key
 from dual_data.evaluation.report.document import Table, to_html, to_markdown
 from dual_data.evaluation.report.places import title_of
+from dual_data.evaluation.report.runs import Key
 from dual_data.evaluation.report.write import Written, write_report
 from dual_data.evaluation.results import read_result
 from tests.evaluation.report.made_up import write_cell

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dual_data.display import count
-from dual_data.evaluation.report.collect import Collection, stack
 from dual_data.evaluation.report.contrast import compare_answered
 from dual_data.evaluation.report.findings.sentences import Compared, Names, about_of, holm_corrected, loss_sentence
 from dual_data.evaluation.report.places import chosen_cells, estimate, shown, trivial_rule
+from dual_data.evaluation.report.runs import Collection, stack
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
 

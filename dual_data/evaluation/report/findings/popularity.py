@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dual_data.display import count
-from dual_data.evaluation.report.collect import Collection, Group
 from dual_data.evaluation.report.contrast import Pairing, average, compare_pairs, compare_sets, pair_facts
 from dual_data.evaluation.report.curves import compare_retention
 from dual_data.evaluation.report.findings.sentences import (
@@ -25,6 +24,7 @@ from dual_data.evaluation.report.findings.sentences import (
 )
 from dual_data.evaluation.report.frontier import balance
 from dual_data.evaluation.report.places import shown
+from dual_data.evaluation.report.runs import Collection, Group
 
 
 class PopularityAnswer(NamedTuple):

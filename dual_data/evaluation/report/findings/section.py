@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dual_data.evaluation.report.collect import Collection
 from dual_data.evaluation.report.curves import SHARE
 from dual_data.evaluation.report.document import ITEMS, Block, Folded, Heading, Paragraph, Points, Table
 from dual_data.evaluation.report.findings.baselines import baseline_answer
@@ -16,6 +15,7 @@ from dual_data.evaluation.report.findings.sentences import Compared
 from dual_data.evaluation.report.findings.stages import smoothness_answer, stage_answer
 from dual_data.evaluation.report.findings.wordings import wording_answer
 from dual_data.evaluation.report.places import p_value, shown, sources
+from dual_data.evaluation.report.runs import Collection
 
 _POPULARITY = (
     "A comparison is of popular and rare facts under one model, method and learning rate; the loss is the drop of "

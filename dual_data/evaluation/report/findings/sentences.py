@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from dual_data.display import count
 from dual_data.evaluation.bootstrap import Interval
-from dual_data.evaluation.report.collect import Collection, Group, Key, Run
 from dual_data.evaluation.report.contrast import Contrast, average
 from dual_data.evaluation.report.places import shown
+from dual_data.evaluation.report.runs import Collection, Group, Key, Run
 from dual_data.evaluation.statistics import holm
 
 LEVEL = 0.05

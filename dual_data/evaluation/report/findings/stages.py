@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from dual_data.display import count
-from dual_data.evaluation.report.collect import Collection, Group
 from dual_data.evaluation.report.contrast import Contrast, average
 from dual_data.evaluation.report.curves import SHARE, compare_jumps, compare_retention
 from dual_data.evaluation.report.findings.sentences import (
@@ -23,6 +22,7 @@ from dual_data.evaluation.report.findings.sentences import (
     shared_subjects,
     values_with_missing,
 )
+from dual_data.evaluation.report.runs import Collection, Group
 from dual_data.evaluation.settings import PRETRAINED
 
 _AFTER, _PRETRAINED = "unlearning after this stage", "unlearning the pretrained model"
