@@ -50,12 +50,7 @@ def summarise(rows: Sequence[ItemRow], baseline: float) -> dict[str, float | Non
     summary["any_in_context"] = _share_of_hits(
         [[wording for wording in row["attacks"] if wording["attack"] == IN_CONTEXT] for row in rows]
     )
-    fair_attacks = [
-        [wording for wording in row["attacks"] if wording["attack"] not in GIVES_ANSWER_AWAY] for row in rows
-    ]
-    summary["worst_case"] = _share_of_hits(
-        [[row, *row["paraphrases"], *attacks] for row, attacks in zip(rows, fair_attacks, strict=True)]
-    )
+    summary["worst_case"] = _share_of_hits([*map(fair_wordings, rows)])
     by_attack: dict[str, list[float]] = {}
     for row in rows:
         for wording in row["attacks"]:
@@ -63,6 +58,15 @@ def summarise(rows: Sequence[ItemRow], baseline: float) -> dict[str, float | Non
     for name, hits in by_attack.items():
         summary[f"attack_{name}"] = fmean(hits)
     return summary
+
+
+def fair_wordings(row: ItemRow) -> list[Wording]:
+    """The question, its other wordings and the attacks whose prompt does not contain the answer."""
+    return [
+        row,
+        *row["paraphrases"],
+        *(attack for attack in row["attacks"] if attack["attack"] not in GIVES_ANSWER_AWAY),
+    ]
 
 
 def _numbers(values: Iterable[float | None]) -> list[float]:

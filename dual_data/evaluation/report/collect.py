@@ -14,9 +14,9 @@ from dual_data.errors import InputError
 from dual_data.evaluation.grid.conflicts import difference, place_key, settings_of, some_of
 from dual_data.evaluation.grid.planned import read_plan
 from dual_data.evaluation.metrics.chance import best_rule
+from dual_data.evaluation.metrics.summary import fair_wordings
 from dual_data.evaluation.report.runs import PANEL_SCORES, SCORES, Collection, Group, Items, Key, PanelTable, Run
-from dual_data.evaluation.results import BASE, ItemRow, Result, Wording, read_result, read_results
-from dual_data.evaluation.rows.attack_prompts import GIVES_ANSWER_AWAY
+from dual_data.evaluation.results import BASE, ItemRow, Result, read_result, read_results
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.statistics import Floats
 
@@ -179,12 +179,3 @@ def _items(rows: Sequence[ItemRow]) -> Items:
         rephrased=any(row["paraphrases"] or row["attacks"] for row in rows),
         examples=tuple((row["question"], row["ground_truth"], row["generation"]) for row in rows[:_EXAMPLES]),
     )
-
-
-def fair_wordings(row: ItemRow) -> list[Wording]:
-    """The question, its other wordings and the attacks whose prompt does not contain the answer."""
-    return [
-        row,
-        *row["paraphrases"],
-        *(attack for attack in row["attacks"] if attack["attack"] not in GIVES_ANSWER_AWAY),
-    ]

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from dual_data.evaluation.report.collect import fair_wordings
+from dual_data.evaluation.metrics.summary import fair_wordings
 from dual_data.evaluation.results import ItemRow, Wording
 from dual_data.evaluation.rows.attack_prompts import REVERSE
 from dual_data.ids import digest
