@@ -5,7 +5,7 @@
 
 (Loshchilov and Hutter 2019, arXiv 1711.05101), where g is clipped to a norm per cell. Learning rates are a tensor, one
 per cell, so a sweep of them is one batch. Nothing here waits for the device: a cell whose gradient is not finite or too
-large, or that another limit stops, keeps its weights, and the host learns of it later.
+large, or that its loss stops, keeps its weights, and the host learns of it later.
 """
 
 from __future__ import annotations

@@ -152,10 +152,10 @@ class TrainingRun:
 
     def update(self) -> None:
         """The optimiser's part of a step."""
-        keep = None
+        step = self._optimiser.step_number
+        keep = self._losses.index_select(0, step)[0].isfinite()  # its gradient may be finite all the same
         for limit in self._limits():
-            within = self._parts[limit.part].index_select(0, self._optimiser.step_number)[0] <= limit.most
-            keep = within if keep is None else keep & within
+            keep &= self._parts[limit.part].index_select(0, step)[0] <= limit.most
         self._optimiser.step(keep)
 
     def end_epoch(self, epoch: int, *, last: bool) -> None:

@@ -12,6 +12,7 @@ import torch
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import halving
 from dual_data.evaluation.methods import METHODS
+from dual_data.evaluation.methods.base import Batch, Loss, Outputs
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Encoded
@@ -140,6 +141,24 @@ def test_a_cell_that_is_not_finite_ends_with_its_reason_and_leaves_the_others_al
     assert traces[0].steps == 0
     assert traces[1].stopped == ""
     assert traces[1].losses == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [math.inf, math.nan])
+def test_a_loss_that_is_not_finite_ends_its_cell_alone_though_the_gradient_is_finite(wrong: float) -> None:
+    method = METHODS["GradAscent"]
+
+    def loss(batch: Batch, policy: Outputs, reference: Outputs) -> Loss:
+        value, parts = method.loss(batch, policy, reference)
+        return Loss(value + torch.tensor([wrong, 0.0]), parts)
+
+    setup, alone = problem(seeds=(0, 0), fresh=True), problem(fresh=True)
+    before = setup.adapters.master[0].clone()
+    optimisation = Optimisation(epochs=3, batch=7, micro_batch=3)
+    cells = [setup.cell(1e-3), setup.cell(1e-3)]
+    ended, other = train(setup.loaded, setup.adapters, method._replace(loss=loss), cells, optimisation)
+    assert (ended.stopped, ended.steps) == ("loss or gradient not finite at step 1", 0)
+    assert torch.equal(setup.adapters.master[0], before)
+    assert other.losses == pytest.approx(alone.train("GradAscent", optimisation, alone.cell(1e-3))[0].losses, rel=1e-5)
 
 
 def test_a_cell_stops_for_good_when_its_forget_loss_passes_the_limit() -> None:
