@@ -146,6 +146,47 @@ def test_files_that_define_no_new_method_are_refused(
         load_methods(project)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            'loss, "Uniform", "a paper"',
+            "Method(<function loss at .*>): name: <function loss at .*> is wrong: .* string",
+        ),
+        ('"Uniform", loss', "cannot be loaded: TypeError: .*'source'"),
+        ('kinds="forget"', "Method('Uniform'): kinds: 'forget' is wrong: Input should be a valid tuple"),
+        ('kinds=("forget", "retian")', "kinds: 'retian' is not a kind; known here: forget, retain, refusal"),
+        ('kinds=("retain",)', "kinds: lacks 'forget'"),
+        ('reference="retain"', "reference: 'retain' is wrong: Input should be a valid frozenset"),
+        ('reference={"retian"}', "reference: 'retian' is not among the method's kinds: forget, retain"),
+        ('kinds=["forget"], reference_rows={"retain"}', "reference_rows: 'retain' is not among .* kinds: forget"),
+        (
+            'kinds=("forget", "refusal"), other_answer="refuse"',
+            "other_answer: is 'refuse'; for kinds that have 'refusal', it is 'refusals' or 'swapped'",
+        ),
+        ('kinds=("forget", "refusal")', "other_answer: is ''; for kinds that have 'refusal', it is 'refusals' or"),
+        ('other_answer="swapped"', "other_answer: is 'swapped'; for kinds that have no 'refusal', it is ''"),
+        ("at_layer=True", "at_layer: the loss must have the layer as an option, such as `*, layer: int = 7`"),
+        ("constants=1", "constants: 1 is wrong: Input should be callable"),
+    ],
+)
+def test_wrong_fields_of_a_method_are_told_with_its_file(
+    project: Path, project_method: Path, arguments: str, message: str
+) -> None:
+    given = arguments if "loss" in arguments else f'"Uniform", loss, "a paper", {arguments}'
+    project_method.write_text(METHOD.split("METHOD =")[0] + f"METHOD = Method({given})")
+    pattern = re.escape(f"{project_method}: ") + ".*" + re.escape(message).replace(r"\.\*", ".*")
+    with pytest.raises(UsageError, match=pattern):
+        load_methods(project)
+
+
+def test_lists_and_sets_are_taken_for_the_fields_of_a_method(project: Path, project_method: Path) -> None:
+    project_method.write_text(METHOD.replace('from")', 'from", kinds=["forget", "retain"], reference={"retain"})'))
+    load_methods(project)
+    method = method_named("Uniform")
+    assert (method.kinds, method.reference) == (("forget", "retain"), frozenset({"retain"}))
+
+
 CONTROLLED = (
     METHOD.replace("retain, {", "retain, {**batch.state, ")
     .replace(

@@ -10,6 +10,8 @@ from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
+from pydantic import TypeAdapter, ValidationError
+
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods.base import Method
 from dual_data.evaluation.results import BASE
@@ -17,6 +19,8 @@ from dual_data.ids import digest
 
 METHODS: dict[str, Method] = {}
 """All methods by name: those that modules of this package define, and those of the project that was loaded last."""
+
+_FIELDS = TypeAdapter(Method)
 
 
 def code_hash(source: str | bytes) -> str:
@@ -36,7 +40,8 @@ def _is_text(statement: ast.stmt) -> bool:
 def load_methods(project: Path) -> None:
     """Make known what the Python files in pipeline/methods of a project define, in place of another project's methods.
 
-    Raises UsageError for a file that cannot be loaded, and for one without a method or with a name that is taken.
+    Raises UsageError for a file that cannot be loaded, and for one without a method, with a wrong one or with a name
+    that is taken.
     """
     for name in METHODS.keys() - _OWN:
         del METHODS[name]
@@ -71,7 +76,22 @@ def _methods_in(module: ModuleType, source: str | bytes) -> list[Method]:
     methods = [value for value in vars(module).values() if isinstance(value, Method)]
     imported = [method._replace(code="") for method in METHODS.values()]
     code = code_hash(source)
-    return [method._replace(code=code) for method in methods if method not in imported]
+    return [_valid(method, module)._replace(code=code) for method in methods if method not in imported]
+
+
+def _valid(method: Method, module: ModuleType) -> Method:
+    """The method with fields of the right types. Raises UsageError with its file where this is impossible."""
+    try:
+        valid = _FIELDS.validate_python(method._asdict())
+        valid.expect_valid()
+    except ValidationError as error:
+        fault = error.errors()[0]
+        message = f"{fault['loc'][0]}: {fault['input']!r} is wrong: {fault['msg']}"
+    except ValueError as error:
+        message = str(error)
+    else:
+        return valid
+    raise UsageError(f"{module.__file__}: Method({method.name!r}): {message}")
 
 
 def method_named(name: str) -> Method:

@@ -156,6 +156,25 @@ class Method(NamedTuple):
     code: str = ""
     """Hash of the code of the method's file; set when the method becomes known by name."""
 
+    def expect_valid(self) -> None:
+        """Raise ValueError, with the field's name first, for a value that is not known or contradicts another field."""
+        if unknown := set(self.kinds).difference(Outputs._fields):
+            raise ValueError(f"kinds: {min(unknown)!r} is not a kind; known here: {', '.join(Outputs._fields)}")
+        if "forget" not in self.kinds:
+            raise ValueError("kinds: lacks 'forget'")
+        for name, kinds in (("reference", self.reference), ("reference_rows", self.reference_rows)):
+            if unknown := set(kinds).difference(self.kinds):
+                raise ValueError(f"{name}: {min(unknown)!r} is not among the method's kinds: {', '.join(self.kinds)}")
+        known = ("refusals", "swapped") if "refusal" in self.kinds else ("",)
+        if self.other_answer not in known:
+            have = "have" if "refusal" in self.kinds else "have no"
+            choices = " or ".join(map(repr, known))
+            raise ValueError(
+                f"other_answer: is {self.other_answer!r}; for kinds that {have} 'refusal', it is {choices}"
+            )
+        if self.at_layer and type(self.defaults.get("layer")) is not int:
+            raise ValueError("at_layer: the loss must have the layer as an option, such as `*, layer: int = 7`")
+
     @property
     def defaults(self) -> dict[str, Any]:
         """Every option of the method with its default."""
