@@ -236,6 +236,17 @@ METHOD =""",
             "policy.retain.nll.mean(1)",
             r": the loss of Uniform is no weighted mean of its rows",
         ),
+        (
+            "policy.retain.nll",
+            "reference.retain.nll",
+            r": line 9: .* did not ask for these outputs: name 'retain' in the reference of Method, as in "
+            r'reference=frozenset\(\{"retain"\}\)',
+        ),
+        (
+            "policy.retain.nll",
+            "policy.retain.hidden.sum(-1)",
+            r": line 9: .* did not ask for these outputs: give Method at_layer=True, .* option: `\*, layer: int = 7`",
+        ),
         ('return {"weight": 1.0}', "return {}[0]", r": line 16: the controller of Uniform fails: KeyError: 0"),
         ('parts["weight"]', 'parts["wait"]', r": line 19: the controller of Uniform fails: KeyError: 'wait'"),
         ('{"weight": parts', '{"wait": parts', r": the controller of Uniform fails: KeyError: 'wait'"),
@@ -255,6 +266,14 @@ def test_mistakes_in_a_method_are_told_with_its_file(
     load_methods(project)
     with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
         problem().train("Uniform", Optimisation(epochs=2, batch=3))
+
+
+def test_a_method_that_stops_at_a_layer_has_no_logits(project: Path, project_method: Path) -> None:
+    at_layer = METHOD.replace("alpha: float = 1.0", "alpha: float = 1.0, layer: int = 0")
+    project_method.write_text(at_layer.replace('from")', 'from", at_layer=True)'))
+    load_methods(project)
+    with pytest.raises(UsageError, match=r": line 8: .*: at_layer=True ends the forward pass at the layer: read `hid"):
+        problem().train("Uniform", Optimisation(epochs=1, batch=3))
 
 
 def test_a_controller_and_constants_of_the_right_shape_are_taken(project: Path, project_method: Path) -> None:

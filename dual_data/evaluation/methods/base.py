@@ -30,7 +30,10 @@ class Answers:
         logits: Callable[[], Tensor] | None = None,
         gold: Tensor | None = None,
         hidden: Tensor | None = None,
+        undeclared: str = "",
     ) -> None:
+        """`undeclared` is the kind of rows of a reference that the method does not ask for, so nothing can be read."""
+        self._undeclared = undeclared
         self._targets, self._make, self._gold = targets, logits, gold
         self._logits: Tensor | None = None
         self._log_softmax: Tensor | None = None
@@ -40,7 +43,8 @@ class Answers:
     def logits(self) -> Tensor:
         """[K, M, V]"""
         if self._logits is None:
-            assert self._make is not None, "this method did not say that it needs logits"
+            if self._make is None:
+                raise self._absent("at_layer=True ends the forward pass at the layer: read `hidden`, or do without it")
             self._logits = self._make()
         return self._logits
 
@@ -66,8 +70,15 @@ class Answers:
     @property
     def hidden(self) -> Tensor:
         """[K, M, H] output of the method's layer."""
-        assert self._hidden is not None, "this method did not name a layer"
+        if self._hidden is None:
+            raise self._absent("give Method at_layer=True, and the loss the layer as an option: `*, layer: int = 7`")
         return self._hidden
+
+    def _absent(self, remedy: str) -> ValueError:
+        """The error where the method reads what it did not ask for."""
+        if kind := self._undeclared:
+            remedy = f'name {kind!r} in the reference of Method, as in reference=frozenset({{"{kind}"}})'
+        return ValueError(f"the method did not ask for these outputs: {remedy}")
 
     def log_p_of(self, tokens: Tensor) -> Tensor:
         """[K, M] log-probability of `tokens` at the same positions."""

@@ -270,7 +270,9 @@ class TrainingRun:
 
     def _loss(self, groups: Mapping[str, Rows], policy: Mapping[str, Answers]) -> Loss:
         reference = {
-            kind: self._references[kind].answers(rows) if kind in self._references else Answers(rows.targets)
+            kind: self._references[kind].answers(rows)
+            if kind in self._references
+            else Answers(rows.targets, undeclared=kind)
             for kind, rows in groups.items()
         }
         forget = groups["forget"]
