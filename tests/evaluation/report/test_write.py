@@ -93,6 +93,9 @@ def test_markdown_and_table(written: Written) -> None:
     text = written.markdown.read_text()
     assert text.startswith("# A &lt;grid>\n")
     assert "- d, all facts: popular facts are harder to forget than rare ones in" in text
+    title = "Loss of ROUGE-L recall on popular and on rare facts"
+    assert f"**{title} (2)**" in text
+    assert f"**{title}, paired on the confidence before unlearning (2)**" in text
     assert "It is France \\| sure." in text
     assert "<svg" not in text
     assert "Charts, on the HTML page: Each point is a learning rate;" in text

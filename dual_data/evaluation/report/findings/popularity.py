@@ -34,8 +34,10 @@ class PopularityAnswer(NamedTuple):
     """By dataset."""
     similarity: list[str]
     """By dataset, how similar the paired facts are."""
+    unpaired: list[Compared]
+    """The comparisons over all facts."""
     paired: list[Compared]
-    """The comparisons at equal base confidence."""
+    """Those at equal base confidence."""
 
 
 def popularity_answer(collection: Collection) -> PopularityAnswer:
@@ -62,7 +64,7 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
         sets = values_with_missing(collection, "set")
         yet = any("popular" in name and name.replace("popular", "rare") in sets for name in sets)
         both = "one method and learning rate on both a rare and a popular set"
-        return PopularityAnswer([f"{no_results(both, yet=yet)}, so nothing is said about popularity."], [], [])
+        return PopularityAnswer([f"{no_results(both, yet=yet)}, so nothing is said about popularity."], [], [], [])
     sentences, similarity, unpaired_data = list[str](), list[str](), list[str]()
     over_all, over_pairs, retained = map(holm_corrected, (over_all, over_pairs, retained))
     for about in dict.fromkeys(comparison.about for comparison in over_all):
@@ -87,7 +89,7 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
         )
     if unpaired_data:
         sentences.append(f"Too few facts can be paired in {'; '.join(unpaired_data)}.")
-    return PopularityAnswer(sentences, similarity, over_pairs)
+    return PopularityAnswer(sentences, similarity, over_all, over_pairs)
 
 
 def common_rate(first: Group, second: Group) -> float | None:

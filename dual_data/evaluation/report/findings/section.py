@@ -19,8 +19,9 @@ from dual_data.evaluation.report.runs import Collection
 
 _POPULARITY = (
     "A comparison is of popular and rare facts under one model, method and learning rate; the loss is the drop of "
-    "ROUGE-L recall since before unlearning. Paired facts: the model before unlearning answers both with similar "
-    "confidence."
+    "ROUGE-L recall since before unlearning. One learning rate serves both sets: that with the largest mean, over the "
+    'two, of the harmonic mean in the rule under "Chosen learning rates". Paired facts: the model before unlearning '
+    "answers both with similar confidence."
 )
 _RETENTION = (
     f"Equal forgetting: where {SHARE:.0%} of the forget score is gone, interpolated between the learning rates on "
@@ -72,13 +73,15 @@ def findings(collection: Collection, folder: Path) -> list[Block]:
         blocks.append(Folded("Number of facts in each set", (Points(tuple(facts)),)))
     if popularity.similarity:
         blocks.append(Folded("How similar the paired facts are", (Points(tuple(popularity.similarity)),)))
-    popularity_title = "Loss of ROUGE-L recall on popular and on rare facts, paired on the confidence before unlearning"
+    popularity_title = "Loss of ROUGE-L recall on popular and on rare facts"
+    paired_title = f"{popularity_title}, paired on the confidence before unlearning"
     retention_title = f"Share of the retain_eval score that is left where {SHARE:.0%} of the forget score is gone"
     jump_title = (
         "Largest jump of the forget score between neighbouring learning rates, as a share of that before unlearning"
     )
     answered_title = "Loss of ROUGE-L recall on facts that the trivial rule answers, and on the others"
-    blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.paired, folder)
+    blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.unpaired, folder)
+    blocks += _comparisons(paired_title, ("popular", "rare"), popularity.paired, folder)
     blocks += _comparisons(retention_title, ("after the stage", "pretrained"), retained, folder)
     blocks += _comparisons(jump_title, ("after the stage", "pretrained"), jumps, folder)
     blocks += _comparisons(answered_title, ("answered by the rule", "the others"), answered, folder)

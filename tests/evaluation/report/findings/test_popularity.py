@@ -19,7 +19,7 @@ from tests.evaluation.report.made_up import LRS, rescored, write_cell, write_gri
 
 def test_popular_facts_that_resist(tmp_path: Path) -> None:
     write_grid(tmp_path)
-    sentences, (similarity,), compared = popularity_answer(collect([tmp_path]))
+    sentences, (similarity,), unpaired, compared = popularity_answer(collect([tmp_path]))
     assert len(sentences) == 3
     for sentence, facts in zip(sentences, ("all", "paired"), strict=False):
         assert sentence.startswith(
@@ -37,6 +37,7 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
     assert re.match(r"d: at equal forgetting, .* of 2 comparisons", sentences[2])
     assert "On average, forgetting popular facts keeps " in sentences[2]
     assert sentences[2].endswith(" percentage points less of the retain_eval score than forgetting rare ones.")
+    assert [comparison.label for comparison in unpaired] == [comparison.label for comparison in compared]
     assert len(compared) == 2
     for comparison in compared:
         assert comparison.contrast.difference.high < 0
@@ -61,7 +62,7 @@ def test_the_average_over_datasets_is_as_wide_as_the_facts_that_they_share_make_
     write_grid(tmp_path)
     widths = []
     for collection in (with_copy(collect([tmp_path]), rename) for rename in (False, True)):
-        sentences, _, compared = popularity_answer(collection)
+        sentences, _, _, compared = popularity_answer(collection)
         (overall,) = [sentence for sentence in sentences if sentence.startswith("All 2 datasets, paired facts: ")]
         assert "on average of 4 comparisons, popular facts lose " in overall
         assert overall.endswith(" less ROUGE-L recall than rare ones.")
@@ -100,7 +101,7 @@ def test_data_whose_facts_cannot_be_paired_share_one_sentence(tmp_path: Path) ->
     assert [sentence.split(":")[0] for sentence in answer.sentences[:2]] == ["d, all facts", "e, all facts"]
     assert answer.sentences[-1] == "Too few facts can be paired in d (1 of 1 comparison); e (1 of 1 comparison)."
     assert not any("paired facts" in sentence for sentence in answer.sentences)
-    assert (answer.similarity, answer.paired) == ([], [])
+    assert (answer.similarity, len(answer.unpaired), answer.paired) == ([], 2, [])
 
 
 def test_an_effect_in_one_place_is_claimed_of_that_place_alone(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_presets_and_profiles_are_no_places_of_one_sentence(tmp_path: Path, coor
     groups = [
         group._replace(key=group.key._replace(**{coordinate: name})) for name in "pq" for group in collection.groups
     ]
-    sentences, _, compared = popularity_answer(collection._replace(groups=tuple(groups)))
+    sentences, _, _, compared = popularity_answer(collection._replace(groups=tuple(groups)))
     assert [sentence.split(":")[0] for sentence in sentences if "all facts" in sentence] == [
         "d, p, all facts",
         "d, q, all facts",

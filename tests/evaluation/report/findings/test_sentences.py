@@ -21,7 +21,7 @@ def test_one_seed_is_compared_and_not_tested(tmp_path: Path) -> None:
     write_grid(tmp_path)
     collection = collect([tmp_path])
     groups = [group._replace(runs=tuple(run for run in group.runs if run.seed == 0)) for group in collection.groups]
-    sentences, _, compared = popularity_answer(collection._replace(groups=tuple(groups)))
+    sentences, _, _, compared = popularity_answer(collection._replace(groups=tuple(groups)))
     neither = "no difference between popular facts and rare ones is shown in any of 2 comparisons"
     assert f"{neither} (2 of one seed, not tested)." in sentences[0]
     assert all(comparison.p_value is None and comparison.contrast.difference.high < 0 for comparison in compared)
