@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dual_data.evaluation.report.collect import collect
@@ -26,6 +27,20 @@ def test_baseline_and_score_are_corrected_in_the_same_draws(tmp_path: Path) -> N
     assert after.scores["corrected"][:3] == (0, 0, 0)
     # All facts are answered, so all draws are equal: the ends are those of the score (1, 0.884, 1), the rule fixed.
     assert before.scores["corrected"][:3] == pytest.approx((1, (0.8843 - 0.2) / 0.8, 1), abs=1e-3)
+
+
+def test_draws_of_only_facts_that_the_rule_answers_give_no_huge_ends(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_cell(tmp_path, seed=seed, forget=1.0, retain=1.0, facts=10)
+        write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.9, facts=10)
+    collection = collect([tmp_path])
+    (group,), (key,) = collection.groups, collection.bases
+    # A third of the draws lack the last of five subjects, and a few means of ones are then less than 1.
+    before = tuple(run._replace(trivial=np.array([1.0] * 8 + [0.0] * 2)) for run in group.before)
+    group = group._replace(before=before, runs=tuple(rescored(run, rougeL_recall=[0.5] * 10) for run in group.runs))
+    _, after = main_rows(collection._replace(groups=(group,), bases={key: before}))
+    low, high = after.scores["corrected"][1:3]
+    assert -2 <= low < high <= 0.5
 
 
 def test_sets_with_swapped_answers_that_no_stage_taught_show_nothing_that_was_kept(tmp_path: Path) -> None:
