@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from dual_data.config import NO_FOLDER, Strict, each_once, is_folder, parse, read_toml
 from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.evaluation.methods import method_named
+from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.training.lora import ATTENTION, LoraSpec
 
@@ -199,6 +200,16 @@ class EvaluationSettings(Strict):
             for value in chosen:
                 if value not in known:
                     raise ValueError(f"grids.{name}.{key}: unknown {value!r}; known here: {', '.join(known) or 'none'}")
+        if unknown := [value for value in grid.attacks if value not in ATTACK_NAMES]:
+            raise ValueError(
+                f"grids.{name}.attacks: unknown attack {unknown[0]!r}; known here: {', '.join(ATTACK_NAMES)}"
+            )
+        for stage in grid.stages:
+            if stage != PRETRAINED and set(self.stages[stage].train) == {"format"} and not self.data[grid.data].format:
+                raise ValueError(
+                    f"grids.{name}.stages: {stage} trains on the rows of format, and {grid.data} has none: name some "
+                    f"as `format` under [data.{grid.data}], or leave {stage} out"
+                )
         sets, methods = self.data[grid.data].forget, self.presets[grid.preset].methods
         if unknown := [value for value in grid.sets if value not in sets]:
             raise ValueError(

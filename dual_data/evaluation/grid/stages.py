@@ -82,8 +82,6 @@ class Sets(NamedTuple):
                 rows += [item for items in self.forget.values() for item in items]
             else:
                 rows += getattr(self, name)
-        if not rows:
-            raise InputError(f"a training stage learns {', '.join(stage.train)}, but this dataset has no rows of these")
         return list({item.question: item for item in rows}.values())
 
 

@@ -76,7 +76,7 @@ class Loaded(NamedTuple):
 def dtype_named(name: str) -> torch.dtype:
     """The torch dtype called `name`. Raises UsageError that lists the known ones."""
     if name not in DTYPES:
-        raise UsageError(f"unknown dtype {name!r}; known: {', '.join(DTYPES)}")
+        raise UsageError(f"unknown dtype {name!r}; known: {', '.join(DTYPES)} (float16 not for training)")
     return DTYPES[name]
 
 

@@ -83,8 +83,8 @@ def attack_chats(
 ) -> list[tuple[str, Chat, str]]:
     """(attack, chat, gold answer) of every attack that applies to an item.
 
-    The in-context attack takes the first four `demonstrations` that do not hold the answer. Raises InputError for an
-    unknown attack, and for the in-context attack without demonstrations.
+    The in-context attack takes the first four `demonstrations` that do not hold the answer. Raises InputError where
+    there are none to choose from.
     """
     chats: list[tuple[str, Chat, str]] = []
     for name in attacks:
@@ -95,12 +95,8 @@ def attack_chats(
             for question in (item.question, *item.paraphrases) if turns else ():
                 chat = [("system", SYSTEM_PROMPT), *turns, ("user", question)]
                 chats.append((name, chat, item.answer))
-        elif name in _SINGLE:
-            prompt = _SINGLE[name](item, distractors)
-            if prompt is not None:
-                chats.append((name, *prompt))
-        else:
-            raise InputError(f"unknown attack {name!r}; known: {', '.join(ATTACK_NAMES)}")
+        elif (prompt := _SINGLE[name](item, distractors)) is not None:
+            chats.append((name, *prompt))
     return chats
 
 

@@ -208,7 +208,7 @@ def read_split(
     path = Path(path)
     wanted = {"split": [split] if split else [], "relation": list(relations)}
     filters = {name: values for name, values in wanted.items() if values}
-    frame = _read_table(path, ("question", "answer", *filters)).with_row_index(_ROW)
+    frame = _read_table(path, ("question", "answer", *filters)).with_row_index(_ROW, offset=1)
     for name, values in filters.items():
         texts = frame[name].cast(pl.String)
         if unknown := set(values) - set(texts.to_list()):

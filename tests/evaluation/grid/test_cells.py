@@ -184,6 +184,19 @@ def test_lists_of_a_grid_and_names_of_sets_are_checked(project: Path, old: str, 
         ('preset = "short"', 'preset = "long"', ConfigError, "unknown 'long'; known here: short"),
         ('sets = ["rare"]', 'sets = ["best"]', ConfigError, "cities has no forget set 'best'; it has rare, popular"),
         (
+            'sets = ["rare"]',
+            'attacks = ["jailbreak"]',
+            ConfigError,
+            "evaluation.toml: grids.one.attacks: unknown attack 'jailbreak'; known here: .*in_context",
+        ),
+        (
+            '["forget", "retain_train", "retain_eval"]',
+            '["format"]',
+            ConfigError,
+            "evaluation.toml: grids.one.stages: sft trains on the rows of format, and cities has none: name some as "
+            r"`format` under \[data.cities\]",
+        ),
+        (
             "NPO = { beta = 0.5 }",
             "NPO = { betta = 0.5 }",
             ConfigError,

@@ -201,7 +201,9 @@ def test_models_that_are_not_there_are_named(spec: str, message: str) -> None:
 def test_a_folder_without_a_model_and_an_unknown_dtype_are_named(tmp_path: Path, saved: Path) -> None:
     with pytest.raises(UsageError, match=r"holds 0 GGUF files and no config\.json: it is not a model folder"):
         load(tmp_path)
-    with pytest.raises(UsageError, match="unknown dtype 'int3'; known: float32"):
+    with pytest.raises(
+        UsageError, match="unknown dtype 'int3'; known: float32, bfloat16, float16 \\(float16 not for training"
+    ):
         load(saved, "int3")
     (saved.parent / "broken").mkdir(exist_ok=True)
     (saved.parent / "broken" / "config.json").write_text("{")

@@ -68,5 +68,3 @@ def test_attacks_that_do_not_apply_are_left_out() -> None:
     assert attack_chats(item, ("reverse", "multiple_choice"), (), ()) == []
     with pytest.raises(InputError, match="needs demonstrations"):
         attack_chats(item, (IN_CONTEXT,), (), ())
-    with pytest.raises(InputError, match="unknown attack 'shout'; known: "):
-        attack_chats(item, ("shout",), (), ())

@@ -176,7 +176,7 @@ def test_files_are_read_as_their_writers_write_them(tmp_path: Path, name: str, w
         ("a.txt", "x", r"name of a table ends in \.parquet, .*, not in \.txt"),
         ("b.csv", "question\nx\n", "no column answer; found question"),
         ("c.csv", "question,answer\n", "the table is empty"),
-        ("d.csv", "question,answer\nQ?,\n", "row 0 has no question or no answer"),
+        ("d.csv", "question,answer\nQ?,\n", "row 1 has no question or no answer"),
         ("e.parquet", "no parquet", "not readable as parquet"),
         ("f.jsonl", None, "no such file"),
         (
@@ -184,9 +184,9 @@ def test_files_are_read_as_their_writers_write_them(tmp_path: Path, name: str, w
             '{"question": "Q?", "answer": ["A"]}',
             r"column answer holds List\(String\); write one text per row",
         ),
-        ("h.jsonl", '{"question": "Q?", "answer": "A", "pop_sum": "n/a"}', "row 0: pop_sum is 'n/a', not a number"),
-        ("i.csv", "question,answer,popularity\nQ?,A,1\nR?,A,many\n", "row 1: popularity is 'many', not a number"),
-        ("j.csv", "question,answer,answers\nQ?,A,A|Aa\n", r"row 0: answers is 'A\|Aa', not a list of texts: write"),
+        ("h.jsonl", '{"question": "Q?", "answer": "A", "pop_sum": "n/a"}', "row 1: pop_sum is 'n/a', not a number"),
+        ("i.csv", "question,answer,popularity\nQ?,A,1\nR?,A,many\n", "row 2: popularity is 'many', not a number"),
+        ("j.csv", "question,answer,answers\nQ?,A,A|Aa\n", r"row 1: answers is 'A\|Aa', not a list of texts: write"),
         (
             "k.jsonl",
             '{"question": "Q?", "answer": "A", "paraphrases_test": "T?"}',
@@ -207,7 +207,7 @@ def test_rows_are_counted_as_in_the_file_whichever_are_taken(tmp_path: Path) -> 
     path = tmp_path / "rows.csv"
     path.write_text("question,answer,split,row,index\nQ?,A,a,,\nR?,A,b,,\nS?,A,a,,\nT?,,b,,\n")
     assert len(read_split(path, split="a")) == 2
-    with pytest.raises(InputError, match="row 3 has no question or no answer"):
+    with pytest.raises(InputError, match="row 4 has no question or no answer"):
         read_split(path, split="b")
 
 
