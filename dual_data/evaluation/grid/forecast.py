@@ -36,7 +36,7 @@ class Plan(NamedTuple):
     lines: list[Line]
     to_do: int
     summary: str
-    """Number of cells, tokens, operations, time and memory of what is to do."""
+    """Number of cells, tokens, time and memory of what is to do."""
 
 
 def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool = False) -> Plan:
@@ -55,11 +55,12 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
     operations = sum(line.operations for line in to_do)
     rate, basis = _rate(grid, lines, device)
     most = max((identities[cell.model].parameters * _bytes(grid, cell.model) for cell in cells), default=0)
-    memory = f"weights{' and optimiser' if grid.preset.full else ''} take {most / 2**30:.1f} GiB"
+    size = f"{most / 2**30:.1f}" if most >= 2**30 / 10 else "less than 0.1"
+    memory = f"weights{' and optimiser' if grid.preset.full else ''} take {size} GiB"
     text = (
         f"{len(lines)} cells, {len(to_do)} to do: {sum(line.training_tokens for line in to_do):,} training tokens, "
-        f"{sum(line.measured_tokens for line in to_do):,} measured tokens, {operations:.2g} operations, about "
-        f"{_duration(operations / rate)} on {device} ({basis}); {memory}; training stages come on top"
+        f"{sum(line.measured_tokens for line in to_do):,} measured tokens, {_duration(operations / rate)} on "
+        f"{device} ({basis}); {memory}; training stages come on top"
     )
     return Plan(lines, len(to_do), text)
 
@@ -115,6 +116,6 @@ def _bytes(grid: Grid, model: str) -> int:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 60:
+        return "less than a minute"
+    return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"

@@ -18,7 +18,7 @@ from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.grid.cells import cells_of, is_done, resolve_grid
 from dual_data.evaluation.grid.conflicts import refuse_mixing
-from dual_data.evaluation.grid.forecast import forecast
+from dual_data.evaluation.grid.forecast import _duration, forecast
 from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.models.tiny import tiny
@@ -265,13 +265,19 @@ def test_the_forecast_counts_what_is_left(project: Path) -> None:
     grid, cells = opened(project)
     plan = forecast(grid, cells, "cpu")
     assert plan.to_do == 19
-    assert "a guess until a cell is done" in plan.summary
+    assert plan.summary.endswith(
+        " measured tokens, less than a minute on cpu (a guess until a cell is done); weights take less than 0.1 GiB; "
+        "training stages come on top"
+    )
     line = next(line for line in plan.lines if line.cell.method == "GradAscent")
     assert line.steps == 4
     run(grid, cells[:2], RunOptions(), project=project)
     plan = forecast(grid, cells, "cpu")
     assert [line.done for line in plan.lines] == [True, True] + [False] * 17
     assert "by the cells that are done" in plan.summary
+    assert [_duration(seconds) for seconds in (59, 61, 7199, 7201)] == [
+        "less than a minute", "about 1 min", "about 120 min", "about 2.0 h",
+    ]  # fmt: skip
 
 
 SCRIPT = """
