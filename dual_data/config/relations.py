@@ -6,26 +6,44 @@ import string
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from dual_data.config.files import Item, Property, Strict, parse, parse_toml, read_text, read_toml, table
 from dual_data.errors import ConfigError, InputError
 
 
+def _expect_variables(template: str, *wanted: str) -> str:
+    try:
+        variables = [field for field in string.Formatter().parse(template) if field[1] is not None]
+    except ValueError as error:
+        raise ValueError(f"{template!r}: {error}") from None
+    for _, name, form, conversion in variables:
+        if form or conversion:
+            raise ValueError(f"{template!r}: write {{{name}}} alone; a conversion or format is not supported")
+    if sorted(str(name) for _, name, _, _ in variables) != sorted(wanted):
+        expected = " and ".join(f"{{{name}}}" for name in wanted)
+        raise ValueError(f"{template!r} must hold {expected} exactly once and no other variable")
+    return template
+
+
+Question = Annotated[str, AfterValidator(lambda template: _expect_variables(template, "subject"))]
+Statement = Annotated[str, AfterValidator(lambda template: _expect_variables(template, "subject", "answer"))]
+
+
 class Wording(Strict):
     """The questions of a relation, by permitted use."""
 
-    canonical: str
+    canonical: Question
     """The question that is trained and evaluated on."""
-    validation: tuple[str, ...] = Field(min_length=1)
+    validation: tuple[Question, ...] = Field(min_length=1)
     """Used by the knowledge probe alone; an odd number, so that a majority exists."""
-    training: tuple[str, ...] = ()
+    training: tuple[Question, ...] = ()
     """May be trained on in addition to the canonical question."""
-    test: tuple[str, ...] = Field(min_length=1)
+    test: tuple[Question, ...] = Field(min_length=1)
     """Held out of validation and training; used only to test generalisation."""
-    statement: str | None = None
+    statement: Statement | None = None
     """Cloze form with {subject} and {answer}."""
 
     def by_use(self) -> dict[str, tuple[str, ...]]:
@@ -42,11 +60,7 @@ class Wording(Strict):
         return tuple(text for texts in self.by_use().values() for text in texts)
 
     @model_validator(mode="after")
-    def _variables_and_count(self) -> Wording:
-        for template in self.questions():
-            _expect_variables(template, ["subject"])
-        if self.statement is not None:
-            _expect_variables(self.statement, ["subject", "answer"])
+    def _count(self) -> Wording:
         if len(self.questions()) < 4:
             raise ValueError("at least 4 questions are needed: canonical, validation, training and test together")
         if len({" ".join(template.casefold().split()) for template in self.questions()}) < len(self.questions()):
@@ -54,19 +68,6 @@ class Wording(Strict):
         if len(self.validation) % 2 == 0:
             raise ValueError("validation needs an odd number of questions, so that a majority exists")
         return self
-
-
-def _expect_variables(template: str, wanted: list[str]) -> None:
-    try:
-        variables = [field for field in string.Formatter().parse(template) if field[1] is not None]
-    except ValueError as error:
-        raise ValueError(f"{template!r}: {error}") from None
-    for _, name, form, conversion in variables:
-        if form or conversion:
-            raise ValueError(f"{template!r}: write {{{name}}} alone; a conversion or format is not supported")
-    if sorted(str(name) for _, name, _, _ in variables) != sorted(wanted):
-        expected = " and ".join(f"{{{name}}}" for name in wanted)
-        raise ValueError(f"{template!r} must hold {expected} exactly once and no other variable")
 
 
 class Relation(Strict):

@@ -81,15 +81,26 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "wrong kind": (relation('"entity"', '"entities"'), "P36.toml: object: Input should be 'entity'"),
     "wrong property": (relation('"P36"', '"Q36"'), "P36.toml: property: 'Q36' is not a Wikidata property id"),
     "misnamed file": (relation('"P36"', '"P37"'), "P36.toml: property: is P37, but the file is named P36.toml"),
-    "conversion": (relation("{subject}", "{subject!r}"), r"P36.toml: questions: .*write \{subject\} alone"),
-    "format": (relation("{subject}", "{subject:>9}"), r"P36.toml: questions: .*write \{subject\} alone"),
+    "conversion": (relation("{subject}", "{subject!r}"), r"P36.toml: questions.canonical: .*write \{subject\} alone"),
+    "format": (relation("{subject}", "{subject:>9}"), r"P36.toml: questions.canonical: .*write \{subject\} alone"),
     "unknown variable": (
         relation("of {subject}?", "of {country}?"),
-        r"P36.toml: questions: .*must hold \{subject\} exactly once",
+        r"P36.toml: questions.canonical: .*must hold \{subject\} exactly once",
     ),
-    "no variable": (relation("of {subject}?", "of France?"), "P36.toml: questions: .*exactly once and no other"),
-    "broken braces": (relation("of {subject}?", "of {subject?"), "P36.toml: questions: "),
-    "attribute access": (relation("{subject}", "{subject.__class__}"), "P36.toml: questions: .*exactly once"),
+    "no variable": (
+        relation("of {subject}?", "of France?"),
+        "P36.toml: questions.canonical: .*exactly once and no other",
+    ),
+    "no variable in a further wording": (
+        relation("Which city does {subject} have", "Which city does it have"),
+        r"P36.toml: questions.test.0: .*exactly once",
+    ),
+    "statement without an answer": (
+        relation("[questions]", '[questions]\nstatement = "The capital of {subject} is Rome."'),
+        r"P36.toml: questions.statement: .*must hold \{subject\} and \{answer\} exactly once",
+    ),
+    "broken braces": (relation("of {subject}?", "of {subject?"), "P36.toml: questions.canonical: "),
+    "attribute access": (relation("{subject}", "{subject.__class__}"), "P36.toml: questions.canonical: .*exactly once"),
     "too few questions": (relation('training = ["Name the capital of {subject}."]\n', ""), "at least 4 questions"),
     "even validation": (
         relation(
@@ -374,7 +385,7 @@ def test_an_unfinished_relation_stops_neither_the_list_nor_the_preview_of_anothe
         outcome = dual_data("relations", *words, "--project", project)
         assert outcome.code == 0, outcome.err
         assert outcome.out
-        missing = "name: fill in `name`; topics: name at least one; questions: '' must hold {subject} exactly once"
+        missing = "name: fill in `name`; topics: name at least one; questions.validation.0: '' must hold {subject} "
         assert outcome.err.startswith(f"warning: {path} is left out: {missing}")
         assert outcome.err.count("\n") == 1
     outcome = dual_data("build", "facts", "--profile", "embedded", "--project", project)
