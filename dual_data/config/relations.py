@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -11,10 +12,14 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from dual_data.config.files import Item, Property, Strict, parse, parse_toml, read_text, read_toml, table
+from dual_data.config.places import TOPICS
 from dual_data.errors import ConfigError, InputError
 
+_ARTICLE = re.compile(r"\bthe\s+\{subject\}", re.IGNORECASE)
 
-def _expect_variables(template: str, *wanted: str) -> str:
+
+def _template(template: str, *wanted: str) -> str:
+    """Validator that returns the template. Raises ValueError for other variables than `wanted`, or an article."""
     try:
         variables = [field for field in string.Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
@@ -25,11 +30,16 @@ def _expect_variables(template: str, *wanted: str) -> str:
     if sorted(str(name) for _, name, _, _ in variables) != sorted(wanted):
         expected = " and ".join(f"{{{name}}}" for name in wanted)
         raise ValueError(f"{template!r} must hold {expected} exactly once and no other variable")
+    if article := _ARTICLE.search(template):
+        raise ValueError(
+            f"{template!r}: write {{subject}} in place of {article[0]!r}; "
+            f'`article` of its topic in {TOPICS} says which labels take "the"'
+        )
     return template
 
 
-Question = Annotated[str, AfterValidator(lambda template: _expect_variables(template, "subject"))]
-Statement = Annotated[str, AfterValidator(lambda template: _expect_variables(template, "subject", "answer"))]
+Question = Annotated[str, AfterValidator(lambda template: _template(template, "subject"))]
+Statement = Annotated[str, AfterValidator(lambda template: _template(template, "subject", "answer"))]
 
 
 class Wording(Strict):

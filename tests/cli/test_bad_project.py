@@ -101,6 +101,14 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "broken braces": (relation("of {subject}?", "of {subject?"), "P36.toml: questions.canonical: "),
     "attribute access": (relation("{subject}", "{subject.__class__}"), "P36.toml: questions.canonical: .*exactly once"),
+    "article before the subject": (
+        relation("does {subject} have", "does the {subject} have"),
+        r"P36.toml: questions.test.0: .*write \{subject\} in place of 'the \{subject\}'; `article` of its topic",
+    ),
+    "article at the start of a statement": (
+        relation("[questions]", '[questions]\nstatement = "The {subject} has the capital {answer}."'),
+        r"P36.toml: questions.statement: .*write \{subject\} in place of 'The \{subject\}'",
+    ),
     "too few questions": (relation('training = ["Name the capital of {subject}."]\n', ""), "at least 4 questions"),
     "even validation": (
         relation(
