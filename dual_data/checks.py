@@ -25,6 +25,7 @@ from dual_data.config import (
 from dual_data.engine.plan import check_stage
 from dual_data.engine.stage import Stage
 from dual_data.errors import UsageError
+from dual_data.evaluation.settings import read_settings
 from dual_data.prompts import load_prompt
 
 _EXPLAINED = re.compile(r"^#\s{2,}([a-z_]+)\s{2,}\S", re.MULTILINE)
@@ -48,8 +49,12 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     read_files = {path for stage in stages for pattern in stage.files for path in root.glob(pattern)}
     for path in pipeline_files:
         data = attempt(read_toml, path)
+        if data is not None and "grids" in data:
+            attempt(read_settings, path)
         if data is not None and path not in read_files and not data.keys() & {"project", "grids"}:
             findings.append(f"{path}: nothing reads it: it has neither [project] nor [grids]; topics are in {TOPICS}")
+    for path in sorted((root / "pipeline" / "methods").glob("*.py")):
+        findings.extend(_broken_code(path))
     relation_files = [p for p in sorted((root / RELATIONS).glob("*.toml")) if p.stem != "EXCLUDED"]
     prompt_files = sorted((root / "prompts").glob("*.md"))
 
@@ -86,6 +91,15 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     )
     # Without duplicates: a prompt is read here and again by the check of its stage, for every profile.
     return list(dict.fromkeys(findings)), summary
+
+
+def _broken_code(path: Path) -> Iterator[str]:
+    """A fault for a file of methods that is no Python; what it defines is known once it is run, which needs torch."""
+    try:
+        compile(path.read_bytes(), path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        yield f"{path}{line}: {error.msg if isinstance(error, SyntaxError) else error}"
 
 
 def _stated_topics(path: Path) -> list[str]:

@@ -26,11 +26,11 @@ from dual_data.evaluation.device.memory import release
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.loading import dtype_named
 from dual_data.evaluation.rows.data import Encoded, encode
+from dual_data.evaluation.rows.optimisation import ATTENTION, Optimisation
 from dual_data.evaluation.rows.packing import MicroBatch
 from dual_data.evaluation.rows.request import Answer
-from dual_data.evaluation.rows.schedule import Optimisation, plan
+from dual_data.evaluation.rows.schedule import plan
 from dual_data.evaluation.rows.workload import MeasureOptions, Workload, build_workload
-from dual_data.evaluation.training.lora import ATTENTION
 
 EVALUATION_ROWS = 32
 _REST = "train, all steps but the first"

@@ -14,12 +14,15 @@ def check(project: ProjectFolder = HERE) -> None:
     Prints every fault with its file and key, and exits with 2 if there is one. What depends on a faulty key is checked
     only once that key is right.
 
-    Checks profiles, topics, relations and prompts: TOML syntax and UTF-8, known keys, types and ranges; Wikidata ids;
-    that every topic that a relation names exists, that no two files of a property name the same topic, and that no two
-    properties have the same label in a topic; that EXCLUDED.toml contradicts no relation and explains its reasons; that
-    questions contain their variables, are filled in, are all different, and number at least four; that prompts declare
-    and use their variables, and have the ones that their stages fill in; and the parameters of every stage in every
-    profile.
+    Checks profiles, topics, relations, prompts and grids: TOML syntax and UTF-8, known keys, types and ranges; Wikidata
+    ids; that every topic that a relation names exists, that no two files of a property name the same topic, and that no
+    two properties have the same label in a topic; that EXCLUDED.toml contradicts no relation and explains its reasons;
+    that questions contain their variables, are filled in, are all different, and number at least four; that prompts
+    declare and use their variables, and have the ones that their stages fill in; the parameters of every stage in every
+    profile; keys and names in files of grids; and the syntax of pipeline/methods.
+
+    Methods with their options, and the data of a grid, are checked by `dual-data eval run --dry-run`, which needs the
+    extra `eval`.
 
     Example: dual-data check --project my-benchmark
     """

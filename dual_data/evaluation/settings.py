@@ -6,16 +6,17 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from dual_data.config import NO_FOLDER, Strict, each_once, is_folder, parse, read_toml
 from dual_data.errors import ConfigError, InputError, UsageError
-from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
-from dual_data.evaluation.rows.schedule import Optimisation
-from dual_data.evaluation.training.lora import ATTENTION, LoraSpec
+from dual_data.evaluation.rows.optimisation import ATTENTION, Optimisation
+
+if TYPE_CHECKING:
+    from dual_data.evaluation.training.lora import LoraSpec
 
 PRETRAINED = "pretrained"
 """The stage that trains nothing."""
@@ -94,6 +95,8 @@ class LoraSettings(Strict):
 
     def spec(self) -> LoraSpec:
         """These settings as a `LoraSpec`."""
+        from dual_data.evaluation.training.lora import LoraSpec
+
         return LoraSpec(self.rank, self.alpha, self.targets)
 
 
@@ -174,12 +177,6 @@ class EvaluationSettings(Strict):
 
     @model_validator(mode="after")
     def _names_exist(self) -> EvaluationSettings:
-        for name, preset in self.presets.items():
-            for method, options in preset.methods.items():
-                try:
-                    method_named(method).options(options)
-                except UsageError as error:
-                    raise ValueError(f"presets.{name}.methods.{error}") from None
         for name, grid in self.grids.items():
             self.check(name, grid)
         return self
@@ -195,15 +192,12 @@ class EvaluationSettings(Strict):
             ("data", (grid.data,), list(self.data)),
             ("stages", grid.stages, [PRETRAINED, *self.stages]),
             ("preset", (grid.preset,), list(self.presets)),
+            ("attacks", grid.attacks, list(ATTACK_NAMES)),
         )
         for key, chosen, known in tables:
             for value in chosen:
                 if value not in known:
                     raise ValueError(f"grids.{name}.{key}: unknown {value!r}; known here: {', '.join(known) or 'none'}")
-        if unknown := [value for value in grid.attacks if value not in ATTACK_NAMES]:
-            raise ValueError(
-                f"grids.{name}.attacks: unknown attack {unknown[0]!r}; known here: {', '.join(ATTACK_NAMES)}"
-            )
         for stage in grid.stages:
             if stage != PRETRAINED and set(self.stages[stage].train) == {"format"} and not self.data[grid.data].format:
                 raise ValueError(
@@ -231,6 +225,20 @@ class EvaluationSettings(Strict):
 
 def load_settings(path: Path) -> EvaluationSettings:
     """Read a grid file. Raises ConfigError with file and key."""
+    from dual_data.evaluation.methods import method_named
+
+    settings = read_settings(path)
+    for name, preset in settings.presets.items():
+        for method, options in preset.methods.items():
+            try:
+                method_named(method).options(options)
+            except UsageError as error:
+                raise ConfigError(f"presets.{name}.methods.{error}", file=path) from None
+    return settings
+
+
+def read_settings(path: Path) -> EvaluationSettings:
+    """The same without torch: methods and their options are not checked."""
     return parse(EvaluationSettings, read_toml(path), path)
 
 

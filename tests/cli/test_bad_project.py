@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,6 +76,16 @@ def edited(name: str, pattern: str, new: str) -> Callable[[Path], None]:
     return write
 
 
+def method(text: str) -> Callable[[Path], None]:
+    """A file of methods of the project's own."""
+
+    def write(root: Path) -> None:
+        (root / "pipeline" / "methods").mkdir()
+        (root / "pipeline" / "methods" / "own.py").write_text(text, encoding="utf-8")
+
+    return write
+
+
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "broken TOML": (relation('name = "capital"', 'name = "capital'), "P36.toml: not valid TOML: .*line 2"),
     "unknown key": (relation("object =", "objekt ="), "P36.toml: objekt: unknown key; known here: .*object"),
@@ -129,6 +141,23 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         replaced("pipeline/more.toml", '[places_village]\nclasses = ["Q532"]\n'),
         r"more.toml: nothing reads it: it has neither \[project\] nor \[grids\]; topics are in pipeline/topics.toml",
     ),
+    "unknown key of a grid": (
+        edited("pipeline/evaluation.toml", "limit = 16", "limt = 16"),
+        "evaluation.toml: grids.demo.limt: unknown key; known here: attacks, .*limit",
+    ),
+    "unknown data of a grid": (
+        edited("pipeline/evaluation.toml", 'data = "embedded"', 'data = "embeded"'),
+        "evaluation.toml: grids.demo.data: unknown 'embeded'; known here: embedded, matched, ",
+    ),
+    "unknown set of a grid": (
+        edited("pipeline/evaluation.toml", r"limit = 16", 'sets = ["rarer"]'),
+        "evaluation.toml: grids.demo.sets: embedded has no forget set 'rarer'; it has ",
+    ),
+    "unknown attack of a grid": (
+        edited("pipeline/evaluation.toml", r"limit = 16", 'attacks = ["shout"]'),
+        "evaluation.toml: grids.demo.attacks: unknown 'shout'; known here: prefix_injection, ",
+    ),
+    "method that is no Python": (method('"""Mine."""\n\nMETHOD = (\n'), r"methods/own.py:3: '\(' was never closed"),
     "more rows than there can be": (
         replaced("pipeline/many.toml", '[project]\nname = "many"\n[splits.matched]\nretain_train = 99999999999\n'),
         "many.toml: splits.matched.retain_train: Input should be less than or equal to 2147483648",
@@ -352,6 +381,17 @@ def test_two_profiles_of_one_name_are_refused_before_they_share_a_folder(project
         assert outcome.code == 2
         assert f"{profile}.toml: project.name: 'embedded' is the name of " in outcome.err
     assert dual_data("build", "--dry-run", "--project", project).code == 0
+
+
+def test_check_needs_none_of_the_packages_of_the_evaluation(project: Path) -> None:
+    missing = ("torch", "transformers", "safetensors", "jinja2", "gguf", "accelerate")
+    code = (
+        f"import sys; sys.modules |= dict.fromkeys({missing}); from dual_data.cli import main; "
+        f"main(['check', '--project', {str(project)!r}])"
+    )
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert "no fault found" in outcome.stdout
 
 
 def test_check_finds_everything_at_once(project: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.methods import METHODS, load_methods, method_named
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.rows.optimisation import Optimisation
 from tests.cli.command import ROOT, dual_data
 from tests.evaluation.grid.small_grid import FILE, project
 from tests.evaluation.training.oracle import problem
@@ -31,7 +31,7 @@ METHOD = dedent(_EXAMPLE[1])
 FORMULA = """
 import pytest
 from dual_data.evaluation.methods import METHODS
-from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.rows.optimisation import Optimisation
 from tests.evaluation.methods.formulas import FORMULAS, nll, token_mean
 from tests.evaluation.methods.test_methods import steps_of
 from tests.evaluation.training.oracle import Oracle, peft_twin, problem

@@ -28,8 +28,8 @@ from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import cell_path, read_result, read_results
 from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.request import Outcome, request_of
-from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.settings import ModelSettings
 from dual_data.evaluation.training import reference
 from dual_data.evaluation.training.cells import Trace

@@ -12,7 +12,7 @@ import torch
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.sharding import stay_in_step
-from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.rows.optimisation import Optimisation
 
 Value = TypeVar("Value")
 

@@ -14,8 +14,8 @@ from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Identity, identify
 from dual_data.evaluation.results import BASE, adapter_path, cell_id, cell_path, stages_folder, status_of
 from dual_data.evaluation.rows.data import Item, PromptFormat, data_hash, profile_named, read_split
+from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.panel import PANEL, SHIPPED, Panel, panel_hash, read_panel
-from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.rows.workload import MeasureOptions
 from dual_data.evaluation.settings import (
     PRETRAINED,

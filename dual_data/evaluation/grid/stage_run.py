@@ -27,7 +27,7 @@ from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import BASE, adapter_path, stages_folder, write_result
 from dual_data.evaluation.rows import panel
 from dual_data.evaluation.rows.data import token_hash
-from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.workload import Workload
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training.cells import CellData, Trace

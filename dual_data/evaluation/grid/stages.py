@@ -24,7 +24,7 @@ from dual_data.evaluation.device.sharding import ALONE, Ranks, held
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import write_json
 from dual_data.evaluation.rows.data import Encoded, Item, PromptFormat, data_hash, encode
-from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training import fine_tune
 from dual_data.evaluation.training.cells import CellData, Trace, ways_not_taken

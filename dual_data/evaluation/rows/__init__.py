@@ -1,7 +1,7 @@
 """Question-answer rows and how they become tensors.
 
 data         questions, answers, token ids, and where the answer begins
-schedule     the order of rows in training, and the learning-rate schedule
+optimisation settings of training; schedule: the order of rows, and the learning-rate schedule
 packing      the rows of a training step in shared sequences, with little padding
 panel        questions about other topics: what a model can still do
 workload     everything that a cell is asked: questions, paraphrases, distractors, attack_prompts -> request

@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jinja2
 import polars as pl
 
 from dual_data.audit.columns import POPULARITY
@@ -136,6 +135,8 @@ def render(tokenizer: PreTrainedTokenizerBase, chat: Sequence[tuple[str, str]], 
 
 
 def _apply(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, generate: bool) -> str | None:
+    import jinja2
+
     try:
         # A reasoning model would spend its new tokens on reasoning; templates without this variable ignore it.
         text = tokenizer.apply_chat_template(

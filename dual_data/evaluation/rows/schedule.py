@@ -4,48 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
-from pydantic import Field
 
-from dual_data.config import Strict
+from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.packing import MicroBatch
 from dual_data.ids import digest
-
-
-class Optimisation(Strict):
-    """Settings of training; a preset fixes these, and the methods with their options."""
-
-    epochs: int = Field(default=2, ge=1)
-    batch: int = Field(default=32, ge=1)
-    """Forget rows per optimiser step; a method with retain rows takes as many of those."""
-    micro_batch: int = Field(default=0, ge=0)
-    """Forget rows per forward pass; 0 for the whole batch. The loss depends on it only with normalise = micro_batch."""
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_epochs: float = Field(default=0.0, ge=0)
-    clip: float = Field(default=1.0, ge=0)
-    """Largest norm of a cell's gradient; 0 for no clipping."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    normalise: Literal["batch", "micro_batch", "sequence"] = "batch"
-    """The mean over labels: over all labels of the step, of the micro-batches' means (as transformers did before 4.46),
-    or over rows of each row's mean."""
-    forget_kl: float = Field(default=0.0, ge=0)
-    """Weight of KL(reference || model) over all positions of the forget rows except padding, as in `early`."""
-    stop_forget_nll: float = Field(default=0.0, ge=0)
-    """A cell stops when the mean forget loss of a step exceeds this; 0 for never."""
-    diverged_nll: float = Field(default=2.0, ge=0)
-    """A cell has diverged, and stops, when the mean loss of the rows that it keeps or learns exceeds this many times
-    ln(vocabulary), the loss of guessing; 0 for never. A high forget loss is no divergence: gradient ascent is meant to
-    raise it, and a destroyed model is a result."""
-    diverged_norm: float = Field(default=1e6, ge=0)
-    """The same when the norm of a cell's gradient before clipping exceeds this; 0 for never."""
-
-    def without_effect(self) -> set[str]:
-        """Settings that change no number of a cell with these values, and so are no part of its identity."""
-        # The size of micro-batches changes numbers only where the loss is normalised over them.
-        return {"micro_batch"} if self.normalise != "micro_batch" else set()
-
 
 Plan = list[list[list[MicroBatch]]]
 """[epoch][step][micro-batch]"""

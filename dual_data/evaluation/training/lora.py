@@ -29,12 +29,12 @@ from dual_data.errors import InputError
 from dual_data.evaluation.device.sharding import held, rows_held
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.results import ADAPTER_FILES
+from dual_data.evaluation.rows.optimisation import ATTENTION
 from dual_data.evaluation.training.optimiser import Buffer
 from dual_data.files import whole_folder
 from dual_data.ids import digest
 
 CONFIG, WEIGHTS = ADAPTER_FILES
-ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 class LoraSpec(NamedTuple):

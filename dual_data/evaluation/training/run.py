@@ -19,8 +19,9 @@ from dual_data.evaluation.methods.base import Answers, Batch, Controller, Facts,
 from dual_data.evaluation.models.context import check_tokens
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.packing import Layout, MicroBatch, Packed, Rows, Source, pack
-from dual_data.evaluation.rows.schedule import Optimisation, Plan, factors, plan
+from dual_data.evaluation.rows.schedule import Plan, factors, plan
 from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden, packs
 from dual_data.evaluation.training.limits import Limit, limits_of, why_stopped

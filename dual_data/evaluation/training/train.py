@@ -12,7 +12,7 @@ from dual_data.errors import UsageError
 from dual_data.evaluation.device.sharding import anywhere, can_record
 from dual_data.evaluation.methods.base import Method
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.cuda_graph import WARM_UP, Replayed
 from dual_data.evaluation.training.optimiser import Trainable

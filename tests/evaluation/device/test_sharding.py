@@ -20,7 +20,7 @@ from dual_data.evaluation.grid.workers import run_spread
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import BASE, read_results
-from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.rows.optimisation import Optimisation
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
 from tests.evaluation.lost import one_killed
 

@@ -15,7 +15,7 @@ from dual_data.evaluation.measuring.local_model import LocalModel
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import PROFILES, Item, encode
-from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.settings import LoraSettings, StageSettings
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Encoded, encode
+from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.packing import MicroBatch, Source, pack, shared_prefix
-from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.training import run
 from dual_data.evaluation.training.forward import hidden_at, packs
 from tests.evaluation.questions import cities

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.rows.schedule import Optimisation
+from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.training.limits import Limit, limits_of, why_stopped
 
 FINE = torch.tensor([1.0, 1.0, 1.0, 1.0])

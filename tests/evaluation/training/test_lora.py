@@ -13,7 +13,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from dual_data.errors import InputError
 from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny
-from dual_data.evaluation.training.lora import ATTENTION, Adapters, LoraSpec, read_spec
+from dual_data.evaluation.rows.optimisation import ATTENTION
+from dual_data.evaluation.training.lora import Adapters, LoraSpec, read_spec
 from tests.evaluation.training.oracle import disturb
 
 SPEC = LoraSpec(4, 8.0, (*ATTENTION, "gate_proj", "up_proj", "down_proj"))

@@ -16,7 +16,8 @@ from dual_data.evaluation.methods.base import Batch, Loss, Outputs
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Encoded
-from dual_data.evaluation.rows.schedule import Optimisation, factors, permutation, plan
+from dual_data.evaluation.rows.optimisation import Optimisation
+from dual_data.evaluation.rows.schedule import factors, permutation, plan
 from dual_data.evaluation.training import run
 from dual_data.evaluation.training.full import FullWeights, bytes_per_parameter
 from dual_data.evaluation.training.optimiser import AdamW, Buffer
