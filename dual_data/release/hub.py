@@ -34,7 +34,10 @@ Report = Callable[[str], None]
 _TAG = re.compile(r"v\d[\w+-]*(\.[\w+-]+)*(?<!\.lock)")
 """A version that git takes for the name of a tag: a tag that it refused would leave the commit without one."""
 _PUSH = "push again"
-_AGAIN = "move the stages' folders out of its artifacts, keep calls.sqlite there, and build again; calls are replayed"
+_AGAIN = (
+    "move the stages' folders out of its artifacts, since what is up to date keeps the commit that it was built from, "
+    "leave calls.sqlite there, and build again; calls are replayed"
+)
 _REMEDIES = {
     "unresolved": "Resolve them and build again",
     "limit": "Build again without --limit",

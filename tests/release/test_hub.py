@@ -288,7 +288,8 @@ def test_without_a_token_nothing_is_tried_and_that_of_the_environment_will_do(
         ({"dirty": True}, r"uncommitted changes.*\. Commit the project, move the stages' folders out", True),
         (
             {"commit": None},
-            r"commit .* is not known\. Put the project under git \(.*`git status`.*\), commit it, move",
+            r"commit .* is not known\. Put the project under git \(.*`git status`.*\), commit it, move .* keeps the "
+            r"commit that it was built from, leave calls\.sqlite there, and build again",
             True,
         ),
         ({"snapshot": True}, r"snapshot inside dual-data.*\. Build .* with a profile whose \S+ is an endpoint", True),
