@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dual_data.config import RELATIONS, Relation, load_relation, load_relations
+from dual_data.config import RELATIONS, TOPICS, Relation, load_relation, load_relations, load_topics
 from dual_data.engine.places import command
 from dual_data.engine.stage import Result, Tools, needed
 from dual_data.engine.tables import Settled, settle
@@ -106,6 +106,7 @@ def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[
         raise InputError(f"{path}: no such relation; make it with: {command(project.root, f'relations new {stem}')}")
     relation = load_relation(path)
     _expect_no_conflict(path, faulty)
+    _expect_topics(project, path, relation)
     tools = project.tools()
     with tools.calls, _alone(project.root, stem) as folder:
         for widening in WIDENING:
@@ -125,6 +126,23 @@ def _expect_no_conflict(path: Path, faulty: Callable[[ConfigError], object]) -> 
     except ConfigError as error:
         if conflicts := [line for line in str(error).split("\n") if path.name in line]:
             raise ConfigError("\n".join(conflicts)) from None
+
+
+def _expect_topics(project: Project, path: Path, relation: Relation) -> None:
+    """Raise ConfigError for a topic that is not in topics.toml, and where the profile builds none of the relation's."""
+    known = load_topics(project.root / TOPICS)
+    if unknown := [topic for topic in relation.topics if topic != "*" and topic not in known]:
+        raise ConfigError("\n".join(f"{path}: topics: {topic!r} is not in {TOPICS}" for topic in unknown))
+    params = [project.profile.params(stage.name, stage.params) for stage in project.stages if stage.name == "facts"]
+    built = getattr(params[0], "topics", ()) if params else ()
+    # The stage itself tells a topic of the profile that does not exist.
+    if built and known.keys() >= set(built) and not any(map(relation.applies_to, built)):
+        raise ConfigError(
+            f"the profile {project.profile.path} builds none of {', '.join(relation.topics)}; its topics under [facts] "
+            f"are {', '.join(built)}: name one of them, or take another profile",
+            file=path,
+            key="topics",
+        )
 
 
 def _questions(project: Project, tools: Tools, stem: str) -> tuple[Settled, pl.DataFrame]:

@@ -91,6 +91,27 @@ def test_a_relation_that_no_row_states_is_said_to_be_absent(project: Path) -> No
     assert "no subject" not in preview(project, "P1082")
 
 
+@pytest.mark.parametrize(
+    ("topics", "profile", "fault"),
+    [
+        ('["country", "town"]', "mine", "topics: 'country' is not in pipeline/topics.toml"),
+        (
+            '["art_sculpture"]', "embedded",
+            "topics: the profile {root}/pipeline/embedded.toml builds none of art_sculpture; its topics under [facts] "
+            "are places_country, places_region, language: name one of them, or take another profile",
+        ),
+    ],
+)  # fmt: skip
+def test_topics_that_give_no_subject_are_told(project: Path, topics: str, profile: str, fault: str) -> None:
+    path = project / "pipeline" / "relations" / "P1622.toml"
+    path.write_text(RELATION.replace("P1082", "P1622").replace('["places_country"]', topics))
+    outcome = dual_data("relations", "preview", "P1622", "--project", project, "--profile", profile)
+    assert (outcome.code, outcome.out) == (2, "")
+    lines = outcome.err.splitlines()
+    assert lines[0] == f"error: {path}: {fault.format(root=project)}"
+    assert len(lines) == topics.count(",") + 1
+
+
 def test_more_subjects_are_not_asked_for_only_to_be_rejected(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = []
     questions = relations._questions

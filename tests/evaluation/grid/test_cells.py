@@ -187,7 +187,7 @@ def test_lists_of_a_grid_and_names_of_sets_are_checked(project: Path, old: str, 
             'sets = ["rare"]',
             'attacks = ["jailbreak"]',
             ConfigError,
-            "evaluation.toml: grids.one.attacks: unknown attack 'jailbreak'; known here: .*in_context",
+            "evaluation.toml: grids.one.attacks: unknown 'jailbreak'; known here: .*in_context",
         ),
         (
             '["forget", "retain_train", "retain_eval"]',
