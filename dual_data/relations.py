@@ -83,15 +83,19 @@ class Previewed(NamedTuple):
 
 def new_relation(folder: Path, stem: str) -> Path:
     """Write a relation file to fill in. Raises UsageError for a wrong name or an existing file."""
-    if re.fullmatch(r"P[1-9]\d*(_[a-z0-9_]+)?", stem) is None:
-        raise UsageError(
-            f"{stem}: not a relation name; use a property id, or a property id and a variant: P36, P17_river"
-        )
+    _expect_name(stem)
     path = folder / f"{stem}.toml"
     if path.exists():
         raise UsageError(f"{path}: exists already; choose a variant such as {stem}_variant")
     path.write_text(SKELETON.format(property=stem.partition("_")[0]), encoding="utf-8")
     return path
+
+
+def _expect_name(stem: str) -> None:
+    if re.fullmatch(r"P[1-9]\d*(_[a-z0-9_]+)?", stem) is None:
+        raise UsageError(
+            f"{stem}: not a relation name; use a property id, or a property id and a variant: P36, P17_river"
+        )
 
 
 def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[ConfigError], object]) -> Previewed:
@@ -100,9 +104,12 @@ def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[
     Nothing is stored but the calls. Starts with few subjects and takes more while too few of them have the relation.
     `faulty` takes the errors of other relation files.
     """
-    stem = stem.removesuffix(".toml")
-    path = project.root / RELATIONS / f"{stem}.toml"
+    relations = project.root / RELATIONS
+    if stem == Path(stem).name or Path(stem).resolve().parent == relations.resolve():
+        stem = Path(stem).name.removesuffix(".toml")
+    path = relations / f"{stem}.toml"
     if not path.is_file():
+        _expect_name(stem)
         raise InputError(f"{path}: no such relation; make it with: {command(project.root, f'relations new {stem}')}")
     relation = load_relation(path)
     _expect_no_conflict(path, faulty)

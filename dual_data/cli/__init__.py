@@ -30,7 +30,7 @@ from dual_data.cli import (
     report,
 )
 from dual_data.cli.text import say
-from dual_data.errors import Dropped, DualDataError
+from dual_data.errors import ConfigError, Dropped, DualDataError
 
 
 class Commands(typer.core.TyperGroup):
@@ -105,7 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="dual-data")
     except DualDataError as error:
-        say(f"error: {error}")
+        # A ConfigError has a line for each fault; other messages go on in further lines.
+        further = "\nerror: " if isinstance(error, ConfigError) else "\n"
+        say("error: " + str(error).replace("\n", further))
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output is gone, as after `| head`; closing stderr keeps the interpreter from reporting it.

@@ -67,7 +67,7 @@ def new(
 
 @app.command()
 def preview(
-    stem: Annotated[str, typer.Argument(metavar="P36", help="A relation of the project.")],
+    stem: Annotated[str, typer.Argument(metavar="P36", help="A relation of the project: its name, or its file.")],
     project: ProjectFolder = HERE,
     profile: ProfileName = DEFAULT_PROFILE,
     limit: Annotated[

@@ -107,9 +107,24 @@ def test_topics_that_give_no_subject_are_told(project: Path, topics: str, profil
     path.write_text(RELATION.replace("P1082", "P1622").replace('["places_country"]', topics))
     outcome = dual_data("relations", "preview", "P1622", "--project", project, "--profile", profile)
     assert (outcome.code, outcome.out) == (2, "")
-    lines = outcome.err.splitlines()
-    assert lines[0] == f"error: {path}: {fault.format(root=project)}"
-    assert len(lines) == topics.count(",") + 1
+    first, *further = outcome.err.splitlines()
+    assert first == f"error: {path}: {fault.format(root=project)}"
+    assert further == [f"error: {path}: topics: 'town' is not in pipeline/topics.toml"] * topics.count(",")
+
+
+def test_a_relation_is_named_by_its_file_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_name = preview(project, "P1082")
+    monkeypatch.chdir(project / "tables")
+    for path in (project / "pipeline" / "relations" / "P1082.toml", "../pipeline/relations/P1082.toml"):
+        outcome = dual_data("relations", "preview", path, "--profile", "mine", "--limit", "2")
+        assert (outcome.code, outcome.out) == (0, by_name), outcome.err
+
+
+@pytest.mark.parametrize("name", ["p30", "tables/P30.toml", "P30.csv"])
+def test_what_is_no_name_of_a_relation_is_not_suggested_as_one(project: Path, name: str) -> None:
+    outcome = dual_data("relations", "preview", name, "--project", project, "--profile", "mine")
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"error: {name}: not a relation name")
 
 
 def test_more_subjects_are_not_asked_for_only_to_be_rejected(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
