@@ -55,6 +55,9 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
             findings.append(f"{path}: nothing reads it: it has neither [project] nor [grids]; topics are in {TOPICS}")
     for path in sorted((root / "pipeline" / "methods").glob("*.py")):
         findings.extend(_broken_code(path))
+    for path in sorted((*root.glob("pipeline/*.*"), *root.glob(f"{RELATIONS}/*.*"))):
+        if path.suffix != ".toml" and path.suffix.lower() == ".toml":
+            findings.append(f"{path}: nothing reads it: it ends in {path.suffix}; rename it to {path.stem}.toml")
     relation_files = [p for p in sorted((root / RELATIONS).glob("*.toml")) if p.stem != "EXCLUDED"]
     prompt_files = sorted((root / "prompts").glob("*.md"))
 

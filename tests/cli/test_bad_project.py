@@ -141,6 +141,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         replaced("pipeline/more.toml", '[places_village]\nclasses = ["Q532"]\n'),
         r"more.toml: nothing reads it: it has neither \[project\] nor \[grids\]; topics are in pipeline/topics.toml",
     ),
+    "suffix in capitals": (
+        replaced("pipeline/relations/P99999.TOML", RELATION),
+        "P99999.TOML: nothing reads it: it ends in .TOML; rename it to P99999.toml$",
+    ),
     "unknown key of a grid": (
         edited("pipeline/evaluation.toml", "limit = 16", "limt = 16"),
         "evaluation.toml: grids.demo.limt: unknown key; known here: attacks, .*limit",
