@@ -71,9 +71,9 @@ class Links(dy.Schema):
     qid = dy.String(primary_key=True, regex=ENTITY_ID)
     """Wikidata item of the entity."""
     title = dy.String(nullable=True)
-    """Title after normalisation and redirects; null where the entity has no article."""
+    """Title of the article whose links were counted, after normalisation and redirects; null where there was none."""
     inbound_links = dy.Int64(nullable=True, min=0)
-    """Null where there is no article to count for: never 0 for lack of an answer."""
+    """Null where they were not counted: never 0 for lack of an answer."""
     capped = dy.Bool()
     """True where counting stopped at the cap: there are at least `inbound_links`."""
     sitelinks = dy.Int64(nullable=True, min=0)

@@ -13,6 +13,7 @@ from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
 from dual_data.release.columns import describe
 from dual_data.release.licences import WIKIDATA, licences
 from dual_data.release.markdown import code, folded, number, table, text
+from dual_data.release.popularity import Links, counted, told_apart
 from dual_data.released import WHOLE, Place, Release, read_table
 
 DEFAULT = "matched"
@@ -20,6 +21,8 @@ FOLD = 40
 """Tables with more rows are collapsed."""
 SAMPLES = 5
 SOURCES = 30
+OWN = 1_000
+"""Most characters of a text that is ours but for a name in it."""
 RECIPES = {
     "matched": "Rare and popular paired on relation and answer length; functional facts only; no leaks, no "
     "self-answers, no mirrored facts. **Recommended.**",
@@ -104,6 +107,8 @@ def _values(source: Source) -> dict[str, str]:
     split = split or next(iter(release.configs.get(config, {WHOLE: None})))
     models = sorted(set(_models(source)))
     about = release.about
+    links = counted(release, source.place)
+    apart = told_apart(release, links)
     return {
         "title": text(release.title),
         "description": f"{about.description.strip()}\n\n" if about.description.strip() else "",
@@ -117,6 +122,8 @@ def _values(source: Source) -> dict[str, str]:
         "config": config,
         "split": split,
         "samples": _samples(source, config, split),
+        "popularity": f"{text(apart, OWN)}\n\n" if apart else "",
+        "measures": links.measures,
         "baselines": _baselines(source.small("baselines")),
         "largest_difference": str(LARGEST_DIFFERENCE),
         "largest_distance": str(LARGEST_DISTANCE),
@@ -124,7 +131,7 @@ def _values(source: Source) -> dict[str, str]:
         "models": ", ".join(map(text, models)) or "none in this build",
         "origin": _origin(release),
         "stages": _stages(release),
-        "columns": _columns(source),
+        "columns": _columns(source, links),
         "content": release.content,
         "licence": _licence(release),
     }
@@ -250,11 +257,13 @@ def _stages(release: Release) -> str:
     return table(("stage", "rows", "rejected", "most frequent reasons"), rows)
 
 
-def _columns(source: Source) -> str:
+def _columns(source: Source, links: Links) -> str:
     parts = []
     for config, splits in source.release.configs.items():
         schema = pl.scan_parquet(source.place.file(next(iter(splits.values())).path), glob=False).collect_schema()
-        rows = [(code(name), text(str(kind)), text(describe(name, config))) for name, kind in schema.items()]
+        rows = [
+            (code(name), text(str(kind)), text(describe(name, config, links), OWN)) for name, kind in schema.items()
+        ]
         parts.append(folded(f"<code>{config}</code>", table(("column", "type", "meaning"), rows)))
     return "\n\n".join(parts)
 

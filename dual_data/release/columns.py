@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from dual_data import schema
 from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
+from dual_data.release.popularity import OTHER, Links
 
 JOINED: Mapping[str, str] = {
     "fact_id": "Identity of the fact: a hash of subject, property and object, the same in every build.",
@@ -80,24 +81,26 @@ USAGE: Mapping[str, str] = {
 """Columns of knowledge_usage and salience_usage."""
 
 _SIGNALS = {
-    "inbound_links": "Links from Wikipedia articles to that of the",
     "sitelinks": "Wikimedia pages about the",
     "mentions": "Triplets of the whole input that name the",
 }
 
 
-def describe(column: str, table: str = "") -> str:
-    """One sentence on a column of a table; empty for an unknown column."""
+def describe(column: str, table: str = "", links: Links = OTHER) -> str:
+    """What a column of a table of a release with these links is; empty for an unknown column."""
     if table.endswith("_usage") and column in USAGE:
         return USAGE[column]
     documented = _documented()
+    if table == "links" and column == "inbound_links":
+        return f"{links.of_the} entity. {documented[table][column]}"
     if text := documented.get(table, {}).get(column):
         return text
     if text := JOINED.get(column):
         return text
     signal, _, side = column.rpartition("_")
-    if signal in _SIGNALS and side in ("subject", "object"):
-        return f"{_SIGNALS[signal]} {side}."
+    signals = {**_SIGNALS, "inbound_links": links.of_the}
+    if signal in signals and side in ("subject", "object"):
+        return f"{signals[signal]} {side}."
     return next((columns[column] for columns in documented.values() if column in columns), "")
 
 

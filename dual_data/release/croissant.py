@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 import re
 from importlib.resources import files
+from string import Template
 from typing import Any
 
 import polars as pl
 
 from dual_data.release.columns import describe
 from dual_data.release.licences import WIKIDATA, licences
+from dual_data.release.popularity import Links, counted, told_apart
 from dual_data.released import Place, Release
 
 FILE = "croissant.json"
@@ -37,13 +39,15 @@ def croissant(release: Release, place: Place) -> str:
     dates = [stage.day for stage in release.stages.values()]
     base = json.loads(files("dual_data.release").joinpath(BASE).read_text(encoding="utf-8"))
     about = release.about
+    links = counted(release, place)
+    words = {**links._asdict(), "popularity": told_apart(release, links)}
     optional = {
         "citeAs": " ".join(about.citation.split()),
         "creator": {"@type": "Organization", "name": about.creator} if about.creator else "",
         "url": f"{HUB}/{release.repository}" if release.repository else about.url,
     }
     document: dict[str, Any] = {
-        **base,
+        **{key: _filled(value, words) for key, value in base.items()},
         "name": release.title,
         "description": " ".join([*about.description.split(), base["description"]]),
         "inLanguage": about.language,
@@ -52,9 +56,14 @@ def croissant(release: Release, place: Place) -> str:
         "datePublished": max(dates, default=""),
         "version": release.version or "0.0.0",
         "distribution": [*_git(release), *_files(release), *_sets(release)],
-        "recordSet": [_record_set(config, release, place) for config in release.configs],
+        "recordSet": [_record_set(config, release, place, links) for config in release.configs],
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def _filled(value: Any, words: dict[str, str]) -> Any:
+    """A value with the words of the release in the place of their names."""
+    return Template(value).substitute(words).strip() if isinstance(value, str) else value
 
 
 def _licence(name: str) -> str:
@@ -114,7 +123,7 @@ def _sets(release: Release) -> list[dict[str, Any]]:
     ]
 
 
-def _record_set(config: str, release: Release, place: Place) -> dict[str, Any]:
+def _record_set(config: str, release: Release, place: Place, links: Links) -> dict[str, Any]:
     splits = release.configs[config]
     first = next(iter(splits.values())).path
     schema = pl.scan_parquet(place.file(first), glob=False).collect_schema()
@@ -132,7 +141,7 @@ def _record_set(config: str, release: Release, place: Place) -> dict[str, Any]:
             "transform": {"regex": f"{re.escape(config)}/([^/]+)\\.parquet$"},
         },
     }
-    fields = [_field(f"{config}/{name}", name, kind, container, config) for name, kind in schema.items()]
+    fields = [_field(config, name, kind, container, links) for name, kind in schema.items()]
     return {
         "@type": "cr:RecordSet",
         "@id": config,
@@ -142,13 +151,14 @@ def _record_set(config: str, release: Release, place: Place) -> dict[str, Any]:
     }
 
 
-def _field(identity: str, column: str, kind: pl.DataType, container: dict[str, Any], config: str) -> dict[str, Any]:
+def _field(config: str, column: str, kind: pl.DataType, container: dict[str, Any], links: Links) -> dict[str, Any]:
+    identity = f"{config}/{column}"
     inner = kind.inner if isinstance(kind, pl.List) else kind
     field: dict[str, Any] = {
         "@type": "cr:Field",
         "@id": identity,
         "name": identity,
-        "description": describe(column, config) or column.replace("_", " "),
+        "description": describe(column, config, links) or column.replace("_", " "),
     }
     if isinstance(kind, pl.List):
         field["repeated"] = True

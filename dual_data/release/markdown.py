@@ -11,14 +11,14 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 _LONGEST = 200
 
 
-def text(value: object) -> str:
-    """`value` as literal text inside a paragraph or a table cell, on one line, at most 200 characters."""
+def text(value: object, longest: int = _LONGEST) -> str:
+    """`value` as literal text inside a paragraph or a table cell, on one line, at most `longest` characters."""
     if value is None:
         return "-"
     plain = "".join(c if unicodedata.category(c)[0] not in "CZ" else " " for c in str(value))
     plain = " ".join(plain.split())
-    if len(plain) > _LONGEST:
-        plain = plain[: _LONGEST - 1] + "…"
+    if len(plain) > longest:
+        plain = plain[: longest - 1] + "…"
     escaped = _SPECIAL.sub(r"\\\1", html.escape(plain, quote=False))
     return escaped.replace("://", "&#58;//").replace("@", "&#64;").replace("www.", "www&#46;")
 
