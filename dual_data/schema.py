@@ -166,6 +166,8 @@ class Salience(dy.Schema):
     samples = dy.Int64(min=0)
     """How many sampled answers stand behind the score; 0 where it was read from log-probabilities."""
     method = dy.String(regex=r"^(logprobs|logits|structured|samples)$")
+    """What the score was read from: logprobs of a server, logits of a local judge, structured output, or samples of
+    free text."""
     judge = dy.String(min_length=1)
     """The model that judged."""
     prompt_version = dy.String(min_length=1)

@@ -44,6 +44,8 @@ JOINED: Mapping[str, str] = {
     "property_pid": "Wikidata property (published name).",
     "made": "Whether it was made.",
     "splits": "Number of splits.",
+    "recipe": "Name of the recipe.",
+    "split": "Name of the split.",
     "rows": "Number of rows.",
     "wanted": "Number of rows asked for.",
     "holds": "Number of rows that the data allow.",
@@ -66,6 +68,9 @@ JOINED: Mapping[str, str] = {
     ),
 }
 """Columns that no schema documents, or whose meaning differs once the tables are joined."""
+
+PUBLISHED: Mapping[str, str] = {"relation": "The relation as tables of labels name it."}
+"""Columns of `paper` whose meaning differs from that of the column of this name elsewhere."""
 
 USAGE: Mapping[str, str] = {
     "model": "Model that was asked, by the name its server knows.",
@@ -93,10 +98,11 @@ def describe(column: str, table: str = "", links: Links = OTHER) -> str:
     documented = _documented()
     if table == "links" and column == "inbound_links":
         return f"{links.of_the} entity. {documented[table][column]}"
-    if text := documented.get(table, {}).get(column):
+    own = PUBLISHED if table == "paper" else documented.get(table, {})
+    if text := own.get(column) or JOINED.get(column):
         return text
-    if text := JOINED.get(column):
-        return text
+    if table in documented:  # a column of this name in another table is another one
+        return ""
     signal, _, side = column.rpartition("_")
     signals = {**_SIGNALS, "inbound_links": links.of_the}
     if signal in signals and side in ("subject", "object"):

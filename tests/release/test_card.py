@@ -209,12 +209,19 @@ def test_a_column_is_described_as_what_it_is_in_its_table() -> None:
     assert describe("answers", "knowledge_usage") == "Its answers, those of earlier runs included."
     assert describe("sitelinks_object", "matched") == "Wikimedia pages about the object."
     assert describe("sitelinks_relation", "matched") == ""
+    assert describe("relation", "matched").startswith("The stem of the relation's file")
+    assert describe("relation", "paper") == "The relation as tables of labels name it."
+    assert describe("method", "links").startswith("How links were counted")
+    assert describe("method", "salience").startswith("What the score was read from")
+    assert describe("statement", "facts") == ""
 
 
 def test_columns_of_models_are_described(released: Released) -> None:
     text = (released[1] / "README.md").read_text()
     assert "| `subject` | String | The subject as it stands in the question, disambiguated" in text
-    assert MODEL not in text.split("## Columns")[1]
+    columns = text.split("## Columns")[1]
+    assert MODEL not in columns
+    assert "…" not in columns
 
 
 def test_the_origin_names_each_source_once_and_no_service_that_was_not_called(released: Released) -> None:
