@@ -114,6 +114,7 @@ def _values(source: Source) -> dict[str, str]:
         "description": f"{about.description.strip()}\n\n" if about.description.strip() else "",
         "citation": f"Please cite:\n\n```bibtex\n{about.citation.strip()}\n```\n" if about.citation.strip() else "",
         "builder": text(release.stages["facts"].build.get("dual_data", "")) if "facts" in release.stages else "",
+        "item": "a Wikidata item" if not release.state.unresolved else "an entity that its label names",
         "warnings": _warnings(release),
         "recipes": _contents(source),
         "absent": _absent(release),

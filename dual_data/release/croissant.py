@@ -40,7 +40,8 @@ def croissant(release: Release, place: Place) -> str:
     base = json.loads(files("dual_data.release").joinpath(BASE).read_text(encoding="utf-8"))
     about = release.about
     links = counted(release, place)
-    words = {**links._asdict(), "popularity": told_apart(release, links)}
+    items = "entities that their labels name" if release.state.unresolved else "Wikidata items"
+    words = {**links._asdict(), "popularity": told_apart(release, links), "items": items}
     optional = {
         "citeAs": " ".join(about.citation.split()),
         "creator": {"@type": "Organization", "name": about.creator} if about.creator else "",
@@ -49,7 +50,7 @@ def croissant(release: Release, place: Place) -> str:
     document: dict[str, Any] = {
         **{key: _filled(value, words) for key, value in base.items()},
         "name": release.title,
-        "description": " ".join([*about.description.split(), base["description"]]),
+        "description": " ".join([*about.description.split(), _filled(base["description"], words)]),
         "inLanguage": about.language,
         **{key: value for key, value in optional.items() if value},
         "license": [_licence(name) for name in licences(release)],

@@ -76,7 +76,10 @@ def test_a_dataset_of_a_users_own_says_nothing_of_dual(build: Build, tmp_path: P
         for words in ("DUAL", "arXiv", "introduced", "bibtex", "Please cite"):
             assert words not in card.replace("DUAL_DATA", "")
         assert not {"creator", "citeAs"} & set(described)
-    assert "\n\nOf *towns*.\n\nEvery row" in (tmp_path / "own" / "README.md").read_text()
+    assert (
+        "\n\nOf *towns*.\n\nEvery row of a recipe is a fact about a Wikidata item"
+        in (tmp_path / "own" / "README.md").read_text()
+    )
     assert json.loads((tmp_path / "own" / "croissant.json").read_text())["url"] == "https://towns.invalid/"
 
 
@@ -169,6 +172,10 @@ def test_limited_dirty_and_unresolved_builds_say_so(tmp_path: Path) -> None:
     assert release.state.unresolved == build.table("facts").height
     text = (tmp_path / "out" / "README.md").read_text()
     assert text.count("[!WARNING]") == 3
+    described = json.loads((tmp_path / "out" / "croissant.json").read_text())["description"]
+    assert described.startswith("Facts about entities that their labels name with")
+    assert "a fact about an entity that its label names with" in text
+    assert "Wikidata item" not in text.split("## Columns")[0]
 
 
 def test_a_build_of_no_known_commit_says_so(tmp_path: Path) -> None:
