@@ -130,6 +130,8 @@ def _values(source: Source) -> dict[str, str]:
         "largest_distance": str(LARGEST_DISTANCE),
         "balance": _balance(source.small("balance")),
         "models": ", ".join(map(text, models)) or "none in this build",
+        "judged": _judged(source.small("salience")),
+        "known": _known(source.small("knowledge")),
         "origin": _origin(release),
         "stages": _stages(release),
         "columns": _columns(source, links),
@@ -228,6 +230,29 @@ def _figure(row: pl.DataFrame, column: str) -> str:
 
 def _titled(name: str, content: str, rows: int) -> str:
     return folded(f"<code>{text(name)}</code>: {rows} rows", content) if rows > FOLD else f"{code(name)}\n\n{content}"
+
+
+def _judged(salience: pl.DataFrame | None) -> str:
+    """For how many facts each judge did not answer on its scale; empty where all did."""
+    if salience is None or not {"judge", "low_mass"} <= set(salience.columns):
+        return ""
+    return "".join(
+        f"\n  **{text(judge)} put little probability on the scale for {low:,} of {rows:,} facts** (`low_mass`): "
+        "scores of these say little."
+        for judge, low, rows in salience.group_by("judge").agg(pl.col("low_mass").sum(), pl.len()).sort("judge").rows()
+        if low
+    )
+
+
+def _known(knowledge: pl.DataFrame | None) -> str:
+    """How many of the facts asked each model knows."""
+    if knowledge is None or not {"model", "rule", "known"} <= set(knowledge.columns):
+        return ""
+    counts = knowledge.group_by("model", "rule").agg(pl.col("known").sum(), pl.len()).sort("model", "rule")
+    return "".join(
+        f"\n  {text(model)} knows {known:,} of the {rows:,} facts that it was asked (rule {code(rule)})."
+        for model, rule, known, rows in counts.rows()
+    )
 
 
 def _origin(release: Release) -> str:

@@ -14,7 +14,7 @@ import yaml
 from dual_data.calls import Counts
 from dual_data.config import About
 from dual_data.release.build import Build
-from dual_data.release.card import _balance, _origin, card
+from dual_data.release.card import _balance, _judged, _known, _origin, card
 from dual_data.release.card import front_matter as card_head
 from dual_data.release.columns import describe
 from dual_data.release.tree import write_release
@@ -246,6 +246,18 @@ def test_the_origin_names_each_source_once_and_no_service_that_was_not_called(re
     }
     text = _origin(release.model_copy(update={"stages": stages}))
     assert text.endswith("built 2026-01-02; services: s asked; read: tables.")
+
+
+def test_the_limits_say_what_models_know_and_how_the_judge_answered(released: Released) -> None:
+    folder = released[1]
+    known = pl.read_parquet(folder / "knowledge" / "train.parquet")
+    words = f"{MODEL} knows {known.height:,} of the {known.height:,} facts that it was asked (rule `matched`)."
+    assert words in (folder / "README.md").read_text()
+    judged = pl.DataFrame({"judge": ["a", "b_c", "b_c"], "low_mass": [False, True, False]})
+    assert _judged(judged) == (
+        "\n  **b\\_c put little probability on the scale for 1 of 2 facts** (`low_mass`): scores of these say little."
+    )
+    assert (_judged(None), _known(None)) == ("", "")
 
 
 def test_every_column_has_a_meaning(released: Released) -> None:
