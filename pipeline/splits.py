@@ -4,7 +4,7 @@ Besides the memberships the stage writes
 
     examples/RECIPE   the rows of every split of the recipe, joined with the tables of the earlier stages
     recipes           which recipes were made, and why the others were not
-    capacity          how many rows each split of each recipe could hold, and why some were not made
+    capacity          how many rows each split of each recipe was chosen from, and why some were not made
     baselines         what answers that know nothing score on each split
     balance           how far rare and popular differ in what should not differ
 """

@@ -37,7 +37,7 @@ TABLES = {
     "salience": "How well known each fact is by an LLM judge.",
     "splits": "Which fact is in which split, in order.",
     "recipes": "Which recipes were made.",
-    "capacity": "How many rows each split could hold, and why some were not made.",
+    "capacity": "How many rows each split was chosen from, and why some were not made.",
     "baselines": "What answers that know nothing score.",
     "balance": "How far rare and popular differ.",
 }

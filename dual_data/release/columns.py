@@ -48,7 +48,10 @@ JOINED: Mapping[str, str] = {
     "split": "Name of the split.",
     "rows": "Number of rows.",
     "wanted": "Number of rows asked for.",
-    "holds": "Number of rows that the data allow.",
+    "holds": (
+        "Number of rows to choose from, before the limits on one answer, on answers that share a word with their "
+        "subject and on one relation leave fewer; of a forget split that lacks pairs, the pairs within the limits."
+    ),
     "reason": "Why it was not made; empty where it was.",
     "rare": "Name of the rare split.",
     "popular": "Name of the popular split that belongs to it.",

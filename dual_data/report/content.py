@@ -138,7 +138,7 @@ def recipes(built: Built) -> Section:
     rows = [(row["recipe"], row["splits"], row["rows"], row["reason"] or None) for row in summary.iter_rows(named=True)]
     tables = [table("Recipes", ("recipe", "splits", "memberships", "why not made"), rows)]
     if capacity is not None and capacity.height:
-        header = ("split", "recipe", "rows", "rows wanted", "rows that it could hold", "why not made")
+        header = ("split", "recipe", "rows", "rows wanted", "rows to choose from", "why not made")
         columns = ("split", "recipe", "rows", "wanted", "holds")
         split_rows = [
             (*(row[name] for name in columns), row["reason"] or None) for row in capacity.iter_rows(named=True)

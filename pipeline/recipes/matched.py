@@ -100,7 +100,8 @@ class SplitOutcome(NamedTuple):
     pairs: Sequence[str | None]
     """For each fact the name of its matched pair; None where it is in none."""
     holds: int
-    """Rows that the data could give."""
+    """Rows to choose from, before the limits on an answer, on echoes and on a relation's share; of a forget split that
+    lacks pairs, those that keep within the limits."""
     wanted: int
     """Rows asked for."""
     reason: str

@@ -234,7 +234,7 @@ def test_neighbours_by_relation_are_in_the_proportions_of_the_forget_splits(
             assert count <= math.ceil(10 * shares[relation])
 
 
-def test_rows_beyond_the_proportions_count_among_those_that_the_data_could_give(project: Tools) -> None:
+def test_rows_beyond_the_proportions_count_among_those_to_choose_from(project: Tools) -> None:
     matched = params().matched.model_dump() | {"neighbor_relation": 5}
     capacity = make_splits(project, drawn_world(project, 3, 260), params(matched=matched)).tables["capacity"]
     row = capacity.filter(recipe="matched", split="city_neighbor_relation").row(0, named=True)
