@@ -68,8 +68,9 @@ def tofu_json(
 ) -> None:
     """Write JSON lines with the keys of TOFU's data files.
 
-    One file for every split: CONFIG/SPLIT.json. Every row has five wrong answers; files in which a row has fewer are
-    named.
+    One file for every split: CONFIG/SPLIT.json. Every row has five wrong answers of its relation, or if this has too
+    few, also of relations with the same kind of object, which are easier to tell apart. Files with such rows are named,
+    and files in which a row has fewer than five.
 
     Example: dual-data export tofu-json data/dual
     """
