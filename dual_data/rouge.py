@@ -66,6 +66,11 @@ def recall_l(gold: str, text: str) -> float:
     return longest_common_subsequence(gold_words, plain_tokens(text)) / len(gold_words) if gold_words else 0.0
 
 
+def is_scorable(gold: str) -> bool:
+    """Whether the plain scores can tell right from wrong: whether the gold has a letter from A to Z or a digit."""
+    return bool(plain_tokens(gold))
+
+
 def share_a_word(golds: Iterable[str], texts: Iterable[str]) -> list[bool]:
     """Whether `recall_l` is above 0 for each pair: whether the two share a word once stemmed.
 

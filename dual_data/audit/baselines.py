@@ -21,7 +21,7 @@ from functools import cache
 import polars as pl
 
 from dual_data.audit.columns import standard
-from dual_data.rouge import longest_common_subsequence, plain_tokens, recall_l
+from dual_data.rouge import is_scorable, longest_common_subsequence, plain_tokens, recall_l
 from dual_data.words import fold
 
 NAMES = ("subject_copy", "majority_answer", "relation_majority", "shuffled_answers", "subject_prefix")
@@ -38,10 +38,16 @@ def baselines(frame: pl.DataFrame) -> dict[str, float]:
     return {name: score for name, score in mean_scores(standard(frame).rows).items() if score is not None}
 
 
-def mean_scores(rows: pl.DataFrame) -> dict[str, float | None]:
-    """Mean score of each rule over the rows that it applies to; None if there are none."""
-    known = {column.name: column.drop_nulls().to_list() for column in rule_scores(rows)}
+def mean_scores(rows: pl.DataFrame, among: pl.Series | None = None) -> dict[str, float | None]:
+    """Mean score of each rule over the rows that it applies to, or over those `among` them; None if there are none."""
+    scored = rule_scores(rows) if among is None else rule_scores(rows).filter(among)
+    known = {column.name: column.drop_nulls().to_list() for column in scored}
     return {name: sum(scores) / len(scores) if scores else None for name, scores in known.items()}
+
+
+def scorable(rows: pl.DataFrame) -> pl.Series:
+    """Whether the answer of each row can be scored; null where there is none."""
+    return pl.Series([None if answer is None else is_scorable(answer) for answer in rows["answer"]], dtype=pl.Boolean)
 
 
 def baseline_table(rows: pl.DataFrame, by: str) -> pl.DataFrame:

@@ -14,7 +14,8 @@ OF_SPLIT: Mapping[str, str] = {
     "top_relation_share": "Share of the rows with this relation.",
     "top_answer": "The most frequent answer.",
     "top_answer_share": "Share of the rows with this answer.",
-    "subject_copy_rouge": "ROUGE-L recall of answering with the subject's name.",
+    "subject_copy_rouge": "ROUGE-L recall of answering with the subject's name. No score that ends in _rouge counts "
+    "answers without a letter from A to Z or a digit.",
     "subject_prefix_rouge": "ROUGE-L recall of answering with the first letters of the subject's name.",
     "majority_answer": "The answer that majority_rouge gives to every question.",
     "majority_rouge": "ROUGE-L recall of always giving the most frequent answer; 0 where none repeats.",

@@ -90,19 +90,33 @@ def score(
         if len(values := {row[name] for row in coordinates.values()}) > 1
         or (name in _ALWAYS_NAMED and values != {None})
     ]
+    unscorable = sum(result.unscorable for result in rescored.values())
+    scores = {
+        "ROUGE-L recall": "rougeL_recall",
+        "in any script": "rougeL_recall_uni",
+        "answers held": "contains_answer",
+    }
+    if not unscorable:
+        del scores["in any script"]
     rows = [
-        (Path(path).name, *(coordinates[path][name] for name in columns), section, f"{means['rougeL_recall']:.4f}",
-         f"{means['contains_answer']:.4f}", f"{result.max_abs_difference:g}" if result.differences else None)
+        (Path(path).name, *(coordinates[path][name] for name in columns), section,
+         *(f"{means[name]:.4f}" for name in scores.values()),
+         f"{result.max_abs_difference:g}" if result.differences else None)
         for path, result in sorted(rescored.items(), key=lambda entry: _order(cells[entry[0]]))
         for section, means in result.means.items()
     ]  # fmt: skip
     are_shown = everything or len(rows) <= _MOST_LINES
     if are_shown:
-        print(table(("file", *columns, "items of", "ROUGE-L recall", "answers held", "largest difference"), rows))
+        print(table(("file", *columns, "items of", *scores, "largest difference"), rows))
     alone = {name for result in rescored.values() for name in result.left_alone}
     compared = any(result.differences for result in rescored.values())
     difference = f"largest absolute difference {largest:g}" if compared else "without stored scores to compare with"
     print(f"{count(items, 'item')}, {difference}")
+    if unscorable:
+        print(
+            f"{count(unscorable, 'item')} whose answer has no letter from A to Z and no digit, which ROUGE-L scores 0 "
+            "whatever was generated: see the score in any script"
+        )
     if not are_shown:
         print(f"{len(rows)} lines of means by file and set are left out: --all prints them")
     if alone:

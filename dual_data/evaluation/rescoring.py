@@ -10,6 +10,7 @@ import numpy as np
 
 from dual_data.evaluation.logs import Log
 from dual_data.evaluation.metrics.text import text_scores
+from dual_data.rouge import is_scorable
 
 AGGREGATES = ("rougeL_recall", "rougeL_f1", "rouge1_recall")
 """The scores that `agg_value` may be the mean of: a log does not say which one."""
@@ -27,6 +28,8 @@ class Rescored(NamedTuple):
     """Recomputed mean of every text score by section, including scores that the log lacks."""
     aggregates: Mapping[str, str]
     """By section, the score of `AGGREGATES` whose mean is nearest to `agg_value`."""
+    unscorable: int
+    """Items whose answer is in a script that ROUGE-L scores 0, whatever was generated."""
     left_alone: tuple[str, ...]
     """Scores and sections of the log that cannot be computed from generations."""
 
@@ -65,7 +68,8 @@ def rescore(log: Log) -> Rescored:
         aggregates[section] = min(distances, key=distances.__getitem__)
         compare("agg_value", averaged[section][aggregates[section]], logged)
     largest = max(differences.values(), default=0.0)
-    return Rescored(len(log.items), largest, differences, averaged, aggregates, tuple(sorted(left_alone)))
+    unscorable = sum(not is_scorable(item.answer) for item in log.items)
+    return Rescored(len(log.items), largest, differences, averaged, aggregates, unscorable, tuple(sorted(left_alone)))
 
 
 def _distance(recomputed: float, logged: float) -> float:

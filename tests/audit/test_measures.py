@@ -101,6 +101,17 @@ def test_ambiguity_is_looked_for_over_all_splits() -> None:
     assert report["other"]["ambiguous_subject_share"] == pytest.approx(1 / 3)
 
 
+def test_answers_that_rouge_cannot_score_are_left_out_of_the_rules_scores_and_told() -> None:
+    rows = [("日本", "日本"), ("日本", "日本"), ("Oslo", "Oslo"), ("Lima", "Peru")]
+    subjects, answers = zip(*rows, strict=True)
+    table = pl.DataFrame({"question": [f"Q{n}?" for n in range(4)], "answer": answers, "subject": subjects})
+    lines: list[str] = []
+    splits = audit({"mixed": table, "none": table.head(2), "all": table.tail(2)}, say=lines.append)["splits"]
+    assert [splits[name]["subject_copy_rouge"] for name in splits] == [0.5, None, 0.5]
+    assert splits["none"]["majority_rouge"] is None
+    assert [line.split(" a letter")[0] for line in lines] == ["mixed: 2 answers without", "none: 2 answers without"]
+
+
 def test_bare_questions_and_answers_tell_little_and_say_so() -> None:
     table = OURS.select("question", "answer")
     measured = audit({"bare": table})["splits"]["bare"]

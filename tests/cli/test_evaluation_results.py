@@ -76,6 +76,16 @@ def test_answers_without_scores_are_compared_with_none(tmp_path: Path) -> None:
     assert summary == "1 item, without stored scores to compare with"
 
 
+def test_answers_in_other_scripts_are_told_and_scored_in_any(tmp_path: Path) -> None:
+    answers = tmp_path / "answers.jsonl"
+    rows = [{"answer": "日本", "generation": "日本"}, {"answer": "Oslo", "generation": "Oslo"}]
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    header, _, row, _, remark = dual_data("eval", "score", answers).out.splitlines()
+    assert "in any script" in header
+    assert row.split() == ["answers.jsonl", "all", "0.5000", "1.0000", "1.0000", "-"]
+    assert remark.startswith("1 item whose answer has no letter")
+
+
 def test_scores_that_need_the_model_are_counted(tmp_path: Path) -> None:
     log = _log(tmp_path / "logs" / "DUAL_EVAL.json")
     log.write_text(json.dumps(json.loads(log.read_text()) | {"model_utility": {"agg_value": 0.4}}))
