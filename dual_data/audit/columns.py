@@ -68,6 +68,14 @@ def is_auditable(columns: list[str]) -> bool:
     return {"question", "answer"} <= names or {"subject", "relation", "answer"} <= names
 
 
+def expect_texts(frame: pl.DataFrame, where: str) -> None:
+    """Raise `InputError` for an auditable table whose necessary columns hold lists or objects."""
+    for column in COLUMNS:
+        source = _source(column, frame.columns)
+        if column.name in _needed(frame) and source and frame[source].dtype.is_nested() and frame[source].count():
+            raise InputError(f"{where}: {_not_text(frame[source], frame)}")
+
+
 def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str], None] = lambda _: None) -> Table:
     """The table under standard names.
 
@@ -82,7 +90,7 @@ def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str],
             "The audit needs question and answer, or subjectLabel, relation and objectLabel (or dual-data's own names)."
         )
     lists_objects = "question" not in frame.columns
-    needed = ("subject", "relation", "answer") if lists_objects else ("question", "answer")
+    needed = _needed(frame)
     frame = _with_chosen(frame)
     filled = [series.name for series in frame if series.null_count() < frame.height]
     columns, messages = dict[str, pl.Series](), dict[str, str]()
@@ -91,7 +99,7 @@ def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str],
         series = pl.repeat(None, frame.height, eager=True) if source is None else frame[source]
         columns[column.name], lost = _typed(series, column.dtype)
         if lost and column.name in needed:
-            raise InputError(f"{where}: {_not_text(series)}")
+            raise InputError(f"{where}: {_not_text(series, frame)}")
         if lost and source:
             kind = "text" if column.dtype == pl.String else "finite number"
             messages[source] = (
@@ -109,6 +117,10 @@ def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str],
         names_subjects={"subject", "subject_label"} <= set(filled),
         lists_objects=lists_objects,
     )
+
+
+def _needed(frame: pl.DataFrame) -> tuple[str, ...]:
+    return ("question", "answer") if "question" in frame.columns else ("subject", "relation", "answer")
 
 
 def _source(column: Column, columns: list[str]) -> str | None:
@@ -140,12 +152,12 @@ def _typed(series: pl.Series, dtype: type[pl.DataType]) -> tuple[pl.Series, int]
     return values, series.count() - values.count()
 
 
-def _not_text(series: pl.Series) -> str:
-    """Message on what a column holds instead of texts, and what to do."""
+def _not_text(series: pl.Series, frame: pl.DataFrame) -> str:
+    """Message on what a column of a table holds instead of texts, and what to do."""
     nested = "lists" if isinstance(series.dtype, pl.List | pl.Array) else "objects"
     holds = nested if series.dtype.is_nested() else f"values of type {series.dtype}"
     advice = "; write one JSON object per row: in pandas, to_json(..., orient='records', lines=True)"
-    hint = advice if len(series) == 1 else ""
+    hint = advice if frame.height == 1 and all(dtype.is_nested() for dtype in frame.dtypes) else ""
     return f"the column {series.name} holds {holds}, but the audit needs one text per row{hint}"
 
 

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import polars as pl
 
 from dual_data.audit.cards import configurations
-from dual_data.audit.columns import is_auditable
+from dual_data.audit.columns import expect_texts, is_auditable
 from dual_data.audit.table_files import SUFFIXES, read_table
 from dual_data.errors import InputError
 from dual_data.hub_reading import expect_no_folder, hub_error, is_repository, quietly
+from dual_data.sources.tables.files import separator_hint
 
 _SHARD = re.compile(r"-\d{5}(-of-\d{5})$")
 _SHOWN = 12
@@ -145,8 +146,9 @@ def _auditable(file: Path, rows: pl.DataFrame, say: Callable[[str], None]) -> pl
         listing = ", ".join(rows.columns[:_SHOWN]) + (" ..." if rows.width > _SHOWN else "")
         raise NotAuditable(
             f"{file}: an audit needs the columns question and answer, or subjectLabel, relation and objectLabel; "
-            f"there are: {listing}"
+            f"there are: {listing}{separator_hint(rows.columns)}"
         )
+    expect_texts(rows, str(file))
     if rows.is_empty():
         say(f"{file}: has no rows")
     return rows

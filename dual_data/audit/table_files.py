@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import json
 from pathlib import Path
 
 import polars as pl
 
 from dual_data.errors import InputError
-from dual_data.sources.tables.files import read_csv
+from dual_data.sources.tables.files import read_csv, refuse_utf16
 
 SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")
 """In lower case; files may have them in any case."""
@@ -24,6 +25,9 @@ def read_table(file: Path) -> pl.DataFrame:
             return pl.read_parquet(file, glob=False)
         if kind in SUFFIXES and file.stat().st_size < _BLANK and not file.read_bytes().strip():
             return pl.DataFrame()
+        if kind in SUFFIXES:
+            with file.open("rb") as opened:
+                refuse_utf16(file, opened.read(_BLANK * 4))
         if kind in {".jsonl", ".ndjson"}:
             return _json_lines(file)
         if kind == ".json":
@@ -48,16 +52,40 @@ def _json(file: Path) -> pl.DataFrame:
     """A JSON array of rows, or JSON lines under the same suffix, as TOFU's files have them."""
     try:
         return pl.read_json(file, infer_schema_length=None)
-    except pl.exceptions.PolarsError:
+    except pl.exceptions.PolarsError as as_array:
         try:
             return _json_lines(file)
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, InputError) as error:
+            text = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+            as_lines = str(error).removeprefix(f"{file}: not readable as json: ")
+            fault = _fault(text) or as_array if text.lstrip().startswith(b"[") else as_lines
             raise InputError(
-                f"{file}: not readable as json: neither an array of rows nor JSON lines ({error})"
+                f"{file}: not readable as json: neither an array of rows nor JSON lines ({fault})"
             ) from None
 
 
 def _json_lines(file: Path) -> pl.DataFrame:
     # Editors on Windows begin a file with a byte order mark, which polars skips in the other formats alone.
     lines = file.read_bytes().removeprefix(codecs.BOM_UTF8)
-    return pl.read_ndjson(lines, infer_schema_length=None)
+    try:
+        return pl.read_ndjson(lines, infer_schema_length=None)
+    except pl.exceptions.PolarsError:
+        for number, line in enumerate(lines.split(b"\n"), 1):
+            if line.strip() and (fault := _fault(line, number) or _no_object(line, number)):
+                raise InputError(f"{file}: not readable as {file.suffix.lower()[1:]}: {fault}") from None
+        raise
+
+
+def _fault(text: bytes, first_line: int = 1) -> str:
+    """Where a text is no JSON, and why; empty where it is."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return f"line {first_line + error.lineno - 1}: {error.msg} (column {error.colno})"
+    except (ValueError, RecursionError):
+        return f"line {first_line}: not JSON in UTF-8"
+    return ""
+
+
+def _no_object(line: bytes, number: int) -> str:
+    return "" if line.lstrip().startswith(b"{") else f"line {number}: not an object"

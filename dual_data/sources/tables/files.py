@@ -54,9 +54,10 @@ def read_folder(folder: Path, required: Sequence[str], optional: Sequence[str] =
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pl.DataFrame:
     """One table, as `read_folder` gives it. Raises InputError for whatever is wrong with the file as such."""
     frame = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
-    names = ", ".join(name for name in frame.columns if name != _LINE)
+    there = [name for name in frame.columns if name != _LINE]
     if absent := [name for name in required if name not in frame.columns]:
-        raise InputError(f"{path}: no column {', '.join(absent)}; it has: {names}. Needed: {', '.join(required)}")
+        needed = f"{', '.join(required)}{separator_hint(there)}"
+        raise InputError(f"{path}: no column {', '.join(absent)}; it has: {', '.join(there)}. Needed: {needed}")
     present = [name for name in dict.fromkeys([*required, *optional, "topic"]) if name in frame.columns]
     if nested := [name for name in present if not _is_readable(frame.schema[name])]:
         raise InputError(f"{path}: column {nested[0]} is of type {frame.schema[nested[0]]}; text is expected")
@@ -90,6 +91,21 @@ def _as_text(frame: pl.DataFrame, name: str) -> pl.Expr:
     return pl.col(name).cast(pl.String)
 
 
+def refuse_utf16(path: Path, data: bytes) -> None:
+    """Raise InputError for a text in UTF-16, as some programs save it."""
+    # Without a mark at its beginning, every other byte of most texts is NUL.
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or data[:64].count(0) > len(data[:64]) // 3:
+        raise InputError(f"{path}: not UTF-8; it looks like UTF-16: save it as UTF-8")
+
+
+def separator_hint(columns: Sequence[str]) -> str:
+    """What to do about a CSV file whose only column is a whole line, because no comma separates its values."""
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(columns) == 1 and mark in columns[0]:
+            return f"; {name} seem to separate its columns: save it with commas"
+    return ""
+
+
 def read_csv(path: Path) -> pl.DataFrame:
     """The texts of a CSV file. Raises InputError with the line of a fault."""
     return _read_csv(path).drop(_LINE)
@@ -99,6 +115,7 @@ def _read_csv(path: Path) -> pl.DataFrame:
     data = _bytes(path).removeprefix(codecs.BOM_UTF8)
     if not data or data.isspace():
         raise InputError(f"{path}: is empty; a first line with column names is expected")
+    refuse_utf16(path, data)
     if (at := data.find(b"\0")) >= 0:
         raise InputError(f"{path}: line {_line(data, at)}: holds a NUL byte; the file is damaged or not a text file")
     frame, lines = _even_rows(data) or _rows_one_by_one(data, path)
@@ -146,12 +163,14 @@ def _rows_one_by_one(data: bytes, path: Path) -> tuple[pl.DataFrame, Sequence[in
                 header = row
             elif row:
                 if len(row) != len(header):
-                    raise InputError(f"{path}: line {last_line + 1}: {len(row)} values for {len(header)} columns")
+                    found = f"{len(row)} values for {len(header)} columns{separator_hint(header)}"
+                    raise InputError(f"{path}: line {last_line + 1}: {found}")
                 rows.append(row)
                 lines.append(last_line + 1)
             last_line = reader.line_num
     except csv.Error as error:
-        raise InputError(f"{path}: line {last_line + 1}: not well-formed CSV ({error})") from None
+        found = f"not well-formed CSV ({error}){separator_hint(header)}"
+        raise InputError(f"{path}: line {last_line + 1}: {found}") from None
     return pl.DataFrame(rows, schema=dict.fromkeys(_names(header, path), pl.String), orient="row"), lines
 
 
