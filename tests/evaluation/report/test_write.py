@@ -93,7 +93,7 @@ def test_markdown_and_table(written: Written) -> None:
     text = written.markdown.read_text()
     assert text.startswith("# A &lt;grid>\n")
     assert "- d, all facts: popular facts are harder to forget than rare ones in" in text
-    assert "interval of n subjects: 1 - 0.025^(1/n) for 0, and 0.025^(1/n) for 1." in text
+    assert "interval of n subjects: 1 - (1/40)^(1/n) for 0, and (1/40)^(1/n) for 1." in text
     title = "Loss of ROUGE-L recall on popular and on rare facts"
     assert f"**{title} (2)**" in text
     assert f"**{title}, paired on the confidence before unlearning (2)**" in text

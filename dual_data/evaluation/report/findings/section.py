@@ -45,7 +45,7 @@ _INTERVALS = (
     "Intervals are bootstrap intervals over subjects and seeds. Subjects are drawn with replacement, together with all "
     "their facts. The mean over seeds is drawn from Student's t distribution, since seeds are few.",
     "Where a model's score is 0 for all facts or 1 for all, all draws are equal. The far end is then that of the exact "
-    "binomial interval of n subjects: 1 - 0.025^(1/n) for 0, and 0.025^(1/n) for 1. An AUC of 0 or 1 has these "
+    "binomial interval of n subjects: 1 - (1/40)^(1/n) for 0, and (1/40)^(1/n) for 1. An AUC of 0 or 1 has these "
     "ends too, with n of the smaller class.",
     "Differences have no such end. Where all draws are equal, as between two sets that are forgotten entirely, their "
     "interval has no width: 0.000 [0.000, 0.000] holds for the facts measured and says nothing about others.",
