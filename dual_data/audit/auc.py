@@ -134,9 +134,10 @@ def _left_out(a: Floats, b: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
             rows, rows_b = float(counts[group].sum()), float(counts[1][group[1]].sum())
             # Rows of one category are compared with the same remaining rows, so size + 1 of them count as one.
             deviation = np.sqrt((size + 1) * rows * share * (1 - share))
-            if side * (rows_b - share * rows) > CONFIRMED * deviation:
+            # Rounded, so that exchanging the sides changes no comparison of equals.
+            if np.round(side * (rows_b - share * rows) - CONFIRMED * deviation, 9) > 0:
                 score[group] = rows_b / rows - share
-            telling[group] = purest * rows > CONFIRMED * deviation
+            telling[group] = np.round(purest * rows - CONFIRMED * deviation, 9) > 0
     return np.round(score, 12), telling
 
 
