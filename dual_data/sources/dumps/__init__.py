@@ -4,7 +4,7 @@
     params     what a profile says about reading dumps
     sql        mysqldump's INSERT lines, exactly; sql_frames the same as frames, fast
     kept       what is kept of each SQL table
-    triples    N-Triples, exactly; triples the same as frames, fast
+    triples    what is kept of N-Triples
     imports    every file once into sharded Parquet, whole or not at all, going on where it stopped
     manifests  what an import says about itself, sealed
     engines    the imported tables as lazy frames of polars or of Spark
