@@ -35,12 +35,12 @@ def baselines(frame: pl.DataFrame) -> dict[str, float]:
     A rule that the columns do not allow is left out. The largest score is the `b` of the chance-corrected score
     (s - b) / (1 - b).
     """
-    return {name: score for name, score in mean_scores(standard(frame).rows).items() if score is not None}
+    means = mean_scores(rule_scores(standard(frame).rows))
+    return {name: score for name, score in means.items() if score is not None}
 
 
-def mean_scores(rows: pl.DataFrame, among: pl.Series | None = None) -> dict[str, float | None]:
-    """Mean score of each rule over the rows that it applies to, or over those `among` them; None if there are none."""
-    scored = rule_scores(rows) if among is None else rule_scores(rows).filter(among)
+def mean_scores(scored: pl.DataFrame) -> dict[str, float | None]:
+    """Mean of each rule's scores (`rule_scores`) over the rows that it applies to; None if there are none."""
     known = {column.name: column.drop_nulls().to_list() for column in scored}
     return {name: sum(scores) / len(scores) if scores else None for name, scores in known.items()}
 
@@ -77,12 +77,8 @@ def rule_scores(rows: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
     joined = joined.join(shuffled, on=[*cell, "answer"], how="left", maintain_order="left")
     texts = {
         "subject_copy": rows["subject_label"].to_list(),
-        "majority_answer": joined["top"].fill_null("").to_list(),
-        "relation_majority": joined.select(
-            pl.when(pl.col("relation").is_not_null()).then(pl.col("top_of_relation").fill_null(""))
-        )
-        .to_series()
-        .to_list(),
+        "majority_answer": joined["top"].to_list(),
+        "relation_majority": joined["top_of_relation"].to_list(),
         "subject_prefix": _prefixes(rows),
     }
     answers, recall = rows["answer"].to_list(), cache(_recall)  # pairs repeat
@@ -110,11 +106,13 @@ def most_frequent(values: pl.Series) -> tuple[str, float] | None:
 
 
 def _most_frequent_by(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """Columns `by` and top: the most frequent answer of each group in which one repeats; ties go to the first by code
+    """Columns `by` and top: the most frequent answer of each group, empty if none repeats; ties go to the first by code
     points."""
-    counts = rows.group_by(*by, "answer").len("rows").filter(pl.col("rows") > 1)
+    counts = rows.group_by(*by, "answer").len("rows")
     ordered = counts.sort(*by, "rows", "answer", descending=[False] * len(by) + [True, False])
-    return ordered.unique(by, keep="first", maintain_order=True).select(*by, top="answer")
+    return ordered.unique(by, keep="first", maintain_order=True).select(
+        *by, top=pl.when(pl.col("rows") > 1).then("answer").otherwise(pl.lit(""))
+    )
 
 
 def _shuffled(rows: pl.DataFrame) -> pl.DataFrame:

@@ -41,7 +41,10 @@ def _frame(items: Sequence[Item]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
 
 
+PERFECT = 1 - 1e-9
+"""A baseline above it counts as 1: a mean of ones may be rounded to less."""
+
+
 def chance_corrected(score: float, baseline: float) -> float | None:
     """(s - b) / (1 - b): 0 at the baseline, 1 at perfection, negative below; None where the baseline is perfect."""
-    # A mean of ones may be rounded to less than 1.
-    return None if baseline > 1 - 1e-9 else (score - baseline) / (1 - baseline)
+    return None if baseline > PERFECT else (score - baseline) / (1 - baseline)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_function
+from dual_data.evaluation.metrics.chance import PERFECT
 from dual_data.evaluation.report.document import ITEMS, Entry, Table
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
@@ -125,13 +126,12 @@ def _row(key: Key, runs: Sequence[Run], method: str, before: Sequence[Run]) -> R
 def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
     """(score - baseline) / (1 - baseline), with the same draws; UNKNOWN without numbers or where the baseline is 1."""
     table = stack(runs, "forget", "rougeL_recall")
-    perfect = 1 - 1e-9  # a mean of ones may be rounded to less than 1
-    if np.isnan(table).any() or trivial.mean() > perfect:
+    if np.isnan(table).any() or trivial.mean() > PERFECT:
         return UNKNOWN
 
     def corrected(score: Floats, baseline: Floats) -> Floats:
         # In a draw of only facts that the rule answers the baseline is 1: the difference is then divided by 1.
-        return (score - baseline) / np.where(baseline > perfect, 1.0, 1 - baseline)
+        return (score - baseline) / np.where(baseline > PERFECT, 1.0, 1 - baseline)
 
     if table.min() == 1:  # all draws are equal: use the ends of the score, with the rule fixed
         return Interval(*corrected(np.array(estimate(runs, "forget", "rougeL_recall")[:3]), trivial.mean()).tolist())
