@@ -38,11 +38,7 @@ class Wrong(NamedTuple):
     """How many of them are of the row's relation; they come first."""
 
 
-def _say_nothing(_: str) -> None:
-    """Take a line and drop it."""
-
-
-def tofu_json_files(release: Release, place: Place, say: Callable[[str], None] = _say_nothing) -> dict[str, str]:
+def tofu_json_files(release: Release, place: Place, say: Callable[[str], None] = lambda _: None) -> dict[str, str]:
     """Texts by path: CONFIG/SPLIT.json. `say` gets a line for each file with fewer wrong answers than five, and for
     each with wrong answers of other relations."""
     facts = read_table(place, release.file("facts", WHOLE))
@@ -62,7 +58,7 @@ def tofu_json_files(release: Release, place: Place, say: Callable[[str], None] =
 
 
 def rows(
-    splits: Mapping[str, pl.DataFrame], facts: pl.DataFrame, say: Callable[[str], None] = _say_nothing
+    splits: Mapping[str, pl.DataFrame], facts: pl.DataFrame, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, list[dict[str, Any]]]:
     """The rows of the splits of one configuration, in their order. `say` gets a line for each split with wrong answers
     of other relations.
