@@ -44,6 +44,8 @@ from tests.wiki.world import world
 DATA = "".join(f'<urn:s{n}> <urn:p> "v{n}"@en .\n' for n in range(300))
 QUERY = "SELECT ?s ?o WHERE { ?s <urn:p> ?o }"
 JSON_TYPE = "application/sparql-results+json"
+NUMBER = b'{"head": {"vars": ["s"]}, "results": {"bindings": [{"s": {"type": "literal", "value": 5}}]}}'
+"""A value that is no text, as no term has."""
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,7 @@ def test_no_contact_no_request() -> None:
         (stack_trace(b'{"head":{"vars":["s"]},"results":{"bindings":[{"s":{"value":"'), TooLarge, "ran out of time"),
         (Fault("json", content_type="application/json", body=b'{"hello": 1}'), ServiceError, "not SPARQL results"),
         (Fault("list", content_type="application/json", body=b"[]"), ServiceError, "not SPARQL results"),
+        (Fault("number", content_type=JSON_TYPE, body=NUMBER), ServiceError, "not SPARQL results"),
         (Fault("404", 404), ServiceError, "answered 404.*SPARQL 1.1 query endpoint"),
         (Fault("401", 401), Refused, "answered 401"),
     ],
@@ -183,6 +186,24 @@ def silent_server() -> Iterator[str]:
         thread.join(timeout=5)
         for connection in held:
             connection.close()
+
+
+@pytest.mark.parametrize("length", ["62, 62", "many"])
+def test_a_body_counts_whatever_length_a_gateway_announces(length: str) -> None:
+    body = '{"head": {"vars": ["s"]}, "results": {"bindings": [{"s": {"type": "uri", "value": "urn:s"}}]}}'
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            with listener.accept()[0] as connection:
+                connection.recv(1 << 16)
+                head = f"HTTP/1.1 200 OK\r\nContent-Type: {JSON_TYPE}\r\nContent-Length: {length}\r\n\r\n"
+                connection.sendall((head + body).encode())
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        rows = endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}").ask(QUERY).rows
+        thread.join(timeout=5)
+    assert rows == [[Term("iri", "urn:s")]]
 
 
 def test_silence_is_too_large() -> None:
