@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,8 +64,9 @@ def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         yield partial
         for path in partial.iterdir():
             _settle(path)
-        if replace:
-            shutil.rmtree(folder, ignore_errors=True)
+        if replace and folder.exists():
+            # Deleted with the scratch folder; of a link, the link alone.
+            folder.rename(partial.with_name(f"{folder.name}-before"))
         if not folder.exists():
             partial.rename(folder)
 

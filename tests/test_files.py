@@ -55,3 +55,11 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path, replace: bool, kep
         fill(target, "half", replace=replace, failing=True)
     assert (target / "a").read_text() == kept
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_link_is_replaced_and_the_folder_that_it_leads_to_stays(tmp_path: Path) -> None:
+    fill(tmp_path / "elsewhere", "first")
+    (tmp_path / "model").symlink_to(tmp_path / "elsewhere")
+    fill(tmp_path / "model", "second", replace=True)
+    assert (tmp_path / "model" / "a").read_text() == "second"
+    assert (tmp_path / "elsewhere" / "a").read_text() == "first"
