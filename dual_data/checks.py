@@ -13,12 +13,12 @@ from dual_data.config import (
     Excluded,
     Profile,
     Relation,
-    is_profile,
     load_excluded,
     load_profile,
     load_relation,
     load_relations,
     load_topics,
+    profile_files,
     read_toml,
     same_name,
 )
@@ -61,9 +61,7 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     relation_files = [p for p in sorted((root / RELATIONS).glob("*.toml")) if p.stem != "EXCLUDED"]
     prompt_files = sorted((root / "prompts").glob("*.md"))
 
-    profiles = [
-        profile for path in pipeline_files if is_profile(path) and (profile := attempt(load_profile, path)) is not None
-    ]
+    profiles = [profile for path in profile_files(root) if (profile := attempt(load_profile, path)) is not None]
     for profile in profiles:
         for stage in stages:
             attempt(check_stage, stage, root, profile)

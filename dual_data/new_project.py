@@ -8,7 +8,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from dual_data.config import is_profile, shipped_project
+from dual_data.config import profile_files, shipped_project
 from dual_data.display import visible
 from dual_data.errors import DualDataError, UsageError
 
@@ -73,7 +73,7 @@ def _fill(folder: Path, source: Path, title: str) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())  # Without file modes: an installation may be read-only.
     own = f"title = {json.dumps(title, ensure_ascii=False)}\n\n"
-    for profile in filter(is_profile, (folder / "pipeline").glob("*.toml")):
+    for profile in profile_files(folder):
         profile.write_bytes(_ABOUT.sub(lambda match: match[1] + own, profile.read_text("utf-8")).encode())
     (folder / "artifacts").mkdir()
     (folder / "README.md").write_text(_README.format(title=title), encoding="utf-8")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.calls import Calls
-from dual_data.config import Profile, is_profile, load_profile, same_name
+from dual_data.config import Profile, load_profile, profile_files, same_name
 from dual_data.engine.places import artifacts, command
 from dual_data.engine.stage import Stage, Tools, wiring_faults
 from dual_data.errors import ConfigError, InputError, MissingExtra, UsageError
@@ -75,7 +75,7 @@ def find_root(start: Path) -> Path:
 def load_project(start: Path, profile: str) -> Project:
     """Load the project at or above `start`. `profile` is the name of a file in pipeline/, or a path."""
     root = find_root(start)
-    profiles = [file for file in sorted((root / "pipeline").glob("*.toml")) if is_profile(file)]
+    profiles = profile_files(root)
     path = Path(profile) if profile.endswith(".toml") else root / "pipeline" / f"{profile}.toml"
     if not path.is_file():
         names = ", ".join(file.stem for file in profiles)

@@ -82,6 +82,10 @@ def test_the_folder_of_a_build_leads_to_its_release(tmp_path: Path) -> None:
     (tmp_path / "pipeline" / "mine.toml").write_text("[project]\n")
     with pytest.raises(InputError, match=rf"with: dual-data release --project {tmp_path} --profile mine$"):
         read_release(place)
+    (tmp_path / "pipeline" / "mine.toml").write_text('[project]\nname = "other"\n')
+    (tmp_path / "pipeline" / "towns.toml").write_text('[project]\nname = "mine"\n')
+    with pytest.raises(InputError, match=rf"with: dual-data release --project {tmp_path} --profile towns$"):
+        read_release(place)
     (tmp_path / "artifacts" / "mine" / "release" / "manifest.json").touch()
     with pytest.raises(InputError, match=rf"holds no manifest\.json; the release is {place}/release$"):
         read_release(place)

@@ -5,7 +5,7 @@ Unknown keys are errors everywhere: a misspelt parameter must never be a silent 
 
 from dual_data.config.files import Rows, Strict, each_once, parse, read_text, read_toml
 from dual_data.config.places import NO_FOLDER, RELATIONS, TOPICS, is_folder, shipped_project
-from dual_data.config.profile import About, Profile, is_profile, load_profile, same_name
+from dual_data.config.profile import About, Profile, load_profile, profile_files, same_name
 from dual_data.config.relations import Excluded, Relation, Wording, load_excluded, load_relation, load_relations
 from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, PACES, SNAPSHOT, Pace, Services
 from dual_data.config.topics import POOLED, Topic, load_topics
@@ -34,13 +34,13 @@ __all__ = [
     "check_url",
     "each_once",
     "is_folder",
-    "is_profile",
     "load_excluded",
     "load_profile",
     "load_relation",
     "load_relations",
     "load_topics",
     "parse",
+    "profile_files",
     "read_text",
     "read_toml",
     "same_name",

@@ -75,8 +75,12 @@ def load_profile(path: Path) -> Profile:
     return Profile(path=path, name=name, services=services, about=about, stages=data)
 
 
-def is_profile(path: Path) -> bool:
-    """Whether a file has the table [project], which files of grids and topics do not have."""
+def profile_files(project: Path) -> list[Path]:
+    """The profiles of a project: its files with the table [project], which files of grids and topics do not have."""
+    return [path for path in sorted((project / "pipeline").glob("*.toml")) if _is_profile(path)]
+
+
+def _is_profile(path: Path) -> bool:
     try:
         return "project" in read_toml(path)
     except UsageError:

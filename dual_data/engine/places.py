@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
-from dual_data.config import Profile, is_profile
+from dual_data.config import Profile, load_profile, profile_files
+from dual_data.errors import ConfigError
 
 
 def artifacts(project: Path, profile: Profile) -> Path:
@@ -30,9 +32,10 @@ def maker(folder: Path, words: str = "build") -> str:
     """`dual-data WORDS` for a folder below a project's artifacts; empty if it belongs to none of its profiles."""
     for candidate in (folder.resolve(), *folder.resolve().parents):
         root = candidate.parent.parent
-        profile = root / "pipeline" / f"{candidate.name}.toml"
-        if candidate.parent.name == "artifacts" and is_profile(profile):
-            return command(root, words, candidate.name)
+        for path in profile_files(root) if candidate.parent.name == "artifacts" else ():
+            with suppress(ConfigError):  # Of a profile that cannot be loaded nothing is built.
+                if (profile := load_profile(path)).name == candidate.name:
+                    return command(root, words, profile)
     return ""
 
 
