@@ -50,6 +50,7 @@ def build(
     Example: dual-data build --profile embedded
     """
     from dual_data.engine.run import build as run
+    from dual_data.engine.stage import needed
     from dual_data.errors import UsageError
     from dual_data.progress import TerminalProgress
     from dual_data.project import load_project
@@ -59,8 +60,6 @@ def build(
         from dual_data.cli.from_dumps import dump_folder, from_dumps, imported_lines
 
         folder = dump_folder(source)
-        for line in imported_lines(folder) if not dry_run else ():
-            say(line)
         loaded = from_dumps(loaded, folder, engine, master)
     elif master or engine != "polars":
         raise UsageError("--engine and --master are options of --source dump:DIR; add it, or leave them out")
@@ -72,6 +71,12 @@ def build(
 
         print(planned(loaded, stages or names, limit, offline=offline))
         return
+    if source is not None:
+        # The import may take hours: what is wrong with the parameters must not come to light after it.
+        for stage in needed(loaded.stages, stages or names):
+            loaded.profile.params(stage.name, stage.params)
+        for line in imported_lines(folder):
+            say(line)
     tools = loaded.tools(limit=limit, offline=offline, progress=TerminalProgress())
     with tools.calls:
         run(loaded.stages, tools, loaded.profile, only=stages or (), report=partial(_report, loaded))

@@ -147,9 +147,11 @@ def test_options_that_do_not_fit_are_named(project: Path, options: list[str], me
     [
         (["--engine", "dask"], "facts.compute.engine: Input should be 'polars' or 'spark'"),
         (["--engine", "spark", "--master", "nonsense:1"], "facts.compute.master: String should match pattern"),
+        (["lynks"], "lynks: no such stage; the stages are: facts, links"),
     ],
 )
-def test_an_unknown_engine_is_named(project: Path, options: list[str], message: str) -> None:
+def test_wrong_options_are_named_before_dumps_are_imported(project: Path, options: list[str], message: str) -> None:
     outcome = dual_data("build", "facts", "--project", project, "--source", f"dump:{project / 'dumps'}", *options)
     assert outcome.code == 2
     assert message in outcome.err
+    assert not (project / "dumps" / "imported").exists()
