@@ -300,7 +300,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=9,
+    version=10,
     run=run,
     schema=Splits,
     params=SplitsParams,

@@ -163,14 +163,13 @@ def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
     places = facts.select("fact_id", "rank", "popularity", "capped", length=length).with_row_index("place")
     keys = ["topic", "relation"]
     ranked = places.hstack(numbers)
-    sided = sampling.thirds(ranked, "popularity", keys, "capped")
-    # Fewer than three facts have no thirds, capped or not.
-    affected = ranked.group_by(keys).agg(pl.col("capped").any() & (pl.len() > 2)).filter("capped")
+    # Below the highest third a higher count could change the sides; fewer than three facts have none, capped or not.
+    below = pl.col("capped").sort_by("popularity", "capped").head(pl.len() - pl.len() // 3)
     role = (sampling.hash_rank(facts["subject_qid"], "role") % len(ROLES)).to_numpy()
     return Pool(
         facts=np.array(facts["fact_id"].to_list(), dtype=object),
-        sided=sided,
-        unsided=affected.join(sided, on=keys, how="anti").select(keys).to_numpy().T,
+        sided=sampling.thirds(ranked, "popularity", keys, "capped"),
+        unsided=ranked.group_by(keys).agg(below.any() & (pl.len() > 2)).filter("capped").select(keys).to_numpy().T,
         topics=dict(facts.select("topic", number=numbers["topic"]).unique().iter_rows()),
         role=np.array([ROLES.index(name) for name in ROLES])[role],
         echo=np.array(share_a_word(facts["answer"], facts["subject_label"])),

@@ -57,6 +57,15 @@ def test_sides_that_popularity_does_not_tell_apart_are_not_laid_to_the_cap(proje
     assert all(reason.endswith(" time(s) a side (answer_share)") for reason in reasons)
 
 
+def test_sides_that_no_higher_count_would_tell_apart_are_not_laid_to_the_cap(project: Tools) -> None:
+    inputs, _ = with_link_counts(drawn_world(project, 1, 260), 10**9)
+    famous = pl.col("qid") == inputs.facts["subject_qid"][0]
+    links = inputs.links.with_columns(inbound_links=pl.when(famous).then(2000).otherwise(7), capped=famous)
+    result = make_splits(project, inputs._replace(links=links), params(matched={"signal": "inbound_links"}))
+    (reason,) = result.tables["recipes"].filter(recipe="matched")["reason"]
+    assert reason == "no topic has enough pairs"
+
+
 @pytest.mark.parametrize(("cap", "open_ends"), [(110, 12), (170, 8), (1000, 6), (20_000, 3), (10**9, 0)])
 def test_paper_makes_no_forget_split_that_a_higher_count_would_change(project: Tools, cap: int, open_ends: int) -> None:
     inputs, true = with_link_counts(drawn_world(project, 1, 260), cap)
