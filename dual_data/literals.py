@@ -149,12 +149,12 @@ def written_number(amount: Decimal, thousands: str = "") -> str:
 
 
 def parse_number(text: str) -> Decimal | None:
-    """The number that a text is; None for any other text, and beyond `LARGEST`: "1e999999" counts nothing."""
+    """The finite number that a text is; None for any other text, and beyond `LARGEST`: "1e999999" counts nothing."""
     try:
         amount = Decimal(text)
     except InvalidOperation:
         return None
-    return amount if abs(amount.adjusted()) <= LARGEST else None
+    return amount if amount.is_finite() and abs(amount.adjusted()) <= LARGEST else None
 
 
 def quantities(text: str) -> list[Quantity]:

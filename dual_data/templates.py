@@ -90,11 +90,7 @@ def template_id(stem: str, wording: Wording) -> str:
 def literal_answers(relation: Relation, kind: str, value: str) -> tuple[str, ...]:
     """Accepted answers for a literal object, the canonical one first.
 
-    None for a date coarser than the relation's precision, and for a quantity in another unit.
-
-    >>> from dual_data.literals import parse_date
-    >>> [parse_date(text) for text in ("31 March 1889", "March 31, 1889", "1889-03-31")] == [(1889, 3, 31)] * 3
-    True
+    Empty for a date coarser than the relation's precision, a quantity in another unit, and a value in another form.
     """
     if kind == "date":
         return _date_answers(value, relation.precision)
@@ -129,7 +125,7 @@ def _quantity_answers(value: str, unit: str | None, unit_name: str) -> tuple[str
     if (stated_unit or None) != unit:
         return ()
     number = parse_number(amount)
-    if number is None or not number.is_finite():
+    if number is None:
         return ()
     forms = (written_number(number, ","), written_number(number))
     tail = f" {unit_name}" if unit_name else ""
