@@ -19,7 +19,7 @@ from dual_data.config import Strict
 from dual_data.files import write_parquet, write_text
 from dual_data.ids import canonical, digest
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the import gives something else for the same file."""
 FOLDER = "imported"
 _NAME = "manifest.json"

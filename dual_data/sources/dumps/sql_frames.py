@@ -1,14 +1,15 @@
 """The rows of a SQL dump as frames: through Arrow's CSV reader where a batch of lines allows it, else exactly.
 
 A batch is turned into CSV by one replacement, `),(` to a line feed. Inside a string that replacement is undone: a line
-feed never stands there by itself (mysqldump writes `\\n`). Batches that hold escapes which CSV does not know, such as
-that one, go through `sql.rows`.
+feed never stands there by itself (mysqldump writes `\\n`). Batches that hold what CSV does not know, such as that
+escape or strings in hexadecimal digits, go through `sql.rows`, and so do those whose first row it would give otherwise.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import polars as pl
@@ -22,6 +23,8 @@ _NUMBERS_ONLY = bytes.maketrans(b")", b"\n")
 _NOTHING = "\0nothing"
 """Name of a column that no table can have."""
 _OTHER_ESCAPE = re.compile(rb"\\[^'\"\\]")
+_HEXADECIMAL = (b"(0x", b",0x")
+"""What begins a string that mysqldump's --hex-blob writes as digits."""
 _ARROW = {int: pa.int64(), float: pa.float64(), bytes: pa.binary()}
 _POLARS: dict[type, pl.DataType] = {int: pl.Int64(), float: pl.Float64(), bytes: pl.Binary()}
 
@@ -58,8 +61,9 @@ def _joined(lines: Sequence[Statement]) -> Statement:
 def read(batch: Statement, wanted: Sequence[str], path: str) -> Rows:
     """The wanted columns of a batch. Raises InputError where it is not what CREATE TABLE says."""
     frame = _by_arrow(batch, wanted)
-    exactly = frame is None
-    if frame is None:
+    # Other programs than mysqldump put spaces before values, which CSV takes for a part of them.
+    exactly = frame is None or not frame.head(1).equals(_exactly(batch, wanted, path, 1))
+    if frame is None or exactly:
         frame = _exactly(batch, wanted, path)
     invalid = 0
     for name, dtype in frame.schema.items():
@@ -78,6 +82,8 @@ def _by_arrow(batch: Statement, wanted: Sequence[str]) -> pl.DataFrame | None:
         # Without strings a parenthesis is a parenthesis. Each row then begins with a comma: an empty first column.
         table = _csv(b"," + text.translate(_NUMBERS_ONLY, b"("), batch.columns, wanted, before=(_NOTHING,))
         return None if table is None else _frame(table)
+    if any(start in text for start in _HEXADECIMAL):
+        return None
     # The second search excludes an escaped backslash before a letter.
     if _OTHER_ESCAPE.search(text) and _OTHER_ESCAPE.search(text.replace(rb"\\", b"")):
         return None
@@ -136,8 +142,9 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     return frame
 
 
-def _exactly(batch: Statement, wanted: Sequence[str], path: str) -> pl.DataFrame:
-    values = list(rows(batch.values, batch.columns, path))
+def _exactly(batch: Statement, wanted: Sequence[str], path: str, most: int | None = None) -> pl.DataFrame:
+    """All rows, or the first `most`."""
+    values = list(islice(rows(batch.values, batch.columns, path), most))
     position = {column.name: index for index, column in enumerate(batch.columns)}
     dtype = {column.name: _POLARS[column.kind] for column in batch.columns}
     return pl.DataFrame(

@@ -96,6 +96,19 @@ def test_ordinary_titles_take_the_fast_way(mark: bool) -> None:
     assert result.frame["lt_title"].to_list() == [title.decode() for title in titles]
 
 
+@pytest.mark.parametrize(
+    ("plain", "written"),
+    [
+        (b",'", b", '"),  # as phpMyAdmin writes
+        (b"'Rome'", b"0x526f6d65"),  # mysqldump --hex-blob, which leaves empty strings as they are
+    ],
+)
+def test_what_other_programs_write_is_read_alike(plain: bytes, written: bytes) -> None:
+    data = dump("linktarget", [(1, 0, b""), (2, 0, b"Rome")])
+    (batch,) = sql_frames.batches(statements(blocks(data.replace(plain, written)), "linktarget", "x.sql"), 1 << 20)
+    assert sql_frames.read(batch, ["lt_id", "lt_title"], "x.sql").frame.rows() == [(1, ""), (2, "Rome")]
+
+
 def test_columns_are_found_by_name_in_any_order() -> None:
     columns = {"pl_from": "int", "pl_target_id": "bigint", "pl_from_namespace": "int"}
     data = dump("pagelinks", [(7, 99, 0), (8, 98, 4)], columns)
