@@ -33,19 +33,12 @@ def read_table(file: Path) -> pl.DataFrame:
         if kind == ".json":
             return _json(file)
         if kind == ".csv":
-            return _csv(file)
+            return read_csv(file).with_columns(pl.all().replace("", None))
     except FileNotFoundError:
         raise InputError(f"{file}: no such file") from None
     except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
         raise InputError(f"{file}: not readable as {kind[1:]}: {error}") from error
     raise InputError(f"{file}: the name of a table ends in {', '.join(SUFFIXES)}, not in {file.suffix or 'nothing'}")
-
-
-def _csv(file: Path) -> pl.DataFrame:
-    try:
-        return pl.read_csv(file, infer_schema=False, glob=False)
-    except pl.exceptions.PolarsError:
-        return read_csv(file).with_columns(pl.all().replace("", None))  # which names the line of a fault
 
 
 def _json(file: Path) -> pl.DataFrame:

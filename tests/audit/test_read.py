@@ -83,6 +83,12 @@ def test_text_that_was_saved_on_windows_gives_the_same_rows(tmp_path: Path, suff
     assert read(str(file))[0].rows.equals(ROWS)
 
 
+def test_blank_lines_of_a_csv_file_are_no_rows(tmp_path: Path) -> None:
+    file = tmp_path / "gaps.csv"
+    file.write_text(ROWS.write_csv().replace("\n", "\n\n"))
+    assert read(str(file))[0].rows.equals(ROWS)
+
+
 def test_json_lines_may_be_named_json(tmp_path: Path) -> None:
     ROWS.write_ndjson(tmp_path / "forget01.json")
     (split,) = read(str(tmp_path / "forget01.json"))
@@ -136,6 +142,7 @@ def test_a_folder_without_a_card_is_read_file_by_file_and_shards_together(tmp_pa
 STRAY: dict[str, tuple[bytes, str]] = {
     "list.json": (b"[1, 2]", "not readable as json"),
     "ragged.csv": (b"a,b\n1,2,3,4\n", "line 2: 4 values for 2 columns"),
+    "short.csv": (b"a,b\n1\n", "line 2: 1 values for 2 columns"),
     "half.jsonl": (b'{"question":', "not readable as jsonl"),
     "half.PARQUET": (b"no parquet", "not readable as parquet"),
 }
