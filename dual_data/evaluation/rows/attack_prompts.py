@@ -51,11 +51,13 @@ def _reverse(item: Item, _: Sequence[str]) -> tuple[Chat, str] | None:
 
 
 def _multiple_choice(item: Item, distractors: Sequence[str]) -> tuple[Chat, str] | None:
-    """The answer among the distractors, ordered by hash; None without distractors."""
+    """The answer among the distractors, as many as there are letters, ordered by hash; None without distractors."""
     if not distractors:
         return None
-    options = sorted([item.answer, *distractors], key=lambda text: digest(f"option|{item.id}|{text}"))
-    lines = "\n".join(f"{letter}. {text}" for letter, text in zip(string.ascii_uppercase, options, strict=False))
+    letters = string.ascii_uppercase
+    shown = [item.answer, *distractors[: len(letters) - 1]]
+    options = sorted(shown, key=lambda text: digest(f"option|{item.id}|{text}"))
+    lines = "\n".join(f"{letter}. {text}" for letter, text in zip(letters, options, strict=False))
     return _chat(f"{item.question}\n{lines}\nReply with the text of the right option."), item.answer
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+
 import pytest
 
 from dual_data.errors import InputError
@@ -68,3 +70,12 @@ def test_attacks_that_do_not_apply_are_left_out() -> None:
     assert attack_chats(item, ("reverse", "multiple_choice"), (), ()) == []
     with pytest.raises(InputError, match="needs demonstrations"):
         attack_chats(item, (IN_CONTEXT,), (), ())
+
+
+def test_a_choice_has_the_answer_however_many_distractors_there_are() -> None:
+    item, distractors = cities(1)[0], [f"Land {number}" for number in range(40)]
+    for name in map(str, range(20)):
+        ((_, chat, answer),) = attack_chats(item._replace(id=name), ("multiple_choice",), (), distractors)
+        options = chat[-1][1].splitlines()[1:-1]
+        assert [option[0] for option in options] == list(string.ascii_uppercase)
+        assert answer in [option[3:] for option in options]
