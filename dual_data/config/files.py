@@ -37,9 +37,9 @@ Rows = Annotated[int, Field(ge=1, le=2**31)]
 
 
 class Strict(BaseModel):
-    """Base of every configuration model: frozen, and an unknown key is an error."""
+    """Base of every configuration model: frozen; an unknown key and a number that is not finite are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def each_once(values: tuple[Value, ...]) -> tuple[Value, ...]:

@@ -26,7 +26,7 @@ _OWN_SETS = ("forget", "retain_train", "retain_eval", "name", "preferred")
 """Names that a further measured set may not have: the sets of every cell, and other keys beside them."""
 
 
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0)]
 # A list that would be empty is left out: an empty one would silently run nothing, or all that it could name.
 Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(each_once)]
 Rates = Annotated[tuple[Rate, ...], Field(min_length=1), AfterValidator(each_once)]
@@ -90,7 +90,7 @@ class LoraSettings(Strict):
     """Shape of the adapters."""
 
     rank: int = Field(default=32, ge=1)
-    alpha: float = Field(default=64.0, gt=0, allow_inf_nan=False)
+    alpha: float = Field(default=64.0, gt=0)
     targets: Names = ATTENTION
 
     def spec(self) -> LoraSpec:

@@ -31,11 +31,11 @@ class Price(Strict):
 
     date: datetime.date
     """Day of the price list."""
-    input: float = Field(ge=0, allow_inf_nan=False)
+    input: float = Field(ge=0)
     """Per million prompt tokens."""
-    output: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0)
     """Per million answer tokens, reasoning included."""
-    cached_input: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cached_input: float | None = Field(default=None, ge=0)
     """Per million prompt tokens that the server had in its cache; none for the price of input."""
     currency: str = "USD"
 
@@ -45,7 +45,7 @@ class Budget(Strict):
 
     tokens: int | None = Field(default=None, ge=0)
     """Prompt and answer tokens together; none for no limit."""
-    money: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    money: float | None = Field(default=None, ge=0)
     """In the currency of the price; needs a price. None for no limit."""
 
 
