@@ -175,6 +175,13 @@ class EvaluationSettings(Strict):
     presets: Mapping[str, PresetSettings] = {}
     grids: Mapping[str, GridSettings] = {}
 
+    @field_validator("stages")
+    @classmethod
+    def _train_something(cls, stages: Mapping[str, StageSettings]) -> Mapping[str, StageSettings]:
+        if PRETRAINED in stages:
+            raise ValueError(f"{PRETRAINED} is the stage that trains nothing, which needs no entry: rename this one")
+        return stages
+
     @model_validator(mode="after")
     def _names_exist(self) -> EvaluationSettings:
         for name, grid in self.grids.items():

@@ -162,6 +162,7 @@ def test_the_answers_to_prefer_are_part_of_a_cell_that_prefers_them(project: Pat
         ("alpha = 4.0", "alpha = 0.0", "presets.short.lora.alpha: "),
         ("alpha = 4.0", "alpha = nan", "presets.short.lora.alpha: "),
         ("epochs = 2\nlr = 1e-2", "epochs = 2\nlr = -1e-2", "stages.sft.lr: "),
+        ("[stages.sft]", "[stages.pretrained]", "stages: pretrained is the stage that trains nothing"),
         ("batch = 2", "warmup_epochs = inf", "presets.short.warmup_epochs: Input should be a finite number"),
         ("batch = 2", "diverged_norm = inf", "presets.short.diverged_norm: Input should be a finite number"),
         *(
