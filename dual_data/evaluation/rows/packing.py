@@ -182,12 +182,17 @@ def pack(
 
     The plain layout, one row per sequence and nothing shared, is for models whose attention does not take our masks.
     """
-    every_source = [source for by_kind in sources for source in by_kind.values()]
+    every_cell = list(zip(cells, sources, strict=True))
+    # Cells that differ in their learning rate alone have the same rows in the same order: these are laid out once.
+    firsts = [every_cell.index(cell) for cell in every_cell]
+    distinct = sorted(set(firsts))
+    layout_of_cell = torch.tensor([distinct.index(first) for first in firsts])
+    every_source = [source for number in distinct for source in sources[number].values()]
     token_rows = [source.tokens(index) for source in every_source for index in range(len(source.rows))]
     prefix = [] if plain else shared_prefix(token_rows)
     rows_per_bin = 1 if plain else rows_per_bin
     planned = []
-    for micro_batches, by_kind in zip(cells, sources, strict=True):
+    for micro_batches, by_kind in (every_cell[number] for number in distinct):
         starts = {kind: source.starts() for kind, source in by_kind.items()}
         planned.append(
             [_plan(micro_batch, by_kind, starts, rows_per_bin, len(prefix)) for micro_batch in micro_batches]
@@ -196,10 +201,15 @@ def pack(
     bins = max(len(plan.bins) for plan in every_plan)
     width = _align(max(len(prefix) + sum(map(len, rows)) for plan in every_plan for rows in plan.bins))
     by_step = list(zip(*planned, strict=True))
-    ids, positions, segments = _stack_layout(by_step, prefix, bins=bins, width=width, pad_id=pad_id)
+    ids, positions, segments = (
+        sequences[:, layout_of_cell].flatten(1, 2)
+        for sequences in _stack_layout(by_step, prefix, bins=bins, width=width, pad_id=pad_id)
+    )
     layout = Layout(ids.to(device), positions.to(device), segments.to(device), plain)
     groups = {
-        kind: _stack_rows(by_step, kind, width, list(source.constants)).each(lambda tensor: tensor.to(device))
+        kind: _stack_rows(by_step, kind, width, list(source.constants)).each(
+            lambda tensor: tensor[:, layout_of_cell].to(device)
+        )
         for kind, source in sources[0].items()
     }
     return Packed(layout, groups, ids.numel())
@@ -265,6 +275,7 @@ def _align(size: int) -> int:
 def _stack_layout(
     by_step: Sequence[Sequence[_Plan]], prefix: list[int], *, bins: int, width: int, pad_id: int
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, positions and segments [micro-batches, cells, bins, S]."""
     sequences = []
     for plans in by_step:
         for plan in plans:
@@ -272,7 +283,7 @@ def _stack_layout(
             sequences += [_sequence([], [], width, pad_id)] * (bins - len(plan.bins))
     # One tensor for all sequences: a small one per row takes several times as long.
     ids, positions, segments = (
-        torch.tensor(values).view(len(by_step), -1, width) for values in zip(*sequences, strict=True)
+        torch.tensor(values).view(len(by_step), -1, bins, width) for values in zip(*sequences, strict=True)
     )
     return ids, positions, segments.int()
 

@@ -97,6 +97,35 @@ def test_what_all_rows_begin_with_is_laid_out_once() -> None:
     assert shared_prefix([(1, 2), (1, 2)]) == (1,)
 
 
+class Counted(list[Encoded]):
+    """Rows that count how often one is read."""
+
+    reads = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        self.reads += 1
+        return super().__getitem__(index)
+
+
+def test_cells_with_the_same_rows_are_laid_out_once_and_others_get_their_own() -> None:
+    rows, even = encode(MODELS["llama"].tokenizer, cities(), "chat"), [1.0 / 7] * 7
+    forwards, backwards = (
+        [MicroBatch({"a": order}, {"a": even}, {"a": even})] for order in (list(range(7)), list(range(6, -1, -1)))
+    )
+    reads = []
+    for cells in ([forwards], [forwards] * 8):
+        counted = Counted(rows)
+        pack(cells, [{"a": Source(counted, train_end=True)}] * len(cells))
+        reads.append(counted.reads)
+    assert reads[0] == reads[1]
+    source = {"a": Source(rows, train_end=True)}
+    together = pack([forwards, backwards, forwards], [source] * 3).groups["a"]
+    for k, cell in enumerate((forwards, backwards, forwards)):
+        alone = pack([cell], [source]).groups["a"]
+        assert torch.equal(together.targets[0, k], alone.targets[0, 0])
+        assert torch.equal(together.token[0, k], alone.token[0, 0])
+
+
 def test_figures_of_rows_sum_over_their_labels_alone() -> None:
     rows = [Encoded((5, 6), (7,), (2,)), Encoded((5, 8), (7, 9, 10), (2,))]
     micro_batch = MicroBatch({"a": [1, 0]}, {"a": [0.25, 0.25]}, {"a": [0.5, 0.5]})
