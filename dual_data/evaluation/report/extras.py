@@ -99,7 +99,7 @@ def extras(collection: Collection, group: Group) -> Extras | None:
             *(_aucs(held_out_facts, model_items) for model_items in (items, items_before, items_retrained))
         ),
         audit=_audit(held_out_facts) if held_out_facts.set else None,
-        frequency=frequency(items_before["forget"], forget) if _finite(forget) else None,
+        frequency=frequency(items_before["forget"], forget),
         fluency=fluency([row["generation"] for row in all_rows], [row["subject"] or row["id"] for row in all_rows]),
         quality=forget_quality(forget, items_retrained["forget"]) if items_retrained else None,
         model_utility=_utility(runs, utility_sets),

@@ -45,9 +45,12 @@ class Frequency(NamedTuple):
 
 
 def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency | None:
-    """Compare the same items of the base and of the unlearned model; None where no fact has a popularity."""
+    """Compare the same items of the base and of the unlearned model.
+
+    None where no fact has a popularity, and where a model gave no number for one that has.
+    """
     pairs = [(old, new) for old, new in zip(before, after, strict=True) if new["popularity"] is not None]
-    if not pairs:
+    if not pairs or any(row["scores"]["probability"] is None for pair in pairs for row in pair):
         return None
     pairs.sort(key=lambda pair: (pair[1]["popularity"], pair[1]["id"]))
     popularity = np.array([new["popularity"] for _, new in pairs], dtype=float)

@@ -35,3 +35,10 @@ def test_facts_without_popularity_and_other_facts() -> None:
     result = frequency([item(0), item(1, popularity=3.0)], [item(0), item(1, popularity=3.0)])
     assert result is not None
     assert len(result.deciles) == 1
+
+
+def test_a_model_that_gave_no_number_before_or_after_is_not_analysed() -> None:
+    rows = [item(i, popularity=i) for i in range(6)]
+    without = [*rows[:5], item(5, popularity=5, probability=None)]
+    assert frequency(without, rows) is None
+    assert frequency(rows, without) is None
