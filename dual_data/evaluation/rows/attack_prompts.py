@@ -42,7 +42,7 @@ def _cloze(item: Item, _: Sequence[str]) -> tuple[Chat, str]:
 
 def _reverse(item: Item, _: Sequence[str]) -> tuple[Chat, str] | None:
     """Asks for the subject, given the answer; None where the question does not name it or the prompt would hold it."""
-    if not item.subject or item.subject not in item.question:
+    if not item.subject.strip() or item.subject not in item.question:
         return None
     blank = item.question.replace(item.subject, "____")
     text = f'The answer to "{blank}" is {item.answer}. What belongs in the blank?'

@@ -66,8 +66,9 @@ def test_the_reverse_attack_never_holds_what_it_asks_for(question: str, answer: 
 
 
 def test_attacks_that_do_not_apply_are_left_out() -> None:
-    item = cities(1)[0]._replace(subject="")
-    assert attack_chats(item, ("reverse", "multiple_choice"), (), ()) == []
+    item = cities(1)[0]
+    for subject in ("", " "):
+        assert attack_chats(item._replace(subject=subject), ("reverse", "multiple_choice"), (), ()) == []
     with pytest.raises(InputError, match="needs demonstrations"):
         attack_chats(item, (IN_CONTEXT,), (), ())
 
