@@ -54,6 +54,16 @@ def test_the_asymptotic_p_value_is_right_where_it_decides(shift: float) -> None:
     assert p_value == pytest.approx(exact, rel=0.03)
 
 
+@pytest.mark.parametrize("moved", [0, 1])
+def test_many_points_that_are_the_same_are_no_difference(moved: int) -> None:
+    points = np.arange(100_000.0)
+    other = points.copy()
+    other[:moved] += 0.5
+    statistic, p_value = statistics.kolmogorov_smirnov(points, other)
+    assert statistic == moved / 100_000
+    assert p_value == 1.0
+
+
 @pytest.mark.parametrize(("size", "critical"), [(4, 0.624), (5, 0.565), (10, 0.410), (20, 0.294)])
 def test_against_very_many_it_is_the_test_of_one_sample(size: int, critical: float) -> None:
     # The 5 % points of Massey 1951, doi 10.1080/01621459.1951.10500769.
