@@ -34,7 +34,6 @@ class Plan(NamedTuple):
     """All cells and their totals."""
 
     lines: list[Line]
-    to_do: int
     summary: str
     """Number of cells, tokens, time and memory of what is to do."""
 
@@ -62,7 +61,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
         f"{sum(line.measured_tokens for line in to_do):,} measured tokens, {_duration(operations / rate)} on "
         f"{device} ({basis}); {memory}; training stages come on top"
     )
-    return Plan(lines, len(to_do), text)
+    return Plan(lines, text)
 
 
 def _sizes(grid: Grid, cell: Cell, tokenised: Tokenised) -> tuple[int, int, int, int]:

@@ -30,7 +30,6 @@ class ForgetQuality(NamedTuple):
     """Near 1: no difference from that model."""
     distance: float
     """Largest distance between the two distribution functions."""
-    facts: int
 
 
 def forget_quality(unlearned: Sequence[ItemRow], never_seen: Sequence[ItemRow]) -> ForgetQuality | None:
@@ -48,7 +47,7 @@ def forget_quality(unlearned: Sequence[ItemRow], never_seen: Sequence[ItemRow]) 
     if not left or not right:
         return None
     distance, p_value = kolmogorov_smirnov(left, right)
-    return ForgetQuality(p_value, distance, len(left))
+    return ForgetQuality(p_value, distance)
 
 
 class RetainScores(NamedTuple):
