@@ -13,10 +13,11 @@ from textwrap import dedent
 
 import pytest
 
-from dual_data.errors import InputError, UsageError
+from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.evaluation.methods import METHODS, load_methods, method_named
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.rows.optimisation import Optimisation
+from dual_data.evaluation.settings import load_settings
 from tests.cli.command import ROOT, dual_data
 from tests.evaluation.grid.small_grid import FILE, project
 from tests.evaluation.training.oracle import problem
@@ -266,6 +267,22 @@ def test_mistakes_in_a_method_are_told_with_its_file(
     load_methods(project)
     with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
         problem().train("Uniform", Optimisation(epochs=2, batch=3))
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        ("lambda *, beta: None", "TypeError: .* missing 1 required keyword-only argument: 'beta'"),
+        ("lambda *, alpha: 1 / (alpha - 1)", "ZeroDivisionError: "),
+    ],
+)
+def test_a_mistake_in_a_check_is_told_with_the_method(
+    project: Path, project_method: Path, check: str, message: str
+) -> None:
+    project_method.write_text(METHOD.replace('from")', f'from", check={check})'))
+    load_methods(project)
+    with pytest.raises(ConfigError, match=f"presets.short.methods.Uniform: the check of its options fails: {message}"):
+        load_settings(project / "evaluation.toml")
 
 
 def test_a_method_that_stops_at_a_layer_has_no_logits(project: Path, project_method: Path) -> None:

@@ -215,6 +215,9 @@ class Method(NamedTuple):
                 self.bind(self.check, options)()
             except ValueError as error:
                 raise UsageError(f"{self.name}.{error}") from None
+            except Exception as error:  # a mistake in the check
+                message = f"{self.name}: the check of its options fails: {type(error).__name__}: {error}"
+                raise UsageError(message) from error
         return options
 
     @staticmethod
