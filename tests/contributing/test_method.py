@@ -299,6 +299,19 @@ def test_a_controller_and_constants_of_the_right_shape_are_taken(project: Path, 
     assert set(problem().train("Uniform", Optimisation(epochs=2, batch=3))[0].parts["weight"]) == {1.0}
 
 
+def test_numbers_of_a_method_may_have_any_type(project: Path, project_method: Path) -> None:
+    method = CONTROLLED.replace('{"weight": 1.0}', '{"weight": 1}').replace('parts["weight"][-1]', "0.5")
+    method = method.replace("Loss(forget + ", "Loss(forget.double() + ")
+    project_method.write_text(
+        method.replace("**batch.state", '**batch.state, "labels": batch.forget.real.sum(1).int()')
+    )
+    load_methods(project)
+    trace = problem().train("Uniform", Optimisation(epochs=2, batch=3))[0]
+    steps = trace.steps // 2
+    assert trace.parts["weight"] == [1.0] * steps + [0.5] * steps
+    assert sum(trace.parts["labels"]) > 0
+
+
 def test_a_method_that_fails_stops_only_its_cells(project: Path, project_method: Path) -> None:
     command = (
         "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project,

@@ -81,7 +81,10 @@ class TrainingRun:
             ]
             states = [controller.start() for controller in self._controllers]
             names = states[0] if states else {}
-            self._state = {name: torch.tensor([state[name] for state in states], device=device) for name in names}
+            self._state = {
+                name: torch.tensor([state[name] for state in states], dtype=torch.float32, device=device)
+                for name in names
+            }
         self._optimiser = AdamW(
             trainable,
             [cell.lr for cell in cells],
@@ -115,14 +118,14 @@ class TrainingRun:
         loss = self._differentiate(layout, groups)
         self._optimiser.accumulate()
         step = self._optimiser.step_number
-        self._losses.index_add_(0, step, loss.value.detach()[None])
+        self._losses.index_add_(0, step, loss.value.detach().float()[None])
         for name, value in loss.parts.items():
             if name not in self._parts:
                 self._parts[name] = torch.zeros_like(self._losses)
             # A controller's state is one value per step, not a sum over micro-batches.
             table = self._parts[name]
             write = table.index_copy_ if name in self._state else table.index_add_
-            write(0, step, value.detach()[None])
+            write(0, step, value.detach().float()[None])
         self._micro_number.add_(1)
 
     def _differentiate(self, layout: Layout, groups: Mapping[str, Rows]) -> Loss:
