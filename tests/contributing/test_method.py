@@ -226,6 +226,11 @@ METHOD =""",
             "Loss(forget.sum() +",
             r": `value` in the loss of Uniform is \[\] and not \[1\], one number per",
         ),
+        (
+            '{**batch.state, "forget": forget, "retain_nll": retain}',
+            "None",
+            r": the parts in the loss of Uniform are a NoneType; give a dict by name",
+        ),
         ('"forget": forget', '"forget": 0.5', r": `forget` in the loss of Uniform is float and not \[1\], one number"),
         (
             "return Loss(forget + alpha * retain",

@@ -57,6 +57,11 @@ def first_loss(method: Method, make: Callable[[], Loss], cells: int) -> Loss:
         raise UsageError(
             f"{file}: the loss of {method.name} returns a {type(loss).__name__}; return Loss(value, parts)"
         )
+    if not isinstance(loss.parts, dict):
+        raise UsageError(
+            f"{file}: the parts in the loss of {method.name} are a {type(loss.parts).__name__}; give a dict by name, "
+            "which may be empty"
+        )
     for name, value in {"value": loss.value, **loss.parts}.items():
         shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
         if shape != [cells]:
