@@ -86,8 +86,8 @@ def _line(grid: Grid, cell: Cell, identity: Identity, sizes: tuple[int, int, int
     forget, retain_row, rows, measured = sizes
     steps = training = 0
     if cell.method != BASE:
-        kinds = len(method_named(cell.method).kinds)
-        epoch = forget * (kinds - 1 if kinds == 3 else 1) + (retain_row * rows if kinds > 1 else 0)
+        kinds = method_named(cell.method).kinds
+        epoch = forget * (2 if "refusal" in kinds else 1) + (retain_row * rows if "retain" in kinds else 0)
         training = epoch * grid.preset.epochs
         steps = -(-rows // grid.preset.batch) * grid.preset.epochs
     # A frozen weight costs two operations per token forward and two backward; a trained one two more.

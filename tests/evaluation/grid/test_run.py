@@ -21,6 +21,7 @@ from dual_data.evaluation.grid.conflicts import refuse_mixing
 from dual_data.evaluation.grid.forecast import _duration, forecast
 from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.run import run
+from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import BASE, cell_path, read_result, read_results
@@ -280,12 +281,23 @@ def test_the_forecast_counts_what_is_left(project: Path) -> None:
     ]  # fmt: skip
 
 
+def test_the_forecast_counts_the_kinds_of_rows_that_a_method_has(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "IdkDPO", METHODS["IdkDPO"]._replace(kinds=("forget", "refusal")))
+    grid, cells = opened(project, file=FILE.replace("NPO =", "DPO = {}\nIdkDPO = {}\nNPO ="))
+    tokens = {line.cell.method: line.training_tokens for line in forecast(grid, cells, "cpu").lines}
+    assert tokens["IdkDPO"] == 2 * tokens["GradAscent"]
+    assert tokens["DPO"] == tokens["NPO"] + tokens["GradAscent"]
+
+
 SCRIPT = """
 import sys
 from pathlib import Path
 from dual_data.evaluation.grid.cells import cells_of, resolve_grid
 from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.run import run
+from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.settings import load_settings
 root = Path(sys.argv[1])
 grid = resolve_grid(load_settings(root / "evaluation.toml"), "one", root, root / "out" / "one")
