@@ -274,6 +274,15 @@ def test_mistakes_in_a_method_are_told_with_its_file(
         problem().train("Uniform", Optimisation(epochs=2, batch=3))
 
 
+def test_a_mistake_that_shows_in_a_later_step_is_told_too(project: Path, project_method: Path) -> None:
+    method = METHOD.replace("def loss(", "STEPS = []\n\n\ndef loss(")
+    late = "    STEPS.append(1)\n    assert len(STEPS) < 5, 'late'\n    retain = batch"
+    project_method.write_text(method.replace("    retain = batch", late))
+    load_methods(project)
+    with pytest.raises(UsageError, match=r"uniform\.py: line 13: the loss of Uniform fails: AssertionError: late"):
+        problem().train("Uniform", Optimisation(epochs=3, batch=3))
+
+
 @pytest.mark.parametrize(
     ("check", "message"),
     [

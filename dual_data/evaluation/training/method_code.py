@@ -18,11 +18,15 @@ from dual_data.evaluation.methods.base import Batch, Constants, Facts, Loss, Met
 
 @contextmanager
 def telling(method: Method, part: str) -> Iterator[None]:
-    """Raise an error in a part of a method, such as its loss, as UsageError with the method's file and line."""
+    """Raise an error in a part of a method, such as its loss, as UsageError with the method's file and line.
+
+    Errors of a step that is being recorded stay as they are: it may only be that it cannot be recorded.
+    """
     try:
         yield
     except Exception as error:
-        if isinstance(error, DualDataError) or is_out_of_memory(error) or is_refused(error):
+        recording = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+        if recording or isinstance(error, DualDataError) or is_out_of_memory(error) or is_refused(error):
             raise
         file = _file(method)
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]

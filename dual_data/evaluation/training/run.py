@@ -289,7 +289,8 @@ class TrainingRun:
             loss = first_loss(self._method, lambda: self._method_loss(batch, *outputs), self._trainable.count)
             self._adds_up &= adds_up(lambda half: self._method_loss(half, *outputs), batch, loss)
         else:
-            loss = self._method_loss(batch, *outputs)
+            with telling(self._method, "loss"):
+                loss = self._method_loss(batch, *outputs)
         if "everywhere" in groups:
             kl = divergence(reference["everywhere"].log_softmax, policy["everywhere"].log_softmax)
             drift = groups["everywhere"].token_mean(kl)
