@@ -6,7 +6,8 @@ all seeds (the pigeonhole bootstrap, Owen 2007, doi 10.1214/07-AOAS122). A fresh
 average away how hard the subjects are, which all seeds share. Two systems scored on the same items are compared with
 the same draws: the interval is that of the difference. Subjects are drawn with replacement. A handful of seeds cannot
 be resampled: their mean is drawn from Student's t distribution, which gives the textbook interval where all subjects
-are alike. One seed says nothing about others: its intervals hold for the models that it gave.
+are alike: Welch's (1947, doi 10.1093/biomet/34.1-2.28), where a difference has seeds on both sides. One seed says
+nothing about others: its intervals hold for the models that it gave.
 """
 
 from __future__ import annotations
@@ -41,15 +42,24 @@ class Spread(NamedTuple):
     seeds: tuple[tuple[float, int], ...]
     """Over seeds, with the subjects fixed: (variance, degrees of freedom) each; empty for one seed."""
 
+    @property
+    def degrees(self) -> float | None:
+        """Degrees of freedom of the variance over all seeds, of Welch (1947) and Satterthwaite (1946).
+
+        Groups of three seeds say more of it together than one of them alone. None where seeds do not differ.
+        """
+        squares = sum(variance**2 / degrees for variance, degrees in self.seeds)
+        return sum(variance for variance, _ in self.seeds) ** 2 / squares if squares else None
+
     def tail(self, value: float) -> float:
         """Two-sided p-value of "the estimate is zero": normal over subjects plus Student's t over seeds.
 
         Given the true variance of the seeds, both are normal; the p-value is the mean over draws of that variance.
         """
-        random = np.random.default_rng(0)
         total = np.full(_CHI_SQUARE_DRAWS, self.subjects)
-        for variance, degrees in self.seeds:
-            total += variance * degrees / random.chisquare(degrees, _CHI_SQUARE_DRAWS)
+        if degrees := self.degrees:
+            by_seeds = sum(variance for variance, _ in self.seeds)
+            total += by_seeds * degrees / np.random.default_rng(0).chisquare(degrees, _CHI_SQUARE_DRAWS)
         if not total.any():
             return 0.0 if value else 1.0
         return float(np.mean([math.erfc(deviate) for deviate in (abs(value) / np.sqrt(2 * total)).tolist()]))
@@ -140,18 +150,19 @@ def mean_draws(
     ends: tuple[float, float] | None = None,
     seed: int | Sequence[int] = 0,
     models: Sequence[int] | None = None,
+    degrees: float | None = None,
     replicates: int = _REPLICATES,
 ) -> Floats:
     """The mean in every bootstrap draw; NaN where none of the items is drawn.
 
     Subjects are drawn from `among`, which must contain those of the items (default: those of the items). The same seed
     and the same `among` draw the same subjects, whatever is measured on them, so draws of several figures can be
-    combined. Training seeds are drawn by the same seed, or by `models`, which other models should have others of. No
-    draw lies beyond `ends` (default: the least and the largest value).
+    combined. Training seeds are drawn by the same seed, or by `models`, which other models should have others of;
+    `degrees` as in :func:`seed_weights`. No draw lies beyond `ends` (default: the least and the largest value).
     """
     sums, random = _cluster_sums(values, clusters, among), np.random.default_rng(seed)
     seeds_random = random if models is None else np.random.default_rng(models)
-    return _draw_means(sums._replace(ends=ends or sums.ends), random, replicates, seeds_random)
+    return _draw_means(sums._replace(ends=ends or sums.ends), random, replicates, seeds_random, degrees)
 
 
 def mean_spread(values: ArrayLike, clusters: Sequence[Hashable]) -> Spread:
@@ -241,16 +252,19 @@ def _counts_from(state: str, size: int, replicates: int) -> tuple[Floats, str]:
     return counts, json.dumps(random.bit_generator.state)
 
 
-def seed_weights(size: int, random: np.random.Generator, replicates: int) -> Floats:
+def seed_weights(size: int, random: np.random.Generator, replicates: int, degrees: float | None = None) -> Floats:
     """The weight of each seed in a draw of their mean, [replicates, size]; ones where there is only one seed.
 
-    Rows sum to `size`. The weighted mean of the seeds is distributed about their mean as Student's t with size - 1
-    degrees of freedom, scaled by the standard error of the mean. Some weights are negative.
+    Rows sum to `size`. The weighted mean of the seeds is distributed about their mean as Student's t with so many
+    degrees of freedom (default: size - 1), scaled by the standard error of the mean. Some weights are negative. For a
+    figure of several groups of seeds, `degrees` are those of its spread (:attr:`Spread.degrees`): a sum of several
+    draws with two degrees each would go far beyond what their sum does.
     """
     if size == 1:
         return np.ones((replicates, 1))
+    degrees = degrees or size - 1
     normal = random.normal(size=(replicates, size))
-    scale = np.sqrt(size / random.chisquare(size - 1, size=(replicates, 1)))
+    scale = np.sqrt(size / (size - 1) * degrees / random.chisquare(degrees, size=(replicates, 1)))
     weights: Floats = 1 + scale * (normal - normal.mean(1, keepdims=True))
     return weights
 
@@ -308,11 +322,15 @@ def _cluster_sums(values: ArrayLike, clusters: Sequence[Hashable], among: Sequen
 
 
 def _draw_means(
-    table: _Sums, random: np.random.Generator, replicates: int, seeds_random: np.random.Generator | None = None
+    table: _Sums,
+    random: np.random.Generator,
+    replicates: int,
+    seeds_random: np.random.Generator | None = None,
+    degrees: float | None = None,
 ) -> Floats:
     clusters, seeds = table.sums.shape
     counts = draw_counts(clusters, random, replicates)  # before the seeds, so that the number of seeds changes nothing
-    return _means(table, counts, seed_weights(seeds, seeds_random or random, replicates))
+    return _means(table, counts, seed_weights(seeds, seeds_random or random, replicates, degrees))
 
 
 def _means(table: _Sums, counts: Floats, weights: Floats) -> Floats:

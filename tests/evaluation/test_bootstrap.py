@@ -103,6 +103,20 @@ def test_few_seeds_spread_as_their_mean_does(count: int) -> None:
     assert np.quantile(deviates, [0.25, 0.75]) == pytest.approx([-upper_quartile, upper_quartile], rel=0.05)
 
 
+def test_seeds_of_several_groups_are_drawn_with_the_degrees_of_all() -> None:
+    spread = bootstrap.Spread(1.0, ((0.5, 2),) * 4)
+    assert spread.degrees == pytest.approx(8)  # of Welch, for equal variances
+    assert bootstrap.Spread(1.0, ((0.5, 2), (0.0, 2))).degrees == pytest.approx(2)
+    assert bootstrap.Spread(1.0, ((3.0, 2), (1.0, 4))).degrees == pytest.approx(16 / (9 / 2 + 1 / 4))
+    assert bootstrap.Spread(1.0, ()).degrees is bootstrap.Spread(1.0, ((0.0, 2),)).degrees is None
+    seeds = np.array([0.0, 1.0, 5.0])
+    weights = bootstrap.seed_weights(3, np.random.default_rng(0), 20_000, spread.degrees)
+    deviates = (weights @ seeds / 3 - seeds.mean()) / (seeds.std(ddof=1) / math.sqrt(3))
+    assert np.quantile(deviates, [0.025, 0.25, 0.75, 0.975]) == pytest.approx([-2.306, -0.706, 0.706, 2.306], rel=0.05)
+    # Its p-values are those of the same distribution.
+    assert bootstrap.Spread(0.0, spread.seeds).tail(2.306 * math.sqrt(2)) == pytest.approx(0.05, rel=0.05)
+
+
 def test_no_draw_lies_beyond_the_least_and_the_largest_item() -> None:
     draws = bootstrap.mean_draws([[0.2] * 4, [0.4] * 4], range(4))
     assert (draws.min(), draws.max()) == (0.2, 0.4)  # of two seeds, Student's distribution goes far beyond both

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -130,8 +129,11 @@ def compare_pairs(
     if among is None:
         return _mean_contrast(paired, [names for _, names in sides])
     data = int(digest(first.key.data), 16)
-    draws = [mean_draws(*side, among=among, models=(data, number)) for number, side in enumerate(paired)]
-    return _contrast_of_means(paired, draws, partial(_mean_spread, paired))
+
+    def draw(number: int, degrees: float | None) -> Floats:
+        return mean_draws(*paired[number], among=among, models=(data, number), degrees=degrees)
+
+    return _contrast_of_means(paired, draw, _mean_spread(paired))
 
 
 def compare_answered(group: Group, lr: float) -> Contrast | None:
@@ -152,20 +154,24 @@ def _mean_contrast(sides: Sequence[_Side], among: Sequence[Sequence[str]], *, to
 
     `together` is for two parts of one set in the same models: both get the same draws of subjects and seeds.
     """
-    draws = [
-        mean_draws(*side, among=names, seed=(0, 0 if together else number))
-        for number, (side, names) in enumerate(zip(sides, among, strict=True))
-    ]
-    spread = partial(_spread_within, sides, among[0]) if together else partial(_mean_spread, sides)
-    return _contrast_of_means(sides, draws, spread)
+
+    def draw(number: int, degrees: float | None) -> Floats:
+        seed = (0, 0 if together else number)
+        return mean_draws(*sides[number], among=among[number], seed=seed, degrees=degrees)
+
+    return _contrast_of_means(sides, draw, _spread_within(sides, among[0]) if together else _mean_spread(sides))
 
 
-def _contrast_of_means(sides: Sequence[_Side], draws: Sequence[Floats], spread: Callable[[], Spread]) -> Contrast:
+def _contrast_of_means(sides: Sequence[_Side], draw: Callable[[int, float | None], Floats], spread: Spread) -> Contrast:
+    """`draw` gives the mean of a side in every draw, with seeds drawn by so many degrees of freedom."""
     exact = [float(values.mean()) for values, _ in sides]
     facts = min(values.shape[1] for values, _ in sides)
     clusters = min(len(set(names)) for _, names in sides)
     seeds = min(len(values) for values, _ in sides)
-    return contrast_of_draws((exact[0], exact[1]), (draws[0], draws[1]), facts, clusters, seeds, spread)
+    difference = draw(0, spread.degrees) - draw(1, spread.degrees)
+    return contrast_of_draws(
+        (exact[0], exact[1]), (draw(0, None), draw(1, None)), difference, facts, clusters, seeds, spread
+    )
 
 
 def _mean_spread(sides: Sequence[_Side]) -> Spread:
@@ -185,22 +191,23 @@ def _spread_within(sides: Sequence[_Side], among: Sequence[str]) -> Spread:
 
 def contrast_of_draws(
     exact: tuple[float, float],
-    draws: tuple[Floats, Floats],
+    sides: tuple[Floats, Floats],
+    difference: Floats,
     facts: int,
     clusters: int,
     seeds: int,
-    spread: Callable[[], Spread],
+    spread: Spread,
 ) -> Contrast:
-    """Contrast of two exact values and their draws; draws in which a side is undefined (NaN) are left out."""
-    defined = ~np.isnan(draws[0] - draws[1])
-    left, right = draws[0][defined], draws[1][defined]
+    """Contrast of two exact values; draws that are undefined (NaN) are left out.
+
+    The seeds of a side and of the difference have different degrees of freedom, and so draws of their own.
+    """
+    first, second = (
+        Interval(value, *quantiles(draws[~np.isnan(draws)])) for value, draws in zip(exact, sides, strict=True)
+    )
+    defined = difference[~np.isnan(difference)]
     return Contrast(
-        interval_of(exact[0] - exact[1], left - right, clusters, spread),
-        Interval(exact[0], *quantiles(left)),
-        Interval(exact[1], *quantiles(right)),
-        facts,
-        seeds,
-        draws[0] - draws[1],
+        interval_of(exact[0] - exact[1], defined, clusters, lambda: spread), first, second, facts, seeds, difference
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from dual_data.evaluation.report.contrast import Contrast, contrast_of_draws
 from dual_data.evaluation.report.frontier import Point, area, retain_at
 from dual_data.evaluation.report.levels import Levels, Weights, levels_of
 from dual_data.evaluation.report.runs import Group
+from dual_data.evaluation.statistics import Floats
 from dual_data.ids import digest
 
 _REPLICATES = 1000
@@ -144,17 +144,26 @@ def _contrast(
         counts = draw_counts(len(among), random, _REPLICATES)
         weights = [side.weights_among(counts, among) for side in sides]
         random = np.random.default_rng(int(digest(first.key.data), 16))  # models of other data are others
-    draws = [side.draws(side_weights, random) for side, side_weights in zip(sides, weights, strict=True)]
-    pairs = [(statistics[0](left), statistics[1](right)) for left, right in zip(*draws, strict=True)]
-    values = np.array([pair if None not in pair else (np.nan, np.nan) for pair in pairs], dtype=float)
-    if np.isnan(values[:, 0]).sum() > _REPLICATES / 2:
+
+    def draw(degrees: float | None) -> list[Floats]:
+        return [
+            np.array([statistic(points) for points in side.draws(side_weights, random, degrees)], dtype=float)
+            for statistic, side, side_weights in zip(statistics, sides, weights, strict=True)
+        ]
+
+    spread = _spread(statistics, sides, weights)
+    left, right = draw(spread.degrees)
+    difference = left - right
+    if np.isnan(difference).sum() > _REPLICATES / 2:
         return None
     sums = [of_set for side in sides for of_set in side]
     clusters = min(len(of_set.names) for of_set in sums)
     facts = int(min(of_set.sizes.sum() for of_set in sums))
     seeds = min(len(group.at(lr)) for group in (first, second) for lr in group.lrs)
-    spread = partial(_spread, statistics, sides, weights)
-    return contrast_of_draws((exact[0], exact[1]), (values[:, 0], values[:, 1]), facts, clusters, seeds, spread)
+    of_sides = draw(None)
+    return contrast_of_draws(
+        (exact[0], exact[1]), (of_sides[0], of_sides[1]), difference, facts, clusters, seeds, spread
+    )
 
 
 def _weights(sides: Sequence[Levels], random: np.random.Generator) -> list[Weights]:

@@ -69,14 +69,16 @@ class Levels(NamedTuple):
         columns = {name: column for column, name in enumerate(among)}
         return Weights(*(counts[:, [columns[name] for name in side.names]] for side in self))
 
-    def draws(self, weights: Weights, random: np.random.Generator) -> list[list[Point]]:
-        """The means in every draw; seeds are drawn for each level separately.
+    def draws(self, weights: Weights, random: np.random.Generator, degrees: float | None = None) -> list[list[Point]]:
+        """The means in every draw; seeds are drawn for each level separately, `degrees` as in `seed_weights`.
 
-        Those before unlearning are drawn first, so that all methods that start from a model draw the same of it.
+        Each level has a generator of its own, that before unlearning the first: all methods that start from a model
+        draw the same of it, whatever the degrees of freedom.
         """
         *rates, before = self.forget.levels
         before_weights, *rate_weights = (
-            seed_weights(len(level), random, len(weights.forget)) for level in (before, *rates)
+            seed_weights(len(level), level_random, len(weights.forget), degrees)
+            for level, level_random in zip((before, *rates), random.spawn(1 + len(rates)), strict=True)
         )
         return self._means(weights, [*rate_weights, before_weights])
 

@@ -108,13 +108,30 @@ def test_two_sets_differ_as_far_as_the_facts_and_models_of_both_vary(popular_and
     random = np.random.default_rng(4)
     first, second = (
         _after(group, 1e-4, mean + random.normal(0, by_seed, (seeds, 1)) + random.normal(0, 0.3, (seeds, 60)))
-        for group, mean, by_seed, seeds in zip(popular_and_rare, (0.9, 0.2), (0.02, 0.05), (5, 4), strict=True)
+        for group, mean, by_seed, seeds in zip(popular_and_rare, (0.7, 0.4), (0.02, 0.05), (5, 4), strict=True)
     )
     contrast = compare_sets(first, second, 1e-4)
     spreads = [mean_spread(*forgetting(group, 1e-4)) for group in (first, second)]
     both = Spread(spreads[0].subjects + spreads[1].subjects, spreads[0].seeds + spreads[1].seeds)
     assert contrast.difference.p_value == pytest.approx(both.tail(contrast.difference.value))
     assert contrast.seeds == 4
+
+
+def test_few_seeds_of_two_sets_are_compared_as_welch_compares_them(popular_and_rare: tuple[Group, Group]) -> None:
+    # Subjects are alike, one of them in the mean of its two facts: these let draws go beyond the seeds.
+    facts = np.where(np.arange(60) > 1, 0.0, [3.0, -3.0] * 30)
+    for seeds, degrees, quantile in (((0.2, 0.5, 0.8), 4, 2.776), ((0.5, 0.5, 0.5), 2, 4.303)):
+        first, second = (
+            _after(group, 1e-4, np.array(of_seeds)[:, None] + facts)
+            for group, of_seeds in zip(popular_and_rare, ((0.2, 0.5, 0.8), seeds), strict=True)
+        )
+        contrast = compare_sets(first, second, 1e-4)
+        error = np.sqrt((np.var((0.2, 0.5, 0.8), ddof=1) + np.var(seeds, ddof=1)) / 3)
+        difference = contrast.difference
+        assert (difference.high - difference.low) / 2 == pytest.approx(quantile * error, rel=0.1), degrees
+        # A side alone has the two degrees of freedom of its own seeds.
+        own = np.std((0.2, 0.5, 0.8), ddof=1) / np.sqrt(3)
+        assert (contrast.first.high - contrast.first.low) / 2 == pytest.approx(4.303 * own, rel=0.1)
 
 
 def test_a_p_value_is_not_below_that_of_a_sign_test_of_the_subjects_of_the_smaller_set(tmp_path: Path) -> None:
@@ -237,7 +254,7 @@ def test_an_average_is_as_narrow_as_the_facts_that_are_not_shared(tmp_path: Path
     fewer_seeds = groups["sft", "popular"]._replace(runs=groups["sft", "popular"].runs[::3])
     assert {run.seed for run in fewer_seeds.runs} == {0}
     other = compare_sets(fewer_seeds, groups["sft", "rare"], 1e-4)
-    assert np.corrcoef(other.draws, contrasts[0].draws)[0, 1] > 0.7
+    assert np.corrcoef(other.draws, contrasts[0].draws)[0, 1] > 0.5
 
 
 def test_an_average_of_what_shares_nothing_is_narrower_and_skips_missing_draws() -> None:

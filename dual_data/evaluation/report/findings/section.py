@@ -43,7 +43,8 @@ _BASELINES = (
 )
 _INTERVALS = (
     "Intervals are bootstrap intervals over subjects and seeds. Subjects are drawn with replacement, together with all "
-    "their facts. The mean over seeds is drawn from Student's t distribution, since seeds are few.",
+    "their facts. The mean over seeds is drawn from Student's t distribution, since seeds are few. A difference between "
+    "two sets or two curves has the degrees of freedom of all their seeds (Welch, Satterthwaite).",
     "Where a model's score is 0 for all facts or 1 for all, all draws are equal. The far end is then that of the exact "
     "binomial interval of n subjects: 1 - (1/40)^(1/n) for 0, and (1/40)^(1/n) for 1. An AUC of 0 or 1 has these "
     "ends too, with n of the smaller class.",
