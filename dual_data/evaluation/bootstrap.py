@@ -8,6 +8,10 @@ the same draws: the interval is that of the difference. Subjects are drawn with 
 be resampled: their mean is drawn from Student's t distribution, which gives the textbook interval where all subjects
 are alike: Welch's (1947, doi 10.1093/biomet/34.1-2.28), where a difference has seeds on both sides. One seed says
 nothing about others: its intervals hold for the models that it gave.
+
+What a seed does to single items is drawn twice, with the subjects and with the seeds. So intervals over several seeds
+are rather too wide, as Owen shows; but where seeds are far apart, those of medians and of scores near 0 or 1 are too
+narrow. benchmarks/calibration has figures.
 """
 
 from __future__ import annotations

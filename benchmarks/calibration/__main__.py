@@ -1,0 +1,197 @@
+"""How often intervals hold the truth and tests err: python -m benchmarks.calibration [--repeat N] [--record]."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+
+from dual_data.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean, bootstrap_median
+from dual_data.evaluation.report.contrast import compare_sets
+from dual_data.evaluation.report.curves import SHARE, compare_retention
+from dual_data.evaluation.report.findings.sentences import LEVEL, Compared, holm_corrected, mean_and_counts
+from dual_data.evaluation.report.frontier import Point, retain_at
+from dual_data.evaluation.report.runs import Group, Items, Key, Run
+from dual_data.evaluation.statistics import Floats
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+MEASURED = "## Measured\n"
+"""Heading of the last section of the README, which a recorded run writes anew."""
+FACTS = 80
+SEEDS = (1, 3, 5)
+APART = {"alike": 0.0, "apart": 0.3, "far apart": 1.0}
+"""Standard deviation of the seeds, where that of the facts is 1."""
+_BOTH = 0.7
+"""Standard deviation of what is of one fact in one seed."""
+_LR = 1e-4
+_CURVE = ((0.85, 0.95), (0.7, 0.92), (0.55, 0.85), (0.3, 0.72), (0.1, 0.5))
+"""Scores on forget and retain_eval at five learning rates."""
+_BEFORE = (0.93, 0.96)
+_METHODS = 7
+_phi = np.vectorize(NormalDist().cdf)
+Outcomes = dict[str, bool | None]
+"""By row of the table, whether an interval held the truth or a test rejected; None where there was none."""
+Trial = Callable[[np.random.Generator, int, float], Outcomes]
+"""One simulated study, by the number of seeds and how far they are apart."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Simulate and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
+    parser.add_argument("--repeat", type=int, default=1000, help="simulated studies; a quarter where these are slow")
+    parser.add_argument("--record", action="store_true", help="write results.json and the table of the README")
+    options = parser.parse_args(arguments)
+    results: dict[str, list[float | None]] = {}
+    for name, trial, part in trials():
+        for seeds, apart in itertools.product(SEEDS, APART.values()):
+            random = np.random.default_rng(0)
+            studies = [trial(random, seeds, apart) for _ in range(max(1, options.repeat // part))]
+            for row in studies[0]:
+                known = [study[row] for study in studies if study[row] is not None]
+                share = round(100 * sum(map(bool, known)) / len(known), 1) if known else None
+                results.setdefault(f"{name}: {row}", []).append(share)
+        print(name, file=sys.stderr, flush=True)
+    print(table(results), end="")
+    if options.record:
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        before = (HERE / "README.md").read_text(encoding="utf-8").partition(MEASURED)[0]
+        (HERE / "README.md").write_text(f"{before}{MEASURED}\n{table(results)}", encoding="utf-8")
+
+
+def table(results: dict[str, list[float | None]]) -> str:
+    """The results in Markdown."""
+    columns = [f"{seeds} {'seed' if seeds == 1 else 'seeds'}, {name}" for seeds in SEEDS for name in APART]
+    rows = [[row, *("-" if share is None else f"{share:.1f}" for share in shares)] for row, shares in results.items()]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (["%", *columns], ["---"] * (1 + len(columns)), *rows))
+
+
+def trials() -> list[tuple[str, Trial, int]]:
+    """Beginning of the rows, one study of them, and the share of the repetitions that is enough time for it."""
+    return [
+        ("score, 0 or 1, mean 0.5", partial(_score, True, 0.5), 1),
+        ("score, 0 or 1, mean 0.1", partial(_score, True, 0.1), 1),
+        ("score, continuous, mean 0.95", partial(_score, False, 0.95), 1),
+        ("score, 0 or 1, each seed loses nearly all or nearly none", partial(_score, True, 0.5, jump=True), 1),
+        ("median, continuous", _median, 1),
+        ("two methods", _paired, 1),
+        ("popular and rare", _sets, 1),
+        ("retention", _retention, 4),
+        (f"{_METHODS} methods, popular and rare", _methods, 4),
+    ]
+
+
+def scores(
+    random: np.random.Generator, binary: bool, mean: float, facts: Floats, by_seed: Floats, apart: float
+) -> Floats:
+    """Scores [seeds, facts]: a normal variable with effects of facts and seeds [seeds, 1], cut at zero or squeezed."""
+    center = NormalDist().inv_cdf(mean) * math.sqrt(1 + apart**2 + _BOTH**2 + (not binary))
+    latent = center + facts + apart * by_seed + _BOTH * random.normal(size=(len(by_seed), len(facts)))
+    return (latent > 0).astype(float) if binary else _phi(latent)
+
+
+def held(interval: Interval, truth: float) -> bool:
+    return interval.low <= truth <= interval.high
+
+
+def rejected(interval: Interval) -> bool:
+    return interval.p_value is not None and interval.p_value < LEVEL
+
+
+def _score(
+    binary: bool, mean: float, random: np.random.Generator, seeds: int, apart: float, *, jump: bool = False
+) -> Outcomes:
+    by_seed = random.choice([-2.0, 2.0], (seeds, 1)) if jump else random.normal(size=(seeds, 1))
+    table = scores(random, binary, mean, random.normal(size=FACTS), by_seed, apart)
+    return {"interval": held(bootstrap_mean(table, range(FACTS), share=binary), mean)}
+
+
+def _median(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
+    table = scores(random, False, 0.5, random.normal(size=FACTS), random.normal(size=(seeds, 1)), apart)
+    return {"interval": held(bootstrap_median(table, range(FACTS)), 0.5)}
+
+
+def _paired(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
+    facts = random.normal(size=FACTS)
+    first, second, better = (
+        scores(random, True, mean, facts, random.normal(size=(seeds, 1)), apart) for mean in (0.5, 0.5, 0.7)
+    )
+    same, other = (bootstrap_difference(side, second, range(FACTS)) for side in (first, better))
+    return {"interval": held(same, 0), "false positives": rejected(same), "power at 0.2": rejected(other)}
+
+
+def _sets(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
+    popular, rare, easier = (
+        _group(random, name, [(mean, mean)], random.normal(size=(2, FACTS)), seeds, apart)
+        for name, mean in (("popular", 0.5), ("rare", 0.5), ("popular", 0.3))
+    )
+    same, other = (compare_sets(side, rare, _LR).difference for side in (popular, easier))
+    return {"interval": held(same, 0), "false positives": rejected(same), "power at 0.2": rejected(other)}
+
+
+def _retention(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
+    facts = random.normal(size=(2, FACTS))
+    better = [(forget, min(0.97, retain + 0.1)) for forget, retain in _CURVE]
+    groups = [
+        _group(random, str(number), curve, facts, seeds, apart) for number, curve in enumerate((_CURVE, _CURVE, better))
+    ]
+    points = [Point(0, forget / _BEFORE[0], retain / _BEFORE[1]) for forget, retain in (*_CURVE, _BEFORE)]
+    same, other = (compare_retention(group, groups[1]) for group in (groups[0], groups[2]))
+    return {
+        "can be read": same is not None,
+        "interval of one": same and held(same.first, retain_at(points, 1 - SHARE) or 0),
+        "interval of the difference": same and held(same.difference, 0),
+        "false positives": same and rejected(same.difference),
+        "power at 0.1": other and rejected(other.difference),
+    }
+
+
+def _methods(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
+    sides = [(name, random.normal(size=(2, FACTS))) for name in ("popular", "rare")]
+    compared = []
+    for _ in range(_METHODS):
+        groups = [_group(random, name, [(0.5, 0.5)], facts, seeds, apart) for name, facts in sides]
+        compared.append(Compared(("data", ""), "", compare_sets(groups[0], groups[1], _LR), ()))
+    corrected = holm_corrected(compared)
+    values = [comparison.p_value for comparison in corrected if comparison.p_value is not None]
+    return {
+        "interval of the average": held(mean_and_counts(corrected)[0], 0),
+        "any false positive, not corrected": any(rejected(comparison.contrast.difference) for comparison in compared),
+        "any false positive, corrected": min(values) < LEVEL if values else None,
+    }
+
+
+def _group(
+    random: np.random.Generator, name: str, curve: Sequence[Sequence[float]], facts: Floats, seeds: int, apart: float
+) -> Group:
+    """Runs at each point of a curve, after one run before unlearning; `facts` are effects of those of either set."""
+
+    def runs(lr: float, means: Sequence[float], count: int, apart: float) -> list[Run]:
+        tables = [
+            scores(random, True, mean, of_set, random.normal(size=(count, 1)), apart)
+            for mean, of_set in zip(means, facts, strict=True)
+        ]
+        return [_run(lr, seed, *(of_set[seed] for of_set in tables)) for seed in range(count)]
+
+    points = [run for point, means in enumerate(curve) for run in runs(_LR * 2**point, means, seeds, apart)]
+    key = Key("data", "model", "stage", name, "method", "preset", "profile")
+    return Group(key, tuple(points), tuple(runs(0.0, _BEFORE, 1, 0.0)))
+
+
+def _run(lr: float, seed: int, forget: Floats, retain: Floats) -> Run:
+    names = tuple(map(str, range(FACTS)))
+    left, right = (Items(names, names, {"rougeL_recall": values}, False, ()) for values in (forget, retain))
+    sets = {"forget": left, "retain_eval": right}
+    return Run("", HERE, {}, lr, seed, "", "", sets, (), 0, ("", 0), (), None, (), None, np.empty(0), None, {})
+
+
+if __name__ == "__main__":
+    main()
