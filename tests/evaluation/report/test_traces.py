@@ -58,7 +58,7 @@ def test_each_figure_is_in_its_column(tmp_path: Path) -> None:
     cell = cell._replace(
         membership=Membership(aucs, {}, {}),
         audit=only(0.55), frequency=frequency, fluency=cell.fluency._replace(entropy=only(3.5), looping=only(0.25)),
-        quality=ForgetQuality(p_value=0.03, distance=0.5, facts=60), model_utility=only(0.4), utility_before=only(0.8),
+        quality=ForgetQuality(p_value=0.03, distance=0.5), model_utility=only(0.4), utility_before=only(0.8),
     )  # fmt: skip
     blocks = [*by_popularity(collection, [cell], tmp_path), *membership([cell], tmp_path)]
     tables = [block for block in blocks if isinstance(block, Table)]
