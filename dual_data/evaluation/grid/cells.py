@@ -134,7 +134,7 @@ class Grid(NamedTuple):
         if kind == "refusals":
             return [item._replace(answer=refusal_of(item, self.refusals)) for item in rows]
         answers = counterfactual_answers([item for items in sets.forget.values() for item in items])
-        return [item._replace(answer=answers[item.id]) for item in rows]
+        return [item._replace(answer=answers[item.id, item.answer]) for item in rows]
 
     def options(self, method: str) -> dict[str, Any]:
         """All options of a method: the defaults, overridden by the preset's."""

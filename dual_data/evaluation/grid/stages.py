@@ -64,7 +64,8 @@ class Sets(NamedTuple):
         answers = counterfactual_answers([item for rows in sets for item in rows])
 
         def swap(rows: Sequence[Item]) -> list[Item]:
-            return [row._replace(answer=answers[row.id], answers=(answers[row.id],)) for row in rows]
+            others = [answers[row.id, row.answer] for row in rows]
+            return [row._replace(answer=other, answers=(other,)) for row, other in zip(rows, others, strict=True)]
 
         return Sets(
             {name: swap(rows) for name, rows in self.forget.items()},
@@ -85,10 +86,11 @@ class Sets(NamedTuple):
         return list({item.question: item for item in rows}.values())
 
 
-def counterfactual_answers(items: Sequence[Item]) -> dict[str, str]:
-    """By row id, an answer that is right for another row of the relation and wrong for this one, chosen by hash.
+def counterfactual_answers(items: Sequence[Item]) -> dict[tuple[str, str], str]:
+    """By id and answer, an answer that is right for another row of the relation and wrong for this one, by hash.
 
-    Where the relation has no other answer, one of any relation is taken.
+    Not by id alone, which a table may give only within its file. Where the relation has no other answer, one of any
+    relation is taken.
     """
     all_answers = sorted({item.answer for item in items})
     folded = {answer: normalise(answer) for answer in all_answers}
@@ -102,7 +104,7 @@ def counterfactual_answers(items: Sequence[Item]) -> dict[str, str]:
         wrong = wrong or [answer for answer in all_answers if folded[answer] not in accepted]
         if not wrong:
             raise InputError("counterfactual answers need rows with at least two different answers")
-        chosen[item.id] = wrong[int(digest(f"counterfactual|{item.id}"), 16) % len(wrong)]
+        chosen[item.id, item.answer] = wrong[int(digest(f"counterfactual|{item.id}"), 16) % len(wrong)]
     return chosen
 
 
