@@ -209,7 +209,7 @@ def _excluded(project: Path) -> dict[str, tuple[str, ...]]:
 
 FACTS = Stage(
     name="facts",
-    version=7,
+    version=8,
     run=run,
     schema=Facts,
     params=FactsParams,

@@ -95,7 +95,7 @@ def date(
 def quantity(term: Term, amount: Term | None, unit: Term | None, relation: Relation) -> Value:
     """A number with the unit that the relation asks for."""
     qid = item_of_iri(unit.value) if unit is not None else None
-    return _quantity((amount or term).value, None if qid == NO_UNIT else qid, relation)
+    return _quantity((amount or term).value, qid, relation)
 
 
 def text(term: Term) -> Value:
@@ -163,6 +163,7 @@ def _quantity(written: str, unit: str | None, relation: Relation) -> Value:
     amount = parse_number(re.sub("[, \u00a0\u202f]", "", plain)) if _AMOUNT.fullmatch(plain) else None
     if amount is None:
         return Value(written, reason="wrong_kind")
+    unit = None if unit == NO_UNIT else unit
     number = written_number(amount)
     canonical = f"{number} {unit}" if unit else number
     if unit != relation.unit:

@@ -248,6 +248,7 @@ def test_clean_is_stable(text: str) -> None:
         ("quantity", "1 234 567.5 Q11573", values.Value("1234567.5 Q11573", "1,234,567.5 m")),
         ("quantity", "\u22121.5e3", values.Value("-1500 Q11573", "-1,500 m")),
         ("quantity", "324 Q3710", values.Value("324 Q3710", reason="unit_not_asked")),
+        ("quantity", "324 Q199", values.Value("324", reason="unit_not_asked")),
         *(
             ("quantity", text, values.Value(text, reason="wrong_kind"))
             for text in ("tall", "3,6", "0,125", "1 2 3", "12,34", "1,234 567", "1234,567", "\u0663", "3.", "")
@@ -263,6 +264,10 @@ def test_clean_is_stable(text: str) -> None:
 def test_cells_of_tables(kind: str, written: str, expected: values.Value) -> None:
     unit = {"unit": "Q11573", "unit_name": "m"} if kind == "quantity" else {}
     assert values.cell(written, relation(kind, **unit)) == expected
+
+
+def test_the_unit_of_bare_numbers_is_none_in_cells_too() -> None:
+    assert values.cell("3,600 Q199", relation("quantity")) == values.cell("3600", relation("quantity"))
 
 
 def test_a_cell_coarser_than_asked_is_rejected() -> None:
