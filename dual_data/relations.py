@@ -17,6 +17,7 @@ from dual_data.engine.places import command
 from dual_data.engine.stage import Result, Tools, needed
 from dual_data.engine.tables import Settled, settle
 from dual_data.errors import ConfigError, DualDataError, InputError, UsageError
+from dual_data.files import write_text
 from dual_data.project import Project
 
 SKELETON = """\
@@ -87,7 +88,7 @@ def new_relation(folder: Path, stem: str) -> Path:
     path = folder / f"{stem}.toml"
     if path.exists():
         raise UsageError(f"{path}: exists already; choose a variant such as {stem}_variant")
-    path.write_text(SKELETON.format(property=stem.partition("_")[0]), encoding="utf-8")
+    write_text(path, SKELETON.format(property=stem.partition("_")[0]))
     return path
 
 
