@@ -125,6 +125,7 @@ def test_square_miles_are_no_square_kilometres() -> None:
 def test_rounding_counts_only_with_three_stated_digits() -> None:
     expected = quantities("3645123")[0]
     assert quantities("3.65 million")[0].states(expected)
+    assert quantities("3,650,000")[0].states(expected)  # zeros at the end are not stated digits
     assert not quantities("3.6 million")[0].states(expected)
     assert not quantities("3.64 million")[0].states(expected)
     assert not quantities("324 feet")[0].states(quantities("324 metres")[0])

@@ -214,6 +214,7 @@ def test_no_form_fits_two_namesakes(subjects: dict[str, tuple[str, str | None]])
         ("Dutch painter", "Kingdom of the Netherlands", True),
         ("Danish composer", "Denmark", True),
         ("1965 film", "1965", True),
+        ("port city", "Portsmouth", True),
         ("city in the desert", "The Hague", False),
         ("asteroid", "Egypt", False),
         ("river", "Romania", False),

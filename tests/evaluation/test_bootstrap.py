@@ -395,7 +395,7 @@ def test_shared_draws_are_what_the_generator_would_have_given() -> None:
 
 
 def test_a_draw_says_nothing_only_where_no_item_of_it_was_drawn() -> None:
-    draws = bootstrap.mean_draws([3.0], ["a"], among=["a", "b"], replicates=4000)
+    draws = bootstrap.mean_draws([3.0], ["a"], among=["a", "b"], ends=(0.0, 9.0), replicates=4000)
     assert set(draws[~np.isnan(draws)]) == {3.0}
     assert np.isnan(draws).mean() == pytest.approx(1 / 4, abs=0.03)  # b twice
 
