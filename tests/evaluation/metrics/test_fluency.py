@@ -11,9 +11,9 @@ from dual_data.evaluation.metrics.fluency import fluency
 
 
 def test_figures_by_hand() -> None:
-    figures = fluency(["a b a b", "?!", "no " * 8, "yes"], range(4))
-    # bigrams: ab x2, ba x1, (no no) x7; trigrams: aba, bab, (no no no) x6
-    entropy_2 = -(0.2 * math.log2(0.2) + 0.1 * math.log2(0.1) + 0.7 * math.log2(0.7))
+    figures = fluency(["a b c b", "?!", "no " * 8, "yes"], range(4))
+    # bigrams: ab, bc, cb, (no no) x7; trigrams: abc, bcb, (no no no) x6
+    entropy_2 = -(3 * 0.1 * math.log2(0.1) + 0.7 * math.log2(0.7))
     entropy_3 = -(2 * 0.125 * math.log2(0.125) + 0.75 * math.log2(0.75))
     assert figures.entropy.value == pytest.approx(entropy_2 / 3 + entropy_3 * 2 / 3)
     assert figures.looping.value == 0.25
