@@ -97,6 +97,15 @@ def test_what_all_rows_begin_with_is_laid_out_once() -> None:
     assert shared_prefix([(1, 2), (1, 2)]) == (1,)
 
 
+@pytest.mark.parametrize(("lengths", "width"), [((8, 40, 8, 40), 48), ((4, 60, 4, 4), 64)])
+def test_sequences_are_of_similar_length_and_have_no_more_rows_than_asked(lengths: tuple[int, ...], width: int) -> None:
+    rows = [Encoded((number,), (7,) * length, ()) for number, length in enumerate(lengths)]
+    micro_batch = MicroBatch({"a": range(4)}, {"a": [0.25] * 4}, {"a": [0.25] * 4})
+    packed = pack([[micro_batch]], [{"a": Source(rows, train_end=False)}], rows_per_bin=2)
+    assert packed.tokens == 2 * width
+    assert packed.layout.segments.max() == 2
+
+
 class Counted(list[Encoded]):
     """Rows that count how often one is read."""
 
