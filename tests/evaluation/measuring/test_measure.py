@@ -80,6 +80,7 @@ def test_items_and_summary(measured: tuple[Measurement, list[Measurement]]) -> N
         median = ranks[middle] if len(ranks) % 2 else (ranks[middle - 1] + ranks[middle]) / 2
         assert changed.summary[name]["first_rank_median"] == median
         assert changed.summary[name]["items"] == len(rows)
+        assert "truth_ratio" not in changed.summary[name]  # one large ratio would be most of its mean
     json.dumps([changed.items, changed.summary], allow_nan=False)
     assert base.reference is not None
     assert base.reference.logits.keys() == base.reference.hidden.keys() != set()
