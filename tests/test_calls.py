@@ -439,6 +439,13 @@ def test_batches_ask_only_for_what_is_missing(tmp_path: Path) -> None:
     assert len(groups) == 2
 
 
+def test_no_answer_is_missing_among_more_than_one_statement_asks_for(tmp_path: Path) -> None:
+    requests = [{"n": n} for n in range(1100)]
+    with Calls(tmp_path / "calls.sqlite") as calls:
+        calls.fetch_batches("local:m", requests[1:], lambda group: [0] * len(group), size=len(requests))
+        assert calls.missing("local:m", requests) == requests[:1]
+
+
 def test_pace_is_found_by_the_first_part_of_a_name(tmp_path: Path) -> None:
     paces = {"local": Pace(concurrency=3), "judge": Pace(concurrency=2), "local:own": Pace(concurrency=4)}
     calls = Calls(tmp_path / "calls.sqlite", paces)
