@@ -88,8 +88,6 @@ def _fault(tokens: list[str], head: str) -> str | None:  # noqa: PLR0911 - one r
         return "is a participle without a noun"
     if first.endswith("ing") and second in lexicon.PREPOSITIONS - {"of"}:
         return "is a gerund"
-    if first.endswith("ly") and second and ends_as_plural(tokens[1]):
-        return "is an adverb and a verb"
     if ends_as_plural(tokens[0]):
         return "starts with a verb or is a plural"
     if ends_as_plural(head):

@@ -133,6 +133,8 @@ def test_a_relation_is_known_by_label_or_by_property(
         ("protected area", "area"),
         ("language used", "language"),
         ("name of the river that flows", "name"),
+        ("river that flows", "river"),
+        ("language spoken", "language"),
         ("language used in court", "language"),
         ("officially recognised language", "language"),
         ("family name", "name"),
@@ -140,6 +142,16 @@ def test_a_relation_is_known_by_label_or_by_property(
 )
 def test_the_head_of_a_noun_phrase(phrase: str, head: str) -> None:
     assert phrases.parse(phrase) == (head, None)
+
+
+def test_an_adjective_alone_names_nothing() -> None:
+    assert phrases.parse("identical").fault is not None
+    assert phrases.parse("identical twin") == ("twin", None)
+
+
+def test_who_asks_for_no_place_be_it_known_by_the_relation_or_by_the_answer() -> None:
+    assert malformed("Who surrounds Nu Lake?", "Iota", "location") == "ungrammatical"
+    assert malformed("Who surrounds Nu Lake?", "Iota District", "P9999") == "ungrammatical"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +170,9 @@ def test_what_asks_for_no_person(phrase: str, is_person: bool) -> None:
 
 def test_a_plural_may_follow_are() -> None:
     assert malformed("What are the colours of Alphaland?", "red and blue") is None
+    assert malformed("What are the family names of Alphaland?", "Iota and Kappa") is None
     assert malformed("What is the colours of Alphaland?", "red and blue") == "ungrammatical"
+    assert malformed("What are the located in of Alphaland?", "red and blue") == "ungrammatical"
 
 
 @pytest.mark.parametrize(
