@@ -89,6 +89,7 @@ def test_no_contact_no_request() -> None:
         (unavailable(502), Transient, "answered 502"),
         (unavailable(504), TooLarge, "answered 504"),
         (html_200(), Transient, "text/html with status 200"),
+        (html_200(b"<title>Query timed out</title>"), TooLarge, "text/html with status 200"),
         (html_200(b"<title>Welcome to nginx!</title>"), ServiceError, "Welcome to nginx.*SPARQL 1.1 query endpoint"),
         (CUT, BrokenOff, "broke off after [1-9]"),
         (DROP, BrokenOff, "broke off after [1-9]"),
