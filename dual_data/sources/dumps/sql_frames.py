@@ -82,8 +82,6 @@ def _by_arrow(batch: Statement, wanted: Sequence[str]) -> pl.DataFrame | None:
         # Without strings a parenthesis is a parenthesis. Each row then begins with a comma: an empty first column.
         table = _csv(b"," + text.translate(_NUMBERS_ONLY, b"("), batch.columns, wanted, before=(_NOTHING,))
         return None if table is None else _frame(table)
-    if any(start in text for start in _HEXADECIMAL):
-        return None
     # The second search excludes an escaped backslash before a letter.
     if _OTHER_ESCAPE.search(text) and _OTHER_ESCAPE.search(text.replace(rb"\\", b"")):
         return None
@@ -98,11 +96,15 @@ def _by_arrow(batch: Statement, wanted: Sequence[str]) -> pl.DataFrame | None:
     if table is None or stripped != marked * table.num_rows:
         return None
     frame = _frame(table)
+    strings = [name for name, dtype in frame.schema.items() if dtype == pl.Binary]
+    # Digits have no quotes, which a title such as 0x10c has. Few batches hold either, so few texts are searched.
+    if any(frame[name].bin.starts_with(b"0x").any() for name in strings) and any(
+        start in batch.values for start in _HEXADECIMAL
+    ):
+        return None
     if separators + 1 != table.num_rows:
         frame = frame.with_columns(
-            pl.col(name).map_elements(lambda value: value.replace(b"\n", _ROWS_BETWEEN), pl.Binary)
-            for name, dtype in frame.schema.items()
-            if dtype == pl.Binary
+            pl.col(name).map_elements(lambda value: value.replace(b"\n", _ROWS_BETWEEN), pl.Binary) for name in strings
         )
     return frame
 
