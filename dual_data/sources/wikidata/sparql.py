@@ -13,7 +13,7 @@ import re
 import ssl
 import time
 import urllib.error
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from email.message import Message
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -107,10 +107,9 @@ class HttpEndpoint:
         *,
         read_timeout: int = READ_TIMEOUT,
         whole_timeout: float = WHOLE_TIMEOUT,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self.url, self.contact = url, contact
-        self.read_timeout, self.whole_timeout, self.now = read_timeout, whole_timeout, now
+        self.read_timeout, self.whole_timeout = read_timeout, whole_timeout
         self._has_answered = False
 
     def request(self, query: str) -> dict[str, str]:
@@ -142,9 +141,9 @@ class HttpEndpoint:
             cause = error.__context__
             if not isinstance(cause, urllib.error.HTTPError):
                 raise
-            raise failure(cause.code, cause.headers, str(error), self.url, self.now()) from None
+            raise failure(cause.code, cause.headers, str(error), self.url, time.time()) from None
         except urllib.error.HTTPError as error:
-            raise failure(error.code, error.headers, _text(error), self.url, self.now()) from None
+            raise failure(error.code, error.headers, _text(error), self.url, time.time()) from None
         except urllib.error.URLError as error:
             if isinstance(error.reason, ssl.SSLCertVerificationError):
                 raise ServiceError(f"{self.url}: its certificate is not trusted ({error.reason})") from None
