@@ -133,9 +133,14 @@ def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
         # In a draw of only facts that the rule answers the baseline is 1: the difference is then divided by 1.
         return (score - baseline) / np.where(baseline > PERFECT, 1.0, 1 - baseline)
 
-    if table.min() == 1:  # all draws are equal: use the ends of the score, with the rule fixed
-        return Interval(*corrected(np.array(estimate(runs, "forget", "rougeL_recall")[:3]), trivial.mean()).tolist())
-    return bootstrap_function(corrected, (table, np.broadcast_to(trivial, table.shape)), clusters(runs, "forget"))
+    score = estimate(runs, "forget", "rougeL_recall")
+    # Where all scores are 0 or all are 1, only the rule's differ between draws: they are taken at the score's ends.
+    at_ends = [np.full_like(table, end) for end in score[1:3]] if score.value in (0, 1) else [table, table]
+    low, high = (
+        bootstrap_function(corrected, (scores, np.broadcast_to(trivial, table.shape)), clusters(runs, "forget"))
+        for scores in at_ends
+    )
+    return Interval(float(corrected(table.mean(), trivial.mean())), low.low, high.high)
 
 
 def _place(row: Row) -> dict[str, str]:

@@ -25,8 +25,14 @@ def test_baseline_and_score_are_corrected_in_the_same_draws(tmp_path: Path) -> N
     assert (before.method, after.method) == ("before", "NPO")
     assert after.scores["forget"][:3] == after.baseline[:3] == pytest.approx((0.2, 0.117, 0.283), abs=0.001)
     assert after.scores["corrected"][:3] == (0, 0, 0)
-    # All facts are answered, so all draws are equal: the ends are those of the score (1, 0.884, 1), the rule fixed.
-    assert before.scores["corrected"][:3] == pytest.approx((1, (0.8843 - 0.2) / 0.8, 1), abs=1e-3)
+    # All facts are answered, so only the rule differs between draws, taken at the ends of the score, 0.884 and 1.
+    assert before.scores["corrected"][:3] == pytest.approx((1, (0.8843 - 0.283) / (1 - 0.283), 1), abs=0.005)
+    # And where none is answered, at 0 and 0.116.
+    nothing = group._replace(runs=(rescored(run, rougeL_recall=[0.0] * 60),))
+    _, after = main_rows(collection._replace(groups=(nothing,)))
+    assert after.scores["forget"][:3] == pytest.approx((0, 0, 0.1157), abs=1e-3)
+    ends = -0.283 / (1 - 0.283), (0.1157 - 0.117) / (1 - 0.117)
+    assert after.scores["corrected"][:3] == pytest.approx((-0.25, *ends), abs=0.005)
 
 
 def test_draws_of_only_facts_that_the_rule_answers_give_no_huge_ends(tmp_path: Path) -> None:
