@@ -9,9 +9,10 @@ be resampled: their mean is drawn from Student's t distribution, which gives the
 are alike: Welch's (1947, doi 10.1093/biomet/34.1-2.28), where a difference has seeds on both sides. One seed says
 nothing about others: its intervals hold for the models that it gave.
 
-What a seed does to single items is drawn twice, with the subjects and with the seeds. So intervals over several seeds
-are rather too wide, as Owen shows; but where seeds are far apart, those of medians and of scores near 0 or 1 are too
-narrow. benchmarks/calibration has figures.
+What a seed does to single subjects varies with the draws of subjects, with those of seeds, and with both together. So
+intervals over several seeds are rather too wide, as Owen shows. Differences and curves leave out the last of the three
+(:func:`additive`). Scores keep it: near 0 and 1 their intervals, and those of medians, are too narrow even so where
+seeds are far apart. benchmarks/calibration has figures.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _COSTLY_REPLICATES = 500
 """Fewer draws, where each costs a pass over all items or all pairs."""
 _CHI_SQUARE_DRAWS = 5000
 """Draws of the true variance of seeds, given the variance of a few."""
+_NO_ENDS = (-math.inf, math.inf)
 _FEWEST_IN_TAIL = 10
 """Draws beyond zero that are needed to read a p-value from their share."""
 
@@ -141,7 +143,10 @@ def bootstrap_difference(
         left.shape[0] != right.shape[0] and 1 not in (left.shape[0], right.shape[0])
     ):
         raise ValueError(f"cannot pair {left.shape} with {right.shape}: [seeds, items] of the same items are needed")
-    sums = _cluster_sums(left - right, clusters)
+    differences = left - right
+    # That all items differ in one direction says nothing of other seeds: zero is no end.
+    ends = (-1.0, 1.0) if np.abs(differences).max(initial=0) <= 1 else _NO_ENDS
+    sums = _additive_sums(differences, clusters)._replace(ends=ends)
     draws = _draw_means(sums, np.random.default_rng(0), replicates)
     return interval_of(sums.mean(), draws, len(sums.sizes), lambda: _spread(sums))
 
@@ -162,16 +167,17 @@ def mean_draws(
     Subjects are drawn from `among`, which must contain those of the items (default: those of the items). The same seed
     and the same `among` draw the same subjects, whatever is measured on them, so draws of several figures can be
     combined. Training seeds are drawn by the same seed, or by `models`, which other models should have others of;
-    `degrees` as in :func:`seed_weights`. No draw lies beyond `ends` (default: the least and the largest value).
+    `degrees` as in :func:`seed_weights`. No draw lies beyond `ends` (default: those of the scale of the values, which
+    are not ends of differences: their sign may be another in other models).
     """
-    sums, random = _cluster_sums(values, clusters, among), np.random.default_rng(seed)
+    sums, random = _additive_sums(values, clusters, among), np.random.default_rng(seed)
     seeds_random = random if models is None else np.random.default_rng(models)
     return _draw_means(sums._replace(ends=ends or sums.ends), random, replicates, seeds_random, degrees)
 
 
 def mean_spread(values: ArrayLike, clusters: Sequence[Hashable]) -> Spread:
     """The variances of a mean; arrays as in :func:`bootstrap_mean`."""
-    return _spread(_cluster_sums(values, clusters))
+    return _spread(_additive_sums(values, clusters))
 
 
 def interval_of(value: float, draws: Floats, clusters: int, spread: Callable[[], Spread]) -> Interval:
@@ -190,10 +196,10 @@ def interval_of(value: float, draws: Floats, clusters: int, spread: Callable[[],
 
 
 def bootstrap(statistic: Callable[[NDArray[np.intp]], float], clusters: Sequence[Hashable]) -> Interval:
-    """Interval of any statistic of item indices, by drawing whole clusters with replacement.
+    """Interval of a correlation of item indices, by drawing whole clusters with replacement.
 
-    Draws for which the statistic is NaN (with one class only, for example) are left out. Where many are, the rest can
-    all lie on one side of the estimate, so the interval is widened to contain it.
+    A draw that lacks the only items that differ has none (NaN). It counts as 0, no association: without such draws,
+    which are many where few items differ, the interval would exclude 0 on the evidence of a single item.
     """
     cluster_of_item, count = _number_clusters(clusters)
     order, sizes = np.argsort(cluster_of_item, kind="stable"), np.bincount(cluster_of_item)
@@ -205,11 +211,10 @@ def bootstrap(statistic: Callable[[NDArray[np.intp]], float], clusters: Sequence
         lengths = sizes[chosen]
         offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         values.append(statistic(order[np.repeat(starts[chosen], lengths) + offsets]))
-    finite = np.array([value for value in values if not math.isnan(value)])
     value = statistic(np.arange(len(clusters)))
-    if math.isnan(value) or not len(finite):
-        return Interval(value, math.nan, math.nan)
-    low, high = quantiles(finite)
+    if math.isnan(value):
+        return UNKNOWN
+    low, high = quantiles(np.nan_to_num(values))
     return Interval(value, min(low, value), max(high, value))
 
 
@@ -273,6 +278,19 @@ def seed_weights(size: int, random: np.random.Generator, replicates: int, degree
     return weights
 
 
+def additive(sums: Floats, sizes: Floats) -> Floats:
+    """Sums of a score by cluster and seed, [clusters, seeds], without what a seed does to single clusters of its own.
+
+    The means of every seed, over clusters of these `sizes`, and of every cluster, over seeds, stay what they are. The
+    rest would widen the draws once more: it is in the variance of either kind of means already.
+    """
+    if sums.shape[1] == 1:
+        return sums
+    of_seeds = np.outer(sizes, sums.sum(0) / sizes.sum())
+    result: Floats = of_seeds + (sums - of_seeds).mean(1, keepdims=True)
+    return result
+
+
 def item_weights(clusters: Sequence[Hashable], random: np.random.Generator, replicates: int) -> Floats:
     """How often each item is drawn when whole clusters are drawn, [replicates, items]."""
     cluster_of_item, count = _number_clusters(clusters)
@@ -307,7 +325,7 @@ class _Sums(NamedTuple):
     sizes: Floats
     """Items of each cluster."""
     ends: tuple[float, float]
-    """The least and the largest value, beyond which no mean lies."""
+    """Least and largest value of the scale, beyond which no mean lies."""
 
     def mean(self) -> float:
         return float(self.sums.sum() / (self.sums.shape[1] * self.sizes.sum()))
@@ -320,9 +338,22 @@ def _cluster_sums(values: ArrayLike, clusters: Sequence[Hashable], among: Sequen
     cluster_of_item, count = _number_clusters(clusters, among)
     sums = np.zeros((count, len(table)))
     np.add.at(sums, cluster_of_item, table.T)
-    return _Sums(
-        sums, np.bincount(cluster_of_item, minlength=count).astype(float), (float(table.min()), float(table.max()))
-    )
+    return _Sums(sums, np.bincount(cluster_of_item, minlength=count).astype(float), _scale(table))
+
+
+def _additive_sums(values: ArrayLike, clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None) -> _Sums:
+    table = _cluster_sums(values, clusters, among)
+    return table._replace(sums=additive(table.sums, table.sizes))
+
+
+def _scale(values: Floats) -> tuple[float, float]:
+    """Ends of the scale that values are on: 0 to 1 for shares, 0 to infinity for a divergence, ...
+
+    The least and the largest value are no ends: seeds that were not trained may lie beyond them.
+    """
+    least, largest = float(values.min()), float(values.max())
+    low = 0.0 if least >= 0 else -1.0 if least >= -1 else -math.inf
+    return low, 0.0 if largest <= 0 else 1.0 if largest <= 1 else math.inf
 
 
 def _draw_means(

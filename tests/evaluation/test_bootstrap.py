@@ -43,7 +43,7 @@ def test_seeds_are_resampled_too() -> None:
 
 def test_a_function_of_means_is_of_the_same_draws() -> None:
     random = np.random.default_rng(6)
-    scores, lengths = random.normal(size=(2, 60)), random.uniform(1, 3, (2, 60))
+    scores, lengths = random.normal(size=(2, 60)), random.uniform(1, 3, 60)
     names = [index // 3 for index in range(60)]
     same = bootstrap.bootstrap_function(lambda mean: mean, [scores], names)
     assert same == bootstrap.bootstrap_mean(scores, names)
@@ -117,9 +117,40 @@ def test_seeds_of_several_groups_are_drawn_with_the_degrees_of_all() -> None:
     assert bootstrap.Spread(0.0, spread.seeds).tail(2.306 * math.sqrt(2)) == pytest.approx(0.05, rel=0.05)
 
 
-def test_no_draw_lies_beyond_the_least_and_the_largest_item() -> None:
-    draws = bootstrap.mean_draws([[0.2] * 4, [0.4] * 4], range(4))
-    assert (draws.min(), draws.max()) == (0.2, 0.4)  # of two seeds, Student's distribution goes far beyond both
+@pytest.mark.parametrize(
+    ("seeds", "ends"), [((0.2, 0.4), (0, 1)), ((-0.2, 0.1), (-1, 1)), ((-3.0, -0.2), (-math.inf, 0))]
+)
+def test_no_draw_lies_beyond_the_scale(seeds: tuple[float, float], ends: tuple[float, float]) -> None:
+    # Of two seeds, Student's distribution goes far beyond both.
+    draws = bootstrap.mean_draws([[mean] * 4 for mean in seeds], range(4))
+    assert draws.max() == ends[1]
+    assert draws.min() == ends[0] or draws.min() < 100 * seeds[0]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "p_value"),
+    [((1.0, 2.0), 0.2048), ((-1.0, -3.0, -8.0), 0.1946), ((0.1, 0.04, 0.5), 0.2777), ((0.3, 0.34, 0.42), 0.0098)],
+)
+def test_a_difference_that_only_seeds_make_is_tested_as_by_student(seeds: tuple[float, ...], p_value: float) -> None:
+    # Though every item of every seed differs in the same direction.
+    items = np.repeat(np.array(seeds)[:, None], 100, axis=1)
+    interval = bootstrap.bootstrap_difference(items, np.zeros(100), range(100))
+    assert interval.p_value == pytest.approx(p_value, rel=0.2)
+    assert (interval.low <= 0 <= interval.high) == (p_value > 0.05)
+
+
+def test_what_seeds_do_to_single_facts_is_drawn_with_facts_and_with_seeds_and_not_a_third_time() -> None:
+    noise = np.random.default_rng(11).normal(size=(8, 60))
+    draws = bootstrap.mean_draws(noise, range(60), ends=(-math.inf, math.inf), degrees=1e6, replicates=20_000)
+    spread = bootstrap.mean_spread(noise, range(60))
+    assert draws.var() == pytest.approx(spread.subjects + spread.seeds[0][0], rel=0.06)
+    # The means of each seed and of each cluster are as before.
+    sizes = np.array([1.0, 2.0, 3.0])
+    sums = np.random.default_rng(12).normal(size=(3, 4))
+    kept = bootstrap.additive(sums, sizes)
+    assert kept.sum(0) == pytest.approx(sums.sum(0))
+    assert kept.mean(1) == pytest.approx(sums.mean(1))
+    assert bootstrap.additive(kept, sizes) == pytest.approx(kept)
 
 
 def test_the_spread_of_a_mean_is_its_variance_by_subjects_and_by_seeds() -> None:
@@ -378,11 +409,17 @@ def test_every_draw_of_a_statistic_holds_whole_subjects_as_many_as_there_are() -
     assert np.mean([counts[7] for counts in draws]) == pytest.approx(1, abs=0.15)
 
 
-def test_what_is_no_number_of_all_items_or_of_every_draw_has_no_interval() -> None:
-    for of_all, of_draws in ((math.nan, 1.0), (1.0, math.nan)):
-        values = iter([*[of_draws] * 500, of_all])  # the draws are taken first
-        interval = bootstrap.bootstrap(lambda _, values=values: next(values), range(6))  # type: ignore[misc]
-        assert interval[:3] == pytest.approx((of_all, math.nan, math.nan), nan_ok=True)
+def test_a_correlation_that_few_facts_make_is_not_told_from_none() -> None:
+    # Draws without the facts that were lost have no correlation, so the others alone would exclude zero.
+    for lost in ([199], [3], [0, 120], [10, 60, 90]):
+        interval = _correlation(np.arange(200.0), np.isin(np.arange(200), lost).astype(float))
+        assert interval.low <= 0 <= interval.high
+    values = iter([*[1.0] * 500, math.nan])  # the draws are taken first
+    assert all(map(math.isnan, bootstrap.bootstrap(lambda _: next(values), range(6))[:3]))
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> bootstrap.Interval:
+    return bootstrap.bootstrap(lambda chosen: statistics.spearman(first[chosen], second[chosen]), range(len(first)))
 
 
 def test_shared_draws_are_what_the_generator_would_have_given() -> None:

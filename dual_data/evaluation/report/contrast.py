@@ -33,6 +33,8 @@ CALIPER = 0.25
 """Largest difference in base log-probability per token between two paired facts, in nats."""
 _MIN_FACTS = 10
 """Least number of pairs for a comparison of paired facts, and of facts on either side of one within a set."""
+_ENDS = (-1.0, 1.0)
+"""Ends of a drop of a share."""
 _Side = tuple[Floats, Sequence[str]]
 """Items [seeds, items] and their subjects."""
 
@@ -131,7 +133,7 @@ def compare_pairs(
     data = int(digest(first.key.data), 16)
 
     def draw(number: int, degrees: float | None) -> Floats:
-        return mean_draws(*paired[number], among=among, models=(data, number), degrees=degrees)
+        return mean_draws(*paired[number], among=among, ends=_ENDS, models=(data, number), degrees=degrees)
 
     return _contrast_of_means(paired, draw, _mean_spread(paired))
 
@@ -157,7 +159,7 @@ def _mean_contrast(sides: Sequence[_Side], among: Sequence[Sequence[str]], *, to
 
     def draw(number: int, degrees: float | None) -> Floats:
         seed = (0, 0 if together else number)
-        return mean_draws(*sides[number], among=among[number], seed=seed, degrees=degrees)
+        return mean_draws(*sides[number], among=among[number], ends=_ENDS, seed=seed, degrees=degrees)
 
     return _contrast_of_means(sides, draw, _spread_within(sides, among[0]) if together else _mean_spread(sides))
 
@@ -220,8 +222,7 @@ def compare_shares(first: Floats, second: Floats, subjects: Sequence[str], chose
         bootstrap_mean(right, names, share=True),
         len(names),
         len(first),
-        # Cut at the values measured, which are often 0 and 1 alone, the draws would lack the tail below zero.
-        mean_draws(left - right, names, among=subjects, ends=(-1.0, 1.0)),
+        mean_draws(left - right, names, among=subjects, ends=_ENDS),
     )
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import draw_counts, seed_weights
+from dual_data.evaluation.bootstrap import additive, draw_counts, seed_weights
 from dual_data.evaluation.report.frontier import Point
 from dual_data.evaluation.report.runs import Group, Run, clusters, stack
 from dual_data.evaluation.statistics import Floats
@@ -126,9 +126,11 @@ def _sums(levels: Sequence[Sequence[Run]], name: str) -> Sums:
     subjects = clusters(levels[0], name)
     sizes = Counter(subjects)
     columns = {subject: column for column, subject in enumerate(sizes)}
+    counts = np.array(list(sizes.values()), dtype=float)
     tables = []
     for runs in levels:
         scores = stack(runs, name, "rougeL_recall")
-        tables.append(np.zeros((len(scores), len(sizes))))
-        np.add.at(tables[-1].T, [columns[subject] for subject in subjects], scores.T)
-    return Sums(tables, tuple(sizes), np.array(list(sizes.values()), dtype=float))
+        sums = np.zeros((len(sizes), len(scores)))
+        np.add.at(sums, [columns[subject] for subject in subjects], scores.T)
+        tables.append(additive(sums, counts).T)
+    return Sums(tables, tuple(sizes), counts)

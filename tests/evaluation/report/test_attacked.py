@@ -83,7 +83,7 @@ def test_seeds_go_together_and_options_do_not(tmp_path: Path) -> None:
     assert (other[6], other[8]) == ("lr 0.001, 3 steps", "0.500 [0.500, 0.500]")
     assert [len(links.cells) for row in (first, other) if isinstance(links := row[-1], LinkList)] == [2, 1]
     (rounded,) = tables["quantisation"].rows
-    assert rounded[8:11] == ("0.650 [0.600, 0.700]", "0.700 [0.700, 0.700]", "0.900 [0.900, 0.900]")
+    assert rounded[8:11] == ("0.650 [0.000, 1.000]", "0.700 [0.700, 0.700]", "0.900 [0.900, 0.900]")
     assert isinstance(rounded[-1], LinkList)
     assert [cell.text for cell in rounded[-1].cells] == ["seed 0", "seed 1"]
     assert len(tables["tasks"].rows) == 1  # of the first seed

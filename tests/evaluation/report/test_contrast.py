@@ -118,19 +118,18 @@ def test_two_sets_differ_as_far_as_the_facts_and_models_of_both_vary(popular_and
 
 
 def test_few_seeds_of_two_sets_are_compared_as_welch_compares_them(popular_and_rare: tuple[Group, Group]) -> None:
-    # Subjects are alike, one of them in the mean of its two facts: these let draws go beyond the seeds.
-    facts = np.where(np.arange(60) > 1, 0.0, [3.0, -3.0] * 30)
-    for seeds, degrees, quantile in (((0.2, 0.5, 0.8), 4, 2.776), ((0.5, 0.5, 0.5), 2, 4.303)):
+    apart = (0.47, 0.5, 0.53)  # far from the ends of a drop of a share
+    for seeds, degrees, quantile in ((apart, 4, 2.776), ((0.5, 0.5, 0.5), 2, 4.303)):
         first, second = (
-            _after(group, 1e-4, np.array(of_seeds)[:, None] + facts)
-            for group, of_seeds in zip(popular_and_rare, ((0.2, 0.5, 0.8), seeds), strict=True)
+            _after(group, 1e-4, np.repeat(np.array(of_seeds)[:, None], 60, axis=1))
+            for group, of_seeds in zip(popular_and_rare, (apart, seeds), strict=True)
         )
         contrast = compare_sets(first, second, 1e-4)
-        error = np.sqrt((np.var((0.2, 0.5, 0.8), ddof=1) + np.var(seeds, ddof=1)) / 3)
+        error = np.sqrt((np.var(apart, ddof=1) + np.var(seeds, ddof=1)) / 3)
         difference = contrast.difference
         assert (difference.high - difference.low) / 2 == pytest.approx(quantile * error, rel=0.1), degrees
         # A side alone has the two degrees of freedom of its own seeds.
-        own = np.std((0.2, 0.5, 0.8), ddof=1) / np.sqrt(3)
+        own = np.std(apart, ddof=1) / np.sqrt(3)
         assert (contrast.first.high - contrast.first.low) / 2 == pytest.approx(4.303 * own, rel=0.1)
 
 
@@ -217,7 +216,7 @@ def test_parts_of_one_set_are_compared_in_the_same_subjects_and_models(
     group, _ = popular_and_rare
     random = np.random.default_rng(0)
     by_subject, by_seed = np.repeat(random.random(30), 2), random.normal(0, 0.2, (3, 1))
-    drops = by_subject + by_seed + random.normal(0, 0.1, (3, 60)) + lost * np.tile([1, 0], 30)
+    drops = (by_subject + by_seed + random.normal(0, 0.1, (3, 60)) + lost * np.tile([1, 0], 30)) / 2
     runs = tuple(
         rescored(group.runs[0], rougeL_recall=-of_seed)._replace(seed=seed) for seed, of_seed in enumerate(drops)
     )
@@ -225,7 +224,7 @@ def test_parts_of_one_set_are_compared_in_the_same_subjects_and_models(
     contrast = compare_answered(group._replace(runs=runs, before=(before,)), 1e-4)
     assert contrast is not None
     paired = bootstrap_difference(drops[:, ::2], drops[:, 1::2], range(30))
-    assert contrast.difference[:3] == pytest.approx(paired[:3], abs=0.01)  # either is cut at other ends
+    assert contrast.difference[:3] == pytest.approx(paired[:3], abs=0.01)
     assert contrast.difference.p_value == pytest.approx(paired.p_value, rel=0.1)
     assert (contrast.facts, contrast.seeds) == (30, 3)
 
@@ -268,7 +267,7 @@ def test_an_average_of_what_shares_nothing_is_narrower_and_skips_missing_draws()
     assert average([contrasts[0], missing])[1:3] == pytest.approx(average(contrasts[:1])[1:3])
 
 
-def test_draws_of_a_difference_of_shares_reach_beyond_the_values_that_were_measured() -> None:
+def test_a_difference_of_shares_may_be_below_zero_in_other_seeds() -> None:
     subjects = [f"s{index}" for index in range(60)]
     chosen, nothing = np.arange(60) < 40, np.zeros((3, 60))
     elicited = np.array(
@@ -278,6 +277,5 @@ def test_draws_of_a_difference_of_shares_reach_beyond_the_values_that_were_measu
     assert contrast.difference.value == pytest.approx(elicited[:, :40].mean())
     assert contrast.second[:3] == pytest.approx((0, 0, 1 - 0.025 ** (1 / 40)))
     assert (contrast.facts, contrast.seeds) == (40, 3)
-    assert contrast.difference.low == 0  # no value below zero was measured
-    assert average([contrast]).low < 0  # yet the draws of an average reach below it
-    assert average([contrast]).high == pytest.approx(contrast.difference.high, abs=0.06)
+    assert contrast.difference.low < 0  # though no value below zero was measured
+    assert average([contrast])[1:3] == pytest.approx(contrast.difference[1:3], abs=0.05)

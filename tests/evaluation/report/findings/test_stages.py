@@ -20,10 +20,7 @@ def test_a_stage_that_helps_retention(tmp_path: Path) -> None:
     write_grid(tmp_path)
     sentences, compared = stage_answer(collect([tmp_path]))
     assert sentences[0].startswith("d, sft: at equal forgetting, unlearning after this stage keeps more of the ")
-    assert (
-        "of 2 comparisons; in the other 1 no difference is shown. On average, unlearning after this stage keeps "
-        in sentences[0]
-    )
+    assert "in 2 of 2 comparisons. On average, unlearning after this stage keeps " in sentences[0]
     assert sentences[0].endswith(
         " percentage points more of the retain_eval score than unlearning the pretrained model."
     )
