@@ -156,7 +156,7 @@ def _contrast(
     difference = left - right
     if np.isnan(difference).sum() > _REPLICATES / 2:
         return None
-    sums = [of_set for side in sides for of_set in side]
+    sums = [of_set for side in sides for of_set in side.sides]
     clusters = min(len(of_set.names) for of_set in sums)
     facts = int(min(of_set.sizes.sum() for of_set in sums))
     seeds = min(len(group.at(lr)) for group in (first, second) for lr in group.lrs)

@@ -55,6 +55,13 @@ class Levels(NamedTuple):
     forget: Sums
     retain: Sums
     """The same for retain_eval."""
+    paired: bool
+    """Whether the k-th seed of every level began as the k-th before unlearning, of which there are several: what these
+    differ in, all of their levels share."""
+
+    @property
+    def sides(self) -> tuple[Sums, Sums]:
+        return self.forget, self.retain
 
     def points(self) -> list[Point]:
         """The exact means; the lr of a point is the index of its level."""
@@ -62,33 +69,39 @@ class Levels(NamedTuple):
 
     def weights(self, random: np.random.Generator, replicates: int) -> Weights:
         """Draws of subjects, the same for every level and seed."""
-        return Weights(*(draw_counts(len(side.names), random, replicates) for side in self))
+        return Weights(*(draw_counts(len(side.names), random, replicates) for side in self.sides))
 
     def weights_among(self, counts: Floats, among: Sequence[str]) -> Weights:
         """The weights in draws of the subjects `among`, [replicates, among], which must contain those of both sets."""
         columns = {name: column for column, name in enumerate(among)}
-        return Weights(*(counts[:, [columns[name] for name in side.names]] for side in self))
+        return Weights(*(counts[:, [columns[name] for name in side.names]] for side in self.sides))
 
     def draws(self, weights: Weights, random: np.random.Generator, degrees: float | None = None) -> list[list[Point]]:
-        """The means in every draw; seeds are drawn for each level separately, `degrees` as in `seed_weights`.
+        """The means in every draw; `degrees` as in `seed_weights`.
 
-        Each level has a generator of its own, that before unlearning the first: all methods that start from a model
-        draw the same of it, whatever the degrees of freedom.
+        Seeds are drawn for each level separately, unless they are paired. Each level has a generator of its own, that
+        before unlearning the first: all methods that start from a model draw the same of it, whatever the degrees of
+        freedom.
         """
         *rates, before = self.forget.levels
         before_weights, *rate_weights = (
             seed_weights(len(level), level_random, len(weights.forget), degrees)
             for level, level_random in zip((before, *rates), random.spawn(1 + len(rates)), strict=True)
         )
-        return self._means(weights, [*rate_weights, before_weights])
+        return self._means(
+            weights, [before_weights] * (1 + len(rates)) if self.paired else [*rate_weights, before_weights]
+        )
 
     def draws_with_fixed_seeds(self, weights: Weights) -> list[list[Point]]:
         """The means in every draw of subjects, with the seeds fixed."""
         return self._means(weights, self._each_seed())
 
     def without_each_seed(self) -> list[list[list[Point]]]:
-        """For each level with several seeds, the means without each of its seeds in turn."""
+        """For each level with several seeds, or for all levels of paired seeds, the means without each in turn."""
         subjects, seeds, levels = self._each_subject(), self._each_seed(), []
+        if self.paired:
+            without = (1 - np.eye(len(self.forget.levels[0])))[:, None]
+            return [[self._means(subjects, [weights] * len(seeds))[0] for weights in without]]
         for index, count in enumerate(map(len, self.forget.levels)):
             if count > 1:
                 leave_one_out = (1 - np.eye(count))[:, None]
@@ -101,13 +114,13 @@ class Levels(NamedTuple):
         return levels
 
     def _each_subject(self) -> Weights:
-        return Weights(*(np.ones((1, len(side.names))) for side in self))
+        return Weights(*(np.ones((1, len(side.names))) for side in self.sides))
 
     def _each_seed(self) -> list[Floats]:
         return [np.ones((1, len(level))) for level in self.forget.levels]
 
     def _means(self, weights: Weights, seeds: Sequence[Floats]) -> list[list[Point]]:
-        forget, retain = (side.means(drawn, seeds).tolist() for side, drawn in zip(self, weights, strict=True))
+        forget, retain = (side.means(drawn, seeds).tolist() for side, drawn in zip(self.sides, weights, strict=True))
         return [
             [Point(float(level), *pair) for level, pair in enumerate(zip(*row, strict=True))]
             for row in zip(forget, retain, strict=True)
@@ -119,7 +132,9 @@ def levels_of(group: Group) -> Levels | None:
     if not group.before or not group.lrs:
         return None
     levels = [*map(group.at, group.lrs), group.before]
-    return Levels(*(_sums(levels, name) for name in ("forget", "retain_eval")))
+    seeds = {tuple(run.seed for run in runs) for runs in levels}
+    forget, retain = (_sums(levels, name) for name in ("forget", "retain_eval"))
+    return Levels(forget, retain, paired=len(group.before) > 1 and len(seeds) == 1)
 
 
 def _sums(levels: Sequence[Sequence[Run]], name: str) -> Sums:

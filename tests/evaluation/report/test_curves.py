@@ -19,7 +19,7 @@ from dual_data.evaluation.report.curves import (
     largest_jump,
 )
 from dual_data.evaluation.report.levels import levels_of
-from dual_data.evaluation.report.runs import Group, clusters, stack
+from dual_data.evaluation.report.runs import Group, Run, clusters, stack
 from tests.evaluation.report.made_up import rescored, scored_before, write_cell, write_grid
 
 
@@ -315,3 +315,42 @@ def test_noise_alone_makes_no_jump_certain(tmp_path: Path) -> None:
     assert jump is not None
     assert jump.value > 0
     assert jump.low < 0
+
+
+def test_what_a_seed_of_the_stage_does_is_in_all_levels_of_its_curve(tmp_path: Path) -> None:
+    # After a stage of which each seed gives another model, unlearning takes the same shares from each.
+    for seed, base in enumerate((0.45, 0.5, 0.55)):
+        write_cell(tmp_path, stage="sft", seed=seed, forget=base, retain=base)
+        for lr, left, kept in ((1e-4, 0.7, 0.9), (1e-3, 0.3, 0.5)):
+            retain = kept * base
+            write_cell(tmp_path, stage="sft", method="NPO", lr=lr, seed=seed, forget=left * base, retain=retain)
+    (group,) = collect([tmp_path]).groups
+    group = group._replace(
+        before=tuple(_flat(run, (0.45, 0.5, 0.55)[run.seed], 1.0) for run in group.before),
+        runs=tuple(
+            _flat(run, (0.45, 0.5, 0.55)[run.seed] * (0.7 if run.lr == 1e-4 else 0.3), 0.8) for run in group.runs
+        ),
+    )
+    jump = largest_jump(group)
+    assert jump is not None
+    assert jump[:3] == pytest.approx((0.4, 0.4, 0.4))
+    levels = levels_of(group)
+    assert levels is not None
+    ((*parts,),) = levels.without_each_seed()  # a jackknife over the three seeds of all levels together
+    assert [[point.forget for point in points] for points in parts] == pytest.approx(
+        np.outer([0.525, 0.5, 0.475], [0.7, 0.3, 1.0])
+    )
+    # Without one of the seeds at a learning rate, its levels have nothing to be paired by.
+    fewer = levels_of(group._replace(runs=group.runs[1:]))
+    assert fewer is not None
+    assert (levels.paired, fewer.paired) == (True, False)
+
+
+def _flat(run: Run, forget: float, retain: float) -> Run:
+    sets = {"forget": forget, "retain_eval": retain}
+    scored = {
+        name: items._replace(scores={"rougeL_recall": np.full(len(items.ids), sets[name])})
+        for name, items in run.sets.items()
+        if name in sets
+    }
+    return run._replace(sets=scored)
