@@ -274,8 +274,9 @@ def _relearning(grid: Grid, restored: _Restored, target: Target, options: Attack
 
 def sample(items: Sequence[Item], count: int) -> list[Item]:
     """At most `count` items, chosen by hash: the first rows of a sorted file would be no random sample."""
-    by_id = {item.id: item for item in items}  # measured sets may share facts
-    return [by_id[name] for name in sorted(by_id, key=lambda name: digest(f"relearn|{name}"))[:count]]
+    # Measured sets may share facts. Not by id, which a table may give only within its file.
+    facts = {(item.question, item.answer): item for item in items}
+    return sorted(facts.values(), key=lambda item: (digest(f"relearn|{item.id}"), item.question))[:count]
 
 
 def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> list[Item]:

@@ -147,6 +147,11 @@ class Head(NamedTuple):
     status: str
 
 
+def fact_of(row: ItemRow) -> tuple[str, str]:
+    """Question and answer of an item, by which it is known in other sets: a table may give ids only within its file."""
+    return row["question"], row["ground_truth"]
+
+
 def cell_id(identity: Mapping[str, Any]) -> str:
     """Content address of a cell: the same for equal settings, weights and rows."""
     return digest(json.dumps({"format": FORMAT, **identity}, sort_keys=True, ensure_ascii=False))

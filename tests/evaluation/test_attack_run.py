@@ -427,3 +427,7 @@ def test_what_relearning_tunes_on_does_not_depend_on_the_order_of_the_file() -> 
     assert len({item.id for item in rows}) == 4
     assert rows == sample(items[::-1], 4) != items[:4]
     assert sample([*items, *items], 99) == sample(items, len(items))  # each fact once
+    # Two files may give the same ids to different facts.
+    others = [item._replace(question=f"{item.question} Tell me.") for item in items]
+    assert sample([*items, *others], 99) == sample([*others, *items], 99)
+    assert len(sample([*items, *others], 99)) == 2 * len(items)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dual_data.evaluation.report.contrast import nearest_pairs
 from dual_data.evaluation.report.runs import Run
-from dual_data.evaluation.results import ItemRow
+from dual_data.evaluation.results import ItemRow, fact_of
 from dual_data.ids import digest
 
 CANDIDATES = ("neighbor_relation", "holdout", "world_facts", "retain_eval")
@@ -36,20 +36,21 @@ class HeldOut(NamedTuple):
 
 
 def held_out(items: Mapping[str, Sequence[ItemRow]], run: Run) -> HeldOut:
-    """Facts of the best candidate set, without those that the stage or unlearning was trained on (by set and by id).
+    """Facts of the best candidate set, without those that the stage or unlearning was trained on.
 
+    Facts are the same where question and answer are; ids may be unique only within a file.
     A set that the stage was trained on contains members, whatever its name: `retain_eval` after `sft`, or where one
     file is both retain_train and retain_eval.
     """
     trained = {*UNLEARNED_ON, *run.trained}
-    members = {row["id"] for name in trained for row in items.get(name, ())}
+    members = {fact_of(row) for name in trained for row in items.get(name, ())}
     trained_on = []
     for name in CANDIDATES:
-        rows = [row for row in items.get(name, ()) if row["id"] not in members]
+        rows = [row for row in items.get(name, ()) if fact_of(row) not in members]
         # The stage may have trained on the same rows under another name, such as `format`.
         if rows and name not in run.same_as_stage:
             forget, rows, matched = matched_by_popularity(items["forget"], rows)
-            left_out = sum(row["id"] in members for row in items[name])
+            left_out = sum(fact_of(row) in members for row in items[name])
             notes = [f"{left_out} trained on left out"] * bool(left_out) + [matched]
             return HeldOut(name, forget, rows, f"{name} ({'; '.join(notes)})")
         if name in items:

@@ -8,12 +8,12 @@ from pathlib import Path
 from dual_data.display import count
 from dual_data.engine.manifest import git_text
 from dual_data.evaluation.report.attacked import attacks
+from dual_data.evaluation.report.caveats import caveats
 from dual_data.evaluation.report.document import (
     Block,
     Folded,
     Heading,
     Paragraph,
-    Points,
     Table,
     TableCell,
     without_items,
@@ -30,7 +30,6 @@ from dual_data.evaluation.report.places import before_of, chosen_cells, link_to,
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.runs import Collection
 from dual_data.evaluation.report.traces import by_popularity, membership
-from dual_data.evaluation.results import BASE
 
 _ABOUT = (
     "This page shows what unlearning removed and what it kept: whether popular facts are harder to forget than rare "
@@ -51,7 +50,7 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], folder: 
     answers and no links to them.
     """
     blocks: list[Block] = [*map(Paragraph, _opening(collection, items)), *findings(collection, folder)]
-    blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), *_warnings(collection)]
+    blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), *caveats(collection)]
     blocks.append(main)
     blocks += [*pairs(collection, folder), Heading("Forgetting against retention"), *frontiers(collection)]
     blocks += [Heading("Stability over learning rates"), *stability(collection, folder)]
@@ -94,37 +93,6 @@ def _opening(collection: Collection, items: bool) -> list[str]:
             "variation between seeds, and they are not tested."
         )
     return [_ABOUT, _READING, scope]
-
-
-def _warnings(collection: Collection) -> list[Block]:
-    """Where the model before unlearning is missing, and where sets that should be disjoint share rows, by data."""
-    sentences: dict[str, None] = {}
-    for start in starts(collection):
-        if not start.before:
-            results = sum(len(group.runs) for group in start.groups)
-            they = "it is" if results == 1 else "they are"
-            sentence = (
-                f"{start.title}: there is no result before unlearning (method {BASE}) to compare "
-                f"{count(results, 'result')} with, so {they} in the table of every cell alone. Run the grid again, or "
-                "name the folder that has it too."
-            )
-            sentences[sentence] = None
-    for key, runs in sorted(collection.bases.items()):
-        sets = {name: set(items.ids) for name, items in runs[0].sets.items()}
-        shared = len(sets.get("retain_train", set()) & sets.get("retain_eval", set()))
-        if shared:
-            sentences.setdefault(
-                f"{key.data}: of the {len(sets['retain_eval'])} rows of retain_eval, {shared} "
-                f"{'is' if shared == 1 else 'are'} in retain_train too, so the retain score is measured on training "
-                "data, on which the learning rate is chosen too."
-            )
-        for name in ("retain_train", "retain_eval"):
-            if common := len(sets["forget"] & sets.get(name, set())):
-                sentences.setdefault(
-                    f"{key.data}, {key.set}: {count(common, 'row')} to forget {'is' if common == 1 else 'are'} in "
-                    f"{name} too."
-                )
-    return [Points(tuple(sentences))] if sentences else []
 
 
 def _examples(collection: Collection) -> list[Block]:

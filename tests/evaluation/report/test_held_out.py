@@ -60,7 +60,8 @@ def test_a_set_that_the_stage_knows_by_another_name_holds_members(tmp_path: Path
 def test_some_members_are_left_out_and_missing_popularity_is_said(tmp_path: Path) -> None:
     path = cell_path(tmp_path, write_cell(tmp_path, forget=0.5, retain=0.9))
     items = read_result(path)["items"]
-    items["retain_eval"][0]["id"] = items["retain_train"][0]["id"]
+    kept, trained = items["retain_eval"][0], items["retain_train"][0]
+    kept["question"], kept["ground_truth"] = trained["question"], trained["ground_truth"]
     items["retain_eval"][1]["popularity"] = None
     facts = held_out(items, collect_one(path))
     assert (len(facts.forget), len(facts.rows)) == (60, 59)
@@ -141,3 +142,25 @@ def test_the_report_says_where_the_retain_sets_are_one(tmp_path: Path) -> None:
         write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=0.9)
     text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
     assert "in retain_train too" not in text
+
+
+def test_facts_are_the_same_by_question_and_answer_and_not_by_id(tmp_path: Path) -> None:
+    """A table may give ids only within its file, such as 1, 2, 3 in the file of every set."""
+    for method, lr in (("none", 0.0), ("NPO", 1e-4)):
+        path = cell_path(tmp_path, write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=0.9))
+        result = read_result(path)
+        for rows in result["items"].values():
+            for number, row in enumerate(rows):
+                row["id"] = str(number)
+        path.write_text(json.dumps(result))
+    text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
+    assert " in retain_train too" not in text
+    assert " in retain_eval too" not in text
+    assert "retain_eval (60 pairs of like popularity)" in text
+
+
+def test_the_report_says_where_rows_to_forget_are_kept(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=0.5, retain=0.9, retain_rows="rare")
+    text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
+    assert "d, rare: 60 rows to forget are in retain_eval too." in text
+    assert "are in retain_train too" not in text
