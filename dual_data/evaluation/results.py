@@ -18,6 +18,7 @@ from dual_data.errors import InputError
 from dual_data.files import write_text
 from dual_data.ids import digest
 from dual_data.matching import ObjectKind
+from dual_data.rouge import is_scorable
 
 FORMAT = 3
 BASE = "none"
@@ -150,6 +151,11 @@ class Head(NamedTuple):
 def fact_of(row: ItemRow) -> tuple[str, str]:
     """Question and answer of an item, by which it is known in other sets: a table may give ids only within its file."""
     return row["question"], row["ground_truth"]
+
+
+def unscorable(rows: Sequence[ItemRow]) -> int:
+    """Number of items whose answer the plain ROUGE scores cannot tell from a wrong one (:func:`is_scorable`)."""
+    return sum(not is_scorable(row["ground_truth"]) for row in rows)
 
 
 def cell_id(identity: Mapping[str, Any]) -> str:

@@ -1,18 +1,21 @@
-"""What a reader must know of the data before the scores: a missing model before unlearning, rows that sets share."""
+"""What a reader must know before the scores: missing models, rows that sets share, answers that have no score."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from dual_data.display import count
 from dual_data.evaluation.report.document import Block, Points
 from dual_data.evaluation.report.places import starts
 from dual_data.evaluation.report.runs import Collection
-from dual_data.evaluation.results import BASE, ItemRow, fact_of, read_result
+from dual_data.evaluation.results import BASE, ItemRow, fact_of, read_result, unscorable
 
 
 def caveats(collection: Collection) -> list[Block]:
-    """Where the model before unlearning is missing, and where sets that should be disjoint share rows, by data."""
+    """Where a model before unlearning is missing, sets share rows, or ROUGE-L cannot score answers, by data."""
     sentences: dict[str, None] = {}
     for start in starts(collection):
         if not start.before:
@@ -24,9 +27,24 @@ def caveats(collection: Collection) -> list[Block]:
                 "name the folder that has it too."
             )
             sentences[sentence] = None
+    unscorable_answers: dict[str, dict[str, None]] = defaultdict(dict)
     for key, runs in sorted(collection.bases.items()):
         items = read_result(runs[0].path)["items"]
         sentences |= dict.fromkeys(_shared_rows(key.data, key.set, items))
+        for name, rows in items.items():
+            if number := unscorable(rows):
+                text = f"{number} of {len(rows)} in {key.set if name == 'forget' else name}"
+                unscorable_answers[key.data][text] = None
+    instead = '"answers held" in the table below'
+    forgotten = [runs[0].sets["forget"].scores["rougeL_recall_uni"] for runs in collection.bases.values()]
+    if not all(np.isnan(scores).all() for scores in forgotten):
+        instead += ' and "ROUGE-L in any script" under "Further scores"'
+    for data, counts in unscorable_answers.items():
+        sentences[
+            f"{data}: answers without a letter from A to Z or a digit get a ROUGE-L recall of 0 whatever is generated: "
+            f"{', '.join(counts)}. The scores to forget and to retain, the learning rates chosen by them and the "
+            f"findings on ROUGE-L say nothing about these answers. Of the facts to forget, see instead {instead}."
+        ] = None
     return [Points(tuple(sentences))] if sentences else []
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dual_data.display import count
 from dual_data.evaluation.report.contrast import compare_answered
-from dual_data.evaluation.report.findings.sentences import Compared, Names, about_of, holm_corrected, loss_sentence
+from dual_data.evaluation.report.findings.sentences import (
+    Compared,
+    Names,
+    about_of,
+    holm_corrected,
+    little_known,
+    loss_sentence,
+)
 from dual_data.evaluation.report.places import chosen_cells, estimate, shown, trivial_rule
 from dual_data.evaluation.report.runs import Collection, stack
 from dual_data.evaluation.results import BASE
@@ -29,7 +36,7 @@ def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
                 # The rule of its own stage, whose answers may differ.
                 rule = float(group.before[0].trivial.mean())
                 below += float(stack(chosen, "forget", "rougeL_recall").mean()) <= rule
-        hardly = ", so little can be called known" if score.value <= baseline.value else ""
+        hardly = f", so {unknown}" if (unknown := little_known(runs)) else ""
         sentence = (
             f"{names.data(key)}, {key.model}, {key.set}: the trivial rule reaches {shown(baseline)}, the model before "
             f"unlearning {shown(score)}{hardly}."

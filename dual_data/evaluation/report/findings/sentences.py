@@ -9,7 +9,8 @@ from dual_data.display import count
 from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.contrast import Contrast, average
 from dual_data.evaluation.report.places import shown
-from dual_data.evaluation.report.runs import Collection, Group, Key, Run
+from dual_data.evaluation.report.runs import Collection, Group, Key, Run, stack
+from dual_data.evaluation.results import read_result, unscorable
 from dual_data.evaluation.statistics import holm
 
 LEVEL = 0.05
@@ -141,6 +142,21 @@ def keeps(first: str, second: str, mean: Interval) -> str:
 
 def _where(compared: Sequence[Compared]) -> str:
     return "On average" if len(compared) > 1 else "There"
+
+
+def little_known(before: Sequence[Run]) -> str:
+    """What follows where the model before unlearning scores no more than the trivial rule; empty where it scores more.
+
+    Answers that ROUGE-L cannot score have a score of 0 in both, so nothing follows about them.
+    """
+    if not stack(before, "forget", "rougeL_recall").mean() <= before[0].trivial.mean():
+        return ""
+    rows = read_result(before[0].path)["items"]["forget"]
+    scorable = len(rows) - unscorable(rows)
+    if not scorable:
+        return "nothing can be told from ROUGE-L, which can score none of the answers"
+    of_which = f" of the {count(scorable, 'fact')} whose answers ROUGE-L can score" if scorable < len(rows) else ""
+    return f"little can be called known{of_which}"
 
 
 def no_results(missing: str, *, yet: bool) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.findings.baselines import baseline_answer
+from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import rescored, write_cell, write_grid
 
 
@@ -40,6 +41,24 @@ def test_a_score_at_or_below_the_rule_is_said_to_be_little(
     (sentence, *_), _ = baseline_answer(collection._replace(groups=(group,), bases={key: (base,)}))
     assert ("so little can be called known" not in sentence) == known
     assert f"{int(after <= 0.2)} of 1 cell is at or below the rule of their own stage." in sentence
+
+
+@pytest.mark.parametrize(
+    ("unscorable", "unknown"),
+    [
+        (60, "so nothing can be told from ROUGE-L, which can score none of the answers."),
+        (59, "so little can be called known of the 1 fact whose answers ROUGE-L can score."),
+        (0, "so little can be called known."),
+    ],
+)
+def test_nothing_is_said_to_be_unknown_that_rouge_cannot_score(tmp_path: Path, unscorable: int, unknown: str) -> None:
+    path = cell_path(tmp_path, write_cell(tmp_path, forget=0.0, retain=1.0))
+    result = json.loads(path.read_text())
+    for row in result["items"]["forget"][:unscorable]:
+        row["ground_truth"] = "Київ"
+    path.write_text(json.dumps(result))
+    (sentence,), _ = baseline_answer(collect([tmp_path]))
+    assert sentence.endswith(unknown)
 
 
 def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> None:

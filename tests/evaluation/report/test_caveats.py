@@ -1,0 +1,40 @@
+"""What the report says of the data before its scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dual_data.evaluation.report.caveats import caveats
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.document import Points
+from tests.evaluation.report.made_up import write_cell
+
+
+def _sentences(folder: Path) -> list[str]:
+    return [text for block in caveats(collect([folder])) if isinstance(block, Points) for text in block.texts]
+
+
+@pytest.mark.parametrize("has_other", [True, False])
+def test_answers_that_rouge_cannot_score_are_counted_and_another_score_is_named(
+    tmp_path: Path, has_other: bool
+) -> None:
+    for forget_set in ("popular", "rare"):
+        for method, lr in (("none", 0.0), ("NPO", 1e-4)):
+            write_cell(tmp_path, forget_set=forget_set, method=method, lr=lr, forget=0.5, retain=0.9)
+    assert _sentences(tmp_path) == []
+    for path in (tmp_path / "cells").glob("*.json"):
+        result = json.loads(path.read_text())
+        for row in [*result["items"]["forget"], *result["items"]["retain_eval"][:3]]:
+            row["ground_truth"] = "Київ"
+            row["scores"] |= {"rougeL_recall": 0.0} | ({"rougeL_recall_uni": 1.0} if has_other else {})
+        path.write_text(json.dumps(result))
+    other = ' and "ROUGE-L in any script" under "Further scores"' if has_other else ""
+    assert _sentences(tmp_path) == [
+        "d: answers without a letter from A to Z or a digit get a ROUGE-L recall of 0 whatever is generated: 60 of 60 "
+        "in popular, 3 of 60 in retain_eval, 60 of 60 in rare. The scores to forget and to retain, the learning rates "
+        "chosen by them and the findings on ROUGE-L say nothing about these answers. Of the facts to forget, see "
+        f'instead "answers held" in the table below{other}.'
+    ]
