@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from dual_data.evaluation.report.findings.sentences import (
     about_of,
     all_runs,
     holm_corrected,
+    little_known,
     loses,
     loss_sentence,
     no_results,
@@ -44,13 +46,14 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
     """Are popular facts harder to forget?"""
     over_all, over_pairs, retained = list[Compared](), list[Compared](), list[Compared]()
     paired_groups = list[tuple[Group, Group, float, Pairing]]()
-    names = Names.of(collection)
+    names, compared_groups = Names.of(collection), list[Group]()
     for popular, rare in _popular_and_rare(collection.groups):
         lr = common_rate(popular, rare)
         if lr is None:
             continue
         key = popular.key
         about = (names.data(key), "")
+        compared_groups += (popular, rare)
         label = f"{names.place(key)}, {key.method} at {lr:g}"
         runs = tuple(run for group in (popular, rare) for run in (*group.before, *group.at(lr)))
         over_all.append(Compared(about, label, compare_sets(popular, rare, lr), runs))
@@ -70,6 +73,9 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
     for about in dict.fromkeys(comparison.about for comparison in over_all):
         data, unpaired, paired = about[0], about_of(over_all, about), about_of(over_pairs, about)
         sentences.append(loss_sentence(f"{data}, all facts", "popular facts", "rare ones", unpaired))
+        sentences += _little_known_sentences(
+            data, [group for group in compared_groups if names.data(group.key) == data]
+        )
         if paired:
             sentences.append(loss_sentence(f"{data}, paired facts", "popular facts", "rare ones", paired))
             pairings = [pairing for group, _, _, pairing in paired_groups if names.data(group.key) == data]
@@ -111,6 +117,20 @@ def _popular_and_rare(groups: Iterable[Group]) -> Iterable[tuple[Group, Group]]:
             rare = by_key.get(key._replace(set=key.set.replace("popular", "rare")))
             if rare is not None:
                 yield popular, rare
+
+
+def _little_known_sentences(data: str, groups: Sequence[Group]) -> list[str]:
+    """Where the models before unlearning of some groups of a dataset score no more than the trivial rule."""
+    before = {group.key._replace(method=""): group.before for group in groups}
+    places: dict[str, list[str]] = defaultdict(list)
+    for key, runs in before.items():
+        if follows := little_known(runs):
+            places[follows].append(f"{key.model}, {key.stage}, {key.set}")
+    return [
+        f"{data}: before unlearning, the model scores no more than the trivial rule in {'; '.join(names)}, so "
+        f"{follows}. Comparisons there say little about forgetting."
+        for follows, names in places.items()
+    ]
 
 
 def _similarity_sentence(pairings: Sequence[Pairing]) -> str:

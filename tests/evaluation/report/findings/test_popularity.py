@@ -47,6 +47,27 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
     assert corrected == pytest.approx([2 * uncorrected[0], max(2 * uncorrected[0], uncorrected[1])])
 
 
+@pytest.mark.parametrize(("rare", "popular", "places"), [
+    (0.0, 0.0, "m, pretrained, popular; m, pretrained, rare"), (0.0, 1.0, "m, pretrained, rare"), (1.0, 1.0, ""),
+])  # fmt: skip
+def test_where_the_model_knows_nothing_before_unlearning_it_is_said_at_once(
+    tmp_path: Path, rare: float, popular: float, places: str
+) -> None:
+    for forget_set, share in (("rare", rare), ("popular", popular)):
+        write_cell(tmp_path, forget_set=forget_set, forget=share, retain=1.0)
+        for lr in LRS:
+            write_cell(tmp_path, forget_set=forget_set, method="NPO", lr=lr, forget=0.0, retain=0.9)
+    loss, *others = popularity_answer(collect([tmp_path])).sentences
+    assert loss.startswith("d, all facts: ")
+    said = [sentence for sentence in others if "little" in sentence]
+    assert said == others[: len(said)]
+    assert said == [
+        f"d: before unlearning, the model scores no more than the trivial rule in {places}, so little can be called "
+        "known. Comparisons there say little about forgetting."
+        for _ in places[:1]
+    ]
+
+
 def test_the_pairs_that_differ_most_say_how_similar_paired_facts_are() -> None:
     pairings = [
         Pairing([(0, 0)] * 12, Interval(0.01, 0.0, 0.03), Interval(0.02, -0.01, 0.04)),
