@@ -29,8 +29,11 @@ class _Leak(NamedTuple):
 
     @property
     def beyond_chance(self) -> bool:
-        """The p-value is asked too: draws of a few subjects can all be alike, and their interval has no width then."""
-        if self.excess is None or self.excess.difference.p_value is None:
+        """The p-value is asked too: draws of a few subjects can all be alike, and their interval has no width then.
+
+        As in the other findings, nothing of one seed is tested.
+        """
+        if self.excess is None or self.excess.seeds < 2 or self.excess.difference.p_value is None:
             return False
         return self.excess.difference.low > 0 and self.excess.difference.p_value < LEVEL
 
@@ -54,10 +57,13 @@ def wording_answer(collection: Collection) -> list[str]:
     chance = "No relation has another answer to compare with."
     if compared:
         mean = average(compared)
+        untested = sum(leak.excess is not None and leak.excess.seeds < 2 for leak in positive)
+        note = f"; {untested} of one seed, not tested" if untested else ""
         chance = (
-            f"In {sum(leak.beyond_chance for leak in leaks)} of them this is more frequent than by chance (interval of "
-            f"the difference above zero and p below {LEVEL}, not corrected for the number of cells). On average over "
-            f"the cells, it is {points(mean)} {'more' if mean.value >= 0 else 'less'} frequent than by chance."
+            f"In {sum(leak.beyond_chance for leak in positive)} of them this is more frequent than by chance (interval "
+            f"of the difference above zero and p below {LEVEL}, not corrected for the number of cells{note}). On "
+            f"average over the cells, it is {points(mean)} {'more' if mean.value >= 0 else 'less'} frequent than by "
+            "chance."
         )
     beside = "" if clearest.excess is None else f", by chance {shown(clearest.excess.second)}"
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,15 @@ from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import write_cell, write_grid
 
 
-def _write_leaks(folder: Path, own: int, swapped: int, known: int = 60, method: str = "NPO") -> None:
-    """A cell that lost all facts, of which the first ones were known before.
+def _write_leaks(
+    folder: Path, own: int, swapped: int, known: int = 60, method: str = "NPO", seeds: Sequence[int] = (0, 1)
+) -> None:
+    """A cell of some seeds that lost all facts, of which the first ones were known before.
 
     Of every 30 facts, another wording brings out the answers of the first ones, and that of another fact for others.
     """
     names = [write_cell(folder, forget=1.0, retain=1.0)]
-    names.append(write_cell(folder, method=method, lr=1e-4, forget=0.0, retain=0.9))
+    names += [write_cell(folder, method=method, lr=1e-4, seed=seed, forget=0.0, retain=0.9) for seed in seeds]
     every_answer = ", ".join(["France", *(f"Land{number}" for number in range(60))])
     for name in names:
         path = cell_path(folder, name)
@@ -67,6 +70,18 @@ def test_leaks_that_chance_does_not_explain(tmp_path: Path, known: int) -> None:
     )
     assert "percentage points more frequent than by chance." in sentence
     assert re.search(r"0\.333 \[0\.\d+, 0\.\d+\] of the facts known before, by chance 0\.03", sentence)
+
+
+def test_cells_of_one_seed_are_not_tested_against_chance(tmp_path: Path) -> None:
+    _write_leaks(tmp_path / "one", own=10, swapped=1, seeds=(1,))
+    (sentence,) = wording_answer(collect([tmp_path / "one"]))
+    untested = "p below 0.05, not corrected for the number of cells; 1 of one seed, not tested). On average over"
+    assert "In 0 of them this is more frequent than by chance" in sentence
+    assert untested in sentence
+    _write_leaks(tmp_path / "two", own=10, swapped=1, method="GradDiff")
+    (sentence,) = wording_answer(collect([tmp_path / "one", tmp_path / "two"]))
+    assert "In 1 of them this is more frequent than by chance" in sentence
+    assert untested in sentence
 
 
 def test_leaks_that_chance_explains_are_counted_as_none(tmp_path: Path) -> None:
