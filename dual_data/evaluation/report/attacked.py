@@ -19,8 +19,8 @@ from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.report.runs import Collection, Run
 from dual_data.evaluation.statistics import Floats
 
-_BEFORE = "the model before unlearning, which knows the facts"
-_RETRAINED = "the model that never learned the facts"
+_BEFORE = "the model before unlearning"
+_RETRAINED = "the retrained model, whose stage left out the facts"
 
 
 class Relearned(NamedTuple):
@@ -84,7 +84,7 @@ def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
             ("before unlearning", [curve["control"] for curve in curves]),
         ]
         if control_is == _RETRAINED:
-            sides.append(("never learned", controls))
+            sides.append(("retrained", controls))
         series = [Series(name, tuple(_relearned_spots(points, subjects, ids[-1]))) for name, points in sides]
         title = f"{key.method}, {key.stage}, {key.set}: tuned on {curves[0]['tuned_on']}, {tuning}"
         axes = (Axis("1 + steps", log=True), Axis("share of held-out forget facts answered", 0, 1))

@@ -47,7 +47,7 @@ def test_the_control_is_the_model_that_never_learned_the_facts_where_there_is_on
     (row,) = _tables(tmp_path)["relearning"].rows
     assert row[6:11] == (
         "lr 0.0001, 3 steps",
-        "the model before unlearning, which knows the facts",
+        "the model before unlearning",
         "0.500 [0.500, 0.500]",
         "1 [1, 1]",
         "3 [3, 3]",
@@ -56,18 +56,18 @@ def test_the_control_is_the_model_that_never_learned_the_facts_where_there_is_on
     rows = {str(row[2]): row for row in _tables(tmp_path)["relearning"].rows}
     # 0.2 and 0.4 of the gap of 0.4, less 0.1 and 0.2 that the other model gains.
     assert rows["sft"][7:11] == (
-        "the model that never learned the facts",
+        "the retrained model, whose stage left out the facts",
         "0.250 [0.250, 0.250]",
         "3 [3, 3]",
         "never [never, never]",
     )
-    assert str(rows["sft_retain"][7]).startswith("the model before unlearning")
+    assert rows["sft_retain"][7] == "the model before unlearning"  # which may know no more than the other
     # With other options there is no such control.
     _attack(tmp_path, {"relearning": attacked()["relearning"]}, "sft", SFT, lr=1e-3)
     controls = {row[6]: row[7] for row in _tables(tmp_path)["relearning"].rows if row[2] == "sft"}
     assert controls == {
-        "lr 0.0001, 3 steps": "the model that never learned the facts",
-        "lr 0.001, 3 steps": "the model before unlearning, which knows the facts",
+        "lr 0.0001, 3 steps": "the retrained model, whose stage left out the facts",
+        "lr 0.001, 3 steps": "the model before unlearning",
     }
 
 
@@ -140,7 +140,7 @@ def test_a_chart_draws_the_model_before_unlearning_and_the_one_that_never_learne
     assert curves == {
         "unlearned": [(1, 0.1), (2, 0.35), (4, 0.5)],
         "before unlearning": [(1, 0.5), (2, 0.5), (4, 0.5)],
-        "never learned": [(1, 0.5), (2, 0.6), (4, 0.7)],
+        "retrained": [(1, 0.5), (2, 0.6), (4, 0.7)],
     }
     other = drawn["NPO, sft_retain, rare: tuned on forget facts, lr 0.0001, 3 steps"]
     assert [series.name for series in other] == ["unlearned", "before unlearning"]
@@ -165,9 +165,7 @@ def test_a_reference_of_other_facts_is_no_control(tmp_path: Path) -> None:
     other["relearning"][0]["subjects"] = ["e", "f", "g", "h"]
     _attack(tmp_path, other, "sft_retain", SFT_RETAIN)
     collection, cells = _chosen_cells(tmp_path)
-    assert {curves.control_is for curves in relearned(collection, cells)} == {
-        "the model before unlearning, which knows the facts"
-    }
+    assert {curves.control_is for curves in relearned(collection, cells)} == {"the model before unlearning"}
 
 
 def test_rounding_and_tasks(tmp_path: Path) -> None:
