@@ -17,6 +17,9 @@ from dual_data.markup import LIGHT
 
 _WIDTH, _HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 26, 44
+"""Margins in pixels; the left one is wider where the numbers of the axis are long."""
+_BESIDE, _DIGIT = 24, 7
+"""Pixels left of an axis for its label and the gaps, and the width of a wide digit."""
 _TITLE, _LINE = 60, 14
 """Characters per line of a title, and the height of a line."""
 _COLOURS = 8
@@ -100,7 +103,9 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequenc
     x_values += [value for spot in spots for value in (spot.x, *(spot.x_range or ()))]
     y_values = [line.value for line in lines if line.axis == "y"]
     y_values += [value for spot in spots for value in (spot.y, *(spot.y_range or ()))]
-    across, up = _Scale(x, x_values, _LEFT, _WIDTH - _RIGHT), _Scale(y, y_values, _HEIGHT - _BOTTOM, _TOP)
+    up = _Scale(y, y_values, _HEIGHT - _BOTTOM, _TOP)
+    longest = max((len(text) for _, text in up.ticks()), default=0)
+    across = _Scale(x, x_values, max(_LEFT, _BESIDE + _DIGIT * longest), _WIDTH - _RIGHT)
     body = [*_frame(x, y, across, up)]
     for number, line in enumerate(lines):
         body.append(_reference(line, across, up, left=number % 2 == 1))
@@ -188,7 +193,7 @@ def _is_drawable(spot: Spot, x: Axis, y: Axis) -> bool:
 
 
 def _frame(x: Axis, y: Axis, across: _Scale, up: _Scale) -> list[str]:
-    bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+    bottom, left, right = _HEIGHT - _BOTTOM, across.start, _WIDTH - _RIGHT
     elements = []
     ticks = [(float(i), name) for i, name in enumerate(x.names)] if x.names else across.ticks()
     for value, text in ticks:
@@ -197,10 +202,10 @@ def _frame(x: Axis, y: Axis, across: _Scale, up: _Scale) -> list[str]:
         elements.append(f'<text x="{position}" y="{bottom + 14}" text-anchor="middle">{html.escape(text)}</text>')
     for value, text in up.ticks():
         position = up(value)
-        elements.append(f'<path class="grid" d="M{_LEFT} {position}H{right}"/>')
-        elements.append(f'<text x="{_LEFT - 6}" y="{position + 3.5}" text-anchor="end">{html.escape(text)}</text>')
-    elements.append(f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{right}"/>')
-    middle = (_LEFT + right) / 2
+        elements.append(f'<path class="grid" d="M{left} {position}H{right}"/>')
+        elements.append(f'<text x="{left - 6}" y="{position + 3.5}" text-anchor="end">{html.escape(text)}</text>')
+    elements.append(f'<path class="axis" d="M{left} {_TOP}V{bottom}H{right}"/>')
+    middle = (left + right) / 2
     elements.append(f'<text x="{middle}" y="{bottom + 32}" text-anchor="middle">{html.escape(x.label)}</text>')
     side = (_TOP + bottom) / 2
     elements.append(
@@ -222,8 +227,8 @@ def _reference(line: Line, across: _Scale, up: _Scale, *, left: bool) -> str:
         )
     position = up(line.value)
     return _with_note(
-        f'<path class="ref" d="M{_LEFT} {position}H{_WIDTH - _RIGHT}"/>'
-        f'<text class="small" x="{_LEFT + 4 if left else _WIDTH - _RIGHT}" y="{position - 3}" '
+        f'<path class="ref" d="M{across.start} {position}H{across.end}"/>'
+        f'<text class="small" x="{across.start + 4 if left else across.end}" y="{position - 3}" '
         f'text-anchor="{"start" if left else "end"}">{name}</text>',
         note,
         line.link,

@@ -73,6 +73,18 @@ def test_a_line_lies_within_the_axis_that_it_is_at() -> None:
     assert float(match[1]) > 26  # below the top of the frame
 
 
+@pytest.mark.parametrize(("top", "longest", "left"), [(1.0, "0.5", 52), (0.002, "0.0005", 66)])
+def test_long_numbers_of_the_axis_do_not_reach_its_label(top: float, longest: str, left: float) -> None:
+    svg = chart("t", Axis("x", 0, 1), Axis("y"), [Series("one", (Spot(0, 0), Spot(1, top)))], [Line("y", top, "l")])
+    ends = {text: float(x) for x, text in re.findall(r'x="([\d.]+)" y="[\d.]+" text-anchor="end">([^<]+)<', svg)}
+    assert ends[longest] == left - 6
+    assert ends[longest] - 7 * len(longest) > 16  # the label is written upwards, from a baseline at 12
+    # What is drawn moves along.
+    assert _numbers(svg, "dot")[0][0] == pytest.approx(left)
+    for kind in ("axis", "ref"):
+        assert re.findall(rf'class="{kind}" d="M([\d.]+) ', svg) == [str(left)]
+
+
 def test_logarithmic_axes_and_what_they_cannot_show() -> None:
     spots = (Spot(1e-6, 1.0), Spot(1e-5, 0.5), Spot(1e-4, math.nan), Spot(0.0, 0.3), Spot(1e-4, 0.0))
     svg = chart("t", Axis("x", log=True), Axis("y", 0, 1), [Series("one", spots)])
