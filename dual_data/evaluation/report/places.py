@@ -135,7 +135,7 @@ def title_of(key: Key, among: Iterable[Key]) -> str:
 
 def shown(interval: Interval, digits: int = 3) -> str:
     """An estimate with its interval; a dash where the model gave no number."""
-    value, low, high = (f"{end:.{digits}f}" for end in interval[:3])
+    value, low, high = (f"{end:z.{digits}f}" for end in interval[:3])
     return "-" if math.isnan(interval.value) else f"{value} [{low}, {high}]"
 
 

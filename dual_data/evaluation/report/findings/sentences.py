@@ -179,4 +179,4 @@ def size(mean: Interval) -> Interval:
 def points(share: Interval, sign: str = "") -> str:
     """A difference of shares in percentage points: its size, or with `sign` "+" the signed value."""
     value, low, high = (100 * end for end in (share if sign else size(share))[:3])
-    return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}] percentage points"
+    return f"{value:{sign}z.1f} [{low:{sign}z.1f}, {high:{sign}z.1f}] percentage points"

@@ -11,8 +11,16 @@ from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import Contrast
 from dual_data.evaluation.report.findings.popularity import popularity_answer
-from dual_data.evaluation.report.findings.sentences import Compared, holm_corrected, loss_sentence, retention_sentence
+from dual_data.evaluation.report.findings.sentences import (
+    Compared,
+    holm_corrected,
+    loss_sentence,
+    points,
+    retention_sentence,
+    size,
+)
 from dual_data.evaluation.report.findings.stages import stage_answer
+from dual_data.evaluation.report.places import shown
 from tests.evaluation.report.findings.comparisons import compared_by
 from tests.evaluation.report.made_up import write_cell, write_grid
 
@@ -73,3 +81,13 @@ def test_a_difference_in_the_other_direction_is_said_to_be_one() -> None:
         "d: popular facts are easier to forget than rare ones in 1 of 1 comparison. There, popular facts lose "
         "0.200 [0.200, 0.200] more ROUGE-L recall than rare ones."
     )
+
+
+@pytest.mark.parametrize(("shift", "sign"), [(-4e-4, ""), (4e-4, ""), (-4e-4, "+")])
+def test_no_number_is_a_negative_zero(shift: float, sign: str) -> None:
+    """A small difference of either sign, whose interval ends are rounded to zero, as the ends of equal draws are."""
+    interval = Interval(shift, -abs(shift), abs(shift))
+    zero = Interval(0.0, 0.0, 0.0)
+    assert shown(interval) == shown(size(interval)) == shown(size(zero)) == "0.000 [0.000, 0.000]"
+    assert points(interval, sign) == f"{sign}0.0 [{sign}0.0, {sign}0.0] percentage points"
+    assert shown(Interval(-0.0006, -0.0006, 0.0)) == "-0.001 [-0.001, 0.000]"
