@@ -22,6 +22,8 @@ _SHOWN = ("data", "model", *_ALWAYS)
 _ALWAYS_NAMED = ("stage", "set", "method", "lr", "seed")
 _CELL = ("data", "model", *_ALWAYS_NAMED)
 """Coordinates in a table of results."""
+_MOST_DECIMALS = 8
+"""Decimals of the smallest differences; scores are computed and saved with about seven significant digits."""
 _MOST_LINES = 20
 """Lines of a table of scores that are printed without `--all`."""
 
@@ -209,12 +211,12 @@ def compare(
     more = [name for name in ("preset", "profile") if comparison.first.cell[name] != comparison.second.cell[name]]
     for name, side in sides.items():
         print(f"{name}: {_described(side, more)}")
-    lines = [
-        (row.set, row.score, str(row.items), str(row.seeds), f"{row.first:z.4f}", f"{row.second:z.4f}",
-         _signed(row.difference.value), f"[{_signed(row.difference.low)}, {_signed(row.difference.high)}]",
-         f"{row.corrected:.4f}")
-        for row in comparison.rows
-    ]  # fmt: skip
+    lines = []
+    for row in comparison.rows:
+        scores = _alike(row.first, row.second)
+        value, low, high = _alike(*row.difference[:3], sign="+")
+        interval, p_value = f"[{low}, {high}]", f"{row.corrected:.4f}"
+        lines.append((row.set, row.score, row.items, row.seeds, *scores, value, interval, p_value))
     print(table(("set", "score", "items", "seeds", "A", "B", "A - B", "95 % interval", "p (Holm)"), lines))
 
 
@@ -244,7 +246,12 @@ def _described(side: Side, more: Sequence[str]) -> str:
     return printable(f"{place}, {done}, seed{'' if len(side.seeds) == 1 else 's'} {', '.join(map(str, side.seeds))}")
 
 
-def _signed(value: float) -> str:
-    """A difference with its sign; zero has none."""
-    text = f"{value:+z.4f}"
-    return text.removeprefix("+") if float(text) == 0 else text
+def _alike(*values: float, sign: str = "") -> list[str]:
+    """Values with the same number of decimals: three significant digits of the largest, but no fewer than four.
+
+    With `sign` "+", positive values have a sign too. Zero has none, and what is below eight decimals is rounding.
+    """
+    largest = round(max(map(abs, values)), _MOST_DECIMALS)
+    decimals = min(_MOST_DECIMALS, max(4, 2 - math.floor(math.log10(largest)))) if largest else 4
+    texts = [f"{value:{sign}z.{decimals}f}" for value in values]
+    return [text.removeprefix("+") if float(text) == 0 else text for text in texts]

@@ -127,7 +127,7 @@ def test_no_difference_has_no_sign(folder: Path) -> None:
     npo = _path(folder, "NPO", 1e-4)
     result = json.loads(npo.read_text())
     for row in result["items"]["forget"]:
-        row["scores"]["probability"] += 1e-6
+        row["scores"]["probability"] += 1e-12
     changed = npo.with_name("other.json")
     changed.write_text(json.dumps(result))
     text = dual_data("eval", "compare", npo, changed).out
@@ -136,3 +136,21 @@ def test_no_difference_has_no_sign(folder: Path) -> None:
     assert "-0.0000" not in text
     assert "+0.0000" not in text
     assert "  -0." in dual_data("eval", "compare", npo, _path(folder, "none", 0.0)).out
+
+
+@pytest.mark.parametrize(
+    ("scale", "shown"),
+    [(1.0, ["0.8000", "0.7200", "+0.0800"]), (1e-3, ["0.000800", "0.000720", "+0.0000800"]), (0.0, ["0.0000"] * 3)],
+)
+def test_small_scores_and_their_difference_have_three_digits(folder: Path, scale: float, shown: list[str]) -> None:
+    before = _path(folder, "none", 0.0)
+    result = json.loads(before.read_text())
+    paths = []
+    for name, probability in (("one", 0.8), ("other", 0.72)):
+        for row in result["items"]["forget"]:
+            row["scores"]["probability"] = probability * scale
+        paths.append(before.with_name(f"{name}.json"))
+        paths[-1].write_text(json.dumps(result))
+    text = dual_data("eval", "compare", *paths).out
+    row = next(line for line in text.splitlines() if line.startswith("forget") and " probability " in line)
+    assert row.split()[4:9] == [*shown, f"[{shown[2]},", f"{shown[2]}]"]
