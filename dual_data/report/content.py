@@ -10,7 +10,7 @@ import polars as pl
 from dual_data.config import Relation
 from dual_data.display import visible
 from dual_data.markup import Html
-from dual_data.report.figures import INK, SERIES, Figure
+from dual_data.report.figures import INK, SERIES, Figure, whole_ticks
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.tables import paragraph, share, table
@@ -65,6 +65,7 @@ def _flow(rows: list[tuple[str, int, int]]) -> Figure:
         axes.set_xlim(0, max(widest, 1) * 1.14)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
+        whole_ticks(axes.xaxis)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.set_xlabel("rows")
 

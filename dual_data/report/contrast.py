@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from dual_data.markup import Html
-from dual_data.report.figures import INK, POPULAR, RARE, SOFT, Figure, shortened
+from dual_data.report.figures import INK, POPULAR, RARE, SOFT, Figure, shortened, whole_ticks
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.tables import paragraph, shown, table
@@ -134,6 +134,8 @@ def _ridges(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> Fi
             powers = [0.0, *(float(10**power) for power in range(1, int(high) + 2))]
             ticks = [power for power in [0.0, 1.0, 3.0, 10.0, 30.0, *powers[2:]] if place(power) <= high + 1e-9]
             axes.set_xticks([place(power) for power in ticks], [f"{power:,.0f}" for power in ticks])
+        elif (everything == np.round(everything)).all():
+            whole_ticks(axes.xaxis)
         axes.set_xlabel(meaning)
         canvas.legend(loc="outside upper right", ncols=2)
 

@@ -69,6 +69,11 @@ def in_page(figure: Figure) -> Html:
     return element("figure", scrolled, element("figcaption", figure.caption), id=f"figure-{figure.name}")
 
 
+def whole_ticks(axis: Any) -> None:
+    """Let the linear axis of counts have ticks at whole numbers only; of 2 to 3, matplotlib would mark 2.25 too."""
+    axis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+
+
 def shortened(text: str, most: int) -> str:
     """`text` for a label of a figure; if it has more than `most` characters, its middle is cut out.
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import polars as pl
 import pytest
 
 from dual_data.errors import MissingExtra
+from dual_data.report.content import _flow
+from dual_data.report.contrast import Pair, _ridges
 from dual_data.report.figures import POPULAR, RARE, VARIABLES, Figure, in_page, shortened, write_figures
 
 
@@ -68,3 +71,19 @@ def test_a_long_name_keeps_both_ends_and_leaves_the_figure_its_room() -> None:
     assert shortened("city", 26) == "city"
     assert shortened("meta-llama/Llama-3.1-8B-Instruct, matched", 21) == "meta-llama…t, matched"
     assert shortened("a\u202eb", 9) == "a\ufffdb"
+
+
+def _numbers(figure: Figure) -> list[str]:
+    """The numbers at its axes."""
+    return re.findall(r"<text[^>]*>([\d.,]+)</text>", in_page(figure))
+
+
+@pytest.mark.parametrize(
+    ("popularity", "ticks"),
+    [([2.0, 3.0, 4.0], ["2", "3", "4"]), ([1.0, 1.5, 2.0], ["1.0", "1.2", "1.4", "1.6", "1.8", "2.0"])],
+)
+def test_an_axis_of_few_counts_has_whole_numbers_only(popularity: list[float], ticks: list[str]) -> None:
+    rows = pl.DataFrame({"popularity": popularity})
+    pair = Pair("matched", "city", 5, rows, rows)
+    assert _numbers(_ridges("matched", [pair], "popularity", "inbound links")) == ticks
+    assert _numbers(_flow([("facts", 2, 1)])) == ["0", "1", "2", "3"]
