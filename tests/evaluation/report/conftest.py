@@ -8,6 +8,7 @@ import pytest
 
 from dual_data.evaluation.report.write import Written, write_report
 from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_attacks, write_cell, write_grid
+from tests.evaluation.report.page import Page
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
         write_attacks(folder, identifier, attacked(shift))
         write_attacks(folder, identifier, {"relearning": attacked(shift)["relearning"]}, lr=1e-3)
     return write_report([folder], folder / "report", title="A <grid>")
+
+
+@pytest.fixture(scope="session")
+def page(written: Written) -> Page:
+    """Its HTML, which the tests only read."""
+    return Page(written.html.read_text())

@@ -11,11 +11,6 @@ from dual_data.evaluation.report.write import Written
 from tests.evaluation.report.page import INTERVAL, TEXTS, Page, bare_numbers, without_interval
 
 
-@pytest.fixture(scope="module")
-def page(written: Written) -> Page:
-    return Page(written.html.read_text())
-
-
 def test_every_number_of_a_table_has_an_interval_or_is_said_to_be_exact(page: Page) -> None:
     assert len(page.tables) > 15
     for table in page.tables:

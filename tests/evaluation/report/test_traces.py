@@ -15,15 +15,10 @@ from dual_data.evaluation.report.document import Table
 from dual_data.evaluation.report.extras import Membership, extras
 from dual_data.evaluation.report.quality import ForgetQuality
 from dual_data.evaluation.report.traces import by_popularity, membership
-from dual_data.evaluation.report.write import Written, write_report
+from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import SFT, SFT_RETAIN, write_cell
 from tests.evaluation.report.page import Page
-
-
-@pytest.fixture(scope="module")
-def page(written: Written) -> Page:
-    return Page(written.html.read_text())
 
 
 def test_both_drops_are_drawn_by_part(page: Page) -> None:
