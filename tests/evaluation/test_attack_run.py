@@ -183,6 +183,21 @@ def test_attacks_take_the_narrowing_of_the_run_and_say_where_it_is_another(
     assert "trains all weights and keeps no adapters" in capsys.readouterr().err
 
 
+def test_cells_of_a_further_preset_are_compared_and_attacked_with_the_base_of_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = _project(tmp_path, adapters=True)
+    file = tmp_path / "pipeline" / "evaluation.toml"
+    file.write_text(GRID.replace("small", "other").replace("epochs = 2", "epochs = 1"))
+    assert _run(["eval", "run", *options, "--save-adapters"]) == 0
+    assert "2 done, 0 stopped, 0 failed, 0 left to another process; 1 of 3 cells" in capsys.readouterr().out
+    grid, cells = _opened(tmp_path)
+    (target,) = targets(grid, cells, AttackOptions())
+    assert target.cell in cells
+    text = write_report([grid.folder], tmp_path / "report").markdown.read_text()
+    assert "no result before unlearning" not in text
+
+
 def test_a_bare_word_that_is_no_known_model_is_said_before_the_hub_is_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ def collect(folders: Sequence[Path]) -> Collection:
     Raises InputError for a folder without results, and for results of one group that differ in settings or items.
     """
     by_key: dict[Key, list[Run]] = defaultdict(list)
+    base_of: dict[str, str] = {}
     provenance: Mapping[str, Any] = {}
     grids: dict[str, None] = {}
     planned: dict[str, Mapping[str, Any]] = {}
@@ -37,6 +38,7 @@ def collect(folders: Sequence[Path]) -> Collection:
         for path, result in read_results(folder):
             cell = result["cell"]
             _add(by_key[Key(*(str(cell[name]) for name in Key._fields))], _run(path, result))
+            base_of[result["id"]] = result["base"]
             provenance = provenance or result["provenance"]
             grids.setdefault(str(result["grid"]))
     recipes: dict[Key, Run] = {}
@@ -44,12 +46,7 @@ def collect(folders: Sequence[Path]) -> Collection:
         for run in (run for run in runs if run.sets):
             _require_same_recipe(recipes.setdefault(key, run), run)
             _require_same_recipe(recipes.setdefault(key._replace(set=""), run), run)
-    measured_bases = {
-        key: tuple(sorted((run for run in runs if run.sets), key=lambda run: run.seed))
-        for key, runs in by_key.items()
-        if key.method == BASE
-    }
-    bases = {key: runs for key, runs in measured_bases.items() if runs}
+    bases = _bases(by_key, base_of)
     groups = [
         Group(key, tuple(sorted(runs, key=lambda run: (run.lr, run.seed))), bases.get(key._replace(method=BASE), ()))
         for key, runs in sorted(by_key.items())
@@ -65,6 +62,22 @@ def collect(folders: Sequence[Path]) -> Collection:
     measured_ids = {run.id for run in all_runs if run.sets}
     missing = tuple(coordinates for name, coordinates in planned.items() if name not in measured_ids)
     return Collection(tuple(groups), bases, provenance, tuple(grids), failed, len(all_runs), len(planned), missing)
+
+
+def _bases(by_key: Mapping[Key, Sequence[Run]], base_of: Mapping[str, str]) -> dict[Key, tuple[Run, ...]]:
+    """The measured runs before unlearning, by seed, under the key of every preset whose methods start from them.
+
+    Presets that differ only in how they unlearn start from the same model, which is measured once, under the preset
+    that was run first: the others find it by the id that their results name, in `base_of` by their own id.
+    """
+    measured = {run.id: run for key, runs in by_key.items() if key.method == BASE for run in runs if run.sets}
+    bases: dict[Key, list[Run]] = defaultdict(list)
+    for key, runs in sorted(by_key.items(), key=lambda entry: entry[0].method != BASE):
+        for run in runs:
+            if base := measured.get(run.id if key.method == BASE else base_of[run.id]):
+                # Its hours count once, under its own key.
+                _add(bases[key._replace(method=BASE)], base if base is run else base._replace(hours=0.0))
+    return {key: tuple(sorted(runs, key=lambda run: run.seed)) for key, runs in bases.items()}
 
 
 def _add(runs: list[Run], new: Run) -> None:

@@ -150,6 +150,36 @@ def test_results_of_two_settings_are_no_two_seeds_and_a_shared_base_is_one(tmp_p
     assert collect([tmp_path / "one"]).groups[0].lrs == [1e-4]
 
 
+def _of_preset(folder: Path, preset: str, base: str = "", **coordinates: Any) -> str:
+    """Write a cell of another preset, with the id of the cell before unlearning; returns the id of the cell."""
+    name = write_cell(folder, **coordinates)
+    result = read_result(cell_path(folder, name))
+    cell_path(folder, name).unlink()
+    identifier = f"{name}-{preset}"
+    write_result(
+        folder, identifier, result | {"id": identifier, "base": base, "cell": result["cell"] | {"preset": preset}}
+    )
+    return identifier
+
+
+def test_presets_that_start_from_one_model_share_its_result(tmp_path: Path) -> None:
+    """It is measured under the preset that was run first, and later ones only name it."""
+    place: dict[str, Any] = {"stage": "sft", "forget": 0.9, "retain": 0.9}
+    unlearned = place | {"method": "NPO", "lr": 1e-4}
+    first = _of_preset(tmp_path, "a", **place)
+    _of_preset(tmp_path, "a", first, **unlearned)
+    second = _of_preset(tmp_path, "b", **place, seed=1)
+    for seed, base in enumerate((first, second)):
+        _of_preset(tmp_path, "b", base, **unlearned, seed=seed)
+    collection = collect([tmp_path])
+    before = {group.key.preset: [run.id for run in group.before] for group in collection.groups}
+    assert before == {"a": [first], "b": [first, second]}
+    assert {key.preset: [run.id for run in runs] for key, runs in collection.bases.items()} == before
+    assert [group.chosen() for group in collection.groups] == [1e-4, 1e-4]
+    # Five results of half an hour each.
+    assert (collection.results, collection.gpu_hours) == (5, 2.5)
+
+
 def _with_identity(folder: Path, identifier: str, identity: dict[str, Any]) -> None:
     result = read_result(cell_path(folder, identifier))
     provenance = result["provenance"] | {"identity": result["provenance"]["identity"] | identity}
