@@ -86,7 +86,7 @@ def run(
 
     from dual_data.evaluation.device.devices import devices_named
     from dual_data.evaluation.grid.cells import refuse_float16
-    from dual_data.evaluation.grid.conflicts import conflicting, refuse_mixing, set_aside
+    from dual_data.evaluation.grid.conflicts import conflicting, refuse_mixing, set_aside, superseded
     from dual_data.evaluation.grid.options import RunOptions
 
     devices = devices_named(device, used=not dry_run)
@@ -97,7 +97,7 @@ def run(
     use_threads(threads)
     if dry_run:
         _print_plan(grid, cells, devices[0], adapters=save_adapters)
-    if replace and (old := sorted(conflicting(grid, cells))):
+    if replace and (old := sorted([*conflicting(grid, cells), *superseded(grid, cells)])):
         found = f"{grid.folder}: {count(len(old), 'result')} with other rows or settings"
         say(f"{found} would be set aside" if dry_run else f"{found}, set aside in {set_aside(grid.folder, old)}")
     if not (dry_run and replace):

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dual_data.errors import InputError
-from dual_data.evaluation.results import BASE, adapter_path, cell_path, head_of, json_files, read_result, run_path
+from dual_data.evaluation.results import (
+    BASE,
+    Head,
+    adapter_path,
+    cell_path,
+    head_of,
+    json_files,
+    read_result,
+    run_path,
+)
 from dual_data.evaluation.settings import PRETRAINED
 
 if TYPE_CHECKING:
@@ -63,6 +72,20 @@ def conflicting(grid: Grid, cells: Sequence[Cell]) -> dict[str, Cell]:
             if other := next((cell for cell in comparable if _differing(grid, cell, provenance)), None):
                 found = dict.fromkeys(names, other) | found
     return found
+
+
+def superseded(grid: Grid, cells: Sequence[Cell]) -> list[str]:
+    """Ids of failed results that have the coordinates of one of the cells but another identity.
+
+    They do not stand in the way, but nothing ever runs them again: they are of rows, settings or code that changed.
+    """
+    places = {place_key(grid.place(cell)) for cell in cells}
+    ids = {cell.id for cell in cells}
+    return [
+        name
+        for name, head in _heads(grid.folder).items()
+        if head.status == "failed" and name not in ids and place_key(head.cell) in places
+    ]
 
 
 def set_aside(folder: Path, ids: Sequence[str]) -> Path:
@@ -116,10 +139,14 @@ def _old_and_new(
     grid: Grid, cells: Sequence[Cell]
 ) -> tuple[dict[str, dict[str, Any]], list[tuple[Cell, dict[str, Any]]]]:
     """Coordinates of the measured results in the grid's folder by id, and the cells that are not among them."""
-    heads = {path.stem: head for path in json_files(grid.folder / "cells") if (head := head_of(path))}
-    measured = {name: head.cell for name, head in heads.items() if head.status != "failed"}
+    measured = {name: head.cell for name, head in _heads(grid.folder).items() if head.status != "failed"}
     # A cell that is already measured is run only for its adapter and gives the same result.
     return measured, [(cell, grid.place(cell)) for cell in cells if cell.id not in measured]
+
+
+def _heads(folder: Path) -> dict[str, Head]:
+    """The beginning of every result in a grid's folder, by id."""
+    return {path.stem: head for path in json_files(folder / "cells") if (head := head_of(path))}
 
 
 def _kind(place: Mapping[str, Any]) -> tuple[str, ...]:

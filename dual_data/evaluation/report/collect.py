@@ -41,6 +41,7 @@ def collect(folders: Sequence[Path]) -> Collection:
             base_of[result["id"]] = result["base"]
             provenance = provenance or result["provenance"]
             grids.setdefault(str(result["grid"]))
+    by_key = _without_superseded(by_key)
     recipes: dict[Key, Run] = {}
     for key, runs in sorted(by_key.items()):
         for run in (run for run in runs if run.sets):
@@ -55,13 +56,19 @@ def collect(folders: Sequence[Path]) -> Collection:
     for group in groups:
         _require_same_items(group)
     all_runs = [run for _, runs in sorted(by_key.items()) for run in runs]
-    measured_places = {place_key(run.cell) for run in all_runs if run.sets}
-    # A cell that failed and was later measured with other settings counts as measured.
-    all_runs = [run for run in all_runs if run.sets or place_key(run.cell) not in measured_places]
     failed = tuple(run for run in all_runs if run.status != "done")
     measured_ids = {run.id for run in all_runs if run.sets}
     missing = tuple(coordinates for name, coordinates in planned.items() if name not in measured_ids)
     return Collection(tuple(groups), bases, provenance, tuple(grids), failed, len(all_runs), len(planned), missing)
+
+
+def _without_superseded(by_key: Mapping[Key, list[Run]]) -> dict[Key, list[Run]]:
+    """The runs without those that failed and were later measured with other settings or code."""
+    measured_places = {place_key(run.cell) for runs in by_key.values() for run in runs if run.sets}
+    return {
+        key: [run for run in runs if run.sets or place_key(run.cell) not in measured_places]
+        for key, runs in by_key.items()
+    }
 
 
 def _bases(by_key: Mapping[Key, Sequence[Run]], base_of: Mapping[str, str]) -> dict[Key, tuple[Run, ...]]:

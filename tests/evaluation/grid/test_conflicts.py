@@ -10,7 +10,7 @@ import pytest
 
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.cells import Cell
-from dual_data.evaluation.grid.conflicts import conflicting, refuse_mixing, set_aside
+from dual_data.evaluation.grid.conflicts import conflicting, refuse_mixing, set_aside, superseded
 from dual_data.evaluation.grid.provenance import blank
 from dual_data.evaluation.results import BASE, cell_path, write_result
 from tests.cli.command import dual_data
@@ -135,6 +135,18 @@ def test_results_that_failed_and_those_beside_their_own_are_in_no_way(project: P
     refuse_mixing(*opened(project, file=other))
 
 
+def test_results_that_failed_with_other_settings_are_superseded_and_those_of_other_cells_are_not(project: Path) -> None:
+    _write(project, FILE, status="failed")
+    grid, cells = opened(project)
+    assert superseded(grid, cells) == []  # the next run tries them again
+    edited, new_cells = opened(project, file=FILE.replace("beta = 0.5", "beta = 0.4"))
+    of_method = sorted(cell.id for cell in cells if cell.method == "NPO")
+    assert sorted(superseded(edited, new_cells)) == of_method
+    assert superseded(edited, [cell for cell in new_cells if cell.method != "NPO"]) == []
+    set_aside(grid.folder, of_method)
+    assert superseded(edited, new_cells) == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "replaced"),
     [
@@ -210,6 +222,10 @@ def test_run_and_dry_run_refuse(project: Path) -> None:
     planned = dual_data(*command, "--dry-run", "--replace")
     assert (planned.code, planned.err) == (0, f"{found} would be set aside\n")
     assert sorted(project.rglob("*")) == before
+    _write(project, FILE, seed=1, status="failed")
+    # Of the failed ones, those of the cells to run, and not two of another method.
+    assert ": 7 results with other rows or settings would" in dual_data(*command, "--dry-run", "--replace").err
+    _write(project, FILE)
     run = dual_data(*command, "--replace", "--lr", "1e-3", "--seed", "0")
     assert run.err.startswith(f"{found}, set aside in {grid.folder / 'replaced'}\n")
     assert (run.code, run.out) == (0, f"{grid.folder}: 2 done, 0 stopped, 0 failed, 0 left to another process; 0 of 2 "

@@ -226,7 +226,9 @@ def test_a_cell_that_failed_gives_way_to_its_measurement(tmp_path: Path) -> None
         assert (collection.results, collection.failed, collection.groups[0].lrs) == (1, (), [1e-4])
     # Measured with other settings, and so with another id.
     write_result(first_folder, "other", read_result(cell_path(second_folder, name)) | {"id": "other"})
-    assert (collect([first_folder]).results, collect([first_folder]).failed) == (1, ())
+    collection = collect([first_folder])
+    assert (collection.results, collection.failed) == (1, ())
+    assert [run.id for group in collection.groups for run in group.runs] == ["other"]
 
 
 @pytest.mark.parametrize("more", [{"facts": 30}, {"retain_rows": "train"}])
