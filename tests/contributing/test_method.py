@@ -356,6 +356,29 @@ def test_the_code_that_runs_is_the_code_that_is_hashed(
     assert len(codes) == 2
 
 
+def test_an_edit_of_a_helper_is_an_edit_of_the_methods_beside_it(project: Path, project_method: Path) -> None:
+    def code() -> str:
+        load_methods(project)
+        return method_named("Uniform").code
+
+    alone = code()
+    (project_method.parent / "__init__.py").write_text('"""Methods."""\n')
+    assert code() == alone  # a file without code is none to import from
+    helper = project_method.parent / "_shared.py"
+    project_method.write_text("from ._shared import FACTOR\n" + METHOD.replace("alpha * retain,", "FACTOR * retain,"))
+    codes, losses = [], []
+    for text in ("FACTOR = 1.0", "FACTOR = 1.0  # as in the paper", "FACTOR = 20.0"):
+        helper.write_text(text)
+        codes.append(code())
+        losses.append(problem().train("Uniform", Optimisation(epochs=1, batch=3))[0].losses)
+    assert codes[0] == codes[1] != codes[2]
+    assert losses[0] == losses[1] != losses[2]
+    assert method_named("NPO").code != codes[2]
+    helper.write_text("FACTOR =")
+    with pytest.raises(UsageError, match=r"_shared\.py: cannot be loaded: SyntaxError"):
+        load_methods(project)
+
+
 def test_a_file_may_have_any_encoding_that_python_reads(project: Path, project_method: Path) -> None:
     codes = set()
     for content in (

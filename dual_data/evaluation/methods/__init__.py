@@ -22,6 +22,9 @@ METHODS: dict[str, Method] = {}
 
 _FIELDS = TypeAdapter(Method)
 
+_PACKAGE = "project_methods"
+"""Name under which the files of a project are imported."""
+
 
 def code_hash(source: str | bytes) -> str:
     """Hash of what the source of a module does; comments, docstrings and layout do not change it."""
@@ -40,14 +43,19 @@ def _is_text(statement: ast.stmt) -> bool:
 def load_methods(project: Path) -> None:
     """Make known what the Python files in pipeline/methods of a project define, in place of another project's methods.
 
-    Raises UsageError for a file that cannot be loaded, and for one without a method, with a wrong one or with a name
-    that is taken.
+    Files whose names begin with _ are helpers, which the others may import. Raises UsageError for a file that cannot be
+    loaded, and for one without a method, with a wrong one or with a name that is taken.
     """
     for name in METHODS.keys() - _OWN:
         del METHODS[name]
-    for path in sorted((project / "pipeline" / "methods").glob("[!_]*.py")):
+    folder = project / "pipeline" / "methods"
+    _begin_package(folder)
+    helpers = _helpers_hash(folder)
+    for path in sorted(folder.glob("[!_]*.py")):
         source = path.read_bytes()
         methods = _methods_in(_load(path, source), source)
+        if helpers:
+            methods = [method._replace(code=digest(f"{method.code}|{helpers}")) for method in methods]
         if not methods:
             raise UsageError(f'{path}: defines no method, such as: METHOD = Method("Name", loss, "its source")')
         for method in methods:
@@ -56,18 +64,48 @@ def load_methods(project: Path) -> None:
             METHODS[method.name] = method
 
 
+def _begin_package(folder: Path) -> None:
+    """Let the files of a folder import each other as `from ._name import ...`, anew for every project."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
+        del sys.modules[name]
+    package = ModuleType(_PACKAGE)
+    package.__path__ = [str(folder)]
+    sys.modules[_PACKAGE] = package
+
+
+def _helpers_hash(folder: Path) -> str:
+    """Hash of the code of a folder's helpers; empty where there is none, such as beside an empty __init__.py.
+
+    Of all of them, as what a method imports, and what that imports, shows only when it runs.
+    """
+    hashes = {path.name: _hash_of(path) for path in sorted(folder.glob("_*.py"))}
+    with_code = {name: value for name, value in hashes.items() if value != code_hash("")}
+    return digest(str(with_code)) if with_code else ""
+
+
+def _hash_of(path: Path) -> str:
+    try:
+        return code_hash(path.read_bytes())
+    except SyntaxError as error:
+        raise _not_loaded(path, error) from error
+
+
+def _not_loaded(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"{path}: cannot be loaded: {type(error).__name__}: {error}")
+
+
 def _load(path: Path, source: bytes) -> ModuleType:
     """The module of this very source, whose hash its results carry.
 
     An import may take cached bytecode of a file that has the same size and was changed in the same second.
     """
-    module = ModuleType(f"project_methods_{path.stem}")
-    module.__file__ = str(path)
+    module = ModuleType(f"{_PACKAGE}.{path.stem}")
+    module.__file__, module.__package__ = str(path), _PACKAGE
     sys.modules[module.__name__] = module  # as dataclasses need it
     try:
         exec(compile(source, path, "exec"), vars(module))  # noqa: S102 - as an import would
     except Exception as error:
-        raise UsageError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
+        raise _not_loaded(path, error) from error
     return module
 
 
