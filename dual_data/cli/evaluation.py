@@ -120,10 +120,10 @@ def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], *, project: P
     from dual_data.evaluation.grid.workers import run_spread
 
     folder, adapters = grid.folder, options[0].save_adapters
-    keep_plan(grid, cells)
     already_done = sum(is_done(folder, cell, adapter=adapters) for cell in cells)
     if already_done < len(cells):
         say(forecast(grid, cells, options[0].device, adapters=adapters).summary)
+    keep_plan(grid, cells)
     if len(options) > 1:
         tally = run_spread(grid, cells, options, project=project, shard=shard)
     else:

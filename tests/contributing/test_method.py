@@ -10,14 +10,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
+import torch
 
 from dual_data.errors import ConfigError, InputError, UsageError
+from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.methods import METHODS, load_methods, method_named
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.settings import load_settings
+from dual_data.evaluation.training.trial import try_method
 from tests.cli.command import ROOT, dual_data
 from tests.evaluation.grid.small_grid import FILE, project
 from tests.evaluation.training.oracle import problem
@@ -31,6 +35,7 @@ METHOD = dedent(_EXAMPLE[1])
 
 FORMULA = """
 import pytest
+from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.rows.optimisation import Optimisation
 from tests.evaluation.methods.formulas import FORMULAS, nll, token_mean
@@ -272,6 +277,47 @@ def test_mistakes_in_a_method_are_told_with_its_file(
     load_methods(project)
     with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
         problem().train("Uniform", Optimisation(epochs=2, batch=3))
+    # A trial has two cells.
+    with pytest.raises(UsageError, match=re.escape(str(project_method)) + message.replace(r"not \[1\]", r"not \[2\]")):
+        _tried("Uniform")
+
+
+def _tried(method: str, **chosen: Any) -> None:
+    given = problem()
+    try_method(METHODS[method], chosen, given.cell(), given.loaded.tokenizer, Optimisation(), train_end=True)
+
+
+def test_every_method_passes_its_trial_which_draws_no_number_of_a_run() -> None:
+    state = torch.get_rng_state()
+    given = problem()
+    for method in METHODS.values():
+        for train_end in (True, False):
+            cell = given.cell()
+            cell = cell._replace(forget=cell.forget[:1], refusal=cell.refusal[:1], popularity=[1.0])
+            for data in (given.cell(), cell):
+                tokenizer = given.loaded.tokenizer
+                try_method(method, {}, data, tokenizer, Optimisation(normalise="sequence"), train_end=train_end)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_mistakes_are_told_once_before_a_model_is_loaded(
+    project: Path, project_method: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = project / "evaluation.toml"
+    file.write_text(file.read_text().replace("Uniform = {}", "Uniform = {}\nOther = {}"))
+    command = ("eval", "run", "--grid", "one", "--file", file, "--project", project, "--device", "cpu")
+    project_method.write_text(METHOD.replace("retain = batch", "retain = bacth"))
+    other = project_method.with_name("other.py")
+    other.write_text(METHOD.replace("Uniform", "Other").replace("retain.nll)", "retain.hidden.sum(-1))"))
+    monkeypatch.setattr(grid_run, "load_model", lambda *_: pytest.fail("loaded"))
+    for options in ([], ["--dry-run"]):
+        outcome = dual_data(*command, *options)
+        assert outcome.code == 2
+        assert outcome.err.count(f"{project_method}: line 9: the loss of Uniform fails: NameError") == 1
+        assert outcome.err.count(f"{other}: line 9: the loss of Other fails: ValueError") == 1
+    assert not (project / "artifacts").exists()
+    # Mistakes of methods that are not to be run are of no concern.
+    assert dual_data(*command, "--method", "NPO", "--dry-run").code == 0
 
 
 def test_a_mistake_that_shows_in_a_later_step_is_told_too(project: Path, project_method: Path) -> None:
@@ -331,10 +377,14 @@ def test_a_method_that_fails_stops_only_its_cells(project: Path, project_method:
         "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project,
         "--device", "cpu", "--stage", "pretrained", "--set", "rare", "--lr", "1e-3", "--seed", "0",
     )  # fmt: skip
-    project_method.write_text(METHOD.replace("retain = batch", "retain = bacth"))
+    # Its trial does not get so far.
+    late = "    STEPS.append(1)\n    assert len(STEPS) < 5, 'late'\n    retain = batch"
+    project_method.write_text(
+        METHOD.replace("def loss(", "STEPS = []\n\n\ndef loss(").replace("    retain = batch", late)
+    )
     outcome = dual_data(*command)
     assert outcome.code == 1
-    assert f"{project_method}: line 9: the loss of Uniform fails: NameError" in outcome.err
+    assert f"{project_method}: line 13: the loss of Uniform fails: AssertionError: late" in outcome.err
     assert "3 done, 0 stopped, 1 failed" in outcome.out
     project_method.write_text(METHOD)
     assert "1 done, 0 stopped, 0 failed" in dual_data(*command).out

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of, is_done
 from dual_data.evaluation.grid.tokenised import Tokenised
+from dual_data.evaluation.grid.trials import try_methods
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import DTYPES, Identity
 from dual_data.evaluation.results import BASE, cell_path, read_result
@@ -39,7 +40,10 @@ class Plan(NamedTuple):
 
 
 def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool = False) -> Plan:
-    """Estimate what `cells` take; with `adapters`, cells without theirs are to do. Loads tokenizers but no weights."""
+    """Estimate what `cells` take; with `adapters`, cells without theirs are to do. Loads tokenizers but no weights.
+
+    Raises UsageError where a method of the cells to do fails in a trial, as `try_methods`.
+    """
     identities = {name: identity_of(settings) for name, settings in grid.models.items()}
     tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
     sizes: dict[tuple[str, str, str], tuple[int, int, int, int]] = {}
@@ -51,6 +55,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
         done = is_done(grid.folder, cell, adapter=adapters)
         lines.append(_line(grid, cell, identities[cell.model], sizes[base], done=done))
     to_do = [line for line in lines if not line.done]
+    try_methods(grid, [line.cell for line in to_do], tokenised)
     operations = sum(line.operations for line in to_do)
     rate, basis = _rate(grid, lines, device)
     most = max((identities[cell.model].parameters * _bytes(grid, cell.model) for cell in cells), default=0)

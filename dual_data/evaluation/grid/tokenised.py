@@ -20,7 +20,7 @@ class Tokenised:
     """The token ids of a grid for one tokenizer. Results are kept by the rows themselves, which stages may share."""
 
     def __init__(self, grid: Grid, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._grid, self._tokenizer = grid, tokenizer
+        self._grid, self.tokenizer = grid, tokenizer
         self._encoded: dict[_Rows, list[Encoded]] = {}
         self._workloads: dict[tuple[tuple[tuple[str, _Rows], ...], _Rows], Workload] = {}
 
@@ -28,7 +28,7 @@ class Tokenised:
         """Rows to train on."""
         rows = tuple(items)
         if rows not in self._encoded:
-            self._encoded[rows] = encode(self._tokenizer, items, self._grid.profile)
+            self._encoded[rows] = encode(self.tokenizer, items, self._grid.profile)
         return self._encoded[rows]
 
     def cell_data(self, cell: Cell) -> CellData:
@@ -52,11 +52,11 @@ class Tokenised:
         key = (tuple((other, tuple(items)) for other, items in sets.items()), tuple(demonstrations))
         if key not in self._workloads:
             self._workloads[key] = build_workload(
-                self._tokenizer, sets, grid.profile, grid.measure, demonstrations=demonstrations, panel=self._panel
+                self.tokenizer, sets, grid.profile, grid.measure, demonstrations=demonstrations, panel=self._panel
             )
         return self._workloads[key]
 
     @cached_property
     def _panel(self) -> TokenisedPanel | None:
         panel = self._grid.panel
-        return tokenise_panel(self._tokenizer, panel) if panel is not None else None
+        return tokenise_panel(self.tokenizer, panel) if panel is not None else None

@@ -9,11 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.repeatable import is_refused
-from dual_data.evaluation.methods.base import Batch, Constants, Facts, Loss, Method
+from dual_data.evaluation.methods.base import Answers, Batch, Constants, Facts, Loss, Method, Outputs
+from dual_data.evaluation.rows.packing import Rows
+from dual_data.evaluation.training.cells import CellData
 
 
 @contextmanager
@@ -32,6 +35,35 @@ def telling(method: Method, part: str) -> Iterator[None]:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         place = f"{file}: line {lines[-1]}" if lines else file
         raise UsageError(f"{place}: the {part} of {method.name} fails: {type(error).__name__}: {error}") from error
+
+
+def facts_of(cell: CellData, tokenizer: PreTrainedTokenizerBase, train_end: bool) -> Facts:
+    """What a method can derive constants from, of the rows of a cell."""
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    return Facts(
+        [[*row.answer_ids, *(row.end_ids if train_end else ())] for row in cell.forget],
+        [len(row.answer_ids) for row in cell.forget],
+        cell.popularity or [None] * len(cell.forget),
+        encode,
+    )
+
+
+def arguments(
+    rows: Mapping[str, Rows],
+    policy: Mapping[str, Answers],
+    reference: Mapping[str, Answers],
+    state: Mapping[str, Tensor],
+) -> tuple[Batch, Outputs, Outputs]:
+    """The arguments of a loss, from rows and outputs by kind; kinds that a method does not have are the forget rows."""
+    forget = rows["forget"]
+    batch = Batch(forget, rows.get("retain", forget), rows.get("refusal", forget), state)
+    of_policy, of_reference = (
+        Outputs(*(answers.get(kind, answers["forget"]) for kind in Outputs._fields)) for answers in (policy, reference)
+    )
+    return batch, of_policy, of_reference
 
 
 def constants_of(method: Method, options: Mapping[str, Any], facts: Facts) -> Constants:

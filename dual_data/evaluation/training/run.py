@@ -15,7 +15,7 @@ from torch import Tensor
 from dual_data.errors import UsageError
 from dual_data.evaluation.device.devices import rows_per_bin
 from dual_data.evaluation.device.repeatable import is_refused, repeatable
-from dual_data.evaluation.methods.base import Answers, Batch, Controller, Facts, Loss, Method, Outputs, divergence
+from dual_data.evaluation.methods.base import Answers, Controller, Facts, Loss, Method, divergence
 from dual_data.evaluation.models.context import check_tokens
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.loading import Loaded
@@ -25,7 +25,15 @@ from dual_data.evaluation.rows.schedule import Plan, factors, plan
 from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden, packs
 from dual_data.evaluation.training.limits import Limit, limits_of, why_stopped
-from dual_data.evaluation.training.method_code import adds_up, constants_of, first_loss, not_adding_up, telling
+from dual_data.evaluation.training.method_code import (
+    adds_up,
+    arguments,
+    constants_of,
+    facts_of,
+    first_loss,
+    not_adding_up,
+    telling,
+)
 from dual_data.evaluation.training.optimiser import AdamW, Trainable
 from dual_data.evaluation.training.reference import Cache, ReferenceFigures, compute
 
@@ -51,7 +59,7 @@ class TrainingRun:
         self._deterministic = True
         self._options = method.options(options)
         self._method_loss = method.bind(method.loss, self._options)
-        facts = [_facts(cell, loaded, train_end) for cell in cells]
+        facts = [facts_of(cell, loaded.tokenizer, train_end) for cell in cells]
         with telling(method, "notes function"):
             self._notes = [method.bind(method.notes, self._options)(fact) if method.notes else {} for fact in facts]
         sources = [self._sources(cell, fact, train_end) for cell, fact in zip(cells, facts, strict=True)]
@@ -279,12 +287,7 @@ class TrainingRun:
             else Answers(rows.targets, undeclared=kind)
             for kind, rows in groups.items()
         }
-        forget = groups["forget"]
-        batch = Batch(forget, groups.get("retain", forget), groups.get("refusal", forget), self._state)
-        outputs = [
-            Outputs(*(answers.get(kind, answers["forget"]) for kind in ("forget", "retain", "refusal")))
-            for answers in (policy, reference)
-        ]
+        batch, *outputs = arguments(groups, policy, reference, self._state)
         if self._steps_done == 0:  # later steps run the same code on the same shapes
             loss = first_loss(self._method, lambda: self._method_loss(batch, *outputs), self._trainable.count)
             self._adds_up &= adds_up(lambda half: self._method_loss(half, *outputs), batch, loss)
@@ -316,18 +319,4 @@ def _longest(sources: Sequence[Mapping[str, Source]]) -> int:
         for by_kind in sources
         for source in by_kind.values()
         for index in range(len(source.rows))
-    )
-
-
-def _facts(cell: CellData, loaded: Loaded, train_end: bool) -> Facts:
-    tokenizer = loaded.tokenizer
-
-    def encode(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    return Facts(
-        [[*row.answer_ids, *(row.end_ids if train_end else ())] for row in cell.forget],
-        [len(row.answer_ids) for row in cell.forget],
-        cell.popularity or [None] * len(cell.forget),
-        encode,
     )

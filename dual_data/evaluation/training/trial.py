@@ -1,0 +1,113 @@
+"""A trial of a method on made-up outputs of a model, so that a mistake shows before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from dual_data.evaluation.methods.base import Answers, Method
+from dual_data.evaluation.rows.data import Encoded
+from dual_data.evaluation.rows.optimisation import Optimisation
+from dual_data.evaluation.rows.packing import Rows, Source, pack
+from dual_data.evaluation.rows.schedule import plan
+from dual_data.evaluation.training.cells import CellData
+from dual_data.evaluation.training.method_code import (
+    adds_up,
+    arguments,
+    constants_of,
+    facts_of,
+    first_loss,
+    not_adding_up,
+    telling,
+)
+
+_CELLS = 2
+_ROWS = 2
+"""Rows of each kind, with one and two tokens of their answers: the vocabulary may have 250,000 tokens."""
+_WIDTH = 16
+"""Width of hidden states."""
+
+
+def try_method(
+    method: Method,
+    chosen: Mapping[str, Any],
+    cell: CellData,
+    tokenizer: PreTrainedTokenizerBase,
+    optimisation: Optimisation,
+    *,
+    train_end: bool,
+) -> None:
+    """Run the code of a method once: constants and notes of the rows of a cell, its loss, gradient and controller.
+
+    The loss is given two cells with the first rows and random outputs over the tokenizer's vocabulary. Raises
+    UsageError as training does for a mistake that shows in its first steps.
+    """
+    options = method.options(chosen)
+    facts = facts_of(cell, tokenizer, train_end)
+    with telling(method, "notes function"):
+        if method.notes is not None:
+            method.bind(method.notes, options)(facts)
+    constants = {
+        name: [
+            # Those of the labels that `_shortened` keeps.
+            [*values[: min(number, size)], *values[size:]]
+            for number, (values, size) in enumerate(zip(by_row[:_ROWS], facts.answer_tokens, strict=False), 1)
+        ]
+        for name, by_row in constants_of(method, options, facts).items()
+    }
+    with telling(method, "controller"):
+        controller = method.bind(method.controller, options)() if method.controller is not None else None
+        state = controller.start() if controller is not None else {}
+        states = {name: torch.tensor([value] * _CELLS, dtype=torch.float32) for name, value in state.items()}
+    kinds = {"forget": cell.forget, "retain": cell.retain, "refusal": cell.refusal}
+    sources = {
+        kind: Source(
+            _shortened(kinds[kind]), train_end, constants if kind == "forget" else {}, at_label=method.at_layer
+        )
+        for kind in method.kinds
+    }
+    one_batch = optimisation.model_copy(update={"epochs": 1, "batch": _ROWS, "micro_batch": 0})
+    ((micro_batch, *_), *_), *_ = plan({kind: source.sizes() for kind, source in sources.items()}, one_batch, seed=0)
+    _, rows = pack([[micro_batch]] * _CELLS, [sources] * _CELLS).at(torch.zeros(1, dtype=torch.long))
+    with torch.random.fork_rng(devices=[]):  # a method that draws must not change what a run draws
+        torch.manual_seed(0)
+        policy = {kind: _outputs(method, labels, len(tokenizer), trained=True) for kind, labels in rows.items()}
+        reference = {
+            kind: _outputs(method, labels, len(tokenizer), trained=False)
+            if kind in method.reference | method.reference_rows
+            else Answers(labels.targets, undeclared=kind)
+            for kind, labels in rows.items()
+        }
+        batch, *outputs = arguments(rows, policy, reference, states)
+        loss_of = method.bind(method.loss, options)
+        loss = first_loss(method, lambda: loss_of(batch, *outputs), _CELLS)
+        if not adds_up(lambda half: loss_of(half, *outputs), batch, loss):
+            raise not_adding_up(method)
+        with telling(method, "gradient of the loss"):
+            loss.value.sum().backward()  # type: ignore[no-untyped-call]
+    if controller is not None:
+        with telling(method, "controller"):
+            parts = {name: [float(value[0].detach())] for name, value in loss.parts.items()}
+            for name in controller.after_epoch(parts):
+                _ = states[name]  # a name that is no state is a KeyError, as in training
+
+
+def _shortened(rows: Sequence[Encoded]) -> list[Encoded]:
+    """The first rows with the first tokens of their answers, a token more in each."""
+    return [row._replace(answer_ids=row.answer_ids[:number]) for number, row in enumerate(rows[:_ROWS], 1)]
+
+
+def _outputs(method: Method, labels: Rows, vocabulary: int, *, trained: bool) -> Answers:
+    """Random outputs at the labels of one kind of rows."""
+    shape = labels.targets.shape
+    if method.at_layer:
+        return Answers(labels.targets, hidden=torch.randn(*shape, _WIDTH, requires_grad=trained))
+    # Made when read, as those of a whole vocabulary take long; of a reference, most methods read `log_p` alone.
+    return Answers(
+        labels.targets,
+        logits=lambda: torch.rand(*shape, vocabulary, requires_grad=trained),
+        gold=None if trained else -torch.rand(shape),
+    )
