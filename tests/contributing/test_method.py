@@ -372,22 +372,22 @@ def test_numbers_of_a_method_may_have_any_type(project: Path, project_method: Pa
     assert sum(trace.parts["labels"]) > 0
 
 
-def test_a_method_that_fails_stops_only_its_cells(project: Path, project_method: Path) -> None:
-    command = (
-        "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project,
-        "--device", "cpu", "--stage", "pretrained", "--set", "rare", "--lr", "1e-3", "--seed", "0",
-    )  # fmt: skip
+def test_a_method_that_fails_stops_only_its_cells_and_all_of_them(project: Path, project_method: Path) -> None:
+    file = project / "evaluation.toml"
+    file.write_text(file.read_text().replace("GradAscent = {}\n", ""))
+    command = ("eval", "run", "--grid", "one", "--file", file, "--project", project, "--device", "cpu")
     # Its trial does not get so far.
     late = "    STEPS.append(1)\n    assert len(STEPS) < 5, 'late'\n    retain = batch"
-    project_method.write_text(
-        METHOD.replace("def loss(", "STEPS = []\n\n\ndef loss(").replace("    retain = batch", late)
-    )
+    method = METHOD.replace("def loss(", "STEPS = []\n\n\ndef loss(")
+    project_method.write_text(method.replace("    retain = batch", late))
     outcome = dual_data(*command)
     assert outcome.code == 1
-    assert f"{project_method}: line 13: the loss of Uniform fails: AssertionError: late" in outcome.err
-    assert "3 done, 0 stopped, 1 failed" in outcome.out
+    assert outcome.err.count(f"{project_method}: line 13: the loss of Uniform fails: AssertionError: late") == 1
+    # Two stages, two seeds and two learning rates.
+    assert outcome.err.count("Uniform: 7 other cells skipped, since the method's code failed\n") == 1
+    assert "11 done, 0 stopped, 1 failed" in outcome.out
     project_method.write_text(METHOD)
-    assert "1 done, 0 stopped, 0 failed" in dual_data(*command).out
+    assert "8 done, 0 stopped, 0 failed" in dual_data(*command).out
 
 
 def test_the_code_that_runs_is_the_code_that_is_hashed(

@@ -19,9 +19,13 @@ from dual_data.evaluation.rows.packing import Rows
 from dual_data.evaluation.training.cells import CellData
 
 
+class MethodFault(UsageError):
+    """A mistake in the code of a method, which all of its cells would meet."""
+
+
 @contextmanager
 def telling(method: Method, part: str) -> Iterator[None]:
-    """Raise an error in a part of a method, such as its loss, as UsageError with the method's file and line.
+    """Raise an error in a part of a method, such as its loss, as MethodFault with the method's file and line.
 
     Errors of a step that is being recorded stay as they are: it may only be that it cannot be recorded.
     """
@@ -34,7 +38,7 @@ def telling(method: Method, part: str) -> Iterator[None]:
         file = _file(method)
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         place = f"{file}: line {lines[-1]}" if lines else file
-        raise UsageError(f"{place}: the {part} of {method.name} fails: {type(error).__name__}: {error}") from error
+        raise MethodFault(f"{place}: the {part} of {method.name} fails: {type(error).__name__}: {error}") from error
 
 
 def facts_of(cell: CellData, tokenizer: PreTrainedTokenizerBase, train_end: bool) -> Facts:
@@ -69,7 +73,7 @@ def arguments(
 def constants_of(method: Method, options: Mapping[str, Any], facts: Facts) -> Constants:
     """The constants of the forget rows of a cell.
 
-    Raises UsageError with the file of the method if its code fails, or if they are not one number per label of a row.
+    Raises MethodFault with the file of the method if its code fails, or if they are not one number per label of a row.
     """
     if method.constants is None:
         return {}
@@ -84,29 +88,29 @@ def constants_of(method: Method, options: Mapping[str, Any], facts: Facts) -> Co
 def first_loss(method: Method, make: Callable[[], Loss], cells: int) -> Loss:
     """What `make`, the loss of `method`, returns for `cells` cells.
 
-    Raises UsageError with the file of the method if its code fails, or if it does not return one number per cell.
+    Raises MethodFault with the file of the method if its code fails, or if it does not return one number per cell.
     """
     with telling(method, "loss"):
         loss = make()
     file = _file(method)
     if not isinstance(loss, Loss):
-        raise UsageError(
+        raise MethodFault(
             f"{file}: the loss of {method.name} returns a {type(loss).__name__}; return Loss(value, parts)"
         )
     if not isinstance(loss.parts, dict):
-        raise UsageError(
+        raise MethodFault(
             f"{file}: the parts in the loss of {method.name} are a {type(loss.parts).__name__}; give a dict by name, "
             "which may be empty"
         )
     for name, value in {"value": loss.value, **loss.parts}.items():
         shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
         if shape != [cells]:
-            raise UsageError(
+            raise MethodFault(
                 f"{file}: `{name}` in the loss of {method.name} is {shape} and not [{cells}], one number per cell; "
                 "batch.forget.token_mean(...) makes such a mean of [K, M] values"
             )
     if not loss.value.requires_grad:
-        raise UsageError(f"{file}: the loss of {method.name} has no gradient: it must depend on `policy`")
+        raise MethodFault(f"{file}: the loss of {method.name} has no gradient: it must depend on `policy`")
     return loss
 
 
@@ -124,9 +128,9 @@ def adds_up(make: Callable[[Batch], Loss], batch: Batch, loss: Loss) -> Tensor:
     return torch.isclose(2 * of_half.value, loss.value, rtol=1e-3, atol=1e-6, equal_nan=True).all()
 
 
-def not_adding_up(method: Method) -> UsageError:
+def not_adding_up(method: Method) -> MethodFault:
     """The error where the losses of a method's micro-batches do not add up."""
-    return UsageError(
+    return MethodFault(
         f"{_file(method)}: the loss of {method.name} is no weighted mean of its rows, so the micro-batches of a step "
         "would not add up: make means with token_mean, or with row_sum and row_mean, of batch.forget or batch.retain"
     )
