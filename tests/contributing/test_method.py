@@ -18,20 +18,30 @@ import torch
 from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.methods import METHODS, load_methods, method_named
+from dual_data.evaluation.methods.base import Facts, Method
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.settings import load_settings
+from dual_data.evaluation.training.method_code import constants_of
 from dual_data.evaluation.training.trial import try_method
 from tests.cli.command import ROOT, dual_data
 from tests.evaluation.grid.small_grid import FILE, project
+from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import problem
 
 __all__ = ["project"]
 
-_EXAMPLE = re.search(r"```python\n( +\"\"\"Uniform.*?)```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)
-assert _EXAMPLE is not None
-METHOD = dedent(_EXAMPLE[1])
-"""The file of the recipe."""
+
+def _example(name: str) -> str:
+    """The file of a method in the recipe."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    found = re.search(rf'```python\n( +"""{name}.*?)```', text, re.DOTALL)
+    assert found is not None
+    return dedent(found[1])
+
+
+METHOD = _example("Uniform")
+WEIGHTED = _example("PopularFirst")
 
 FORMULA = """
 import pytest
@@ -265,7 +275,7 @@ METHOD =""",
         (
             "* len(row)",
             "* 2",
-            r": the constants function of Uniform fails: ValueError: one is not one list",
+            r": the constants function of Uniform fails: ValueError: one is neither one number",
         ),
     ],
 )
@@ -357,6 +367,59 @@ def test_a_controller_and_constants_of_the_right_shape_are_taken(project: Path, 
     project_method.write_text(CONTROLLED)
     load_methods(project)
     assert set(problem().train("Uniform", Optimisation(epochs=2, batch=3))[0].parts["weight"]) == {1.0}
+
+
+def test_a_weight_of_each_fact_weighs_its_row(project: Path, project_method: Path) -> None:
+    project_method.write_text(WEIGHTED)
+    load_methods(project)
+    given = problem()
+    popularity = [0.0, 4.0, 1.0, None, 4.0, 0.0, 2.25]
+    cell = given.cell()._replace(popularity=popularity)
+
+    def forget_loss(*rows: int) -> float:
+        """Of the first step, in which the rows are one batch."""
+        data = cell._replace(forget=[cell.forget[row] for row in rows], popularity=[popularity[row] for row in rows])
+        return given.train("PopularFirst", Optimisation(epochs=1, batch=9), data)[0].parts["forget"][0]
+
+    # Alone, each of these rows has the weight 1.
+    weights = {1: 1.0, 2: 0.5, 4: 1.0, 6: 0.75}
+    weighted = sum(weight * forget_loss(row) for row, weight in weights.items()) / len(popularity)
+    assert forget_loss(*range(7)) == pytest.approx(weighted, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "constants",
+    ["[1.0] * len(facts.labels)", "[[1] * len(row) for row in facts.labels]", "torch.ones(len(facts.labels))"],
+)
+def test_a_constant_is_a_number_of_a_row_or_of_each_label(constants: str) -> None:
+    made = constants_of(_with_constants(constants), {}, FACTS)
+    assert made == {"one": [[1.0], [1.0, 1.0, 1.0]]}
+
+
+@pytest.mark.parametrize(
+    "constants", ["[1.0]", "[1.0, None]", "[[1.0], 'abc']", "[[1.0], [1.0, 1.0]]", "[[1.0], [1.0, 1.0, None]]"]
+)
+def test_constants_of_another_shape_are_told(constants: str) -> None:
+    message = "ValueError: one is neither one number per forget row nor one list per forget row with one number per"
+    with pytest.raises(UsageError, match=message):
+        constants_of(_with_constants(constants), {}, FACTS)
+
+
+FACTS = Facts([[5], [5, 6, 7]], [1, 2], [None, None], lambda _: [])
+
+
+def _with_constants(expression: str) -> Method:
+    return METHODS["NPO"]._replace(constants=lambda facts: {"one": eval(expression, {"torch": torch, "facts": facts})})
+
+
+def test_a_method_can_look_facts_up_by_what_their_rows_hold(project: Path, project_method: Path) -> None:
+    looked_up = METHOD.replace(
+        "METHOD =", "def ids(facts):\n    print([i.question for i in facts.items])\n    return {}\n\n\nMETHOD ="
+    )
+    project_method.write_text(looked_up.replace('from")', 'from", constants=ids)'))
+    command = ("eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project)
+    outcome = dual_data(*command, "--method", "Uniform", "--device", "cpu", "--dry-run")
+    assert outcome.out.startswith(str([item.question for item in cities()[:3]]))
 
 
 def test_numbers_of_a_method_may_have_any_type(project: Path, project_method: Path) -> None:

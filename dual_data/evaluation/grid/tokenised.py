@@ -43,6 +43,7 @@ class Tokenised:
             cell.seed,
             self.encoded(grid.preferred(cell.stage, cell.set, cell.method)),
             [item.popularity for item in forget],
+            forget,
         )
 
     def workload(self, stage: str, name: str) -> Workload:

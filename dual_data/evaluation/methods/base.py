@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dual_data.errors import UsageError
+from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.packing import Rows
 
 Result = TypeVar("Result")
@@ -124,9 +125,12 @@ class Facts(NamedTuple):
     popularity: Sequence[float | None]
     encode: Callable[[str], list[int]]
     """Token ids of a text, without special tokens."""
+    items: Sequence[Item] = ()
+    """Each forget row as read, with its id, question, answer, subject and relation."""
 
 
 Constants = dict[str, list[list[float]]]
+"""By name, one list per forget row with one number per label."""
 
 
 class Controller(Protocol):
@@ -156,8 +160,11 @@ class Method(NamedTuple):
     """Source of the refusal rows: refusals (a fixed list) or swapped (another row's answer)."""
     at_layer: bool = False
     """Whether the loss reads a hidden layer (option `layer`), at which the forward pass stops."""
-    constants: Callable[..., Constants] | None = None
-    """Makes constants of the forget rows from `Facts` and the options that are its parameters."""
+    constants: Callable[..., Constants | dict[str, list[float]]] | None = None
+    """Makes constants of the forget rows from `Facts` and the options that are its parameters: by name, one number per
+    row, or one list per row with one number per label. The loss reads both as `batch.forget.constants[name]`, [K, M];
+    `row_sum` of it, divided by `lengths()`, is the number of each row, [K, R].
+    """
     controller: Callable[..., Controller] | None = None
     """Makes the controller of one cell from the options that are its parameters."""
     notes: Callable[..., dict[str, float]] | None = None

@@ -47,7 +47,7 @@ class Rows(NamedTuple):
     share: Tensor
     """[K, R] sums to 1 over an optimiser step: the same for values of whole rows."""
     constants: Mapping[str, Tensor]
-    """[K, M] by name: constants of the rows, such as exponents or other labels."""
+    """[K, M] by name: constants of the forget rows, such as weights or other labels, that the method makes."""
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Rows:
         """These rows with `change` applied to every tensor."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dual_data.evaluation.rows.data import Encoded
+from dual_data.evaluation.rows.data import Encoded, Item
 
 
 class CellData(NamedTuple):
@@ -18,6 +18,8 @@ class CellData(NamedTuple):
     refusal: Sequence[Encoded] = ()
     """For each forget row, the same prompt with the answer to prefer."""
     popularity: Sequence[float | None] = ()
+    items: Sequence[Item] = ()
+    """The forget rows as read; empty where no unlearning method is trained."""
 
 
 class Trace(NamedTuple):

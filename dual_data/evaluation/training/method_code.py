@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,6 +52,7 @@ def facts_of(cell: CellData, tokenizer: PreTrainedTokenizerBase, train_end: bool
         [len(row.answer_ids) for row in cell.forget],
         cell.popularity or [None] * len(cell.forget),
         encode,
+        cell.items,
     )
 
 
@@ -71,18 +72,36 @@ def arguments(
 
 
 def constants_of(method: Method, options: Mapping[str, Any], facts: Facts) -> Constants:
-    """The constants of the forget rows of a cell.
+    """The constants of the forget rows of a cell, by label; a number of a whole row is that of each of its labels.
 
-    Raises MethodFault with the file of the method if its code fails, or if they are not one number per label of a row.
+    Raises MethodFault with the file of the method if its code fails, or if they are neither one number per row nor one
+    number per label of a row.
     """
     if method.constants is None:
         return {}
     with telling(method, "constants function"):
         made = method.bind(method.constants, options)(facts)
-        for name, values in made.items():
-            if [len(row) for row in values] != [len(labels) for labels in facts.labels]:
-                raise ValueError(f"{name} is not one list per forget row with one number per label")
-    return made
+        return {
+            name: _by_label(name, rows.tolist() if isinstance(rows, Tensor) else list(rows), facts.labels)
+            for name, rows in made.items()
+        }
+
+
+def _by_label(name: str, rows: Sequence[Any], labels: Sequence[Sequence[int]]) -> list[list[float]]:
+    """One number per label, by row. Raises ValueError for values that are no numbers, too few or too many."""
+    sizes = [len(row) for row in labels]
+    try:
+        by_row = [
+            [float(value) for value in row] if isinstance(row, Iterable) else [float(row)] * size
+            for row, size in zip(rows, sizes, strict=True)
+        ]
+    except (TypeError, ValueError):
+        by_row = []
+    if [len(row) for row in by_row] != sizes:
+        raise ValueError(
+            f"{name} is neither one number per forget row nor one list per forget row with one number per label"
+        )
+    return by_row
 
 
 def first_loss(method: Method, make: Callable[[], Loss], cells: int) -> Loss:
