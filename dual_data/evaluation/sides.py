@@ -21,7 +21,10 @@ def side_files(side: Path) -> list[Path]:
     InputError that lists what is known.
     """
     folder, coordinates = _parted(side)
-    return list(_narrowed(side, _cells(folder), coordinates)) if folder.is_dir() else [folder]
+    if folder.is_dir():
+        return list(_narrowed(side, _cells(folder), coordinates))
+    _head(folder)
+    return [folder]
 
 
 def setting(cell: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,7 +59,16 @@ def _cells(folder: Path) -> Cells:
 def _head(path: Path) -> Head:
     if (head := head_of(path)) is not None:
         return head
-    result = read_result(path)  # laid out in another way, or no result, which this says
+    try:
+        result = read_result(path)  # laid out in another way, or no result, which this says
+    except InputError as error:
+        if not path.is_file() or path.parent.name == "cells":
+            raise
+        raise InputError(
+            f"{path}: not a complete result of this version of `dual-data eval run`: a side of a comparison is one, a "
+            "file in cells/ of its folder, or FOLDER:method=NPO,lr=1e-4 for all seeds of a setting there. Generations "
+            "of other code and logs are scored, file by file, by `dual-data eval score`"
+        ) from error
     return Head(result["cell"], result["status"])
 
 

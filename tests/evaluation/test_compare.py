@@ -125,6 +125,32 @@ def test_cells_of_two_sets_are_told_so(tmp_path: Path) -> None:
         compare_results(popular, rare)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("mine.jsonl", '{"answer": "a", "generation": "b"}\n{"answer": "c", "generation": "d"}\n'),
+        ("log.json", '{"forget": {"agg_value": 1.0}}'),
+    ],
+)
+def test_generations_are_no_side_and_nobody_is_told_to_remove_them(tmp_path: Path, name: str, content: str) -> None:
+    result = cell_path(tmp_path, write_cell(tmp_path, forget=0.6, retain=0.9))
+    generations = tmp_path / "logs" / name
+    generations.parent.mkdir()
+    generations.write_text(content)
+    for side in (generations, generations.parent if name.endswith(".json") else generations):
+        with pytest.raises(InputError) as refused:
+            compare_results(result, side)
+        message = str(refused.value)
+        assert message.startswith(
+            f"{generations}: not a complete result of this version of `dual-data eval run`: a side"
+        )
+        assert message.endswith("by `dual-data eval score`")
+        assert "remove" not in message
+    result.write_text(result.read_text()[:1000])  # a cell's own file can be made again
+    with pytest.raises(InputError, match="remove it and run the cell again"):
+        compare_results(result, result)
+
+
 def test_coordinates_choose_all_seeds_of_a_setting(tmp_path: Path) -> None:
     grid = tmp_path / "g"
     _two_methods(grid)
