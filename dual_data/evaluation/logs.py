@@ -66,7 +66,10 @@ def read_log(path: Path) -> Log:
     raw = _read(path)
     if ".jsonl" in path.suffixes:
         lines = enumerate(raw.splitlines(), 1)
-        log = Log(tuple(_line_item(f"{path}: line {number}", line) for number, line in lines if line.strip()), {})
+        items = [_line_item(f"{path}: line {number}", line) for number, line in lines if line.strip()]
+        # Beside other sets, "all" would read as their union.
+        without_set = "no set" if any(item.section for item in items) else "all"
+        log = Log(tuple(item._replace(section=item.section or without_set) for item in items), {})
     else:
         log = _log(path, _parsed(raw, path, "; JSON lines go in a .jsonl file"))
     if not log.items:
@@ -206,11 +209,12 @@ def _means(result: Mapping[str, Any]) -> Iterator[tuple[float, float]]:
 
 
 def _line_item(where: str, line: bytes) -> LogItem:
+    """The item of a line; its section is empty where the line has no set."""
     content = _parsed(line, where)
     row = {key: value for key, value in content.items() if value is not None} if isinstance(content, dict) else {}
     answers = row.get("answers", [])
     accepted = [*([row["answer"]] if "answer" in row else []), *(answers if isinstance(answers, list) else [None])]
-    generation, kind, section = row.get("generation"), row.get("kind", "entity"), row.get("set", "all")
+    generation, kind, section = row.get("generation"), row.get("kind", "entity"), row.get("set", "")
     is_right = {
         "generation": isinstance(generation, str),
         "answer or answers": accepted and all(text and isinstance(text, str) for text in accepted),

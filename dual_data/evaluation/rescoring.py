@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ class Rescored(NamedTuple):
     """The largest absolute difference by score."""
     means: Mapping[str, Mapping[str, float]]
     """Recomputed mean of every text score by section, including scores that the log lacks."""
+    counts: Mapping[str, int]
+    """Number of items by section."""
     aggregates: Mapping[str, str]
     """By section, the score of `AGGREGATES` whose mean is nearest to `agg_value`."""
     unscorable: int
@@ -68,8 +71,11 @@ def rescore(log: Log) -> Rescored:
         aggregates[section] = min(distances, key=distances.__getitem__)
         compare("agg_value", averaged[section][aggregates[section]], logged)
     largest = max(differences.values(), default=0.0)
+    counts = Counter(item.section for item in log.items)
     unscorable = sum(not is_scorable(item.answer) for item in log.items)
-    return Rescored(len(log.items), largest, differences, averaged, aggregates, unscorable, tuple(sorted(left_alone)))
+    return Rescored(
+        len(log.items), largest, differences, averaged, counts, aggregates, unscorable, tuple(sorted(left_alone))
+    )
 
 
 def _distance(recomputed: float, logged: float) -> float:

@@ -41,10 +41,10 @@ def test_scores_are_named_by_their_cell(folder: Path) -> None:
     assert header[:10] == ["file", "data", "model", "stage", "set", "method", "lr", "seed", "items", "of"]
     assert [npo.name, "d", "m", "pretrained", "rare", "NPO", "0.0001", "2", "forget"] in [row[:9] for row in rows]
     assert [before.name, "d", "m", "pretrained", "rare", "none", "-", "0", "forget"] in [row[:9] for row in rows]
-    assert ["DUAL_EVAL.json", *"-------", "forget", "1.0000"] in [row[:10] for row in rows]
+    assert ["DUAL_EVAL.json", *"-------", "forget", "1", "1.0000"] in [row[:11] for row in rows]
     # Columns with one value are left out, and so are all names if no log has any.
     assert dual_data("eval", "score", folder).out.split()[:6] == header[:1] + header[3:8]
-    assert dual_data("eval", "score", log).out.split()[:4] == ["file", "items", "of", "ROUGE-L"]
+    assert dual_data("eval", "score", log).out.split()[:5] == ["file", "items", "of", "count", "ROUGE-L"]
     files = json.loads(dual_data("eval", "score", npo, log, "--json").out)["files"]
     assert files[str(npo)]["cell"].items() >= {"method": "NPO", "lr": 1e-4, "seed": 2, "set": "rare"}.items()
     assert files[str(log)]["cell"] is None
@@ -72,8 +72,18 @@ def test_answers_without_scores_are_compared_with_none(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_text(json.dumps({"question": "Which city?", "answer": "Rome", "generation": "It is Rome."}))
     *_, row, summary = dual_data("eval", "score", path).out.splitlines()
-    assert row.split() == ["answers.jsonl", "all", "1.0000", "1.0000", "-"]
+    assert row.split() == ["answers.jsonl", "all", "1", "1.0000", "1.0000", "-"]
     assert summary == "1 item, without stored scores to compare with"
+
+
+def test_lines_without_a_set_are_not_called_all_beside_sets(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    rows = [{"answer": "Rome", "generation": generation} for generation in ("Rome", "Oslo")]
+    path.write_text("".join(json.dumps(row | more) + "\n" for row in rows for more in ({}, {"set": "rare"}, {})))
+    _, _, *lines, _ = dual_data("eval", "score", path).out.splitlines()
+    assert {" ".join(line.split()[1:4]) for line in lines} == {"no set 4", "rare 2 0.5000"}
+    (file,) = json.loads(dual_data("eval", "score", path, "--json").out)["files"].values()
+    assert file["counts"] == {"no set": 4, "rare": 2}
 
 
 def test_answers_in_other_scripts_are_told_and_scored_in_any(tmp_path: Path) -> None:
@@ -82,7 +92,7 @@ def test_answers_in_other_scripts_are_told_and_scored_in_any(tmp_path: Path) -> 
     answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
     header, _, row, _, remark = dual_data("eval", "score", answers).out.splitlines()
     assert "in any script" in header
-    assert row.split() == ["answers.jsonl", "all", "0.5000", "1.0000", "1.0000", "-"]
+    assert row.split() == ["answers.jsonl", "all", "2", "0.5000", "1.0000", "1.0000", "-"]
     assert remark.startswith("1 item whose answer has no letter")
 
 

@@ -218,7 +218,7 @@ def test_lines_of_other_code_are_scored(tmp_path: Path) -> None:
     rescored = rescore(read_log(path))
     assert (rescored.items, rescored.left_alone, rescored.differences) == (3, (), {"rougeL_recall": 0.5})
     assert rescored.means["dates"]["contains_answer"] == 1
-    assert (rescored.means["all"]["contains_answer"], rescored.means["all"]["rougeL_recall"]) == (0.5, 0)
+    assert (rescored.means["no set"]["contains_answer"], rescored.means["no set"]["rougeL_recall"]) == (0.5, 0)
     packed = tmp_path / "answers.jsonl.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert rescore(read_log(packed)) == rescored
