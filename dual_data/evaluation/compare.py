@@ -14,6 +14,7 @@ from dual_data.evaluation.report.collect import collect_side
 from dual_data.evaluation.report.pairs import same_seeds
 from dual_data.evaluation.report.panel import PANEL
 from dual_data.evaluation.report.runs import PANEL_SCORES, Run, stack, stack_panel
+from dual_data.evaluation.results import read_result
 from dual_data.evaluation.sides import setting, side_files
 from dual_data.evaluation.statistics import holm
 
@@ -65,9 +66,10 @@ def compare_results(first: Path, second: Path) -> Comparison:
     if not common:
         raise InputError(f"{first} and {second} measured no set in common")
     rows: list[Row] = []
+    asked = _questions(left[0]), _questions(right[0])
     for name in common:
         ids = left[0].sets[name].ids
-        if any(set(run.sets[name].ids) != set(ids) for run in (*left, *right)):
+        if any(set(run.sets[name].ids) != set(ids) for run in (*left, *right)) or asked[0][name] != asked[1][name]:
             raise InputError(f"{first} and {second} measured different items of {name}: {_why(left[0], right[0])}")
         for score in COMPARED:
             a, b = (np.concatenate([_ordered(run, name, score, ids) for run in side]) for side in (left, right))
@@ -78,6 +80,14 @@ def compare_results(first: Path, second: Path) -> Comparison:
     corrected = holm([row.corrected for row in rows])
     rows = [row._replace(corrected=value) for row, value in zip(rows, corrected, strict=True)]
     return Comparison(_side(left), _side(right), rows)
+
+
+def _questions(run: Run) -> dict[str, dict[str, str]]:
+    """The question of each item by set and id: a table may give ids only within its file, so others may have the same.
+
+    Not the answers, which a stage may have swapped.
+    """
+    return {name: {row["id"]: row["question"] for row in rows} for name, rows in read_result(run.path)["items"].items()}
 
 
 def _why(first: Run, second: Run) -> str:

@@ -40,6 +40,11 @@ def test_order_does_not_matter_but_items_do(tmp_path: Path) -> None:
     other = write_result(tmp_path, "other", {**result, "items": {"forget": result["items"]["retain_eval"]}})
     with pytest.raises(InputError, match="different items of forget: rows or the grid's limit changed in between"):
         compare_results(first, other)
+    # Ids may begin anew in every file.
+    asked = [row | {"question": f"{row['question']} Really?"} for row in result["items"]["forget"]]
+    same_ids = write_result(tmp_path, "same_ids", {**result, "items": {**result["items"], "forget": asked}})
+    with pytest.raises(InputError, match="different items of forget"):
+        compare_results(first, same_ids)
     cell = {**result["cell"], "data": "e"}
     elsewhere = write_result(tmp_path, "elsewhere", {**read_result(other), "cell": cell})
     with pytest.raises(InputError, match="A is of the data d, B of e: compare results of one dataset"):
