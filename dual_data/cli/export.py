@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Write a release as files that other programs read.", no_args_is_help=True)
 
-Target = Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to.")]
+Target = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR",
+        help="Folder to write to. An earlier export of the same dataset is replaced; one of another is refused.",
+    ),
+]
 Source = Annotated[
     str,
     typer.Option(
@@ -34,7 +40,8 @@ def lm_eval(
 ) -> None:
     """Write a task for lm-evaluation-harness for every split.
 
-    The tasks read the release from where it is now.
+    The tasks read the release from where it is now. Their names begin with dual, or with dual_NAME for a
+    profile of another name.
 
     Example: dual-data export lm-eval tasks && lm_eval --include_path tasks --tasks dual_matched_city_forget_rare_5 ...
     """
@@ -53,7 +60,8 @@ def open_unlearning(
     """Write configurations for open-unlearning.
 
     They are datasets, metrics and experiments; DIR may be open-unlearning's own configs folder. Forget splits without
-    rows of their topic to retain have no experiment, and are named.
+    rows of their topic to retain have no experiment, and are named. Names begin with dual, or with dual_NAME for a
+    profile of another name.
 
     Example: dual-data export open-unlearning configs --release owner/dual@v1.0.0
     """

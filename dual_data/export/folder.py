@@ -14,20 +14,23 @@ from dual_data.released import Place, Release
 def write_export(kind: str, files: Mapping[str, str], target: Path, release: Release, place: Place) -> None:
     """Write `files` (text by path) below `target`, and `dual-data-KIND.json`, which names the release and lists them.
 
-    Files of an earlier export that are no longer made are removed. Raises UsageError, before anything is written, if
-    a file would replace one that no export wrote, or if `target` lies in the release.
+    Files of an earlier export of the same dataset that are no longer made are removed. Raises UsageError, before
+    anything is written, if `target` holds the export of another dataset, if a file would replace one that no export
+    wrote, or if `target` lies in the release.
     """
     if place.folder is not None and target.resolve().is_relative_to(place.folder.resolve()):
         raise UsageError(f"{target}: is the release or inside it, where nothing else may be; choose another folder")
     listing = target / f"dual-data-{kind}.json"
-    before = _listed(listing)
+    dataset = {"name": release.name, "title": release.title}
+    before = _listed(listing, dataset)
     if foreign := [path for path in files if path not in before and (target / path).exists()]:
         raise UsageError(
             f"{target / foreign[0]}: exists and was not written by an earlier export; choose another folder"
         )
 
     def list_them(paths: set[str]) -> None:
-        about = {"release": str(place), "version": release.version, "content": release.content, "files": sorted(paths)}
+        content = {"release": str(place), "version": release.version, "content": release.content}
+        about = {**dataset, **content, "files": sorted(paths)}
         write_text(listing, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
     # Listed before they are written, so that an interrupted export recognises its files when it is repeated.
@@ -39,12 +42,25 @@ def write_export(kind: str, files: Mapping[str, str], target: Path, release: Rel
     list_them(set(files))
 
 
-def _listed(listing: Path) -> set[str]:
+def _listed(listing: Path, dataset: Mapping[str, str]) -> set[str]:
+    """The files of an earlier export of the dataset."""
     if not listing.exists():
         return set()
     inside = listing.parent.resolve()
     try:
-        files = json.loads(listing.read_text(encoding="utf-8"))["files"]
-        return {path for path in files if (inside / path).resolve().is_relative_to(inside)}
+        about = json.loads(listing.read_text(encoding="utf-8"))
+        before = {key: str(about[key]) for key in dataset}
+        files = {path for path in about["files"] if (inside / path).resolve().is_relative_to(inside)}
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(f"{listing}: is not the list of an earlier export ({error}); choose another folder") from None
+    if before != dataset:
+        raise UsageError(
+            f"{listing.parent}: holds the export of {_called(before)}, whose files that of {_called(dataset)} would "
+            "remove; choose another folder"
+        )
+    return files
+
+
+def _called(dataset: Mapping[str, str]) -> str:
+    name, title = dataset.values()
+    return name if title == name else f"{name} ({title})"

@@ -3,8 +3,9 @@
     lm_eval --model hf --model_args pretrained=MODEL --include_path DIR --tasks dual_matched_city_forget_rare_5
 
 Tags name many tasks at once: one tag for each configuration (dual_matched) and for each kind of split
-(dual_matched_retain_eval). The prompt is the protocol's system prompt and the question: as messages with
---apply_chat_template, which the protocol requires; without it the harness puts nothing between the two.
+(dual_matched_retain_eval). Those of a dataset called mine begin with dual_mine. The prompt is the protocol's system
+prompt and the question: as messages with --apply_chat_template, which the protocol requires; without it the harness
+puts nothing between the two.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from dual_data.export.splits import address
+from dual_data.export.splits import address, prefix
 from dual_data.prompts import SYSTEM_PROMPT
 from dual_data.released import WHOLE, Place, Release, read_table
 from dual_data.split_names import parse
@@ -37,7 +38,7 @@ def lm_eval_files(release: Release, place: Place) -> dict[str, str]:
     }
     for config in release.recipes():
         for split, file in release.configs[config].items():
-            task = _task(config, split, file.path, place)
+            task = _task(f"{prefix(release)}_{config}", split, file.path, place)
             task["metadata"] = {
                 "version": 1.0,
                 "content": file.content,
@@ -48,7 +49,7 @@ def lm_eval_files(release: Release, place: Place) -> dict[str, str]:
     return texts
 
 
-def _task(config: str, split: str, path: str, place: Place) -> dict[str, Any]:
+def _task(tag: str, split: str, path: str, place: Place) -> dict[str, Any]:
     """A task that loads its split's file alone, not the hundreds of files of its configuration."""
     if place.folder is None:
         options: dict[str, Any] = {**address(place), "data_files": {"test": path}}
@@ -59,8 +60,8 @@ def _task(config: str, split: str, path: str, place: Place) -> dict[str, Any]:
         dataset, options = "parquet", {"data_files": {"test": file}}
     return {
         "include": f"../{SHARED}",
-        "task": f"dual_{config}_{split}",
-        "tag": [f"dual_{config}", *(f"dual_{config}_{name.kind}" for name in [parse(split)] if name)],
+        "task": f"{tag}_{split}",
+        "tag": [tag, *(f"{tag}_{name.kind}" for name in [parse(split)] if name)],
         "dataset_path": dataset,
         "dataset_kwargs": options,
     }

@@ -4,8 +4,9 @@
         'hydra.searchpath=[file://DIR]' trainer=NPO task_name=try
 
 The files are laid out as in open-unlearning's own `configs/` folder, so that DIR may also be that folder. There is one
-experiment for each forget split (unlearn, eval) and one for each topic (finetune). Prompts hold the protocol's system
-prompt, and answers end after its 64 tokens; a model whose template refuses a system turn (Gemma) needs
+experiment for each forget split (unlearn, eval) and one for each topic (finetune). For a dataset called mine, names
+have dual_mine in place of dual, but its settings stay below eval.dual. Prompts hold the protocol's system prompt, and
+answers end after its 64 tokens; a model whose template refuses a system turn (Gemma) needs
 `model.template_args.system_prompt=null`. open-unlearning's own optimisation settings apply, not the presets of the
 reference evaluation, which train adapters.
 
@@ -21,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dual_data.export.lm_eval import NEW_TOKENS
-from dual_data.export.splits import Family, address, families
+from dual_data.export.splits import Family, address, families, prefix
 from dual_data.prompts import SYSTEM_PROMPT
 from dual_data.released import Place, Release
 
@@ -38,27 +39,30 @@ def open_unlearning_files(
     release: Release, place: Place, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, str]:
     """Texts by path below a folder of configurations. `say` gets a line for each topic without experiments."""
-    files = {f"data/datasets/{_dataset(role)}.yaml": _yaml(_source(role, place)) for role in (*ROLES, "full", IDK)}
+    own = prefix(release)
+    files = {
+        f"data/datasets/{_dataset(own, role)}.yaml": _yaml(_source(own, role, place)) for role in (*ROLES, "full", IDK)
+    }
     metrics = {f"{role}_Q_A_{name}": (role, name) for role in ROLES for name in ("ROUGE", "Prob")}
-    files |= {f"eval/dual_metrics/{metric}.yaml": _metric(metric, *which) for metric, which in metrics.items()}
-    files["eval/dual.yaml"] = _evaluator(list(metrics))
+    files |= {f"eval/{own}_metrics/{metric}.yaml": _metric(own, metric, *which) for metric, which in metrics.items()}
+    files[f"eval/{own}.yaml"] = _evaluator(own, list(metrics))
     for family in families(release):
         if not family.retain:
             left = ", ".join(family.forget)
             say(f"no experiments on {left} of {family.config}: no split of {family.name} to retain beside them")
             continue
         for split in family.forget:
-            files[f"experiment/unlearn/dual/{family.config}/{split}.yaml"] = _unlearn(family, split)
-            files[f"experiment/eval/dual/{family.config}/{split}.yaml"] = _experiment(family, split, [])
-        files[f"experiment/finetune/dual/{family.config}/{family.name}.yaml"] = _finetune(family)
+            files[f"experiment/unlearn/{own}/{family.config}/{split}.yaml"] = _unlearn(own, family, split)
+            files[f"experiment/eval/{own}/{family.config}/{split}.yaml"] = _experiment(own, family, split, [])
+        files[f"experiment/finetune/{own}/{family.config}/{family.name}.yaml"] = _finetune(own, family)
     return files
 
 
-def _dataset(role: str) -> str:
-    return f"DUAL_QA_{role}"
+def _dataset(own: str, role: str) -> str:
+    return f"{own.upper()}_QA_{role}"
 
 
-def _source(role: str, place: Place) -> dict[str, Any]:
+def _source(own: str, role: str, place: Place) -> dict[str, Any]:
     """A dataset of the split that the experiment names; for fine-tuning the experiment sets the splits itself."""
     split = "???" if role == "full" else f"${{eval.dual.{role.removesuffix('_idk')}_split}}"
     arguments = {
@@ -68,14 +72,14 @@ def _source(role: str, place: Place) -> dict[str, Any]:
         "max_length": MAX_LENGTH,
     }
     if role != IDK:
-        return {_dataset(role): {"handler": "QADataset", "args": arguments}}
+        return {_dataset(own, role): {"handler": "QADataset", "args": arguments}}
     arguments["idk_path"] = "./data/idk.jsonl"
-    return {_dataset(role): {"handler": "QAwithIdkDataset", "args": arguments}}
+    return {_dataset(own, role): {"handler": "QAwithIdkDataset", "args": arguments}}
 
 
-def _metric(metric: str, role: str, name: str) -> str:
+def _metric(own: str, metric: str, role: str, name: str) -> str:
     defaults = [
-        {"../../data/datasets@datasets": _dataset(role)},
+        {"../../data/datasets@datasets": _dataset(own, role)},
         {"../../collator@collators": "DataCollatorForSupervisedDatasetwithIndex"},
     ]
     body: dict[str, Any] = {"defaults": defaults, "handler": "probability", "batch_size": "${eval.dual.batch_size}"}
@@ -84,16 +88,16 @@ def _metric(metric: str, role: str, name: str) -> str:
             "defaults": [*defaults, {"../../generation@generation_args": "default"}],
             "handler": "rouge",
             "rouge_type": "rougeL_recall",
-            "datasets": {_dataset(role): {"args": {"predict_with_generate": True}}},
+            "datasets": {_dataset(own, role): {"args": {"predict_with_generate": True}}},
             "collators": {"DataCollatorForSupervisedDataset": {"args": {"padding_side": "left"}}},
             "generation_args": {"max_new_tokens": NEW_TOKENS},
         }
     return f"# @package eval.dual.metrics.{metric}\n{_yaml(body)}"
 
 
-def _evaluator(metrics: list[str]) -> str:
+def _evaluator(own: str, metrics: list[str]) -> str:
     body = {
-        "defaults": [{"dual_metrics": metrics}],
+        "defaults": [{f"{own}_metrics": metrics}],
         # Generic despite its name: it runs any metrics and writes TOFU_EVAL.json.
         "handler": "TOFUEvaluator",
         "output_dir": "${paths.output_dir}",
@@ -106,22 +110,22 @@ def _evaluator(metrics: list[str]) -> str:
     return f"# @package eval.dual\n{_yaml(body)}"
 
 
-def _unlearn(family: Family, split: str) -> str:
-    roles = [{f"override /data/datasets@data.{role}": _dataset(role)} for role in ("forget", "retain")]
-    return _experiment(family, split, [{"override /data": "unlearn"}, *roles])
+def _unlearn(own: str, family: Family, split: str) -> str:
+    roles = [{f"override /data/datasets@data.{role}": _dataset(own, role)} for role in ("forget", "retain")]
+    return _experiment(own, family, split, [{"override /data": "unlearn"}, *roles])
 
 
-def _finetune(family: Family) -> str:
-    dataset = _dataset("full")
+def _finetune(own: str, family: Family) -> str:
+    dataset = _dataset(own, "full")
     overrides = [{"override /trainer": "finetune"}, {"override /data/datasets@data.train": dataset}]
     train = {dataset: {"args": {"hf_args": {"split": "+".join(family.full)}}}}
-    return _experiment(family, family.full[0], overrides, mode="finetune", data={"train": train})
+    return _experiment(own, family, family.full[0], overrides, mode="finetune", data={"train": train})
 
 
-def _experiment(family: Family, split: str, overrides: list[dict[str, str]], **settings: Any) -> str:
+def _experiment(own: str, family: Family, split: str, overrides: list[dict[str, str]], **settings: Any) -> str:
     splits = {"forget": split, "retain": family.retain, "retain_eval": family.retain_eval}
     body = {
-        "defaults": [{"override /model": MODEL}, *overrides, {"override /eval": "dual"}],
+        "defaults": [{"override /model": MODEL}, *overrides, {"override /eval": own}],
         **settings,
         "model": {"template_args": {"system_prompt": SYSTEM_PROMPT}},
         "eval": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from typing import NamedTuple
 
 from dual_data.errors import InputError
@@ -47,6 +48,12 @@ def families(release: Release) -> list[Family]:
             evaluated = f"{name}_retain_eval"
             result.append(Family(config, name, tuple(members), retain, evaluated if evaluated in splits else retain))
     return result
+
+
+def prefix(release: Release) -> str:
+    """What the names of tasks and configurations begin with: `dual`, or for a dataset of another name `dual_NAME`, so
+    that they are neither DUAL's nor those of a benchmark that is called NAME."""
+    return "dual" if release.name == "dual" else "dual_" + re.sub("[^a-z0-9]+", "_", release.name.lower())
 
 
 def address(place: Place) -> dict[str, str]:

@@ -13,6 +13,6 @@ from tests.release.made import invented_build
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Place]:
     """A release and its place, which tests must not change."""
     folder = tmp_path_factory.mktemp("export") / "release"
-    return write_release(invented_build(tmp_path_factory.mktemp("export-project")), folder, name="made"), Place(
+    return write_release(invented_build(tmp_path_factory.mktemp("export-project")), folder, name="dual"), Place(
         folder=folder
     )

@@ -52,12 +52,46 @@ def test_a_list_that_names_files_elsewhere_removes_nothing_there(exported: Expor
     (tmp_path / "precious").write_text("x")
     target = tmp_path / "out"
     target.mkdir()
-    (target / "dual-data-kind.json").write_text(json.dumps({"files": ["../precious", "gone.yaml"]}))
+    (target / "dual-data-kind.json").write_text(
+        json.dumps({"name": "dual", "title": "dual", "files": ["../precious", "gone.yaml"]})
+    )
     write_export("kind", {"a.yaml": "1"}, target, *exported)
     assert (tmp_path / "precious").exists()
 
 
-@pytest.mark.parametrize("listing", ["[", "[]", "{}", '{"files": 5}', '{"files": [1]}', '{"files": ["a\\u0000"]}'])
+def test_the_export_of_another_dataset_is_kept(exported: Exported, tmp_path: Path) -> None:
+    release, place = exported
+    mine = release.model_copy(update={"name": "mine"})
+    for about in (release.about, release.about.model_copy(update={"title": "Capitals"})):
+        target = tmp_path / (about.title or "untitled")
+        write_export("kind", {"a.yaml": "1", "b.yaml": "1"}, target, release.model_copy(update={"about": about}), place)
+        for other in (mine, release.model_copy(update={"about": about.model_copy(update={"title": "Rivers"})})):
+            before = {path: path.read_text() for path in target.iterdir()}
+            called = "dual (Capitals)" if about.title else "dual"
+            with pytest.raises(UsageError) as refused:
+                write_export("kind", {"a.yaml": "2"}, target, other, place)
+            assert str(refused.value) == (
+                f"{target}: holds the export of {called}, whose files that of "
+                f"{'mine' if other is mine else 'dual (Rivers)'} would remove; choose another folder"
+            )
+            assert {path: path.read_text() for path in target.iterdir()} == before
+    later = release.model_copy(update={"content": "0" * 64, "version": "2.0.0"})
+    write_export("kind", {"a.yaml": "3"}, tmp_path / "untitled", later, place)
+    assert not (tmp_path / "untitled" / "b.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        "[",
+        "[]",
+        "{}",
+        '{"files": []}',
+        '{"name": "dual", "title": "dual", "files": 5}',
+        '{"name": "dual", "title": "dual", "files": [1]}',
+        '{"name": "dual", "title": "dual", "files": ["a\\u0000"]}',
+    ],
+)
 def test_a_list_that_cannot_be_read_stops(exported: Exported, tmp_path: Path, listing: str) -> None:
     (tmp_path / "dual-data-kind.json").write_text(listing)
     with pytest.raises(InputError, match="is not the list of an earlier export"):

@@ -45,6 +45,18 @@ def test_a_task_a_split_with_the_file_it_reads(exported: Exported) -> None:
     assert len({task["task"] for task in task_by_path.values()}) == len(task_by_path)
 
 
+@pytest.mark.parametrize(("name", "start"), [("mine", "dual_mine"), ("My set (2)", "dual_my_set_2_")])
+def test_tasks_of_another_dataset_have_names_of_their_own(exported: Exported, name: str, start: str) -> None:
+    release, place = exported
+    task_by_path = tasks(lm_eval_files(release.model_copy(update={"name": name}), place))
+    task = task_by_path[f"matched/{start}_matched_town_forget_rare_5.yaml"]
+    assert task["task"] == f"{start}_matched_town_forget_rare_5"
+    assert task["tag"] == [f"{start}_matched", f"{start}_matched_forget_rare_5"]
+    names = {name for task in task_by_path.values() for name in (task["task"], *task["tag"])}
+    of_dual = {name for task in tasks(lm_eval_files(release, place)).values() for name in (task["task"], *task["tag"])}
+    assert names.isdisjoint(of_dual)
+
+
 def test_a_release_folder_that_looks_like_a_pattern_is_read(exported: Exported, tmp_path: Path) -> None:
     import datasets
 

@@ -49,6 +49,29 @@ def test_every_forget_split_has_experiments_with_splits_that_exist(exported: Exp
         assert files[path].startswith("# @package _global_\n")
 
 
+def test_files_of_another_dataset_have_names_of_their_own_and_refer_to_each_other(exported: Exported) -> None:
+    release, place = exported
+    files = open_unlearning_files(release.model_copy(update={"name": "My-set"}), place)
+    of_dual = open_unlearning_files(release, place)
+    assert files.keys().isdisjoint(of_dual)
+    # But for the names, the files are those of dual: whatever refers to a file by its name finds it.
+    names = [("DUAL_MY_SET", "DUAL"), ("dual_my_set", "dual")]
+
+    def as_dual(text: str) -> str:
+        for own, dual in names:
+            text = text.replace(own, dual)
+        return text
+
+    assert {as_dual(path): as_dual(text) for path, text in files.items()} == of_dual
+    experiment = parsed(files, "experiment/unlearn/dual_my_set/matched/river_forget_rare_5.yaml")
+    assert {"override /eval": "dual_my_set"} in experiment["defaults"]
+    assert {"override /data/datasets@data.forget": "DUAL_MY_SET_QA_forget"} in experiment["defaults"]
+    assert parsed(files, "eval/dual_my_set.yaml")["defaults"][0].keys() == {"dual_my_set_metrics"}
+    metric = parsed(files, "eval/dual_my_set_metrics/forget_Q_A_ROUGE.yaml")
+    assert metric["defaults"][0] == {"../../data/datasets@datasets": "DUAL_MY_SET_QA_forget"}
+    assert metric["datasets"].keys() == {"DUAL_MY_SET_QA_forget"}
+
+
 def test_forget_splits_without_anything_to_retain_are_named(exported: Exported) -> None:
     release, place = exported
     splits = {name: file for name, file in release.configs["matched"].items() if name != "river_retain_train"}
