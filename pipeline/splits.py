@@ -300,7 +300,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=10,
+    version=11,
     run=run,
     schema=Splits,
     params=SplitsParams,

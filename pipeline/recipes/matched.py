@@ -139,6 +139,10 @@ class Pool(NamedTuple):
             return np.arange(len(self.facts))
         return np.flatnonzero(self.topic == self.topics.get(topic, -1))
 
+    def sided_of(self, topic: str | None) -> pl.DataFrame:
+        """Rows of `sided` of a topic, or all of them for None."""
+        return self.sided if topic is None else self.sided.filter(pl.col("topic") == self.topics.get(topic, -1))
+
     def stopped(self, topic: str | None) -> str:
         """The end of a reason: how many relations of a topic, or of the pool, the cap leaves out; empty for none."""
         topics, relations = self.unsided
@@ -181,7 +185,7 @@ def splits(pool: Pool, families: Sequence[Family], by: str) -> list[SplitOutcome
     """All splits of all families, matched on relation and column `by`: length or answer."""
     outcomes: list[SplitOutcome] = []
     for family, pairs in zip(families, _rankings(pool, families, by), strict=True):
-        forget, chosen, names = _forget_splits(pool, pairs, family)
+        forget, chosen, names = _forget_splits(pool, pairs, family, by)
         outcomes += forget
         if chosen.size:
             outcomes += _other_splits(pool, chosen, names, family)
@@ -196,8 +200,7 @@ def _rankings(pool: Pool, families: Sequence[Family], by: str) -> list[NDArray[n
     columns = ("fact_id", "place", "side", "rank", "topic", "relation", "length")
 
     def rows_of(index: int, family: Family, largest: int) -> pl.DataFrame:
-        topic = family.topic
-        rows = pool.sided if topic is None else pool.sided.filter(pl.col("topic") == pool.topics.get(topic, -1))
+        rows = pool.sided_of(family.topic)
         most = sampling.most_of(largest, family.params.answer_share)
         # Each family has its own numbers, so that what two families share does not interfere.
         numbers = pl.col("subject", "bond", "answer") + index * len(pool.facts)
@@ -218,7 +221,7 @@ def _rankings(pool: Pool, families: Sequence[Family], by: str) -> list[NDArray[n
 
 
 def _forget_splits(
-    pool: Pool, pairs: NDArray[np.int64], family: Family
+    pool: Pool, pairs: NDArray[np.int64], family: Family, by: str
 ) -> tuple[list[SplitOutcome], NDArray[np.int64], list[str]]:
     """The forget splits, the pairs of the largest of them (rare and popular places), and the names of the pairs."""
     total = len(pool.places_of(family.topic))
@@ -229,14 +232,18 @@ def _forget_splits(
     chosen = pairs[:, choice.chosen]
     facts = [pool.facts[places].tolist() for places in chosen]
     names = [f"{rare[:8]}-{popular[:8]}" for rare, popular in zip(*facts, strict=True)]
+    lacking = any(size >= family.smallest and choice.filled[size] < size for size in sizes.values())
+    possible = _without_share(pool, family, by) if lacking else 0
     outcomes: list[SplitOutcome] = []
     largest = 0
     for side, ids in zip(sampling.SIDES, facts, strict=True):
         for percent, size in sizes.items():
-            basis = f"{percent} % of {total} eligible facts"
-            most = sampling.most_of(size, family.params.answer_share)
-            lacking = f", each answer at most {most} time(s) a side (answer_share){pool.stopped(family.topic)}"
-            reason = _too_few(choice.filled[size], size, family.smallest, basis, lacking)
+            basis = f"{percent} % of {total} eligible facts are {size} rows"
+            reason = ""
+            if size < family.smallest:
+                reason = f"{basis}, fewer than {family.smallest} (splits.percents, splits.smallest)"
+            elif (filled := choice.filled[size]) < size:
+                reason = basis + _too_few(pool, family, by, size, filled, possible)
             count = 0 if reason else size
             largest = max(largest, count)
             holds = choice.filled[size] if reason else pairs.shape[1]
@@ -245,12 +252,25 @@ def _forget_splits(
     return outcomes, chosen[:, :largest], names
 
 
-def _too_few(pairs: int, size: int, smallest: int, basis: str, lacking: str) -> str:
-    if size < smallest:
-        return f"{basis} are {size} rows, fewer than {smallest}"
-    if pairs < size:
-        return f"{basis} are {size} rows; only {pairs} pairs can be matched{lacking}"
-    return ""
+def _without_share(pool: Pool, family: Family, by: str) -> int:
+    """How many pairs there are if an answer may be in any number of them."""
+    params = family.params.model_copy(update={"answer_share": 1.0})
+    (pairs,) = _rankings(pool, [family._replace(params=params)], by)
+    return int(pairs.shape[1])
+
+
+def _too_few(pool: Pool, family: Family, by: str, size: int, filled: int, possible: int) -> str:
+    """The end of the reason for a split of `size` rows with `filled` pairs, `possible` ones without answer_share."""
+    stopped = pool.stopped(family.topic)
+    if pool.sided_of(family.topic).is_empty():
+        ties = stopped or ": too many are equally popular"
+        return f", but no relation has rare and popular facts by {family.params.signal}{ties}"
+    length = " length" if by == "length" else ""
+    few = f"; only {filled} pairs can be matched on relation and answer{length}"
+    if possible > filled:
+        most = sampling.most_of(size, family.params.answer_share)
+        few += f", or {min(possible, size)} if an answer may be in more than {most} (splits.matched.answer_share)"
+    return few + stopped
 
 
 def _other_splits(pool: Pool, chosen: NDArray[np.int64], names: Sequence[str], family: Family) -> list[SplitOutcome]:
@@ -279,7 +299,8 @@ def _other_splits(pool: Pool, chosen: NDArray[np.int64], names: Sequence[str], f
         columns = (pool.answer[suitable], np.where(pool.echo[suitable], 0, -1))
         taken = suitable[sampling.within_share(columns, (share, ECHO_SHARE), wanted)]
         within = " within the largest share of an answer or echo" if len(suitable) > len(taken) else ""
-        reason = f"{len(taken)} rows{within}, fewer than {family.smallest}" if len(taken) < family.smallest else ""
+        few = f"{len(taken)} rows{within}, fewer than {family.smallest} (splits.smallest)"
+        reason = few if len(taken) < family.smallest else ""
         if family.topic is None and name == "world_facts":
             reason = "the pool has every topic, so none is left outside"
         if reason:

@@ -68,7 +68,7 @@ def splits(candidates: pl.DataFrame, family: Family, retain: tuple[int, ...]) ->
 def full(ranking: Sequence[str], split: str, smallest: int) -> SplitOutcome:
     """Every candidate. `ranking` has the rarest first."""
     size = len(ranking)
-    reason = f"{size} rows, fewer than {smallest}" if size < smallest else ""
+    reason = f"{size} rows, fewer than {smallest} (splits.smallest)" if size < smallest else ""
     return _unpaired(split, ranking[: 0 if reason else size], size, size, reason)
 
 
@@ -78,7 +78,8 @@ def _share(ranking: Sequence[str], capped: Sequence[bool], side: str, percent: i
     # Candidates before the first capped one are fully counted; after it, the true order may differ.
     certain = capped.index(True) if any(capped) else len(ranking)
     if size < family.smallest:
-        reason = f"{percent} % of {len(ranking)} candidates are {size} rows, fewer than {family.smallest}"
+        few = f"{size} rows, fewer than {family.smallest} (splits.percents, splits.smallest)"
+        reason = f"{percent} % of {len(ranking)} candidates are {few}"
     elif certain < (size if side == "rare" else len(ranking) - size):
         end = "least" if side == "rare" else "most"
         holds = certain if side == "rare" else 0

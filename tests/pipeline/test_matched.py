@@ -169,7 +169,9 @@ def test_a_split_that_the_largest_share_leaves_too_small_says_so(project: Tools)
     rows = [row | {"object_label": f"{row['subject_label']} Old {row['object_label']}"} for row in rows]
     capacity = make_splits(project, world(project, rows)).tables["capacity"]
     row = capacity.filter((pl.col("recipe") == "matched") & (pl.col("split") == "city_retain_eval"))
-    assert row["reason"].to_list() == ["1 rows within the largest share of an answer or echo, fewer than 2"]
+    assert row["reason"].to_list() == [
+        "1 rows within the largest share of an answer or echo, fewer than 2 (splits.smallest)"
+    ]
 
 
 @few

@@ -45,11 +45,14 @@ def test_retain_rows_ask_nothing_that_is_to_be_forgotten() -> None:
 def test_a_split_of_the_smallest_size_is_made_and_a_smaller_one_is_not() -> None:
     outcomes = _outcomes(_candidates(range(10)), (10, 20), 2)
     assert outcomes["forget_rare_10"].facts == []
-    assert outcomes["forget_rare_10"].reason == "10 % of 10 candidates are 1 rows, fewer than 2"
+    assert (
+        outcomes["forget_rare_10"].reason
+        == "10 % of 10 candidates are 1 rows, fewer than 2 (splits.percents, splits.smallest)"
+    )
     assert outcomes["forget_rare_20"].reason == ""
     assert _outcomes(_candidates(range(10)), (10,), 10)["full"].facts == [str(place) for place in range(10)]
     too_small = _outcomes(_candidates(range(10)), (10,), 11)["full"]
-    assert (too_small.facts, too_small.holds, too_small.reason) == ([], 10, "10 rows, fewer than 11")
+    assert (too_small.facts, too_small.holds, too_small.reason) == ([], 10, "10 rows, fewer than 11 (splits.smallest)")
 
 
 def test_nothing_is_retained_of_what_nothing_is_forgotten_of() -> None:

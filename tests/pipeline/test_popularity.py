@@ -6,6 +6,7 @@ import itertools
 import operator
 import random
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -18,6 +19,7 @@ from dual_data.sampling import SIDES
 from dual_data.schema import Links, Salience
 from pipeline.splits import SplitsParams, check, sources
 from tests.pipeline.worlds import (
+    MATCHED,
     TOPICS,
     World,
     by_split,
@@ -54,7 +56,49 @@ def test_sides_that_popularity_does_not_tell_apart_are_not_laid_to_the_cap(proje
     result = make_splits(project, world(project, rows), params(percents=(2, 40)))
     reasons = [reason for reason in result.tables["capacity"].filter(recipe="matched")["reason"] if "pairs" in reason]
     assert len(reasons) >= 4
-    assert all(reason.endswith(" time(s) a side (answer_share)") for reason in reasons)
+    assert not any("links.cap" in reason for reason in reasons)
+
+
+def test_facts_of_equal_popularity_are_the_reason_why_there_is_no_pair(project: Tools) -> None:
+    inputs = world(project, [row | {"subject_mentions": 2} for row in drawn_facts(1, 260)])
+    for share in (0.05, 1.0):
+        chosen = params(percents=(8,), matched={"signal": "mentions", "answer_share": share})
+        capacity = make_splits(project, inputs, chosen).tables["capacity"]
+        for recipe in MATCHED:
+            row = capacity.filter(recipe=recipe, split="all_forget_rare_8").row(0, named=True)
+            assert row["reason"] == (
+                f"8 % of {inputs.questions.filter('functional').height} eligible facts are {row['wanted']} rows, but "
+                "no relation has rare and popular facts by mentions: too many are equally popular"
+            )
+
+
+def test_the_share_of_an_answer_is_a_reason_only_where_another_share_gives_more_pairs(project: Tools) -> None:
+    inputs = drawn_world(project, 1, 260)
+
+    def rows(recipe: str, share: float) -> dict[str, dict[str, Any]]:
+        chosen = params(percents=(40,), matched={"signal": "mentions", "answer_share": share})
+        capacity = make_splits(project, inputs, chosen).tables["capacity"].filter(recipe=recipe)
+        return {row["split"]: row for row in capacity.iter_rows(named=True) if "_forget_rare_" in row["split"]}
+
+    named = []
+    for recipe, share, on in (
+        ("matched", 0.05, "relation and answer length"),
+        ("matched", 0.3, "relation and answer length"),
+        ("matched_answer", 0.05, "relation and answer"),
+    ):
+        limited, free = rows(recipe, share), rows(recipe, 1.0)
+        for split, row in limited.items():
+            if row["made"]:
+                continue
+            few = f"{row['wanted']} rows; only {row['holds']} pairs can be matched on {on}"
+            possible = min(free[split]["holds"], row["wanted"])
+            if more := possible > row["holds"]:
+                most = max(1, int(row["wanted"] * share))
+                few += f", or {possible} if an answer may be in more than {most} (splits.matched.answer_share)"
+            named.append(more)
+            assert row["reason"].endswith(f" eligible facts are {few}")
+        assert not any("answer_share" in row["reason"] for row in free.values())
+    assert set(named) == {True, False}
 
 
 def test_sides_that_no_higher_count_would_tell_apart_are_not_laid_to_the_cap(project: Tools) -> None:
@@ -120,8 +164,11 @@ def test_matched_pairs_no_relation_whose_sides_a_higher_count_would_change(
             assert "_rare_" not in name or count <= known[third - 1]
             assert "_popular_" not in name or count >= known[-third]
     row = result.tables["capacity"].filter(recipe="matched", split="all_forget_rare_40").row(0, named=True)
-    few = f"40 % of {pool.height} eligible facts are {row['wanted']} rows; only {row['holds']} pairs can be matched"
-    few += f", each answer at most {int(row['wanted'] * chosen.matched.answer_share)} time(s) a side (answer_share)"
+    few = f"40 % of {pool.height} eligible facts are {row['wanted']} rows"
+    if left_out:
+        few += ", but no relation has rare and popular facts by inbound_links"
+    else:
+        few += f"; only {row['holds']} pairs can be matched on relation and answer length"
     stopped = (
         "; counting stopped at links.cap in 3 relation(s) before it told rare from popular; raise it, or set "
         "links.method to cirrusdoc or dump"
@@ -143,7 +190,7 @@ def test_a_topic_lays_its_lack_of_pairs_to_the_cap_in_its_own_relations_only(pro
     capacity = make_splits(project, inputs, chosen).tables["capacity"].filter(recipe="matched")
     reasons = dict(capacity.select("split", "reason").iter_rows())
     assert "in 2 relation(s)" in reasons["city_forget_rare_40"]
-    assert reasons["writer_forget_rare_40"].endswith(" time(s) a side (answer_share)")
+    assert "links.cap" not in reasons["writer_forget_rare_40"]
 
 
 @pytest.mark.parametrize("signal", ["inbound_links", "sitelinks", "salience"])
