@@ -209,7 +209,7 @@ def _excluded(project: Path) -> dict[str, tuple[str, ...]]:
 
 FACTS = Stage(
     name="facts",
-    version=8,
+    version=9,
     run=run,
     schema=Facts,
     params=FactsParams,

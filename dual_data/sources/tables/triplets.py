@@ -5,6 +5,7 @@ quantities and texts, object_value. It may have, for subject_ and object_ alike,
 `|` between), description, sitelinks and title (of the English Wikipedia's article, which has no `|`).
 
 With labels alone (subjectLabel, relation, objectLabel), ids are minted from the labels: they name strings, not things.
+The relation is one of the `labels` of its file, or its property id.
 """
 
 from __future__ import annotations
@@ -153,14 +154,14 @@ def _relation_table(
     `excluded` has the topics, or "*", for which a label was left out on purpose.
     """
     stems = {
-        (label, topic): stem
+        (name, topic): stem
         for stem, relation in relations.items()
-        for label in relation.labels
+        for name in (*relation.labels, relation.property)
         for topic in relation.topics
     }
     properties: dict[str, set[str]] = {}
     for relation in relations.values():
-        for label in relation.labels:
+        for label in (*relation.labels, relation.property):
             properties.setdefault(label, set()).add(relation.property)
     rows: list[tuple[str | None, ...]] = []
     for topic, written in pairs.iter_rows():

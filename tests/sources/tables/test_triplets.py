@@ -203,6 +203,17 @@ def test_tables_with_labels_alone(tmp_path: Path) -> None:
     assert not rows["resolved"].any()
 
 
+def test_a_relation_may_be_named_by_its_property(tmp_path: Path) -> None:
+    rows = [
+        label("Abu", "P17", "Landia"), label("Abu", "country", "Landia"), label("Abu", "P19", "Landia"),
+        label("Abu", "P99", "x"),
+    ]  # fmt: skip
+    folder = write(tmp_path / "t", "places_city.csv", rows)
+    facts = assemble(with_labels(folder, TOPICS, RELATIONS, EXCLUDED), RELATIONS, resolved=False)
+    assert facts["reason"].to_list() == [None, "duplicate", "not_asked_in_topic", "unknown_relation"]
+    assert facts["property_id"].to_list() == ["P17", "P17", "P19", label_id("P99")]
+
+
 def test_mentions_are_the_triplets_that_name_a_label(tmp_path: Path) -> None:
     folder = write(
         tmp_path / "t",
