@@ -95,7 +95,8 @@ def new_relation(folder: Path, stem: str) -> Path:
 def _expect_name(stem: str) -> None:
     if re.fullmatch(r"P[1-9]\d*(_[a-z0-9_]+)?", stem) is None:
         raise UsageError(
-            f"{stem}: not a relation name; use a property id, or a property id and a variant: P36, P17_river"
+            f"{stem}: not a relation name; use a property id, or a property id and a variant: P36, P17_river. A "
+            "relation that Wikidata does not have takes an id of your own from P1000000 on"
         )
 
 

@@ -111,7 +111,8 @@ def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
 
 
 def check(params: FactsParams, project: Path, _: Profile) -> None:
-    """Raise ConfigError for a topic that is not in topics.toml; where that is missing, the plan says so."""
+    """Raise ConfigError for a topic that is not in topics.toml, or that lacks the classes that the source needs; where
+    topics.toml is missing, the plan says so."""
     if (project / TOPICS).is_file():
         _topics(params, project)
 
@@ -196,7 +197,16 @@ def _topics(params: FactsParams, project: Path) -> dict[str, Topic]:
     for name in params.topics:
         if name not in topics:
             raise ConfigError(f"{name!r} is not in {TOPICS}; it has: {', '.join(topics)}", key="facts.topics")
-    return {name: topic for name, topic in topics.items() if not params.topics or name in params.topics}
+    chosen = {name: topic for name, topic in topics.items() if not params.topics or name in params.topics}
+    unclassed = [name for name, topic in chosen.items() if not topic.classes]
+    if unclassed and (params.source in ("sparql", "dump") or (params.source == "resolve" and not params.label_table)):
+        remedy = "" if params.source == "resolve" else ", or list the topics to build as facts.topics"
+        raise ConfigError(
+            f"{params.source!r} finds subjects by their classes, but {TOPICS} has none for {', '.join(unclassed)}; "
+            f"add them{remedy}",
+            key="facts.source",
+        )
+    return chosen
 
 
 def _excluded(project: Path) -> dict[str, tuple[str, ...]]:

@@ -21,10 +21,11 @@ POOLED = "all"
 
 
 class Topic(Strict):
-    """A theme: which Wikidata classes its subjects belong to."""
+    """A theme: which Wikidata classes its subjects belong to, unless all its facts are in tables."""
 
-    classes: tuple[Item, ...] = Field(min_length=1)
-    """Wikidata classes (Q-ids) whose members, and members of subclasses, are the subjects."""
+    classes: tuple[Item, ...] = Field(default=(), min_length=1)
+    """Wikidata classes (Q-ids) whose members, and members of subclasses, are the subjects; left out for subjects that
+    are found in tables alone."""
     property: Property = "P31"
     """How an item belongs to a class: instance of (P31), or for people their occupation (P106)."""
     article: tuple[str, ...] = ()

@@ -495,12 +495,22 @@ def test_topics_that_are_missing_are_one_fault(project: Path) -> None:
     assert outcome.err.count("error: ") == 1
 
 
-def test_a_topic_without_classes_is_named(project: Path) -> None:
+def test_a_topic_without_classes_is_named_where_its_subjects_are_asked_for(project: Path) -> None:
     with (project / "pipeline" / "topics.toml").open("a") as file:
-        file.write("\n[planets]\n")
+        file.write("\n[planets]\n\n[moons]\nlimit = 5\n")
     outcome = dual_data("check", "--project", project)
-    assert "topics.toml: planets.classes: Field required" in outcome.err
-    assert outcome.err.count("error: ") == 1
+    # The profile embedded names its topics, which have classes.
+    assert outcome.err == (
+        f"error: {project / 'pipeline' / 'dual.toml'}: facts.source: 'sparql' finds subjects by their classes, but "
+        "pipeline/topics.toml has none for planets, moons; add them, or list the topics to build as facts.topics\n"
+        "1 fault(s)\n"
+    )
+    tables = '[project]\nname = "dual"\n[facts]\nsource = "{}"\nfolder = "tables"\n'
+    for source in ("labels", "tables"):
+        (project / "pipeline" / "dual.toml").write_text(tables.format(source))
+        assert dual_data("check", "--project", project).code == 0
+    (project / "pipeline" / "dual.toml").write_text(tables.format("resolve"))
+    assert dual_data("check", "--project", project).err.endswith(" planets, moons; add them\n1 fault(s)\n")
 
 
 @pytest.mark.parametrize("topic", ["places_country", "*"])

@@ -294,6 +294,15 @@ def test_unknown_topics_in_the_profile_are_named(server: str, tmp_path: Path) ->
         run(FactsParams(topics=("places_moon",)), tools(make_project(tmp_path), server))
 
 
+def test_a_topic_without_classes_is_not_asked_for(tmp_path: Path) -> None:
+    root = make_project(tmp_path)
+    (root / "pipeline" / "topics.toml").write_text("[places_moon]\n")
+    with pytest.raises(
+        ConfigError, match=r"'sparql' finds subjects by their classes, but .* has none for places_moon;"
+    ):
+        run(FactsParams(), without_models(root, Services(), Calls(tmp_path / "c.sqlite")))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
