@@ -25,15 +25,58 @@ A benchmark for LLM unlearning, made with dual-data.
 | `pipeline/topics.toml`, `pipeline/relations/` | what the facts are about, and how each relation is asked |
 | `pipeline/*.py` | the stages |
 | `pipeline/evaluation.toml` | models, methods and grids of the evaluation |
-| `pipeline/methods/` | a place for unlearning methods of your own, one Python file each |
+| `pipeline/methods/` | unlearning methods of your own, one Python file each; make the folder |
 | `prompts/` | what the knowledge probe and the salience judge are asked with |
 | `artifacts/PROFILE/` | what is built, and every answer that was paid for; git ignores it |
 
 ```bash
+git init && git add -A && git commit -m start   # a release names the commit that it was built from
 dual-data check                                 # the files of this folder
 dual-data build --profile embedded --dry-run    # the plan
 dual-data build --profile embedded              # then: dual-data show --profile embedded
 ```
+
+## Facts of your own
+
+Put them into tables, one for each topic and named after it, such as `tables/places_country.csv`:
+
+```csv
+subjectLabel,relation,objectLabel
+Canada,capital,Ottawa
+```
+
+The relation is one of the `labels` of a relation file of the topic. Then write `pipeline/mine.toml`:
+
+```toml
+[project]
+name = "mine"
+
+[facts]
+source = "labels"
+folder = "tables"
+
+[splits]            # for about 100 facts a topic; with 400 or more, leave this table out
+percents = [10]
+smallest = 5
+
+[splits.matched]
+signal = "mentions"
+
+[splits.paper]
+signal = "mentions"
+```
+
+Commit both, and build with `dual-data build --profile mine`; `dual-data show --profile mine` says what was rejected,
+and which splits were not made and why.
+
+## Evaluation
+
+```bash
+dual-data eval run --grid smoke                 # after the build of the profile embedded: a random model, in seconds
+dual-data eval report artifacts/evaluation/smoke
+```
+
+To evaluate on splits of your own, add a `[data.NAME]` and a grid to `pipeline/evaluation.toml`, beside those there.
 """
 
 

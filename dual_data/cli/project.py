@@ -20,4 +20,10 @@ def init(folder: Annotated[Path, typer.Argument(help="New or empty folder.")]) -
 
     make(folder)
     place = quote(str(folder))
-    print(f"{folder} is ready. Next:\n  cd {place}\n  dual-data check\n  dual-data build --profile embedded --dry-run")
+    print(
+        f"{folder} is ready. Next:\n"
+        f"  cd {place}\n"
+        "  git init && git add -A && git commit -m start   # a release names the commit that it was built from\n"
+        "  dual-data check\n"
+        "  dual-data build --profile embedded --dry-run"
+    )

@@ -47,10 +47,39 @@ def test_init_makes_a_project_that_checks(tmp_path: Path) -> None:
     readme = (tmp_path / "mine" / "README.md").read_text()
     assert readme.startswith("# mine\n")
     commands = re.findall("^dual-data (.*?) *(?:#|$)", readme, re.MULTILINE)
-    assert len(commands) == 3
+    assert len(commands) == 5
     for words in commands[:2]:
         outcome = dual_data(*words.split(), "--project", tmp_path / "mine")
         assert outcome.code == 0, outcome.err
+    forget_pipeline()
+
+
+def test_a_new_project_is_committed_first_as_it_says(tmp_path: Path) -> None:
+    steps = dual_data("init", tmp_path / "mine").out.splitlines()
+    commit = next(step.partition("#")[0].strip() for step in steps if step.startswith("  git init"))
+    assert steps.index(f"  cd {tmp_path / 'mine'}") < next(n for n, step in enumerate(steps) if "git init" in step)
+    assert f"\n{commit}" in (tmp_path / "mine" / "README.md").read_text()
+    git = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
+    subprocess.run(["sh", "-ec", commit], cwd=tmp_path / "mine", env={**os.environ, **git}, check=True)
+    (tmp_path / "mine" / "artifacts" / "built").touch()
+    status = ["git", "status", "--porcelain"]
+    assert subprocess.run(status, cwd=tmp_path / "mine", capture_output=True, check=True).stdout == b""
+
+
+def test_the_profile_for_own_facts_in_the_readme_of_a_new_project_builds(tmp_path: Path) -> None:
+    forget_pipeline()
+    root = tmp_path / "mine"
+    init(root)
+    readme = (root / "README.md").read_text()
+    table, profile = (
+        re.findall(f"^```{kind}\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL) for kind in ("csv", "toml")
+    )
+    (root / "tables").mkdir()
+    (root / "tables" / "places_country.csv").write_text(table[0])
+    (root / "pipeline" / "mine.toml").write_text(profile[0])
+    outcome = dual_data("build", "--project", root, "--profile", "mine", "--offline")
+    assert outcome.code == 0, outcome.err
+    assert "questions: 1 rows, 0 rejected\n" in outcome.err
     forget_pipeline()
 
 
