@@ -39,6 +39,18 @@ def maker(folder: Path, words: str = "build") -> str:
     return ""
 
 
+def to_build(folder: Path, run: str) -> str:
+    """The end of a message that nothing is built in `folder`, below a project's artifacts: the command that builds it,
+    after the profiles that are built, one of which may be meant."""
+    built = []
+    for path in profile_files(folder.parent.parent):
+        with suppress(ConfigError):
+            name = load_profile(path).name
+            if name != folder.name and any((folder.parent / name).glob("*/manifest.json")):
+                built.append(f"--profile {shlex.quote(path.stem)}")
+    return f". Built: {', '.join(built)}. To build this one, run: {run}" if built else f"; run: {run}"
+
+
 def is_here(folder: Path) -> bool:
     """Whether the working directory is the folder, or lies in it."""
     try:

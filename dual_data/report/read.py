@@ -9,6 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from dual_data.engine.manifest import EXAMPLES, Manifest, faults, read_manifests
+from dual_data.engine.places import to_build
 from dual_data.engine.tables import read_table
 from dual_data.errors import DualDataError
 from dual_data.released import State
@@ -59,5 +60,5 @@ def read_built(name: str, folder: Path, stages: Sequence[str], command: str = "d
     """Read the manifests of a profile's artifacts. Raises DualDataError if nothing is built."""
     manifests = read_manifests(folder, stages)
     if not manifests:
-        raise DualDataError(f"{folder}: nothing is built here yet; run: {command}")
+        raise DualDataError(f"{folder}: nothing is built here yet{to_build(folder, command)}")
     return Built(name, folder, manifests, tuple(stage for stage in stages if stage not in manifests), command)

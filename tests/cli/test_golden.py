@@ -94,6 +94,22 @@ def test_summary_of_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert message in outcome.err, "nothing that is not needed"
 
 
+def test_where_another_profile_is_built_it_is_named(project: Path) -> None:
+    built = ("--project", project, "--profile", "mine")
+    assert dual_data("build", "facts", *built).code == 0
+    (project / "pipeline" / "faulty.toml").write_text("[project]\nnam = 5\n")
+    named = f"Built: --profile mine. To build this one, run: dual-data build --project {project} --profile dual\n"
+    for command, fault in (
+        ("show", "dual: nothing is built here yet"),
+        ("report", "dual: nothing is built here yet"),
+        ("release", "dual/facts: is not built"),
+    ):
+        outcome = dual_data(command, "--project", project)
+        assert (outcome.code, outcome.err) == (1, f"error: {project / 'artifacts'}/{fault}. {named}")
+    of_mine = f"mine/links: is not built; run: dual-data build --project {project} --profile mine\n"
+    assert dual_data("release", *built).err == f"error: {project / 'artifacts'}/{of_mine}"
+
+
 def test_a_table_cut_off_in_the_middle(project: Path) -> None:
     options = ("--project", project, "--profile", "mine")
     assert dual_data("build", "questions", *options).code == 0
