@@ -9,8 +9,8 @@ A fact gets the first reason that applies, in this order:
     unanswerable        a literal that cannot be asked so: a coarser date, another unit
     answer_too_long     the canonical answer has more than `answer_words` words
     ambiguous_subject   another subject has the same label, and no hint tells them apart without giving the answer away
-    answer_in_question  `leak_share` or more of the answer's words occur in the canonical question, or in so many other
-                        wordings that none is left for validation, or none for tests
+    answer_in_question  `leak_share` or more of the answer's words occur in the canonical question
+    no_wording_left     so many other wordings hold as much of the answer that none is left for validation or for tests
     answer_is_prefix    the subject's name begins with the answer, case and accents aside: "it" of Italian
     mirrored            another fact that can be asked states the same with subject and object swapped; one is kept
     further_object      another object of the same pair carries the question and accepts this one (relations that allow
@@ -75,7 +75,8 @@ def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.Dat
     rows = with_questions(_with_answers(rows), relations)
     leaks = Leaks(relations, params.leak_share)
     rows = leaks.without_leaking_wordings(rows)
-    rows = reject(rows, pl.col("leaks") | _states_its_answer(rows), "answer_in_question")
+    rows = reject(rows, (pl.col("leaks") == "question") | _states_its_answer(rows), "answer_in_question")
+    rows = reject(rows, pl.col("leaks") == "wordings", "no_wording_left")
     rows = reject(rows, _begins_with_answer(rows), "answer_is_prefix")
     mirrors = mirrored(rows.filter(pl.col("reason").is_null()), relations)
     rows = reject(rows, pl.col("fact_id").is_in(mirrors.implode()), "mirrored")
@@ -244,7 +245,7 @@ def _repeated() -> pl.Expr:
 
 QUESTIONS = Stage(
     name="questions",
-    version=6,
+    version=7,
     run=run,
     schema=Questions,
     params=QuestionsParams,

@@ -218,7 +218,8 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
         ([], [], [], []) if isinstance(reason, str) else fair_wordings(stem, form, answer)
         for stem, form, answer, reason in zip(*columns, strict=True)
     ]
-    reject(~facts.fair.map(lambda fair: bool(fair[0] and fair[1] and fair[3])), "answer_in_question")
+    reject(~facts.fair.map(lambda fair: bool(fair[0])), "answer_in_question")
+    reject(~facts.fair.map(lambda fair: bool(fair[1] and fair[3])), "no_wording_left")
     names = zip(facts.subject_label, facts.answer, facts.reason, strict=True)
     begins_with_answer = [
         not isinstance(reason, str) and fold(label).startswith(fold(answer)) for label, answer, reason in names

@@ -32,9 +32,10 @@ class Leaks:
     def without_leaking_wordings(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with column `leaks`; in those that can be asked, no paraphrase holds the canonical answer.
 
-        `leaks` says whether the question itself holds it, or no wording is left for validation or for tests.
+        `leaks` is "question" where the question itself holds it, "wordings" where no wording is left for validation or
+        for tests, and null elsewhere.
         """
-        rejected: list[str] = []
+        leaks: list[tuple[str, str]] = []
         reduced: list[tuple[str | tuple[int, ...], ...]] = []
         open_rows = rows.select("fact_id", "relation", "subject", "answer", "reason").filter(pl.col("reason").is_null())
         for fact_id, stem, subject, answer in open_rows.drop("reason").iter_rows():
@@ -42,17 +43,20 @@ class Leaks:
                 continue
             fair = self._fair_wordings(stem, subject, answer)
             if fair is None:
-                rejected.append(fact_id)
+                leaks.append((fact_id, "question"))
+            elif not (fair[0] and fair[2]):
+                leaks.append((fact_id, "wordings"))
             elif any(len(left) < len(texts) for left, texts in zip(fair, self._wordings[stem][1:], strict=True)):
                 reduced.append((fact_id, *fair))
         places = {f"{use}_fair": pl.List(pl.Int64) for use in PARAPHRASES}
         table = pl.DataFrame(reduced, schema={"fact_id": pl.String, **places}, orient="row")
         remaining = (pl.col(use).list.gather(pl.col(f"{use}_fair")) for use in PARAPHRASES)
         changed = rows.join(table, on="fact_id").select("fact_id", *remaining)
-        return rows.update(changed, on="fact_id").with_columns(leaks=pl.col("fact_id").is_in(rejected))
+        found = pl.DataFrame(leaks, schema=dict.fromkeys(("fact_id", "leaks"), pl.String), orient="row")
+        return rows.update(changed, on="fact_id").join(found, on="fact_id", how="left", maintain_order="left")
 
     def _fair_wordings(self, stem: str, subject: str, answer: str) -> tuple[tuple[int, ...], ...] | None:
-        """Places of the validation, training and test wordings without the answer; None for a fact to reject."""
+        """Places of the validation, training and test wordings without the answer; None where the question has it."""
         answer_words, subject_words = unicode_tokens(answer), unicode_tokens(subject)
         other_words = [word for word in answer_words if word not in subject_words]
         shared, fewest = len(answer_words) - len(other_words), self._share * len(answer_words)
@@ -68,7 +72,7 @@ class Leaks:
         )
         if len(validation) % 2 == 0:  # of a relation there are oddly many
             validation = validation[:-1]
-        return (validation, training, test) if validation and test else None
+        return validation, training, test
 
     def without_echoes(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows without accepted answers, other than the canonical one, that occur in a wording of the fact."""

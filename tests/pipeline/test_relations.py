@@ -214,6 +214,14 @@ def test_the_relations_cover_the_expected_pairs_with_one_object() -> None:
     assert 28_000 <= pairs.join(askable, on=["relation", "topic"]).height <= 33_000
 
 
+@every_relation
+def test_some_wording_of_each_use_fits_an_answer_with_the_name_of_a_city(stem: str) -> None:
+    """A wording with "city" gives half of "Mexico City" away."""
+    questions = RELATIONS[stem].questions
+    for use in ((questions.canonical,), questions.validation, questions.test):
+        assert any("citi" not in unicode_tokens(question) for question in use), use
+
+
 @needs_reference
 @every_relation
 def test_answers_rarely_stand_in_the_words_of_the_question_or_of_all_wordings_of_a_use(stem: str) -> None:
