@@ -64,6 +64,7 @@ def _rejects(project: Project, manifests: Mapping[str, Manifest]) -> str:
     if not rows:
         return "Nothing was rejected."
     text = table(("stage", "rejected because", "rows"), rows)
+    text += f"\nThey are in {project.artifacts / 'STAGE' / 'rejected.parquet'}."
     is_there = (project.artifacts / "facts" / "rejected.parquet").is_file()  # if not, the build is out of date
     return f"{text}\n{unknown_relations(project)}" if is_there and names_unknown(manifests.get("facts")) else text
 
