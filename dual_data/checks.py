@@ -30,8 +30,6 @@ from dual_data.prompts import load_prompt
 
 _EXPLAINED = re.compile(r"^#\s{2,}([a-z_]+)\s{2,}\S", re.MULTILINE)
 """A line of the comment at the top of EXCLUDED.toml: a reason and its meaning."""
-_TO_FILL_IN = "..."
-"""Placeholder for missing words in the skeleton of a relation file."""
 
 
 def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
@@ -71,7 +69,6 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     relations = {path: relation for path in relation_files if (relation := attempt(load_relation, path)) is not None}
     if len(relations) == len(relation_files):
         attempt(load_relations, root / RELATIONS)
-    findings.extend(_unfilled(relations))
     findings.extend(_same_questions(relations))
     topics_by_place = {
         f"{path}: topics": relations[path].topics if path in relations else _stated_topics(path)
@@ -143,16 +140,6 @@ def _same_names(profiles: Sequence[Profile]) -> list[str]:
         same_name(profile, owner)
         for profile in profiles
         if (owner := owners.setdefault(profile.name, profile)) is not profile
-    ]
-
-
-def _unfilled(relations: Mapping[Path, Relation]) -> list[str]:
-    """Faults for wordings that still hold the placeholder of `relations new`; empty wordings are rejected elsewhere."""
-    return [
-        f"{path}: questions: {wording!r} is not filled in; replace {_TO_FILL_IN!r} with words"
-        for path, relation in relations.items()
-        for wording in (*relation.questions.questions(), relation.questions.statement or "")
-        if _TO_FILL_IN in wording
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -80,12 +81,19 @@ def preview(
 
     Example: dual-data relations preview P30 --profile embedded --limit 3
     """
+    from dual_data.config import EMBEDDED
     from dual_data.project import load_project
     from dual_data.relations import preview_relation
 
-    questions, rejected = preview_relation(load_project(project, profile), stem, limit, _left_out)
+    loaded = load_project(project, profile)
+    questions, rejected = preview_relation(loaded, stem, limit, _left_out)
     if not questions and not rejected:
-        print(f"At this source, no subject of the relation's topics has {stem}.")
+        # `stem` may be the path of the file.
+        name = Path(stem).name.removesuffix(".toml")
+        if loaded.profile.services.sparql == EMBEDDED and "folder" not in loaded.profile.stages.get("facts", {}):
+            print(f"The embedded snapshot has no {name} for a subject of the relation's topics; try another profile.")
+        else:
+            print(f"At this source, no subject of the relation's topics has {name}.")
     for entry in questions:
         print(printable(entry.question))
         print(f"  answers: {printable(' | '.join(entry.answers))}")

@@ -15,11 +15,16 @@ from dual_data.config.files import Item, Property, Strict, parse, parse_toml, re
 from dual_data.config.places import TOPICS
 from dual_data.errors import ConfigError, InputError
 
+TO_FILL_IN = "..."
+"""Placeholder for missing words in the skeleton of a relation file."""
 _ARTICLE = re.compile(r"\bthe\s+\{subject\}", re.IGNORECASE)
 
 
 def _template(template: str, *wanted: str) -> str:
-    """Validator that returns the template. Raises ValueError for other variables than `wanted`, or an article."""
+    """Validator that returns the template. Raises ValueError for other variables than `wanted`, an article, or words
+    that are still to be filled in."""
+    if TO_FILL_IN in template:
+        raise ValueError(f"{template!r} is not filled in; replace {TO_FILL_IN!r} with words")
     try:
         variables = [field for field in string.Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
@@ -73,8 +78,12 @@ class Wording(Strict):
     def _count(self) -> Wording:
         if len(self.questions()) < 4:
             raise ValueError("at least 4 questions are needed: canonical, validation, training and test together")
-        if len({" ".join(template.casefold().split()) for template in self.questions()}) < len(self.questions()):
-            raise ValueError("two questions are the same")
+        seen: dict[str, str] = {}
+        for template in self.questions():
+            key = " ".join(template.casefold().split())
+            if key in seen:
+                raise ValueError(f"two questions are the same: {seen[key]!r} and {template!r}")
+            seen[key] = template
         if len(self.validation) % 2 == 0:
             raise ValueError("validation needs an odd number of questions, so that a majority exists")
         return self

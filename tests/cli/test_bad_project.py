@@ -172,11 +172,11 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "question of the skeleton": (
         relation("What is the capital of", "What is the ... of"),
-        r"P36.toml: questions: 'What is the \.\.\. of \{subject\}\?' is not filled in",
+        r"P36.toml: questions.canonical: 'What is the \.\.\. of \{subject\}\?' is not filled in",
     ),
     "statement of the skeleton": (
         relation("[questions]", '[questions]\nstatement = "The ... of {subject} is {answer}."'),
-        r"P36.toml: questions: 'The \.\.\. of \{subject\} is \{answer\}\.' is not filled in",
+        r"P36.toml: questions.statement: 'The \.\.\. of \{subject\} is \{answer\}\.' is not filled in",
     ),
     "unknown topic": (relation("places_country", "places_contry"), "P36.toml: topics: 'places_contry' is not in"),
     "not a class id": (
@@ -437,8 +437,11 @@ def test_an_unfinished_relation_stops_neither_the_list_nor_the_preview_of_anothe
         outcome = dual_data("relations", *words, "--project", project)
         assert outcome.code == 0, outcome.err
         assert outcome.out
-        missing = "name: fill in `name`; topics: name at least one; questions.validation.0: '' must hold {subject} "
+        missing = (
+            "name: fill in `name`; topics: name at least one; questions.canonical: 'What is the ... of {subject}?' "
+        )
         assert outcome.err.startswith(f"warning: {path} is left out: {missing}")
+        assert "; questions.validation.0: '' must hold {subject} " in outcome.err
         assert outcome.err.count("\n") == 1
     outcome = dual_data("build", "facts", "--profile", "embedded", "--project", project)
     assert outcome.code == 2

@@ -143,6 +143,29 @@ def test_more_subjects_are_not_asked_for_only_to_be_rejected(project: Path, monk
     assert limits == [2 * widening for widening in relations.WIDENING]
 
 
+@pytest.mark.parametrize("word", ["...", "population"])
+def test_a_question_that_is_not_filled_in_is_not_previewed(project: Path, word: str) -> None:
+    path = project / "pipeline" / "relations" / "P1082.toml"
+    path.write_text(RELATION.replace("the population of", f"the {word} of", 1))
+    outcome = dual_data("relations", "preview", "P1082", "--project", project, "--profile", "mine")
+    fault = f"error: {path}: questions.canonical: 'What is the ... of {{subject}}?' is not filled in"
+    assert (outcome.code, outcome.err.partition(";")[0]) == ((2, fault) if word == "..." else (0, ""))
+
+
+def test_a_relation_that_the_snapshot_lacks_is_named_whether_by_name_or_by_file(project: Path) -> None:
+    try:
+        import pyoxigraph  # noqa: F401
+    except ImportError:
+        require(False, "pyoxigraph is not installed (pip install 'dual-data[embedded]')")
+    path = project / "pipeline" / "relations" / "P36.toml"
+    path.write_text(RELATION.replace("P1082", "P36"))
+    for named in ("P36", path):
+        outcome = dual_data("relations", "preview", named, "--project", project, "--profile", "embedded")
+        assert outcome.out == (
+            "The embedded snapshot has no P36 for a subject of the relation's topics; try another profile.\n"
+        )
+
+
 def test_objects_of_other_classes_are_told_at_the_snapshot(project: Path) -> None:
     try:
         import pyoxigraph  # noqa: F401
