@@ -20,13 +20,14 @@ def _explain(value: bool) -> None:
 
 def audit(
     targets: Annotated[
-        list[str], typer.Argument(metavar="PATH|REPO[@revision]...", help="Files, release folders or Hub datasets.")
+        list[str], typer.Argument(metavar="PATH|REPO[@revision]", help="Files, release folders or Hub datasets.")
     ],
     config: Annotated[
-        list[str] | None, typer.Option("--config", help="Only this configuration of a release; may be repeated.")
+        list[str] | None,
+        typer.Option("--config", metavar="CONFIG", help="Only this configuration of a release; may be repeated."),
     ] = None,
     split: Annotated[
-        list[str] | None, typer.Option("--split", help="Only splits of this name; may be repeated.")
+        list[str] | None, typer.Option("--split", metavar="SPLIT", help="Only splits of this name; may be repeated.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help='Print one JSON object {"splits": ..., "pairs": ...}.')] = False,
     explain: Annotated[  # noqa: ARG001 - its callback ends the command

@@ -20,12 +20,17 @@ def fetch(
     folder: Folder,
     wiki: Annotated[
         str,
-        typer.Option("--wiki", help="wikidata for statements, wikidatawiki for sitelinks, enwiki for links."),
+        typer.Option(
+            "--wiki", metavar="NAME", help="wikidata for statements, wikidatawiki for sitelinks, enwiki for links."
+        ),
     ],
-    date: Annotated[str, typer.Option("--date", help="Day of the dump: YYYYMMDD.")],
-    mirror: Annotated[str, typer.Option("--mirror", help="Server with the same folders.")] = MIRROR,
+    date: Annotated[str, typer.Option("--date", metavar="DAY", help="Day of the dump: YYYYMMDD.")],
+    mirror: Annotated[str, typer.Option("--mirror", metavar="URL", help="Server with the same folders.")] = MIRROR,
     contact: Annotated[
-        str, typer.Option("--contact", help="Your e-mail address or URL.", show_default="$DUAL_DATA_CONTACT")
+        str,
+        typer.Option(
+            "--contact", metavar="CONTACT", help="Your e-mail address or URL.", show_default="$DUAL_DATA_CONTACT"
+        ),
     ] = "",
 ) -> None:
     """Download dumps and verify their checksums.

@@ -37,6 +37,7 @@ def run(
         typer.Option(
             "--cells-at-once",
             min=1,
+            metavar="N",
             help="Most learning rates of a method and seed that are trained together, as one batch.",
             show_default="1 to 8 by the model's size on a GPU, else 1",
         ),
@@ -46,6 +47,7 @@ def run(
         typer.Option(
             "--rows",
             min=1,
+            metavar="N",
             help="Rows in a batch when measuring.",
             show_default="1024 to 4096 by the model's size on a GPU, else 64",
         ),

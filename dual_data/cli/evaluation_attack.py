@@ -29,9 +29,12 @@ def attack(
     ] = None,
     lr: Annotated[float, typer.Option("--lr", help="Learning rate of relearning.")] = 1e-4,
     task: Annotated[
-        list[str] | None, typer.Option("--task", help="Task of lm-eval, such as mmlu or hellaswag; may be repeated.")
+        list[str] | None,
+        typer.Option("--task", metavar="TASK", help="Task of lm-eval, such as mmlu or hellaswag; may be repeated."),
     ] = None,
-    shots: Annotated[int, typer.Option("--shots", min=0, help="Worked examples before each question of a task.")] = 0,
+    shots: Annotated[
+        int, typer.Option("--shots", min=0, metavar="N", help="Worked examples before each question of a task.")
+    ] = 0,
     task_folder: Annotated[
         Path | None, typer.Option("--task-folder", help="Folder with definitions of more tasks for lm-eval.")
     ] = None,

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from dual_data.evaluation.settings import EvaluationSettings
 
 
-Threads = Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        max=1024,
+        metavar="N",
+        help="CPU threads.",
+        show_default="those that torch takes: $OMP_NUM_THREADS, or one for each core",
+    ),
+]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def score(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PATH...", help="Results, folders of `eval run`, logs of open-unlearning, or .jsonl files."
+            metavar="PATH", help="Results, folders of `eval run`, logs of open-unlearning, or .jsonl files."
         ),
     ],
     everything: Annotated[
@@ -128,7 +128,7 @@ def score(
 
 def report(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER...", help="Folders of results, such as artifacts/evaluation/demo.")
+        list[Path], typer.Argument(metavar="FOLDER", help="Folders of results, such as artifacts/evaluation/demo.")
     ],
     out: Annotated[
         Path | None,

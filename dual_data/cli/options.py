@@ -8,10 +8,16 @@ from typing import Annotated
 import typer
 
 ProjectFolder = Annotated[
-    Path, typer.Option("--project", "-C", help="Project folder, or a folder inside it.", show_default="current folder")
+    Path,
+    typer.Option(
+        "--project", "-C", metavar="DIR", help="Project folder, or a folder inside it.", show_default="current folder"
+    ),
 ]
 ProfileName = Annotated[
-    str, typer.Option("--profile", "-p", help="Profile: NAME for pipeline/NAME.toml, or a path to a TOML file.")
+    str,
+    typer.Option(
+        "--profile", "-p", metavar="PROFILE", help="Profile: NAME for pipeline/NAME.toml, or a path to a TOML file."
+    ),
 ]
 HERE = Path()
 """Default of `ProjectFolder`."""

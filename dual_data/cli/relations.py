@@ -20,7 +20,7 @@ app = typer.Typer(help="List, add and preview relations.", no_args_is_help=True)
 @app.command("list")
 def list_relations(
     project: ProjectFolder = HERE,
-    topic: Annotated[str, typer.Option("--topic", help="Only relations of this topic.")] = "",
+    topic: Annotated[str, typer.Option("--topic", metavar="TOPIC", help="Only relations of this topic.")] = "",
 ) -> None:
     """Print every relation of the project.
 
@@ -46,7 +46,10 @@ def list_relations(
 
 @app.command()
 def new(
-    stem: Annotated[str, typer.Argument(metavar="P36", help="Property id, or a property id and a variant: P17_river.")],
+    stem: Annotated[
+        str,
+        typer.Argument(metavar="RELATION", help="Property id, such as P36, or a property id and a variant: P17_river."),
+    ],
     project: ProjectFolder = HERE,
 ) -> None:
     """Write a relation file to fill in.
@@ -68,7 +71,7 @@ def new(
 
 @app.command()
 def preview(
-    stem: Annotated[str, typer.Argument(metavar="P36", help="A relation of the project: its name, or its file.")],
+    stem: Annotated[str, typer.Argument(metavar="RELATION", help="A relation of the project: its name, or its file.")],
     project: ProjectFolder = HERE,
     profile: ProfileName = DEFAULT_PROFILE,
     limit: Annotated[
