@@ -80,6 +80,8 @@ def front_matter(release: Release) -> dict[str, Any]:
     default = DEFAULT if DEFAULT in release.configs else next(iter(release.configs), "")
     rows = sum(file.rows for splits in release.configs.values() for file in splits.values())
     names = licences(release)
+    # Ids that were minted from labels are not Wikidata's.
+    tags = [tag for tag in TAGS if tag != "wikidata" or not release.state.unresolved]
     return {
         "license": names[0] if len(names) == 1 else names,
         "language": [release.about.language],
@@ -89,7 +91,7 @@ def front_matter(release: Release) -> dict[str, Any]:
         "annotations_creators": ["machine-generated"],
         "multilinguality": ["monolingual"],
         "source_datasets": ["original"],
-        "tags": [*TAGS, *(f"arxiv:{match[1]}" for match in [_ARXIV.match(release.about.url)] if match)],
+        "tags": [*tags, *(f"arxiv:{match[1]}" for match in [_ARXIV.match(release.about.url)] if match)],
         "configs": [
             {
                 "config_name": config,
@@ -115,7 +117,7 @@ def _values(source: Source) -> dict[str, str]:
         "description": f"{about.description.strip()}\n\n" if about.description.strip() else "",
         "citation": f"Please cite:\n\n```bibtex\n{about.citation.strip()}\n```\n" if about.citation.strip() else "",
         "builder": text(release.stages["facts"].build.get("dual_data", "")) if "facts" in release.stages else "",
-        "item": "a Wikidata item" if not release.state.unresolved else "an entity that its label names",
+        "item": "a Wikidata item" if not release.state.unresolved else "an entity, named by its label",
         "warnings": _warnings(release),
         "recipes": _contents(source),
         "absent": _absent(release),

@@ -40,7 +40,7 @@ def croissant(release: Release, place: Place) -> str:
     base = json.loads(files("dual_data.release").joinpath(BASE).read_text(encoding="utf-8"))
     about = release.about
     links = counted(release, place)
-    items = "entities that their labels name" if release.state.unresolved else "Wikidata items"
+    items = "entities, named by their labels," if release.state.unresolved else "Wikidata items"
     words = {**links._asdict(), "popularity": told_apart(release, links), "items": items}
     optional = {
         "citeAs": " ".join(about.citation.split()),

@@ -44,7 +44,7 @@ def test_front_matter_is_what_the_hub_reads(released: Released) -> None:
     assert head["license"] == "cc0-1.0"
     assert head["language"] == ["en"]
     assert head["size_categories"] == ["1K<n<10K"]
-    assert "arxiv:2602.19612" in head["tags"]
+    assert {"arxiv:2602.19612", "wikidata"} <= set(head["tags"])
     assert [config["config_name"] for config in head["configs"]] == list(release.configs)
     assert [config["config_name"] for config in head["configs"] if config.get("default")] == ["matched"]
     listed = {entry["path"] for config in head["configs"] for entry in config["data_files"]}
@@ -77,7 +77,7 @@ def test_a_dataset_of_a_users_own_says_nothing_of_dual(build: Build, tmp_path: P
             assert words not in card.replace("DUAL_DATA", "")
         assert not {"creator", "citeAs"} & set(described)
     assert (
-        "\n\nOf *towns*.\n\nEvery row of a recipe is a fact about a Wikidata item"
+        "\n\nOf *towns*.\n\nEvery row of a recipe is a fact about a Wikidata item, with its question, its"
         in (tmp_path / "own" / "README.md").read_text()
     )
     assert json.loads((tmp_path / "own" / "croissant.json").read_text())["url"] == "https://towns.invalid/"
@@ -173,8 +173,9 @@ def test_limited_dirty_and_unresolved_builds_say_so(tmp_path: Path) -> None:
     text = (tmp_path / "out" / "README.md").read_text()
     assert text.count("[!WARNING]") == 3
     described = json.loads((tmp_path / "out" / "croissant.json").read_text())["description"]
-    assert described.startswith("Facts about entities that their labels name with")
-    assert "a fact about an entity that its label names with" in text
+    assert described.startswith("Facts about entities, named by their labels, with")
+    assert "a fact about an entity, named by its label, with its question" in text
+    assert "wikidata" not in front_matter(tmp_path / "out")["tags"]
     assert "Wikidata item" not in text.split("## Columns")[0]
 
 
