@@ -76,7 +76,7 @@ def _limits(forecasts: Sequence[Forecast], pace: Callable[[str], Pace]) -> list[
     """Lines with the sum of the least times, and the limits behind them."""
     minutes: dict[str, float] = {}
     for forecast in forecasts:
-        if (least := _minutes(forecast, pace)) is not None:
+        if forecast.to_make and (least := _minutes(forecast, pace)) is not None:
             minutes[forecast.source] = minutes.get(forecast.source, 0.0) + least
     if not minutes:
         return []

@@ -56,6 +56,18 @@ def test_the_plan_of_the_real_profile_names_requests_hours_and_tokens(project: P
         assert line in outcome.out
 
 
+def test_a_plan_without_a_call_states_no_least_time(project: Path) -> None:
+    (project / "tables").mkdir()
+    (project / "tables" / "places_country.csv").write_text("subjectLabel,relation,objectLabel\nOrbus,capital,Varn\n")
+    profile = '[project]\nname = "mine"\n[facts]\nsource = "labels"\nfolder = "tables"\n'
+    (project / "pipeline" / "mine.toml").write_text(profile)
+    options = ("--project", project, "--profile", "mine")
+    assert dual_data("build", "facts", *options).code == 0
+    outcome = dual_data("build", "links", "--dry-run", *options)
+    assert row(outcome.out, "links")["calls to make"] == "0"
+    assert "by these limits" not in outcome.out
+
+
 def test_the_plan_refuses_a_wikipedia_of_another_language(project: Path) -> None:
     profile = project / "pipeline" / "dual.toml"
     profile.write_text(profile.read_text().replace("https://en.wikipedia", "https://de.wikipedia"))
