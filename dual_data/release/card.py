@@ -13,7 +13,7 @@ from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
 from dual_data.release.columns import describe
 from dual_data.release.licences import WIKIDATA, licences
 from dual_data.release.markdown import code, folded, number, table, text
-from dual_data.release.popularity import Links, counted, told_apart
+from dual_data.release.popularity import LinkWords, counted, told_apart
 from dual_data.released import WHOLE, Place, Release, read_table
 
 DEFAULT = "matched"
@@ -286,7 +286,7 @@ def _stages(release: Release) -> str:
     return table(("stage", "rows", "rejected", "most frequent reasons"), rows)
 
 
-def _columns(source: Source, links: Links) -> str:
+def _columns(source: Source, links: LinkWords) -> str:
     parts = []
     for config, splits in source.release.configs.items():
         schema = pl.scan_parquet(source.place.file(next(iter(splits.values())).path), glob=False).collect_schema()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from dual_data import schema
 from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
-from dual_data.release.popularity import OTHER, Links
+from dual_data.release.popularity import OTHER, LinkWords
 
 JOINED: Mapping[str, str] = {
     "fact_id": "Identity of the fact: a hash of subject, property and object, the same in every build.",
@@ -94,7 +94,7 @@ _SIGNALS = {
 }
 
 
-def describe(column: str, table: str = "", links: Links = OTHER) -> str:
+def describe(column: str, table: str = "", links: LinkWords = OTHER) -> str:
     """What a column of a table of a release with these links is; empty for an unknown column."""
     if table.endswith("_usage") and column in USAGE:
         return USAGE[column]

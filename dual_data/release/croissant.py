@@ -20,7 +20,7 @@ import polars as pl
 
 from dual_data.release.columns import describe
 from dual_data.release.licences import WIKIDATA, licences
-from dual_data.release.popularity import Links, counted, told_apart
+from dual_data.release.popularity import LinkWords, counted, told_apart
 from dual_data.released import Place, Release
 
 FILE = "croissant.json"
@@ -124,7 +124,7 @@ def _sets(release: Release) -> list[dict[str, Any]]:
     ]
 
 
-def _record_set(config: str, release: Release, place: Place, links: Links) -> dict[str, Any]:
+def _record_set(config: str, release: Release, place: Place, links: LinkWords) -> dict[str, Any]:
     splits = release.configs[config]
     first = next(iter(splits.values())).path
     schema = pl.scan_parquet(place.file(first), glob=False).collect_schema()
@@ -152,7 +152,7 @@ def _record_set(config: str, release: Release, place: Place, links: Links) -> di
     }
 
 
-def _field(config: str, column: str, kind: pl.DataType, container: dict[str, Any], links: Links) -> dict[str, Any]:
+def _field(config: str, column: str, kind: pl.DataType, container: dict[str, Any], links: LinkWords) -> dict[str, Any]:
     identity = f"{config}/{column}"
     inner = kind.inner if isinstance(kind, pl.List) else kind
     field: dict[str, Any] = {

@@ -9,7 +9,7 @@ import polars as pl
 from dual_data.released import WHOLE, Place, Release, read_table
 
 
-class Links(NamedTuple):
+class LinkWords(NamedTuple):
     """The words for the counts of links of a release."""
 
     of_the: str
@@ -24,7 +24,7 @@ class Links(NamedTuple):
     """What the counts measure, and what they favour."""
 
 
-WIKIPEDIA = Links(
+WIKIPEDIA = LinkWords(
     "Links from Wikipedia articles to that of the",
     "Wikipedia links were counted through its API or in the tables of its dump",
     "counts of links between Wikipedia articles",
@@ -32,7 +32,7 @@ WIKIPEDIA = Links(
     "Link counts measure how often an encyclopaedia links to an article, in one language, on one day; they favour "
     "places, people and topics that its editors favour, and they count an article, not a fact.",
 )
-SNAPSHOT = Links(
+SNAPSHOT = LinkWords(
     "Subjects, in the graph of the embedded snapshot, of a statement whose object is the",
     "links were counted in the graph of the embedded snapshot: subjects of statements whose object is the entity",
     "counts of links in the graph of the snapshot",
@@ -40,7 +40,7 @@ SNAPSHOT = Links(
     "Link counts measure how often the statements of a small snapshot have an entity as their object; they favour what "
     "its sources list, and they count an entity, not a fact.",
 )
-UNCOUNTED = Links(
+UNCOUNTED = LinkWords(
     "Empty, for no links were counted: links to the",
     "no links were counted",
     "no counts of links",
@@ -48,7 +48,7 @@ UNCOUNTED = Links(
     "No links were counted here. Sitelinks and mentions favour what their source favours, and they count an "
     "entity, not a fact.",
 )
-OTHER = Links(
+OTHER = LinkWords(
     "Links, counted as the table links says, to the",
     "links were counted as the table links says",
     "counts of links",
@@ -65,7 +65,7 @@ _SIGNALS = {
 _SIDES = {"subject": "of the subject", "object": "of the object", "sum": "of subject and object together"}
 
 
-def counted(release: Release, place: Place) -> Links:
+def counted(release: Release, place: Place) -> LinkWords:
     """The words for what the table of links holds."""
     file = release.configs.get("links", {}).get(WHOLE)
     if file is None:
@@ -78,7 +78,7 @@ def counted(release: Release, place: Place) -> Links:
     return words.pop() if len(words) == 1 else OTHER if words else UNCOUNTED
 
 
-def told_apart(release: Release, links: Links) -> str:
+def told_apart(release: Release, links: LinkWords) -> str:
     """By what the recipes of a release tell rare from popular, in sentences; empty where the build does not say."""
     params: dict[str, Any] = dict(release.stages["splits"].basis.params) if "splits" in release.stages else {}
     signals: dict[str, list[str]] = {}

@@ -11,7 +11,7 @@ import pytest
 
 from dual_data.release.card import OWN
 from dual_data.release.markdown import text
-from dual_data.release.popularity import OTHER, SNAPSHOT, UNCOUNTED, WIKIPEDIA, Links, counted, told_apart
+from dual_data.release.popularity import OTHER, SNAPSHOT, UNCOUNTED, WIKIPEDIA, LinkWords, counted, told_apart
 from dual_data.release.tree import write_release
 from dual_data.released import Place, Release
 from tests.release.made import SIZES, Released, invented_build, world
@@ -49,7 +49,7 @@ def test_counts_of_the_snapshot_are_not_said_to_be_of_wikipedia(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("method", "words"), [("dump", WIKIPEDIA), (None, UNCOUNTED), ("own", OTHER)])
-def test_every_way_of_counting_has_its_words(tmp_path: Path, method: str | None, words: Links) -> None:
+def test_every_way_of_counting_has_its_words(tmp_path: Path, method: str | None, words: LinkWords) -> None:
     signal = {} if method else {"signal": "mentions"}
     release, folder = of_method(tmp_path, method, **signal)
     assert counted(release, Place(folder=folder)) == words
