@@ -83,8 +83,10 @@ def trials() -> list[tuple[str, Trial, int]]:
         ("score, 0 or 1, each seed loses nearly all or nearly none", partial(_score, True, 0.5, jump=True), 1),
         ("median, continuous", _median, 1),
         ("two methods", _paired, 1),
+        ("two methods, log-probability", _log_probabilities, 1),
         ("popular and rare", _sets, 1),
         ("retention", _retention, 4),
+        ("retention after a stage", partial(_retention, stage=True), 4),
         (f"{_METHODS} methods, popular and rare", _methods, 4),
     ]
 
@@ -128,6 +130,16 @@ def _paired(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
     return {"interval": held(same, 0), "false positives": rejected(same), "power at 0.2": rejected(other)}
 
 
+def _log_probabilities(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
+    """On a scale without ends, of facts that a seed moves almost alike: all can differ in one direction by chance."""
+    facts = random.normal(size=FACTS)
+    first, second = (
+        facts + apart * random.normal(size=(seeds, 1)) + 0.1 * random.normal(size=(seeds, FACTS)) for _ in range(2)
+    )
+    difference = bootstrap_difference(first, second, range(FACTS))
+    return {"interval": held(difference, 0), "false positives": rejected(difference)}
+
+
 def _sets(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
     popular, rare, easier = (
         _group(random, name, [(mean, mean)], random.normal(size=(2, FACTS)), seeds, apart)
@@ -137,11 +149,12 @@ def _sets(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
     return {"interval": held(same, 0), "false positives": rejected(same), "power at 0.2": rejected(other)}
 
 
-def _retention(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
+def _retention(random: np.random.Generator, seeds: int, apart: float, *, stage: bool = False) -> Outcomes:
     facts = random.normal(size=(2, FACTS))
     better = [(forget, min(0.97, retain + 0.1)) for forget, retain in _CURVE]
     groups = [
-        _group(random, str(number), curve, facts, seeds, apart) for number, curve in enumerate((_CURVE, _CURVE, better))
+        _group(random, str(number), curve, facts, seeds, apart, stage=stage)
+        for number, curve in enumerate((_CURVE, _CURVE, better))
     ]
     points = [Point(0, forget / _BEFORE[0], retain / _BEFORE[1]) for forget, retain in (*_CURVE, _BEFORE)]
     same, other = (compare_retention(group, groups[1]) for group in (groups[0], groups[2]))
@@ -170,20 +183,33 @@ def _methods(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
 
 
 def _group(
-    random: np.random.Generator, name: str, curve: Sequence[Sequence[float]], facts: Floats, seeds: int, apart: float
+    random: np.random.Generator,
+    name: str,
+    curve: Sequence[Sequence[float]],
+    facts: Floats,
+    seeds: int,
+    apart: float,
+    *,
+    stage: bool = False,
 ) -> Group:
-    """Runs at each point of a curve, after one run before unlearning; `facts` are effects of those of either set."""
+    """Runs at each point of a curve and before unlearning; `facts` are effects of those of either set.
+
+    There is one model before unlearning or, after a stage, one a seed, whose effect is then in all that it gives.
+    """
+    of_stage = random.normal(size=(2, seeds, 1))
 
     def runs(lr: float, means: Sequence[float], count: int, apart: float) -> list[Run]:
+        of_seeds = of_stage if stage else random.normal(size=(2, count, 1))
         tables = [
-            scores(random, True, mean, of_set, random.normal(size=(count, 1)), apart)
-            for mean, of_set in zip(means, facts, strict=True)
+            scores(random, True, mean, of_set, by_seed, apart)
+            for mean, of_set, by_seed in zip(means, facts, of_seeds, strict=True)
         ]
         return [_run(lr, seed, *(of_set[seed] for of_set in tables)) for seed in range(count)]
 
     points = [run for point, means in enumerate(curve) for run in runs(_LR * 2**point, means, seeds, apart)]
+    before = runs(0.0, _BEFORE, seeds, apart) if stage else runs(0.0, _BEFORE, 1, 0.0)
     key = Key("data", "model", "stage", name, "method", "preset", "profile")
-    return Group(key, tuple(points), tuple(runs(0.0, _BEFORE, 1, 0.0)))
+    return Group(key, tuple(points), tuple(before))
 
 
 def _run(lr: float, seed: int, forget: Floats, retain: Floats) -> Run:

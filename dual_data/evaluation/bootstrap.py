@@ -9,8 +9,8 @@ be resampled: their mean is drawn from Student's t distribution, which gives the
 are alike: Welch's (1947, doi 10.1093/biomet/34.1-2.28), where a difference has seeds on both sides. One seed says
 nothing about others: its intervals hold for the models that it gave.
 
-What a seed does to single subjects varies with the draws of subjects, with those of seeds, and with both together. So
-intervals over several seeds are rather too wide, as Owen shows. Differences and curves leave out the last of the three
+What a seed does to single subjects varies with the draws of subjects, with those of seeds, and with both together,
+which makes intervals too wide, as Owen shows. Differences and curves leave out the last of the three
 (:func:`additive`). Scores keep it: near 0 and 1 their intervals, and those of medians, are too narrow even so where
 seeds are far apart. benchmarks/calibration has figures.
 """
