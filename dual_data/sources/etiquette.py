@@ -64,16 +64,17 @@ def retry_after(value: str | None, now: float) -> float | None:
     """Seconds that a Retry-After header asks for: a number, or an HTTP date read against `now` (epoch seconds).
 
     None where there is no header, or none that can be read. Some servers send fractions, which the standard does not
-    allow.
+    allow. No wait, or a date that is past, says nothing either: a service that answers 429 cannot mean "at once", and
+    by a clock that is ahead every date is past.
     """
     text = (value or "").strip()
     with suppress(ValueError):
-        # A wait below 0 says nothing: a service that answers 429 cannot mean "at once".
-        return seconds if math.isfinite(seconds := float(text)) and seconds >= 0 else None
+        return seconds if math.isfinite(seconds := float(text)) and seconds > 0 else None
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.fromtimestamp(now, UTC)).total_seconds())
+    wait = (moment - datetime.fromtimestamp(now, UTC)).total_seconds()
+    return wait if wait > 0 else None

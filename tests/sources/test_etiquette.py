@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dual_data import __version__
 from dual_data.errors import UsageError
-from dual_data.sources.etiquette import is_loopback, retry_after, user_agent
+from dual_data.sources.etiquette import DEFAULT_WAIT, is_loopback, retry_after, user_agent, wait_asked
 
 NOW = 1_700_000_000.0
 
@@ -63,14 +63,16 @@ def test_loopback(url: str, here: bool) -> None:
     assert is_loopback(url) is here
 
 
-@given(st.integers(0, 10**6))
+@given(st.integers(1, 10**6))
 def test_retry_after_reads_seconds_and_dates_alike(seconds: int) -> None:
     assert retry_after(str(seconds), NOW) == seconds
     assert retry_after(formatdate(NOW + seconds, usegmt=True), NOW) == seconds
 
 
-def test_a_date_in_the_past_means_now() -> None:
-    assert retry_after(formatdate(NOW - 50, usegmt=True), NOW) == 0
+@pytest.mark.parametrize("text", ["0", "0.0", formatdate(NOW, usegmt=True), formatdate(NOW - 50, usegmt=True)])
+def test_no_wait_says_nothing_and_a_clock_that_is_ahead_makes_no_burst(text: str) -> None:
+    assert retry_after(text, NOW) is None
+    assert wait_asked(429, text, NOW) == DEFAULT_WAIT
 
 
 @pytest.mark.parametrize(
