@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -38,6 +38,10 @@ class Names:
             seen.add(following)
             title = following
         return None if title in self._elsewhere else title
+
+    def unsaid(self, titles: Iterable[str], said: Container[str]) -> list[str]:
+        """The titles that should stand in the answer's pages and do not."""
+        return [title for title in titles if (final := self.final(title)) is not None and final not in said]
 
 
 def is_page(page: Mapping[str, Any]) -> bool:

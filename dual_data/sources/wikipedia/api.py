@@ -92,7 +92,8 @@ class ActionApi:
         if not query.keys() & {"pages", "redirects", "interwiki"}:
             raise Transient(f"{self.api}: the answer holds no pages; warnings: {answer.get('warnings')}")
         pages = [checked(page) for page in query.get("pages", [])]
-        Names().learn(query)
+        names, said = Names(), {page["title"] for page in pages}
+        names.learn(query)
         counts = [incoming_links(page) for page in pages if "cirrusdoc" in page]
         if len(counts) >= SILENT_INDEX and not any(count is not None for count in counts):
             raise Transient(
@@ -103,6 +104,8 @@ class ActionApi:
         more = {"continue": answer["continue"]} if "continue" in answer else {}
         if more and more["continue"].items() <= request.items():
             raise Transient(endless(self.api, request, more["continue"]))
+        if "continue" not in request and (silent := names.unsaid(request["titles"], said)):
+            raise Transient(f"{self.api}: said nothing about {silent[0]!r}")
         return {"pages": pages, **renames, **more, "day": day}
 
     def _client(self) -> mwclient.Site:
