@@ -150,6 +150,8 @@ class HttpEndpoint:
             raise Transient(f"{self.url}: cannot be reached ({error.reason})") from None
         except TimeoutError:
             raise TooLarge(f"{self.url}: silent for {self.read_timeout} s") from None
+        except ValueError as error:
+            raise ServiceError(f"{self.url}: sends on to an address that is none ({error})") from None
         except (http.client.HTTPException, OSError) as error:
             # Besides ConnectionError: TLS errors, and a network that is down.
             raise Transient(f"{self.url}: the connection broke ({error!r})") from None

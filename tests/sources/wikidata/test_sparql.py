@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import shutil
@@ -10,6 +11,7 @@ import ssl
 import subprocess
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -110,6 +112,15 @@ def test_every_fault_has_its_name(server: str, fault: Fault, error: type[Service
         endpoint(front.url).ask(QUERY)
     assert type(caught.value) is error
     assert front.count == 1, "retry is not the client's business"
+
+
+@pytest.mark.parametrize("address", ["http://[::bad", "http://xn--\xf6/"])
+def test_a_redirect_to_no_address_is_one_message(server: str, address: str) -> None:
+    fault = Fault("302", 302, headers=(("Location", address),))
+    with proxy(server, fault) as front, pytest.raises(ServiceError, match="sends on to an address that is none"):
+        endpoint(front.url).ask(QUERY)
+    with warnings.catch_warnings(action="ignore"):  # urllib leaves the socket to the garbage collector
+        gc.collect()
 
 
 @pytest.mark.parametrize("as_date", [False, True])
