@@ -21,7 +21,6 @@ from __future__ import annotations
 import json
 import re
 import string
-import tomllib
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +29,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dual_data.config import Strict, parse, read_text
+from dual_data.config.files import parse_toml
 from dual_data.errors import ConfigError
 
 SYSTEM_PROMPT = "You are terse and fact-only QA assistant. Reply to the question clearly with few-words correct answer."
@@ -102,10 +102,7 @@ def load_prompt(path: Path) -> Prompt:
     end = next((number for number, line in enumerate(lines[1:], 1) if line.strip() == _FENCE), None)
     if end is None:
         raise ConfigError(f"the front matter is not closed by a line {_FENCE}", file=path)
-    try:
-        front = tomllib.loads("\n".join(["", *lines[1:end]]))  # so that its line numbers are the file's
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"the front matter is not valid TOML: {error}", file=path) from None
+    front = parse_toml("\n".join(["", *lines[1:end]]), path)  # so that its line numbers are the file's
     for key in ("name", "body"):
         if key in front:
             raise ConfigError("unknown key; known here: labels, system, variables, version", file=path, key=key)

@@ -51,6 +51,8 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path) 
         ("version = 1", r"must begin with a line \+\+\+"),
         ("+++\nversion = '1'\n", r"not closed by a line \+\+\+"),
         ("+++\nversion = = 1\nb = 2\n+++\nx", "not valid TOML: .*line 2"),
+        (f"+++\nversion = {'9' * 5000}\n+++\nx", "not valid TOML: .*digits"),
+        (f"+++\nversion = {'[' * 5000}\n+++\nx", "not valid TOML: too many brackets"),
         (b"+++\n\xff\n+++\nx", "not UTF-8 at byte 4"),
         (GOOD.replace('version = "1"', "version = 1"), "version: Input should be a valid string"),
         (GOOD.replace('version = "1"\n', ""), "version: Field required"),

@@ -117,8 +117,10 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
     """Parse the text of the file `path`. Raises ConfigError with the line for broken TOML."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of broken TOML, and of a number with thousands of digits
         raise ConfigError(f"not valid TOML: {error}", file=path) from None
+    except RecursionError:
+        raise ConfigError("not valid TOML: too many brackets inside each other", file=path) from None
 
 
 def table(data: Any, path: Path, key: str) -> Mapping[str, Any]:
