@@ -104,9 +104,12 @@ def read_rows(project: Path, profile: Profile, stage: str, table: str = "data") 
 
 
 def _remove_stale_tables(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
-    """Delete tables that only an earlier run wrote, which would look as if they belonged to this one."""
+    """Delete tables that only an earlier run wrote, which would look as if they belonged to this one.
+
+    And what a killed run had begun to write: the lock of the build admits one writer.
+    """
     current = {folder / f"{name}.parquet" for name in tables}
-    for path in folder.rglob("*.parquet"):
+    for path in [*folder.rglob("*.parquet"), *folder.rglob(".*.tmp")]:
         if path not in current:
             path.unlink()
 
