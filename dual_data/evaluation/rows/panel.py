@@ -109,7 +109,7 @@ def read_panel(path: Path = PANEL) -> Panel:
     """Read a panel. Raises InputError that names the line at fault."""
     choices, texts = list[Choice](), list[str]()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()  # bytes: a text would also be split at characters that JSON allows
     except OSError as error:
         raise InputError(f"{path}: the utility panel cannot be read: {error.strerror}") from error
     for number, line in enumerate(lines, 1):
@@ -126,8 +126,8 @@ def read_panel(path: Path = PANEL) -> Panel:
                 f"{path}: line {number}: {location}{first['msg']}; a line holds kind, question, options, answer and "
                 "perhaps context, or text"
             ) from error
-        except ValueError as error:
-            raise InputError(f"{path}: line {number}: not JSON: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: line {number}: not JSON in UTF-8: {error}") from error
     if not choices:
         raise InputError(f"{path}: holds no question")
     return Panel(tuple(choices), tuple(texts), SHIPPED if path == PANEL else path.name)

@@ -210,10 +210,20 @@ def test_a_panel_that_is_not_there_or_too_long_is_said(project: Path) -> None:
         tokenise_panel(tiny("llama").tokenizer, Panel(PAIR.choices, (".",)))
 
 
+def test_a_panel_may_begin_with_a_byte_order_mark_and_hold_any_character(tmp_path: Path) -> None:
+    separators = "\u2028\u2029\x85"  # str.splitlines splits at them; JSON allows them in a text
+    rows = [ROWS[0], {"text": f"One{separators}line."}]
+    path = tmp_path / "panel.jsonl"
+    path.write_bytes("\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode("utf-8-sig"))
+    assert read_panel(path).texts == (f"One{separators}line.",)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 1: not JSON"),
+        ("{", "line 1: not JSON in UTF-8: Expecting property name"),
+        (b'{"text": "caf\xe9"}', "line 1: not JSON in UTF-8: 'utf-8' codec can't decode byte 0xe9"),
+        ('{"text": ' + "[" * 100_000, "line 1: not JSON in UTF-8: maximum recursion depth"),
         ("[]", "line 1: Input should be"),
         ('{"kind": "a", "question": "?"}', "line 1: options: Field required; a line holds kind, question"),
         ('{"kind": "a", "question": "?", "options": ["x", "y"], "answer": 2}', "answer is 2, and there are 2 options"),
@@ -240,9 +250,9 @@ def test_a_panel_that_is_not_there_or_too_long_is_said(project: Path) -> None:
         ('{"text": "Words."}', "holds no question"),
     ],
 )
-def test_broken_panels_are_refused(tmp_path: Path, line: str, message: str) -> None:
+def test_broken_panels_are_refused(tmp_path: Path, line: str | bytes, message: str) -> None:
     path = tmp_path / "panel.jsonl"
-    path.write_text(f"{line}\n")
+    path.write_bytes((line if isinstance(line, bytes) else line.encode()) + b"\n")
     with pytest.raises(InputError, match=message):
         read_panel(path)
     with pytest.raises(InputError, match="cannot be read"):
