@@ -212,7 +212,9 @@ def read_result(path: Path) -> Result:
     if not is_result(content):
         raise InputError(f"{path}: not a result of layout {FORMAT}; run the cell again")
     run = run_path(path)
-    return cast("Result", content | {"run": read_json(run) if run.exists() else {}})
+    # The cell has its result, so it would not be run again for this file.
+    record = read_json(run, "remove it, and the result is read without it") if run.exists() else {}
+    return cast("Result", content | {"run": record})
 
 
 def has_coordinate(cell: Mapping[str, Any], name: str) -> bool:
@@ -220,15 +222,12 @@ def has_coordinate(cell: Mapping[str, Any], name: str) -> bool:
     return name in cell and (name != "lr" or cell.get("method") != BASE)
 
 
-def read_json(path: Path, of: str = "cell") -> Any:
-    """The content of a JSON file in a results' folder, which running its cell or attack writes.
-
-    Raises InputError where it cannot be read.
-    """
+def read_json(path: Path, advice: str = "remove it and run the cell again") -> Any:
+    """The content of a JSON file in a results' folder. Raises InputError, with `advice` for a damaged file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path}: not readable: {error}; remove it and run the {of} again") from error
+        raise InputError(f"{path}: not readable: {error}; {advice}") from error
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:

@@ -56,7 +56,7 @@ def read_attacks(folder: Path, cell: str) -> list[AttackResult]:
     """All attack results of a cell, sorted by attack and options. Raises InputError for a file that is none."""
     results = list[AttackResult]()
     for path in json_files(folder / "attacks" / cell):
-        content = read_json(path, "attack")
+        content = read_json(path, "remove it and run the attack again")
         if not isinstance(content, dict) or content.get("layout") != LAYOUT:
             raise InputError(f"{path}: not the result of an attack, of layout {LAYOUT}; remove it and attack again")
         attack = content["attack"]

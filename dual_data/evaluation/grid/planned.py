@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FILE = "planned.json"
 _FORMAT = 1
+_ADVICE = "remove it, and the next run writes it again"
 
 
 def keep_plan(grid: Grid, cells: Sequence[Cell]) -> None:
@@ -47,10 +48,8 @@ def read_plan(folder: Path) -> Mapping[str, Mapping[str, Any]]:
     path = folder / FILE
     if not path.exists():
         return {}
-    plan = read_json(path)
+    plan = read_json(path, _ADVICE)
     if not isinstance(plan, dict) or plan.get("format") != _FORMAT or not isinstance(plan.get("cells"), dict):
-        raise InputError(
-            f"{path}: not a list of planned cells of this version; remove it, and the next run writes it again"
-        )
+        raise InputError(f"{path}: not a list of planned cells of this version; {_ADVICE}")
     cells: dict[str, dict[str, Any]] = plan["cells"]
     return cells

@@ -60,6 +60,11 @@ def test_a_plan_is_merged_over_runs_and_kept_by_place(project: Path) -> None:
         (grid.folder / PLAN).write_text(text)
         with pytest.raises(InputError, match=r"planned.json: not a list of planned cells of this version; remove it"):
             read_plan(grid.folder)
+    (grid.folder / PLAN).write_text('{"f')
+    with pytest.raises(
+        InputError, match=r"planned.json: not readable: .*; remove it, and the next run writes it again"
+    ):
+        read_plan(grid.folder)
 
 
 def test_what_failed_is_not_there_and_a_whole_grid_is_not_called_so(project: Path) -> None:

@@ -24,7 +24,7 @@ from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.report.write import write_report
-from dual_data.evaluation.results import BASE, cell_path, read_result, read_results
+from dual_data.evaluation.results import BASE, cell_path, read_result, read_results, run_path
 from dual_data.evaluation.rows.data import data_hash, encode, token_hash
 from dual_data.evaluation.settings import load_settings
 from tests.cli.command import dual_data as dual_data_command
@@ -77,6 +77,11 @@ def test_a_result_that_was_cut_short_is_not_done_and_hidden_files_are_none(proje
     refuse_mixing(grid, cells)
     assert run(grid, cells, RunOptions(), project=project) == (1, 0, 0, 0)
     assert path.read_bytes() == whole
+    run_path(path).write_text('{"fin')  # of a done cell, which would not be run again
+    with pytest.raises(InputError, match=rf"{run_path(path)}: not readable: .*; remove it, and the result is read"):
+        read_result(path)
+    run_path(path).unlink()
+    assert read_result(path)["run"] == {}
 
 
 def test_an_adapter_is_there_before_its_result(project: Path) -> None:
