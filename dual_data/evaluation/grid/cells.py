@@ -133,7 +133,8 @@ class Grid(NamedTuple):
         rows = sets.forget[name]
         if kind == "refusals":
             return [item._replace(answer=refusal_of(item, self.refusals)) for item in rows]
-        answers = counterfactual_answers([item for items in sets.forget.values() for item in items])
+        every_row = [item for items in sets.forget.values() for item in items]
+        answers = counterfactual_answers(every_row, f"the method {method}")
         return [item._replace(answer=answers[item.id, item.answer]) for item in rows]
 
     def options(self, method: str) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
     stages = {stage: all_stages[stage] for stage in grid_settings.stages}
     rows = read_sets(data, project, grid_settings.limit)
     sets = {
-        stage: rows.counterfactual() if recipe is not None and recipe.counterfactual else rows
+        stage: rows.counterfactual(stage) if recipe is not None and recipe.counterfactual else rows
         for stage, recipe in stages.items()
     }
     grid = Grid(

@@ -58,10 +58,13 @@ class Sets(NamedTuple):
     format: list[Item]
     measured: Mapping[str, list[Item]]
 
-    def counterfactual(self) -> Sets:
-        """Every row with another answer of its relation; a row in several sets has the same answer in all."""
+    def counterfactual(self, stage: str) -> Sets:
+        """Every row with another answer of its relation; a row in several sets has the same answer in all.
+
+        Raises InputError, which names the stage, where a row has no other answer.
+        """
         sets = [*self.forget.values(), self.retain_train, self.retain_eval, self.format, *self.measured.values()]
-        answers = counterfactual_answers([item for rows in sets for item in rows])
+        answers = counterfactual_answers([item for rows in sets for item in rows], f"the stage {stage}")
 
         def swap(rows: Sequence[Item]) -> list[Item]:
             others = [answers[row.id, row.answer] for row in rows]
@@ -86,11 +89,11 @@ class Sets(NamedTuple):
         return list({item.question: item for item in rows}.values())
 
 
-def counterfactual_answers(items: Sequence[Item]) -> dict[tuple[str, str], str]:
+def counterfactual_answers(items: Sequence[Item], needed_by: str) -> dict[tuple[str, str], str]:
     """By id and answer, an answer that is right for another row of the relation and wrong for this one, by hash.
 
     Not by id alone, which a table may give only within its file. Where the relation has no other answer, one of any
-    relation is taken.
+    relation is taken. Raises InputError, which starts with `needed_by`, where there is none.
     """
     all_answers = sorted({item.answer for item in items})
     folded = {answer: normalise(answer) for answer in all_answers}
@@ -103,7 +106,10 @@ def counterfactual_answers(items: Sequence[Item]) -> dict[tuple[str, str], str]:
         wrong = [answer for answer in sorted(by_relation[item.relation]) if folded[answer] not in accepted]
         wrong = wrong or [answer for answer in all_answers if folded[answer] not in accepted]
         if not wrong:
-            raise InputError("counterfactual answers need rows with at least two different answers")
+            raise InputError(
+                f"{needed_by} swaps the answers of rows, so it needs rows with at least two different answers: take "
+                "more rows (raise --limit), or leave it out"
+            )
         chosen[item.id, item.answer] = wrong[int(digest(f"counterfactual|{item.id}"), 16) % len(wrong)]
     return chosen
 

@@ -130,6 +130,15 @@ def test_which_sets_are_run_changes_neither_the_stage_nor_the_answers_to_prefer(
     assert narrow.preferred("sft_new", "rare", "DPO") == whole.preferred("sft_new", "rare", "DPO")
 
 
+def test_what_swaps_answers_is_named_where_all_rows_have_the_same(project: Path) -> None:
+    for path in (project / "data").iterdir():
+        path.write_text(re.sub(r'"answer":"[^"]*"', '"answer":"France"', path.read_text()))
+    with pytest.raises(InputError, match=r"^the stage sft_new swaps .* \(raise --limit\), or leave it out"):
+        opened(project, file=FILE.replace('"pretrained", "sft"', '"sft_new"'))
+    with pytest.raises(InputError, match=r"^the method DPO swaps .* \(raise --limit\), or leave it out"):
+        opened(project, file=FILE.replace("NPO = { beta = 0.5 }", "DPO = {}"))
+
+
 def test_the_answers_to_prefer_are_part_of_a_cell_that_prefers_them(project: Path) -> None:
     file = one_stage(FILE.replace("NPO = { beta = 0.5 }", "IdkDPO = {}\nDPO = {}"))
     (project / "prompts").mkdir()

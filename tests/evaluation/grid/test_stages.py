@@ -164,21 +164,21 @@ def test_stages_learn_the_rows_that_they_name_each_once() -> None:
 def test_counterfactual_answers_are_wrong_of_the_same_relation_and_the_same_everywhere() -> None:
     other = Item("y", "When was it founded?", "1889", ("1889",), relation="P571")
     items = [*cities(), other, other._replace(id="z", answer="1901", answers=("1901",))]
-    changed = counterfactual_answers(items)
+    changed = counterfactual_answers(items, "")
     countries = {item.answer for item in items[:7]}
     for item in items[:7]:
         assert changed[item.id, item.answer] in countries - {item.answer}
     assert (changed["y", "1889"], changed["z", "1901"]) == ("1901", "1889")
-    assert counterfactual_answers(items[::-1]) == changed
-    whole = sets().counterfactual()
+    assert counterfactual_answers(items[::-1], "") == changed
+    whole = sets().counterfactual("sft_new")
     assert whole.retain_train[1].answer == whole.retain_eval[0].answer != sets().retain_eval[0].answer
     assert whole.retain_train[1].answers == (whole.retain_train[1].answer,)
-    with pytest.raises(InputError, match="at least two different answers"):
-        counterfactual_answers(cities(1))
+    with pytest.raises(InputError, match=r"^DPO swaps .* at least two different answers: .*raise --limit"):
+        counterfactual_answers(cities(1), "DPO")
 
 
 def test_counterfactual_answers_are_wrong_where_ids_begin_anew_in_every_file() -> None:
     rows = [item._replace(id=str(number % 4)) for number, item in enumerate(cities())]
-    whole = Sets({"rare": rows[:4], "popular": rows[4:]}, rows[:1], rows[1:2], [], {}).counterfactual()
+    whole = Sets({"rare": rows[:4], "popular": rows[4:]}, rows[:1], rows[1:2], [], {}).counterfactual("sft_new")
     for before, name in ((rows[:4], "rare"), (rows[4:], "popular")):
         assert all(old.answer != new.answer for old, new in zip(before, whole.forget[name], strict=True))
