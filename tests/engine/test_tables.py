@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from dual_data.engine.tables import content_hash, read_table
 from dual_data.files import write_parquet
 from dual_data.ids import digest
+from tests.faults.disk import no_room
 
 ROWS = st.lists(
     st.tuples(st.text(), st.one_of(st.none(), st.integers(-(2**40), 2**40)), st.lists(st.text(), max_size=3))
@@ -105,13 +105,8 @@ def test_parquet_keeps_the_hash(tmp_path: Path) -> None:
 
 
 def test_a_table_for_which_the_disk_has_no_room_is_an_error_of_the_system(tmp_path: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            write_parquet(pl.DataFrame({"a": [digest(str(n)) for n in range(10_000)]}), tmp_path / "x.parquet")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with no_room(), pytest.raises(OSError, match="File too large"):
+        write_parquet(pl.DataFrame({"a": [digest(str(n)) for n in range(10_000)]}), tmp_path / "x.parquet")
     assert list(tmp_path.iterdir()) == []
 
 

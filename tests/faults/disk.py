@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _LIMITED = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, 2 * (int(sys.argv[1]),)); "
 _LIMITED += "os.execv(sys.argv[2], sys.argv[2:])"
@@ -14,3 +17,14 @@ def no_file_beyond(size: int) -> tuple[str, ...]:
     Run Python with -B after it: bytecode of packages that is cut off at that size would be read by later processes.
     """
     return (sys.executable, "-Bc", _LIMITED, str(size))
+
+
+@contextmanager
+def no_room(size: int = 2000) -> Iterator[None]:
+    """Inside, no file that this process writes grows beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -199,7 +199,11 @@ class Adapters:
         self._handles = []
 
     def save(self, folder: Path, k: int = 0, *, base: str = "") -> None:
-        """Write adapter `k` in peft's format, a JSON and a safetensors file, completely or not at all."""
+        """Write adapter `k` in peft's format, a JSON and a safetensors file, completely or not at all.
+
+        Raises OSError, also where safetensors finds the disk full.
+        """
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         tensors: dict[str, Tensor] = {}
@@ -218,9 +222,12 @@ class Adapters:
             "fan_in_fan_out": False,
             "target_modules": sorted(self.spec.targets),
         }
-        with whole_folder(folder, replace=True) as partial:
-            save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
-            (partial / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        try:
+            with whole_folder(folder, replace=True) as partial:
+                save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
+                (partial / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        except SafetensorError as error:  # what a full disk is to safetensors
+            raise OSError(f"{folder}: cannot be written: {error}") from None
 
     def load(self, folder: Path, k: int = 0) -> None:
         """Read an adapter that `save` or peft wrote as adapter `k`. Raises InputError where its shape differs."""

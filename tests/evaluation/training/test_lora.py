@@ -16,6 +16,7 @@ from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny
 from dual_data.evaluation.rows.optimisation import ATTENTION
 from dual_data.evaluation.training.lora import Adapters, LoraSpec, read_spec
 from tests.evaluation.training.oracle import disturb
+from tests.faults.disk import no_room
 
 SPEC = LoraSpec(4, 8.0, (*ATTENTION, "gate_proj", "up_proj", "down_proj"))
 IDS = torch.arange(3, 30)[None]
@@ -151,6 +152,13 @@ def test_what_a_killed_process_left_is_no_adapter_and_in_nobodys_way(
     again = Adapters(tiny().model, SPEC)
     again.load(tmp_path / "b")
     assert torch.equal(again.master, adapters.master)
+
+
+def test_an_adapter_for_which_the_disk_has_no_room_is_an_error_of_the_system(tmp_path: Path) -> None:
+    adapters = Adapters(tiny().model, SPEC)
+    with no_room(), pytest.raises(OSError, match=rf"^{tmp_path / 'a'}: cannot be written: .*File too large"):
+        adapters.save(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen"])
