@@ -56,7 +56,7 @@ def carried_by(package: str, message: str) -> Path:
 def dequantised(gguf: Path) -> Path:
     """Folder of the float32 checkpoint of `gguf`, converted where the cache does not have it.
 
-    Raises InputError where the file cannot be converted.
+    Raises InputError where the file cannot be read, OSError where the checkpoint cannot be written.
     """
     folder = _place(gguf)
     if folder.exists():
@@ -67,14 +67,19 @@ def dequantised(gguf: Path) -> Path:
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not folder.exists():
             try:
-                with whole_folder(folder) as partial:
-                    _convert(gguf, partial)
+                parts = _read_gguf(gguf)
             except Exception as error:  # a damaged file can raise anything
                 reason = f"{type(error).__name__}: {error}".rstrip(".")
                 raise InputError(
                     f"{gguf}: cannot be converted: {reason}. If the file is incomplete, download it again; otherwise "
                     "name a folder with the model's safetensors"
                 ) from error
+            try:
+                with whole_folder(folder) as partial:
+                    for part in parts:
+                        part.save_pretrained(partial)
+            except Exception as error:  # a full disk is to safetensors and tokenizers an error of their own
+                raise OSError(f"{folder}: cannot be written: {error}") from error
     return folder
 
 
@@ -83,8 +88,8 @@ def _place(gguf: Path) -> Path:
     return cache_folder() / f"{gguf.stem}-{key}"
 
 
-def _convert(gguf: Path, out: Path) -> None:
-    """Dequantise, drop the quantiser, which cannot be saved, and set the special tokens that the file names."""
+def _read_gguf(gguf: Path) -> tuple[Any, Any]:
+    """Model and tokenizer: without the quantiser, which cannot be saved, and with the special tokens of the file."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -104,8 +109,7 @@ def _convert(gguf: Path, out: Path) -> None:
         if name != "unk":
             setattr(model.config, f"{name}_token_id", token)
             setattr(model.generation_config, f"{name}_token_id", token)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    return model, tokenizer
 
 
 def _gguf_special_ids(gguf: Path) -> dict[str, int | None]:

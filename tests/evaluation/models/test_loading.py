@@ -14,6 +14,7 @@ from transformers.models.gemma2.modeling_gemma2 import Gemma2PreTrainedModel
 
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.measuring.plain import PlainEngine
+from dual_data.evaluation.models import cache
 from dual_data.evaluation.models.cache import cache_folder, files_hash, weights_seen
 from dual_data.evaluation.models.decoder import decoder_layers, head, last_hidden
 from dual_data.evaluation.models.loading import finish, identify, load, tensor_hash
@@ -22,6 +23,7 @@ from dual_data.evaluation.rows.data import encode
 from dual_data.evaluation.rows.request import request_of
 from dual_data.files import file_hash
 from tests.evaluation.questions import cities
+from tests.faults.disk import no_room
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +135,18 @@ def test_a_damaged_gguf_file_is_refused_and_leaves_nothing(tmp_path: Path, conte
     with pytest.raises(InputError, match=r"damaged\.gguf: cannot be converted: .*download it again"):
         load(gguf)
     assert [path for path in cache_folder().glob("*damaged*") if path.is_dir()] == []
+
+
+@pytest.mark.parametrize("part", ["model", "tokenizer"])
+def test_a_full_disk_is_not_the_fault_of_the_gguf_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    gguf = tmp_path / "good.gguf"
+    gguf.write_bytes(b"GGUF")
+    monkeypatch.setattr(cache, "_read_gguf", lambda _: [getattr(tiny(), part)])
+    with no_room(10_000), pytest.raises(OSError, match=rf"^{cache_folder()}/good-\w+: cannot be written: .*too large"):
+        load(gguf)
+    assert [path for path in cache_folder().glob("*good*") if path.is_dir()] == []
 
 
 def test_the_soft_cap_on_attention_is_kept_where_transformers_would_choose_attention_without_one(
