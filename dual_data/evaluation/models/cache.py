@@ -146,6 +146,19 @@ def files_hash(folder: Path) -> str:
     return value
 
 
+def unreadable_weights(folder: Path) -> Path | None:
+    """The first safetensors file of a model that is cut off or none at all, judging by the headers."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in _weight_files(folder):
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except SafetensorError:
+            return path
+    return None
+
+
 def _weight_files(folder: Path) -> list[Path]:
     """The files that transformers loads weights from; others in the folder may be left from training or copies."""
     for pattern in ("model*.safetensors", "pytorch_model*.bin"):

