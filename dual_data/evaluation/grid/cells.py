@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dual_data.config import shipped_project
+from dual_data.config import read_text, shipped_project
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.grid.origin import origin, remedy
 from dual_data.evaluation.grid.stages import Sets, counterfactual_answers
@@ -340,7 +340,7 @@ def read_refusals(project: Path) -> list[str]:
     for folder in (project, shipped_project()):
         path = folder / "prompts" / "refusals.txt"
         if path.exists():
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in read_text(path, "a text file").splitlines()]
             if refusals := [line for line in lines if line]:
                 return refusals
             raise InputError(f"{path}: holds no refusal; write one per line")

@@ -313,6 +313,11 @@ def test_refusals_of_the_project_come_first_and_must_not_be_empty(tmp_path: Path
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "refusals.txt").write_text("No.\n\n Never. \n")
     assert read_refusals(tmp_path) == ["No.", "Never."]
+    (tmp_path / "prompts" / "refusals.txt").write_text("No.\n", encoding="utf-8-sig")
+    assert read_refusals(tmp_path) == ["No."]
+    (tmp_path / "prompts" / "refusals.txt").write_bytes(b"D\xe9sol\xe9.\n")
+    with pytest.raises(ConfigError, match=r"refusals.txt: not UTF-8 at byte 1; save the file as UTF-8"):
+        read_refusals(tmp_path)
     (tmp_path / "prompts" / "refusals.txt").write_text("\n")
     with pytest.raises(InputError, match="holds no refusal"):
         read_refusals(tmp_path)
