@@ -12,7 +12,7 @@
     |   |-- Refused             no try will help: ban, key, quota, contact
     |   `-- Offline             the answer is not in the call log
     |-- BudgetSpent             the spending limit that the user set is reached
-    `-- ProjectBusy             another process is building the same project, or reading in the same dumps
+    `-- ProjectBusy             another process is building the same project, or writing the same folder
 
     KeyboardInterrupt
     `-- Dropped                 Ctrl-C that gives up answers in flight            exit 130
@@ -101,7 +101,7 @@ class BudgetSpent(DualDataError):
 
 
 class ProjectBusy(DualDataError):
-    """Another process holds the lock of a project's artifacts, or of a folder of dumps."""
+    """Another process holds the lock of a project's artifacts, of a folder of dumps, or of a folder being written."""
 
 
 class Dropped(KeyboardInterrupt):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
 import polars as pl
+
+from dual_data.locks import locked
 
 
 def file_hash(path: Path) -> str:
@@ -53,22 +55,47 @@ def write_parquet(frame: pl.DataFrame, path: Path, *, level: int | None = None) 
 
 @contextmanager
 def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A folder to fill, which gets its name when all its files are on disk.
+    """A folder to fill, which gets its name when all its files are on disk; what is put beside it is deleted.
 
-    If the folder exists by then, it is replaced or, without `replace`, stays: of two writers the first wins.
+    If the folder exists by then, it is replaced or, without `replace`, stays. What a killed process left is cleared
+    first, and a folder that it had moved aside is put back. Raises ProjectBusy while another process writes the folder.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        partial = Path(scratch) / folder.name  # has the permissions of a new folder, unlike the scratch folder
-        partial.mkdir()
-        yield partial
-        for path in partial.iterdir():
-            _settle(path)
-        if replace and folder.exists():
-            # Deleted with the scratch folder; of a link, the link alone.
-            folder.rename(partial.with_name(f"{folder.name}-before"))
-        if not folder.exists():
-            partial.rename(folder)
+    scratch = folder.with_name(f".{folder.name}.partial")  # always the same, so that the next process finds it
+    lock, new, before = scratch / "lock", scratch / "new", scratch / "before"
+    with locked(lock, f"another process that writes {folder.name}"):
+        _restore(folder, before)
+        _delete(new)
+        partial = new / "tree"
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            for path in partial.rglob("*"):
+                if path.is_file():
+                    _settle(path)
+            if replace and folder.exists():
+                folder.rename(before)  # of a link, the link alone
+            if not folder.exists():
+                partial.rename(folder)
+        finally:
+            _restore(folder, before)
+            _delete(new)
+            with suppress(OSError):  # Windows deletes no open file; and there may be files that are not ours.
+                lock.unlink()
+                scratch.rmdir()
+
+
+def _restore(folder: Path, before: Path) -> None:
+    """Put back what was moved aside for a new folder that never came, or delete it."""
+    if os.path.lexists(before) and not folder.exists():
+        before.rename(folder)
+    _delete(before)
+
+
+def _delete(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 def _settle(path: Path) -> None:

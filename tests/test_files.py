@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from dual_data.errors import ProjectBusy
 from dual_data.files import whole_folder, write_text, write_whole
 
 
@@ -63,3 +67,90 @@ def test_a_link_is_replaced_and_the_folder_that_it_leads_to_stays(tmp_path: Path
     fill(tmp_path / "model", "second", replace=True)
     assert (tmp_path / "model" / "a").read_text() == "second"
     assert (tmp_path / "elsewhere" / "a").read_text() == "first"
+
+
+MOMENTS = ("while it is filled", "before it has its name")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("replace", [False, True])
+def test_the_next_writer_clears_what_a_killed_one_left(tmp_path: Path, moment: str, replace: bool) -> None:
+    target = tmp_path / "model"
+    if replace:
+        fill(target, "first")
+    code = """
+import os, signal, sys
+from pathlib import Path
+from dual_data.errors import ProjectBusy
+from dual_data.files import whole_folder
+target, moment, replace = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "True"
+move = Path.rename
+def killed(path, to):
+    if to == target:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return move(path, to)
+Path.rename = killed
+with whole_folder(target, replace=replace) as partial:
+    (partial / "a").write_text("half")
+    partial.with_name("cache").mkdir()
+    if moment == "while it is filled":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", code, str(target), moment, str(replace)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    with pytest.raises(RuntimeError, match="killed"):
+        fill(target, "failed", replace=replace, failing=True)
+    assert [path.name for path in tmp_path.iterdir()] == (["model"] if replace else [])
+    assert not replace or (target / "a").read_text() == "first"
+    fill(target, "second", replace=replace)
+    assert (target / "a").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("step", ["model", "tree"])
+def test_an_interrupt_while_a_folder_is_replaced_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """After the earlier folder is moved aside, or instead of the move of the new one."""
+    target = tmp_path / "model"
+    fill(target, "first")
+    move = Path.rename
+
+    def interrupted(path: Path, to: Path) -> Path:
+        if path.name == "tree" == step:
+            raise KeyboardInterrupt
+        moved = move(path, to)
+        if path.name == "model" == step:
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fill(target, "second", replace=True)
+    assert (target / "a").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_one_process_at_a_time_writes_a_folder(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    with whole_folder(target) as partial:
+        (partial / "a").write_text("first")
+        with pytest.raises(ProjectBusy, match=r"\.model\.partial: another process that writes model is running here"):
+            fill(target, "second")
+        fill(tmp_path / "beside", "another")
+    assert (target / "a").read_text() == "first"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["beside", "model"]
+
+
+def test_what_is_found_beside_a_folder_and_is_not_ours_stays(tmp_path: Path) -> None:
+    (tmp_path / ".model.partial").mkdir()
+    (tmp_path / ".model.partial" / "thesis.tex").write_text("years of work")
+    fill(tmp_path / "model", "first")
+    assert [path.name for path in (tmp_path / ".model.partial").iterdir()] == ["thesis.tex"]
+
+
+def test_folders_in_a_folder_get_their_place_with_it(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "model") as partial:
+        (partial / "deep").mkdir()
+        (partial / "deep" / "a").write_text("first")
+    assert (tmp_path / "model" / "deep" / "a").read_text() == "first"

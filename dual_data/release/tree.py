@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dual_data.config import About
 from dual_data.engine.places import is_here
 from dual_data.errors import UsageError
+from dual_data.files import whole_folder
 from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release import croissant
 from dual_data.release.build import Build
@@ -32,29 +32,16 @@ def write_release(
     """Write the release of a build to `target`, which is absent, empty or an earlier release.
 
     First, every configuration and split is reloaded through `datasets` and compared by content hash; a failure leaves
-    `target` as it was. Raises UsageError for a folder with any file that no release wrote, DualDataError if the
-    reloaded rows differ or a file would reveal a secret.
+    `target` as it was. Raises UsageError for a folder with any file that no release wrote, ProjectBusy while another
+    process writes it, DualDataError if the reloaded rows differ or a file would reveal a secret.
     """
     target = target.resolve()  # For a link, the folder that it points to is replaced.
     _expect_replaceable(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with stopped_as_by_hand(), tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        folder = Path(scratch) / "tree"
-        folder.mkdir()
+    with stopped_as_by_hand(), whole_folder(target, replace=True) as folder:
         release = _fill(build, folder, name, about or About())
         report(f"{sum(map(len, release.configs.values()))} splits of {len(release.configs)} configurations are written")
-        for line in reload_all(release, folder, Path(scratch) / "cache"):
+        for line in reload_all(release, folder, folder.with_name("cache")):
             report(line)
-        before = Path(scratch) / "before"
-        try:
-            if target.exists():
-                target.rename(before)
-            folder.rename(target)
-        except BaseException:
-            # Else the earlier release would be deleted with the scratch folder.
-            if before.exists() and not target.exists():
-                before.rename(target)
-            raise
     return release
 
 

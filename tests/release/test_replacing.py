@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dual_data.errors import UsageError
+from dual_data.errors import ProjectBusy, UsageError
 from dual_data.release.build import Build
 from dual_data.release.listed import listed_by
 from dual_data.release.tree import write_release
@@ -184,3 +184,34 @@ def test_an_interrupt_while_folders_are_moved_leaves_a_release(
     else:
         assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_release_that_was_killed_as_it_took_its_place_is_undone_by_the_next(build: Build, tmp_path: Path) -> None:
+    target, scratch = tmp_path / "out", tmp_path / ".out.partial"
+    write_release(build, target, name="made")
+    before = contents(target)
+    shutil.copytree(target, scratch / "new" / "tree")
+    target.rename(scratch / "before")
+
+    def stop(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_release(build, target, name="another", report=stop)
+    assert contents(target) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_one_release_at_a_time_is_written_to_a_folder(build: Build, tmp_path: Path) -> None:
+    busy: list[str] = []
+
+    def write_too(line: str) -> None:
+        with pytest.raises(ProjectBusy) as caught:
+            write_release(build, tmp_path / "out", name="another")
+        busy.append(str(caught.value))
+
+    write_release(build, tmp_path / "out", name="made", report=write_too)
+    assert set(busy) == {
+        f"{tmp_path / '.out.partial'}: another process that writes out is running here; wait for it to end, or stop it"
+    }
+    assert read_release(Place(folder=tmp_path / "out")).name == "made"
