@@ -1,6 +1,20 @@
-"""`python -m dual_data` is `dual-data`."""
+"""`dual-data`, which is also `python -m dual_data`."""
 
-from dual_data.cli import main
+import sys
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C may come while it is imported, too."""
+    try:
+        from dual_data.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        from dual_data.interrupts import say_stopped  # Not above, where Ctrl-C is not handled yet.
+
+        say_stopped()
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

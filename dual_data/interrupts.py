@@ -1,11 +1,17 @@
-"""Termination signals handled like Ctrl-C."""
+"""Ctrl-C: the message after it, and termination signals handled like it."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def say_stopped() -> None:
+    """Say that Ctrl-C ended the command, in a new line, since the terminal shows ^C where the cursor is."""
+    print("\nstopped; run the same command again to go on", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -31,23 +31,21 @@ from dual_data.cli import (
 )
 from dual_data.cli.text import say
 from dual_data.errors import ConfigError, Dropped, DualDataError
+from dual_data.interrupts import say_stopped
 
 
 class Commands(typer.core.TyperGroup):
-    """All commands; after Ctrl-C they print a message."""
+    """All commands, without the endings that Typer would give them."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; Ctrl-C is handled here, since Typer would end it without a message."""
+        """Run the command; if answers are awaited, Ctrl-C ends the process at once."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as stopped:
-            # The terminal shows ^C where the cursor is.
-            print("\nstopped; run the same command again to go on", file=sys.stderr, flush=True)
-            if isinstance(stopped, Dropped):
-                # A normal exit would wait for every thread. The log is closed, and its content is on disk.
-                sys.stdout.flush()
-                os._exit(130)
-            sys.exit(130)
+        except Dropped:
+            # A normal exit would wait for every thread. The log is closed, and its content is on disk.
+            say_stopped()
+            sys.stdout.flush()
+            os._exit(130)
 
 
 app = typer.Typer(
@@ -103,7 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # everything takes twenty times as long. A short spin costs nothing.
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="dual-data")
+        _run(arguments)
+    except KeyboardInterrupt:
+        say_stopped()
+        sys.exit(130)
     except DualDataError as error:
         # A ConfigError has a line for each fault; other messages go on in further lines.
         further = "\nerror: " if isinstance(error, ConfigError) else "\n"
@@ -118,3 +119,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         where = f"{error.filename}: " if error.filename else ""
         say(f"error: {where}{error.strerror or error}")
         sys.exit(1)
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    """Run the command; it ends by SystemExit, also where all is well."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="dual-data")
+    except SystemExit as ended:
+        if ended.code == 130:  # Typer would say nothing after Ctrl-C.
+            raise KeyboardInterrupt from None
+        raise

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,45 @@ cli.main(sys.argv[1:])
         process = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
         assert process.returncode == 130, process.stderr
         assert process.stderr == "\nstopped; run the same command again to go on\n"
+
+
+SIGNALLED = """
+import signal, sys
+name = sys.argv.pop(1)
+
+class Finder:
+    def find_spec(self, module, path=None, target=None):
+        if module == name:
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+if name == "main":
+    import dual_data.cli, typer
+    typer.core.TyperGroup.make_context = lambda *_, **__: signal.raise_signal(signal.SIGINT)
+from dual_data.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "moment", ["dual_data.interrupts", "dual_data.cli", "dual_data.cli.audit", "typer", "main", "dual_data.checks"]
+)
+def test_a_command_that_is_stopped_at_once_says_so(moment: str, tmp_path: Path) -> None:
+    """While the command line is imported, before it has chosen the command, and while the command is imported."""
+    command = [sys.executable, "-c", SIGNALLED, moment, "check", "--project", str(tmp_path)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (130, "\nstopped; run the same command again to go on\n")
+
+
+def test_the_installed_command_handles_an_interrupt_of_its_imports() -> None:
+    from dual_data import __main__ as module
+
+    text = (Path(module.__file__).parents[1] / "pyproject.toml").read_text("utf-8")
+    assert tomllib.loads(text)["project"]["scripts"] == {"dual-data": f"{module.__name__}:{module.main.__name__}"}
+    code = "import sys, dual_data.__main__; print(*{name.split('.')[0] for name in sys.modules})"
+    packages = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "typer" not in packages
 
 
 def test_a_terminal_that_is_not_utf_8_shows_what_it_can(tmp_path: Path) -> None:
