@@ -9,7 +9,9 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 import typer
 
@@ -37,10 +39,19 @@ from dual_data.interrupts import say_stopped
 class Commands(typer.core.TyperGroup):
     """All commands, without the endings that Typer would give them."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read the arguments, and print the help."""
+        try:
+            return super().make_context(*arguments, **options)
+        except BrokenPipeError:
+            _end_unread()
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; if answers are awaited, Ctrl-C ends the process at once."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            _end_unread()
         except Dropped:
             # A normal exit would wait for every thread. The log is closed, and its content is on disk.
             say_stopped()
@@ -111,9 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say("error: " + str(error).replace("\n", further))
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # The reader of our output is gone, as after `| head`; closing stderr keeps the interpreter from reporting it.
-        sys.stderr.close()
-        sys.exit(141)
+        _end_unread()
     except OSError as error:
         # Such as a read-only folder or a full disk: the system's message says what to do.
         where = f"{error.filename}: " if error.filename else ""
@@ -128,4 +137,19 @@ def _run(arguments: Sequence[str] | None) -> None:
     except SystemExit as ended:
         if ended.code == 130:  # Typer would say nothing after Ctrl-C.
             raise KeyboardInterrupt from None
+        print(end="", flush=True)  # A failure is reported here, but not if the interpreter flushes at its end.
         raise
+
+
+def _end_unread() -> NoReturn:
+    """End without a message, as a signal would: the reader of our output is gone, as after `| head`."""
+    _discard(sys.stdout, sys.stderr)
+    sys.exit(141)
+
+
+def _discard(*streams: TextIO) -> None:
+    """Send what could not be written nowhere: at its end the interpreter would try again, and change the exit code."""
+    with Path(os.devnull).open("w") as nowhere:
+        for stream in streams:
+            with suppress(AttributeError, io.UnsupportedOperation):  # None if it is closed; not a file in tests
+                os.dup2(nowhere.fileno(), stream.fileno())

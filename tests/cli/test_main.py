@@ -16,7 +16,7 @@ import typer
 
 from dual_data import __version__
 from dual_data.cli import app
-from tests.cli.command import dual_data
+from tests.cli.command import ROOT, dual_data
 
 HEAVY = {
     "polars", "pyarrow", "pydantic", "dataframely", "datasets", "torch", "transformers", "openai", "mwclient", "requests",
@@ -125,6 +125,30 @@ def test_the_installed_command_handles_an_interrupt_of_its_imports() -> None:
     code = "import sys, dual_data.__main__; print(*{name.split('.')[0] for name in sys.modules})"
     packages = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "typer" not in packages
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["check"], ["relations", "--help"]], ids=" ".join)
+def test_a_reader_that_is_gone_ends_a_command_without_a_message(arguments: list[str], unbuffered: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        process = subprocess.run(
+            [sys.executable, "-m", "dual_data", *arguments],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            cwd=ROOT,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (process.returncode, process.stderr) == (141, b"")
+
+
+def test_a_command_without_output_and_errors_runs() -> None:
+    command = 'exec "$0" -m dual_data --version >&- 2>&-'
+    assert subprocess.run(["sh", "-c", command, sys.executable], check=False).returncode == 0
 
 
 def test_a_terminal_that_is_not_utf_8_shows_what_it_can(tmp_path: Path) -> None:
