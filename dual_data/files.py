@@ -24,16 +24,17 @@ def file_hash(path: Path) -> str:
 def write_whole(path: Path, write: Callable[[Path], object], *, lasting: bool = False) -> None:
     """Let `write` fill a temporary file next to `path`, then rename it; with `lasting` only once it is on disk.
 
-    Raises OSError, and then leaves nothing new.
+    Raises OSError, which names a file, and then leaves nothing new.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not named by process id: machines and containers that share a folder may have equal ids.
     temporary = path.with_name(f".{path.name}-{token_hex(8)}.tmp")
     temporary.touch(exist_ok=False)
     try:
-        write(temporary)
-        if lasting:
-            _settle(temporary)
+        with _named(path):
+            write(temporary)
+            if lasting:
+                _settle(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -50,7 +51,7 @@ def write_parquet(frame: pl.DataFrame, path: Path, *, level: int | None = None) 
     try:
         write_whole(path, lambda temporary: frame.write_parquet(temporary, compression_level=level))
     except pl.exceptions.ComputeError as error:  # what a full disk is to polars
-        raise OSError(str(error)) from None
+        raise OSError(None, str(error), str(path)) from None
 
 
 @contextmanager
@@ -68,10 +69,11 @@ def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         partial = new / "tree"
         partial.mkdir(parents=True)
         try:
-            yield partial
-            for path in partial.rglob("*"):
-                if path.is_file():
-                    _settle(path)
+            with _named(folder):
+                yield partial
+                for path in partial.rglob("*"):
+                    if path.is_file():
+                        _settle(path)
             if replace and folder.exists():
                 folder.rename(before)  # of a link, the link alone
             if not folder.exists():
@@ -82,6 +84,18 @@ def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
             with suppress(OSError):  # Windows deletes no open file; and there may be files that are not ours.
                 lock.unlink()
                 scratch.rmdir()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name `path` in an OSError that names no file, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        reason = str(error) if error.errno is None else os.strerror(error.errno)  # pyarrow has words of its own
+        raise OSError(error.errno, reason, str(path)) from None
 
 
 def _restore(folder: Path, before: Path) -> None:

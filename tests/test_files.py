@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from dual_data.errors import ProjectBusy
-from dual_data.files import whole_folder, write_text, write_whole
+from dual_data.files import whole_folder, write_parquet, write_text, write_whole
 
 
 @pytest.mark.parametrize("lasting", [False, True])
@@ -154,3 +158,41 @@ def test_folders_in_a_folder_get_their_place_with_it(tmp_path: Path) -> None:
         (partial / "deep").mkdir()
         (partial / "deep" / "a").write_text("first")
     assert (tmp_path / "model" / "deep" / "a").read_text() == "first"
+
+
+def test_a_write_that_fails_names_the_file(tmp_path: Path) -> None:
+    """Also where the library that writes names none, or the temporary one is meant."""
+    table = pl.DataFrame({"n": range(10_000)})
+
+    def with_pyarrow(path: Path) -> None:
+        pq.write_table(table.to_arrow(), path, compression="none")
+
+    def write_folder(path: Path) -> None:
+        with whole_folder(path) as partial:
+            (partial / "a").write_text("text" * 1000)
+
+    writers: list[Callable[[Path], None]] = [
+        lambda path: write_text(path, "text" * 1000),
+        lambda path: write_whole(path, with_pyarrow),
+        lambda path: write_parquet(table, path),
+        write_folder,
+    ]
+    limit, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    for number, write in enumerate(writers):
+        path = tmp_path / str(number)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+        try:
+            with pytest.raises(OSError, match="File too large") as caught:
+                write(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        assert caught.value.filename == str(path)
+        assert number == 2 or caught.value.strerror == "File too large", "polars has words of its own"
+    signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_fails_by_another_file_names_that(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        write_whole(tmp_path / "x", lambda temporary: temporary.write_bytes((tmp_path / "lacking").read_bytes()))
+    assert caught.value.filename == str(tmp_path / "lacking")

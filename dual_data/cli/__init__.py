@@ -125,8 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _end_unread()
     except OSError as error:
         # Such as a read-only folder or a full disk: the system's message says what to do.
-        where = f"{error.filename}: " if error.filename else ""
-        say(f"error: {where}{error.strerror or error}")
+        name = error.filename or ("" if _is_writable() else "<stdout>")
+        say(f"error: {name}{': ' if name else ''}{error.strerror or error}")
         sys.exit(1)
 
 
@@ -145,6 +145,16 @@ def _end_unread() -> NoReturn:
     """End without a message, as a signal would: the reader of our output is gone, as after `| head`."""
     _discard(sys.stdout, sys.stderr)
     sys.exit(141)
+
+
+def _is_writable() -> bool:
+    """Whether a line can be written to stdout; if not, what waits there is discarded."""
+    try:
+        print(flush=True)  # After a failure, flushing alone may succeed: what failed is no longer waiting.
+    except OSError:
+        _discard(sys.stdout)
+        return False
+    return True
 
 
 def _discard(*streams: TextIO) -> None:

@@ -146,6 +146,22 @@ def test_a_reader_that_is_gone_ends_a_command_without_a_message(arguments: list[
     assert (process.returncode, process.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("rows", [1, 900])
+def test_output_that_cannot_be_written_is_named(rows: int, unbuffered: str, tmp_path: Path) -> None:
+    """Less and more than the interpreter keeps before it writes."""
+    tables = [tmp_path / f"{number:0200}.csv" for number in range(1 + rows // 10)]
+    for table in tables:
+        table.write_text("question,answer\nWho?,She\nWhere?,There\n")
+    command = [sys.executable, "-m", "dual_data", "audit", "--json", *map(str, tables)]
+    with Path("/dev/full").open("w") as full:
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert process.returncode == 1
+    assert process.stderr.endswith("error: <stdout>: No space left on device\n")
+    assert "Exception ignored" not in process.stderr
+
+
 def test_a_command_without_output_and_errors_runs() -> None:
     command = 'exec "$0" -m dual_data --version >&- 2>&-'
     assert subprocess.run(["sh", "-c", command, sys.executable], check=False).returncode == 0
