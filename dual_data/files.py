@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from secrets import token_hex
 
 import polars as pl
 
+from dual_data.errors import InputError
 from dual_data.locks import locked
 
 
@@ -19,6 +21,16 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def expect_utf_8(path: Path) -> None:
+    """Raise InputError for a path that is not UTF-8 on disk, which polars and pyarrow cannot open."""
+    if os.fsencode(path) != str(path).encode("utf-8", "replace"):
+        # In another encoding, such as ASCII, a path in UTF-8 is read wrongly.
+        remedy = "" if sys.getfilesystemencoding() == "utf-8" else ", or set PYTHONUTF8=1"
+        raise InputError(
+            f"{path}: the path holds bytes that are not in this system's encoding; rename or move the folder{remedy}"
+        )
 
 
 def write_whole(path: Path, write: Callable[[Path], object], *, lasting: bool = False) -> None:

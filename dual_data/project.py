@@ -16,6 +16,7 @@ from dual_data.config import Profile, load_profile, profile_files, same_name
 from dual_data.engine.places import artifacts, command
 from dual_data.engine.stage import Stage, Tools, wiring_faults
 from dual_data.errors import ConfigError, InputError, MissingExtra, UsageError
+from dual_data.files import expect_utf_8
 from dual_data.progress import Progress
 from dual_data.sources.chat.protocol import ChatModel
 
@@ -61,9 +62,10 @@ class Project(NamedTuple):
 
 
 def find_root(start: Path) -> Path:
-    """The nearest folder at or above `start` that is a project. Raises InputError where there is none."""
+    """The nearest folder at or above `start` that is a project. Raises InputError where there is none, or no UTF-8."""
     if not start.exists():  # Else a misspelt folder in a project would be taken for that project.
         raise InputError(f"{start}: no such folder; name a project, or a folder inside one")
+    expect_utf_8(start.resolve())
     for folder in (start, *start.resolve().parents):
         if (folder / "pipeline" / "__init__.py").is_file():
             return folder

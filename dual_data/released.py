@@ -20,7 +20,7 @@ from dual_data.display import count
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.places import maker
 from dual_data.errors import InputError
-from dual_data.files import file_hash
+from dual_data.files import expect_utf_8, file_hash
 from dual_data.hub_reading import downloaded, expect_no_folder, is_repository, written
 
 FORMAT = 1
@@ -176,6 +176,7 @@ def locate(target: str | Path, revision: str | None = None, *, endpoint: str | N
     Raises InputError where it is neither.
     """
     path = Path(target)
+    expect_utf_8(path)
     if path.is_dir():
         if revision:
             raise InputError(f"{target}: is a folder, which has no revisions; leave revision out")

@@ -15,6 +15,7 @@ from dual_data.audit.cards import configurations
 from dual_data.audit.columns import expect_texts, is_auditable
 from dual_data.audit.table_files import SUFFIXES, read_table
 from dual_data.errors import InputError
+from dual_data.files import expect_utf_8
 from dual_data.hub_reading import expect_no_folder, hub_error, is_repository, quietly
 from dual_data.sources.tables.files import separator_hint
 
@@ -73,6 +74,7 @@ def read(target: str, say: Callable[[str], None] = lambda _: None, selection: Se
     Raises `InputError` if there is nothing to audit, `ServiceError` if the Hub does not answer.
     """
     path = Path(target)
+    expect_utf_8(path)
     if path.is_file():
         splits = list(_divided(path.stem, "", _auditable(path, read_table(path), say)))
     elif path.is_dir():

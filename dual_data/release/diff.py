@@ -12,6 +12,7 @@ from dual_data.engine.manifest import Manifest, faults, read_manifest
 from dual_data.engine.places import maker
 from dual_data.engine.tables import read_table
 from dual_data.errors import InputError
+from dual_data.files import expect_utf_8
 from dual_data.release.names import plain_names
 from dual_data.released import WHOLE, checked, locate, read_release
 from dual_data.released import read_table as read_released
@@ -57,6 +58,7 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
     Raises InputError if it is none of them, or a folder with tables that are not what was released or built.
     """
     folder = Path(target)
+    expect_utf_8(folder)
     if (folder / "facts" / "data.parquet").is_file():
         return _snapshot(_built(folder))
     place = locate(target, endpoint=endpoint)

@@ -10,7 +10,7 @@ from pathlib import Path
 from dual_data.config import About
 from dual_data.engine.places import is_here
 from dual_data.errors import UsageError
-from dual_data.files import whole_folder
+from dual_data.files import expect_utf_8, whole_folder
 from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release import croissant
 from dual_data.release.build import Build
@@ -36,6 +36,7 @@ def write_release(
     process writes it, DualDataError if the reloaded rows differ or a file would reveal a secret.
     """
     target = target.resolve()  # For a link, the folder that it points to is replaced.
+    expect_utf_8(target)
     _expect_replaceable(target)
     with stopped_as_by_hand(), whole_folder(target, replace=True) as folder:
         release = _fill(build, folder, name, about or About())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dual_data.errors import ProjectBusy, UsageError
+from dual_data.errors import InputError, ProjectBusy, UsageError
 from dual_data.release.build import Build
 from dual_data.release.listed import listed_by
 from dual_data.release.tree import write_release
@@ -135,6 +136,12 @@ def test_the_working_directory_is_not_replaced(
         UsageError, match="holds the working directory, so it cannot be replaced; choose another folder"
     ):
         write_release(build, Path(target), name="made")
+
+
+def test_a_folder_that_is_not_utf_8_is_refused_before_anything_is_written(build: Build, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds bytes that are not in this system's encoding"):
+        write_release(build, tmp_path / os.fsdecode(b"D\xf6ner"), name="made")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_mount_point_is_not_replaced(build: Build) -> None:
