@@ -179,6 +179,8 @@ class CallLog:
     def _advice(self, error: Exception) -> str:
         if "locked" in str(error):
             return "Another process has kept the file locked for long: wait for it to end, or end it, and run again."
+        if not isinstance(error, sqlite3.DatabaseError):
+            return f"Nothing was changed by this. Make {self.path.parent} a folder that can be written."
         name = self.path.name
         return (
             "Nothing was changed by this. If the disk is full or the folder cannot be written, correct that. If the "

@@ -461,6 +461,19 @@ def test_a_damaged_log_is_said_and_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("obstacle", ["a file", "a link that leads nowhere", "a link to itself"])
+def test_what_is_no_folder_for_the_log_is_said_without_advice_to_rescue_it(tmp_path: Path, obstacle: str) -> None:
+    place = tmp_path / "artifacts"
+    if obstacle == "a file":
+        place.touch()
+    else:
+        place.symlink_to("artifacts" if obstacle == "a link to itself" else "lacking")
+    with pytest.raises(DualDataError, match=r"call log cannot be opened .*a folder that can be written\.$") as caught:
+        Calls(place / "made" / "calls.sqlite")
+    assert str(place) in str(caught.value)
+    assert "recover" not in str(caught.value)
+
+
 def test_a_damaged_answer_is_said(tmp_path: Path) -> None:
     path = tmp_path / "calls.sqlite"
     with Calls(path) as calls:
