@@ -65,10 +65,13 @@ def test_a_profile_says_what_its_dataset_is(tmp_path: Path) -> None:
             "titel: unknown key; known here: citation, creator, description, language, licence, title, url",
         ),
         ("name = 3", "name: must be a plain folder name"),
+        (f'name = "{61 * "x"}"', "name: has 61 characters, and the name of a folder may have 60"),
     ):
         path.write_text(f"[project]\n{line}\n", encoding="utf-8")
         with pytest.raises(ConfigError, match=rf"mine\.toml: project\.{fault}"):
             load_profile(path)
+    path.write_text(f'[project]\nname = "{60 * "𝒳"}"\n', encoding="utf-8")
+    (tmp_path / load_profile(path).name).mkdir()
 
 
 class Leaf(Strict):

@@ -14,6 +14,9 @@ from dual_data.config.places import NO_FOLDER, is_folder
 from dual_data.config.services import Services
 from dual_data.errors import ConfigError, UsageError
 
+LONGEST_NAME = 60
+"""Most characters of a profile's name: file systems allow 255 bytes, and a character has up to four."""
+
 
 class About(Strict):
     """A profile's description of its dataset, from [project]; a release makes no claims beyond it."""
@@ -71,6 +74,9 @@ def load_profile(path: Path) -> Profile:
     name = project.pop("name", path.stem) if isinstance(project, dict) else ""
     if not isinstance(name, str) or not is_folder(name):
         raise ConfigError(NO_FOLDER, file=path, key="project.name")
+    if len(name) > LONGEST_NAME:
+        fault = f"has {len(name)} characters, and the name of a folder may have {LONGEST_NAME}"
+        raise ConfigError(fault, file=path, key="project.name")
     about = parse(About, project, path, prefix="project")
     return Profile(path=path, name=name, services=services, about=about, stages=data)
 

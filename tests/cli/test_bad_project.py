@@ -284,6 +284,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         replaced("pipeline/dual.toml", '[project]\nname = "../x"\n'),
         "dual.toml: project.name: must be a plain",
     ),
+    "long name": (
+        replaced("pipeline/dual.toml", f'[project]\nname = "{300 * "x"}"\n'),
+        "dual.toml: project.name: has 300 characters, and the name of a folder may have 60",
+    ),
     "stray key": (replaced("pipeline/dual.toml", "limit = 3\n[project]\n"), "dual.toml: limit: belongs in a table"),
     "precision of an entity": (
         relation('object = "entity"', 'object = "entity"\nprecision = "day"'),
