@@ -210,6 +210,9 @@ def test_a_body_counts_whatever_length_a_gateway_announces(length: str) -> None:
                 connection.recv(1 << 16)
                 head = f"HTTP/1.1 200 OK\r\nContent-Type: {JSON_TYPE}\r\nContent-Length: {length}\r\n\r\n"
                 connection.sendall((head + body).encode())
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(1 << 16):  # a connection that is closed before all was read is reset
+                    pass
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
