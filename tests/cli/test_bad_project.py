@@ -89,7 +89,10 @@ def method(text: str) -> Callable[[Path], None]:
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "broken TOML": (relation('name = "capital"', 'name = "capital'), "P36.toml: not valid TOML: .*line 2"),
     "long number": (relation('name = "capital"', f"name = {'9' * 5000}"), "P36.toml: not valid TOML: .*4300 digits"),
-    "many brackets": (relation('name = "capital"', f"name = {'[' * 5000}"), "P36.toml: not valid TOML: too many brackets"),
+    "many brackets": (
+        relation('name = "capital"', f"name = {'[' * 5000}"),
+        "P36.toml: not valid TOML: too many brackets",
+    ),
     "unknown key": (relation("object =", "objekt ="), "P36.toml: objekt: unknown key; known here: .*object"),
     "missing key": (relation('name = "capital"\n', ""), "P36.toml: name: Field required"),
     "wrong kind": (relation('"entity"', '"entities"'), "P36.toml: object: Input should be 'entity'"),
