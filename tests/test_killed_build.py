@@ -36,7 +36,7 @@ KILLS = 20
 AT_ONCE = 2
 """Most calls in flight at once, by the profile's paces."""
 RELATIONS = ("P17", "P36", "P37", "P1376", "P19", "P27", "P569", "P2044")
-PASSING = (too_many(0), error_500(), DROP, RESET)
+PASSING = (too_many(1), error_500(), DROP, RESET)
 
 PROFILE = """\
 [project]

@@ -23,7 +23,7 @@ from dual_data.engine.tables import content_hash
 from tests.faults.proxy import CUT, DROP, RESET, error_500, proxy, too_many
 from tests.services.oxigraph import oxigraph
 
-FAULTS = (too_many(0), error_500(), CUT, DROP, RESET)
+FAULTS = (too_many(1), error_500(), CUT, DROP, RESET)
 
 
 class Outcome(NamedTuple):
