@@ -133,13 +133,14 @@ def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
         # In a draw of only facts that the rule answers the baseline is 1: the difference is then divided by 1.
         return (score - baseline) / np.where(baseline > PERFECT, 1.0, 1 - baseline)
 
-    score = estimate(runs, "forget", "rougeL_recall")
-    # Where all scores are 0 or all are 1, only the rule's differ between draws: they are taken at the score's ends.
-    at_ends = [np.full_like(table, end) for end in score[1:3]] if score.value in (0, 1) else [table, table]
-    low, high = (
-        bootstrap_function(corrected, (scores, np.broadcast_to(trivial, table.shape)), clusters(runs, "forget"))
-        for scores in at_ends
-    )
+    def estimated(scores: Floats) -> Interval:
+        tables = scores, np.broadcast_to(trivial, table.shape)
+        return bootstrap_function(corrected, tables, clusters(runs, "forget"))
+
+    if table.mean() not in (0, 1):
+        return estimated(table)
+    # Only the rule's scores differ between draws: they are taken at either end of the model's.
+    low, high = (estimated(np.full_like(table, end)) for end in estimate(runs, "forget", "rougeL_recall")[1:3])
     return Interval(float(corrected(table.mean(), trivial.mean())), low.low, high.high)
 
 
