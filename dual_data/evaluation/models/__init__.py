@@ -4,6 +4,5 @@ loading      -> Loaded, with cache (converts, hashes files once), hub (what it k
 tiny         random models
 decoder      layers, hidden states and head of a model
 attention    norms: faster kernels in place of a model's own code; trial_text: what fast paths are tried on
-context      how many tokens a model takes
-local_model  a model as a closed-book probe of the pipeline
+context      how many tokens a model takes; names: what it can be called
 """
