@@ -14,6 +14,7 @@ forget_{rare,popular}_{1,5,10}  prefixes of one ranking of pairs
 retain_train                    same topic, other subjects: may be trained on
 retain_eval                     same topic, subjects that are in no other split
 neighbor_relation               relations of the forget splits, in their proportions, other subjects; never trained on
+                                by unlearning, but a part may teach the form of the answers before it
 world_facts                     other topics; never trained on
 neighbor_subject                other facts of the forget subjects, in the order of the forget ranking and with its pair
 """
