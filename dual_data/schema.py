@@ -122,7 +122,7 @@ class Questions(dy.Schema):
 
 
 class Knowledge(dy.Schema):
-    """One row a fact and model: what the model answers closed-book."""
+    """One row a fact, model and rule: what the model answers closed-book."""
 
     fact_id = dy.String(primary_key=True, regex=FACT_ID)
     model = dy.String(primary_key=True, min_length=1)
@@ -185,7 +185,7 @@ class Splits(dy.Schema):
     position = dy.Int64(min=0)
     """Order inside the split: a smaller split of the family is the start (in paper: an end) of a larger one."""
     pair = dy.String(nullable=True)
-    """Shared by the rare and the popular member of a matched pair."""
+    """Shared by the rare and the popular member of a matched pair, and by the rows of neighbor_subject of either."""
 
 
 def describe(schema: type[dy.Schema]) -> str:
