@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pipeline import ours, with_pandas
+from benchmarks.pipeline import embedded, ours, with_pandas
 from benchmarks.pipeline.__main__ import times
 from benchmarks.pipeline.outcome import Outcome, read
 
@@ -63,3 +63,13 @@ def test_pandas_and_ours_choose_the_same_members(
     assert {"answer_is_prefix", "mirrored", "further_object"} <= set(first.removed)
     assert first.digest == second.digest
     assert times(outcomes)[-1].endswith("the members are equal")
+
+
+@pytest.mark.parametrize(("option", "code"), [("--help", 0), ("--repeat=2", 2)])
+def test_the_embedded_benchmark_builds_nothing_for_an_option(
+    option: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        embedded.main([option])
+    assert ended.value.code == code
+    assert "usage: python -m benchmarks.pipeline.embedded [-h]\n" in "".join(capsys.readouterr())
