@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,10 +47,8 @@ def lm_eval(
     """
     from dual_data.export.lm_eval import lm_eval_files
 
-    def make(release: Release, place: Place, _: Callable[[str], None]) -> dict[str, str]:
-        return lm_eval_files(release, place)
-
-    _export("lm-eval", make, folder, source, project, profile)
+    release, place = _read(source, project, profile)
+    _write("lm-eval", lm_eval_files(release, place), folder, release, place)
 
 
 @app.command("open-unlearning")
@@ -67,7 +65,8 @@ def open_unlearning(
     """
     from dual_data.export.open_unlearning import open_unlearning_files
 
-    _export("open-unlearning", open_unlearning_files, folder, source, project, profile)
+    release, place = _read(source, project, profile)
+    _write("open-unlearning", open_unlearning_files(release, place, say), folder, release, place)
 
 
 @app.command("tofu-json")
@@ -84,20 +83,14 @@ def tofu_json(
     """
     from dual_data.export.tofu_json import tofu_json_files
 
-    _export("tofu-json", tofu_json_files, folder, source, project, profile)
+    release, place = _read(source, project, profile)
+    _write("tofu-json", tofu_json_files(release, place, say), folder, release, place)
 
 
-def _export(
-    kind: str,
-    make: Callable[[Release, Place, Callable[[str], None]], dict[str, str]],
-    folder: Path,
-    source: str,
-    project: Path,
-    profile: str,
-) -> None:
+def _read(source: str, project: Path, profile: str) -> tuple[Release, Place]:
+    """The release that `source` names, or else that of the profile."""
     from dual_data.cli.release import FOLDER
     from dual_data.errors import InputError
-    from dual_data.export.folder import write_export
     from dual_data.project import load_project
     from dual_data.released import locate, read_release
 
@@ -109,7 +102,11 @@ def _export(
         if not own.is_dir():
             raise InputError(f"{own}: no release; make it with: {loaded.command('release')}")
         place = locate(own)
-    release = read_release(place)
-    files = make(release, place, say)
+    return read_release(place), place
+
+
+def _write(kind: str, files: Mapping[str, str], folder: Path, release: Release, place: Place) -> None:
+    from dual_data.export.folder import write_export
+
     write_export(kind, files, folder, release, place)
     print(f"{folder}: {len(files)} files")
