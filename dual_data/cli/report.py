@@ -48,7 +48,8 @@ def report(
     built = read_built(loaded.profile.name, loaded.artifacts, names, loaded.command("build"))
     built = built._replace(outdated=outdated(loaded), title=loaded.profile.about.title)
     relations = load_relations(loaded.root / RELATIONS)
-    written = write_report(built, relations, out or loaded.artifacts / "report.html", figures)
-    print(written.page)
+    page = out or loaded.artifacts / "report.html"
+    written = write_report(built, relations, page, figures)
+    print(page)
     if figures:
-        print(f"{figures}: {len(written.figures)} files")
+        print(f"{figures}: {len(written)} files")

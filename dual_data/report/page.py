@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
 
 from dual_data.config import Relation
 from dual_data.files import write_text
@@ -16,22 +15,17 @@ from dual_data.report.read import Built
 from dual_data.report.section import Section
 
 
-class Written(NamedTuple):
-    """Paths of the written report."""
-
-    page: Path
-    figures: list[Path]
-
-
-def write_report(built: Built, relations: Mapping[str, Relation], page: Path, figures: Path | None = None) -> Written:
-    """Write the page, and its figures as files if a folder is given.
+def write_report(
+    built: Built, relations: Mapping[str, Relation], page: Path, figures: Path | None = None
+) -> list[Path]:
+    """Write the page, and its figures as files if a folder is given; returns the paths of these files.
 
     Raises MissingExtra without matplotlib.
     """
     all_sections = sections(built, relations)
     write_text(page, render(built, all_sections))
     drawings = [part for section in all_sections for part in section.parts if isinstance(part, Figure)]
-    return Written(page, write_figures(drawings, figures) if figures else [])
+    return write_figures(drawings, figures) if figures else []
 
 
 def sections(built: Built, relations: Mapping[str, Relation]) -> list[Section]:

@@ -56,7 +56,8 @@ def report_on(root: Path, frames: dict[str, pl.DataFrame] | None = None, without
     built = read_built("made", folder, NAMES)
     manifests = {name: manifest for name, manifest in built.manifests.items() if name not in without}
     built = built._replace(manifests=manifests, missing=without)
-    page = write_report(built, load_relations(root / "pipeline" / "relations"), root / "report.html").page
+    page = root / "report.html"
+    write_report(built, load_relations(root / "pipeline" / "relations"), page)
     return Report(built, page, page.read_text(encoding="utf-8"))
 
 
