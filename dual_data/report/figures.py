@@ -6,8 +6,7 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,26 +96,20 @@ def write_figures(figures: Sequence[Figure], folder: Path) -> list[Path]:
 
 
 def _render(figure: Figure, kind: str, settings: dict[str, Any]) -> bytes:
-    """Bytes of one file; deterministic for the same data."""
-    with _styled(settings | {"svg.hashsalt": figure.name}):
-        from matplotlib.figure import Figure as Canvas
+    """Bytes of one file; deterministic for the same data. Raises MissingExtra without matplotlib."""
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        raise MissingExtra("matplotlib", "report") from None
+    from matplotlib.figure import Figure as Canvas
 
+    parameters: Any = _BASE | settings | {"svg.hashsalt": figure.name}
+    with matplotlib.rc_context(parameters), warnings.catch_warnings():
+        # Characters that the font lacks are drawn as boxes in files; the page uses the reader's fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         canvas = Canvas(figsize=figure.size, layout="constrained")
         figure.draw(canvas)
         buffer = io.BytesIO()
         metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         canvas.savefig(buffer, format=kind, dpi=_DPI, metadata=metadata)
     return buffer.getvalue()
-
-
-@contextmanager
-def _styled(settings: dict[str, Any]) -> Iterator[None]:
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        raise MissingExtra("matplotlib", "report") from None
-    parameters: Any = _BASE | settings
-    with matplotlib.rc_context(parameters), warnings.catch_warnings():
-        # Characters that the font lacks are drawn as boxes in files; the page uses the reader's fonts.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
