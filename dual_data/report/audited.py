@@ -25,8 +25,8 @@ class Measure(NamedTuple):
 
     key: str
     name: str
-    ideal: str
-    """The value of a dataset without the defect; empty if there is no such value."""
+    ideal: str | None = None
+    """The value of a dataset without the defect, if there is one."""
 
     def shown(self, value: float | None) -> Percent | float | None:
         """A value as shown in a cell: shares in percent."""
@@ -34,9 +34,9 @@ class Measure(NamedTuple):
 
 
 SPLIT = (
-    Measure("rows", "Rows", ""),
-    Measure("distinct_answers", "Distinct answers", ""),
-    Measure("top_relation_share", "Rows of the most frequent relation", ""),
+    Measure("rows", "Rows"),
+    Measure("distinct_answers", "Distinct answers"),
+    Measure("top_relation_share", "Rows of the most frequent relation"),
     Measure("top_answer_share", "Rows of the most frequent answer", "≤ 5 %"),
     Measure("subject_copy_rouge", "Score of copying the subject", "0"),
     Measure("subject_prefix_rouge", "Score of the subject's first letters", "0"),
@@ -58,7 +58,7 @@ SPLIT = (
 )
 PAIR = (
     Measure("shared_subjects", "Shared subjects", "0"),
-    Measure("shared_answers", "Shared answers", ""),
+    Measure("shared_answers", "Shared answers"),
     Measure("mirrored_facts", "Facts mirrored in the other split", "0"),
     Measure("auc_relation", "Told apart by the relation (AUC)", "0.5"),
     Measure("auc_answer", "Told apart by the answer (AUC)", "0.5"),
@@ -126,11 +126,11 @@ def _beside(columns: Sequence[Audited], caption: str) -> Html:
     rows: list[list[object]] = []
     for measure in SPLIT:
         cells = [measure.shown(side[measure.key]) for column in columns for side in (column.rare, column.popular)]
-        rows.append([measure.name, measure.ideal or None, *cells])
+        rows.append([measure.name, measure.ideal, *cells])
     split = table(f"{caption}: each split", header, rows)
     names = ["measurement", "ideal", *(column.title for column in columns)]
     compared: list[list[object]] = [
-        [measure.name, measure.ideal or None, *(measure.shown(column.pair[measure.key]) for column in columns)]
+        [measure.name, measure.ideal, *(measure.shown(column.pair[measure.key]) for column in columns)]
         for measure in PAIR
     ]
     return Html(split + table(f"{caption}: rare against popular", names, compared))
@@ -139,7 +139,7 @@ def _beside(columns: Sequence[Audited], caption: str) -> Html:
 def _down(rows: Sequence[Audited]) -> Html:
     """A table with a row for each side of a pair and a column for each of the most informative measurements."""
     keys = ("rows", "top_relation_share", "top_answer_share", "subject_copy_rouge", "malformed_share")
-    measures = [measure for key in keys for measure in SPLIT if measure.key == key]
+    measures = [measure for measure in SPLIT if measure.key in keys]
     across = [measure for measure in PAIR if measure.key.startswith("auc") and not measure.key.endswith("_word")]
     header = ["pair", "side", *(measure.name for measure in (*measures, *across))]
     lines = [
