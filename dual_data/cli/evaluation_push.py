@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dual_data.cli.options import Private, SendNothing
 from dual_data.cli.text import say
 from dual_data.errors import UsageError
 
@@ -15,10 +16,8 @@ def push(
     result: Annotated[Path, typer.Argument(metavar="RESULT", help="A result: a file in cells/.")],
     repository: Annotated[str, typer.Argument(metavar="REPO", help="Model on the Hub: owner/name.")],
     *,
-    private: Annotated[
-        bool, typer.Option("--private", help="Create the repository as private; an existing public one is refused.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and send nothing.")] = False,
+    private: Private = False,
+    dry_run: SendNothing = False,
 ) -> None:
     """Publish a cell's adapter on the Hugging Face Hub.
 

@@ -19,6 +19,10 @@ ProfileName = Annotated[
         "--profile", "-p", metavar="PROFILE", help="Profile: NAME for pipeline/NAME.toml, or a path to a TOML file."
     ),
 ]
+Private = Annotated[
+    bool, typer.Option("--private", help="Create the repository as private; an existing public one is refused.")
+]
+SendNothing = Annotated[bool, typer.Option("--dry-run", help="Check everything and send nothing.")]
 HERE = Path()
 """Default of `ProjectFolder`."""
 DEFAULT_PROFILE = "dual"

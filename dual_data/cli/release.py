@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
+from dual_data.cli.options import DEFAULT_PROFILE, HERE, Private, ProfileName, ProjectFolder, SendNothing
 from dual_data.cli.text import as_json, say, table
 
 if TYPE_CHECKING:
@@ -118,11 +118,9 @@ def push(
     project: ProjectFolder = HERE,
     profile: ProfileName = DEFAULT_PROFILE,
     folder: ReleaseFolder = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="Create the repository as private; an existing public one is refused.")
-    ] = False,
+    private: Private = False,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request; no tag is set.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and send nothing.")] = False,
+    dry_run: SendNothing = False,
     force: Annotated[
         bool,
         typer.Option(
