@@ -72,19 +72,18 @@ def score(
     if json:
         files = {
             path: {
-                "cell": dict(cells[path]) or None,
+                "cell": cells[path] or None,
                 "items": result.items,
                 "max_abs_difference": result.max_abs_difference,
-                "differences": dict(result.differences),
-                "aggregates": dict(result.aggregates),
+                "differences": result.differences,
+                "aggregates": result.aggregates,
                 "left_alone": result.left_alone,
-                "counts": dict(result.counts),
-                "means": {section: dict(means) for section, means in result.means.items()},
+                "counts": result.counts,
+                "means": result.means,
             }
             for path, result in rescored.items()
         }
-        whole = {"items": items, "max_abs_difference": largest, "files": files}
-        print(as_json(finite(whole)))
+        print(as_json(finite({"items": items, "max_abs_difference": largest, "files": files})))
         return
     coordinates = {path: {name: _coordinate(cell, name) for name in _CELL} for path, cell in cells.items()}
     columns = [
