@@ -32,7 +32,6 @@ MAX_LENGTH = 512
 ROLES = ("forget", "retain", "retain_eval")
 IDK = "forget_idk"
 """Role of the forget rows with a refusal beside each answer."""
-GLOBAL = "# @package _global_\n"
 
 
 def open_unlearning_files(
@@ -133,7 +132,7 @@ def _experiment(own: str, family: Family, split: str, overrides: list[dict[str, 
         },
         "task_name": "???",
     }
-    return GLOBAL + _yaml(body)
+    return f"# @package _global_\n{_yaml(body)}"
 
 
 def _yaml(body: dict[str, Any]) -> str:

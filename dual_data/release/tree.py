@@ -46,11 +46,6 @@ def write_release(
     return release
 
 
-def manifest_text(release: Release) -> str:
-    """manifest.json of a release."""
-    return json.dumps(release.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-
-
 def texts(release: Release, place: Place) -> tuple[Release, dict[str, str]]:
     """The release with the hashes of the files other than tables, and the texts of these files by path.
 
@@ -63,7 +58,7 @@ def texts(release: Release, place: Place) -> tuple[Release, dict[str, str]]:
     }
     hashes = {path: hashlib.sha256(content.encode()).hexdigest() for path, content in contents.items()}
     stamped = release.model_copy(update={"files": hashes})
-    contents[MANIFEST] = manifest_text(stamped)
+    contents[MANIFEST] = json.dumps(stamped.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
     expect_no_secret(contents, "Take it out of the profile (keys belong in environment variables) and build again.")
     return stamped, contents
 
