@@ -88,7 +88,7 @@ def malformed(
     return None
 
 
-def relation_label(relation: str | None, property_id: str | None = None) -> str | None:
+def relation_label(relation: str | None, property_id: str | None) -> str | None:
     """The relation in words, lower case; None if the table names it by an id without a known label."""
     for name in (relation, property_id):
         if name is None or not name.strip():

@@ -115,7 +115,7 @@ def many_objects_share(table: Table) -> float | None:
         return facts.share(counted > 1)
     if not table.lists_objects:
         return None
-    known = facts.keyed(rows).drop_nulls(["subject_key", "relation", "object_key"])
+    known = facts.keyed(rows).drop_nulls(facts.FACT)
     objects = known.select(pl.col("object_key").n_unique().over("subject_key", "relation"))
     return facts.share(objects["object_key"] > 1)
 

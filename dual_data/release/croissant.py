@@ -181,5 +181,4 @@ def _field(config: str, column: str, kind: pl.DataType, container: dict[str, Any
 
 
 def _kind(kind: Any) -> str:
-    base = kind.base_type() if isinstance(kind, pl.DataType) else kind
-    return _KINDS.get(base, "sc:Integer" if base.is_integer() else "sc:Text")
+    return _KINDS.get(kind.base_type(), "sc:Integer" if kind.is_integer() else "sc:Text")

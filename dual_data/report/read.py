@@ -41,10 +41,11 @@ class Built(NamedTuple):
     def recipes(self) -> dict[str, pl.DataFrame]:
         """The examples of every recipe that has any, by name."""
         names = self.manifests["splits"].outcome if "splits" in self.manifests else ()
-        examples = {
-            name.removeprefix(EXAMPLES): self.table("splits", name) for name in names if name.startswith(EXAMPLES)
+        return {
+            name.removeprefix(EXAMPLES): rows
+            for name in names
+            if name.startswith(EXAMPLES) and (rows := self.table("splits", name)) is not None and rows.height
         }
-        return {recipe: rows for recipe, rows in examples.items() if rows is not None and rows.height}
 
     def doubts(self) -> list[str]:
         """Reasons not to cite the build as it is; empty for a clean and complete one."""
