@@ -17,7 +17,7 @@ OF_SPLIT: Mapping[str, str] = {
     "subject_copy_rouge": "ROUGE-L recall of answering with the subject's name. No score that ends in _rouge counts "
     "answers without a letter from A to Z or a digit.",
     "subject_prefix_rouge": "ROUGE-L recall of answering with the first letters of the subject's name.",
-    "majority_answer": "The answer that majority_rouge gives to every question.",
+    "majority_answer": "The same as top_answer: what majority_rouge gives to every question, if it repeats.",
     "majority_rouge": "ROUGE-L recall of always giving the most frequent answer; 0 where none repeats.",
     "relation_majority_rouge": "ROUGE-L recall of giving the most frequent answer of the question's relation; 0 where "
     "none repeats.",
