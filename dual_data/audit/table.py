@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 from dual_data.display import visible
@@ -50,22 +51,15 @@ def _heading(name: str) -> list[str]:
 
 
 def _block(kind: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
-    headings = [_heading(name) for name in columns]
-    lines = max(map(len, headings))
-    rows = [
-        [kind if line == 0 else "", *(head[line] if line < len(head) else "" for head in headings)]
-        for line in range(lines)
-    ]
-    rows += [[key, *(_text(measures[key]) for measures in columns.values())] for key in next(iter(columns.values()))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    head = [["", *line] for line in zip_longest(*map(_heading, columns), fillvalue="")]
+    head[0][0] = kind
+    body = [[key, *(_text(measures[key]) for measures in columns.values())] for key in next(iter(columns.values()))]
+    first, *others = (max(map(len, column)) for column in zip(*head, *body, strict=True))
+    rule = ["-" * width for width in (first, *others)]
     text = [
-        "  ".join(
-            cell.ljust(size) if not index else cell.rjust(size)
-            for index, (cell, size) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
+        "  ".join([name.ljust(first), *(cell.rjust(width) for cell, width in zip(cells, others, strict=True))])
+        for name, *cells in (*head, rule, *body)
     ]
-    text.insert(lines, "  ".join("-" * size for size in widths))
     return "\n".join(line.rstrip() for line in text)
 
 
