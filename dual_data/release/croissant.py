@@ -76,50 +76,47 @@ def _licence(name: str) -> str:
     return f"https://spdx.org/licenses/{name.upper()}.html" if name in ("isc", "mit") else name
 
 
+def _node(kind: str, identity: str, **properties: Any) -> dict[str, Any]:
+    """A part of the document, whose name is its id."""
+    return {"@type": kind, "@id": identity, "name": identity, **properties}
+
+
 def _git(release: Release) -> list[dict[str, Any]]:
     if not release.repository:
         return []
     return [
-        {
-            "@type": "cr:FileObject",
-            "@id": GIT,
-            "name": GIT,
-            "description": "The git repository, at its branch main: the newest version of this dataset.",
-            "contentUrl": f"{HUB}/{release.repository}",
-            "encodingFormat": "git+https",
+        _node(
+            "cr:FileObject",
+            GIT,
+            description="The git repository, at its branch main: the newest version of this dataset.",
+            contentUrl=f"{HUB}/{release.repository}",
+            encodingFormat="git+https",
             # A repository has no hash; the Hub and others write this address instead.
-            "sha256": "https://github.com/mlcommons/croissant/issues/80",
-        }
+            sha256="https://github.com/mlcommons/croissant/issues/80",
+        )
     ]
 
 
 def _files(release: Release) -> list[dict[str, Any]]:
     base = f"{HUB}/{release.repository}/resolve/v{release.version}/" if release.repository else ""
     return [
-        {
-            "@type": "cr:FileObject",
-            "@id": file.path,
-            "name": file.path,
-            "contentUrl": f"{base}{file.path}",
-            "contentSize": f"{file.bytes} B",
-            "encodingFormat": PARQUET,
-            "sha256": file.sha256,
-        }
+        _node(
+            "cr:FileObject",
+            file.path,
+            contentUrl=f"{base}{file.path}",
+            contentSize=f"{file.bytes} B",
+            encodingFormat=PARQUET,
+            sha256=file.sha256,
+        )
         for splits in release.configs.values()
         for file in splits.values()
     ]
 
 
 def _sets(release: Release) -> list[dict[str, Any]]:
+    container = {"containedIn": {"@id": GIT}} if release.repository else {}
     return [
-        {
-            "@type": "cr:FileSet",
-            "@id": f"{config}-files",
-            "name": f"{config}-files",
-            **({"containedIn": {"@id": GIT}} if release.repository else {}),
-            "encodingFormat": PARQUET,
-            "includes": f"{config}/*.parquet",
-        }
+        _node("cr:FileSet", f"{config}-files", **container, encodingFormat=PARQUET, includes=f"{config}/*.parquet")
         for config in release.recipes()
     ]
 
@@ -130,49 +127,41 @@ def _record_set(config: str, release: Release, place: Place, links: LinkWords) -
     schema = pl.scan_parquet(place.file(first), glob=False).collect_schema()
     several = config in release.recipes()
     container = {"fileSet": {"@id": f"{config}-files"}} if several else {"fileObject": {"@id": first}}
-    split = {
-        "@type": "cr:Field",
-        "@id": f"{config}/split_of_file",
-        "name": f"{config}/split_of_file",
-        "description": "Name of the split.",
-        "dataType": "sc:Text",
-        "source": {
+    split = _node(
+        "cr:Field",
+        f"{config}/split_of_file",
+        description="Name of the split.",
+        dataType="sc:Text",
+        source={
             **container,
             "extract": {"fileProperty": "fullpath"},
             "transform": {"regex": f"{re.escape(config)}/([^/]+)\\.parquet$"},
         },
-    }
+    )
     fields = [_field(config, name, kind, container, links) for name, kind in schema.items()]
-    return {
-        "@type": "cr:RecordSet",
-        "@id": config,
-        "name": config,
-        "description": f"{len(splits)} splits, {sum(file.rows for file in splits.values())} rows.",
-        "field": [split, *fields] if several else fields,
-    }
+    return _node(
+        "cr:RecordSet",
+        config,
+        description=f"{len(splits)} splits, {sum(file.rows for file in splits.values())} rows.",
+        field=[split, *fields] if several else fields,
+    )
 
 
 def _field(config: str, column: str, kind: pl.DataType, container: dict[str, Any], links: LinkWords) -> dict[str, Any]:
     identity = f"{config}/{column}"
     inner = kind.inner if isinstance(kind, pl.List) else kind
-    field: dict[str, Any] = {
-        "@type": "cr:Field",
-        "@id": identity,
-        "name": identity,
-        "description": describe(column, config, links) or column.replace("_", " "),
-    }
+    field = _node("cr:Field", identity, description=describe(column, config, links) or column.replace("_", " "))
     if isinstance(kind, pl.List):
         field["repeated"] = True
     if isinstance(inner, pl.Struct):
         # The fields of a struct are extracted from the column as JSON.
         field["subField"] = [
-            {
-                "@type": "cr:Field",
-                "@id": f"{identity}/{member.name}",
-                "name": f"{identity}/{member.name}",
-                "dataType": _kind(member.dtype),
-                "source": {**container, "extract": {"column": column}, "transform": {"jsonPath": member.name}},
-            }
+            _node(
+                "cr:Field",
+                f"{identity}/{member.name}",
+                dataType=_kind(member.dtype),
+                source={**container, "extract": {"column": column}, "transform": {"jsonPath": member.name}},
+            )
             for member in inner.fields
         ]
     else:
