@@ -58,9 +58,10 @@ def _introduction(judged: pl.DataFrame, scored: pl.DataFrame, counted: Popularit
 
 def _correlations(rows: pl.DataFrame, counted: Popularity) -> Html:
     results = []
-    subsets = [("all scored facts", rows), ("low mass left out", rows.filter(~pl.col("low_mass")))]
-    if subsets[1][1].height in (0, rows.height):
-        subsets.pop()
+    subsets = [("all scored facts", rows)]
+    certain = rows.filter(~pl.col("low_mass"))
+    if 0 < certain.height < rows.height:
+        subsets.append(("low mass left out", certain))
     for name, subset in subsets:
         for side, phrase in (("subject", "the subject"), ("object", "the object"), ("both", "both together")):
             known = subset.filter(pl.col(side).is_not_null())
