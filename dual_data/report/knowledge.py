@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from dual_data.markup import Html
 from dual_data.report.figures import SERIES, Figure, shortened
 from dual_data.report.read import Built
 from dual_data.report.section import Section
@@ -54,7 +55,7 @@ def section(built: Built) -> Section:
     return Section("knowledge", TITLE, parts)
 
 
-def _summary(probed: pl.DataFrame, counted: Popularity) -> Any:
+def _summary(probed: pl.DataFrame, counted: Popularity) -> Html:
     clustered = probed.join(counted.counts.select("fact_id", "subject_qid"), on="fact_id", how="left")
     # A fact that the build no longer has is a cluster of its own.
     clustered = clustered.with_columns(pl.col("subject_qid").fill_null(pl.col("fact_id")))
@@ -78,7 +79,7 @@ def _by_decile(rows: pl.DataFrame) -> list[Decile]:
     return result
 
 
-def _numbers(by_model: dict[str, list[Decile]], counted: Popularity) -> Any:
+def _numbers(by_model: dict[str, list[Decile]], counted: Popularity) -> Html:
     rows = []
     for name, tenths in by_model.items():
         for tenth in tenths:
