@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+import polars as pl
+
 from dual_data.audit import audit
 from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
 from dual_data.markup import Html
@@ -155,9 +157,7 @@ def _balance(built: Built) -> list[Html]:
     if balance is None or balance.is_empty():
         return []
     columns = ("measure", "rare_mean", "popular_mean", "difference", "auc", "balanced")
-    rows = [
-        (f"{row['recipe']}, {row['rare']}", *(row[name] for name in columns)) for row in balance.iter_rows(named=True)
-    ]
+    rows = balance.select(pl.format("{}, {}", "recipe", "rare"), *columns).rows()
     header = ("rare split", "measure", "rare mean", "popular mean", "standardised difference", "AUC", "balanced")
     caption = (
         f"Balance of every pair; balanced: a difference of at most {LARGEST_DIFFERENCE} and an AUC within "
@@ -171,10 +171,7 @@ def _baselines(built: Built) -> list[Html]:
     if baselines is None or baselines.is_empty():
         return []
     numbers = [name for name, kind in baselines.schema.items() if kind.is_numeric()]
-    rows = [
-        (f"{row['recipe']}, {row['split']}", *(row[name] for name in numbers))
-        for row in baselines.iter_rows(named=True)
-    ]
+    rows = baselines.select(pl.format("{}, {}", "recipe", "split"), *numbers).rows()
     header = ("split", *(name.replace("_", " ") for name in numbers))
     caption = (
         "ROUGE-L recall of trivial rules; chance is the largest of them, and corrects a score s to (s - c) / (1 - c)"

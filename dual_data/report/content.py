@@ -80,8 +80,7 @@ def topics(built: Built) -> Section:
     if facts is None or facts.is_empty():
         return Section("topics", "Topics", (paragraph("There are no facts, and so no topics."),))
     counts = _counted(facts, questions, "topic", pl.col("relation").n_unique().alias("relations"))
-    rows = [(row["topic"], row["facts"], row["subjects"], row["relations"], row["questions"], row["functional"])
-             for row in counts.iter_rows(named=True)]  # fmt: skip
+    rows = counts.select("topic", "facts", "subjects", "relations", "questions", "functional").rows()
     header = ("topic", "facts", "subjects", "relations", "questions", "one right answer")
     return Section(
         "topics",
@@ -136,13 +135,11 @@ def recipes(built: Built) -> Section:
     title = "Recipes and splits"
     if summary is None:
         return Section("recipes", title, (paragraph(f"The splits are not built yet: run {built.command} splits."),))
-    rows = [(row["recipe"], row["splits"], row["rows"], row["reason"] or None) for row in summary.iter_rows(named=True)]
+    reason = pl.col("reason").replace("", None)
+    rows = summary.select("recipe", "splits", "rows", reason).rows()
     tables = [table("Recipes", ("recipe", "splits", "memberships", "why not made"), rows)]
     if capacity is not None and capacity.height:
         header = ("split", "recipe", "rows", "rows wanted", "rows to choose from", "why not made")
-        columns = ("split", "recipe", "rows", "wanted", "holds")
-        split_rows = [
-            (*(row[name] for name in columns), row["reason"] or None) for row in capacity.iter_rows(named=True)
-        ]
+        split_rows = capacity.select("split", "recipe", "rows", "wanted", "holds", reason).rows()
         tables.append(table("Every split", header, split_rows))
     return Section("recipes", title, tuple(tables))
