@@ -1,9 +1,12 @@
-"""Text that people read: numbers of things, and text from outside made safe to show."""
+"""Text that people read: numbers and names of things, and text from outside made safe to show."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
+_NAMED = 3
+"""Most names that a message lists."""
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -14,6 +17,15 @@ def count(amount: int, noun: str) -> str:
     ('1 cell', '1,200 cells')
     """
     return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first names, with the number of further ones.
+
+    >>> some_of(["a", "b", "c", "d"])
+    'a, b, c and 1 more'
+    """
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def visible(text: str) -> str:

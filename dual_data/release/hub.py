@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dual_data.display import some_of
 from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
 from dual_data.interrupts import stopped_as_by_hand
-from dual_data.release.listed import first_of, listed_by
+from dual_data.release.listed import listed_by
 from dual_data.release.repository import (
     KEPT,
     LOGGED_OUT,
@@ -127,8 +128,8 @@ def push(
             strangers = frozenset() if force else target.strangers(remote) - files.keys()
         if strangers:
             report(
-                f"keeping files that no release wrote: {first_of(strangers)}; verify will name them, --force removes "
-                "them"
+                f"keeping files that no release wrote: {some_of(sorted(strangers))}; verify will name them, --force "
+                "removes them"
             )
         removed = tuple(sorted(remote.files - files.keys() - strangers - set(KEPT)))
         size = sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
@@ -206,8 +207,8 @@ class _Target(NamedTuple):
         listed = listed_by(self._manifest_at(remote.head))
         if listed is None:
             raise UsageError(
-                f"{self.repository}: holds files that no release of dual-data wrote ({first_of(files)}), and a release "
-                "would replace them. Choose another name, or add --force to remove them."
+                f"{self.repository}: holds files that no release of dual-data wrote ({some_of(sorted(files))}), and a "
+                "release would replace them. Choose another name, or add --force to remove them."
             )
         return files - listed
 

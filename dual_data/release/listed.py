@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dual_data.released import MANIFEST
-
-_SHOWN = 3
 
 
 def listed_by(manifest: bytes | None) -> frozenset[str] | None:
@@ -37,12 +35,6 @@ def files_below(folder: Path) -> list[str]:
     """Paths of all files, with forward slashes; a link to a folder counts as a file."""
     paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(path.relative_to(folder).as_posix() for path in paths)
-
-
-def first_of(paths: Collection[str]) -> str:
-    """The first paths in order as text, with the number of further ones."""
-    more = len(paths) - _SHOWN
-    return ", ".join(sorted(paths)[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dual_data.config import About
+from dual_data.display import some_of
 from dual_data.engine.places import is_here
 from dual_data.errors import UsageError
 from dual_data.files import expect_utf_8, whole_folder
@@ -16,7 +17,7 @@ from dual_data.release import croissant
 from dual_data.release.build import Build
 from dual_data.release.card import card
 from dual_data.release.licences import notices
-from dual_data.release.listed import files_below, first_of, listed_by
+from dual_data.release.listed import files_below, listed_by
 from dual_data.release.reload import reload_all
 from dual_data.release.secrets import expect_no_secret
 from dual_data.release.tables import tables_of, write_tables
@@ -105,10 +106,10 @@ def _expect_replaceable(target: Path) -> None:
     manifest = target / MANIFEST
     listed = listed_by(manifest.read_bytes()) if manifest.is_file() else None
     if listed is None:
-        names = f" ({first_of([path.name for path in entries])})" if entries else ""
+        names = f" ({some_of(sorted(path.name for path in entries))})" if entries else ""
         raise UsageError(f"{target}: exists and is not a release{names}; choose another folder")
     if strangers := set(files_below(target)) - listed - {CARD, croissant.FILE}:
         raise UsageError(
-            f"{target}: holds files that no release wrote ({first_of(strangers)}), and a new release would delete "
-            "them. Move them out, or choose another folder."
+            f"{target}: holds files that no release wrote ({some_of(sorted(strangers))}), and a new release would "
+            "delete them. Move them out, or choose another folder."
         )
