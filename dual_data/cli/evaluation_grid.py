@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -74,7 +74,7 @@ class GridPart:
         bool, typer.Option("--trust-remote-code", help="Allow code that comes with the model to run.")
     ] = False
 
-    def open(self) -> Opened:
+    def open(self) -> tuple[Path, Grid, list[Cell]]:
         """The project, the grid reduced to this part, and its cells."""
         from dual_data.evaluation.grid.cells import cells_of, resolve_grid
         from dual_data.evaluation.methods import load_methods
@@ -88,15 +88,7 @@ class GridPart:
         path = self.file or root / "pipeline" / "evaluation.toml"
         out = self.out or root / "artifacts" / "evaluation" / self.grid
         grid = resolve_grid(_narrow(load_settings(path), self, path), self.grid, root, out)
-        return Opened(root, grid, cells_of(grid))
-
-
-class Opened(NamedTuple):
-    """A project, a grid reduced to a part, and its cells."""
-
-    project: Path
-    grid: Grid
-    cells: list[Cell]
+        return root, grid, cells_of(grid)
 
 
 def on_grid(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
