@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dual_data.display import some_of
 from dual_data.errors import InputError
 from dual_data.evaluation.results import (
     BASE,
@@ -31,8 +32,6 @@ Place = tuple[tuple[str, Any], ...]
 
 _BY_LIMIT = ("panel", "stage.rows")
 """Settings that a limit changes besides the rows of the data."""
-_NAMED = 3
-"""Most settings that a message names; the files have all."""
 _OF_SET = ("set", "data.forget", "data.preferred")
 _OF_METHOD = ("method", "code", "options", "data.preferred")
 _OF_UNLEARNING = ("preset", "optimisation", "lora")
@@ -122,11 +121,6 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         may_differ += _OF_METHOD + (_OF_UNLEARNING if BASE in (old["method"], new["method"]) else ())
     shared = (name for name in sorted({*old, *new}) if not {name, name.partition(".")[0]} & {*may_differ})
     return [name for name in shared if old.get(name) != new.get(name)]
-
-
-def some_of(names: Sequence[str]) -> str:
-    """The first names, for a message."""
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def place_key(place: Mapping[str, Any]) -> Place:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from dual_data.display import some_of
 from dual_data.errors import InputError
-from dual_data.evaluation.grid.conflicts import difference, place_key, settings_of, some_of
+from dual_data.evaluation.grid.conflicts import difference, place_key, settings_of
 from dual_data.evaluation.grid.planned import read_plan
 from dual_data.evaluation.metrics.chance import best_rule
 from dual_data.evaluation.metrics.summary import fair_wordings
