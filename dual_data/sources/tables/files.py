@@ -20,8 +20,6 @@ from dual_data.errors import InputError
 ENDINGS = (".csv", ".parquet")
 LIST_MARK = "|"
 """Separates the aliases in a CSV cell."""
-_LINE = "\0line"
-"""The column of line numbers: a name that no table can have."""
 
 
 def table_files(folder: Path) -> list[Path]:
@@ -47,32 +45,25 @@ def hash_of(path: Path) -> str:
 def read_folder(folder: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pl.DataFrame:
     """All tables of a folder as one frame: the columns asked for (null where a file lacks an optional one), `topic`,
     `file` (its path) and `line` (where the row begins; of a Parquet file the row's number). Empty cells are null."""
-    frames = [read_table(path, required, optional) for path in table_files(folder)]
-    return pl.concat(frames)
+    return pl.concat(read_table(path, required, optional) for path in table_files(folder))
 
 
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pl.DataFrame:
     """One table, as `read_folder` gives it. Raises InputError for whatever is wrong with the file as such."""
-    frame = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
-    there = [name for name in frame.columns if name != _LINE]
+    frame, lines = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
     if absent := [name for name in required if name not in frame.columns]:
-        needed = f"{', '.join(required)}{separator_hint(there)}"
-        raise InputError(f"{path}: no column {', '.join(absent)}; it has: {', '.join(there)}. Needed: {needed}")
-    present = [name for name in dict.fromkeys([*required, *optional, "topic"]) if name in frame.columns]
-    if nested := [name for name in present if not _is_readable(frame.schema[name])]:
+        needed = f"{', '.join(required)}{separator_hint(frame.columns)}"
+        raise InputError(f"{path}: no column {', '.join(absent)}; it has: {', '.join(frame.columns)}. Needed: {needed}")
+    columns = (*required, *optional, "topic")
+    if nested := [name for name in columns if name in frame.columns and not _is_readable(frame.schema[name])]:
         raise InputError(f"{path}: column {nested[0]} is of type {frame.schema[nested[0]]}; text is expected")
-    texts = frame.lazy().select(pl.col(_LINE).alias("line"), *(_as_text(frame, name) for name in present))
-    columns = texts.with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in present)
-    missing = [name for name in (*required, *optional) if name not in frame.columns]
-    table = columns.with_columns(
-        *(pl.lit(None, pl.String).alias(name) for name in missing),
-        topic=pl.coalesce("topic", pl.lit(path.stem)) if "topic" in present else pl.lit(path.stem),
-        file=pl.lit(str(path)),
-    )
     try:
-        return table.select(*required, *optional, "topic", "file", "line").collect()
+        texts = frame.select(_as_text(frame, name) for name in columns)
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path}: a column cannot be read as text ({error})") from None
+    return texts.with_columns(pl.when(pl.all() != "").then(pl.all())).with_columns(
+        pl.col("topic").fill_null(path.stem), file=pl.lit(str(path)), line=pl.Series(lines, dtype=pl.Int64)
+    )
 
 
 def location(row: Mapping[str, object]) -> str:
@@ -86,6 +77,8 @@ def _is_readable(dtype: pl.DataType) -> bool:
 
 
 def _as_text(frame: pl.DataFrame, name: str) -> pl.Expr:
+    if name not in frame.columns:
+        return pl.lit(None, pl.String).alias(name)
     if isinstance(frame.schema[name], pl.List):
         return pl.col(name).cast(pl.List(pl.String)).list.join(LIST_MARK)
     return pl.col(name).cast(pl.String)
@@ -108,18 +101,18 @@ def separator_hint(columns: Sequence[str]) -> str:
 
 def read_csv(path: Path) -> pl.DataFrame:
     """The texts of a CSV file. Raises InputError with the line of a fault."""
-    return _read_csv(path).drop(_LINE)
+    return _read_csv(path)[0]
 
 
-def _read_csv(path: Path) -> pl.DataFrame:
+def _read_csv(path: Path) -> tuple[pl.DataFrame, Sequence[int]]:
+    """The texts, and the line in which each row begins."""
     data = _bytes(path).removeprefix(codecs.BOM_UTF8)
     if not data or data.isspace():
         raise InputError(f"{path}: is empty; a first line with column names is expected")
     refuse_utf16(path, data)
     if (at := data.find(b"\0")) >= 0:
         raise InputError(f"{path}: line {_line(data, at)}: holds a NUL byte; the file is damaged or not a text file")
-    frame, lines = _even_rows(data) or _rows_one_by_one(data, path)
-    return frame.with_columns(pl.Series(_LINE, lines, pl.Int64))
+    return _even_rows(data) or _rows_one_by_one(data, path)
 
 
 def _even_rows(data: bytes) -> tuple[pl.DataFrame, Sequence[int]] | None:
@@ -181,12 +174,13 @@ def _names(row: Sequence[str], path: Path) -> list[str]:
     return names
 
 
-def _read_parquet(path: Path) -> pl.DataFrame:
+def _read_parquet(path: Path) -> tuple[pl.DataFrame, Sequence[int]]:
+    """The rows and their numbers."""
     try:
         frame = pl.read_parquet(io.BytesIO(_bytes(path)))
-        return frame.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(_LINE))
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    return frame, range(1, frame.height + 1)
 
 
 def _bytes(path: Path) -> bytes:
