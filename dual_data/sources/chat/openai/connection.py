@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx2
@@ -22,14 +22,13 @@ class Connection:
         self._endpoint = endpoint
         self._server = f"{endpoint.base_url} ({endpoint.model})"
         self._key = _key(endpoint, environ)
-        seconds = endpoint.timeout
-        http = openai.DefaultHttpxClient(timeout=seconds, event_hooks={"response": [_deadline(seconds)]})
+        http = openai.DefaultHttpxClient(timeout=endpoint.timeout, event_hooks={"response": [self._limit]})
         self._client = openai.OpenAI(
             base_url=endpoint.base_url,
             # The client insists on a key; servers that want none ignore this one.
             api_key=self._key or "none",
             max_retries=0,
-            timeout=seconds,
+            timeout=endpoint.timeout,
             http_client=http,
         )
 
@@ -51,6 +50,10 @@ class Connection:
             raise fault
         return data
 
+    def _limit(self, response: httpx2.Response) -> None:
+        """Fail a body that is incomplete after the timeout: the client's own limits each read only."""
+        response.stream = _Timed(response, self._endpoint.timeout)
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -69,15 +72,6 @@ def _key(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
     if not key.isascii() or not key.isprintable():
         raise UsageError(f"the environment variable {name} holds no valid key: it has characters that no key can have")
     return key
-
-
-def _deadline(seconds: float) -> Callable[[httpx2.Response], None]:
-    """A hook that fails a body which is incomplete after `seconds`: the client's timeout limits each read only."""
-
-    def limit(response: httpx2.Response) -> None:
-        response.stream = _Timed(response, seconds)
-
-    return limit
 
 
 class _Timed(httpx2.SyncByteStream):
