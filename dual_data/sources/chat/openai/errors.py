@@ -15,7 +15,7 @@ import openai
 
 from dual_data.errors import Refused, ServiceError, TooLarge, Transient
 from dual_data.sources.chat.openai.server import Declined, Rejected
-from dual_data.sources.etiquette import DEFAULT_WAIT, retry_after
+from dual_data.sources.etiquette import retry_after, wait_asked
 
 _TOO_LONG = re.compile(
     r"context_length_exceeded|maximum context length|exceed(?:s|ed)?\s.*context|context (?:size|window)", re.I
@@ -46,10 +46,9 @@ def translate(error: openai.OpenAIError, server: str, key: str, key_name: str) -
     if not isinstance(error, openai.APIStatusError):
         return Refused(f"{server}: {redact(str(error), key)}")
     headers = error.response.headers
-    failure = _Failure(
-        _text(error), str(error.type), "json" in headers.get("content-type", ""), _wait(headers, time.time())
-    )
-    return _of_status(error.status_code, failure, f"{server}: HTTP {error.status_code}", key, key_name)
+    status = error.status_code
+    failure = _Failure(_text(error), str(error.type), "json" in headers.get("content-type", ""), _wait(status, headers))
+    return _of_status(status, failure, f"{server}: HTTP {status}", key, key_name)
 
 
 def of_answer(data: Mapping[str, Any], server: str, key: str, key_name: str) -> ServiceError | None:
@@ -63,8 +62,8 @@ def of_answer(data: Mapping[str, Any], server: str, key: str, key_name: str) -> 
     if not error:
         return None
     code, kind = (error.get("code"), error.get("type")) if isinstance(error, dict) else (None, None)
-    failure = _Failure(_text_of({"error": error}), str(kind), True, None)
     status = code if isinstance(code, int) else 200
+    failure = _Failure(_text_of({"error": error}), str(kind), True, _wait(status, {}))
     return _of_status(status, failure, f"{server}: an error with status 200", key, key_name)
 
 
@@ -98,15 +97,14 @@ def _of_status(status: int, failure: _Failure, where: str, key: str, key_name: s
     elif failure.json and (status in _FORM_STATUSES or (status == 500 and _UNSUPPORTED.search(text))):
         final = Rejected(message)
     # All else may be temporary: 408, 429, 5xx, and a gateway's HTML page under any status.
-    return final or Transient(
-        message, retry_after=DEFAULT_WAIT if failure.wait is None and status == 429 else failure.wait
-    )
+    return final or Transient(message, retry_after=failure.wait)
 
 
-def _wait(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds that the server asks to wait: `retry-after-ms`, which is OpenAI's own, or `Retry-After`."""
+def _wait(status: int, headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait: by `retry-after-ms`, which is OpenAI's own, or as any other service."""
+    now = time.time()
     milliseconds = retry_after(headers.get("retry-after-ms"), now)
-    return retry_after(headers.get("retry-after"), now) if milliseconds is None else milliseconds / 1000.0
+    return wait_asked(status, headers.get("retry-after"), now) if milliseconds is None else milliseconds / 1000.0
 
 
 def _text(error: openai.APIStatusError) -> str:
