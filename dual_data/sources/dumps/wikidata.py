@@ -118,14 +118,14 @@ def _statements(
     """Rows of STATEMENTS, by topic, relation, subject and object."""
     jobs = pl.DataFrame(
         [
-            (topic_number, topic, number, stem, int(relation.property[1:]), relation.object)
+            (topic_number, topic, number, stem, int(relation.property[1:]), relation.property, relation.object)
             for topic_number, topic in enumerate(members)
             for number, (stem, relation) in enumerate(relations.items())
             if relation.applies_to(topic)
         ],
         schema={
             "topic_number": pl.Int64, "topic": pl.String, "relation_number": pl.Int64, "relation": pl.String,
-            "property": pl.Int32, "kind_asked": pl.String,
+            "property": pl.Int32, "property_id": pl.String, "object_kind": pl.String,
         },
         orient="row",
     )  # fmt: skip
@@ -134,12 +134,11 @@ def _statements(
         schema={"topic_number": pl.Int64, "item": pl.Int64},
         orient="row",
     )
-    rows = [
-        _of_items(_read(tables, "claims", subjects, jobs)),
-        _of_values(_read(tables, "values", subjects, jobs), relations),
-    ]
-    order = ["topic_number", "relation_number", "item", "object_value"]
-    stated = pl.concat([frame.select(*STATEMENTS, "language", *order[:3]) for frame in rows]).sort(order)
+    items = _of_items(_read(tables, "claims", subjects, jobs))
+    others = _of_values(_read(tables, "values", subjects, jobs), relations)
+    columns = [*STATEMENTS, "language", "topic_number", "relation_number", "item"]
+    stated = pl.concat([items.select(columns), others.select(columns)])
+    stated = stated.sort("topic_number", "relation_number", "item", "object_value")
     return prefer_languages(stated.select(*STATEMENTS, "language"))
 
 
@@ -148,17 +147,15 @@ def _read(tables: Tables, name: str, subjects: pl.DataFrame, jobs: pl.DataFrame)
     engine = tables.engine
     properties = engine.local(jobs.select("property").unique())
     rows = tables[name].join(properties, on="property", how="semi").join(engine.local(subjects), on="item", how="inner")
-    return engine.collect(rows).join(jobs, on=["topic_number", "property"], how="inner")
+    stated = engine.collect(rows).join(jobs, on=["topic_number", "property"], how="inner")
+    return stated.with_columns(subject_qid=pl.format("Q{}", "item"))
 
 
 def _of_items(rows: pl.DataFrame) -> pl.DataFrame:
     """Statements whose object is an item."""
-    entity = pl.col("kind_asked") == "entity"
+    entity = pl.col("object_kind") == "entity"
     qid = pl.format("Q{}", "object")
     return rows.with_columns(
-        property_id=pl.format("P{}", "property"),
-        subject_qid=pl.format("Q{}", "item"),
-        object_kind="kind_asked",
         object_value=pl.when(entity).then(qid).otherwise(pl.lit(ENTITY_PREFIX) + qid),
         object_text=pl.lit(None, pl.String),
         reason=pl.when(~entity).then(pl.lit("wrong_kind")),
@@ -169,15 +166,13 @@ def _of_items(rows: pl.DataFrame) -> pl.DataFrame:
 def _of_values(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
     """Statements with any other object. Texts in other languages are no answers, as in the SPARQL source."""
     foreign = (
-        (pl.col("kind_asked") == "text") & ~pl.col("tag").is_in(["", "en", "mul"]) & ~pl.col("tag").str.contains(":")
+        (pl.col("object_kind") == "text") & ~pl.col("tag").is_in(["", "en", "mul"]) & ~pl.col("tag").str.contains(":")
     )
     rows = rows.filter(~foreign)
     columns = rows.select("relation", "kind", "value", "tag").iter_rows()
     parsed = [_value(relations[stem], Term(*term)) for stem, *term in columns]
     schema = {"object_value": pl.String, "object_text": pl.String, "reason": pl.String, "language": pl.String}
-    return pl.concat([rows, pl.DataFrame(parsed, schema=schema, orient="row")], how="horizontal").with_columns(
-        property_id=pl.format("P{}", "property"), subject_qid=pl.format("Q{}", "item"), object_kind="kind_asked"
-    )
+    return pl.concat([rows, pl.DataFrame(parsed, schema=schema, orient="row")], how="horizontal")
 
 
 def _value(relation: Relation, term: Term) -> values.Value:
