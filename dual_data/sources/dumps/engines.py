@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -187,7 +187,11 @@ class Tables:
 
     def __init__(self, folder: Path, engine: Engine) -> None:
         self.folder, self.engine = folder, engine
-        self._imports: Mapping[str, tuple[Path, Manifest]] = imported(folder)
+        self._imports: dict[str, tuple[Path, Manifest]] = {
+            name: of_dump
+            for dump, of_dump in imported(folder).items()
+            for name in (SCHEMAS if dump == TRIPLES else [dump])
+        }
 
     def __getitem__(self, name: str) -> Lazy:
         """Raises InputError where the folder has no such dump."""
@@ -200,20 +204,18 @@ class Tables:
         return day_of(manifest.file, manifest.date)
 
     def _import(self, name: str) -> tuple[Path, Manifest]:
-        dump = TRIPLES if name in SCHEMAS else name
-        if dump not in self._imports:
+        if name not in self._imports:
             raise InputError(
-                f"{self.folder}: {'no truthy dump of Wikidata' if dump == TRIPLES else f'no dump of {dump}'}; get it "
+                f"{self.folder}: {'no truthy dump of Wikidata' if name in SCHEMAS else f'no dump of {name}'}; get it "
                 f"with dual-data dumps fetch, then run: dual-data dumps import {self.folder}"
             )
-        return self._imports[dump]
+        return self._imports[name]
 
     def rows(self, name: str) -> int:
         """How many rows a table has; 0 where it was not imported."""
-        dump = TRIPLES if name in SCHEMAS else name
-        if dump not in self._imports:
+        if name not in self._imports:
             return 0
-        _, manifest = self._imports[dump]
+        _, manifest = self._imports[name]
         return manifest.rows().get(name, 0)
 
 
