@@ -6,6 +6,7 @@ Strings are bytes: titles are cut at 255 bytes in old tables, in the middle of a
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -55,7 +56,7 @@ def statements(blocks: Iterator[bytes], table: str, path: str) -> Iterator[State
     inserted: tuple[Column, ...] = ()
     position = 0
     for block in blocks:
-        for line in block.splitlines(keepends=True) if b"\r" not in block else _split(block):
+        for line in io.BytesIO(block):  # bytes.splitlines would also cut at a carriage return
             position += len(line)
             text = line.rstrip(b"\r\n")
             if inside == "insert":
@@ -77,11 +78,6 @@ def statements(blocks: Iterator[bytes], table: str, path: str) -> Iterator[State
         raise InputError(f"{path}: ends inside a statement; the file is cut short: delete it and fetch it again")
     if not columns:
         raise InputError(f"{path}: no CREATE TABLE `{table}`; is this a dump of that table?")
-
-
-def _split(block: bytes) -> list[bytes]:
-    # bytes.splitlines would also cut at a carriage return.
-    return [line + b"\n" for line in block.removesuffix(b"\n").split(b"\n")]
 
 
 def _definition(text: bytes, inside: str, table: str, columns: dict[str, Column]) -> str:
