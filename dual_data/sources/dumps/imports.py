@@ -36,8 +36,6 @@ PART = 256 << 20
 BATCH = 4 << 20
 """Bytes of SQL that are read at once."""
 
-Advance = Callable[[int], None]
-
 
 def import_folder(folder: Path, progress: Progress, part: int = PART) -> Iterator[tuple[DumpFile, Manifest, bool]]:
     """Import every dump of a folder; yields each with its manifest and whether anything had to be done.
@@ -94,7 +92,7 @@ def imported(folder: Path) -> dict[str, tuple[Path, Manifest]]:
     return imports
 
 
-def _import(dump: DumpFile, manifest: Manifest, advance: Advance, size: int) -> Manifest:
+def _import(dump: DumpFile, manifest: Manifest, advance: Callable[[int], None], size: int) -> Manifest:
     folder = _folder(dump.path)
     folder.mkdir(parents=True, exist_ok=True)
     if not manifest.parts:

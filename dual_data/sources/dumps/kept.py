@@ -26,7 +26,6 @@ from dual_data.sources.dumps.sql import Column, Statement, statements
 
 _ARTICLES = 0
 """Number of the article namespace."""
-_ITEM = f"^{ITEM}$"
 
 
 class Layout(NamedTuple):
@@ -64,7 +63,7 @@ LAYOUTS = {
     ),
     "page_props": Layout(
         ("pp_page", "pp_propname", "pp_value"),
-        (pl.col("pp_propname") == "wikibase_item") & pl.col("pp_value").str.contains(_ITEM),
+        (pl.col("pp_propname") == "wikibase_item") & pl.col("pp_value").str.contains(f"^{ITEM}$"),
         {"page": "pp_page", "qid": "pp_value"},
     ),
     "wb_items_per_site": Layout(
