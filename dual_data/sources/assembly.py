@@ -224,4 +224,4 @@ def mirrored(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.Series
 
 
 def _number(property_id: str) -> int:
-    return int(property_id.removeprefix("P")) if property_id.startswith("P") else 0
+    return int(property_id[1:])
