@@ -139,11 +139,9 @@ def _beside_sides(rows: pl.DataFrame, entities: pl.DataFrame) -> pl.DataFrame:
 
 def _with_labels(rows: pl.DataFrame, entities: pl.DataFrame) -> pl.DataFrame:
     rows = _beside_sides(rows, entities)
-    no_aliases = pl.lit([], dtype=pl.List(pl.String))
     return rows.with_columns(
+        pl.col("subject_aliases", "object_aliases").fill_null([]),
         object_label=pl.coalesce("object_label", "object_text"),
-        subject_aliases=pl.coalesce("subject_aliases", no_aliases),
-        object_aliases=pl.coalesce("object_aliases", no_aliases),
     )
 
 
