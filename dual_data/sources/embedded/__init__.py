@@ -14,7 +14,9 @@ from functools import cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from dual_data.config import EMBEDDED
 from dual_data.errors import MissingExtra, Refused
+from dual_data.sources.wikidata.sparql import Answer, rows_of
 
 if TYPE_CHECKING:
     from pyoxigraph import Store
@@ -23,12 +25,14 @@ _FOLDER = files(__name__)
 
 
 class EmbeddedGraph:
-    """The snapshot as a SPARQL 1.1 endpoint inside the process.
+    """The snapshot as a SPARQL 1.1 endpoint inside the process: a `dual_data.sources.wikidata.sparql.Endpoint`.
 
     Queries see Wikidata's shape: `wdt:` triples, `p:`/`ps:`/`psv:`/`pq:` statements with `wikibase:rank` and
     `wikibase:BestRank`, English `rdfs:label`, `skos:altLabel` and `schema:description`, articles of the English
     Wikipedia. There are no `wikibase:sitelinks`: the sources have none. Prefixes must be declared.
     """
+
+    source = EMBEDDED
 
     @cached_property
     def sources(self) -> dict[str, Any]:
@@ -56,6 +60,14 @@ class EmbeddedGraph:
         text = gzip.decompress(_FOLDER.joinpath("snapshot.nt.gz").read_bytes())
         store.bulk_load(text, RdfFormat.N_TRIPLES)
         return store
+
+    def request(self, query: str) -> dict[str, str]:
+        """The snapshot's hash and the query."""
+        return {"snapshot": self.sha256, "query": query}
+
+    def ask(self, query: str) -> Answer:
+        """The rows that `select` gives."""
+        return rows_of(self.select(query))
 
     def select(self, query: str) -> dict[str, Any]:
         """The answer to a SELECT or ASK query as the object of the W3C's SPARQL 1.1 JSON results format.

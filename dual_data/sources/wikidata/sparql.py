@@ -16,14 +16,11 @@ import urllib.error
 from collections.abc import Mapping
 from email.message import Message
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dual_data.config import EMBEDDED, Services
 from dual_data.errors import BrokenOff, Refused, ServiceError, TooLarge, Transient
 from dual_data.sources.etiquette import user_agent, wait_asked
-
-if TYPE_CHECKING:
-    from dual_data.sources.embedded import EmbeddedGraph
 
 READ_TIMEOUT = 75
 """Seconds without a byte; above the 60 s that Wikidata gives a query, so that the service is the first to give up."""
@@ -174,29 +171,12 @@ class HttpEndpoint:
         return bytes(body)
 
 
-class EmbeddedEndpoint:
-    """The snapshot inside the package, queried in this process."""
-
-    source = EMBEDDED
-
-    def __init__(self, graph: EmbeddedGraph) -> None:
-        self.graph = graph
-
-    def request(self, query: str) -> dict[str, str]:
-        """The snapshot's hash and the query."""
-        return {"snapshot": self.graph.sha256, "query": query}
-
-    def ask(self, query: str) -> Answer:
-        """Answer one query."""
-        return rows_of(self.graph.select(query))
-
-
 def open_endpoint(services: Services) -> Endpoint:
     """The endpoint that the profile names. Raises MissingExtra for the embedded one without its extra."""
     if services.sparql == EMBEDDED:
         from dual_data.sources.embedded import EmbeddedGraph
 
-        return EmbeddedEndpoint(EmbeddedGraph())
+        return EmbeddedGraph()
     return HttpEndpoint(services.sparql, services.contact)
 
 

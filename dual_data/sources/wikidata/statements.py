@@ -21,7 +21,7 @@ from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, reject
 from dual_data.sources.wikidata.asking import Asker, Foresight, NotKnown
 from dual_data.sources.wikidata.queries import Entities, Members, Statements, Subclasses, described_in, in_batches
-from dual_data.sources.wikidata.sparql import EmbeddedEndpoint, HttpEndpoint, Term
+from dual_data.sources.wikidata.sparql import HttpEndpoint, Term
 
 ENTITIES_A_SUBJECT = 3
 """For forecasts: distinct entities in the facts of a topic, per subject."""
@@ -97,7 +97,7 @@ def looked_up(calls: Calls, services: Services) -> dict[str, str]:
         from dual_data.sources.embedded import EmbeddedGraph
 
         graph = EmbeddedGraph()
-        source, origin, own_day = EmbeddedEndpoint.source, ("snapshot", graph.sha256), graph.date
+        source, origin, own_day = graph.source, ("snapshot", graph.sha256), graph.date
     else:
         source, origin, own_day = HttpEndpoint.source, ("endpoint", services.sparql), ""
     return {
