@@ -215,7 +215,8 @@ def forecast(
         except NotKnown:
             unknown[name] = topic.limit if limit is None else min(limit, topic.limit)
             # The classes are asked for first; where they are missing, no query for members has been counted yet.
-            guessed += not _classes_known(asker, topic)
+            classes_asked = asker.endpoint.request(Subclasses(topic.classes).query())
+            guessed += len(asker.calls.missing(asker.endpoint.source, [classes_asked]))
     for name, count in unknown.items():
         applying = sum(relation.applies_to(name) for relation in relations.values())
         guessed += applying * math.ceil(count / sizes.subjects)
@@ -232,11 +233,6 @@ def forecast(
         guessed += sum(1 for relation in relations.values() if relation.object_classes)
         return asker.in_log + asker.missing + guessed, asker.in_log, False
     return asker.in_log + asker.missing, asker.in_log, True
-
-
-def _classes_known(asker: Foresight, topic: Topic) -> bool:
-    batch = Subclasses(topic.classes)
-    return asker.calls.recall(asker.endpoint.source, asker.endpoint.request(batch.query())) is not None
 
 
 def number(qid: str) -> int:
