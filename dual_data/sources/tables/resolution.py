@@ -29,13 +29,13 @@ from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
 from dual_data.sources.tables.files import location, read_table
 from dual_data.sources.tables.triplets import minted_entities, split_aliases, with_details
 from dual_data.sources.wikidata.asking import Asker, Foresight, NotKnown
-from dual_data.sources.wikidata.queries import Named, Statements, in_batches
+from dual_data.sources.wikidata.queries import Named, in_batches
 from dual_data.sources.wikidata.statements import (
     Job,
     Sizes,
     describe,
+    jobs_about,
     named_in,
-    number,
     read_statements,
     reject_wrong_classes,
     subclasses,
@@ -50,7 +50,6 @@ def through_endpoint(
     candidates = {
         topic: _carriers(asker, topic, topics[topic], labels["subject_label"].unique().sort().to_list(), sizes)
         for (topic,), labels in usable.group_by("topic", maintain_order=True)
-        if isinstance(topic, str)
     }
     stated = read_statements(asker, _jobs(usable, candidates, relations, sizes), relations)
     entities, classes = describe(asker, named_in(stated), sizes)
@@ -70,7 +69,7 @@ def through_endpoint(
         carriers = candidates[topic].get(row["subject_label"], set())
         matches = [
             (qid, value, text, accepted)
-            for qid in sorted(carriers, key=number)
+            for qid in carriers
             for value, text, accepted in statements_of[topic, stem, qid]
             if _agrees(row, value, names)
         ]
@@ -178,12 +177,10 @@ def _jobs(
     relations: Mapping[str, Relation],
     sizes: Sizes,
 ) -> list[Job]:
-    jobs = []
+    jobs: list[Job] = []
     for (topic, stem), rows in usable.group_by("topic", "stem", maintain_order=True):
-        qids = {qid for label in rows["subject_label"] for qid in candidates[str(topic)].get(label, ())}
-        relation = relations[str(stem)]
-        for group in in_batches(sorted(qids, key=number), sizes.subjects):
-            jobs.append(Job(str(topic), str(stem), Statements(relation.object, relation.property, group)))
+        qids = {qid for label in rows["subject_label"] for qid in candidates[topic].get(label, ())}
+        jobs += jobs_about(qids, topic, stem, relations[stem], sizes)
     return jobs
 
 

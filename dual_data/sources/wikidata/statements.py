@@ -119,12 +119,18 @@ class Job(NamedTuple):
 def jobs_of(members: Mapping[str, Sequence[str]], relations: Mapping[str, Relation], sizes: Sizes) -> list[Job]:
     """The statement queries of all topics, in the order of topics and relation files."""
     return [
-        Job(topic, stem, Statements(relation.object, relation.property, group))
+        job
         for topic, qids in members.items()
         for stem, relation in relations.items()
         if relation.applies_to(topic)
-        for group in in_batches(sorted(qids, key=number), sizes.subjects)
+        for job in jobs_about(qids, topic, stem, relation, sizes)
     ]
+
+
+def jobs_about(qids: Iterable[str], topic: str, stem: str, relation: Relation, sizes: Sizes) -> list[Job]:
+    """The statement queries of one relation about items of a topic, by number."""
+    groups = in_batches(sorted(qids, key=number), sizes.subjects)
+    return [Job(topic, stem, Statements(relation.object, relation.property, group)) for group in groups]
 
 
 def read_statements(asker: Asker, jobs: Sequence[Job], relations: Mapping[str, Relation]) -> pl.DataFrame:
