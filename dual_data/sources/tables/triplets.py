@@ -153,22 +153,18 @@ def _relation_table(
 
     `excluded` has the topics, or "*", for which a label was left out on purpose.
     """
-    stems = {
-        (name, topic): stem
-        for stem, relation in relations.items()
-        for name in (*relation.labels, relation.property)
-        for topic in relation.topics
-    }
+    stems: dict[tuple[str, str], str] = {}
     properties: dict[str, set[str]] = {}
-    for relation in relations.values():
+    for stem, relation in relations.items():
         for label in (*relation.labels, relation.property):
             properties.setdefault(label, set()).add(relation.property)
+            stems.update({(label, topic): stem for topic in relation.topics})
     rows: list[tuple[str | None, ...]] = []
     for topic, written in pairs.iter_rows():
         label = values.clean(written or "")
-        stem = stems.get((label, topic)) or stems.get((label, "*"))
-        if stem is not None:
-            rows.append((topic, written, stem, relations[stem].property, relations[stem].object, None))
+        asked = stems.get((label, topic)) or stems.get((label, "*"))
+        if asked is not None:
+            rows.append((topic, written, asked, relations[asked].property, relations[asked].object, None))
             continue
         # The same words name one property in every topic, unless two properties claim them.
         candidates = properties.get(label, set())
