@@ -27,7 +27,7 @@ from dual_data.ids import is_item, item_of_iri
 from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
 from dual_data.sources.tables.files import location, read_table
-from dual_data.sources.tables.triplets import minted_entities, split_aliases, with_details
+from dual_data.sources.tables.triplets import as_written, minted_entities, split_aliases, with_details
 from dual_data.sources.wikidata.asking import Asker, Foresight, NotKnown
 from dual_data.sources.wikidata.queries import Named, in_batches
 from dual_data.sources.wikidata.statements import (
@@ -62,9 +62,8 @@ def through_endpoint(
         .iter_rows()
     ):
         statements_of[topic, stem, qid].append((value, text, reason is None))
-    resolved: list[tuple[str | None, ...]] = []
-    confirmed: set[tuple[str, str, str, str]] = set()
-    for row in usable.iter_rows(named=True):
+    resolved: list[dict[str, str | None]] = []
+    for row, statement in zip(usable.iter_rows(named=True), as_written(usable).iter_rows(named=True), strict=True):
         topic, stem = row["topic"], row["stem"]
         carriers = candidates[topic].get(row["subject_label"], set())
         matches = [
@@ -75,26 +74,24 @@ def through_endpoint(
         ]
         usable_matches = {(qid, value): text for qid, value, text, accepted in matches if accepted}
         if len(usable_matches) == 1:
-            (qid, value), text = next(iter(usable_matches.items()))
-            confirmed.add((topic, stem, qid, value))
-            resolved.append((topic, stem, row["property_id"], qid, row["object_kind"], value, text, None))
+            (((qid, value), text),) = usable_matches.items()
+            statement.update(subject_qid=qid, object_value=value, object_text=text)
         elif usable_matches:
-            resolved.append(_unresolved(row, "ambiguous_label"))
+            statement["reason"] = "ambiguous_label"
         else:
-            reason = "wrong_class" if matches else "unconfirmed" if carriers else "unresolved_label"
-            resolved.append(_unresolved(row, reason))
-    subjects = {qid for _, _, qid, _ in confirmed}
-    absent = [
-        (topic, stem, property_id, qid, kind, value, text, reason or "not_in_table")
-        for topic, stem, property_id, qid, kind, value, text, reason in stated.iter_rows()
-        if qid in subjects and (topic, stem, qid, value) not in confirmed
-    ]
-    rejected = [
-        _unresolved(row, row["reason"]) for row in rows.filter(pl.col("reason").is_not_null()).iter_rows(named=True)
-    ]
-    frame = pl.DataFrame([*resolved, *absent, *rejected], schema=STATEMENTS, orient="row")
+            statement["reason"] = "wrong_class" if matches else "unconfirmed" if carriers else "unresolved_label"
+        resolved.append(statement)
+    in_table = pl.DataFrame(resolved, schema=STATEMENTS)
+    confirmed = in_table.filter(pl.col("reason").is_null())
+    key = ["topic", "relation", "subject_qid", "object_value"]
+    absent = (
+        stated.join(confirmed, on="subject_qid", how="semi", maintain_order="left")
+        .join(confirmed, on=key, how="anti", maintain_order="left")
+        .with_columns(pl.col("reason").fill_null("not_in_table"))
+    )
+    rejected = as_written(rows.filter(pl.col("reason").is_not_null()))
     # Minted ids have their labels too, so that a rejected row can be read.
-    return Harvest(frame, pl.concat([entities, minted_entities(rows)]))
+    return Harvest(pl.concat([in_table, absent, rejected]), pl.concat([entities, minted_entities(rows)]))
 
 
 def through_table(
@@ -110,24 +107,20 @@ def through_table(
     def carriers_of(label: str, classes: Sequence[str]) -> list[str]:
         return sorted({qid for qid, of_class in carriers[label] if not (of_class and classes) or of_class in classes})
 
-    resolved: list[tuple[str | None, ...]] = []
-    for row in rows.iter_rows(named=True):
-        if row["reason"] is not None:
-            resolved.append(_unresolved(row, row["reason"]))
-            continue
-        relation = relations[row["stem"]]
-        entity = relation.object == "entity"
-        subjects = carriers_of(row["subject_label"], topics[row["topic"]].classes)
-        objects = carriers_of(row["object_label"], relation.object_classes) if entity else [row["object_value"]]
-        if len(subjects) == len(objects) == 1:
-            text = None if entity else row["object_text"]
-            statement = (row["topic"], row["stem"], row["property_id"], subjects[0], relation.object)
-            resolved.append((*statement, objects[0], text, None))
-        else:
-            resolved.append(_unresolved(row, "ambiguous_label" if subjects and objects else "unresolved_label"))
+    resolved: list[dict[str, str | None]] = []
+    for row, statement in zip(rows.iter_rows(named=True), as_written(rows).iter_rows(named=True), strict=True):
+        if row["reason"] is None:
+            relation = relations[row["stem"]]
+            entity = relation.object == "entity"
+            subjects = carriers_of(row["subject_label"], topics[row["topic"]].classes)
+            objects = carriers_of(row["object_label"], relation.object_classes) if entity else [row["object_value"]]
+            if len(subjects) == len(objects) == 1:
+                statement.update(subject_qid=subjects[0], object_value=objects[0])
+            else:
+                statement["reason"] = "ambiguous_label" if subjects and objects else "unresolved_label"
+        resolved.append(statement)
     return Harvest(
-        pl.DataFrame(resolved, schema=STATEMENTS, orient="row"),
-        pl.concat([table.select(*ENTITIES), minted_entities(rows)]),
+        pl.DataFrame(resolved, schema=STATEMENTS), pl.concat([table.select(*ENTITIES), minted_entities(rows)])
     )
 
 
@@ -193,20 +186,6 @@ def _agrees(row: Mapping[str, str], value: str, names: Mapping[str, set[str]]) -
     if row["object_kind"] == "entity":
         return row["object_label"] in names.get(value, ())
     return row["object_value"] == value
-
-
-def _unresolved(row: Mapping[str, str | None], reason: str | None) -> tuple[str | None, ...]:
-    entity = row["object_kind"] == "entity"
-    return (
-        row["topic"],
-        row["stem"] or row["relation"],
-        row["property_id"],
-        row["subject_id"],
-        row["object_kind"],
-        row["object_id"] if entity else row["object_value"],
-        row["object_text"],
-        reason,
-    )
 
 
 def _label_table(path: Path) -> pl.DataFrame:

@@ -64,17 +64,7 @@ def with_labels(
 ) -> Harvest:
     """Read a folder of triplets with labels alone and mint ids from them; nothing is guessed, nothing is resolved."""
     rows = read_labels(folder, topics, relations, excluded)
-    statements = rows.select(
-        "topic",
-        pl.coalesce("stem", "relation").alias("relation"),
-        "property_id",
-        subject_qid="subject_id",
-        object_kind="object_kind",
-        object_value=pl.when(pl.col("object_kind") == "entity").then("object_id").otherwise("object_value"),
-        object_text="object_text",
-        reason="reason",
-    )
-    return Harvest(statements.cast(STATEMENTS), minted_entities(rows))
+    return Harvest(as_written(rows), minted_entities(rows))
 
 
 def read_labels(
@@ -104,6 +94,16 @@ def read_labels(
         reason=pl.when(empty).then(pl.lit("empty")).when(is_id).then(pl.lit("no_label")).otherwise("relation_reason")
     )
     return _with_literals(rows, relations).drop("subjectLabel", "objectLabel", "relation_reason")
+
+
+def as_written(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of STATEMENTS from rows of `read_labels`, with the ids that were minted for their labels."""
+    statements = rows.with_columns(
+        relation=pl.coalesce("stem", "relation"),
+        subject_qid="subject_id",
+        object_value=pl.when(pl.col("object_kind") == "entity").then("object_id").otherwise("object_value"),
+    )
+    return statements.select(*STATEMENTS).cast(STATEMENTS)
 
 
 def in_topic_order(rows: pl.DataFrame, topics: Sequence[str]) -> pl.DataFrame:
