@@ -100,7 +100,7 @@ class Statements:
     subjects: tuple[str, ...]
 
     def query(self) -> str:
-        variables = " ".join(["?subject ?object", *_VARIABLES[self.kind].split()])
+        variables = f"?subject ?object {_VARIABLES[self.kind]}".rstrip()
         body = (
             f"{_values('?subject', self.subjects)} "
             f"?subject p:{self.property} ?statement . ?statement ps:{self.property} ?object . "
