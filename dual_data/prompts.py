@@ -85,11 +85,7 @@ class Prompt(Strict):
         """The user message. Raises KeyError unless `values` names exactly the declared variables."""
         if set(values) != set(self.variables):
             raise KeyError(f"{self.name}: expected {sorted(self.variables)}, got {sorted(values)}")
-        rendered = {name: _WRITERS[kind](values[name]) for name, kind in self.variables.items()}
-        return "".join(
-            literal + ("" if name is None else rendered[name])
-            for literal, name, _, _ in string.Formatter().parse(self.body)
-        )
+        return self.body.format_map({name: _WRITERS[kind](values[name]) for name, kind in self.variables.items()})
 
 
 def load_prompt(path: Path) -> Prompt:
