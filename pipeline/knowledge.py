@@ -105,8 +105,7 @@ def run(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions
                 opened[weights.name_of(model.local or "")] = backend.weights
             if ledger is not None:
                 usage.append(ledger.table(model.name))
-    table = pl.DataFrame(rows, schema={name: column.dtype for name, column in Knowledge.columns().items()})
-    table = table.sort("fact_id", "model", "rule")
+    table = pl.DataFrame(rows, schema=Knowledge.create_empty().schema).sort("fact_id", "model", "rule")
     return Result(table, {"knowledge_usage": pl.concat(usage)} if usage else {}, opened)
 
 
@@ -228,7 +227,7 @@ class _Asker:
             for fact, log_probability, fields in zip(probe.facts, log_probabilities, verdicts, strict=True):
                 rounded = None if log_probability is None else round(log_probability, DIGITS)
                 common = {"fact_id": fact.fact_id, "model": self._model.name, "rule": rule, "log_probability": rounded}
-                rows.append({**_NULLS, **common, **fields})
+                rows.append(common | fields)
         return rows
 
     def _ask(self, probe: Probe, rule: Rule, sampling: Sampling) -> list[list[str]]:
@@ -272,11 +271,6 @@ class _Asker:
             }
             for fact, texts, text, cosine in zip(probe.facts, samples, best, cosines, strict=True)
         ]
-
-
-_NULLS: dict[str, Any] = dict.fromkeys(
-    ("control_known", "best_generation", "generation_recall", "embedding_similarity")
-)
 
 
 KNOWLEDGE = Stage(

@@ -275,10 +275,7 @@ def _table(ids: Sequence[str], verdicts: Sequence[Verdict], least: float, judge:
             "prompt_version": [prompt.version] * len(ids),
             "reason": [verdict.reason for verdict in verdicts],
         },
-        schema={
-            **{name: column.dtype for name, column in Salience.columns().items()},
-            "reason": pl.String,
-        },
+        schema={**Salience.create_empty().schema, "reason": pl.String},
     ).sort("fact_id")
 
 

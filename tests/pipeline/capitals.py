@@ -112,6 +112,6 @@ def frames(pairs: Sequence[tuple[str, str]] = tuple(CAPITALS.items())) -> tuple[
             }
         )
     return (
-        pl.DataFrame(facts, schema={name: column.dtype for name, column in Facts.columns().items()}),
-        pl.DataFrame(questions, schema={name: column.dtype for name, column in Questions.columns().items()}),
+        pl.DataFrame(facts, schema=Facts.create_empty().schema),
+        pl.DataFrame(questions, schema=Questions.create_empty().schema),
     )

@@ -77,9 +77,7 @@ def tools(root: Path, limit: int | None = None) -> Iterator[Tools]:
 def facts_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """A valid facts frame; each row may give any column, and must give subject, relation and object as ids."""
     full = [_fact(dict(row)) for row in rows]
-    schema = {name: column.dtype for name, column in Facts.columns().items()}
-    frame = pl.DataFrame(full, schema=schema)
-    return Facts.validate(frame)
+    return Facts.validate(pl.DataFrame(full, schema=Facts.create_empty().schema))
 
 
 def _fact(row: dict[str, Any]) -> dict[str, Any]:

@@ -47,8 +47,7 @@ def with_link_counts(inputs: World, cap: int) -> tuple[World, dict[str, int]]:
         | {"method": "linkshere", "counted_on": "2024-01-01"}
         for qid, count in true.items()
     ]
-    schema = {name: column.dtype for name, column in Links.columns().items()}
-    return inputs._replace(links=Links.validate(pl.DataFrame(rows, schema=schema))), true
+    return inputs._replace(links=Links.validate(pl.DataFrame(rows, schema=Links.create_empty().schema))), true
 
 
 def test_sides_that_popularity_does_not_tell_apart_are_not_laid_to_the_cap(project: Tools) -> None:
@@ -209,10 +208,8 @@ def test_the_signal_and_its_side_can_be_chosen(project: Tools, signal: str, side
         for n, fact_id in enumerate(sorted(inputs.facts["fact_id"]))
     ]
     full = inputs._replace(
-        links=Links.validate(pl.DataFrame(links, schema={n: c.dtype for n, c in Links.columns().items()})),
-        salience=Salience.validate(
-            pl.DataFrame(judgements, schema={n: c.dtype for n, c in Salience.columns().items()})
-        ),
+        links=Links.validate(pl.DataFrame(links, schema=Links.create_empty().schema)),
+        salience=Salience.validate(pl.DataFrame(judgements, schema=Salience.create_empty().schema)),
     )
     chosen = params(matched={"signal": signal, "side": side, "answer_share": 0.3})
     splits = by_split(make_splits(project, full, chosen), "matched")

@@ -95,7 +95,7 @@ def knowledge(facts: pl.DataFrame, model: str, rule: str, known: set[str]) -> pl
         }
         for fact_id in facts["fact_id"]
     ]
-    return Knowledge.validate(pl.DataFrame(rows, schema={n: c.dtype for n, c in Knowledge.columns().items()}))
+    return Knowledge.validate(pl.DataFrame(rows, schema=Knowledge.create_empty().schema))
 
 
 def test_only_facts_that_the_models_know_are_taken(project: Tools) -> None:

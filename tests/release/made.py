@@ -71,8 +71,8 @@ def world(
         "facts": _typed(facts, Facts),
         "links": _typed([_link(qid, count) for qid, count in links.items()], Links),
         "questions": _typed(questions, Questions),
-        "knowledge": pl.DataFrame(knowledge, schema=_schema(Knowledge), orient="row"),
-        "salience": pl.DataFrame(schema=_schema(Salience)),
+        "knowledge": pl.DataFrame(knowledge, schema=Knowledge.create_empty().schema, orient="row"),
+        "salience": Salience.create_empty(),
     }
 
 
@@ -177,12 +177,8 @@ def _link(qid: str, count: int) -> dict[str, Any]:
     return {"qid": qid, "inbound_links": count, "capped": False, "method": "linkshere", "counted_on": "2024-01-01"}
 
 
-def _schema(schema: type[dy.Schema]) -> dict[str, pl.DataType]:
-    return {name: column.dtype for name, column in schema.columns().items()}
-
-
 def _typed(rows: list[dict[str, Any]], schema: type[dy.Schema]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=_schema(schema), strict=False)
+    return pl.DataFrame(rows, schema=schema.create_empty().schema, strict=False)
 
 
 def _git(root: Path, *arguments: str) -> None:
