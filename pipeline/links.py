@@ -186,18 +186,20 @@ def _from_wikipedia(params: LinksParams, tools: Tools, entities: pl.DataFrame) -
 
 def _rows(entities: pl.DataFrame, counts: Counts, days: Mapping[str, str]) -> pl.DataFrame:
     """`days` gives, by id, the day of a count that has none of its own."""
-    empty: dict[str, Any] = {"title": None, "inbound_links": None, "capped": False, "method": None}
-    rows = [{**empty, "counted_on": days.get(qid), **counts.get(qid, {}), "qid": qid} for qid in entities["qid"]]
+    rows = [
+        {"qid": qid, "sitelinks": sitelinks, "capped": False, "counted_on": days.get(qid), **counts.get(qid, {})}
+        for qid, sitelinks in entities.select("qid", "sitelinks").iter_rows()
+    ]
     schema = {
         "qid": pl.String,
         "title": pl.String,
         "inbound_links": pl.Int64,
         "capped": pl.Boolean,
         "counted_on": pl.String,
+        "sitelinks": pl.Int64,
         "method": pl.String,
     }
-    counted = pl.DataFrame(rows, schema=schema)
-    return counted.join(entities.select("qid", "sitelinks"), on="qid", how="left", maintain_order="left")
+    return pl.DataFrame(rows, schema=schema)
 
 
 LINKS = Stage(
