@@ -82,13 +82,8 @@ def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.Dat
     rows = reject(rows, pl.col("fact_id").is_in(mirrors.implode()), "mirrored")
     rows = leaks.without_echoes(_with_all_objects(rows))
     rows = reject(rows, _repeated(), "same_question")
-    columns = [name for name in Questions.columns() if name not in ("fact_id", "functional")]
-    return rows.select(
-        "fact_id",
-        *columns,
-        functional=pl.col("unique_one").fill_null(False) & (pl.col("objects_of_pair") == 1),
-        reason=pl.col("reason"),
-    ).sort("fact_id")
+    functional = pl.col("unique_one").fill_null(False) & (pl.col("objects_of_pair") == 1)
+    return rows.with_columns(functional=functional).select(*Questions.columns(), "reason").sort("fact_id")
 
 
 def _relation_table(relations: Mapping[str, Relation]) -> pl.DataFrame:
