@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 from dual_data.config import Profile, Rows, Services, Strict
 from dual_data.engine.stage import Forecast, Result, Stage, Tools
 from dual_data.errors import ConfigError
+from dual_data.evaluation.models.cache import weights_seen
 from dual_data.prompts import Prompt, load_prompt
 from dual_data.schema import Knowledge
 from dual_data.sources.chat.local import LocalChat, open_local, recall_local
@@ -32,8 +33,7 @@ from dual_data.sources.chat.protocol import Chat, Sampling
 from dual_data.sources.chat.usage import Budget, Ledger
 from pipeline import expected
 from pipeline.probing import published_rule, weights
-from pipeline.probing.probe import Probe, hits, is_majority, select
-from pipeline.probing.sample import sampled
+from pipeline.probing.probe import Probe, hits, is_majority, sampled, select
 
 SOURCE = "probe"
 PROMPT = "prompts/closed_book.md"
@@ -192,7 +192,7 @@ def _plan(
         server = ChatServer(model.endpoint, tools.calls, SOURCE, _ledger(model))
         return Forecast(SOURCE, *ServerAnswers(server).plan(chats, sampling, canonical, answers))
     spec = model.local or ""
-    local = recall_local(spec, tools.calls, weights.seen(spec))
+    local = recall_local(spec, tools.calls, weights_seen(spec))
     if local is None:
         return Forecast(f"local:{spec}", len(chats) + len(answers), 0, note="the model was not loaded yet")
     return Forecast(local.source, *local.plan(chats, sampling, canonical, answers), note="in this process")

@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 from dual_data.config import RELATIONS, Profile, Rows, Services, Strict, load_relations
 from dual_data.engine.stage import Forecast, Result, Stage, Tools
 from dual_data.errors import ConfigError
+from dual_data.evaluation.models.cache import weights_seen
 from dual_data.prompts import Prompt, load_prompt
 from dual_data.schema import Salience
 from dual_data.sources.chat.label_scores import (
@@ -41,7 +42,7 @@ from dual_data.sources.chat.protocol import Chat
 from dual_data.sources.chat.usage import Budget, Ledger, money, sum_of
 from pipeline import expected
 from pipeline.probing import weights
-from pipeline.probing.sample import sampled
+from pipeline.probing.probe import sampled
 
 SOURCE = "judge"
 PROMPT = "prompts/salience.md"
@@ -108,7 +109,7 @@ def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, quest
     """The calls of `run`. Those that a low mass adds are counted for the facts whose answers are in the log."""
     prompt, ids, chats = _prepare(params, tools, facts, questions)
     if params.local is not None:
-        local = recall_local(params.local, tools.calls, weights.seen(params.local))
+        local = recall_local(params.local, tools.calls, weights_seen(params.local))
         if local is None:
             return [Forecast(f"local:{params.local}", len(ids), 0, note="the model was not loaded yet")]
         return [Forecast(local.source, *local.plan_labels(chats, prompt.labels), note="in this process")]

@@ -1,4 +1,4 @@
-"""Which facts a probe asks about, and the other subjects that each is compared with."""
+"""Which facts models are asked about, and the other subjects that a probe compares each with."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import polars as pl
 from dual_data.matching import ObjectKind, contains_answer
 from dual_data.sampling import with_rank
 
+SALT = "sample"
+"""One salt for the probe and the judge, so that a sampled fact is probed and judged."""
 MOST_CANDIDATES = 200
 """Limit of the search for a fact's partners: all facts of a relation may have its answer."""
 
@@ -34,6 +36,12 @@ class Probe(NamedTuple):
     facts: list[Fact]
     extras: list[Fact]
     partners: dict[str, list[Fact]]
+
+
+def sampled(questions: pl.DataFrame, sample: int | None, limit: int | None) -> pl.DataFrame:
+    """The first `sample` questions (at most `limit`) by hash rank; a larger sample contains a smaller one."""
+    most = min((size for size in (sample, limit) if size is not None), default=questions.height)
+    return with_rank(questions, "fact_id", SALT).sort("rank", "fact_id").head(most).drop("rank")
 
 
 def select(facts: pl.DataFrame, questions: pl.DataFrame, chosen: Collection[str], controls: int) -> Probe:

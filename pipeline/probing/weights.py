@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dual_data.errors import ConfigError
+from dual_data.evaluation.models.cache import weights_seen
+from dual_data.evaluation.models.names import name_fault
 
 
 def name_of(spec: str) -> str:
@@ -12,21 +14,12 @@ def name_of(spec: str) -> str:
     return f"weights of {spec}"
 
 
-def seen(spec: str) -> str | None:
-    """The identity of a model's weights, if files on this machine tell it; the model is not opened."""
-    from dual_data.evaluation.models.cache import weights_seen
-
-    return weights_seen(spec)
-
-
 def expect_model(spec: str | None, key: str) -> None:
     """Raise ConfigError where `spec`, the value of `key`, can be no model."""
-    from dual_data.evaluation.models.names import name_fault
-
     if spec is not None and (fault := name_fault(spec)):
         raise ConfigError(fault, key=key)
 
 
 def sources(specs: Iterable[str | None]) -> dict[str, str | None]:
     """The identities of the weights by name; a spec of None is left out."""
-    return {name_of(spec): seen(spec) for spec in specs if spec is not None}
+    return {name_of(spec): weights_seen(spec) for spec in specs if spec is not None}
