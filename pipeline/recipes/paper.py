@@ -101,13 +101,14 @@ def examples(rows: pl.DataFrame, probes: pl.DataFrame, model: str) -> pl.DataFra
     `rows` has the columns of `pipeline.recipes.examples.joined`; `probes` those of Knowledge. The three columns of the
     probe are named after the model, and absent if no model was probed.
     """
+    last = ["split", "position", "fact_id", "answers", "paraphrases_test"]
     published = rows.select(
-        pl.col("topic") + ".csv",
-        "subject_label",
-        "relation_label",
-        "object_label",
+        (pl.col("topic") + ".csv").alias("source_csv"),
+        pl.col("subject_label").alias("subjectLabel"),
+        pl.col("relation_label").alias("relation"),
+        pl.col("object_label").alias("objectLabel"),
         "subject_qid",
-        "property_id",
+        pl.col("property_id").alias("property_pid"),
         "object_qid",
         "question",
         "answer",
@@ -115,19 +116,7 @@ def examples(rows: pl.DataFrame, probes: pl.DataFrame, model: str) -> pl.DataFra
         "pop_object",
         "pop_sum",
         "triple_pop",
-        "split",
-        "position",
-        "fact_id",
-        "answers",
-        "paraphrases_test",
-    ).rename(
-        {
-            "topic": "source_csv",
-            "subject_label": "subjectLabel",
-            "relation_label": "relation",
-            "object_label": "objectLabel",
-            "property_id": "property_pid",
-        }
+        *last,
     )
     answers = probes.filter((pl.col("model") == model) & (pl.col("rule") == "paper"))
     if answers.is_empty():
@@ -140,7 +129,6 @@ def examples(rows: pl.DataFrame, probes: pl.DataFrame, model: str) -> pl.DataFra
         "embedding_similarity": f"bert_sim_{name}",
     }
     model_columns = answers.select("fact_id", *columns).rename(columns)
-    last = ["split", "position", "fact_id", "answers", "paraphrases_test"]
     return published.join(model_columns, on="fact_id", how="left", maintain_order="left").select(
         pl.exclude(last), *last
     )
