@@ -22,7 +22,7 @@ def pooled(
     triple_pop how many facts of the dataset have the same property and object
     """
     triples = facts.group_by("property_id", "object_value").agg(pl.len().cast(pl.Int64).alias("triple_pop"))
-    low, high = (horizontal("subject_qid", "object_qid") for horizontal in (pl.min_horizontal, pl.max_horizontal))
+    low, high = pl.min_horizontal("subject_qid", "object_qid"), pl.max_horizontal("subject_qid", "object_qid")
     bond = pl.when(pl.col("object_qid").is_not_null()).then(low + "|" + high).otherwise("fact_id")
     return (
         questions.join(facts, on="fact_id", maintain_order="left")

@@ -159,11 +159,13 @@ def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
     """
     answer = pl.col("answer")
     words, characters = answer.str.count_matches(r"\S+"), answer.str.len_chars() // params.length_step
-    columns = {
-        "topic": "topic", "relation": "relation", "subject": "subject_qid", "bond": "bond", "answer": "answer_key",
-    }  # fmt: skip
-    keyed = facts.with_columns(answer_key=answer.str.to_lowercase())
-    numbers = keyed.select(sampling.numbered(column).alias(name) for name, column in columns.items())
+    numbers = facts.with_columns(answer.str.to_lowercase()).select(
+        topic=sampling.numbered("topic"),
+        relation=sampling.numbered("relation"),
+        subject=sampling.numbered("subject_qid"),
+        bond=sampling.numbered("bond"),
+        answer=sampling.numbered("answer"),
+    )
     length = pl.concat_str(words, pl.lit("w"), characters, answer.str.extract(CODE).fill_null(""))
     places = facts.select("fact_id", "rank", "popularity", "capped", length=length).with_row_index("place")
     keys = ["topic", "relation"]
@@ -178,7 +180,7 @@ def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
         topics=dict(facts.select("topic", number=numbers["topic"]).unique().iter_rows()),
         role=np.array([ROLES.index(name) for name in ROLES])[role],
         echo=np.array(share_a_word(facts["answer"], facts["subject_label"])),
-        **{name: numbers[name].to_numpy() for name in columns},
+        **{name: numbers[name].to_numpy() for name in numbers.columns},
     )
 
 

@@ -25,15 +25,7 @@ def signals(facts: pl.DataFrame, links: pl.DataFrame, salience: pl.DataFrame) ->
     may be more inbound links than counted; salience, its spread and low_mass. A literal object has no signals.
     """
     counts = links.select("qid", "inbound_links", "sitelinks", "capped")
-    rows = facts.select(
-        "fact_id",
-        "subject_qid",
-        "object_qid",
-        "subject_sitelinks",
-        "object_sitelinks",
-        "subject_mentions",
-        "object_mentions",
-    )
+    rows = facts
     for side in ("subject", "object"):
         names = {name: f"{name}_{side}" for name in ("inbound_links", "sitelinks", "capped")}
         of_side = counts.rename({"qid": f"{side}_qid", **names})
