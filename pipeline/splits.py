@@ -236,29 +236,21 @@ def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> R
 
 
 def _members(outcome: RecipeOutcome) -> pl.DataFrame:
-    rows = {
-        "recipe": [outcome.recipe] * sum(len(split.facts) for split in outcome.splits),
-        "split": [split.name for split in outcome.splits for _ in split.facts],
-        "fact_id": [fact for split in outcome.splits for fact in split.facts],
-        "position": [position for split in outcome.splits for position in range(len(split.facts))],
-        "pair": [pair for split in outcome.splits for pair in split.pairs],
-    }
-    return pl.DataFrame(rows, schema={name: pl.Int64 if name == "position" else pl.String for name in Splits.columns()})
+    rows = [
+        (outcome.recipe, split.name, fact, position, pair)
+        for split in outcome.splits
+        for position, (fact, pair) in enumerate(zip(split.facts, split.pairs, strict=True))
+    ]
+    return pl.DataFrame(rows, schema=Splits.create_empty().schema, orient="row")
 
 
 def _recipes(outcomes: Sequence[RecipeOutcome]) -> pl.DataFrame:
-    rows = [
-        {
-            "recipe": outcome.recipe,
-            "made": not outcome.reason,
-            "splits": sum(bool(split.facts) for split in outcome.splits),
-            "rows": sum(len(split.facts) for split in outcome.splits),
-            "reason": outcome.reason,
-        }
-        for outcome in outcomes
-    ]
+    rows = []
+    for outcome in outcomes:
+        sizes = [len(split.facts) for split in outcome.splits if split.facts]
+        rows.append((outcome.recipe, not outcome.reason, len(sizes), sum(sizes), outcome.reason))
     schema = {"recipe": pl.String, "made": pl.Boolean, "splits": pl.Int64, "rows": pl.Int64, "reason": pl.String}
-    return pl.DataFrame(rows, schema=schema)
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _capacity(outcomes: Sequence[RecipeOutcome]) -> pl.DataFrame:
