@@ -76,20 +76,17 @@ class Leaks:
 
     def without_echoes(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows without accepted answers, other than the canonical one, that occur in a wording of the fact."""
-        several = rows.lazy().filter(pl.col("reason").is_null() & (pl.col("answers").list.len() > 1))
-        suspects = [
-            fact_id
-            for fact_id, stem, subject, answers in several.select("fact_id", "relation", "subject", "answers")
-            .collect()
-            .iter_rows()
-            if any(self._is_suspect(stem, subject, answer) for answer in answers[1:])
-        ]
-        suspect_rows = several.filter(pl.col("fact_id").is_in(suspects)).select(
-            "fact_id", "answers", "question", *PARAPHRASES
+        columns = ("fact_id", "answers", "question", *PARAPHRASES)
+        several = rows.select(*columns, "relation", "subject", "reason").filter(
+            pl.col("reason").is_null() & (pl.col("answers").list.len() > 1)
         )
-        fact_ids: list[str] = []
-        accepted: list[list[str]] = []
-        for fact_id, (canonical, *others), question, *lists in suspect_rows.collect().iter_rows():
+        suspect = [
+            any(self._is_suspect(stem, subject, answer) for answer in answers[1:])
+            for stem, subject, answers in several.select("relation", "subject", "answers").iter_rows()
+        ]
+        suspects = several.select(columns).filter(pl.Series(suspect, dtype=pl.Boolean))
+        accepted: list[tuple[str, list[str]]] = []
+        for fact_id, (canonical, *others), question, *lists in suspects.iter_rows():
             wordings = (question, *(text for texts in lists for text in texts))
             vocabularies = [frozenset(unicode_tokens(text)) for text in wordings]
             fair = [
@@ -97,10 +94,8 @@ class Leaks:
                 for answer in others
                 if all(templates.overlap(answer, vocabulary) < self._share for vocabulary in vocabularies)
             ]
-            fact_ids.append(fact_id)
-            accepted.append([canonical, *fair])
-        answers = pl.Series(accepted, dtype=pl.List(pl.String))
-        table = pl.DataFrame({"fact_id": pl.Series(fact_ids, dtype=pl.String), "answers": answers})
+            accepted.append((fact_id, [canonical, *fair]))
+        table = pl.DataFrame(accepted, schema={"fact_id": pl.String, "answers": pl.List(pl.String)}, orient="row")
         return rows.update(table, on="fact_id")
 
     def _is_suspect(self, stem: str, subject: str, answer: str) -> bool:
