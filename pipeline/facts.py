@@ -119,14 +119,12 @@ def check(params: FactsParams, project: Path, _: Profile) -> None:
 
 def sources(params: FactsParams, project: Path, services: Services) -> dict[str, str]:
     """Hashes of the inputs other than topics and relations."""
-    hashes: dict[str, str] = {}
     if params.source == "dump":
         from dual_data.sources.dumps.engines import identities
         from dual_data.sources.dumps.files import SITELINKS, TRIPLES
 
         return identities(project / params.folder, (TRIPLES, SITELINKS))
-    if params.folder:
-        hashes.update(tables.hashes(project / params.folder))
+    hashes = tables.hashes(project / params.folder) if params.folder else {}
     if params.label_table:
         hashes["label_table"] = tables.hash_of(project / params.label_table)
     elif params.source in ("sparql", "resolve"):
@@ -183,13 +181,14 @@ def _expect_members(
     """Raise ConfigError for a topic without members, unless such are to be skipped."""
     if params.empty_topics == "skip":
         return
-    for name in (name for name, items in members.items() if not items):
-        raise ConfigError(
-            f"no item belongs to {', '.join(topics[name].classes)} by {topics[name].property} at {where}. Correct the "
-            'classes, or set empty_topics = "skip" under [facts].',
-            file=tools.project / TOPICS,
-            key=name,
-        )
+    for name, items in members.items():
+        if not items:
+            raise ConfigError(
+                f"no item belongs to {', '.join(topics[name].classes)} by {topics[name].property} at {where}. Correct "
+                'the classes, or set empty_topics = "skip" under [facts].',
+                file=tools.project / TOPICS,
+                key=name,
+            )
 
 
 def _topics(params: FactsParams, project: Path) -> dict[str, Topic]:
