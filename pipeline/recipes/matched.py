@@ -21,7 +21,7 @@ neighbor_subject                other facts of the forget subjects, in the order
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -119,12 +119,10 @@ class Pool(NamedTuple):
     """Ids."""
     sided: pl.DataFrame
     """The lowest and the highest third of each relation in each topic: fact_id, place, side, rank, length (with the
-    first part of a code), and the numbers of topic, relation, subject, bond and answer."""
-    unsided: NDArray[np.int64]
-    """[2, n]: topic and relation where counting links stopped at the cap, so that there are no thirds."""
-    topics: Mapping[str, int]
-    """The number of each topic."""
-    topic: NDArray[np.int64]
+    first part of a code), topic, and the numbers of relation, subject, bond and answer."""
+    unsided: pl.DataFrame
+    """Topic and relation where counting links stopped at the cap, so that there are no thirds."""
+    topic: NDArray[np.object_]
     relation: NDArray[np.int64]
     subject: NDArray[np.int64]
     bond: NDArray[np.int64]
@@ -138,16 +136,16 @@ class Pool(NamedTuple):
         """Places of the facts of a topic, or of all topics for None."""
         if topic is None:
             return np.arange(len(self.facts))
-        return np.flatnonzero(self.topic == self.topics.get(topic, -1))
+        return np.flatnonzero(self.topic == topic)
 
     def sided_of(self, topic: str | None) -> pl.DataFrame:
         """Rows of `sided` of a topic, or all of them for None."""
-        return self.sided if topic is None else self.sided.filter(pl.col("topic") == self.topics.get(topic, -1))
+        return self.sided if topic is None else self.sided.filter(topic=topic)
 
     def stopped(self, topic: str | None) -> str:
         """The end of a reason: how many relations of a topic, or of the pool, the cap leaves out; empty for none."""
-        topics, relations = self.unsided
-        count = len(np.unique(relations if topic is None else relations[topics == self.topics.get(topic, -1)]))
+        rows = self.unsided if topic is None else self.unsided.filter(topic=topic)
+        count = rows["relation"].n_unique()
         return f"; {stopped(f'in {count} relation(s) before it told rare from popular')}" if count else ""
 
 
@@ -160,7 +158,7 @@ def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
     answer = pl.col("answer")
     words, characters = answer.str.count_matches(r"\S+"), answer.str.len_chars() // params.length_step
     numbers = facts.with_columns(answer.str.to_lowercase()).select(
-        topic=sampling.numbered("topic"),
+        "topic",
         relation=sampling.numbered("relation"),
         subject=sampling.numbered("subject_qid"),
         bond=sampling.numbered("bond"),
@@ -176,8 +174,7 @@ def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
     return Pool(
         facts=np.array(facts["fact_id"].to_list(), dtype=object),
         sided=sampling.thirds(ranked, "popularity", keys, "capped"),
-        unsided=ranked.group_by(keys).agg(below.any() & (pl.len() > 2)).filter("capped").select(keys).to_numpy().T,
-        topics=dict(facts.select("topic", number=numbers["topic"]).unique().iter_rows()),
+        unsided=ranked.group_by(keys).agg(below.any() & (pl.len() > 2)).filter("capped").select(keys),
         role=np.array([ROLES.index(name) for name in ROLES])[role],
         echo=np.array(share_a_word(facts["answer"], facts["subject_label"])),
         **{name: numbers[name].to_numpy() for name in numbers.columns},
