@@ -7,15 +7,14 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.calls import Calls
-from dual_data.config import Profile, load_profile, profile_files, same_name
+from dual_data.config import Profile, load_profile, profile_files, same_name, sound_profiles
 from dual_data.engine.places import artifacts, command
 from dual_data.engine.stage import Stage, Tools, wiring_faults
-from dual_data.errors import ConfigError, InputError, MissingExtra, UsageError
+from dual_data.errors import InputError, MissingExtra, UsageError
 from dual_data.files import expect_utf_8
 from dual_data.progress import Progress
 from dual_data.sources.chat.protocol import ChatModel
@@ -77,20 +76,18 @@ def find_root(start: Path) -> Path:
 def load_project(start: Path, profile: str) -> Project:
     """Load the project at or above `start`. `profile` is the name of a file in pipeline/, or a path."""
     root = find_root(start)
-    profiles = profile_files(root)
     path = Path(profile) if profile.endswith(".toml") else root / "pipeline" / f"{profile}.toml"
     if not path.is_file():
-        names = ", ".join(file.stem for file in profiles)
+        names = ", ".join(file.stem for file in profile_files(root))
         raise InputError(f"{path}: no such profile; {root / 'pipeline'} has: {names}")
     stages = load_stages(root)
     loaded = load_profile(path)
     if unknown := [name for name in loaded.stages if name not in {stage.name for stage in stages}]:
         known = ", ".join(stage.name for stage in stages)
         raise UsageError(f"{path}: {unknown[0]}: unknown table; the stages are: {known}; and [project], [services]")
-    for other in (file for file in profiles if not file.samefile(path)):
-        with suppress(ConfigError):  # `check` reports the faults of other profiles.
-            if (owner := load_profile(other)).name == loaded.name:
-                raise UsageError(same_name(loaded, owner))
+    for other in sound_profiles(root):
+        if other.name == loaded.name and not other.path.samefile(path):
+            raise UsageError(same_name(loaded, other))
     return Project(root, stages, loaded)
 
 

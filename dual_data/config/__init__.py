@@ -5,7 +5,7 @@ Unknown keys are errors everywhere: a misspelt parameter must never be a silent 
 
 from dual_data.config.files import Rows, Strict, each_once, parse, read_text, read_toml
 from dual_data.config.places import NO_FOLDER, RELATIONS, TOPICS, is_folder, shipped_project
-from dual_data.config.profile import About, Profile, load_profile, profile_files, same_name
+from dual_data.config.profile import About, Profile, load_profile, profile_files, same_name, sound_profiles
 from dual_data.config.relations import Excluded, Relation, Wording, load_excluded, load_relation, load_relations
 from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, PACES, SNAPSHOT, Pace, Services
 from dual_data.config.topics import POOLED, Topic, load_topics
@@ -45,4 +45,5 @@ __all__ = [
     "read_toml",
     "same_name",
     "shipped_project",
+    "sound_profiles",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,6 +84,15 @@ def load_profile(path: Path) -> Profile:
 def profile_files(project: Path) -> list[Path]:
     """The profiles of a project: its files with the table [project], which files of grids and topics do not have."""
     return [path for path in sorted((project / "pipeline").glob("*.toml")) if _is_profile(path)]
+
+
+def sound_profiles(project: Path) -> list[Profile]:
+    """The profiles of a project that can be loaded; `dual-data check` reports the faults of the others."""
+    profiles = []
+    for path in profile_files(project):
+        with suppress(ConfigError):
+            profiles.append(load_profile(path))
+    return profiles
 
 
 def _is_profile(path: Path) -> bool:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import suppress
 from pathlib import Path
 
-from dual_data.config import Profile, load_profile, profile_files
-from dual_data.errors import ConfigError
+from dual_data.config import Profile, sound_profiles
 
 
 def artifacts(project: Path, profile: Profile) -> Path:
@@ -32,22 +30,20 @@ def maker(folder: Path, words: str = "build") -> str:
     """`dual-data WORDS` for a folder below a project's artifacts; empty if it belongs to none of its profiles."""
     for candidate in (folder.resolve(), *folder.resolve().parents):
         root = candidate.parent.parent
-        for path in profile_files(root) if candidate.parent.name == "artifacts" else ():
-            with suppress(ConfigError):  # Of a profile that cannot be loaded nothing is built.
-                if (profile := load_profile(path)).name == candidate.name:
-                    return command(root, words, profile)
+        for profile in sound_profiles(root) if candidate.parent.name == "artifacts" else ():
+            if profile.name == candidate.name:
+                return command(root, words, profile)
     return ""
 
 
 def to_build(folder: Path, run: str) -> str:
     """The end of a message that nothing is built in `folder`, below a project's artifacts: the command that builds it,
     after the profiles that are built, one of which may be meant."""
-    built = []
-    for path in profile_files(folder.parent.parent):
-        with suppress(ConfigError):
-            name = load_profile(path).name
-            if name != folder.name and any((folder.parent / name).glob("*/manifest.json")):
-                built.append(f"--profile {shlex.quote(path.stem)}")
+    built = [
+        f"--profile {shlex.quote(profile.path.stem)}"
+        for profile in sound_profiles(folder.parent.parent)
+        if profile.name != folder.name and any((folder.parent / profile.name).glob("*/manifest.json"))
+    ]
     return f". Built: {', '.join(built)}. To build this one, run: {run}" if built else f"; run: {run}"
 
 
