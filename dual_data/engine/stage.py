@@ -66,7 +66,6 @@ class Tools:
 TAKEN = ("release", "project", "services")
 """Names that no stage may have: the folder of a release, and tables of a profile."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-Run = Callable[..., "pl.DataFrame | Result"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Stage:
     """What its rows are (small letters, digits and _); also the name of its table and artifacts folder."""
     version: int
     """Raised whenever a change of the code changes the output for the same input."""
-    run: Run
+    run: Callable[..., pl.DataFrame | Result]
     schema: type[dy.Schema]
     params: type[Strict]
     """Their fields with `exclude=True`, such as folders and budgets, do not decide the output: they stay outside its
