@@ -127,8 +127,8 @@ class Pool(NamedTuple):
     subject: NDArray[np.int64]
     bond: NDArray[np.int64]
     answer: NDArray[np.int64]
-    role: NDArray[np.int64]
-    """Index in ROLES, the first one of a role that is there more than once."""
+    role: NDArray[np.str_]
+    """Of ROLES."""
     echo: NDArray[np.bool_]
     """Whether giving the subject as the answer would score above 0."""
 
@@ -170,12 +170,12 @@ def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
     ranked = places.hstack(numbers)
     # Below the highest third a higher count could change the sides; fewer than three facts have none, capped or not.
     below = pl.col("capped").sort_by("popularity", "capped").head(pl.len() - pl.len() // 3)
-    role = (sampling.hash_rank(facts["subject_qid"], "role") % len(ROLES)).to_numpy()
+    role = sampling.hash_rank(facts["subject_qid"], "role") % len(ROLES)
     return Pool(
         facts=np.array(facts["fact_id"].to_list(), dtype=object),
         sided=sampling.thirds(ranked, "popularity", keys, "capped"),
         unsided=ranked.group_by(keys).agg(below.any() & (pl.len() > 2)).filter("capped").select(keys),
-        role=np.array([ROLES.index(name) for name in ROLES])[role],
+        role=np.array(ROLES)[role.to_numpy()],
         echo=np.array(share_a_word(facts["answer"], facts["subject_label"])),
         **{name: numbers[name].to_numpy() for name in numbers.columns},
     )
@@ -284,7 +284,7 @@ def _other_splits(pool: Pool, chosen: NDArray[np.int64], names: Sequence[str], f
     outside = np.ones(len(pool.facts), dtype=np.bool_)
     outside[pool.subject[own]] = False
     candidates = {
-        **{name: free[pool.role[free] == ROLES.index(name)] for name in dict.fromkeys(ROLES)},
+        **{name: free[pool.role[free] == name] for name in dict.fromkeys(ROLES)},
         "world_facts": np.flatnonzero(outside[pool.subject]),
         "neighbor_subject": neighbors[np.argsort(order[pool.subject[neighbors]], kind="stable")],
     }
