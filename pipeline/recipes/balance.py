@@ -97,14 +97,13 @@ def standardised_difference(rare: pl.Series, popular: pl.Series) -> float | None
     """
     if min(rare.count(), popular.count()) < 2:
         return None
-    means, variances = (
-        [_number(statistic(side)) or 0.0 for side in (rare, popular)] for statistic in (pl.Series.mean, pl.Series.var)
-    )
+    means = [_number(side.mean()) or 0.0 for side in (rare, popular)]
+    variances = [_number(side.var()) or 0.0 for side in (rare, popular)]
     spread = math.sqrt(sum(variances) / 2)
     if spread == 0.0:
         return 0.0 if means[0] == means[1] else None
     return (means[1] - means[0]) / spread
 
 
-def _number(value: object) -> float | None:
-    return None if value is None else float(value)  # type: ignore[arg-type]
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
