@@ -170,14 +170,13 @@ def _open(
     if model.endpoint is None:
         yield open_local(tools.open_model, model.local or "", tools.calls, params.batch), None
         return
-    ledger = _ledger(model)
-    with ChatServer(model.endpoint, tools.calls, SOURCE, ledger) as server:
-        yield ServerAnswers(server), ledger
+    with _server(model, model.endpoint, tools) as server:
+        yield ServerAnswers(server), server.ledger
 
 
-def _ledger(model: ProbedModel) -> Ledger:
-    price = model.endpoint.price if model.endpoint else None
-    return Ledger(f"knowledge.models ({model.name}).budget", price, model.budget)
+def _server(model: ProbedModel, endpoint: Endpoint, tools: Tools) -> ChatServer:
+    ledger = Ledger(f"knowledge.models ({model.name}).budget", endpoint.price, model.budget)
+    return ChatServer(endpoint, tools.calls, SOURCE, ledger)
 
 
 def _plan(
@@ -189,8 +188,8 @@ def _plan(
     answers: Sequence[str],
 ) -> Forecast:
     if model.endpoint is not None:
-        server = ChatServer(model.endpoint, tools.calls, SOURCE, _ledger(model))
-        return Forecast(SOURCE, *ServerAnswers(server).plan(chats, sampling, canonical, answers))
+        server = ServerAnswers(_server(model, model.endpoint, tools))
+        return Forecast(SOURCE, *server.plan(chats, sampling, canonical, answers))
     spec = model.local or ""
     local = recall_local(spec, tools.calls, weights_seen(spec))
     if local is None:
