@@ -17,9 +17,8 @@ from dual_data.evaluation.metrics.chance import PERFECT
 from dual_data.evaluation.report.document import ITEMS, Entry, Table
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
-    BEFORE,
     PLACE,
-    chosen_cells,
+    Start,
     estimate,
     place_of,
     rate_of,
@@ -59,13 +58,7 @@ class Row(NamedTuple):
 
 def main_rows(collection: Collection) -> list[Row]:
     """All rows, by place."""
-    rows = list[Row]()
-    for key, before, groups, _ in starts(collection):
-        if not before:
-            continue
-        rows.append(_row(key, before, BEFORE, before))
-        rows += [_row(group.key, runs, group.key.method, before) for group, runs in chosen_cells(groups)]
-    return rows
+    return [_row(start, method, runs) for start in starts(collection) for method, runs in start.cells]
 
 
 def main_table(rows: Sequence[Row], folder: Path) -> Table:
@@ -104,10 +97,10 @@ def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
     return lines
 
 
-def _row(key: Key, runs: Sequence[Run], method: str, before: Sequence[Run]) -> Row:
+def _row(start: Start, method: str, runs: Sequence[Run]) -> Row:
     scores = {
         "forget": estimate(runs, "forget", "rougeL_recall"),
-        "corrected": _corrected(runs, before[0].trivial),
+        "corrected": _corrected(runs, start.before[0].trivial),
         "answers held": estimate(runs, "forget", "contains_answer"),
         "probability": estimate(runs, "forget", "probability"),
         "retain_eval": estimate(runs, "retain_eval", "rougeL_recall"),
@@ -120,7 +113,7 @@ def _row(key: Key, runs: Sequence[Run], method: str, before: Sequence[Run]) -> R
     other_scores = {
         name: estimate(runs, name, "rougeL_recall") for name in further_sets if runs[0].shows_retention(name)
     }
-    return Row(key, method, rate_of(runs), tuple(runs), trivial_rule(before), scores, other_scores)
+    return Row(start.key, method, rate_of(runs), tuple(runs), trivial_rule(start.before), scores, other_scores)
 
 
 def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
