@@ -84,6 +84,20 @@ UNKNOWN = Interval(math.nan, math.nan, math.nan)
 """The estimate where a model gave no number."""
 
 
+class ClusterSums(NamedTuple):
+    """Sums of the values of each cluster."""
+
+    sums: Floats
+    """[clusters, seeds]."""
+    sizes: Floats
+    """Items of each cluster."""
+    ends: tuple[float, float]
+    """Least and largest value of the scale, beyond which no mean lies."""
+
+    def mean(self) -> float:
+        return float(self.sums.sum() / (self.sums.shape[1] * self.sizes.sum()))
+
+
 def bootstrap_mean(values: ArrayLike, clusters: Sequence[Hashable], *, share: bool = False) -> Interval:
     """Mean with an interval over seeds and clusters, which are crossed.
 
@@ -146,7 +160,7 @@ def bootstrap_difference(
     differences = left - right
     # That all items differ in one direction says nothing of other seeds: zero is no end.
     ends = (-1.0, 1.0) if np.abs(differences).max(initial=0) <= 1 else _NO_ENDS
-    sums = _additive_sums(differences, clusters)._replace(ends=ends)
+    sums = additive_sums(differences, clusters)._replace(ends=ends)
     draws = _draw_means(sums, np.random.default_rng(0), replicates)
     return interval_of(sums.mean(), draws, len(sums.sizes), lambda: _spread(sums))
 
@@ -170,14 +184,14 @@ def mean_draws(
     `degrees` as in :func:`seed_weights`. No draw lies beyond `ends` (default: those of the scale of the values, which
     are not ends of differences: their sign may be another in other models).
     """
-    sums, random = _additive_sums(values, clusters, among), np.random.default_rng(seed)
+    sums, random = additive_sums(values, clusters, among), np.random.default_rng(seed)
     seeds_random = random if models is None else np.random.default_rng(models)
     return _draw_means(sums._replace(ends=ends or sums.ends), random, replicates, seeds_random, degrees)
 
 
 def mean_spread(values: ArrayLike, clusters: Sequence[Hashable]) -> Spread:
     """The variances of a mean; arrays as in :func:`bootstrap_mean`."""
-    return _spread(_additive_sums(values, clusters))
+    return _spread(additive_sums(values, clusters))
 
 
 def interval_of(value: float, draws: Floats, clusters: int, spread: Callable[[], Spread]) -> Interval:
@@ -278,6 +292,14 @@ def seed_weights(size: int, random: np.random.Generator, replicates: int, degree
     return weights
 
 
+def additive_sums(
+    values: ArrayLike, clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None
+) -> ClusterSums:
+    """Sums by cluster after :func:`additive`; arrays as in :func:`bootstrap_mean`, `among` as in :func:`mean_draws`."""
+    table = _cluster_sums(values, clusters, among)
+    return table._replace(sums=additive(table.sums, table.sizes))
+
+
 def additive(sums: Floats, sizes: Floats) -> Floats:
     """Sums of a score by cluster and seed, [clusters, seeds], without what a seed does to single clusters of its own.
 
@@ -317,33 +339,16 @@ def _number_clusters(
     return np.array([numbers[name] for name in clusters], dtype=np.intp), len(numbers)
 
 
-class _Sums(NamedTuple):
-    """Sums of the values of each cluster."""
-
-    sums: Floats
-    """[clusters, seeds]."""
-    sizes: Floats
-    """Items of each cluster."""
-    ends: tuple[float, float]
-    """Least and largest value of the scale, beyond which no mean lies."""
-
-    def mean(self) -> float:
-        return float(self.sums.sum() / (self.sums.shape[1] * self.sizes.sum()))
-
-
-def _cluster_sums(values: ArrayLike, clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None) -> _Sums:
+def _cluster_sums(
+    values: ArrayLike, clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None
+) -> ClusterSums:
     table = np.atleast_2d(np.asarray(values, dtype=float))
     if table.ndim != 2 or table.shape[1] != len(clusters):
         raise ValueError(f"{len(clusters)} cluster names for values of shape {table.shape}")
     cluster_of_item, count = _number_clusters(clusters, among)
     sums = np.zeros((count, len(table)))
     np.add.at(sums, cluster_of_item, table.T)
-    return _Sums(sums, np.bincount(cluster_of_item, minlength=count).astype(float), _scale(table))
-
-
-def _additive_sums(values: ArrayLike, clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None) -> _Sums:
-    table = _cluster_sums(values, clusters, among)
-    return table._replace(sums=additive(table.sums, table.sizes))
+    return ClusterSums(sums, np.bincount(cluster_of_item, minlength=count).astype(float), _scale(table))
 
 
 def _scale(values: Floats) -> tuple[float, float]:
@@ -357,7 +362,7 @@ def _scale(values: Floats) -> tuple[float, float]:
 
 
 def _draw_means(
-    table: _Sums,
+    table: ClusterSums,
     random: np.random.Generator,
     replicates: int,
     seeds_random: np.random.Generator | None = None,
@@ -368,7 +373,7 @@ def _draw_means(
     return _means(table, counts, seed_weights(seeds, seeds_random or random, replicates, degrees))
 
 
-def _means(table: _Sums, counts: Floats, weights: Floats) -> Floats:
+def _means(table: ClusterSums, counts: Floats, weights: Floats) -> Floats:
     """Mean in each draw, from counts of clusters and weights of seeds; NaN where no item is drawn."""
     totals, items = ((counts @ table.sums) * weights).sum(1), counts @ table.sizes
     not_empty = items > 0
@@ -377,7 +382,7 @@ def _means(table: _Sums, counts: Floats, weights: Floats) -> Floats:
     return result
 
 
-def _spread(table: _Sums) -> Spread:
+def _spread(table: ClusterSums) -> Spread:
     clusters, seeds = table.sums.shape
     counts = draw_counts(clusters, np.random.default_rng(0), _COSTLY_REPLICATES)
     by_subject = float(np.nanvar(_means(table, counts, np.ones((1, seeds)))))

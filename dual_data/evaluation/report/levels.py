@@ -5,13 +5,12 @@ Statistics of whole curves are computed from them.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import additive, draw_counts, seed_weights
+from dual_data.evaluation.bootstrap import additive_sums, draw_counts, seed_weights
 from dual_data.evaluation.report.frontier import Point
 from dual_data.evaluation.report.runs import Group, Run, clusters, stack
 from dual_data.evaluation.statistics import Floats
@@ -139,13 +138,5 @@ def levels_of(group: Group) -> Levels | None:
 
 def _sums(levels: Sequence[Sequence[Run]], name: str) -> Sums:
     subjects = clusters(levels[0], name)
-    sizes = Counter(subjects)
-    columns = {subject: column for column, subject in enumerate(sizes)}
-    counts = np.array(list(sizes.values()), dtype=float)
-    tables = []
-    for runs in levels:
-        scores = stack(runs, name, "rougeL_recall")
-        sums = np.zeros((len(sizes), len(scores)))
-        np.add.at(sums, [columns[subject] for subject in subjects], scores.T)
-        tables.append(additive(sums, counts).T)
-    return Sums(tables, tuple(sizes), counts)
+    tables = [additive_sums(stack(runs, name, "rougeL_recall"), subjects) for runs in levels]
+    return Sums([table.sums.T for table in tables], tuple(dict.fromkeys(subjects)), tables[0].sizes)
