@@ -244,8 +244,9 @@ def _relearning(grid: Grid, restored: _Restored, target: Target, options: Attack
     if other_facts := unrelated(sets.measured, items):
         rows_by_name["other facts of the relations"] = sample(other_facts, len(tuned))
     held_out_rows = encode(loaded.tokenizer, held_out, grid.profile)
-    curves = {
-        name: relearn(
+    entries, notes = [], list[str]()
+    for name, rows in rows_by_name.items():
+        curve = relearn(
             loaded,
             restored.adapters,
             0,
@@ -257,18 +258,9 @@ def _relearning(grid: Grid, restored: _Restored, target: Target, options: Attack
             seed=cell.seed,
             train_end=grid.profile.train_end,
         )
-        for name, rows in rows_by_name.items()
-    }
-    entries = [
-        {
-            "tuned_on": name,
-            "points": [point._asdict() for point in curve.points],
-            "control": [point._asdict() for point in curve.control],
-            "subjects": curve.subjects,
-        }
-        for name, curve in curves.items()
-    ]
-    notes = [f"on {name}: {note}" for name, curve in curves.items() for note in curve.notes]
+        points, control = ([point._asdict() for point in side] for side in (curve.points, curve.control))
+        entries.append({"tuned_on": name, "points": points, "control": control, "subjects": curve.subjects})
+        notes += [f"on {name}: {note}" for note in curve.notes]
     return {"relearning": entries, "notes": notes}
 
 
