@@ -219,20 +219,18 @@ def _reference(line: Line, across: _Scale, up: _Scale, *, left: bool) -> str:
     note = f"{line.name} {line.note}".strip()
     if line.axis == "x":
         position = across(line.value)
-        return _with_note(
+        shapes = (
             f'<path class="ref" d="M{position} {_TOP}V{_HEIGHT - _BOTTOM}"/>'
-            f'<text class="small" transform="translate({position + 3} {_TOP + 4}) rotate(90)">{name}</text>',
-            note,
-            line.link,
+            f'<text class="small" transform="translate({position + 3} {_TOP + 4}) rotate(90)">{name}</text>'
         )
-    position = up(line.value)
-    return _with_note(
-        f'<path class="ref" d="M{across.start} {position}H{across.end}"/>'
-        f'<text class="small" x="{across.start + 4 if left else across.end}" y="{position - 3}" '
-        f'text-anchor="{"start" if left else "end"}">{name}</text>',
-        note,
-        line.link,
-    )
+    else:
+        position = up(line.value)
+        shapes = (
+            f'<path class="ref" d="M{across.start} {position}H{across.end}"/>'
+            f'<text class="small" x="{across.start + 4 if left else across.end}" y="{position - 3}" '
+            f'text-anchor="{"start" if left else "end"}">{name}</text>'
+        )
+    return _with_note(shapes, note, line.link)
 
 
 def _with_note(shapes: str, note: str, link: str) -> str:
