@@ -171,9 +171,7 @@ def _contrast_of_means(sides: Sequence[_Side], draw: Callable[[int, float | None
     clusters = min(len(set(names)) for _, names in sides)
     seeds = min(len(values) for values, _ in sides)
     difference = draw(0, spread.degrees) - draw(1, spread.degrees)
-    return contrast_of_draws(
-        (exact[0], exact[1]), (draw(0, None), draw(1, None)), difference, facts, clusters, seeds, spread
-    )
+    return contrast_of_draws(exact, [draw(0, None), draw(1, None)], difference, facts, clusters, seeds, spread)
 
 
 def _mean_spread(sides: Sequence[_Side]) -> Spread:
@@ -192,15 +190,15 @@ def _spread_within(sides: Sequence[_Side], among: Sequence[str]) -> Spread:
 
 
 def contrast_of_draws(
-    exact: tuple[float, float],
-    sides: tuple[Floats, Floats],
+    exact: Sequence[float],
+    sides: Sequence[Floats],
     difference: Floats,
     facts: int,
     clusters: int,
     seeds: int,
     spread: Spread,
 ) -> Contrast:
-    """Contrast of two exact values; draws that are undefined (NaN) are left out.
+    """Contrast of two exact values, with the draws of either; draws that are undefined (NaN) are left out.
 
     The seeds of a side and of the difference have different degrees of freedom, and so draws of their own.
     """

@@ -134,8 +134,9 @@ def _contrast(
     statistics = [statistic for side in sides if (statistic := make_statistic(side.points())) is not None]
     if len(statistics) < 2:
         return None
-    exact = [statistic(side.points()) for statistic, side in zip(statistics, sides, strict=True)]
-    if exact[0] is None or exact[1] is None:
+    values = (statistic(side.points()) for statistic, side in zip(statistics, sides, strict=True))
+    exact = [value for value in values if value is not None]
+    if len(exact) < 2:
         return None
     random = np.random.default_rng(0)
     if among is None:
@@ -160,10 +161,7 @@ def _contrast(
     clusters = min(len(of_set.names) for of_set in sums)
     facts = int(min(of_set.sizes.sum() for of_set in sums))
     seeds = min(len(group.at(lr)) for group in (first, second) for lr in group.lrs)
-    of_sides = draw(None)
-    return contrast_of_draws(
-        (exact[0], exact[1]), (of_sides[0], of_sides[1]), difference, facts, clusters, seeds, spread
-    )
+    return contrast_of_draws(exact, draw(None), difference, facts, clusters, seeds, spread)
 
 
 def _weights(sides: Sequence[Levels], random: np.random.Generator) -> list[Weights]:
