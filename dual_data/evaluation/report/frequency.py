@@ -13,7 +13,7 @@ import numpy as np
 
 from dual_data.evaluation.bootstrap import Interval, bootstrap, bootstrap_mean
 from dual_data.evaluation.results import ItemRow
-from dual_data.evaluation.statistics import spearman
+from dual_data.evaluation.statistics import Floats, spearman
 
 _MAX_PARTS = 10
 _MIN_FACTS = 5
@@ -54,24 +54,25 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
         return None
     pairs.sort(key=lambda pair: (pair[1]["popularity"], pair[1]["id"]))
     popularity = np.array([new["popularity"] for _, new in pairs], dtype=float)
-    probability_drop = np.array([old["scores"]["probability"] - new["scores"]["probability"] for old, new in pairs])
-    answer_drop = np.array([old["scores"]["contains_answer"] - new["scores"]["contains_answer"] for old, new in pairs])
+    probability_drop, answer_drop = (
+        np.array([old["scores"][score] - new["scores"][score] for old, new in pairs])
+        for score in ("probability", "contains_answer")
+    )
     subjects = [new["subject"] or new["id"] for _, new in pairs]
     deciles = []
     for indices in np.array_split(np.arange(len(pairs)), min(_MAX_PARTS, max(1, len(pairs) // _MIN_FACTS))):
         names = [subjects[index] for index in indices]
-        deciles.append(
-            Decile(
-                len(indices),
-                bootstrap_mean(probability_drop[indices], names),
-                bootstrap_mean(answer_drop[indices], names),
-            )
-        )
+        drops = (bootstrap_mean(drop[indices], names) for drop in (probability_drop, answer_drop))
+        deciles.append(Decile(len(indices), *drops))
+
+    def correlation(first: Floats, second: Floats) -> Interval:
+        return bootstrap(lambda chosen: spearman(first[chosen], second[chosen]), subjects)
+
     return Frequency(
         tuple(deciles),
-        bootstrap(lambda chosen: spearman(popularity[chosen], probability_drop[chosen]), subjects),
-        bootstrap(lambda chosen: spearman(popularity[chosen], answer_drop[chosen]), subjects),
-        bootstrap(lambda chosen: spearman(probability_drop[chosen], answer_drop[chosen]), subjects),
+        correlation(popularity, probability_drop),
+        correlation(popularity, answer_drop),
+        correlation(probability_drop, answer_drop),
         tuple(new["id"] for old, new in pairs if _disagree(old["scores"], new["scores"])),
     )
 
