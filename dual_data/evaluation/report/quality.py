@@ -14,11 +14,10 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from dual_data.evaluation.bootstrap import Interval, item_weights, quantiles, seed_weights
 from dual_data.evaluation.results import ItemRow
-from dual_data.evaluation.statistics import harmonic_mean, kolmogorov_smirnov
+from dual_data.evaluation.statistics import Floats, harmonic_mean, kolmogorov_smirnov
 
 _REPLICATES = 1000
 
@@ -54,33 +53,30 @@ class RetainScores(NamedTuple):
     """Scores of a set to retain, [seeds, items] each; NaN where a score was not measured for an item."""
 
     subjects: Sequence[Hashable]
-    probability: ArrayLike
-    recall: ArrayLike
+    probability: Floats
+    recall: Floats
     """ROUGE-L recall."""
-    truth_ratio: ArrayLike
+    truth_ratio: Floats
 
 
 def model_utility(sets: Sequence[RetainScores]) -> Interval | None:
     """Harmonic mean of probability, ROUGE-L recall and max(0, 1 - truth ratio) over the sets to retain.
 
-    Scores that no item has are left out; None where none is left. The interval is over seeds and subjects, as for a
+    Scores that no item has are left out; None for no sets. The interval is over seeds and subjects, as for a
     mean. Seeds are drawn once for all sets, since each measured all of them; subjects once for all scores of a set.
     """
+    if not sets:
+        return None
     random = np.random.default_rng(0)
-    means: list[float] = []
-    draws_by_score: list[NDArray[np.float64]] = []
-    weights_by_seed = (
-        seed_weights(len(np.atleast_2d(sets[0].probability)), random, _REPLICATES) if sets else np.empty(0)
-    )
+    means, draws_by_score = list[float](), list[Floats]()
+    weights_by_seed = seed_weights(len(sets[0].probability), random, _REPLICATES)
     for scores in sets:
-        truth = np.maximum(0.0, 1 - np.asarray(scores.truth_ratio, dtype=float))
         subject_weights = item_weights(scores.subjects, random, _REPLICATES)
-        for values in (scores.probability, scores.recall, truth):
-            table = np.atleast_2d(np.asarray(values, dtype=float))
-            defined = ~np.isnan(table)
+        for values in (scores.probability, scores.recall, np.maximum(0.0, 1 - scores.truth_ratio)):
+            defined = ~np.isnan(values)
             if not defined.any():
                 continue
-            table = np.where(defined, table, 0.0)
+            table = np.where(defined, values, 0.0)
             # Where a draw has no subject with this score, it is left out there, as it is where no item has it.
             missing = subject_weights @ defined.any(0) == 0
             sums, counts = (
@@ -89,8 +85,6 @@ def model_utility(sets: Sequence[RetainScores]) -> Interval | None:
             means.append(float(table.sum() / defined.sum()))
             ratios = np.where(missing, np.nan, sums / np.maximum(counts, 1.0))
             draws_by_score.append(np.clip(ratios, 0.0, 1.0))  # weights of seeds can be negative
-    if not means:
-        return None
     by_draw = (row[~np.isnan(row)].tolist() for row in np.stack(draws_by_score, axis=1))
     draws = np.array([harmonic_mean(row) for row in by_draw if row])
     return Interval(harmonic_mean(means), *quantiles(draws))

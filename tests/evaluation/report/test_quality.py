@@ -29,7 +29,7 @@ def test_forget_quality() -> None:
 
 
 def _scores(probability: float, recall: float, truth_ratio: float, facts: int = 4) -> RetainScores:
-    return RetainScores(range(facts), *([value] * facts for value in (probability, recall, truth_ratio)))
+    return RetainScores(range(facts), *(np.full((1, facts), value) for value in (probability, recall, truth_ratio)))
 
 
 def test_model_utility_is_a_harmonic_mean() -> None:
@@ -47,8 +47,8 @@ def test_model_utility_is_a_harmonic_mean() -> None:
 
 
 def test_a_draw_without_a_fact_that_has_a_score_leaves_the_score_out() -> None:
-    ratios = [0.2, *[math.nan] * 59]  # only one fact has wrong answers to compare with
-    utility = model_utility([RetainScores(range(60), [0.8] * 60, [0.9] * 60, ratios)])
+    ratios = np.array([[0.2, *[math.nan] * 59]])  # only one fact has wrong answers to compare with
+    utility = model_utility([RetainScores(range(60), np.full((1, 60), 0.8), np.full((1, 60), 0.9), ratios)])
     assert utility is not None
     assert utility.low == pytest.approx(3 / (1 / 0.8 + 1 / 0.9 + 1 / 0.8))
     assert utility.high == pytest.approx(2 / (1 / 0.8 + 1 / 0.9))
@@ -81,8 +81,8 @@ def test_seeds_are_drawn_once_for_all_that_they_have_measured() -> None:
 
 
 def test_an_item_that_was_not_asked_for_a_score_counts_for_nothing_in_it() -> None:
-    ratios = np.tile([0.75, math.nan, 0.25, math.nan], 30)
-    utility = model_utility([RetainScores(range(120), np.full(120, 0.5), np.full(120, 0.5), ratios)])
+    ratios, halves = np.tile([[0.75, math.nan, 0.25, math.nan]], 30), np.full((1, 120), 0.5)
+    utility = model_utility([RetainScores(range(120), halves, halves, ratios)])
     assert utility is not None
     assert utility.value == pytest.approx(0.5)  # the mean of 1 - 0.75 and 1 - 0.25
     assert 0.45 < utility.low < 0.5 < utility.high < 0.55
