@@ -26,8 +26,6 @@ class Fluency(NamedTuple):
 
 def fluency(texts: Sequence[str], clusters: Sequence[Hashable]) -> Fluency:
     """Figures of generations; `clusters` names each one's subject. Raises ValueError for none."""
-    if not texts:
-        raise ValueError("fluency of no texts")
     word_lists = [words(text) for text in texts]
     pairs, triples = (_of_size(word_lists, size) for size in (2, 3))
     looping = [len(row) >= 8 and Counter(row).most_common(1)[0][1] > len(row) / 2 for row in word_lists]

@@ -41,7 +41,7 @@ def test_the_interval_of_looping_is_as_wide_as_subjects_make_it() -> None:
 
 def test_nothing_said() -> None:
     assert fluency([""], ["s"]) == ((0, 0, 0, None), (0, 0, 0.975, None))  # one text says little
-    with pytest.raises(ValueError, match="no texts"):
+    with pytest.raises(ValueError, match="no items"):
         fluency([], [])
 
 
