@@ -111,9 +111,10 @@ def _texts(runs: Sequence[Run], before: Sequence[Run], score: str, *, changed: b
         return "-", "-"
     share = score in ("right", "right_by_length")
     table_before = stack_panel([before_of(before, run) for run in runs], score)
+    mean = shown(_mean(table, share=share))
     if not changed or np.isnan(table).any() or np.isnan(table_before).any():
-        return shown(_mean(table, share=share)), "-"
-    return shown(_mean(table, share=share)), shown(bootstrap_difference(table, table_before, range(table.shape[1])))
+        return mean, "-"
+    return mean, shown(bootstrap_difference(table, table_before, range(table.shape[1])))
 
 
 def _accuracy_by_kind(runs: Sequence[Run], kinds: Sequence[str]) -> list[str]:
