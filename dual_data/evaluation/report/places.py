@@ -20,8 +20,6 @@ from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.evaluation.statistics import Floats
 
-Place = tuple[str, str, str, str]
-"""Data, model, stage, set."""
 CellLine = tuple[Key, str, Sequence[str], LinkList]
 """A row of a table of cells: key, method, the texts of its columns, and links to the results behind it."""
 PLACE = ("data", "model", "stage", "set")
@@ -83,7 +81,7 @@ def estimate(runs: Sequence[Run], name: str, score: str) -> Interval:
     return mean_of(stack(runs, name, score), clusters(runs, name), share=score in _SHARES)
 
 
-def mean_of(table: Floats, subjects: Sequence[Hashable], *, share: bool = False) -> Interval:
+def mean_of(table: Floats, subjects: Sequence[Hashable], *, share: bool) -> Interval:
     """Mean of [seeds, items] with its interval (:func:`bootstrap_mean`); UNKNOWN where a model gave no number."""
     if np.isnan(table).any():
         return UNKNOWN
@@ -108,8 +106,8 @@ def chosen_cells(groups: Sequence[Group]) -> list[tuple[Group, list[Run]]]:
     return [(group, group.at(lr)) for group in groups if (lr := group.chosen()) is not None]
 
 
-def place_of(key: Key) -> Place:
-    """The place of a group."""
+def place_of(key: Key) -> tuple[str, str, str, str]:
+    """The place of a group, by `PLACE`."""
     return (key.data, key.model, key.stage, key.set)
 
 
