@@ -179,14 +179,7 @@ def _side_by_side(
         Series(
             name,
             tuple(
-                spot(
-                    i + offset,
-                    scores[j],
-                    f"{method}: ",
-                    row_id(table, runs),
-                    digits,
-                    hollow=is_single_seed(runs),
-                )
+                spot(i + offset, scores[j], f"{method}: ", row_id(table, runs), digits, hollow=is_single_seed(runs))
                 for i, (method, runs, scores) in enumerate(scores_by_method)
             ),
             joined=False,

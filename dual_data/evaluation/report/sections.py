@@ -9,15 +9,7 @@ from dual_data.display import count
 from dual_data.engine.manifest import git_text
 from dual_data.evaluation.report.attacked import attacks
 from dual_data.evaluation.report.caveats import caveats
-from dual_data.evaluation.report.document import (
-    Block,
-    Folded,
-    Heading,
-    Paragraph,
-    Table,
-    TableCell,
-    without_items,
-)
+from dual_data.evaluation.report.document import Block, Folded, Heading, Paragraph, Table, TableCell, without_items
 from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.findings.section import findings
