@@ -36,11 +36,7 @@ class Relearned(NamedTuple):
 
 def attacks(collection: Collection, cells: Sequence[Extras], folder: Path) -> list[Block]:
     """Sections on the attacks that were run."""
-    return [
-        *_relearning(relearned(collection, cells), folder),
-        *_quantisation(cells, folder),
-        *_tasks(cells, folder),
-    ]
+    return [*_relearning(relearned(collection, cells), folder), *_quantisation(cells, folder), *_tasks(cells, folder)]
 
 
 def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned]:
@@ -221,8 +217,10 @@ def _section(
 
 
 def _line(cell: Extras, attack: AttackResults, texts: Sequence[str], folder: Path) -> CellLine:
-    """The row of a chosen cell and an attack."""
-    return cell.group.key, cell.group.key.method, texts, _links(attack, folder)
+    """The row of a chosen cell and an attack, with links to its results."""
+    pairs = zip(attack.runs, attack.results, strict=True)
+    links = LinkList(tuple(TableCell(f"seed {run.seed}", link_to(result.path, folder)) for run, result in pairs))
+    return cell.group.key, cell.group.key.method, texts, links
 
 
 def _with_error(scores: Mapping[str, float | None], name: str) -> str:
@@ -235,8 +233,3 @@ def _with_error(scores: Mapping[str, float | None], name: str) -> str:
     if error is None:
         return f"{value:.3f} [no standard error]"
     return shown(Interval(value, value - 1.96 * error, value + 1.96 * error))
-
-
-def _links(attack: AttackResults, folder: Path) -> LinkList:
-    pairs = zip(attack.runs, attack.results, strict=True)
-    return LinkList(tuple(TableCell(f"seed {run.seed}", link_to(result.path, folder)) for run, result in pairs))
