@@ -20,7 +20,6 @@ from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
 from dual_data.evaluation.results import ItemRow, read_result
 
-Items = Mapping[str, Sequence[ItemRow]]
 UTILITY_SETS = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")
 """Sets that model utility is computed over."""
 
@@ -127,7 +126,7 @@ def _finite(rows: Sequence[ItemRow]) -> bool:
     return all(row["scores"]["probability"] is not None for row in rows)
 
 
-def _aucs(held_out_facts: HeldOut, items: Items) -> dict[str, Interval]:
+def _aucs(held_out_facts: HeldOut, items: Mapping[str, Sequence[ItemRow]]) -> dict[str, Interval]:
     """AUCs of a model from its items; empty where it lacks some of the facts or gave no number for one."""
     sides = []
     for name, facts in (("forget", held_out_facts.forget), (held_out_facts.set, held_out_facts.rows)):
@@ -159,7 +158,7 @@ def _retain_scores(runs: Sequence[Run], name: str) -> RetainScores:
     return RetainScores(clusters(runs, name), *scores)
 
 
-def _retrained_items(collection: Collection, group: Group, run: Run) -> Items:
+def _retrained_items(collection: Collection, group: Group, run: Run) -> Mapping[str, Sequence[ItemRow]]:
     """Items of the retrained reference of the same model, data and set; empty where there is none."""
     key = retrained(collection, group)
     return {} if key is None else read_result(before_of(collection.bases[key], run).path)["items"]
