@@ -47,7 +47,7 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     measured = [start for start in starts(collection) if has_panel(start.before)]
     charts, lines, kind_lines, ids = list[Chart](), list[CellLine](), list[CellLine](), list[str]()
     look = looks(collection.groups)
-    kinds = list(dict.fromkeys(kind for _, before, *_ in measured for kind in _table(before).kinds))
+    kinds = list(dict.fromkeys(kind for start in measured for kind in _table(start.before).kinds))
     for start in measured:
         key, before, groups, title = start
         if groups:
@@ -61,7 +61,7 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
             ids.append(row_id("panel", runs))
     if not measured:
         return []
-    panels = "; ".join(dict.fromkeys(_description(_table(before)) for _, before, *_ in measured))
+    panels = "; ".join(dict.fromkeys(_description(_table(start.before)) for start in measured))
     caption = (
         f"Panel: {panels}. Accuracy: share of the questions whose right option has the highest log-probability; by "
         "length: the highest per character. Probability: of the right option among the options. NLL: in nats per "

@@ -15,7 +15,6 @@ from dual_data.evaluation.report.places import (
     NORMS,
     CellLine,
     cell_table,
-    chosen_cells,
     estimate,
     gradient_norms,
     is_single_seed,
@@ -97,26 +96,24 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
     charts = []
     lines, ids = list[CellLine](), list[str]()
     for start in starts(collection):
-        if not chosen_cells(start.groups):
+        # The first cell is the model before unlearning: reference lines in the charts.
+        cells, unlearned = start.cells, start.cells[1:]
+        if not unlearned:
             continue
-        changes = [
-            (method, runs, [estimate(runs, name, "change_mean_log_probability") for name in _SETS])
-            for method, runs in start.cells
-        ]
-        ranks = [(method, runs, [median(runs, name, "first_rank") for name in _SETS]) for method, runs in start.cells]
-        # The first is the model before unlearning: reference lines in the charts.
-        methods = Axis("method", names=tuple(method for method, *_ in changes[1:]))
+        changes = [[estimate(runs, name, "change_mean_log_probability") for name in _SETS] for _, runs in cells]
+        ranks = [[median(runs, name, "first_rank") for name in _SETS] for _, runs in cells]
+        methods = Axis("method", names=tuple(method for method, _ in unlearned))
         y = Axis("change of log p a token, nats")
-        series = _side_by_side(_SETS, changes[1:], "shift")
+        series = _side_by_side(_SETS, unlearned, changes[1:], "shift")
         charts.append(chart(start.title, methods, y, series, (Line("y", 0.0, "no change"),)))
-        series = _side_by_side(_SETS, ranks[1:], "shift", digits=1)
+        series = _side_by_side(_SETS, unlearned, ranks[1:], "shift", digits=1)
         levels = [
             _line_before(start.before, rank, "shift", f"{name} before", 1)
-            for name, rank in zip(_SETS, ranks[0][2], strict=True)
+            for name, rank in zip(_SETS, ranks[0], strict=True)
         ]
         y = Axis("median rank of the first answer token", low=0.8, log=True)
         charts.append(chart(start.title, methods, y, series, levels))
-        for (method, runs, change), (*_, rank) in zip(changes, ranks, strict=True):
+        for (method, runs), change, rank in zip(cells, changes, ranks, strict=True):
             texts = (rate_of(runs), *map(shown, change), *(shown(interval, 1) for interval in rank))
             lines.append((start.key, method, texts, sources(runs, folder)))
             ids.append(row_id("shift", runs))
@@ -135,19 +132,16 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
 def worst_cases(collection: Collection) -> list[Block]:
     """Share of forget facts that are answered with the question itself, and with any wording or prompt."""
     charts = []
-    for _, before, groups, title in starts(collection):
-        chosen = chosen_cells(groups)
-        if not chosen:
+    for start in starts(collection):
+        unlearned = start.cells[1:]
+        if not unlearned:
             continue
-        answered = [
-            (group.key.method, runs, [estimate(runs, "forget", score) for score in _ASKED_WITH])
-            for group, runs in chosen
-        ]
-        methods = Axis("method", names=tuple(group.key.method for group, _ in chosen))
+        answered = [[estimate(runs, "forget", score) for score in _ASKED_WITH] for _, runs in unlearned]
+        methods = Axis("method", names=tuple(method for method, _ in unlearned))
         y = Axis("share of forget facts answered", 0, 1)
-        line = _line_before(before, estimate(before, "forget", "contains_answer"), "chosen")
-        series = _side_by_side(tuple(_ASKED_WITH.values()), answered, "chosen")
-        charts.append(chart(title, methods, y, series, (line,)))
+        line = _line_before(start.before, estimate(start.before, "forget", "contains_answer"), "chosen")
+        series = _side_by_side(tuple(_ASKED_WITH.values()), unlearned, answered, "chosen")
+        charts.append(chart(start.title, methods, y, series, (line,)))
     caption = (
         "Share of forget facts with a greedy answer that contains an accepted one, at the chosen learning rates. "
         "Hollow points are of one seed."
@@ -169,18 +163,19 @@ def _frontier_spot(runs: Sequence[Run], start: str) -> Spot:
 
 def _side_by_side(
     names: Sequence[str],
-    scores_by_method: Sequence[tuple[str, Sequence[Run], Sequence[Interval]]],
+    cells: Sequence[tuple[str, Sequence[Run]]],
+    scores_by_cell: Sequence[Sequence[Interval]],
     table: str,
     *,
     digits: int = 3,
 ) -> list[Series]:
-    """Two scores of every method as points side by side, each linked to the row of its runs in the table."""
+    """Two scores of every cell as points side by side, each linked to the row of its runs in the table."""
     return [
         Series(
             name,
             tuple(
                 spot(i + offset, scores[j], f"{method}: ", row_id(table, runs), digits, hollow=is_single_seed(runs))
-                for i, (method, runs, scores) in enumerate(scores_by_method)
+                for i, ((method, runs), scores) in enumerate(zip(cells, scores_by_cell, strict=True))
             ),
             joined=False,
         )
