@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, get_args
 from dual_data.errors import InputError
 from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import TEXT_SCORES
-from dual_data.evaluation.results import Result, is_result, json_files, read_results
+from dual_data.evaluation.results import ItemRow, Result, is_result, json_files, read_results
 from dual_data.evaluation.rows.attack_prompts import REVERSE
 from dual_data.matching import ObjectKind, kind_of
 
@@ -119,7 +119,7 @@ def _log(path: Path, data: Any) -> Log:
     """A log that is one JSON object: a result of a cell, or open-unlearning's."""
     if is_result(data):
         try:
-            return Log(tuple(_items(data)), {}, (), data["cell"], tuple(_wordings(data)), tuple(_means(data)))
+            return _of_result(data)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path}: not readable: {error!r}; remove it and run the cell again") from error
     all_sections = data if isinstance(data, dict) else {}
@@ -177,27 +177,26 @@ def _their_item(path: Path, section: str, index: str, row: Any) -> LogItem:
     return LogItem(section, answer, (answer,), generation, scores)
 
 
-def _items(result: Result) -> Iterator[LogItem]:
+def _of_result(result: Result) -> Log:
+    items, wordings = list[LogItem](), list[LogItem]()
     for name, rows in result["items"].items():
         for row in rows:
+            answers, kind = tuple(row["answers"]), kind_of(row["kind"])
             scores = {score: float(row["scores"][score]) for score in TEXT_SCORES if score in row["scores"]}
-            yield LogItem(
-                name, row["ground_truth"], tuple(row["answers"]), row["generation"], scores, kind_of(row["kind"])
-            )
+            items.append(LogItem(name, row["ground_truth"], answers, row["generation"], scores, kind))
+            wordings += _wordings(row, items[-1])
+    return Log(tuple(items), {}, (), result["cell"], tuple(wordings), tuple(_means(result)))
 
 
-def _wordings(result: Result) -> Iterator[LogItem]:
-    """The answers to other wordings of the items' questions, and to attacks."""
-    for name, rows in result["items"].items():
-        for row in rows:
-            item = LogItem(name, row["ground_truth"], tuple(row["answers"]), "", {}, kind_of(row["kind"]))
-            subject = LogItem(name, row["subject"], (row["subject"],), "", {})
-            for wording in (*row["paraphrases"], *row["attacks"]):
-                # The reversed question is answered by the subject.
-                is_reversed = wording.get("attack") == REVERSE and row["subject"] != row["ground_truth"]
-                scores = {score: float(wording["scores"][score]) for score in _WORDING_SCORES}
-                asked = subject if is_reversed else item
-                yield asked._replace(generation=str(wording["generation"]), scores=scores)
+def _wordings(row: ItemRow, item: LogItem) -> Iterator[LogItem]:
+    """The answers to other wordings of an item's question, and to attacks."""
+    subject = LogItem(item.section, row["subject"], (row["subject"],), "", {})
+    for wording in (*row["paraphrases"], *row["attacks"]):
+        # The reversed question is answered by the subject.
+        is_reversed = wording.get("attack") == REVERSE and row["subject"] != row["ground_truth"]
+        scores = {score: float(wording["scores"][score]) for score in _WORDING_SCORES}
+        asked = subject if is_reversed else item
+        yield asked._replace(generation=str(wording["generation"]), scores=scores)
 
 
 def _means(result: Mapping[str, Any]) -> Iterator[tuple[float, float]]:
