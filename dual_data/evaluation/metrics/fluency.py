@@ -30,26 +30,18 @@ def fluency(texts: Sequence[str], clusters: Sequence[Hashable]) -> Fluency:
     pairs, triples = (_of_size(word_lists, size) for size in (2, 3))
     looping = [len(row) >= 8 and Counter(row).most_common(1)[0][1] > len(row) / 2 for row in word_lists]
     return Fluency(
-        bootstrap_function(_entropy, (pairs.bits, pairs.counts, triples.bits, triples.counts), clusters),
+        bootstrap_function(_entropy, (*pairs, *triples), clusters),
         bootstrap_mean(looping, clusters, share=True),
     )
 
 
-class _Ngrams(NamedTuple):
-    """The n-grams of some texts."""
-
-    bits: list[float]
-    """By text, the sum of the surprisals of its n-grams, with probabilities from all texts together."""
-    counts: list[float]
-    """By text, the number of n-grams."""
-
-
-def _of_size(word_lists: Sequence[Sequence[str]], size: int) -> _Ngrams:
+def _of_size(word_lists: Sequence[Sequence[str]], size: int) -> tuple[list[float], list[float]]:
+    """By text, the sum of the surprisals of its n-grams, whose probabilities are from all texts, and their number."""
     by_text = [[tuple(words[i : i + size]) for i in range(len(words) - size + 1)] for words in word_lists]
     counts = Counter(ngram for ngrams in by_text for ngram in ngrams)
     bits = {ngram: math.log2(counts.total() / count) for ngram, count in counts.items()}
     sums = [math.fsum(bits[ngram] for ngram in ngrams) for ngrams in by_text]
-    return _Ngrams(sums, [float(len(ngrams)) for ngrams in by_text])
+    return sums, [float(len(ngrams)) for ngrams in by_text]
 
 
 def _entropy(bits_2: Floats, count_2: Floats, bits_3: Floats, count_3: Floats) -> Floats:
