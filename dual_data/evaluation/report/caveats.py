@@ -16,21 +16,20 @@ from dual_data.evaluation.results import BASE, ItemRow, fact_of, read_result, un
 
 def caveats(collection: Collection) -> list[Block]:
     """Where a model before unlearning is missing, sets share rows, or ROUGE-L cannot score answers, by data."""
-    sentences: dict[str, None] = {}
+    sentences: list[str] = []
     for start in starts(collection):
         if not start.before:
             results = sum(len(group.runs) for group in start.groups)
             they = "it is" if results == 1 else "they are"
-            sentence = (
+            sentences.append(
                 f"{start.title}: there is no result before unlearning (method {BASE}) to compare "
                 f"{count(results, 'result')} with, so {they} in the table of every cell alone. Run the grid again, or "
                 "name the folder that has it too."
             )
-            sentences[sentence] = None
     unscorable_answers: dict[str, dict[str, None]] = defaultdict(dict)
     for key, runs in sorted(collection.bases.items()):
         items = read_result(runs[0].path)["items"]
-        sentences |= dict.fromkeys(_shared_rows(key.data, key.set, items))
+        sentences += _shared_rows(key.data, key.set, items)
         for name, rows in items.items():
             if number := unscorable(rows):
                 text = f"{number} of {len(rows)} in {key.set if name == 'forget' else name}"
@@ -40,12 +39,12 @@ def caveats(collection: Collection) -> list[Block]:
     if not all(np.isnan(scores).all() for scores in forgotten):
         instead += ' and "ROUGE-L in any script" under "Further scores"'
     for data, counts in unscorable_answers.items():
-        sentences[
+        sentences.append(
             f"{data}: answers without a letter from A to Z or a digit get a ROUGE-L recall of 0 whatever is generated: "
             f"{', '.join(counts)}. The scores to forget and to retain, the learning rates chosen by them and the "
             f"findings on ROUGE-L say nothing about these answers. Of the facts to forget, see instead {instead}."
-        ] = None
-    return [Points(tuple(sentences))] if sentences else []
+        )
+    return [Points(tuple(dict.fromkeys(sentences)))] if sentences else []
 
 
 def _shared_rows(data: str, forget_set: str, items: Mapping[str, Sequence[ItemRow]]) -> list[str]:
