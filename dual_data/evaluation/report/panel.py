@@ -50,10 +50,11 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     kinds = list(dict.fromkeys(kind for start in measured for kind in _table(start.before).kinds))
     for start in measured:
         key, before, groups, title = start
+        table = _table(before)
         if groups:
             charts.append(_by_rate(title, before, groups, look))
         for method, runs in start.cells:
-            setting = (rate_of(runs), str(len(runs)), _name(_table(before)))
+            setting = (rate_of(runs), str(len(runs)), f"{table.name} ({len(table.scores['right'])})")
             texts = [text for name in PANEL_SCORES for text in _texts(runs, before, name, changed=method != BEFORE)]
             links = sources(runs, folder)
             lines.append((key, method, (*setting, *texts), links))
@@ -93,10 +94,6 @@ def _by_rate(title: str, before: Sequence[Run], groups: Sequence[Group], look: M
 def _table(runs: Sequence[Run]) -> PanelTable:
     """The panel of the first run that has one."""
     return next(run.panel for run in runs if run.panel is not None)
-
-
-def _name(table: PanelTable) -> str:
-    return f"{table.name} ({len(table.scores['right'])})"
 
 
 def _description(table: PanelTable) -> str:
