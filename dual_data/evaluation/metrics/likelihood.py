@@ -4,6 +4,7 @@ Every function uses only the answer tokens; the token that ends the turn counts 
 Open-unlearning's probability includes the end and its memorisation drops the last label, so they are not comparable.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -81,12 +82,7 @@ def extraction_strength(scores: TokenScores) -> float:
     A wrong last token gives 0, so a one-token answer that is wrong scores 0 and not 1.
     """
     n = scores.answer_tokens
-    suffix = 0
-    for greedy in reversed(scores.greedy[:n]):
-        if not greedy:
-            break
-        suffix += 1
-    return suffix / n
+    return sum(itertools.takewhile(bool, reversed(scores.greedy[:n]))) / n
 
 
 def mean_kl(scores: TokenScores) -> float | None:
