@@ -194,32 +194,31 @@ class EvaluationSettings(Strict):
             raise ValueError(f"grids.{name}: {NO_FOLDER}")
         if grid.panel_questions and not grid.panel:
             raise ValueError(f"grids.{name}.panel_questions: needs a panel to take the questions from; set panel")
-        tables: tuple[tuple[str, tuple[str, ...], list[str]], ...] = (
+        for key, chosen, known in (
             ("models", grid.models, list(self.models)),
             ("data", (grid.data,), list(self.data)),
             ("stages", grid.stages, [PRETRAINED, *self.stages]),
             ("preset", (grid.preset,), list(self.presets)),
             ("attacks", grid.attacks, list(ATTACK_NAMES)),
-        )
-        for key, chosen, known in tables:
-            for value in chosen:
-                if value not in known:
-                    raise ValueError(f"grids.{name}.{key}: unknown {value!r}; known here: {', '.join(known) or 'none'}")
+        ):
+            if unknown := [value for value in chosen if value not in known]:
+                raise ValueError(
+                    f"grids.{name}.{key}: unknown {unknown[0]!r}; known here: {', '.join(known) or 'none'}"
+                )
+        data, methods = self.data[grid.data], self.presets[grid.preset].methods
         for stage in grid.stages:
-            if stage != PRETRAINED and set(self.stages[stage].train) == {"format"} and not self.data[grid.data].format:
+            if stage != PRETRAINED and set(self.stages[stage].train) == {"format"} and not data.format:
                 raise ValueError(
                     f"grids.{name}.stages: {stage} trains on the rows of format, and {grid.data} has none: name some "
                     f"as `format` under [data.{grid.data}], or leave {stage} out"
                 )
-        sets, methods = self.data[grid.data].forget, self.presets[grid.preset].methods
-        if unknown := [value for value in grid.sets if value not in sets]:
+        if unknown := [value for value in grid.sets if value not in data.forget]:
             raise ValueError(
-                f"grids.{name}.sets: {grid.data} has no forget set {unknown[0]!r}; it has {', '.join(sets)}"
+                f"grids.{name}.sets: {grid.data} has no forget set {unknown[0]!r}; it has {', '.join(data.forget)}"
             )
-        asked = ("forget", "retain_eval", *self.data[grid.data].measured)
-        if not isinstance(grid.paraphrases, bool) and (
-            unknown := [value for value in grid.paraphrases if value not in asked]
-        ):
+        asked = ("forget", "retain_eval", *data.measured)
+        rephrased = () if isinstance(grid.paraphrases, bool) else grid.paraphrases
+        if unknown := [value for value in rephrased if value not in asked]:
             raise ValueError(
                 f"grids.{name}.paraphrases: further wordings are not asked of {unknown[0]!r}; they can be of "
                 f"{', '.join(asked)}"
