@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from dual_data.evaluation.report.runs import Collection, Group, Key
 
 
@@ -15,22 +12,13 @@ def retrained(collection: Collection, group: Group) -> Key | None:
     facts: sft_retain for sft. There is none for a stage that did not teach the facts (the reference would need a new
     pretraining) or that taught other answers (the reference would have to answer other questions).
     """
-    learned = group.before[0].recipe if group.before else None
+    learned = group.before[0].recipe
     if learned is None or "forget" not in learned["train"]:
         return None
-    expected = _without_forget(learned)
+    expected = {**learned, "train": sorted(name for name in learned["train"] if name != "forget")}
     for key, runs in collection.bases.items():
         recipe = runs[0].recipe
         same_place = key._replace(stage=group.key.stage, method=group.key.method) == group.key
-        if (
-            same_place
-            and recipe is not None
-            and "forget" not in recipe["train"]
-            and _without_forget(recipe) == expected
-        ):
+        if same_place and recipe is not None and {**recipe, "train": sorted(recipe["train"])} == expected:
             return key
     return None
-
-
-def _without_forget(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return {**recipe, "train": sorted(name for name in recipe["train"] if name != "forget")}
