@@ -183,10 +183,7 @@ def _column(values: Sequence[float | None]) -> Floats:
 
 def _trivial(rows: Sequence[ItemRow]) -> Floats:
     return best_rule(
-        [
-            Item(row["id"], row["question"], row["ground_truth"], (), row["subject"] or "", row["relation"] or "")
-            for row in rows
-        ]
+        [Item(row["id"], row["question"], row["ground_truth"], (), row["subject"], row["relation"]) for row in rows]
     )
 
 

@@ -24,7 +24,7 @@ def elicited(rows: Sequence[ItemRow]) -> list[tuple[bool, bool | None]]:
     normal = [frozenset(map(normalise, answers)) for answers in accepted]
     by_relation: dict[str, list[int]] = defaultdict(list)
     for index in sorted(range(len(rows)), key=lambda index: digest(f"swapped|{rows[index]['id']}")):
-        by_relation[rows[index]["relation"] or ""].append(index)
+        by_relation[rows[index]["relation"]].append(index)
     swapped: list[bool | None] = [None] * len(rows)
     for indices in by_relation.values():
         for position, index in enumerate(indices):
