@@ -6,17 +6,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from dual_data.config import NO_FOLDER, Strict, each_once, is_folder, parse, read_toml
 from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
-from dual_data.evaluation.rows.optimisation import ATTENTION, Optimisation
-
-if TYPE_CHECKING:
-    from dual_data.evaluation.training.lora import LoraSpec
+from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 
 PRETRAINED = "pretrained"
 """The stage that trains nothing."""
@@ -89,14 +86,12 @@ class DataSettings(Strict):
 class LoraSettings(Strict):
     """Shape of the adapters."""
 
-    rank: int = Field(default=32, ge=1)
-    alpha: float = Field(default=64.0, gt=0)
-    targets: Names = ATTENTION
+    rank: int = Field(default=LoraSpec().rank, ge=1)
+    alpha: float = Field(default=LoraSpec().alpha, gt=0)
+    targets: Names = LoraSpec().targets
 
     def spec(self) -> LoraSpec:
         """These settings as a `LoraSpec`."""
-        from dual_data.evaluation.training.lora import LoraSpec
-
         return LoraSpec(self.rank, self.alpha, self.targets)
 
 

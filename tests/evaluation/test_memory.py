@@ -28,14 +28,14 @@ from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import cell_path, read_result, read_results
 from dual_data.evaluation.rows.data import encode
-from dual_data.evaluation.rows.optimisation import Optimisation
+from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.rows.request import Outcome, request_of
 from dual_data.evaluation.settings import ModelSettings
 from dual_data.evaluation.training import reference
 from dual_data.evaluation.training.cells import Trace
 from dual_data.evaluation.training.forward import hidden_at
 from dual_data.evaluation.training.full import FullWeights
-from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.train import train
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
 from tests.evaluation.questions import cities

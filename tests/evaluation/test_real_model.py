@@ -14,11 +14,11 @@ from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.rows.data import PROFILES, Item, encode, turn_end
-from dual_data.evaluation.rows.optimisation import Optimisation
+from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.rows.panel import read_panel, summary, tokenise_panel
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.cells import CellData
-from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.train import train
 from dual_data.sources.chat.protocol import Chat, Sampling
 from tests.services import require

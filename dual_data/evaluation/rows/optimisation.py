@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -10,6 +10,19 @@ from dual_data.config import Strict
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 """The layers that adapters are trained on unless others are named."""
+
+
+class LoraSpec(NamedTuple):
+    """Shape of an adapter. `targets` are the last components of the names of linear layers."""
+
+    rank: int = 32
+    alpha: float = 64.0
+    targets: tuple[str, ...] = ATTENTION
+
+    @property
+    def scaling(self) -> float:
+        """Factor of the low-rank product."""
+        return self.alpha / self.rank
 
 
 class Optimisation(Strict):

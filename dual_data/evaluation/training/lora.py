@@ -29,25 +29,12 @@ from dual_data.errors import InputError
 from dual_data.evaluation.device.sharding import held, rows_held
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.results import ADAPTER_FILES
-from dual_data.evaluation.rows.optimisation import ATTENTION
+from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.training.optimiser import Buffer
 from dual_data.files import whole_folder
 from dual_data.ids import digest
 
 CONFIG, WEIGHTS = ADAPTER_FILES
-
-
-class LoraSpec(NamedTuple):
-    """Shape of an adapter. `targets` are the last components of the names of linear layers."""
-
-    rank: int = 32
-    alpha: float = 64.0
-    targets: tuple[str, ...] = ATTENTION
-
-    @property
-    def scaling(self) -> float:
-        """Factor of the low-rank product."""
-        return self.alpha / self.rank
 
 
 class _Slot(NamedTuple):

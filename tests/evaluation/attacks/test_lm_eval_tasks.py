@@ -16,8 +16,9 @@ from dual_data.evaluation.attacks.lm_eval_tasks import check_tasks
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure_panel
 from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.rows.panel import read_panel, summary, tokenise_panel
-from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from dual_data.evaluation.training.lora import Adapters
 from tests.evaluation.training.oracle import disturb
 from tests.services import require
 
@@ -54,7 +55,8 @@ from pathlib import Path
 from dual_data.errors import DualDataError, UsageError
 from lm_eval.models.huggingface import HFLM
 from dual_data.evaluation.attacks import lm_eval_model
-from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from dual_data.evaluation.rows.optimisation import LoraSpec
+from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.attacks.lm_eval_tasks import check_tasks, lm_eval_scores
 from tests.evaluation.training.oracle import disturb

@@ -21,9 +21,10 @@ from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, REVERSE
+from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.rows.request import Answer, Outcome, Request
 from dual_data.evaluation.rows.workload import MeasureOptions, Workload, build_workload
-from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from dual_data.evaluation.training.lora import Adapters
 from tests.evaluation.questions import cities
 
 

@@ -20,10 +20,11 @@ from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
+from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.rows.panel import Choice, Panel, items, panel_hash, read_panel, summary, tokenise_panel
 from dual_data.evaluation.rows.request import Outcome
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
-from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from dual_data.evaluation.training.lora import Adapters
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import disturb
