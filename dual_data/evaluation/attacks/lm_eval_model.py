@@ -39,7 +39,7 @@ class PrefixCachingLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
     window, and everything for a model that only the plain engine can run.
     """
 
-    def __init__(self, loaded: Loaded, *, rows: int = 32, max_length: int | None = None) -> None:
+    def __init__(self, loaded: Loaded, *, rows: int, max_length: int | None = None) -> None:
         """`rows` is the number of contexts, with their options, per batch; HFLM's own batches have at most 32."""
         super().__init__(
             pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=min(rows, 32), max_length=max_length

@@ -78,9 +78,7 @@ class GridRun(NamedTuple):
                 self.skipped.setdefault(cell.method, set()).add(cell.id)
         return [cell for cell in cells if cell.method not in broken]
 
-    def fail(
-        self, cells: Sequence[Cell], reason: str, loaded: Loaded | None = None, stage: Prepared | None = None
-    ) -> None:
+    def fail(self, cells: Sequence[Cell], reason: str, loaded: Loaded | None, stage: Prepared | None) -> None:
         """Write `reason` as the result of cells that this process has claimed; cells that have a result keep it."""
         for cell in cells:
             self.say(f"{cell.label}: failed: {reason}")

@@ -16,7 +16,7 @@ LAST_LAYERS = 4
 
 
 @contextmanager
-def last_layers(model: PreTrainedModel, *, wanted: bool = True) -> Iterator[list[Tensor]]:
+def last_layers(model: PreTrainedModel, *, wanted: bool) -> Iterator[list[Tensor]]:
     """Outputs [rows, tokens, width] of the last decoder layers in the pass inside, before the final norm.
 
     The list stays empty where they are not wanted or the model has no list of layers.

@@ -121,7 +121,7 @@ def figures_of_hidden(
     reference: Tensor | None,
     vocabulary: int,
     *,
-    keep: bool = False,
+    keep: bool,
     chunk: int = _CHUNK,
 ) -> tuple[Figures, Tensor | None]:
     """Figures of hidden states [cells, tokens, width]; the gold tokens [tokens] are the same for every cell.

@@ -57,7 +57,7 @@ class ReferenceFigures:
 
 @torch.no_grad()
 def compute(
-    model: PreTrainedModel, source: Source, trainable: Trainable, *, pad_id: int, layer: int | None, plain: bool = False
+    model: PreTrainedModel, source: Source, trainable: Trainable, *, pad_id: int, layer: int | None, plain: bool
 ) -> Cache:
     """Run the reference on all rows of `source`, up to `layer` where given.
 
