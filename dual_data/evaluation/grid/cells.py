@@ -1,4 +1,4 @@
-"""The cells of a grid, their rows, and which cells are done."""
+"""The cells of a grid, what they share, and which of them are done."""
 
 from __future__ import annotations
 
@@ -6,25 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dual_data.config import read_text, shipped_project
-from dual_data.errors import InputError, UsageError
-from dual_data.evaluation.grid.origin import origin, remedy
-from dual_data.evaluation.grid.stages import Sets, counterfactual_answers
+from dual_data.errors import UsageError
+from dual_data.evaluation.grid.origin import origin
+from dual_data.evaluation.grid.sets import Sets, counterfactual_answers, read_refusals, read_sets, refusal_of
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Identity, identify
 from dual_data.evaluation.results import BASE, adapter_path, cell_id, cell_path, stages_folder, status_of
-from dual_data.evaluation.rows.data import Item, PromptFormat, data_hash, profile_named, read_split
+from dual_data.evaluation.rows.data import Item, PromptFormat, data_hash, profile_named
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.panel import PANEL, SHIPPED, Panel, panel_hash, read_panel
 from dual_data.evaluation.rows.workload import MeasureOptions
 from dual_data.evaluation.settings import (
     PRETRAINED,
-    DataSettings,
     EvaluationSettings,
     GridSettings,
     ModelSettings,
     PresetSettings,
-    SplitSettings,
     StageSettings,
     resolved,
 )
@@ -193,52 +190,6 @@ def read_utility_panel(grid: GridSettings, project: Path) -> Panel:
     return panel.first(most) if most else panel
 
 
-def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
-    """All rows of a dataset; with a limit, the first rows of each split by hash, in the order of the file.
-
-    Raises InputError for what cannot be read, an empty split, and rows that are in a forget and a retain split.
-    """
-    folder = resolved(data.folder, project)
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder}: no such folder, but the grid takes its rows from it: {remedy(folder)}correct "
-            "`folder` in the grid file"
-        )
-    paraphrases = folder / data.paraphrases if data.paraphrases else None
-
-    def read(split: SplitSettings) -> list[Item]:
-        all_items = read_split(folder / split.path, paraphrases, split=split.split, relations=split.relations)
-        items = [item for item in all_items if split.start <= int(digest(f"part|{item.id}", 8), 16) / 16**8 < split.end]
-        if limit:
-            first = set(sorted((item.id for item in items), key=lambda name: digest(f"limit|{name}"))[:limit])
-            items = [item for item in items if item.id in first]
-        if not items:
-            raise InputError(f"{folder / split.path}: no rows in the part from {split.start} to {split.end}")
-        return items
-
-    sets = Sets(
-        {name: read(split) for name, split in data.forget.items()},
-        read(data.retain_train),
-        read(data.retain_eval),
-        read(data.format) if data.format else [],
-        {name: read(split) for name, split in data.measured.items()},
-    )
-    _refuse_overlap(sets, folder)
-    return sets
-
-
-def _refuse_overlap(sets: Sets, folder: Path) -> None:
-    """Raise InputError where a row is to be both forgotten and retained: no model could do both."""
-    # Not by id, which a table may give only within its file.
-    retained = {(item.question, item.answer) for item in (*sets.retain_train, *sets.retain_eval)}
-    for name, rows in sets.forget.items():
-        if both := [item.question for item in rows if (item.question, item.answer) in retained]:
-            raise InputError(
-                f"{folder}: {len(both)} of {len(rows)} rows of the forget set {name} are also in retain_train or "
-                f"retain_eval, such as {both[0]!r}: take them out of one of the two"
-            )
-
-
 def identity_of(model: ModelSettings) -> Identity:
     """What is known of a model without loading its weights."""
     return identify(model.spec, trust_remote_code=model.trust_remote_code, revision=model.revision)
@@ -333,20 +284,3 @@ def is_done(folder: Path, cell: Cell, *, adapter: bool = False) -> bool:
     """Whether the cell has a result, and its adapter if `adapter`; a failed cell is not done, so it is tried again."""
     lacks_adapter = adapter and cell.method != BASE and not adapter_path(folder, cell.id).is_dir()
     return not lacks_adapter and status_of(cell_path(folder, cell.id)) in ("done", "stopped")
-
-
-def read_refusals(project: Path) -> list[str]:
-    """The refusals of IdkDPO: prompts/refusals.txt of the project, else the shipped file; one per line."""
-    for folder in (project, shipped_project()):
-        path = folder / "prompts" / "refusals.txt"
-        if path.exists():
-            lines = [line.strip() for line in read_text(path, "a text file").splitlines()]
-            if refusals := [line for line in lines if line]:
-                return refusals
-            raise InputError(f"{path}: holds no refusal; write one per line")
-    raise UsageError(f"{project / 'prompts' / 'refusals.txt'}: no such file; IdkDPO needs refusals, one per line")
-
-
-def refusal_of(item: Item, refusals: Sequence[str]) -> str:
-    """The refusal of a row, chosen by the hash of its id, so that it is the same in every run."""
-    return refusals[int(digest(f"refusal|{item.id}"), 16) % len(refusals)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from dual_data.errors import DualDataError, InputError
+from dual_data.errors import DualDataError
 from dual_data.evaluation.device.memory import halving
 from dual_data.evaluation.device.sharding import ALONE, Ranks, held
 from dual_data.evaluation.models.loading import Loaded
@@ -31,7 +31,6 @@ from dual_data.evaluation.training.cells import CellData, Trace, ways_not_taken
 from dual_data.evaluation.training.lora import Adapters, is_whole, read_spec
 from dual_data.evaluation.training.train import train
 from dual_data.ids import digest
-from dual_data.matching import normalise
 
 _LAYOUT = 2
 
@@ -46,72 +45,6 @@ class Prepared(NamedTuple):
     gpu_hours: float
     notes: tuple[str, ...]
     """Such as a halved batch."""
-
-
-class Sets(NamedTuple):
-    """The rows of a dataset as one stage uses them."""
-
-    forget: Mapping[str, list[Item]]
-    """All sets of the data, even those that a grid does not unlearn: stages learn all of them."""
-    retain_train: list[Item]
-    retain_eval: list[Item]
-    format: list[Item]
-    measured: Mapping[str, list[Item]]
-
-    def counterfactual(self, stage: str) -> Sets:
-        """Every row with another answer of its relation; a row in several sets has the same answer in all.
-
-        Raises InputError, which names the stage, where a row has no other answer.
-        """
-        sets = [*self.forget.values(), self.retain_train, self.retain_eval, self.format, *self.measured.values()]
-        answers = counterfactual_answers([item for rows in sets for item in rows], f"the stage {stage}")
-
-        def swap(rows: Sequence[Item]) -> list[Item]:
-            others = [answers[row.id, row.answer] for row in rows]
-            return [row._replace(answer=other, answers=(other,)) for row, other in zip(rows, others, strict=True)]
-
-        return Sets(
-            {name: swap(rows) for name, rows in self.forget.items()},
-            swap(self.retain_train),
-            swap(self.retain_eval),
-            swap(self.format),
-            {name: swap(rows) for name, rows in self.measured.items()},
-        )
-
-    def trained(self, stage: StageSettings) -> list[Item]:
-        """The rows that a stage is trained on, each question once."""
-        rows: list[Item] = []
-        for name in stage.train:
-            if name == "forget":
-                rows += [item for items in self.forget.values() for item in items]
-            else:
-                rows += getattr(self, name)
-        return list({item.question: item for item in rows}.values())
-
-
-def counterfactual_answers(items: Sequence[Item], needed_by: str) -> dict[tuple[str, str], str]:
-    """By id and answer, an answer that is right for another row of the relation and wrong for this one, by hash.
-
-    Not by id alone, which a table may give only within its file. Where the relation has no other answer, one of any
-    relation is taken. Raises InputError, which starts with `needed_by`, where there is none.
-    """
-    all_answers = sorted({item.answer for item in items})
-    folded = {answer: normalise(answer) for answer in all_answers}
-    by_relation: dict[str, set[str]] = {}
-    for item in items:
-        by_relation.setdefault(item.relation, set()).add(item.answer)
-    chosen = {}
-    for item in items:
-        accepted = {normalise(answer) for answer in (item.answer, *item.answers)}
-        wrong = [answer for answer in sorted(by_relation[item.relation]) if folded[answer] not in accepted]
-        wrong = wrong or [answer for answer in all_answers if folded[answer] not in accepted]
-        if not wrong:
-            raise InputError(
-                f"{needed_by} swaps the answers of rows, so it needs rows with at least two different answers: take "
-                "more rows (raise --limit), or leave it out"
-            )
-        chosen[item.id, item.answer] = wrong[int(digest(f"counterfactual|{item.id}"), 16) % len(wrong)]
-    return chosen
 
 
 def stage_key(

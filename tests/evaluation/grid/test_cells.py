@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dual_data.errors import ConfigError, InputError, UsageError
-from dual_data.evaluation.grid.cells import read_refusals, refusal_of
+from dual_data.evaluation.grid.sets import read_refusals, refusal_of
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import load_settings
@@ -307,17 +307,3 @@ def test_the_shipped_grid_file_is_right_and_its_refusals_are_read() -> None:
     chosen = [refusal_of(item, refusals) for item in cities()]
     assert chosen == [refusal_of(item, refusals) for item in cities()]
     assert len(set(chosen)) > 1
-
-
-def test_refusals_of_the_project_come_first_and_must_not_be_empty(tmp_path: Path) -> None:
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "prompts" / "refusals.txt").write_text("No.\n\n Never. \n")
-    assert read_refusals(tmp_path) == ["No.", "Never."]
-    (tmp_path / "prompts" / "refusals.txt").write_text("No.\n", encoding="utf-8-sig")
-    assert read_refusals(tmp_path) == ["No."]
-    (tmp_path / "prompts" / "refusals.txt").write_bytes(b"D\xe9sol\xe9.\n")
-    with pytest.raises(ConfigError, match=r"refusals.txt: not UTF-8 at byte 1; save the file as UTF-8"):
-        read_refusals(tmp_path)
-    (tmp_path / "prompts" / "refusals.txt").write_text("\n")
-    with pytest.raises(InputError, match="holds no refusal"):
-        read_refusals(tmp_path)

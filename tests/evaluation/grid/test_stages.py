@@ -1,4 +1,4 @@
-"""Training stages: trained once, stored by content, undone bit for bit; and which rows each of them learns."""
+"""Training stages: trained once, stored by content, undone bit for bit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 
 from dual_data.errors import DualDataError, InputError
 from dual_data.evaluation.grid import stages
-from dual_data.evaluation.grid.stages import Sets, applied, counterfactual_answers, prepare, stage_key
+from dual_data.evaluation.grid.stages import applied, prepare, stage_key
 from dual_data.evaluation.measuring.local_model import LocalModel
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.data import PROFILES, Item, encode
+from dual_data.evaluation.rows.data import PROFILES, encode
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.settings import LoraSettings, StageSettings
 from dual_data.evaluation.training.cells import CellData
@@ -26,11 +26,6 @@ from tests.evaluation.training.oracle import SPEC
 
 CHAT = PROFILES["chat"]
 STAGE = StageSettings(train=("forget",), epochs=80, batch=3, lr=2e-2, lora=LoraSettings(rank=8, alpha=16))
-
-
-def sets(items: list[Item] | None = None) -> Sets:
-    items = items or cities()
-    return Sets({"rare": items[:2], "popular": items[2:4]}, items[4:6], items[5:7], [], {"near": items[6:]})
 
 
 def test_a_stage_learns_its_rows_once_and_leaves_no_trace(tmp_path: Path) -> None:
@@ -147,38 +142,3 @@ def test_a_stage_that_diverges_is_no_stage(tmp_path: Path) -> None:
         with pytest.raises(DualDataError, match=f"{reason}.*; lower its learning rate"):
             prepare(tiny(), wild, cities(3), seed=0, profile=CHAT, folder=tmp_path)
     assert not list(tmp_path.glob("*/adapter_config.json"))
-
-
-def test_stages_learn_the_rows_that_they_name_each_once() -> None:
-    rows = sets()
-    items = cities()
-
-    def trained(*names: str) -> list[str]:
-        return [item.id for item in rows.trained(StageSettings(train=names))]
-
-    assert trained("forget") == [item.id for item in items[:4]]
-    assert trained("forget", "retain_train", "retain_eval") == [item.id for item in items]
-    assert trained("retain_train", "retain_eval") == [item.id for item in items[4:7]]
-
-
-def test_counterfactual_answers_are_wrong_of_the_same_relation_and_the_same_everywhere() -> None:
-    other = Item("y", "When was it founded?", "1889", ("1889",), relation="P571")
-    items = [*cities(), other, other._replace(id="z", answer="1901", answers=("1901",))]
-    changed = counterfactual_answers(items, "")
-    countries = {item.answer for item in items[:7]}
-    for item in items[:7]:
-        assert changed[item.id, item.answer] in countries - {item.answer}
-    assert (changed["y", "1889"], changed["z", "1901"]) == ("1901", "1889")
-    assert counterfactual_answers(items[::-1], "") == changed
-    whole = sets().counterfactual("sft_new")
-    assert whole.retain_train[1].answer == whole.retain_eval[0].answer != sets().retain_eval[0].answer
-    assert whole.retain_train[1].answers == (whole.retain_train[1].answer,)
-    with pytest.raises(InputError, match=r"^DPO swaps .* at least two different answers: .*raise --limit"):
-        counterfactual_answers(cities(1), "DPO")
-
-
-def test_counterfactual_answers_are_wrong_where_ids_begin_anew_in_every_file() -> None:
-    rows = [item._replace(id=str(number % 4)) for number, item in enumerate(cities())]
-    whole = Sets({"rare": rows[:4], "popular": rows[4:]}, rows[:1], rows[1:2], [], {}).counterfactual("sft_new")
-    for before, name in ((rows[:4], "rare"), (rows[4:], "popular")):
-        assert all(old.answer != new.answer for old, new in zip(before, whole.forget[name], strict=True))

@@ -1,0 +1,144 @@
+"""The rows of a dataset by set, and the answers that a stage or a method puts in place of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dual_data.config import read_text, shipped_project
+from dual_data.errors import InputError, UsageError
+from dual_data.evaluation.grid.origin import remedy
+from dual_data.evaluation.rows.data import Item, read_split
+from dual_data.evaluation.settings import DataSettings, SplitSettings, StageSettings, resolved
+from dual_data.ids import digest
+from dual_data.matching import normalise
+
+
+class Sets(NamedTuple):
+    """The rows of a dataset as one stage uses them."""
+
+    forget: Mapping[str, list[Item]]
+    """All sets of the data, even those that a grid does not unlearn: stages learn all of them."""
+    retain_train: list[Item]
+    retain_eval: list[Item]
+    format: list[Item]
+    measured: Mapping[str, list[Item]]
+
+    def counterfactual(self, stage: str) -> Sets:
+        """Every row with another answer of its relation; a row in several sets has the same answer in all.
+
+        Raises InputError, which names the stage, where a row has no other answer.
+        """
+        sets = [*self.forget.values(), self.retain_train, self.retain_eval, self.format, *self.measured.values()]
+        answers = counterfactual_answers([item for rows in sets for item in rows], f"the stage {stage}")
+
+        def swap(rows: Sequence[Item]) -> list[Item]:
+            others = [answers[row.id, row.answer] for row in rows]
+            return [row._replace(answer=other, answers=(other,)) for row, other in zip(rows, others, strict=True)]
+
+        return Sets(
+            {name: swap(rows) for name, rows in self.forget.items()},
+            swap(self.retain_train),
+            swap(self.retain_eval),
+            swap(self.format),
+            {name: swap(rows) for name, rows in self.measured.items()},
+        )
+
+    def trained(self, stage: StageSettings) -> list[Item]:
+        """The rows that a stage is trained on, each question once."""
+        rows: list[Item] = []
+        for name in stage.train:
+            if name == "forget":
+                rows += [item for items in self.forget.values() for item in items]
+            else:
+                rows += getattr(self, name)
+        return list({item.question: item for item in rows}.values())
+
+
+def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
+    """All rows of a dataset; with a limit, the first rows of each split by hash, in the order of the file.
+
+    Raises InputError for what cannot be read, an empty split, and rows that are in a forget and a retain split.
+    """
+    folder = resolved(data.folder, project)
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: no such folder, but the grid takes its rows from it: {remedy(folder)}correct "
+            "`folder` in the grid file"
+        )
+    paraphrases = folder / data.paraphrases if data.paraphrases else None
+
+    def read(split: SplitSettings) -> list[Item]:
+        all_items = read_split(folder / split.path, paraphrases, split=split.split, relations=split.relations)
+        items = [item for item in all_items if split.start <= int(digest(f"part|{item.id}", 8), 16) / 16**8 < split.end]
+        if limit:
+            first = set(sorted((item.id for item in items), key=lambda name: digest(f"limit|{name}"))[:limit])
+            items = [item for item in items if item.id in first]
+        if not items:
+            raise InputError(f"{folder / split.path}: no rows in the part from {split.start} to {split.end}")
+        return items
+
+    sets = Sets(
+        {name: read(split) for name, split in data.forget.items()},
+        read(data.retain_train),
+        read(data.retain_eval),
+        read(data.format) if data.format else [],
+        {name: read(split) for name, split in data.measured.items()},
+    )
+    _refuse_overlap(sets, folder)
+    return sets
+
+
+def _refuse_overlap(sets: Sets, folder: Path) -> None:
+    """Raise InputError where a row is to be both forgotten and retained: no model could do both."""
+    # Not by id, which a table may give only within its file.
+    retained = {(item.question, item.answer) for item in (*sets.retain_train, *sets.retain_eval)}
+    for name, rows in sets.forget.items():
+        if both := [item.question for item in rows if (item.question, item.answer) in retained]:
+            raise InputError(
+                f"{folder}: {len(both)} of {len(rows)} rows of the forget set {name} are also in retain_train or "
+                f"retain_eval, such as {both[0]!r}: take them out of one of the two"
+            )
+
+
+def counterfactual_answers(items: Sequence[Item], needed_by: str) -> dict[tuple[str, str], str]:
+    """By id and answer, an answer that is right for another row of the relation and wrong for this one, by hash.
+
+    Not by id alone, which a table may give only within its file. Where the relation has no other answer, one of any
+    relation is taken. Raises InputError, which starts with `needed_by`, where there is none.
+    """
+    all_answers = sorted({item.answer for item in items})
+    folded = {answer: normalise(answer) for answer in all_answers}
+    by_relation: dict[str, set[str]] = {}
+    for item in items:
+        by_relation.setdefault(item.relation, set()).add(item.answer)
+    chosen = {}
+    for item in items:
+        accepted = {normalise(answer) for answer in (item.answer, *item.answers)}
+        wrong = [answer for answer in sorted(by_relation[item.relation]) if folded[answer] not in accepted]
+        wrong = wrong or [answer for answer in all_answers if folded[answer] not in accepted]
+        if not wrong:
+            raise InputError(
+                f"{needed_by} swaps the answers of rows, so it needs rows with at least two different answers: take "
+                "more rows (raise --limit), or leave it out"
+            )
+        chosen[item.id, item.answer] = wrong[int(digest(f"counterfactual|{item.id}"), 16) % len(wrong)]
+    return chosen
+
+
+def read_refusals(project: Path) -> list[str]:
+    """The refusals of IdkDPO: prompts/refusals.txt of the project, else the shipped file; one per line."""
+    for folder in (project, shipped_project()):
+        path = folder / "prompts" / "refusals.txt"
+        if path.exists():
+            lines = [line.strip() for line in read_text(path, "a text file").splitlines()]
+            if refusals := [line for line in lines if line]:
+                return refusals
+            raise InputError(f"{path}: holds no refusal; write one per line")
+    raise UsageError(f"{project / 'prompts' / 'refusals.txt'}: no such file; IdkDPO needs refusals, one per line")
+
+
+def refusal_of(item: Item, refusals: Sequence[str]) -> str:
+    """The refusal of a row, chosen by the hash of its id, so that it is the same in every run."""
+    return refusals[int(digest(f"refusal|{item.id}"), 16) % len(refusals)]

@@ -1,0 +1,67 @@
+"""The rows of a dataset: which of them a stage learns, and what is put in place of their answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dual_data.errors import ConfigError, InputError
+from dual_data.evaluation.grid.sets import Sets, counterfactual_answers, read_refusals
+from dual_data.evaluation.rows.data import Item
+from dual_data.evaluation.settings import StageSettings
+from tests.evaluation.questions import cities
+
+
+def sets(items: list[Item] | None = None) -> Sets:
+    items = items or cities()
+    return Sets({"rare": items[:2], "popular": items[2:4]}, items[4:6], items[5:7], [], {"near": items[6:]})
+
+
+def test_stages_learn_the_rows_that_they_name_each_once() -> None:
+    rows = sets()
+    items = cities()
+
+    def trained(*names: str) -> list[str]:
+        return [item.id for item in rows.trained(StageSettings(train=names))]
+
+    assert trained("forget") == [item.id for item in items[:4]]
+    assert trained("forget", "retain_train", "retain_eval") == [item.id for item in items]
+    assert trained("retain_train", "retain_eval") == [item.id for item in items[4:7]]
+
+
+def test_counterfactual_answers_are_wrong_of_the_same_relation_and_the_same_everywhere() -> None:
+    other = Item("y", "When was it founded?", "1889", ("1889",), relation="P571")
+    items = [*cities(), other, other._replace(id="z", answer="1901", answers=("1901",))]
+    changed = counterfactual_answers(items, "")
+    countries = {item.answer for item in items[:7]}
+    for item in items[:7]:
+        assert changed[item.id, item.answer] in countries - {item.answer}
+    assert (changed["y", "1889"], changed["z", "1901"]) == ("1901", "1889")
+    assert counterfactual_answers(items[::-1], "") == changed
+    whole = sets().counterfactual("sft_new")
+    assert whole.retain_train[1].answer == whole.retain_eval[0].answer != sets().retain_eval[0].answer
+    assert whole.retain_train[1].answers == (whole.retain_train[1].answer,)
+    with pytest.raises(InputError, match=r"^DPO swaps .* at least two different answers: .*raise --limit"):
+        counterfactual_answers(cities(1), "DPO")
+
+
+def test_counterfactual_answers_are_wrong_where_ids_begin_anew_in_every_file() -> None:
+    rows = [item._replace(id=str(number % 4)) for number, item in enumerate(cities())]
+    whole = Sets({"rare": rows[:4], "popular": rows[4:]}, rows[:1], rows[1:2], [], {}).counterfactual("sft_new")
+    for before, name in ((rows[:4], "rare"), (rows[4:], "popular")):
+        assert all(old.answer != new.answer for old, new in zip(before, whole.forget[name], strict=True))
+
+
+def test_refusals_of_the_project_come_first_and_must_not_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "refusals.txt").write_text("No.\n\n Never. \n")
+    assert read_refusals(tmp_path) == ["No.", "Never."]
+    (tmp_path / "prompts" / "refusals.txt").write_text("No.\n", encoding="utf-8-sig")
+    assert read_refusals(tmp_path) == ["No."]
+    (tmp_path / "prompts" / "refusals.txt").write_bytes(b"D\xe9sol\xe9.\n")
+    with pytest.raises(ConfigError, match=r"refusals.txt: not UTF-8 at byte 1; save the file as UTF-8"):
+        read_refusals(tmp_path)
+    (tmp_path / "prompts" / "refusals.txt").write_text("\n")
+    with pytest.raises(InputError, match="holds no refusal"):
+        read_refusals(tmp_path)
