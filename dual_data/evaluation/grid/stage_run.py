@@ -257,14 +257,13 @@ class StageRun:
             result["panel"] = panel.summary(self._grid.panel, measured.panel)
             result["panel_items"] = panel.items(self._grid.panel, measured.panel)
         if trace is not None and rows is not None:
-            kinds = {"forget": rows.forget, "retain": rows.retain, "refusal": rows.refusal}
             result["training"] = {
                 "steps": trace.steps,
                 "loss": trace.losses,
                 "parts": trace.parts,
                 "gradient_norm": trace.norms,
                 "notes": trace.notes,
-                "token_ids": {kind: token_hash(encoded) for kind, encoded in kinds.items() if encoded},
+                "token_ids": {kind: token_hash(encoded) for kind, encoded in rows.by_kind.items() if encoded},
             }
         result["run"] = run_record(effort, self._loaded, self._stage, notes)
         write_result(self._grid.folder, cell.id, result)

@@ -21,6 +21,11 @@ class CellData(NamedTuple):
     items: Sequence[Item] = ()
     """The forget rows as read; empty where no unlearning method is trained."""
 
+    @property
+    def by_kind(self) -> dict[str, Sequence[Encoded]]:
+        """The rows by the kinds that a method names."""
+        return {"forget": self.forget, "retain": self.retain, "refusal": self.refusal}
+
 
 class Trace(NamedTuple):
     """What happened to one cell."""

@@ -15,7 +15,8 @@ from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.repeatable import is_refused
 from dual_data.evaluation.methods.base import Answers, Batch, Constants, Facts, Loss, Method, Outputs
-from dual_data.evaluation.rows.packing import Rows
+from dual_data.evaluation.rows.data import Encoded
+from dual_data.evaluation.rows.packing import Rows, Source
 from dual_data.evaluation.training.cells import CellData
 
 
@@ -85,6 +86,16 @@ def constants_of(method: Method, options: Mapping[str, Any], facts: Facts) -> Co
             name: _by_label(name, rows.tolist() if isinstance(rows, Tensor) else list(rows), facts.labels)
             for name, rows in made.items()
         }
+
+
+def sources_of(
+    method: Method, rows: Mapping[str, Sequence[Encoded]], train_end: bool, constants: Constants
+) -> dict[str, Source]:
+    """What a method draws from, by its kinds, of `rows` by kind; `constants` are those of the forget rows, by label."""
+    return {
+        kind: Source(rows[kind], train_end, constants if kind == "forget" else {}, at_label=method.at_layer)
+        for kind in method.kinds
+    }
 
 
 def _by_label(name: str, rows: Sequence[Any], labels: Sequence[Sequence[int]]) -> list[list[float]]:

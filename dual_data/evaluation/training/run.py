@@ -32,6 +32,7 @@ from dual_data.evaluation.training.method_code import (
     facts_of,
     first_loss,
     not_adding_up,
+    sources_of,
     telling,
 )
 from dual_data.evaluation.training.optimiser import AdamW, Trainable
@@ -237,12 +238,7 @@ class TrainingRun:
 
     def _sources(self, cell: CellData, facts: Facts, train_end: bool) -> dict[str, Source]:
         method = self._method
-        constants = constants_of(method, self._options, facts)
-        rows = {"forget": cell.forget, "retain": cell.retain, "refusal": cell.refusal}
-        sources = {
-            kind: Source(rows[kind], train_end, constants if kind == "forget" else {}, at_label=method.at_layer)
-            for kind in method.kinds
-        }
+        sources = sources_of(method, cell.by_kind, train_end, constants_of(method, self._options, facts))
         if self._optimisation.forget_kl:
             if method.at_layer:
                 raise UsageError(

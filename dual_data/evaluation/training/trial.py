@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from dual_data.evaluation.methods.base import Answers, Method
 from dual_data.evaluation.rows.data import Encoded
 from dual_data.evaluation.rows.optimisation import Optimisation
-from dual_data.evaluation.rows.packing import Rows, Source, pack
+from dual_data.evaluation.rows.packing import Rows, pack
 from dual_data.evaluation.rows.schedule import plan
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.method_code import (
@@ -21,6 +21,7 @@ from dual_data.evaluation.training.method_code import (
     facts_of,
     first_loss,
     not_adding_up,
+    sources_of,
     telling,
 )
 
@@ -62,13 +63,8 @@ def try_method(
         controller = method.bind(method.controller, options)() if method.controller is not None else None
         state = controller.start() if controller is not None else {}
         states = {name: torch.tensor([value] * _CELLS, dtype=torch.float32) for name, value in state.items()}
-    kinds = {"forget": cell.forget, "retain": cell.retain, "refusal": cell.refusal}
-    sources = {
-        kind: Source(
-            _shortened(kinds[kind]), train_end, constants if kind == "forget" else {}, at_label=method.at_layer
-        )
-        for kind in method.kinds
-    }
+    rows_by_kind = {kind: _shortened(rows) for kind, rows in cell.by_kind.items()}
+    sources = sources_of(method, rows_by_kind, train_end, constants)
     one_batch = optimisation.model_copy(update={"epochs": 1, "batch": _ROWS, "micro_batch": 0})
     ((micro_batch, *_), *_), *_ = plan({kind: source.sizes() for kind, source in sources.items()}, one_batch, seed=0)
     _, rows = pack([[micro_batch]] * _CELLS, [sources] * _CELLS).at(torch.zeros(1, dtype=torch.long))
