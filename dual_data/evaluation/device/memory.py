@@ -67,6 +67,18 @@ def release() -> None:
             torch.cuda.empty_cache()
 
 
+def half_of(rows: int, of: str = "") -> int:
+    """Half as many rows, after a pass of `rows` without gradients did not fit. Raises OutOfMemory for a single row.
+
+    The message begins with `of`.
+    """
+    stay_in_step()
+    if rows == 1:
+        raise OutOfMemory(f"{of}{CRAMPED}")
+    release()
+    return rows // 2
+
+
 def halving(
     train: Callable[[Optimisation], Value],
     optimisation: Optimisation,

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, release
-from dual_data.evaluation.device.sharding import stay_in_step
+from dual_data.evaluation.device.memory import half_of
 from dual_data.evaluation.measuring.score import Comparison, Reference
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.request import Outcome, Request
@@ -57,9 +56,5 @@ class Engine(ABC):
 
     def halve(self) -> None:
         """Halve the batch size from now on."""
-        stay_in_step()
-        if self.rows == 1:
-            raise OutOfMemory(CRAMPED)
-        self.rows //= 2
-        release()
+        self.rows = half_of(self.rows)
         self.notes.append(f"out of memory: evaluation batch halved to {self.rows}")

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, is_out_of_memory, release
-from dual_data.evaluation.device.sharding import stay_in_step
+from dual_data.evaluation.device.memory import half_of, is_out_of_memory
 from dual_data.evaluation.methods.base import Answers
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.rows.packing import MicroBatch, Rows, Source, pack
@@ -99,14 +98,5 @@ def compute(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        most = _half(len(chosen))  # outside the handler, which holds the tensors of the pass
+        most = half_of(len(chosen), "the reference: ")  # outside the handler, which holds the tensors of the pass
     return Cache(log_p, hidden)
-
-
-def _half(rows: int) -> int:
-    """Half as many rows, after a pass of `rows` did not fit. Raises OutOfMemory for a single row."""
-    stay_in_step()
-    if rows == 1:
-        raise OutOfMemory(f"the reference: {CRAMPED}")
-    release()
-    return rows // 2
