@@ -22,9 +22,11 @@ def claimed(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> It
     batch at the same moment do not share it, as each would train all of it: the one without the first cell gets none.
     """
     taken = []
+    claims = folder / "claims"
+    claims.mkdir(parents=True, exist_ok=True)
     with ExitStack() as locks:
         for cell in cells:
-            lock = _lock(folder, cell)
+            lock = FileLock(claims / f"{cell.id}.lock")
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -42,9 +44,3 @@ def any_free(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> b
             if taken:
                 return True
     return False
-
-
-def _lock(folder: Path, cell: Cell) -> FileLock:
-    claims = folder / "claims"
-    claims.mkdir(parents=True, exist_ok=True)
-    return FileLock(claims / f"{cell.id}.lock")

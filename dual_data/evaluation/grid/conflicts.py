@@ -28,8 +28,6 @@ from dual_data.evaluation.settings import PRETRAINED
 if TYPE_CHECKING:
     from dual_data.evaluation.grid.cells import Cell, Grid
 
-Place = tuple[tuple[str, Any], ...]
-
 _BY_LIMIT = ("panel", "stage.rows")
 """Settings that a limit changes besides the rows of the data."""
 _OF_SET = ("set", "data.forget", "data.preferred")
@@ -57,7 +55,9 @@ def conflicting(grid: Grid, cells: Sequence[Cell]) -> dict[str, Cell]:
     seed with another recipe. Of results that differ in learning rate and seed alone only one is read. Failed results do
     not count: they have no measurement, and are a reason to change settings.
     """
-    measured, new_cells = _old_and_new(grid, cells)
+    measured = {name: head.cell for name, head in _heads(grid.folder).items() if head.status != "failed"}
+    # A cell that is already measured is run only for its adapter and gives the same result.
+    new_cells = [(cell, grid.place(cell)) for cell in cells if cell.id not in measured]
     new_places = {place_key(place): cell for cell, place in new_cells}
     new_kinds = {_kind(place): cell for cell, place in reversed(new_cells)}
     found = {name: cell for name, place in measured.items() if (cell := new_places.get(place_key(place)))}
@@ -123,19 +123,10 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [name for name in shared if old.get(name) != new.get(name)]
 
 
-def place_key(place: Mapping[str, Any]) -> Place:
+def place_key(place: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """Key of a result's place in a report; the pretrained model before unlearning is the same for all seeds."""
     seedless = (place["stage"], place["method"]) == (PRETRAINED, BASE)
     return tuple(sorted((dict(place) | ({"seed": 0} if seedless else {})).items()))
-
-
-def _old_and_new(
-    grid: Grid, cells: Sequence[Cell]
-) -> tuple[dict[str, dict[str, Any]], list[tuple[Cell, dict[str, Any]]]]:
-    """Coordinates of the measured results in the grid's folder by id, and the cells that are not among them."""
-    measured = {name: head.cell for name, head in _heads(grid.folder).items() if head.status != "failed"}
-    # A cell that is already measured is run only for its adapter and gives the same result.
-    return measured, [(cell, grid.place(cell)) for cell in cells if cell.id not in measured]
 
 
 def _heads(folder: Path) -> dict[str, Head]:
