@@ -305,18 +305,11 @@ def is_whole(folder: Path) -> bool:
 
 
 def _targets(model: nn.Module, suffixes: Sequence[str]) -> list[tuple[str, nn.Linear]]:
-    layers = [
-        (name, module)
-        for name, module in model.named_modules()
-        if name.rpartition(".")[2] in suffixes and isinstance(module, nn.Linear)
-    ]
-    missing = set(suffixes) - {name.rpartition(".")[2] for name, _ in layers}
-    if missing:
-        linear = sorted(
-            {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-        )
+    linears = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    known = {name.rpartition(".")[2] for name, _ in linears}
+    if missing := set(suffixes) - known:
         raise InputError(
             f"{type(model).__name__} has no linear layer called {', '.join(sorted(missing))}: "
-            f"choose the LoRA targets among {', '.join(linear)}"
+            f"choose the LoRA targets among {', '.join(sorted(known))}"
         )
-    return layers
+    return [(name, linear) for name, linear in linears if name.rpartition(".")[2] in suffixes]
