@@ -83,17 +83,15 @@ def _run(
     """Hidden states [cells, rows, 1 + fed, width] of a part, the same of the last layers, and the answers' columns."""
     cells, device = len(prompts.end_hidden), prompts.pads.device
     fed = max(map(_fed, answers))
-    tables: list[list[list[int]]] = [[], [], []]
+    table = []
     scored = []
     for row, row_answers in enumerate(answers):
-        lines: list[list[int]] = [[], [], []]
+        tokens: list[tuple[int, int, int]] = []  # (id, place in its answer, which answer)
         for place, answer in enumerate(row_answers):
-            size, start = len(answer.ids) - 1, len(lines[0])
-            for line, values in zip(lines, (answer.ids[:-1], range(size), [place] * size), strict=True):
-                line.extend(values)
-            scored.append(Scored(row, place, answer, [0, *range(start + 1, start + size + 1)]))
-        for table, line, pad in zip(tables, lines, (0, 0, -1), strict=True):
-            table.append(line + [pad] * (fed - len(line)))
+            start = len(tokens)
+            tokens += [(token, index, place) for index, token in enumerate(answer.ids[:-1])]
+            scored.append(Scored(row, place, answer, [0, *range(start + 1, len(tokens) + 1)]))
+        table.append(tokens + [(0, 0, -1)] * (fed - len(tokens)))
     row_indices = torch.tensor(rows, device=device)
     hidden = prompts.end_hidden[:, row_indices, None]
     wanted = prompts.end_layers.numel() > 0
@@ -102,7 +100,7 @@ def _run(
         cache_rows = (row_indices + torch.arange(cells, device=device)[:, None] * len(prompts.indices)).flatten()
         start = prompts.prefix + prompts.length
         columns = torch.arange(start, start + fed, device=device)
-        ids, offsets, segments = (torch.tensor(table, device=device).repeat(cells, 1) for table in tables)
+        ids, offsets, segments = torch.tensor(table, device=device).repeat(cells, 1, 1).unbind(2)
         seen = prompt_seen(prompts.prefix, prompts.pads[cache_rows], prompts.length)
         with last_layers(model, wanted=wanted) as states:
             fed_hidden = last_hidden(
