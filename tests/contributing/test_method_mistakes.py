@@ -1,0 +1,159 @@
+"""Mistakes in the code of a method are told with its file and line, if possible before a model is loaded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dual_data.errors import ConfigError, UsageError
+from dual_data.evaluation.grid import grid_run
+from dual_data.evaluation.methods import METHODS, load_methods
+from dual_data.evaluation.rows.optimisation import Optimisation
+from dual_data.evaluation.settings import load_settings
+from dual_data.evaluation.training.trial import try_method
+from tests.cli.command import dual_data
+from tests.contributing.method_files import CONTROLLED, METHOD, project_method
+from tests.evaluation.grid.small_grid import project
+from tests.evaluation.training.oracle import problem
+
+__all__ = ["project", "project_method"]
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "message"),
+    [
+        ("retain = batch", "retain = bacth", r": line 9: the loss of Uniform fails: NameError: name 'bacth' is not"),
+        ("token_mean(policy.retain.nll)", "token_mean(batch.retain.share)", r": line 9: the loss of .* RuntimeError: "),
+        (
+            "return Loss(forget +",
+            "return (forget +",
+            r": the loss of Uniform returns a tuple; return Loss\(value, parts",
+        ),
+        (
+            "Loss(forget +",
+            "Loss(forget.sum() +",
+            r": `value` in the loss of Uniform is \[\] and not \[1\], one number per",
+        ),
+        (
+            '{**batch.state, "forget": forget, "retain_nll": retain}',
+            "None",
+            r": the parts in the loss of Uniform are a NoneType; give a dict by name",
+        ),
+        ('"forget": forget', '"forget": 0.5', r": `forget` in the loss of Uniform is float and not \[1\], one number"),
+        (
+            "return Loss(forget + alpha * retain",
+            "return Loss(forget.detach()",
+            r": the loss of Uniform has no gradient",
+        ),
+        (
+            "batch.retain.token_mean(policy.retain.nll)",
+            "policy.retain.nll.mean(1)",
+            r": the loss of Uniform is no weighted mean of its rows",
+        ),
+        (
+            "policy.retain.nll",
+            "reference.retain.nll",
+            r": line 9: .* did not ask for these outputs: name 'retain' in the reference of Method, as in "
+            r'reference=frozenset\(\{"retain"\}\)',
+        ),
+        (
+            "policy.retain.nll",
+            "policy.retain.hidden.sum(-1)",
+            r": line 9: .* did not ask for these outputs: give Method at_layer=True, .* option: `\*, layer: int = 7`",
+        ),
+        ('return {"weight": 1.0}', "return {}[0]", r": line 16: the controller of Uniform fails: KeyError: 0"),
+        ('parts["weight"]', 'parts["wait"]', r": line 19: the controller of Uniform fails: KeyError: 'wait'"),
+        ('{"weight": parts', '{"wait": parts', r": the controller of Uniform fails: KeyError: 'wait'"),
+        ("facts.labels", "facts.label", r": line 22: the constants function of Uniform fails: AttributeError: "),
+        (
+            "* len(row)",
+            "* 2",
+            r": the constants function of Uniform fails: ValueError: one is neither one number",
+        ),
+    ],
+)
+def test_mistakes_in_a_method_are_told_with_its_file(
+    project: Path, project_method: Path, line: str, wrong: str, message: str
+) -> None:
+    assert line in CONTROLLED
+    project_method.write_text(CONTROLLED.replace(line, wrong).replace("forget.sum() + alpha * retain", "forget.sum()"))
+    load_methods(project)
+    given = problem()
+    with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
+        given.train("Uniform", Optimisation(epochs=2, batch=3))
+    # A trial has two cells.
+    with pytest.raises(UsageError, match=re.escape(str(project_method)) + message.replace(r"not \[1\]", r"not \[2\]")):
+        try_method(METHODS["Uniform"], {}, given.cell(), given.loaded.tokenizer, Optimisation(), train_end=True)
+
+
+def test_mistakes_are_told_once_before_a_model_is_loaded(
+    project: Path, project_method: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = project / "evaluation.toml"
+    file.write_text(file.read_text().replace("Uniform = {}", "Uniform = {}\nOther = {}"))
+    command = ("eval", "run", "--grid", "one", "--file", file, "--project", project, "--device", "cpu")
+    project_method.write_text(METHOD.replace("retain = batch", "retain = bacth"))
+    other = project_method.with_name("other.py")
+    other.write_text(METHOD.replace("Uniform", "Other").replace("retain.nll)", "retain.hidden.sum(-1))"))
+    monkeypatch.setattr(grid_run, "load_model", lambda *_: pytest.fail("loaded"))
+    for options in ([], ["--dry-run"]):
+        outcome = dual_data(*command, *options)
+        assert outcome.code == 2
+        assert outcome.err.count(f"{project_method}: line 9: the loss of Uniform fails: NameError") == 1
+        assert outcome.err.count(f"{other}: line 9: the loss of Other fails: ValueError") == 1
+    assert not (project / "artifacts").exists()
+    # Mistakes of methods that are not to be run are of no concern.
+    assert dual_data(*command, "--method", "NPO", "--dry-run").code == 0
+
+
+def test_a_mistake_that_shows_in_a_later_step_is_told_too(project: Path, project_method: Path) -> None:
+    method = METHOD.replace("def loss(", "STEPS = []\n\n\ndef loss(")
+    late = "    STEPS.append(1)\n    assert len(STEPS) < 5, 'late'\n    retain = batch"
+    project_method.write_text(method.replace("    retain = batch", late))
+    load_methods(project)
+    with pytest.raises(UsageError, match=r"uniform\.py: line 13: the loss of Uniform fails: AssertionError: late"):
+        problem().train("Uniform", Optimisation(epochs=3, batch=3))
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        ("lambda *, beta: None", "TypeError: .* missing 1 required keyword-only argument: 'beta'"),
+        ("lambda *, alpha: 1 / (alpha - 1)", "ZeroDivisionError: "),
+    ],
+)
+def test_a_mistake_in_a_check_is_told_with_the_method(
+    project: Path, project_method: Path, check: str, message: str
+) -> None:
+    project_method.write_text(METHOD.replace('from")', f'from", check={check})'))
+    load_methods(project)
+    with pytest.raises(ConfigError, match=f"presets.short.methods.Uniform: the check of its options fails: {message}"):
+        load_settings(project / "evaluation.toml")
+
+
+def test_a_method_that_stops_at_a_layer_has_no_logits(project: Path, project_method: Path) -> None:
+    at_layer = METHOD.replace("alpha: float = 1.0", "alpha: float = 1.0, layer: int = 0")
+    project_method.write_text(at_layer.replace('from")', 'from", at_layer=True)'))
+    load_methods(project)
+    with pytest.raises(UsageError, match=r": line 8: .*: at_layer=True ends the forward pass at the layer: read `hid"):
+        problem().train("Uniform", Optimisation(epochs=1, batch=3))
+
+
+def test_a_method_that_fails_stops_only_its_cells_and_all_of_them(project: Path, project_method: Path) -> None:
+    file = project / "evaluation.toml"
+    file.write_text(file.read_text().replace("GradAscent = {}\n", ""))
+    command = ("eval", "run", "--grid", "one", "--file", file, "--project", project, "--device", "cpu")
+    # Its trial does not get so far.
+    late = "    STEPS.append(1)\n    assert len(STEPS) < 5, 'late'\n    retain = batch"
+    method = METHOD.replace("def loss(", "STEPS = []\n\n\ndef loss(")
+    project_method.write_text(method.replace("    retain = batch", late))
+    outcome = dual_data(*command)
+    assert outcome.code == 1
+    assert outcome.err.count(f"{project_method}: line 13: the loss of Uniform fails: AssertionError: late") == 1
+    # Two stages, two seeds and two learning rates.
+    assert outcome.err.count("Uniform: 7 other cells skipped, since the method's code failed\n") == 1
+    assert "11 done, 0 stopped, 1 failed" in outcome.out
+    project_method.write_text(METHOD)
+    assert "8 done, 0 stopped, 0 failed" in dual_data(*command).out
