@@ -6,7 +6,7 @@ import gc
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 
@@ -15,6 +15,7 @@ from dual_data.evaluation.device.sharding import stay_in_step
 from dual_data.evaluation.rows.optimisation import Optimisation
 
 Value = TypeVar("Value")
+Arguments = ParamSpec("Arguments")
 
 CRAMPED = "out of memory with a single row: use a smaller model, bfloat16, or fewer cells at once (--cells-at-once)"
 """Message where a pass without gradients (of an engine, of the reference) does not fit even with a single row."""
@@ -35,6 +36,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     # Ending the recording of a graph after an error raises a second error, whose context is the first.
     first = error.__context__ if isinstance(error, RuntimeError) else None
     return first is not None and is_out_of_memory(first)
+
+
+def if_it_fits(do: Callable[Arguments, Value], *arguments: Arguments.args, **named: Arguments.kwargs) -> Value | None:
+    """What `do` returns; None where memory ran out, after the error, which holds the tensors of `do`, is gone."""
+    try:
+        return do(*arguments, **named)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return None
 
 
 class OutOfMemory(DualDataError):
@@ -94,12 +105,9 @@ def halving(
     OutOfMemory where nothing smaller can be tried.
     """
     while True:
-        try:
-            return train(optimisation)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        release()  # outside the handler, which holds the tensors of the attempt
+        if (result := if_it_fits(train, optimisation)) is not None:
+            return result
+        release()
         stay_in_step()
         if optimisation.normalise == "micro_batch":
             raise OutOfMemory(

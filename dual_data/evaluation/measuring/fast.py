@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dual_data.evaluation.device.devices import even_size
-from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, is_out_of_memory
+from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, if_it_fits, is_out_of_memory
 from dual_data.evaluation.device.sharding import refuse_if_shared, stay_in_step
 from dual_data.evaluation.measuring.decoding import Decoder, Slots
 from dual_data.evaluation.measuring.engine import Engine
@@ -66,13 +66,8 @@ class FastEngine(Engine):
             start = 0
             while remaining := len(group) - start:
                 indices = group[start : start + even_size(remaining, self.rows)]
-                try:
-                    batch = self._batch(requests, indices, prefix, comparison)
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    batch = None
-                if batch is None:  # outside the handler, which holds the tensors of the batch
+                batch = if_it_fits(self._batch, requests, indices, prefix, comparison)
+                if batch is None:
                     self.halve()
                     continue
                 for of_cell, cell_outcomes in zip(outcomes, batch, strict=True):

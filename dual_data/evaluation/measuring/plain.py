@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from dual_data.evaluation.device.memory import is_out_of_memory
+from dual_data.evaluation.device.memory import if_it_fits
 from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.hidden import last_layers, mean_of_answers, mean_of_layers
 from dual_data.evaluation.measuring.score import Comparison, score_answers
@@ -38,14 +38,12 @@ class PlainEngine(Engine):
                 while len(cell_outcomes) < len(requests):
                     start = len(cell_outcomes)
                     batch = requests[start : start + self.rows]
-                    try:
-                        cell_outcomes += self._batch(batch, start, cell_comparison)
-                    except (RuntimeError, MemoryError) as error:
-                        if not is_out_of_memory(error):
-                            raise
-                    if len(cell_outcomes) == start:  # outside the handler, which holds the tensors of the batch
+                    batch_outcomes = if_it_fits(self._batch, batch, start, cell_comparison)
+                    if batch_outcomes is None:
                         self.halve()
-                    elif cell == 0:
+                        continue
+                    cell_outcomes += batch_outcomes
+                    if cell == 0:
                         advance(len(batch))
                 outcomes.append(cell_outcomes)
         return outcomes

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dual_data.evaluation.device.memory import half_of, is_out_of_memory
+from dual_data.evaluation.device.memory import half_of, if_it_fits
 from dual_data.evaluation.methods.base import Answers
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.rows.packing import MicroBatch, Rows, Source, pack
@@ -71,7 +71,8 @@ def compute(
     hidden = torch.zeros(total, width, dtype=next(model.parameters()).dtype, device=device)
     log_p = torch.zeros(0 if layer is not None else total, device=device)
 
-    def fill(chosen: list[int]) -> None:
+    def fill(chosen: list[int]) -> int:
+        """One pass; returns its number of rows."""
         even = [0.0] * len(chosen)
         micro_batch = MicroBatch({"rows": chosen}, {"rows": even}, {"rows": even})
         packed = pack([[micro_batch]], [{"rows": source}], pad_id=pad_id, plain=plain, device=device)
@@ -87,16 +88,14 @@ def compute(
                 logits = head(model, states_at_labels[: len(labels)])
                 gold = rows.targets[0, : len(labels), None]
                 log_p[indices] = logits.gather(1, gold)[:, 0] - logits.logsumexp(1)
+        return len(chosen)
 
     done, most = 0, _ROWS
     while done < len(order):
         chosen = order[done : done + most]
-        try:
-            fill(chosen)
-            done += len(chosen)
-            continue
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        most = half_of(len(chosen), "the reference: ")  # outside the handler, which holds the tensors of the pass
+        filled = if_it_fits(fill, chosen)
+        if filled is None:
+            most = half_of(len(chosen), "the reference: ")
+        else:
+            done += filled
     return Cache(log_p, hidden)
