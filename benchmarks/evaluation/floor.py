@@ -9,7 +9,7 @@ from transformers import LlamaConfig, PreTrainedTokenizerBase
 from benchmarks.evaluation.ceilings import Ceilings
 from benchmarks.evaluation.plain import workload_of
 from benchmarks.evaluation.subject import Work
-from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.packing import shared_prefix
 
 

@@ -22,7 +22,8 @@ from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Loaded, identify, load
 from dual_data.evaluation.results import run_path
-from dual_data.evaluation.rows.data import Item, encode
+from dual_data.evaluation.rows.data import Item
+from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.settings import EvaluationSettings
 from dual_data.evaluation.training.cells import CellData, Trace, ways_not_taken

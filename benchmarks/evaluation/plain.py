@@ -25,7 +25,7 @@ from benchmarks.evaluation.subject import Work
 from dual_data.evaluation.device.memory import release
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.loading import dtype_named
-from dual_data.evaluation.rows.data import Encoded, encode
+from dual_data.evaluation.rows.encoding import Encoded, encode
 from dual_data.evaluation.rows.optimisation import ATTENTION, Optimisation
 from dual_data.evaluation.rows.packing import MicroBatch
 from dual_data.evaluation.rows.request import Answer

@@ -28,7 +28,8 @@ from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.results import adapter_path, stages_folder, write_json
-from dual_data.evaluation.rows.data import Item, encode
+from dual_data.evaluation.rows.data import Item
+from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.lora import Adapters, read_spec
 from dual_data.files import file_hash

@@ -18,7 +18,8 @@ from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.decoder import decoder_layers
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.data import Item, encode
+from dual_data.evaluation.rows.data import Item
+from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.request import request_of
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload

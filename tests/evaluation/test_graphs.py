@@ -17,7 +17,7 @@ from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.request import Request, request_of
 from dual_data.evaluation.training.cells import Trace, ways_not_taken

@@ -27,7 +27,7 @@ from dual_data.evaluation.models.decoder import last_hidden
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import cell_path, read_result, read_results
-from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.rows.request import Outcome, request_of
 from dual_data.evaluation.settings import ModelSettings

@@ -13,7 +13,8 @@ from dual_data.evaluation.measuring.measure import measure, measure_panel
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import Loaded, load
-from dual_data.evaluation.rows.data import PROFILES, Item, encode, turn_end
+from dual_data.evaluation.rows.data import Item
+from dual_data.evaluation.rows.encoding import PROFILES, encode, turn_end
 from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.rows.panel import read_panel, summary, tokenise_panel
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload

@@ -18,7 +18,8 @@ from dual_data.errors import InputError
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.metrics.likelihood import probability
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.rows.data import Encoded, Item
+from dual_data.evaluation.rows.data import Item
+from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.request import Outcome, request_of
 from dual_data.evaluation.training import fine_tune

@@ -12,7 +12,8 @@ from dual_data.evaluation.grid.sets import Sets, counterfactual_answers, read_re
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Identity, identify
 from dual_data.evaluation.results import BASE, adapter_path, cell_id, cell_path, stages_folder, status_of
-from dual_data.evaluation.rows.data import Item, PromptFormat, data_hash, profile_named
+from dual_data.evaluation.rows.data import Item, data_hash
+from dual_data.evaluation.rows.encoding import PromptFormat, profile_named
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.panel import PANEL, SHIPPED, Panel, panel_hash, read_panel
 from dual_data.evaluation.rows.workload import MeasureOptions

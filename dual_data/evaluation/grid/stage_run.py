@@ -26,7 +26,7 @@ from dual_data.evaluation.models.context import check_workload
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import BASE, adapter_path, stages_folder, write_result
 from dual_data.evaluation.rows import panel
-from dual_data.evaluation.rows.data import token_hash
+from dual_data.evaluation.rows.encoding import token_hash
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.workload import Workload
 from dual_data.evaluation.settings import StageSettings

@@ -23,7 +23,8 @@ from dual_data.evaluation.device.memory import halving
 from dual_data.evaluation.device.sharding import ALONE, Ranks, held
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import write_json
-from dual_data.evaluation.rows.data import Encoded, Item, PromptFormat, data_hash, encode
+from dual_data.evaluation.rows.data import Item, data_hash
+from dual_data.evaluation.rows.encoding import Encoded, PromptFormat, encode
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training import fine_tune

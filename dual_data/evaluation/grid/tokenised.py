@@ -8,7 +8,8 @@ from functools import cached_property
 from transformers import PreTrainedTokenizerBase
 
 from dual_data.evaluation.grid.cells import Cell, Grid
-from dual_data.evaluation.rows.data import Encoded, Item, encode
+from dual_data.evaluation.rows.data import Item
+from dual_data.evaluation.rows.encoding import Encoded, encode
 from dual_data.evaluation.rows.panel import TokenisedPanel, tokenise_panel
 from dual_data.evaluation.rows.workload import Workload, build_workload
 from dual_data.evaluation.training.cells import CellData

@@ -14,7 +14,7 @@ from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.metrics.likelihood import sum_log_probability
 from dual_data.evaluation.models.context import check_tokens
 from dual_data.evaluation.models.loading import Loaded, load
-from dual_data.evaluation.rows.data import render
+from dual_data.evaluation.rows.encoding import render
 from dual_data.evaluation.rows.request import Answer, Outcome, Request
 from dual_data.ids import digest
 from dual_data.sources.chat.protocol import Chat, Sampling

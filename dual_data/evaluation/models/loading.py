@@ -34,7 +34,7 @@ from dual_data.evaluation.models.hub import cached_commit, why_unreachable
 from dual_data.evaluation.models.names import SMOLLM2, TINY
 from dual_data.evaluation.models.norms import fuse_norms
 from dual_data.evaluation.models.special_tokens import pad_id, stop_ids
-from dual_data.evaluation.rows.data import turn_end
+from dual_data.evaluation.rows.encoding import turn_end
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -1,16 +1,12 @@
-"""Question-answer rows and their token ids. Where the answer begins is known by construction."""
+"""Questions with their answers, and how they are read from a table."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -19,18 +15,7 @@ from dual_data.audit.table_files import read_table
 from dual_data.errors import InputError
 from dual_data.ids import digest
 from dual_data.matching import ObjectKind, kind_of
-from dual_data.prompts import SYSTEM_PROMPT
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-TEMPLATE_DATE = datetime(2025, 4, 10, tzinfo=UTC)
-"""The date given to templates with a date line: that of the published logs. A template that reads the clock would give
-other token ids tomorrow."""
-_READS_CLOCK = re.compile(r"""\bstrftime_now\s*\((?:\s*(["'])((?:(?!\1).)*)\1\s*\))?""")
-"""A call of the function by which a template reads the clock, with its format if it is written there."""
-
-_ANSWER_MARK = "ANSWERMARK"
 _ROW = "row of the file"
 
 
@@ -48,152 +33,6 @@ class Item(NamedTuple):
     """Other wordings, held out of training, which test generalisation."""
     kind: ObjectKind = "entity"
     """How answers are compared: names as words, dates and quantities by value."""
-
-
-class PromptFormat(NamedTuple):
-    """A prompt format; results of two profiles are never mixed."""
-
-    name: str
-    chat: bool
-    """Whether the model's chat template is used."""
-    system: str
-    train_end: bool
-    """Whether the end of the turn is a training label."""
-
-
-PROFILES: Mapping[str, PromptFormat] = {
-    "chat": PromptFormat("chat", chat=True, system=SYSTEM_PROMPT, train_end=True),
-    "dual-raw": PromptFormat("dual-raw", chat=False, system="", train_end=False),
-}
-"""`chat` is what the published logs show; `dual-raw` joins question and answer without template or space."""
-
-
-class Encoded(NamedTuple):
-    """Token ids of one row. The three parts are tokenised separately and never re-tokenised as one text."""
-
-    prompt_ids: tuple[int, ...]
-    answer_ids: tuple[int, ...]
-    """At least one token, without the end of the turn."""
-    end_ids: tuple[int, ...] = ()
-    """The token that ends the turn (chat), or nothing (dual-raw)."""
-
-
-def profile_named(name: str) -> PromptFormat:
-    """The profile called `name`. Raises InputError that lists the known ones."""
-    if name not in PROFILES:
-        raise InputError(f"unknown prompt profile {name!r}; known: {', '.join(PROFILES)}")
-    return PROFILES[name]
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: PromptFormat | str) -> list[Encoded]:
-    """Token ids of the canonical question and answer of each item.
-
-    Raises InputError for an answer without tokens, and for a tokenizer without the chat template that the profile
-    `chat` needs.
-    """
-    profile = profile_named(profile) if isinstance(profile, str) else profile
-    prompts = prompt_ids(tokenizer, [item.question for item in items], profile)
-    answers = tokenizer([item.answer.strip() for item in items], add_special_tokens=False)["input_ids"] if items else []
-    end = (turn_end(tokenizer),) if profile.chat else ()
-    for item, ids in zip(items, answers, strict=True):
-        if not ids:
-            raise InputError(f"item {item.id}: the answer {item.answer!r} has no tokens; remove the row")
-    return [Encoded(tuple(prompt), tuple(ids), end) for prompt, ids in zip(prompts, answers, strict=True)]
-
-
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, questions: Sequence[str], profile: PromptFormat) -> list[list[int]]:
-    """Token ids up to where the answer starts, one list per question."""
-    if not questions:
-        return []
-    if profile.chat:
-        chats = [[("system", profile.system), ("user", question)] for question in questions]
-        texts = [render(tokenizer, chat) for chat in chats]
-        return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
-    return [list(ids) for ids in tokenizer(list(questions), add_special_tokens=True)["input_ids"]]
-
-
-def render(tokenizer: PreTrainedTokenizerBase, chat: Sequence[tuple[str, str]], answer: str | None = None) -> str:
-    """Text of a chat of (role, content) up to the assistant's turn, or including that turn where `answer` is given.
-
-    Where the template refuses or drops a system turn (Gemma), its text goes in front of the first user turn.
-    """
-    template = getattr(tokenizer, "chat_template", None)
-    if not template:
-        raise InputError(
-            f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no chat template: "
-            "use an instruct model, put a chat_template.jinja beside the tokenizer, or choose the profile dual-raw"
-        )
-    messages = [{"role": role, "content": text} for role, text in chat if text]
-    if answer is not None:
-        messages.append({"role": "assistant", "content": answer})
-    text = _apply(tokenizer, messages, generate=answer is None)
-    if text is None or messages[0]["content"].strip() not in text:
-        text = _apply(tokenizer, _fold_system(messages), generate=answer is None)
-    if text is None:
-        raise InputError(f"the chat template of {tokenizer.name_or_path} cannot render a question: use dual-raw")
-    return text
-
-
-def _apply(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, generate: bool) -> str | None:
-    import jinja2
-
-    try:
-        # A reasoning model would spend its new tokens on reasoning; templates without this variable ignore it.
-        text = tokenizer.apply_chat_template(
-            messages,
-            chat_template=_without_clock(tokenizer.get_chat_template(), tokenizer.name_or_path or "this model"),
-            tokenize=False,
-            add_generation_prompt=generate,
-            date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
-            enable_thinking=False,
-        )
-    except jinja2.TemplateError:
-        return None
-    assert isinstance(text, str)
-    return text
-
-
-@cache
-def _without_clock(template: str, name: str) -> str:
-    """The template with `TEMPLATE_DATE` in place of every call that would give today's date."""
-
-    def written_out(call: re.Match[str]) -> str:
-        quote, date_format = call.groups()
-        if quote is None:
-            raise InputError(
-                f"the chat template of {name} reads the clock in a way that is not known here, so its token ids would "
-                "change with the day: write a date in place of strftime_now in its chat_template.jinja"
-            )
-        return f"{quote}{TEMPLATE_DATE.strftime(date_format)}{quote}"
-
-    return _READS_CLOCK.sub(written_out, template)
-
-
-def _fold_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    if len(messages) < 2 or messages[0]["role"] != "system":
-        return messages
-    system, first, *rest = messages
-    return [{"role": "user", "content": f"{system['content']}\n\n{first['content']}"}, *rest]
-
-
-def turn_end(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Id of the token with which the template ends an assistant's turn.
-
-    It is read from the template, not from `eos_token`: Gemma's eos does not end a turn, GGUF files name the wrong
-    one, and a label of two end tokens would outweigh a short answer.
-    """
-    if getattr(tokenizer, "chat_template", None):
-        text = render(tokenizer, [("user", "question")], answer=_ANSWER_MARK)
-        tail = text.rpartition(_ANSWER_MARK)[2]
-        special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
-        for token in tokenizer(tail, add_special_tokens=False)["input_ids"]:
-            if token in special:
-                return int(token)
-    if tokenizer.eos_token_id is None:
-        raise InputError(
-            f"the tokenizer of {tokenizer.name_or_path} names no end token: set eos_token in its tokenizer_config.json"
-        )
-    return int(tokenizer.eos_token_id)
 
 
 def read_split(
@@ -304,8 +143,3 @@ def _unique(texts: Iterable[str]) -> tuple[str, ...]:
 def data_hash(items: Sequence[Item]) -> str:
     """Hash of the rows, in order: part of a cell's identity."""
     return digest(json.dumps(items, ensure_ascii=False))
-
-
-def token_hash(rows: Sequence[Encoded]) -> str:
-    """Hash of the token ids, in order: with equal hashes, two runs fed the model the same tokens."""
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dual_data.evaluation.metrics.likelihood import TokenScores
-from dual_data.evaluation.rows.data import Encoded
+from dual_data.evaluation.rows.encoding import Encoded
 
 
 class Answer(NamedTuple):

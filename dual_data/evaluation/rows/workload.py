@@ -11,15 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from dual_data.errors import InputError
 from dual_data.evaluation.metrics.chance import trivial_baselines
 from dual_data.evaluation.rows.attack_prompts import attack_chats
-from dual_data.evaluation.rows.data import (
-    Item,
-    PromptFormat,
-    encode,
-    profile_named,
-    prompt_ids,
-    render,
-    turn_end,
-)
+from dual_data.evaluation.rows.data import Item
+from dual_data.evaluation.rows.encoding import PromptFormat, encode, profile_named, prompt_ids, render, turn_end
 from dual_data.evaluation.rows.panel import TokenisedPanel
 from dual_data.evaluation.rows.request import Answer, Request
 from dual_data.ids import digest

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dual_data.evaluation.rows.data import Encoded, Item
+from dual_data.evaluation.rows.data import Item
+from dual_data.evaluation.rows.encoding import Encoded
 
 
 class CellData(NamedTuple):

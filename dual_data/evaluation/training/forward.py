@@ -13,7 +13,7 @@ from dual_data.evaluation.device.sharding import is_sharing
 from dual_data.evaluation.models.decoder import attention_window, decoder_layers, last_hidden, masks_by_column
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.trial_text import plain_text, trial_key
-from dual_data.evaluation.rows.data import Encoded
+from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.rows.packing import Layout, MicroBatch, Rows, Source, pack
 
 

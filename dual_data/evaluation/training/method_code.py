@@ -15,7 +15,7 @@ from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.repeatable import is_refused
 from dual_data.evaluation.methods.base import Answers, Batch, Constants, Facts, Loss, Method, Outputs
-from dual_data.evaluation.rows.data import Encoded
+from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.rows.packing import Rows, Source
 from dual_data.evaluation.training.cells import CellData
 

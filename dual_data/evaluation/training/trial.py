@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from dual_data.evaluation.methods.base import Answers, Method
-from dual_data.evaluation.rows.data import Encoded
+from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.packing import Rows, pack
 from dual_data.evaluation.rows.schedule import plan

@@ -14,7 +14,7 @@ from dual_data.evaluation.attacks.recovery import recovery
 from dual_data.evaluation.attacks.relearning import Curve, halves, relearn
 from dual_data.evaluation.measuring import open_engine as engine
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training import fine_tune
 from dual_data.evaluation.training.cells import CellData

@@ -25,7 +25,8 @@ from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import BASE, cell_path, read_result, read_results, run_path
-from dual_data.evaluation.rows.data import data_hash, encode, token_hash
+from dual_data.evaluation.rows.data import data_hash
+from dual_data.evaluation.rows.encoding import encode, token_hash
 from dual_data.evaluation.settings import load_settings
 from tests.cli.command import dual_data as dual_data_command
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project

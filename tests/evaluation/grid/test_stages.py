@@ -14,7 +14,7 @@ from dual_data.evaluation.grid.stages import applied, prepare, stage_key
 from dual_data.evaluation.measuring.local_model import LocalModel
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.data import PROFILES, encode
+from dual_data.evaluation.rows.encoding import PROFILES, encode
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.settings import LoraSettings, StageSettings
 from dual_data.evaluation.training.cells import CellData

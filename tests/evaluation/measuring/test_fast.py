@@ -16,7 +16,7 @@ from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.score import Reference
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny
-from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.request import Answer, Outcome, Request, request_of
 from dual_data.evaluation.training.lora import Adapters
 from tests.evaluation.questions import cities

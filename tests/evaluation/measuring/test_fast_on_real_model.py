@@ -13,7 +13,7 @@ from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.static_cache import prompt_mask
 from dual_data.evaluation.models.loading import load
 from dual_data.evaluation.models.names import SMOLLM2
-from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.request import request_of
 from dual_data.evaluation.training.forward import packs
 from tests.evaluation.questions import cities

@@ -11,7 +11,7 @@ import torch
 from dual_data.errors import UsageError
 from dual_data.evaluation.measuring.local_model import LocalModel
 from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny
-from dual_data.evaluation.rows.data import render
+from dual_data.evaluation.rows.encoding import render
 from dual_data.sources.chat.protocol import Chat, ChatModel, Sampling
 
 CHATS = [Chat("Be terse.", f"Which country is {name} in?") for name in ("Lyon", "Osaka", "München", "Porto", "Turin")]

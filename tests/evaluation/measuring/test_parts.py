@@ -15,7 +15,7 @@ from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.score import Reference
 from dual_data.evaluation.measuring.static_cache import answers_mask, prompt_seen
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.request import Answer, Outcome, Request, request_of
 from dual_data.evaluation.training.lora import Adapters
 from tests.evaluation.questions import cities

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dual_data.evaluation.rows.data import Encoded
+from dual_data.evaluation.rows.encoding import Encoded
 
 
 class Figures(NamedTuple):

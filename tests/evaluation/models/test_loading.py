@@ -19,7 +19,7 @@ from dual_data.evaluation.models.cache import cache_folder, files_hash, weights_
 from dual_data.evaluation.models.decoder import decoder_layers, head, last_hidden
 from dual_data.evaluation.models.loading import finish, identify, load, tensor_hash
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.request import request_of
 from dual_data.files import file_hash
 from tests.evaluation.questions import cities

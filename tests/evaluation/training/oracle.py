@@ -12,7 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.data import Encoded, encode
+from dual_data.evaluation.rows.encoding import Encoded, encode
 from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.lora import Adapters

@@ -15,7 +15,7 @@ from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.base import Batch, Loss, Outputs
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.data import Encoded
+from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.schedule import factors, permutation, plan
 from dual_data.evaluation.training import run
