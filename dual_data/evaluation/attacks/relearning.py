@@ -57,7 +57,7 @@ class Curve(NamedTuple):
     """Where tuning ended early, and why; all later points are of the weights at that step."""
 
 
-def halves(items: Sequence[Item], share: float = 0.2) -> tuple[list[int], list[int]]:
+def halves(items: Sequence[Item], share: float) -> tuple[list[int], list[int]]:
     """Indices of the forget facts to tune on, a `share` of the subjects by hash, and of those to score.
 
     Both sides have at least one subject; the tuned facts fit into one step. Raises InputError for fewer than two

@@ -33,7 +33,7 @@ def test_halves_keep_subjects_together() -> None:
     assert halves(items, 0.0)[0]
     assert halves(items, 1.0)[1]
     with pytest.raises(InputError, match="two subjects"):
-        halves(items[:1])
+        halves(items[:1], 0.2)
 
 
 def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
