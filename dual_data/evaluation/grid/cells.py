@@ -135,10 +135,6 @@ class Grid(NamedTuple):
         answers = counterfactual_answers(every_row, f"the method {method}")
         return [item._replace(answer=answers[item.id, item.answer]) for item in rows]
 
-    def options(self, method: str) -> dict[str, Any]:
-        """All options of a method: the defaults, overridden by the preset's."""
-        return method_named(method).options(self.preset.methods[method])
-
 
 def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder: Path) -> Grid:
     """Read the rows of a grid and resolve its settings. Raises UsageError and InputError."""
@@ -265,7 +261,7 @@ def _cell(
         identity |= {
             "preset": grid.settings.preset,
             "code": method_named(method).code,
-            "options": grid.options(method),
+            "options": method_named(method).options(grid.preset.methods[method]),
             "optimisation": grid.preset.model_dump(include=named),
             "lora": None if grid.preset.full else grid.preset.lora.spec()._asdict(),
             "lr": lr,

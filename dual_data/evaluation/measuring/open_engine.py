@@ -61,8 +61,10 @@ def why_not_fast(loaded: Loaded) -> str:
     plain = PlainEngine(loaded, rows=2).run(requests)[0]
     try:
         fast = FastEngine(loaded, rows=2, graphs=False).run(requests)[0]
-    except _UNABLE as error:
-        return f"{type(loaded.model).__name__} does not take a static cache ({_described(error)})"
+    except (TypeError, AttributeError, ValueError, RuntimeError, KeyError, IndexError) as error:
+        if is_out_of_memory(error):  # says nothing about the architecture
+            raise
+        return f"{type(loaded.model).__name__} does not take a static cache ({type(error).__name__}: {error})"
     tolerance = 1e-3 if loaded.model.dtype == torch.float32 else 0.25
     difference = fmean(
         abs(expected - actual)
@@ -72,12 +74,3 @@ def why_not_fast(loaded: Loaded) -> str:
     if not difference <= tolerance:
         return f"{type(loaded.model).__name__} gives other log-probabilities with a static cache (by {difference:.2g})"
     return ""
-
-
-_UNABLE = (TypeError, AttributeError, ValueError, RuntimeError, KeyError, IndexError)
-
-
-def _described(error: Exception) -> str:
-    if is_out_of_memory(error):  # says nothing about the architecture
-        raise error
-    return f"{type(error).__name__}: {error}"
