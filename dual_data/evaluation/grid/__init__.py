@@ -1,6 +1,7 @@
 """A grid of cells: models x training stages x sets x methods x learning rates x seeds, run and resumed.
 
-cells        the cells of a grid, and which are done; sets: their rows; forecast: what the others will take
+cells        the cells of a grid, and which are done; sets: their rows
+forecast     what they will take; trials: their methods, tried before a model is loaded
 run          loads each model once, by its options -> stage_run: trains, measures and drops cells on it
 grid_run     what all stages of a run share
 tokenised    what the cells of a model are trained on and asked

@@ -1,8 +1,9 @@
 """Models as the evaluation uses them: loaded by name, folder or GGUF file, with the traps of their tokenizers handled.
 
 loading      -> Loaded, with cache (converts, hashes files once), hub (what it knows of a name) and special_tokens
+names        what a model can be called
 tiny         random models
 decoder      layers, hidden states and head of a model
 attention    norms: faster kernels in place of a model's own code; trial_text: what fast paths are tried on
-context      how many tokens a model takes; names: what it can be called
+context      how many tokens a model takes
 """

@@ -1,8 +1,9 @@
 """Training of several cells at once on one frozen base.
 
 train        cells -> their traces; run: its state and steps; limits: when a cell is stopped early
+cells        what goes in for a cell, and what happened to it
 lora  full   what is trained: low-rank adapters, or all weights
-method_code  a method's loss, called as it declares and checked in the first step
+method_code  a method's loss, called as it declares and checked in the first step; trial: the same on made-up outputs
 reference    outputs of the model before unlearning for the rows, computed once
 forward      hidden states of packed rows; optimiser: AdamW over all cells
 cuda_graph   steps recorded and replayed
