@@ -228,6 +228,35 @@ def test_memory_that_runs_out_says_nothing_about_an_architecture(monkeypatch: py
     assert adapters.enabled
 
 
+def attempts(rows: int, errors: list[Exception], notes: list[str], *, batch: int = 8) -> list[int]:
+    """Sizes of the forward passes tried, where each attempt raises the next of `errors` until none is left."""
+    sizes: list[int] = []
+
+    def attempt(optimisation: Optimisation) -> list[int]:
+        sizes.append(optimisation.micro_batch or optimisation.batch)
+        if errors:
+            raise errors.pop(0)
+        return sizes
+
+    return halving(attempt, Optimisation(batch=batch), notes, rows=rows, undo=lambda: None)
+
+
+def test_out_of_memory_halves_the_forward_pass_until_it_fits_and_says_so() -> None:
+    notes: list[str] = []
+    assert attempts(8, [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()], notes) == [8, 4, 2]
+    assert notes == [
+        "out of memory: forward passes of 4 rows in place of 8",
+        "out of memory: forward passes of 2 rows in place of 4",
+    ]
+    with pytest.raises(DualDataError, match="single row"):
+        attempts(1, [MemoryError()], [])
+    notes.clear()
+    assert attempts(5, [MemoryError(), MemoryError()], notes, batch=32) == [32, 2, 1]  # 32 is more than there are
+    assert notes[0] == "out of memory: forward passes of 2 rows in place of 5"
+    with pytest.raises(RuntimeError, match="shape"):
+        attempts(8, [RuntimeError("a wrong shape")], [])
+
+
 def test_a_loss_that_is_normalised_over_micro_batches_is_not_computed_over_smaller_ones() -> None:
     def cramped(_: Optimisation) -> None:
         raise MemoryError

@@ -1,4 +1,4 @@
-"""Cells trained together, micro-batches, schedules, and how a cell ends."""
+"""Cells trained together, micro-batches, and how a cell ends."""
 
 from __future__ import annotations
 
@@ -9,20 +9,15 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from dual_data.errors import DualDataError, UsageError
-from dual_data.evaluation.device.memory import halving
+from dual_data.errors import UsageError
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.base import Batch, Loss, Outputs
-from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.rows.optimisation import Optimisation
-from dual_data.evaluation.rows.schedule import factors, permutation, plan
+from dual_data.evaluation.rows.schedule import plan
 from dual_data.evaluation.training import run
-from dual_data.evaluation.training.full import FullWeights, bytes_per_parameter
-from dual_data.evaluation.training.optimiser import AdamW, Buffer
 from dual_data.evaluation.training.train import train
-from tests.evaluation.methods.formulas import FORMULAS, row_figures
+from tests.evaluation.methods.formulas import FORMULAS
 from tests.evaluation.training.oracle import LAYER, Oracle, Problem, disturb, peft_twin, problem
 
 
@@ -93,41 +88,6 @@ def test_training_is_the_same_to_the_bit_when_repeated_and_untouched_by_the_glob
         setup.train("GradDiff", Optimisation(epochs=2, batch=3), setup.cell(1e-3))
         weights.append(setup.adapters.master.clone())
     assert torch.equal(*weights)
-
-
-def test_retain_rows_come_from_seeded_permutations_and_all_are_used() -> None:
-    labels = {"forget": [2] * 8, "retain": [3] * 5}
-    epochs = plan(labels, Optimisation(epochs=2, batch=4), seed=3)
-    retain_rows = [
-        [index for step in epoch for micro_batch in step for index in micro_batch.rows["retain"]] for epoch in epochs
-    ]
-    assert sorted(retain_rows[0][:5]) == [0, 1, 2, 3, 4]
-    assert len(retain_rows[0]) == 8
-    assert retain_rows[0] != retain_rows[1]
-    assert plan(labels, Optimisation(epochs=2, batch=4), seed=3) == epochs
-    assert plan(labels, Optimisation(epochs=2, batch=4), seed=4) != epochs
-    assert permutation(50, 0, 0, "forget") != permutation(50, 0, 0, "retain")
-
-
-def test_weights_of_a_step_sum_to_one_whatever_the_normalisation() -> None:
-    labels = {"forget": [1, 2, 3, 4, 5, 6, 7], "retain": [3, 1, 2]}
-    for normalise in ("batch", "micro_batch", "sequence"):
-        optimisation = Optimisation(epochs=1, batch=5, micro_batch=2, normalise=normalise)
-        for step in plan(labels, optimisation, 0)[0]:
-            for kind in labels:
-                pairs = [
-                    (labels[kind][index], weight)
-                    for micro_batch in step
-                    for index, weight in zip(micro_batch.rows[kind], micro_batch.weights[kind], strict=True)
-                ]
-                assert sum(count * weight for count, weight in pairs) == pytest.approx(1.0)
-                assert sum(sum(micro_batch.shares[kind]) for micro_batch in step) == pytest.approx(1.0)
-
-
-def test_schedules() -> None:
-    assert factors(Optimisation(epochs=2), [2, 2]) == [1.0] * 4
-    assert factors(Optimisation(epochs=2, schedule="linear", warmup_epochs=1.0), [2, 2]) == [0.0, 0.5, 1.0, 0.5]
-    assert factors(Optimisation(epochs=2, schedule="cosine"), [1, 1]) == pytest.approx([1.0, 0.5])
 
 
 def test_a_cell_that_is_not_finite_ends_with_its_reason_and_leaves_the_others_alone() -> None:
@@ -225,152 +185,6 @@ def test_a_gradient_that_explodes_is_divergence_also_of_a_method_without_likelih
     trace = again.train("RMU", unlimited, again.cell(1.0), layer=LAYER)[0]
     assert (trace.stopped, trace.steps) == ("", 16)
     assert max(trace.norms) > 1e6
-
-
-def test_full_fine_tuning_has_the_gradient_of_autograd() -> None:
-    setup = problem(fresh=True)
-    setup.adapters.remove()
-    seen: list[list[torch.Tensor]] = []
-
-    class Watched(FullWeights):
-        @property
-        def buffers(self) -> Any:
-            seen.append([buffer.gradient.clone() for buffer in super().buffers])
-            return super().buffers
-
-    weights = Watched(setup.loaded.model)
-    names = [name for name, _ in setup.loaded.model.named_parameters()]
-    trace = train(setup.loaded, weights, METHODS["GradDiff"], [setup.cell(0.0)], Optimisation(epochs=1, batch=7))[0]
-    twin: Any = tiny("llama").model.double().requires_grad_(True)
-    retain, forget = (
-        torch.cat([-row_figures(twin, row, LAYER).log_p for row in rows]).mean()
-        for rows in (_retain_rows(setup), setup.forget)
-    )
-    (retain - forget).backward()  # type: ignore[no-untyped-call]
-    assert trace.losses[0] == pytest.approx((retain - forget).item(), rel=1e-5)
-    for name, gradient in zip(names, seen[-1], strict=True):
-        expected = twin.get_parameter(name).grad
-        assert (gradient[0] - expected.flatten()).norm() <= 1e-4 * expected.norm() + 1e-8, name
-
-
-def _retain_rows(setup: Problem) -> list[Encoded]:
-    """The retain rows of the single step that has all seven forget rows."""
-    (step,) = plan({"forget": [1] * 7, "retain": [1] * 5}, Optimisation(epochs=1, batch=7), seed=0)[0]
-    return [setup.retain[index] for micro_batch in step for index in micro_batch.rows["retain"]]
-
-
-def test_full_fine_tuning_learns_and_is_undone_to_the_bit() -> None:
-    setup = problem(fresh=True)
-    setup.adapters.remove()
-    model = setup.loaded.model
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    weights = FullWeights(model, keep_head=True)
-    trace = train(setup.loaded, weights, METHODS["JensUn"], [setup.cell(1e-3)], Optimisation(epochs=3, batch=7))[0]
-    assert trace.parts["retain"][0] == pytest.approx(0.0, abs=1e-6)
-    assert trace.losses[-1] < trace.losses[0]
-    with pytest.raises(DualDataError, match="before the first step"), weights.disabled():
-        pass
-    weights.remove()
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
-    assert not any(parameter.requires_grad for parameter in model.parameters())
-
-
-def test_the_reference_of_full_fine_tuning_has_the_bias_of_the_head_as_it_was() -> None:
-    setup = problem("qwen", fresh=True)
-    setup.adapters.remove()
-    model: Any = setup.loaded.model
-    bias = torch.randn(model.config.vocab_size, generator=torch.Generator().manual_seed(0))
-    model.lm_head.bias = torch.nn.Parameter(bias.clone(), requires_grad=False)  # as Phi has it
-    hidden = torch.randn(3, model.config.hidden_size)
-    before = head(model, hidden)
-    weights = FullWeights(model, keep_head=True)
-    trace = train(setup.loaded, weights, METHODS["GradDiffKL"], [setup.cell(1e-2)], Optimisation(epochs=2, batch=7))[0]
-    assert trace.parts["retain_kl"][0] == pytest.approx(0.0, abs=1e-6)
-    assert trace.parts["retain_kl"][1] > 1e-3
-    assert not torch.equal(model.lm_head.bias, bias)
-    assert torch.equal(weights.reference_head(hidden), before)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_full_fine_tuning_takes_the_memory_that_is_forecast(dtype: torch.dtype) -> None:
-    model = tiny(dtype=dtype).model
-    weights = FullWeights(model)
-    optimiser = AdamW(weights, [1e-3], [1.0], clip=1.0, most_norm=0.0, weight_decay=0.0)
-    tensors = [*model.parameters(), *(parameter.grad for parameter in model.parameters())]
-    tensors += [buffer.master for buffer in weights.buffers] + [
-        moment for pair in optimiser._moments for moment in pair
-    ]
-    tensors += optimiser._sums
-    sizes = {
-        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
-        for tensor in tensors
-        if tensor is not None
-    }
-    assert sum(sizes.values()) == bytes_per_parameter(dtype) * sum(tensor.numel() for tensor in model.parameters())
-
-
-class Numbers:
-    """Two cells of three weights each, as a trainable of the optimiser."""
-
-    count = 2
-
-    def __init__(self) -> None:
-        self.buffers = [Buffer(torch.ones(2, 3), torch.zeros(2, 3))]
-
-    def publish(self) -> None: ...
-
-    def disabled(self) -> Any: ...
-
-    def reference_head(self, hidden: torch.Tensor) -> torch.Tensor:
-        return hidden
-
-
-def test_adamw_equals_torch_for_each_cell_with_its_own_rate_and_clipping() -> None:
-    numbers = Numbers()
-    ours = AdamW(numbers, [0.1, 0.01], [1.0, 0.5, 1.0], clip=1.0, most_norm=0.0, weight_decay=0.1)
-    theirs = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
-    adams = [torch.optim.AdamW([p], lr=lr, weight_decay=0.1) for p, lr in zip(theirs, (0.1, 0.01), strict=True)]
-    for step, factor in enumerate((1.0, 0.5, 1.0)):
-        gradient = torch.randn(2, 3, generator=torch.Generator().manual_seed(step)) * 3
-        numbers.buffers[0].gradient.copy_(gradient)
-        ours.step()
-        for k, (p, adam) in enumerate(zip(theirs, adams, strict=True)):
-            p.grad = gradient[k].clone()
-            torch.nn.utils.clip_grad_norm_([p], 1.0)
-            adam.param_groups[0]["lr"] = (0.1, 0.01)[k] * factor
-            adam.step()
-    for k, p in enumerate(theirs):
-        assert torch.allclose(numbers.buffers[0].master[k], p.data, atol=1e-6)
-    assert not numbers.buffers[0].gradient.any()
-
-
-def attempts(rows: int, errors: list[Exception], notes: list[str], *, batch: int = 8) -> list[int]:
-    """Sizes of the forward passes tried, where each attempt raises the next of `errors` until none is left."""
-    sizes: list[int] = []
-
-    def attempt(optimisation: Optimisation) -> list[int]:
-        sizes.append(optimisation.micro_batch or optimisation.batch)
-        if errors:
-            raise errors.pop(0)
-        return sizes
-
-    return halving(attempt, Optimisation(batch=batch), notes, rows=rows, undo=lambda: None)
-
-
-def test_out_of_memory_halves_the_forward_pass_until_it_fits_and_says_so() -> None:
-    notes: list[str] = []
-    assert attempts(8, [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()], notes) == [8, 4, 2]
-    assert notes == [
-        "out of memory: forward passes of 4 rows in place of 8",
-        "out of memory: forward passes of 2 rows in place of 4",
-    ]
-    with pytest.raises(DualDataError, match="single row"):
-        attempts(1, [MemoryError()], [])
-    notes.clear()
-    assert attempts(5, [MemoryError(), MemoryError()], notes, batch=32) == [32, 2, 1]  # 32 is more than there are
-    assert notes[0] == "out of memory: forward passes of 2 rows in place of 5"
-    with pytest.raises(RuntimeError, match="shape"):
-        attempts(8, [RuntimeError("a wrong shape")], [])
 
 
 def test_float16_which_loses_small_gradients_is_not_trained_in() -> None:

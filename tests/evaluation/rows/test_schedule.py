@@ -1,0 +1,43 @@
+"""The order and weights of rows in training, and the learning rate at each step."""
+
+from __future__ import annotations
+
+import pytest
+
+from dual_data.evaluation.rows.optimisation import Optimisation
+from dual_data.evaluation.rows.schedule import factors, permutation, plan
+
+
+def test_retain_rows_come_from_seeded_permutations_and_all_are_used() -> None:
+    labels = {"forget": [2] * 8, "retain": [3] * 5}
+    epochs = plan(labels, Optimisation(epochs=2, batch=4), seed=3)
+    retain_rows = [
+        [index for step in epoch for micro_batch in step for index in micro_batch.rows["retain"]] for epoch in epochs
+    ]
+    assert sorted(retain_rows[0][:5]) == [0, 1, 2, 3, 4]
+    assert len(retain_rows[0]) == 8
+    assert retain_rows[0] != retain_rows[1]
+    assert plan(labels, Optimisation(epochs=2, batch=4), seed=3) == epochs
+    assert plan(labels, Optimisation(epochs=2, batch=4), seed=4) != epochs
+    assert permutation(50, 0, 0, "forget") != permutation(50, 0, 0, "retain")
+
+
+def test_weights_of_a_step_sum_to_one_whatever_the_normalisation() -> None:
+    labels = {"forget": [1, 2, 3, 4, 5, 6, 7], "retain": [3, 1, 2]}
+    for normalise in ("batch", "micro_batch", "sequence"):
+        optimisation = Optimisation(epochs=1, batch=5, micro_batch=2, normalise=normalise)
+        for step in plan(labels, optimisation, 0)[0]:
+            for kind in labels:
+                pairs = [
+                    (labels[kind][index], weight)
+                    for micro_batch in step
+                    for index, weight in zip(micro_batch.rows[kind], micro_batch.weights[kind], strict=True)
+                ]
+                assert sum(count * weight for count, weight in pairs) == pytest.approx(1.0)
+                assert sum(sum(micro_batch.shares[kind]) for micro_batch in step) == pytest.approx(1.0)
+
+
+def test_schedules() -> None:
+    assert factors(Optimisation(epochs=2), [2, 2]) == [1.0] * 4
+    assert factors(Optimisation(epochs=2, schedule="linear", warmup_epochs=1.0), [2, 2]) == [0.0, 0.5, 1.0, 0.5]
+    assert factors(Optimisation(epochs=2, schedule="cosine"), [1, 1]) == pytest.approx([1.0, 0.5])
