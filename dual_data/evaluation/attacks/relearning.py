@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from dual_data.errors import InputError
+from dual_data.evaluation.measuring.measure import rounded
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.metrics.likelihood import probability
 from dual_data.evaluation.models.loading import Loaded
@@ -145,9 +146,9 @@ def _beside_control(loaded: Loaded, adapters: Adapters, cell: int, seed: int) ->
 
 
 def _point(loaded: Loaded, step: int, outcomes: Sequence[Outcome], items: Sequence[Item]) -> Point:
-    texts = [str(loaded.tokenizer.decode(list(outcome.generation), skip_special_tokens=True)) for outcome in outcomes]
+    texts = [loaded.text(outcome.generation) for outcome in outcomes]
     hits = tuple(
         contains_answer(text, (item.answer, *item.answers), item.kind) for text, item in zip(texts, items, strict=True)
     )
-    probabilities = tuple(float(f"{probability(outcome.scores[0]):.7g}") for outcome in outcomes)
+    probabilities = tuple(rounded(probability(outcome.scores[0])) for outcome in outcomes)
     return Point(step, probabilities, hits)

@@ -54,7 +54,7 @@ class LocalModel:
         requests = [Request(ids) for ids in self._encode(texts)]
         if sampling.temperature > 0:
             return self._sampled(texts, requests, sampling)
-        return [[self._text(outcome.generation)] for outcome in self._run(requests, sampling.max_new_tokens)]
+        return [[self._loaded.text(outcome.generation)] for outcome in self._run(requests, sampling.max_new_tokens)]
 
     def log_probabilities(self, chats: Sequence[Chat], answers: Sequence[str]) -> list[float]:
         """Sum of the log-probabilities (nats) of each answer's tokens, end of turn excluded."""
@@ -101,7 +101,7 @@ class LocalModel:
             batch = rows[start : start + self._batch]
             noise = torch.stack([_noise(text, sampling, n) for text, _, n in batch]).to(self._loaded.device)
             drawn = engine.generate([prompt for _, prompt, _ in batch], [_Drawn(sampling, noise)])
-            answers += [self._text(ids) for ids, _ in drawn]
+            answers += [self._loaded.text(ids) for ids, _ in drawn]
         return [answers[start : start + sampling.samples] for start in range(0, len(answers), sampling.samples)]
 
     def _check(self, requests: Sequence[Request], max_new_tokens: int) -> None:
@@ -115,9 +115,6 @@ class LocalModel:
         if not texts:
             return []
         return [tuple(ids) for ids in self._loaded.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
-
-    def _text(self, ids: Sequence[int]) -> str:
-        return str(self._loaded.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 class _Drawn(LogitsProcessor):

@@ -9,8 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from transformers import PreTrainedTokenizerBase
-
 from dual_data.evaluation.measuring.embedding import SentenceEmbedder
 from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.score import Reference
@@ -19,6 +17,7 @@ from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.metrics.truth_ratio import normalised_probability, truth_ratio
+from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import AttackWording, ItemRow, Wording
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.panel import PanelScores, TokenisedPanel, panel_scores
@@ -75,7 +74,7 @@ def measure(
     panels = measure_panel(engine, workload.panel) if workload.panel is not None else [None] * len(runs)
     measurements = []
     for cell, (outcomes, panel) in enumerate(zip(runs, panels, strict=True)):
-        reader = _Reader(outcomes, base, engine.loaded.tokenizer)
+        reader = _Reader(outcomes, base, engine.loaded)
         items = {name: [reader.item(place) for place in places] for name, places in workload.sets.items()}
         if embedder is not None:
             _add_cosines(embedder, [row for rows in items.values() for row in rows])
@@ -121,7 +120,7 @@ def likelihood_scores(scores: TokenScores, text: str, before: TokenScores | None
     for name, attack in membership.ATTACKS.items():
         results[f"member_{name}"] = attack(scores, text)
     is_nan = math.isnan(log_p)
-    return {name: None if value is None else math.nan if is_nan else _rounded(value) for name, value in results.items()}
+    return {name: None if value is None else math.nan if is_nan else rounded(value) for name, value in results.items()}
 
 
 def _sequence_rank(gold: float, distractors: Sequence[float]) -> float | None:
@@ -132,7 +131,7 @@ def _sequence_rank(gold: float, distractors: Sequence[float]) -> float | None:
     )
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Rounded to seven significant digits, the precision of float32, which halves the file size."""
     return float(f"{value:.7g}")
 
@@ -142,14 +141,14 @@ class _Reader(NamedTuple):
 
     outcomes: Sequence[Outcome]
     base: Measurement | None
-    tokenizer: PreTrainedTokenizerBase
+    loaded: Loaded
 
     def item(self, place: Place) -> ItemRow:
         item, outcome = place.item, self.outcomes[place.canonical]
         gold, *wrong = outcome.scores
         mean = likelihood.mean_log_probability
         distractors = [mean(scores) for scores in wrong]
-        text = self.text(outcome)
+        text = self.loaded.text(outcome.generation)
         scores: Scores = {
             **text_scores(text, item.answer, item.answers, item.kind),
             **likelihood_scores(gold, item.answer, self.before(place.canonical)),
@@ -170,7 +169,7 @@ class _Reader(NamedTuple):
             "ended": outcome.ended,
             "scores": scores,
             "tokens": {
-                "log_p": [_rounded(value) for value in gold.log_p],
+                "log_p": [rounded(value) for value in gold.log_p],
                 "rank": list(gold.rank),
                 "answer_tokens": gold.answer_tokens,
             },
@@ -192,7 +191,7 @@ class _Reader(NamedTuple):
     def _wording(self, index: int, question: str, answer: str, answers: Sequence[str], kind: ObjectKind) -> Wording:
         """Generation and scores of another wording of an item, or of an attack."""
         outcome = self.outcomes[index]
-        text = self.text(outcome)
+        text = self.loaded.text(outcome.generation)
         scores = {
             **text_scores(text, answer, answers, kind),
             **likelihood_scores(outcome.scores[0], answer, self.before(index)),
@@ -206,11 +205,8 @@ class _Reader(NamedTuple):
     def before(self, index: int) -> TokenScores | None:
         return None if self.base is None else self.base.outcomes[index].scores[0]
 
-    def text(self, outcome: Outcome) -> str:
-        return str(self.tokenizer.decode(list(outcome.generation), skip_special_tokens=True))
-
 
 def _add_cosines(embedder: SentenceEmbedder, rows: Sequence[ItemRow]) -> None:
     cosines = embedder.nearest([row["generation"] for row in rows], [row["answers"] for row in rows])
     for row, cosine in zip(rows, cosines, strict=True):
-        row["scores"]["minilm_cosine"] = _rounded(cosine)
+        row["scores"]["minilm_cosine"] = rounded(cosine)

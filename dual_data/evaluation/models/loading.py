@@ -6,7 +6,7 @@ What a model lacks is either supplied (padding token, end token, system turn) or
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -72,6 +72,10 @@ class Loaded(NamedTuple):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.parameters()).device
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of generated tokens, without special ones."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 def dtype_named(name: str) -> torch.dtype:
