@@ -14,7 +14,7 @@ from benchmarks.evaluation.plain import workload_of
 from benchmarks.evaluation.subject import Work
 from benchmarks.evaluation.table import GRID_METHODS, GRID_STAGES
 from dual_data.evaluation.grid.cells import cells_of, resolve_grid
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import Measurement, measure

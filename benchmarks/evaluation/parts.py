@@ -32,7 +32,7 @@ from benchmarks.evaluation.subject import (
 )
 from benchmarks.evaluation.table import GRID_STAGES
 from dual_data.evaluation.device.memory import OutOfMemory, enough_memory, release
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.loading import Loaded, identify, load

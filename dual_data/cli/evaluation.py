@@ -14,7 +14,7 @@ from dual_data.errors import DualDataError, UsageError
 
 if TYPE_CHECKING:
     from dual_data.evaluation.grid.cells import Cell, Grid
-    from dual_data.evaluation.grid.options import RunOptions
+    from dual_data.evaluation.grid.grid_run import RunOptions
 
 
 @on_grid()
@@ -89,7 +89,7 @@ def run(
     from dual_data.evaluation.device.devices import devices_named
     from dual_data.evaluation.grid.cells import refuse_float16
     from dual_data.evaluation.grid.conflicts import conflicting, refuse_mixing, set_aside, superseded
-    from dual_data.evaluation.grid.options import RunOptions
+    from dual_data.evaluation.grid.grid_run import RunOptions
 
     devices = devices_named(device, used=not dry_run)
     if shard and len(devices) == 1:

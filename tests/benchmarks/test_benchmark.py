@@ -19,7 +19,7 @@ from benchmarks.evaluation.table import markdown
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.memory import OutOfMemory
 from dual_data.evaluation.grid import provenance, stage_run
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.models.loading import load
 from dual_data.evaluation.models.tiny import tiny, tiny_tokenizer

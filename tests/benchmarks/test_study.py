@@ -17,7 +17,7 @@ from benchmarks.evaluation.study.names import guessed_countries, invented_names
 from benchmarks.evaluation.study.sets import STYLES, splits
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.cells import cells_of, resolve_grid
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.models.loading import identify
 from dual_data.evaluation.models.tiny import tiny

@@ -15,7 +15,7 @@ import torch
 
 from dual_data.evaluation.attack_run import AttackOptions, attack, targets
 from dual_data.evaluation.grid.cells import cells_of, resolve_grid
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.methods import METHODS

@@ -12,7 +12,7 @@ import torch
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.memory import enough_memory, halving
 from dual_data.evaluation.grid import grid_run, stage_run, stages
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.measuring import decoding as generate
 from dual_data.evaluation.measuring import fast as stream

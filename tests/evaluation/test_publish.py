@@ -13,7 +13,7 @@ import yaml
 from huggingface_hub import snapshot_download
 
 from dual_data.errors import InputError, Refused, ServiceError, UsageError
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.stages import Prepared, applied
 from dual_data.evaluation.models.tiny import tiny

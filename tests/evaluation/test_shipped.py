@@ -11,7 +11,7 @@ import pytest
 
 from dual_data.cli import main
 from dual_data.evaluation.grid.cells import Grid, cells_of, resolve_grid
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results

@@ -1,18 +1,22 @@
-"""Estimates what a grid will take before it is run: steps, tokens, operations, and from these the time."""
+"""What can be told of a grid before it is run: whether its methods work, and what it will take.
+
+That is an estimate: steps, tokens and operations, and from these the time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from dual_data.errors import UsageError
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of, is_done
 from dual_data.evaluation.grid.tokenised import Tokenised
-from dual_data.evaluation.grid.trials import try_methods
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import DTYPES, Identity
 from dual_data.evaluation.results import BASE, cell_path, read_result
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.training.full import bytes_per_parameter
+from dual_data.evaluation.training.trial import try_method
 
 _RATE = {"cpu": 5e10, "cuda": 1e14}
 """Operations per second assumed before any cell is done: of two CPU cores; half of a large GPU's rate in training."""
@@ -42,7 +46,7 @@ class Plan(NamedTuple):
 def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool = False) -> Plan:
     """Estimate what `cells` take; with `adapters`, cells without theirs are to do. Loads tokenizers but no weights.
 
-    Raises UsageError where a method of the cells to do fails in a trial, as `try_methods`.
+    Raises UsageError where a method of the cells to do fails in a trial, as `_try_methods`.
     """
     identities = {name: identity_of(settings) for name, settings in grid.models.items()}
     tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
@@ -55,7 +59,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
         done = is_done(grid.folder, cell, adapter=adapters)
         lines.append(_line(grid, cell, identities[cell.model], sizes[base], done=done))
     to_do = [line for line in lines if not line.done]
-    try_methods(grid, [line.cell for line in to_do], tokenised)
+    _try_methods(grid, [line.cell for line in to_do], tokenised)
     operations = sum(line.operations for line in to_do)
     rate, basis = _rate(grid, lines, device)
     most = max((identities[cell.model].parameters * _bytes(grid, cell.model) for cell in cells), default=0)
@@ -67,6 +71,34 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
         f"{device} ({basis}); {memory}; training stages come on top"
     )
     return Plan(lines, text)
+
+
+def _try_methods(grid: Grid, cells: Iterable[Cell], tokenised: Mapping[str, Tokenised]) -> None:
+    """Try every method of `cells` on the rows of its first cell, as `try_method`; `tokenised` is by model.
+
+    Raises UsageError with the mistakes of all methods, which would otherwise show in each of their cells, after the
+    model before unlearning was measured.
+    """
+    first_cells: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.method != BASE:
+            first_cells.setdefault(cell.method, cell)
+    mistakes = []
+    for name, cell in first_cells.items():
+        rows = tokenised[cell.model]
+        try:
+            try_method(
+                method_named(name),
+                grid.preset.methods[name],
+                rows.cell_data(cell),
+                rows.tokenizer,
+                grid.preset,
+                train_end=grid.profile.train_end,
+            )
+        except UsageError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
 
 
 def _sizes(grid: Grid, cell: Cell, tokenised: Tokenised) -> tuple[int, int, int, int]:

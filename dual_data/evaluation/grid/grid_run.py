@@ -1,4 +1,4 @@
-"""One run of a grid: what its stages share, and the failing of cells."""
+"""One run of a grid: its options, what its stages share, and the failing of cells."""
 
 from __future__ import annotations
 
@@ -8,15 +8,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.evaluation.device.memory import enough_memory
-from dual_data.evaluation.device.sharding import shard
+from dual_data.evaluation.device.sharding import ALONE, Ranks, shard
 from dual_data.evaluation.grid.cells import Cell, Grid, is_done
 from dual_data.evaluation.grid.claims import any_free, claimed
-from dual_data.evaluation.grid.options import RunOptions
 from dual_data.evaluation.grid.provenance import blank
 from dual_data.evaluation.grid.stages import Prepared
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.results import write_result
 from dual_data.evaluation.settings import ModelSettings
+
+
+class RunOptions(NamedTuple):
+    """How a grid is run; nothing here changes results beyond rounding."""
+
+    device: str = "cpu"
+    cells_at_once: int = 0
+    """Most learning rates of a method and seed that are one batch; 0 for as many as suit device and model."""
+    rows: int = 0
+    """Rows per measurement batch, of all cells together; 0 for as many as suit device and model."""
+    save_adapters: bool = False
+    """Whether every cell's adapter is kept, below adapters/ in the results' folder."""
+    start: float = 0.0
+    """Where to begin, as a share of the grid, so that processes that share a grid begin with different stages."""
+    ranks: Ranks = ALONE
+    """This process's rank where processes share a base; `joined` must be active."""
 
 
 def load_model(settings: ModelSettings, device: str) -> Loaded:

@@ -21,8 +21,7 @@ from dual_data.display import count
 from dual_data.errors import UsageError
 from dual_data.evaluation.device.memory import OutOfMemory, release
 from dual_data.evaluation.grid.cells import Cell, Grid, is_done, refuse_float16
-from dual_data.evaluation.grid.grid_run import GridRun
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import GridRun, RunOptions
 from dual_data.evaluation.grid.stage_run import StageRun, grouped, stage_of
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.models.loading import Loaded

@@ -18,7 +18,7 @@ import torch
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.sharding import OutOfStep, Ranks, joined
 from dual_data.evaluation.grid.cells import Cell, Grid
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import Tally, run
 from dual_data.evaluation.methods import load_methods
 from dual_data.interrupts import stopped_as_by_hand

@@ -14,7 +14,7 @@ from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import enough_memory, halving
 from dual_data.evaluation.device.sharding import ALONE, CAN_SHARD, OutOfStep, Ranks
 from dual_data.evaluation.grid import workers
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.workers import run_spread
 from dual_data.evaluation.measuring.fast import FastEngine

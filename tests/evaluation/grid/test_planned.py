@@ -9,7 +9,7 @@ import pytest
 
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.cells import Cell, Grid
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.planned import FILE as PLAN
 from dual_data.evaluation.grid.planned import keep_plan, read_plan
 from dual_data.evaluation.grid.run import run

@@ -19,7 +19,7 @@ from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.grid.cells import cells_of, is_done, resolve_grid
 from dual_data.evaluation.grid.conflicts import refuse_mixing
 from dual_data.evaluation.grid.forecast import _duration, forecast
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.tiny import tiny
@@ -301,7 +301,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from dual_data.evaluation.grid.cells import cells_of, resolve_grid
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.settings import load_settings

@@ -11,7 +11,7 @@ import pytest
 from dual_data.errors import DualDataError
 from dual_data.evaluation.grid import stage_run
 from dual_data.evaluation.grid.forecast import _rate, forecast
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.methods.base import Method
 from dual_data.evaluation.models.loading import Loaded

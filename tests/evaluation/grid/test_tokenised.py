@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dual_data.evaluation.grid import tokenised
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.models.tiny import tiny

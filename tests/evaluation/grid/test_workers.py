@@ -12,7 +12,7 @@ import pytest
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.grid.claims import any_free, claimed
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.workers import run_spread
 from dual_data.evaluation.results import read_results
@@ -58,7 +58,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from dual_data.evaluation.grid.cells import cells_of, resolve_grid
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.workers import run_spread
 from dual_data.evaluation.settings import load_settings
 if __name__ == "__main__":

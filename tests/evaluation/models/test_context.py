@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dual_data.errors import InputError
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.measuring.local_model import LocalModel
 from dual_data.evaluation.models.context import check_workload

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dual_data.errors import ConfigError, InputError
-from dual_data.evaluation.grid.options import RunOptions
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure, measure_panel
