@@ -122,11 +122,12 @@ def test_a_weight_of_each_fact_weighs_its_row(project: Path, project_method: Pat
     load_methods(project)
     given = problem()
     popularity = [0.0, 4.0, 1.0, None, 4.0, 0.0, 2.25]
-    cell = given.cell()._replace(popularity=popularity)
+    cell = given.cell()
+    items = [item._replace(popularity=value) for item, value in zip(cell.items, popularity, strict=True)]
 
     def forget_loss(*rows: int) -> float:
         """Of the first step, in which the rows are one batch."""
-        data = cell._replace(forget=[cell.forget[row] for row in rows], popularity=[popularity[row] for row in rows])
+        data = cell._replace(forget=[cell.forget[row] for row in rows], items=[items[row] for row in rows])
         return given.train("PopularFirst", Optimisation(epochs=1, batch=9), data)[0].parts["forget"][0]
 
     # Alone, each of these rows has the weight 1.

@@ -43,7 +43,6 @@ class Tokenised:
             cell.lr,
             cell.seed,
             self.encoded(grid.preferred(cell.stage, cell.set, cell.method)),
-            [item.popularity for item in forget],
             forget,
         )
 

@@ -18,7 +18,6 @@ class CellData(NamedTuple):
     seed: int
     refusal: Sequence[Encoded] = ()
     """For each forget row, the same prompt with the answer to prefer."""
-    popularity: Sequence[float | None] = ()
     items: Sequence[Item] = ()
     """The forget rows as read; empty where no unlearning method is trained."""
 

@@ -51,7 +51,7 @@ def facts_of(cell: CellData, tokenizer: PreTrainedTokenizerBase, train_end: bool
     return Facts(
         [[*row.answer_ids, *(row.end_ids if train_end else ())] for row in cell.forget],
         [len(row.answer_ids) for row in cell.forget],
-        cell.popularity or [None] * len(cell.forget),
+        [item.popularity for item in cell.items] or [None] * len(cell.forget),
         encode,
         cell.items,
     )

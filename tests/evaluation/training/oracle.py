@@ -59,7 +59,8 @@ class Problem(NamedTuple):
     other: list[Encoded]
 
     def cell(self, lr: float = 0.0, seed: int = 0) -> CellData:
-        return CellData(self.forget, self.retain, lr, seed, self.other, [float(i % 5) for i in range(len(self.forget))])
+        items = [item._replace(popularity=float(i % 5)) for i, item in enumerate(cities())]
+        return CellData(self.forget, self.retain, lr, seed, self.other, items)
 
     def train(
         self, method: str, optimisation: Optimisation, *cells: CellData, plain: bool | None = None, **options: Any

@@ -16,7 +16,7 @@ def test_every_method_passes_its_trial_which_draws_no_number_of_a_run() -> None:
     for method in METHODS.values():
         for train_end in (True, False):
             cell = given.cell()
-            cell = cell._replace(forget=cell.forget[:1], refusal=cell.refusal[:1], popularity=[1.0])
+            cell = cell._replace(forget=cell.forget[:1], refusal=cell.refusal[:1], items=cell.items[1:2])
             for data in (given.cell(), cell):
                 tokenizer = given.loaded.tokenizer
                 try_method(method, {}, data, tokenizer, Optimisation(normalise="sequence"), train_end=train_end)
