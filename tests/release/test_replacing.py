@@ -74,6 +74,7 @@ def test_a_folder_with_a_manifest_of_something_else_stays(build: Build, tmp_path
         (["my_notes.md"], r"my_notes\.md"),
         (["facts/own.parquet", "croissant.json.bak"], r"croissant\.json\.bak, facts/own\.parquet"),
         ([".git/HEAD", ".gitignore"], r"\.git/HEAD, \.gitignore"),
+        (["c", "b", "a"], "a, b, c"),
         (["e", "d", "c", "b", "a"], "a, b, c and 2 more"),
     ],
 )

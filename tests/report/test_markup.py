@@ -46,6 +46,12 @@ def test_visible_text_has_no_control_or_direction_characters(text: str) -> None:
     assert len(visible(text)) == len(text)
 
 
+def test_white_space_becomes_spaces_and_other_control_characters_are_marked() -> None:
+    """In a text of ASCII, and in one that is not."""
+    assert visible("a\tb\r\nc\x1b[31m") == "a b  c\N{REPLACEMENT CHARACTER}[31m"
+    assert visible("é\tb\r\nc\x1b[31m") == "é b  c\N{REPLACEMENT CHARACTER}[31m"
+
+
 def test_words_of_any_script_stay() -> None:
     assert visible("Zürich 東京 القاهرة हिन्दी") == "Zürich 東京 القاهرة हिन्दी"
 
