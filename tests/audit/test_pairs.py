@@ -94,16 +94,18 @@ def test_a_literal_needs_no_id() -> None:
     assert pair(paris, texas.drop("object_kind"))["shared_subjects"] == 1
 
 
-def test_what_cannot_be_told_is_null() -> None:
+def test_what_cannot_be_told_is_null_whichever_side_lacks_it() -> None:
     bare = pl.DataFrame({"question": ["Where lies A?"] * 4, "answer": ["Nu"] * 4})
-    measured = pair(bare, facts([("A", "country", "Nu")] * 4))
-    assert {name for name, value in measured.items() if value is None} == {
-        "shared_subjects",
-        "shared_subject_rows",
-        "mirrored_facts",
-        "auc_relation",
-        "auc_subject_length",
-    }
+    known = facts([("A", "country", "Nu")] * 4)
+    for measured in (pair(bare, known), pair(known, bare)):
+        assert {name for name, value in measured.items() if value is None} == {
+            "shared_subjects",
+            "shared_subject_rows",
+            "mirrored_facts",
+            "auc_relation",
+            "auc_subject_length",
+        }
+        assert measured["untold"] == {}, "a reason is given only where both have values"
 
 
 def test_answers_that_occur_once_are_null_with_the_reason() -> None:
@@ -144,6 +146,11 @@ def test_an_answer_without_words_has_no_first_and_no_last_word() -> None:
 
 def test_long_answers_are_told_apart_by_their_length() -> None:
     first, second = ([("S", "motto", sign * length)] * 30 for sign, length in (("a", 20), ("b", 80)))
+    assert pair(facts(first), facts(second))["auc_answer_length"] == 1.0
+
+
+def test_lengths_that_occur_once_are_told_apart_by_their_order() -> None:
+    first, second = ([("S", "motto", "a" * 20 * size) for size in sizes] for sizes in (range(1, 11), range(11, 21)))
     assert pair(facts(first), facts(second))["auc_answer_length"] == 1.0
 
 
