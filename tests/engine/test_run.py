@@ -334,6 +334,9 @@ def test_the_fault_of_a_late_stage_is_told_before_the_first_call(root: Path) -> 
     tools = toy.tools(root, offline=True)
     with tools.calls, pytest.raises(Offline):  # what answered once need not be here any more
         build((toy.NUMBERS, late), tools, toy.profile(late={"drop": 7}))
+    tools = toy.tools(root, offline=True)
+    with tools.calls, pytest.raises(ConfigError, match=r"late\.cuont: unknown key"):
+        build((toy.NUMBERS, late), tools, toy.profile(late={"cuont": 7}))
     run(root, toy.NUMBERS, late)
     run(root, toy.NUMBERS, replace(late, check=lambda params, project, services: pytest.fail("it is current")))
 
