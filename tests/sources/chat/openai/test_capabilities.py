@@ -57,6 +57,11 @@ def after_sampling(_: Body) -> tuple[int, Body]:
     return completion("A cat", [("A", {"A": 1.0, "The": 0.0}), (" cat", {" cat": 1.0, " dog": 0.0})])
 
 
+def sure(_: Body) -> tuple[int, Body]:
+    """A model whose greedy choice is certain, once rounded, but which names what else it might have said."""
+    return completion("A cat", [("A", {"A": 1.0, "The": 1e-9}), (" cat", {" cat": 1.0, " dog": 1e-9})])
+
+
 def alone(_: Body) -> tuple[int, Body]:
     """Log-probabilities of the chosen tokens, without alternatives."""
     return completion("A cat", [("A", {"A": 0.5}), (" cat", {" cat": 0.4})])
@@ -103,6 +108,7 @@ def thinking_unsaid(_: Body) -> tuple[int, Body]:
         (strict, features.Capabilities("max_tokens", True, False, 2, False)),
         (silent, features.Capabilities("max_tokens", True, True, 0, False)),
         (after_sampling, features.Capabilities("max_tokens", True, True, 0, False)),
+        (sure, features.Capabilities("max_tokens", True, True, 2, False)),
         (nonsense, features.Capabilities("max_tokens", True, True, 0, False)),
         (alone, features.Capabilities("max_tokens", True, True, 0, False)),
         (thinking, features.Capabilities("max_tokens", True, True, 0, True)),

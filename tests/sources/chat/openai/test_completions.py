@@ -89,6 +89,11 @@ def test_log_probabilities_that_are_none_are_asked_for_again_and_never_logged(ca
         assert len(fake.bodies) == 2
 
 
+def test_tokens_that_the_server_had_in_its_cache_are_counted_as_such() -> None:
+    counts = {"prompt_tokens": 30, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 20}}
+    assert usage_of(reduce(completion("Paris", usage=counts)[1])) == Usage(1, 30, 20, 2)
+
+
 def test_rows_of_a_log_that_lack_numbers_and_tokens_are_read() -> None:
     assert usage_of({"usage": {"prompt": None, "completion": 3}}) == Usage(1, 0, 0, 3)
     assert features.tail({"prompt_tokens": [["Par", -1.0], [None, -1.0]]}, "Paris") is None

@@ -79,6 +79,14 @@ def test_greedy_and_seeded_answers(real: Llama, calls: Calls) -> None:
         assert 20 < tokens < 200
 
 
+def test_a_system_prompt_is_a_turn_of_its_own_and_an_empty_one_is_none(calls: Calls) -> None:
+    with stand_in(lambda _: completion("Paris")) as fake, server(fake.base_url, calls) as judge:
+        ServerAnswers(judge).generate([Chat("Be terse.", "Where?"), Chat("", "When?")], Sampling(8))
+    sent = [body["messages"] for body in fake.bodies]
+    assert [{"role": "system", "content": "Be terse."}, {"role": "user", "content": "Where?"}] in sent
+    assert [{"role": "user", "content": "When?"}] in sent
+
+
 @pytest.mark.parametrize(
     ("fault", "waited"),
     [
