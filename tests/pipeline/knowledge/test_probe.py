@@ -17,7 +17,7 @@ from dual_data.engine.stage import Tools
 from dual_data.errors import ConfigError
 from dual_data.project import open_model
 from pipeline.knowledge import KNOWLEDGE, KnowledgeParams, forecast
-from pipeline.probing.probe import select
+from pipeline.probing.probe import is_majority, select
 from tests.pipeline import capitals
 from tests.pipeline.knowledge.probed import ALL, country_of, knows, probe, probed
 from tests.services.fake_model import FakeModel
@@ -46,6 +46,13 @@ def test_the_majority_of_the_paraphrases_decides(tools: Tools, right: int, known
 
     for row in probe(tools, FakeModel(answer=answer)).values():
         assert (row["hits"], row["known"]) == (right, known)
+
+
+@pytest.mark.parametrize(("right", "wrong", "most"), [(1, 0, True), (1, 1, False), (2, 3, False), (3, 2, True)])
+def test_most_of_the_texts_are_more_than_half_however_many_there_are(right: int, wrong: int, most: bool) -> None:
+    facts, questions = capitals.frames([("France", "Paris")])
+    (fact,) = select(facts, questions, set(questions["fact_id"]), 0).facts
+    assert is_majority(fact, ["It is Paris."] * right + ["Lyon"] * wrong) is most
 
 
 def test_an_answer_that_is_given_whatever_the_subject_is_no_knowledge(tools: Tools) -> None:
@@ -137,6 +144,11 @@ def test_answers_of_a_local_model_are_asked_once(tools: Tools) -> None:
     larger = probe(tools, model, sample=6)
     assert {subject: row for subject, row in larger.items() if subject in first} == first or len(larger) == 6
     assert probe(replace(tools, limit=2), model).keys() <= first.keys()
+
+
+@pytest.mark.parametrize(("sample", "limit"), [(2, 4), (4, 2)])
+def test_the_smaller_of_sample_and_limit_is_asked(tools: Tools, sample: int, limit: int) -> None:
+    assert len(probe(replace(tools, limit=limit), FakeModel(answer=knows), sample=sample)) == 2
 
 
 def test_an_empty_table_without_models(tools: Tools) -> None:

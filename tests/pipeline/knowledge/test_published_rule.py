@@ -66,6 +66,22 @@ def test_an_empty_answer_is_not_known(tools: Tools) -> None:
         assert (row["best_generation"], row["embedding_similarity"], row["known"]) == ("", None, False)
 
 
+def test_an_empty_answer_leaves_the_others_their_similarity(tools: Tools) -> None:
+    def embed(texts: Sequence[str]) -> Any:
+        return np.array([[1.0, 0.0] if text else [0.0, 1.0] for text in texts])
+
+    model = FakeModel(answer=lambda user, _: ". nothing" if country_of(user) == "France" else knows(user))
+    rows = probe(replace(tools, open_embedding=lambda: embed), model, rules=("paper",))
+    similarities = {subject: row["embedding_similarity"] for subject, row in rows.items()}
+    assert similarities == dict.fromkeys(capitals.CAPITALS, 1.0) | {"France": None}
+
+
+def test_a_similarity_that_is_no_number_is_none_and_not_known(tools: Tools) -> None:
+    embed = replace(tools, open_embedding=lambda: lambda texts: np.full((len(texts), 2), np.nan))
+    for row in probe(embed, FakeModel(answer=knows), rules=("paper",)).values():
+        assert (row["embedding_similarity"], row["known"]) == (None, False)
+
+
 def test_without_an_embedding_the_published_rule_says_so_before_it_asks(tools: Tools) -> None:
     model = FakeModel(answer=knows)
     with pytest.raises(MissingExtra, match=r"dual-data\[eval\]"):
