@@ -24,6 +24,13 @@ def test_a_wide_terminal_holds_all_splits_beside_each_other() -> None:
     assert next(line for line in rest if line.startswith("popularity")).split() == ["popularity", "-", "-", "-"]
 
 
+def test_a_table_that_just_fits_is_not_split() -> None:
+    splits = {**REPORT, "pairs": {}}
+    width = max(map(len, render(splits, width=200).splitlines()))
+    tables = [f"\n{render(splits, room)}".count("\nsplit ") for room in (width, width - 1)]
+    assert tables == [1, 2]
+
+
 @pytest.mark.parametrize("width", [40, 70, 90, 120])
 def test_a_narrow_terminal_gets_several_tables(width: int) -> None:
     lines = [line for line in render(REPORT, width).splitlines() if not line.startswith("no ")]
@@ -54,6 +61,7 @@ def test_what_is_not_told_has_its_reason_below() -> None:
     )
     two = {**REPORT, "pairs": dict([*REPORT["pairs"].items()][:1])}
     assert "\nno auc_answer for one_split and another_split, as most rows" in render(two)
+    assert render({**REPORT, "pairs": {}}).splitlines()[-1].startswith("popularity "), "nothing where all is told"
 
 
 def test_nothing_steers_the_terminal() -> None:
