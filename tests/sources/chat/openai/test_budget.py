@@ -88,6 +88,15 @@ def test_money_is_a_limit_too(calls: Calls) -> None:
     assert Usage(1, 1000, 400, 7).cost(price) == pytest.approx(0.6 + 0.04)
     ledger = Ledger("salience.budget", price, Budget(money=0.001))
     with stand_in(lambda _: completion("x")) as fake, server(fake.base_url, calls, ledger=ledger) as judge:
-        with pytest.raises(BudgetSpent, match=r"salience.budget.money = 0.001 does not cover another answer"):
+        refusal = (
+            r"budget.money = 0.001 does not cover another answer, which may take 0\.0\d+ USD: 0\.0000 USD are used"
+        )
+        with pytest.raises(BudgetSpent, match=refusal):
             judge.ask([france(judge)])
         assert fake.bodies == []
+
+
+@pytest.mark.parametrize("key", ["input", "output", "cached_input"])
+def test_a_negative_price_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=rf"{key}\n.* greater than or equal to 0"):
+        Price.model_validate({"date": "2026-01-01", "input": 1.0, "output": 1.0, key: -1.0})

@@ -274,6 +274,13 @@ def test_a_limit_a_minute_in_the_words_of_a_spent_quota_waits_for_a_minute(
     assert sum(clock.slept) == pytest.approx(60.0)
 
 
+def test_a_limit_of_requests_that_speaks_of_a_context_is_no_prompt_that_is_too_long(calls: Calls) -> None:
+    replies = iter([error(429, "Rate limit exceeded for models with a long context"), completion("Paris")])
+    with stand_in(lambda _: next(replies)) as fake, server(fake.base_url, calls) as judge:
+        (answer,) = judge.ask([france(judge)])
+    assert answer["text"] == "Paris"
+
+
 def test_a_prompt_that_is_too_long_is_an_answer_and_not_the_end(real: Llama, calls: Calls) -> None:
     with server(real.base_url, calls) as judge:
         long = judge.request({"messages": messages("", "word " * (CONTEXT + 100)), "max_tokens": 2})
