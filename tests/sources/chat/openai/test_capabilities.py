@@ -195,6 +195,8 @@ def test_an_answers_probability_is_the_sum_of_its_tokens(calls: Calls) -> None:
         sums = answers.log_probabilities([Chat("", "q"), Chat("", "r")], ["Paris", "Rome"])
         assert sums[0] == pytest.approx(-2.1)
         assert sums[1] is None  # its tokens do not spell that answer
+        planned = answers.plan([], Sampling(8), [Chat("", "q"), Chat("", "s")], ["Paris", "Lyon"])
+        assert planned[:2] == (2, 1), "they are asked for, as the server gives them"
 
 
 def test_probabilities_that_are_off_by_one_token_are_not_believed(calls: Calls) -> None:
@@ -205,6 +207,13 @@ def test_probabilities_that_are_off_by_one_token_are_not_believed(calls: Calls) 
 def test_a_server_that_ignores_the_wish_for_an_answers_probability_cannot_tell_it(calls: Calls) -> None:
     with stand_in(strict) as fake, server(fake.base_url, calls) as judge:
         assert ServerAnswers(judge).log_probabilities([Chat("", "q")], ["Paris"]) == [None]
+
+
+def test_a_server_that_takes_no_seed_is_asked_for_each_sample(calls: Calls) -> None:
+    with stand_in(strict) as fake, server(fake.base_url, calls) as judge:
+        texts = ServerAnswers(judge).generate([Chat("", "q")], Sampling(8, temperature=1.5, samples=3))
+    assert texts == [["A cat sat"] * 3]
+    assert sum(body.get("temperature") == 1.5 for body in fake.bodies) == 3
 
 
 def test_a_block_that_the_template_opens_gets_room_and_is_no_answer(calls: Calls) -> None:

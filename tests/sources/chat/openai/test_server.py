@@ -388,6 +388,17 @@ def test_a_bad_url_is_refused(url: str) -> None:
         Endpoint(base_url=url, model="m")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "fault"),
+    [("model", "", "at least 1 character"), ("reasoning_tokens", -1, "greater than or equal to 0")],
+)
+def test_a_model_without_a_name_or_with_less_than_no_room_to_reason_is_refused(
+    key: str, value: object, fault: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"{key}\n.* {fault}"):
+        Endpoint.model_validate({"base_url": "http://h/v1", "model": "m", key: value})
+
+
 @pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, 1e300, 86_401])
 def test_a_timeout_that_no_clock_can_keep_is_refused(seconds: float) -> None:
     with pytest.raises(ValueError, match="timeout"):
