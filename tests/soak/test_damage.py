@@ -59,7 +59,11 @@ def test_of_two_builds_at_once_one_is_refused_and_nothing_is_asked_twice(tmp_pat
     while len(answer_counts(folder)) < 5:
         assert first.poll() is None
         time.sleep(0.02)
-    second = refused(folder)
+    first.send_signal(signal.SIGSTOP)  # on a busy machine it would end before the second has started
+    try:
+        second = refused(folder)
+    finally:
+        first.send_signal(signal.SIGCONT)
     assert "another build is running here; wait for it to end, or stop it" in second
     code, messages = finish(first)
     assert code == 0, messages
