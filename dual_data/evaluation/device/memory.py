@@ -39,7 +39,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def if_it_fits(do: Callable[Arguments, Value], *arguments: Arguments.args, **named: Arguments.kwargs) -> Value | None:
-    """What `do` returns; None where memory ran out, after the error, which holds the tensors of `do`, is gone."""
+    """What `do` returns, which is never None; None where memory ran out.
+
+    By then the error is gone, which holds the tensors of `do`.
+    """
     try:
         return do(*arguments, **named)
     except (RuntimeError, MemoryError) as error:
