@@ -146,17 +146,26 @@ def files_hash(folder: Path) -> str:
     return value
 
 
-def unreadable_weights(folder: Path) -> Path | None:
-    """The first safetensors file of a model that is cut off or none at all, judging by the headers."""
+def damaged_weights(folder: Path) -> str:
+    """Which file of a model's weights cannot be read, and why; empty where all can, judging by headers and pickles."""
+    import pickle
+
+    import torch
     from safetensors import SafetensorError, safe_open
 
     for path in _weight_files(folder):
         try:
-            with safe_open(path, framework="pt"):
-                pass
-        except SafetensorError:
-            return path
-    return None
+            if path.suffix == ".safetensors":
+                with safe_open(path, framework="pt"):
+                    pass
+            else:
+                torch.load(path, map_location="meta", weights_only=True)
+        except SafetensorError as error:
+            return f"{path}: not readable: {error}"
+        except (pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
+            # Torch's text is long, and advises to load code.
+            return f"{path}: not readable: no weights in it that torch loads safely ({type(error).__name__})"
+    return ""
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ What a model lacks is either supplied (padding token, end token, system turn) or
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -28,7 +29,7 @@ from transformers.utils import logging as transformers_logging
 
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.device.devices import settle
-from dual_data.evaluation.models.cache import cache_folder, carried_by, dequantised, files_hash, unreadable_weights
+from dual_data.evaluation.models.cache import cache_folder, carried_by, damaged_weights, dequantised, files_hash
 from dual_data.evaluation.models.decoder import check_head
 from dual_data.evaluation.models.hub import cached_commit, why_unreachable
 from dual_data.evaluation.models.names import SMOLLM2, TINY
@@ -160,8 +161,12 @@ def _pretrained_source(
     options |= {"revision": revision} if revision is not None else {}
     try:
         yield source, options
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, EOFError, ImportError, SafetensorError, pickle.UnpicklingError) as error:
         raise UsageError(_damage(Path(source), spec, error) or _explain(spec, error, unreachable)) from error
+    except RuntimeError as error:  # what a cut pytorch_model.bin is to torch, but a full device too
+        if not (damaged := damaged_weights(Path(source))):
+            raise
+        raise UsageError(f"{damaged}. Copy or download it again") from error
 
 
 def _origin(source: str, revision: str | None) -> tuple[str, str]:
@@ -244,12 +249,14 @@ def _damage(folder: Path, spec: str, error: Exception) -> str:
     """Which file is damaged and how to get it whole, where the error shows it: of weights, or of a converted model."""
     if folder.parent == cache_folder() and not isinstance(error, ImportError):
         return f"{folder}: not readable: {_first_line(error)}. Delete this folder: the GGUF file is converted again"
-    if not isinstance(error, SafetensorError):
-        return ""
     if folder.is_dir():
-        return f"{unreadable_weights(folder) or folder}: not readable: {error}. Copy or download it again"
+        damaged = "" if isinstance(error, ImportError) else damaged_weights(folder)
+        return f"{damaged}. Copy or download it again" if damaged else ""
+    if not isinstance(error, SafetensorError | EOFError | pickle.UnpicklingError):
+        return ""
     return (
-        f"{spec}: not readable in the Hub's cache, {hub.HF_HUB_CACHE}: {error}. Delete it there and download it again"
+        f"{spec}: not readable in the Hub's cache, {hub.HF_HUB_CACHE}: {_first_line(error)}. Delete it there and "
+        "download it again"
     )
 
 

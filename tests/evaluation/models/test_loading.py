@@ -146,6 +146,28 @@ def test_of_damaged_weights_the_file_is_named(saved: Path, tmp_path: Path, kept:
         load(folder)
 
 
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", 0.1, 0.5, 0.9])
+def test_of_a_damaged_pickle_of_weights_the_file_is_named(saved: Path, tmp_path: Path, content: bytes | float) -> None:
+    folder = _copied(saved, tmp_path / "m")
+    weights = folder / "pytorch_model.bin"
+    torch.save(load(folder).model.state_dict(), weights)
+    (folder / "model.safetensors").unlink()
+    assert load(folder).info.parameters > 0
+    whole = weights.read_bytes()
+    weights.write_bytes(content if isinstance(content, bytes) else whole[: int(content * len(whole))])
+    with pytest.raises(UsageError, match=rf"^{weights}: not readable: no weights.*\. Copy or download it again"):
+        load(folder)
+
+
+def test_of_a_full_device_the_weights_are_not_to_blame(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        load(saved)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_a_damaged_folder_of_the_cache_is_to_be_deleted(saved: Path, name: str) -> None:
     folder = _copied(saved, cache_folder() / "some-gguf")
