@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from dual_data.release.tree import write_release
 from dual_data.release.verify import verify
 from dual_data.released import Place, locate
 from dual_data.schema import Facts, Knowledge, Links, Questions, Salience, Splits
-from tests.release.made import MODEL, Released, invented_build, world
+from tests.release.made import MODEL, ROOT, Released, invented_build, world
 
 
 def front_matter(folder: Path) -> dict[str, Any]:
@@ -36,6 +37,16 @@ def test_what_the_data_cannot_make_is_absent_and_the_card_says_so(released: Rele
     assert "salience" not in release.configs
     assert release.absent == {"salience": "the build has no rows of it"}
     assert "- salience: the build has no rows of it" in (folder / "README.md").read_text()
+
+
+def test_no_split_that_the_reference_evaluation_trains_on_is_forbidden_by_the_card(released: Released) -> None:
+    rows = re.findall(r"^\| (`.+) \| .+ \| (.+) \|$", (released[1] / "README.md").read_text(encoding="utf-8"), re.M)
+    forbidden = {name for names, permission in rows if permission == "never" for name in re.findall(r"`(\w+)`", names)}
+    assert forbidden == {"neighbor_subject", "world_facts"}
+    stages = tomllib.loads((ROOT / "pipeline" / "evaluation.toml").read_text(encoding="utf-8"))["stages"]
+    trained_on = {name for stage in stages.values() for name in stage["train"]}
+    assert "retain_eval" in trained_on
+    assert not trained_on & forbidden
 
 
 def test_front_matter_is_what_the_hub_reads(released: Released) -> None:
