@@ -1,8 +1,10 @@
-"""One sentence on each measurement of an audit."""
+"""One sentence on each measurement of an audit, and on each column that it reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+from dual_data.audit.columns import COLUMNS
 
 OF_SPLIT: Mapping[str, str] = {
     "rows": "Rows of the split.",
@@ -16,7 +18,8 @@ OF_SPLIT: Mapping[str, str] = {
     "top_answer_share": "Share of the rows with this answer.",
     "subject_copy_rouge": "ROUGE-L recall of answering with the subject's name. No score that ends in _rouge counts "
     "answers without a letter from A to Z or a digit.",
-    "subject_prefix_rouge": "ROUGE-L recall of answering with the first letters of the subject's name.",
+    "subject_prefix_rouge": "ROUGE-L recall of answering with the first letters of the subject's name, as many as the "
+    "answer has, without accents.",
     "majority_answer": "The same as top_answer: what majority_rouge gives to every question, if it repeats.",
     "majority_rouge": "ROUGE-L recall of always giving the most frequent answer; 0 where none repeats.",
     "relation_majority_rouge": "ROUGE-L recall of giving the most frequent answer of the question's relation; 0 where "
@@ -38,9 +41,9 @@ OF_SPLIT: Mapping[str, str] = {
 }
 
 OF_PAIR: Mapping[str, str] = {
-    "shared_questions": "Different questions that both splits ask.",
+    "shared_questions": "Different questions that both splits ask, whatever their case.",
     "shared_subjects": "Subjects that both splits have.",
-    "shared_answers": "Answers that both splits have.",
+    "shared_answers": "Answers that both splits have, whatever their case.",
     "shared_subject_rows": "Rows of the first / of the second split about these subjects.",
     "shared_answer_rows": "Rows of the first / of the second split with these answers.",
     "mirrored_facts": "Facts of the first split that the second states from the other side.",
@@ -53,11 +56,39 @@ OF_PAIR: Mapping[str, str] = {
 }
 
 
+OF_COLUMN: Mapping[str, str] = {
+    "question": "The question.",
+    "answer": "The answer, one text; or its index in a column of lists that is called choices or options.",
+    "relation": "The relation.",
+    "subject": "The subject's name.",
+    "subject_id": "The subject's Wikidata id.",
+    "object_id": "The answer's Wikidata id.",
+    "object_kind": "entity, or of an answer without an id: date, quantity or text.",
+    "objects_of_pair": "How many objects of the relation the subject has.",
+    "popularity": "The fact's popularity, a number.",
+}
+"""Of those of `COLUMNS` that are not another's names in another order."""
+
+
 def explained() -> str:
     """All sentences as text."""
-    width = max(map(len, (*OF_SPLIT, *OF_PAIR)))
-    sections = (("Of a split", OF_SPLIT), ("Of two splits", OF_PAIR))
+    sections = (
+        ("Of a split", OF_SPLIT),
+        ("Of two splits", OF_PAIR),
+        ("Read from the columns (a table with a column split is divided by it)", _columns()),
+    )
+    width = max(len(name) for _, meanings in sections for name in meanings)
     return "\n\n".join(
         "\n".join([f"{title}:", *(f"  {name:{width}}  {meaning}" for name, meaning in meanings.items())])
         for title, meanings in sections
     )
+
+
+def _columns() -> Mapping[str, str]:
+    meanings = {}
+    for column in COLUMNS:
+        if column.name in OF_COLUMN:
+            name, *others = column.names
+            instead = f" Without such values, those of: {', '.join(others)}." if others else ""
+            meanings[name] = OF_COLUMN[column.name] + instead
+    return meanings

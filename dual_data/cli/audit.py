@@ -32,7 +32,12 @@ def audit(
     json: Annotated[bool, typer.Option("--json", help='Print one JSON object {"splits": ..., "pairs": ...}.')] = False,
     explain: Annotated[  # noqa: ARG001 - its callback ends the command
         bool,
-        typer.Option("--explain", is_eager=True, callback=_explain, help="Explain each measurement and exit."),
+        typer.Option(
+            "--explain",
+            is_eager=True,
+            callback=_explain,
+            help="Explain each measurement and the columns read, and exit.",
+        ),
     ] = False,
 ) -> None:
     """Measure confounds and leaks of any DUAL-like dataset.
@@ -40,12 +45,12 @@ def audit(
     For each split: malformed questions, empty questions and answers, trivial baselines, majority answers. For each pair
     of splits: what tells them apart, and what they share.
 
-    Reads Parquet, JSON lines, JSON and CSV files with the column names of the published dataset or of dual-data,
-    release folders, and datasets on the Hub. A table without such columns is skipped with a message if there are
-    others. A measurement that the columns do not allow is null ("-" in the table). Splits of one configuration are
-    compared with each other, or only within each topic if their names have one. Single files and configurations with
-    one split are compared with each other too. Where more than 30 splits would be compared, only those of the same
-    topic are.
+    Reads Parquet, JSON lines, JSON and CSV files with the column names of the published dataset or of dual-data
+    (--explain lists them), release folders, and datasets on the Hub. A table without such columns is skipped with a
+    message if there are others. A measurement that the columns do not allow is null ("-" in the table). Splits of one
+    configuration are compared with each other, or only within each topic if their names have one. Single files and
+    configurations with one split are compared with each other too. Where more than 30 splits would be compared, only
+    those of the same topic are.
 
     Example: dual-data audit city_forget_rare_5.parquet city_forget_popular_5.parquet
     """

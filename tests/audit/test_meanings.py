@@ -1,8 +1,11 @@
 """Every measurement is explained, and nothing else is."""
 
+import re
+
 import polars as pl
 
 from dual_data.audit import audit
+from dual_data.audit.columns import COLUMNS
 from dual_data.audit.meanings import OF_PAIR, OF_SPLIT, explained
 
 ROWS = pl.DataFrame({"question": ["What is the capital of France?"], "answer": ["Paris"]})
@@ -17,5 +20,13 @@ def test_all_measurements_in_their_order_have_a_meaning() -> None:
 
 def test_the_text_has_a_line_for_each() -> None:
     lines = explained().splitlines()
-    assert [line.split()[0] for line in lines if line.startswith("  ")] == [*OF_SPLIT, *OF_PAIR]
+    named = [line.split()[0] for line in lines if line.startswith("  ")]
+    columns = named[len(OF_SPLIT) + len(OF_PAIR) :]
+    assert named == [*OF_SPLIT, *OF_PAIR, *columns]
+    assert columns[:3] == ["question", "answer", "relation"]
     assert all(line.endswith((".", ":")) or "0.5 not at all" in line for line in lines if line)
+
+
+def test_every_name_of_a_column_is_told() -> None:
+    told = set(re.findall(r"\w+", explained().partition("Read from the columns")[2]))
+    assert {name for column in COLUMNS for name in column.names} <= told
