@@ -87,7 +87,8 @@ def read(target: str, say: Callable[[str], None] = lambda _: None, selection: Se
         raise InputError(f"{target}: no such file or folder, and not the name of a Hub dataset (owner/name[@revision])")
     if not splits:
         raise InputError(
-            f"{target}: no table with question and answer, or with subjectLabel, relation and objectLabel, in it"
+            f"{target}: no table with question and answer, or with subjectLabel, relation and objectLabel, in it, "
+            f"among the files whose name ends in {', '.join(SUFFIXES)}; save other kinds of files as one of these"
         )
     return splits
 

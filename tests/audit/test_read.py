@@ -320,6 +320,12 @@ def test_what_is_neither_there_nor_a_repository_is_refused(tmp_path: Path) -> No
         read(str(tmp_path))
 
 
+def test_a_folder_of_files_that_are_not_read_is_refused_with_the_kinds_that_are(tmp_path: Path) -> None:
+    (tmp_path / "test.tsv").write_text("question\tanswer\nWhere?\tHere\n")
+    with pytest.raises(InputError, match=r"ends in \.parquet, \.jsonl, \.ndjson, \.json, \.csv; save other kinds"):
+        read(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("card", "message"),
     [
