@@ -41,9 +41,12 @@ def lm_eval(
     """Write a task for lm-evaluation-harness for every split.
 
     The tasks read the release from where it is now. Their names begin with dual, or with dual_NAME for a
-    profile of another name.
+    profile of another name. Tags such as dual_matched or dual_matched_retain_eval name many tasks at once. The prompt
+    is that of dual-data's own evaluation only with --apply_chat_template: without it, lm_eval puts nothing, not even a
+    space, between the instruction and the question.
 
-    Example: dual-data export lm-eval tasks && lm_eval --include_path tasks --tasks dual_matched_city_forget_rare_5 ...
+    Example: dual-data export lm-eval tasks && lm_eval --include_path tasks --tasks dual_matched_city_forget_rare_5
+    --apply_chat_template ...
     """
     from dual_data.export.lm_eval import lm_eval_files
 
