@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from dual_data.display import some_of
 from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
+from dual_data.files import file_hash
 from dual_data.interrupts import stopped_as_by_hand
-from dual_data.release.listed import listed_by
+from dual_data.release.listed import listed_by, text_hash
 from dual_data.release.repository import (
     KEPT,
     LOGGED_OUT,
@@ -103,7 +104,8 @@ def push(
     The published card and manifest name repository and version. With `create_pr` the commit is a pull request and no
     tag is set: merge it, then push again without `create_pr`, which adds only the tag. An interrupted push can be
     repeated: files that are on the Hub already are not sent again. Files that no release wrote stay next to an earlier
-    release unless forced; `report` gets their names, and `verify` reports them.
+    release unless forced; `report` gets their names, and `verify` reports them. A card that was written or changed on
+    the Hub is replaced, and reported.
 
     Raises UsageError for a build that must not be published, for a tag of other data, for a repository with files but
     no release, and for a public repository if a private one is requested; Refused if the Hub refuses, ServiceError if
@@ -126,6 +128,8 @@ def push(
                 target.expect_same(contents[MANIFEST].encode())
                 return Pushed(target.tagged_commit(), "", True, (), (), 0)
             strangers = frozenset() if force else target.strangers(remote) - files.keys()
+            if target.has_other_card(remote):
+                report(f"replacing {CARD}, which somebody wrote or changed on the Hub; its history there keeps it")
         if strangers:
             report(
                 f"keeping files that no release wrote: {some_of(sorted(strangers))}; verify will name them, --force "
@@ -211,6 +215,13 @@ class _Target(NamedTuple):
                 "release would replace them. Choose another name, or add --force to remove them."
             )
         return files - listed
+
+    def has_other_card(self, remote: _Remote) -> bool:
+        """Whether main has a card, and not the one that its release wrote."""
+        if CARD not in remote.files:
+            return False
+        card = self.api.hf_hub_download(self.repository, CARD, repo_type="dataset", revision=remote.head)
+        return bool(text_hash(self._manifest_at(remote.head), CARD) != file_hash(Path(card)))
 
     def send(
         self, files: Mapping[str, bytes | Path], plan: Pushed, head: str, *, create_pr: bool, report: Report

@@ -15,13 +15,13 @@ def listed_by(manifest: bytes | None) -> frozenset[str] | None:
 
     The manifest may have another format version: its lists of files are read as far as they have this version's form.
     """
-    try:
-        content = json.loads(manifest or b"")
-    except ValueError:
-        return None
-    if not isinstance(content, dict) or not {"format", "content", "configs"} <= content.keys():
-        return None
-    return paths_in(content)
+    content = _parsed(manifest)
+    return paths_in(content) if {"format", "content", "configs"} <= content.keys() else None
+
+
+def text_hash(manifest: bytes | None, path: str) -> Any:
+    """SHA-256 of a text as the manifest of a release lists it; None if it lists none."""
+    return _mapping(_parsed(manifest).get("files")).get(path)
 
 
 def paths_in(manifest: Mapping[str, Any]) -> frozenset[str]:
@@ -35,6 +35,13 @@ def files_below(folder: Path) -> list[str]:
     """Paths of all files, with forward slashes; a link to a folder counts as a file."""
     paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(path.relative_to(folder).as_posix() for path in paths)
+
+
+def _parsed(manifest: bytes | None) -> Mapping[str, Any]:
+    try:
+        return _mapping(json.loads(manifest or b""))
+    except ValueError:
+        return {}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -85,6 +85,22 @@ def test_repository_that_holds_nothing_but_a_card_is_taken(online: Hub, released
     assert publish(online, released).tagged
 
 
+def test_a_card_that_was_written_or_changed_on_the_hub_is_replaced_and_named(online: Hub, released: Released) -> None:
+    repository = online.repositories[NAME] = Repository(private=False)
+    repository.commit("main", {".gitattributes": b"", "README.md": b"Soon."}, "announce")
+    named = "replacing README.md, which somebody wrote or changed on the Hub; its history there keeps it"
+    messages = list[str]()
+    publish(online, released, report=messages.append)
+    assert messages[0] == named
+    messages.clear()
+    publish(online, released, "v1.0.1", report=messages.append)
+    assert named not in messages
+    card = repository.head["README.md"] + b"A note."
+    repository.commit("main", {**repository.head, "README.md": card}, "add a note on the web")
+    publish(online, released, "v1.0.2", dry_run=True, report=messages.append)
+    assert messages[-1] == named
+
+
 def test_dry_run_sends_nothing(online: Hub, released: Released) -> None:
     pushed = publish(online, released, dry_run=True)
     assert online.state() == {}
