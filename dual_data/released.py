@@ -230,8 +230,15 @@ def checked(place: Place, file: File) -> Path:
     if not path.is_file():
         raise InputError(f"{place}: {file.path} is missing")
     if file_hash(path) != file.sha256:
-        raise InputError(f"{place}: {file.path} is not what was released; get or build it again")
+        raise InputError(f"{place}: {file.path} is not what was released; {get_again(place, path)}")
     return path
+
+
+def get_again(place: Place, path: Path) -> str:
+    """What to do about a file that is not what was released; the Hub's client never downloads again what it has."""
+    if place.folder is not None:
+        return "get or build it again"
+    return f"if its download was damaged, delete {path.resolve()} and try again"
 
 
 def load(

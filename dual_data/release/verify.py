@@ -13,7 +13,7 @@ from dual_data.files import file_hash
 from dual_data.hub_reading import NoSuchFile
 from dual_data.release.listed import files_below, paths_in
 from dual_data.release.tree import content_of
-from dual_data.released import MANIFEST, WHOLE, Place, Release, read_release
+from dual_data.released import MANIFEST, WHOLE, Place, Release, get_again, read_release
 
 IGNORED = (".gitattributes", ".gitignore")
 """Files that the Hub or git add."""
@@ -39,7 +39,7 @@ def _files(place: Place, release: Release) -> Iterator[str]:
         if local is None:
             yield f"{path}: is missing"
         elif file_hash(local) != expected:
-            yield f"{path}: was changed"
+            yield f"{path}: was changed{_advice(place, local)}"
 
 
 def _tables(place: Place, release: Release) -> Iterator[str]:
@@ -50,7 +50,7 @@ def _tables(place: Place, release: Release) -> Iterator[str]:
                 yield f"{file.path}: is missing"
                 continue
             if file_hash(local) != file.sha256:
-                yield f"{file.path}: its bytes were changed"
+                yield f"{file.path}: its bytes were changed{_advice(place, local)}"
             try:
                 frame = pl.read_parquet(local, glob=False)
             except (pl.exceptions.PolarsError, OSError) as error:
@@ -67,6 +67,10 @@ def _tables(place: Place, release: Release) -> Iterator[str]:
                 yield f"{file.path}: its rows were changed"
     if content_of(release.configs) != release.content:
         yield f"{MANIFEST}: its content hash does not follow from its tables"
+
+
+def _advice(place: Place, local: Path) -> str:
+    return f"; {get_again(place, local)}" if place.folder is None else ""
 
 
 def _provenance(release: Release) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 from huggingface_hub.utils._http import http_backoff
 
+import dual_data
 from dual_data.errors import DualDataError, InputError, ServiceError
 from dual_data.hub_reading import quietly
 from dual_data.release.diff import compare, read_snapshot
@@ -66,6 +68,23 @@ def test_changed_file_on_the_hub_is_found(online: Hub, released: Released) -> No
     assert any(line.startswith("links/train.parquet: its rows") for line in findings)
     assert "extra.txt: is not in manifest.json" in findings
     assert "croissant.json: is missing" in findings
+
+
+def test_a_damaged_download_is_named_and_is_downloaded_again_once_deleted(online: Hub, released: Released) -> None:
+    publish(online, released)
+    place = locate(NAME, "v1.0.0", endpoint=online.url)
+    copies = [place.file(path).resolve() for path in ("links/train.parquet", "README.md")]
+    for copy in copies:
+        copy.write_bytes(copy.read_bytes()[:-1])
+    advice = [f"if its download was damaged, delete {copy} and try again" for copy in copies]
+    with pytest.raises(InputError, match=re.escape(f"is not what was released; {advice[0]}")):
+        dual_data.load("links", "train", source=NAME, revision="v1.0.0", endpoint=online.url)
+    findings = verify(place)[1]
+    assert f"README.md: was changed; {advice[1]}" in findings
+    assert f"links/train.parquet: its bytes were changed; {advice[0]}" in findings
+    for copy in copies:
+        copy.unlink()
+    assert verify(place)[1] == []
 
 
 def test_what_was_added_after_a_version_is_no_finding_in_it(online: Hub, released: Released) -> None:
