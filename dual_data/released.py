@@ -202,7 +202,9 @@ def read_release(place: Place) -> Release:
             raise InputError(f"{place}: {MANIFEST} has format {version}; this version reads {FORMAT}")
         release = Release.model_validate_json(text)
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{place}: holds no {MANIFEST}; {_advice(place)}") from None
+        is_absent = place.folder is not None and not place.folder.exists()
+        fault = "no such folder" if is_absent else f"holds no {MANIFEST}"
+        raise InputError(f"{place}: {fault}; {_advice(place)}") from None
     except ValidationError as error:
         raise InputError(
             f"{place}: {MANIFEST} is not that of a release ({error.error_count()} faults; first: "

@@ -62,6 +62,11 @@ def test_a_changed_file_is_not_loaded(folder: Path, tmp_path: Path) -> None:
         dual_data.load("paper", "full_", source=tmp_path)
 
 
+def test_a_folder_that_is_not_there_is_not_taken_for_one_without_a_manifest(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="/typo: no such folder; make a release with: dual-data release"):
+        read_release(Place(folder=tmp_path / "typo"))
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [(None, "holds no manifest"), ("{", "is not that of a release"), ('{"format": 1}', "is not that of a release")],
