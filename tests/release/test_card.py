@@ -39,8 +39,24 @@ def test_what_the_data_cannot_make_is_absent_and_the_card_says_so(released: Rele
     assert "- salience: the build has no rows of it" in (folder / "README.md").read_text()
 
 
+def kinds_of_splits(folder: Path) -> list[tuple[str, str]]:
+    """Names, and whether they may be trained on, of every kind of split that the card lists."""
+    section = (folder / "README.md").read_text(encoding="utf-8").partition("## Splits")[2].partition("## ")[0]
+    return re.findall(r"^\| (`.+) \| .+ \| (.+) \|$", section, re.M)
+
+
+def test_every_split_is_of_a_kind_that_the_card_lists(released: Released) -> None:
+    release, folder = released
+    names = [name for names, _ in kinds_of_splits(folder) for name in re.findall(r"`(\w+)`", names)]
+    kinds = [re.sub("_[kn]$", r"_\\d+", name) for name in names]
+    for config in release.recipes():
+        for split in release.configs[config]:
+            assert re.fullmatch(rf"([a-z]+_)?({'|'.join(kinds)})", split), f"{config}/{split}"
+    assert "full_" in release.configs["paper"]
+
+
 def test_no_split_that_the_reference_evaluation_trains_on_is_forbidden_by_the_card(released: Released) -> None:
-    rows = re.findall(r"^\| (`.+) \| .+ \| (.+) \|$", (released[1] / "README.md").read_text(encoding="utf-8"), re.M)
+    rows = kinds_of_splits(released[1])
     forbidden = {name for names, permission in rows if permission == "never" for name in re.findall(r"`(\w+)`", names)}
     assert forbidden == {"neighbor_subject", "world_facts"}
     stages = tomllib.loads((ROOT / "pipeline" / "evaluation.toml").read_text(encoding="utf-8"))["stages"]
