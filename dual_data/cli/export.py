@@ -112,4 +112,9 @@ def _write(kind: str, files: Mapping[str, str], folder: Path, release: Release, 
     from dual_data.export.folder import write_export
 
     write_export(kind, files, folder, release, place)
+    if kind != "tofu-json" and place.folder is None and not place.revision:
+        say(
+            f"{place}: what is written reads whatever its main holds when it is used; to read this version alone, "
+            f"name it: --release {place}@v{release.version}"
+        )
     print(f"{folder}: {len(files)} files")

@@ -152,7 +152,13 @@ def online() -> Iterator[Hub]:
 
 
 def command(served: Hub, project: Path, tmp_path: Path, *options: str) -> subprocess.Popen[str]:
-    """`dual-data push` in a separate process, with a token in its environment."""
+    """`dual-data push` in a separate process."""
+    words = ("push", NAME, "--tag", "v1.0.0", "--project", str(project), "--profile", "made", *options)
+    return started(served, tmp_path, *words)
+
+
+def started(served: Hub, tmp_path: Path, *words: str) -> subprocess.Popen[str]:
+    """`dual-data WORDS` in a separate process, with a token in its environment."""
     environment = {
         **os.environ,
         "HF_ENDPOINT": served.url,
@@ -161,7 +167,6 @@ def command(served: Hub, project: Path, tmp_path: Path, *options: str) -> subpro
         "HF_HOME": str(tmp_path / "home"),
         "HF_TOKEN": TOKEN,
     }
-    words = ["push", NAME, "--tag", "v1.0.0", "--project", str(project), "--profile", "made", *options]
     return subprocess.Popen(
         [sys.executable, "-m", "dual_data", *words],
         env=environment,
@@ -187,6 +192,20 @@ def test_push_from_the_command_line(online: Hub, project: Path, tmp_path: Path) 
     assert out == f"{NAME}@v1.0.0\ncommit {repository.tags['v1.0.0']}\n"
     assert TOKEN not in out + err
     assert TOKEN.encode() not in b"".join(repository.head.values())
+
+
+def test_exports_that_read_what_the_hub_will_hold_say_so(online: Hub, project: Path, tmp_path: Path) -> None:
+    command(online, project, tmp_path).communicate(timeout=120)
+    told = f"to read this version alone, name it: --release {NAME}@v1.0.0\n"
+    for kind, source, is_told in (
+        ("lm-eval", NAME, True),
+        ("lm-eval", f"{NAME}@v1.0.0", False),
+        ("tofu-json", NAME, False),
+    ):
+        process = started(online, tmp_path, "export", kind, str(tmp_path / "out"), "--release", source)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert err.endswith(told) is is_told
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
