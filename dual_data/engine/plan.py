@@ -70,7 +70,7 @@ def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None,
 
 
 def outdated(stages: Sequence[Stage], project: Path, profile: Profile) -> list[Step]:
-    """The stages on disk that a build, with the limit of each, would or might run again.
+    """The stages on disk that a build, with the limit of each, would or might run again, and those that they lack.
 
     A stage whose inputs cannot be read, such as tables that have been moved, counts as current.
     """
@@ -82,7 +82,9 @@ def outdated(stages: Sequence[Stage], project: Path, profile: Profile) -> list[S
             steps[stage.name] = plan_stage(stage, project, profile, limit, steps)
         except (DualDataError, OSError):
             steps[stage.name] = Step(stage, None, "never built" if manifest is None else "", manifest)
-    return [step for step in steps.values() if step.reason and step.manifest is not None]
+    # What was never built is outdated only where a later stage on disk needs it: any other may yet be built.
+    needed = {name for step in steps.values() if step.manifest is not None for name in step.stage.inputs}
+    return [step for step in steps.values() if step.reason and (step.manifest is not None or step.stage.name in needed)]
 
 
 def basis_of(

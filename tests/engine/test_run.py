@@ -165,6 +165,19 @@ def test_what_is_outdated_stands_on_disk_and_can_be_looked_at(root: Path) -> Non
     assert outdated(newer, root, toy.profile()) == []
 
 
+def test_a_stage_that_a_later_one_on_disk_lacks_is_outdated(root: Path) -> None:
+    stages = (toy.NUMBERS, toy.TOTALS)
+    run(root)
+    folder = root / "artifacts" / "toy" / "numbers"
+    for break_it, reason in (
+        (lambda: (folder / "manifest.json").write_text("{"), "its manifest cannot be read"),
+        (lambda: shutil.rmtree(folder), "never built"),
+    ):
+        break_it()
+        found = [(step.stage.name, step.reason) for step in outdated(stages, root, toy.profile())]
+        assert found == [("numbers", reason), ("totals", "may rerun: numbers will be built anew")]
+
+
 def test_files_are_watched(root: Path) -> None:
     words = root / "pipeline" / "words"
     run(root)
