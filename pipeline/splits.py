@@ -181,6 +181,8 @@ def _eligible(pool: pl.DataFrame, params: MatchedParams) -> matched.Pool | str:
     """The facts from which the matched recipes choose, or why there are none."""
     functional = pool.with_columns(capped=capped(params.signal, params.side)).filter(pl.col("functional"))
     candidates = functional.filter(pl.col("popularity").is_not_null())
+    if candidates.is_empty() and params.signal == "given":
+        return f"{params.given} names no functional fact; take the ids of facts/data.parquet of this build"
     if candidates.is_empty():
         remedy = _set_another("splits.matched.signal", functional, get_args(Signal), params.side)
         return f"no functional fact has a value of {params.signal}; {remedy}"

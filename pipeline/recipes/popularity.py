@@ -57,7 +57,9 @@ def read_given(path: Path) -> pl.DataFrame:
     fact, value = pl.col("fact_id"), pl.col("popularity").cast(pl.Float64, strict=False)
     no_id = "fact_id {fact_id!r} is not the id of a fact, 16 hexadecimal digits as in facts/data.parquet"
     faults = {
+        "fact_id is empty": fact.is_null(),
         no_id: ~fact.str.contains(FACT_ID),
+        "popularity is empty; leave out facts whose popularity is unknown": pl.col("popularity").is_null(),
         "popularity {popularity!r} is not a number": ~value.is_finite(),
         "the fact {fact_id} has more than one row; keep one": fact.is_duplicated(),
     }

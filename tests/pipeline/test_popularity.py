@@ -253,10 +253,10 @@ def test_a_popularity_of_your_own_can_be_given(project: Tools) -> None:
     [
         ("fact_id,count\n", "own.csv: no column popularity; it has: fact_id, count. Needed: fact_id, popularity"),
         ("fact_id,popularity\nQ90,1\n", "line 2: fact_id 'Q90' is not the id of a fact, 16 hexadecimal digits"),
-        ("fact_id,popularity\n,1\n", "line 2: fact_id None is not the id"),
+        ("fact_id,popularity\n,1\n", "line 2: fact_id is empty"),
         (f"fact_id,popularity\n{'0' * 16},many\n", "line 2: popularity 'many' is not a number"),
         (f"fact_id,popularity\n{'0' * 16},inf\n", "line 2: popularity 'inf' is not a number"),
-        (f"fact_id,popularity\n{'0' * 16},\n", "line 2: popularity None is not a number"),
+        (f"fact_id,popularity\n{'0' * 16},\n", "line 2: popularity is empty; leave out facts"),
         (f"popularity,fact_id\n1,{'0' * 16}\n2,{'0' * 16}\n", "line 2: the fact 0000000000000000 has more than one"),
     ],
 )
@@ -264,6 +264,22 @@ def test_a_given_popularity_that_cannot_be_used_is_refused_with_its_line(project
     (project.project / "own.csv").write_text(rows)
     with pytest.raises(InputError, match=fault):
         check(params(matched={"signal": "given", "given": "own.csv"}), project.project, PROFILE)
+
+
+def test_a_given_popularity_in_text_without_the_ending_of_csv_is_told_to_have_it(project: Tools) -> None:
+    (project.project / "own.tsv").write_text("fact_id\tpopularity\n")
+    with pytest.raises(
+        InputError, match=r"own\.tsv: not a readable Parquet file .*; if it is CSV, let its name end in"
+    ):
+        check(params(matched={"signal": "given", "given": "own.tsv"}), project.project, PROFILE)
+
+
+def test_a_given_popularity_of_other_facts_is_told(project: Tools) -> None:
+    (project.project / "own.csv").write_text(f"fact_id,popularity\n{'0' * 16},1\n")
+    chosen = params(matched={"signal": "given", "given": "own.csv"})
+    recipes = make_splits(project, drawn_world(project, 5, 260), chosen).tables["recipes"]
+    reason = recipes.filter(recipe="matched")["reason"].item()
+    assert reason == "own.csv names no functional fact; take the ids of facts/data.parquet of this build"
 
 
 @pytest.mark.parametrize(

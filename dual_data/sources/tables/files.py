@@ -179,7 +179,8 @@ def _read_parquet(path: Path) -> tuple[pl.DataFrame, Sequence[int]]:
     try:
         frame = pl.read_parquet(io.BytesIO(_bytes(path)))
     except pl.exceptions.PolarsError as error:
-        raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+        hint = "" if path.suffix.lower() in ENDINGS else "; if it is CSV, let its name end in .csv"
+        raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}){hint}") from None
     return frame, range(1, frame.height + 1)
 
 
