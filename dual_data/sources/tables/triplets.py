@@ -10,6 +10,7 @@ The relation is one of the `labels` of its file, or its property id.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ ID_OPTIONS = (
     *(f"{side}_{detail}" for side in ("subject", "object") for detail in DETAILS),
 )
 LABEL_COLUMNS = ("subjectLabel", "relation", "objectLabel")
+# More digits are no Int64. pandas writes the numbers of a column with empty cells as 31.0.
+_COUNT = re.compile(r"(\d{1,18})(?:\.0+)?", re.ASCII)
 
 
 def with_ids(folder: Path, topics: Sequence[str], relations: Mapping[str, Relation]) -> Harvest:
@@ -222,7 +225,7 @@ def _check_ids(rows: pl.DataFrame) -> None:
 
 
 def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 18  # more is no Int64
+    return _COUNT.fullmatch(text) is not None
 
 
 def _may_be_title(text: str) -> bool:
@@ -273,7 +276,7 @@ def _entities_of(rows: pl.DataFrame) -> pl.DataFrame:
     return merged.with_columns(
         label=pl.when((label != "") & ~label.str.contains(f"^{ITEM}$")).then(label),
         aliases=pl.Series(aliases, dtype=pl.List(pl.String)),
-        sitelinks=pl.col("sitelinks").cast(pl.Int64),
+        sitelinks=pl.col("sitelinks").str.extract(_COUNT.pattern).cast(pl.Int64),
         title=pl.when(title != "").then(title),
     ).select(*ENTITIES)
 

@@ -89,6 +89,19 @@ def test_tables_with_ids(tmp_path: Path) -> None:
     assert rows.row(1, named=True)["objects_of_pair"] == 2, "another unit is another object until proved equal"
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_counts_are_read_though_empty_cells_beside_them_made_them_floats(tmp_path: Path, ending: str) -> None:
+    rows = pl.DataFrame([city("Q2", "Abu", "Q10", "Landia", subject_sitelinks=7.0, object_sitelinks=None)])
+    frame = rows.with_columns(pl.col("object_sitelinks").cast(pl.Float64))
+    path = tmp_path / f"places_city.{ending}"
+    if ending == "csv":
+        frame.write_csv(path)
+    else:
+        frame.write_parquet(path)
+    entities = with_ids(tmp_path, TOPICS, RELATIONS).entities
+    assert entities.select("qid", "sitelinks").rows() == [("Q2", 7), ("Q10", None)]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -98,6 +111,7 @@ def test_tables_with_ids(tmp_path: Path) -> None:
         ([city("Q1", "a", "Q2", "b", property_id="capital")], r"line 2: property_id: 'capital'"),
         ([city("Q1", "a", None, None)], r"no column|neither object_qid nor object_value"),
         ([city("Q1", "a", "Q2", "b", subject_sitelinks="many")], r"subject_sitelinks: 'many'"),
+        ([city("Q1", "a", "Q2", "b", subject_sitelinks="3.5")], r"subject_sitelinks: '3.5' is not of the form 31"),
         ([city("Q1", "a", "Q2", "b", subject_title="A|B")], r"line 2: subject_title: 'A\|B' is not of the form Paris"),
         (
             [city("Q1", "a", "Q2", "b", object_title="A\x7fB")],
