@@ -1,6 +1,7 @@
 """Folders of CSV or Parquet files, one per topic, read strictly: the first fault is reported with file and line.
 
-Every value is text. Columns beyond those asked for are allowed and ignored. The topic of a row is the value of
+Every value is text. Columns beyond those asked for are allowed and ignored, unless they look like one of them
+misspelt, which would be ignored without a word. The topic of a row is the value of
 the column `topic`, else the name of the file without its ending.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import difflib
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
@@ -54,6 +56,7 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
     if absent := [name for name in required if name not in frame.columns]:
         needed = f"{', '.join(required)}{separator_hint(frame.columns)}"
         raise InputError(f"{path}: no column {', '.join(absent)}; it has: {', '.join(frame.columns)}. Needed: {needed}")
+    _expect_no_misspelling(path, frame.columns, optional)
     columns = (*required, *optional, "topic")
     if nested := [name for name in columns if name in frame.columns and not _is_readable(frame.schema[name])]:
         raise InputError(f"{path}: column {nested[0]} is of type {frame.schema[nested[0]]}; text is expected")
@@ -69,6 +72,16 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
 def location(row: Mapping[str, object]) -> str:
     """Where a row of `read_folder` stands: `file: line n`."""
     return f"{row['file']}: line {row['line']}"
+
+
+def _expect_no_misspelling(path: Path, columns: Sequence[str], optional: Sequence[str]) -> None:
+    """Raise InputError for a column named nearly as an optional one that is absent."""
+    absent = [name for name in optional if name not in columns]
+    for name in columns:
+        for close in difflib.get_close_matches(name.lower(), absent, n=1, cutoff=0.9):
+            # In subject_title_de, something was added on purpose.
+            if name not in optional and not name.startswith(f"{close}_"):
+                raise InputError(f"{path}: column {name} is not read; name it {close} if it is that, or else otherwise")
 
 
 def _is_readable(dtype: pl.DataType) -> bool:

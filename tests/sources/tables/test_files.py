@@ -101,6 +101,19 @@ def test_a_byte_order_mark_and_other_line_ends(tmp_path: Path) -> None:
     assert rows.select("s", "r", "line").rows() == [("a", "b", 2), ("c", "d", 4)]
 
 
+@pytest.mark.parametrize("name", ["subject_alias", "subjectAliases", "Subject_Aliases", "subject_aliasses"])
+def test_a_misspelt_optional_column_is_refused(tmp_path: Path, name: str) -> None:
+    target = folder(tmp_path, f"s,{name}\na,b\n".encode())
+    with pytest.raises(InputError, match=rf"city\.csv: column {name} is not read; name it subject_aliases if"):
+        read_folder(target, ["s"], ["subject_title", "subject_aliases", "object_aliases"])
+
+
+@pytest.mark.parametrize("name", ["note", "subject_aliases_de", "object_aliases", "subject_country"])
+def test_a_column_of_another_name_is_ignored(tmp_path: Path, name: str) -> None:
+    target = folder(tmp_path, f"s,{name}\na,b\n".encode())
+    assert read_folder(target, ["s"], ["subject_aliases", "object_aliases"])["s"].to_list() == ["a"]
+
+
 CELLS = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=8)
 
 
