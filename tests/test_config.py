@@ -62,7 +62,7 @@ def test_a_profile_says_what_its_dataset_is(tmp_path: Path) -> None:
         ("title = 3", "title: Input should be a valid string"),
         (
             'titel = "x"',
-            "titel: unknown key; known here: citation, creator, description, language, licence, title, url",
+            "titel: unknown key; known here: citation, creator, description, language, licence, name, title, url",
         ),
         ("name = 3", "name: must be a plain folder name"),
         (f'name = "{61 * "x"}"', "name: has 61 characters, and the name of a folder may have 60"),
@@ -70,6 +70,9 @@ def test_a_profile_says_what_its_dataset_is(tmp_path: Path) -> None:
         path.write_text(f"[project]\n{line}\n", encoding="utf-8")
         with pytest.raises(ConfigError, match=rf"mine\.toml: project\.{fault}"):
             load_profile(path)
+    path.write_text("project = 3\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"mine\.toml: project: belongs in a table: \[project\]"):
+        load_profile(path)
     path.write_text(f'[project]\nname = "{60 * "𝒳"}"\n', encoding="utf-8")
     (tmp_path / load_profile(path).name).mkdir()
 

@@ -37,6 +37,12 @@ class About(Strict):
     """Page of the dataset or of its paper; the Hub links a page at arxiv.org as the paper."""
 
 
+class _Project(About):
+    """The table [project] as it is written: the description, and the name, which is the profile's."""
+
+    name: Any = None
+
+
 class Profile(Strict):
     """One build of the dataset: a TOML file with the parameters of every stage."""
 
@@ -66,18 +72,19 @@ class Profile(Strict):
 def load_profile(path: Path) -> Profile:
     """Read a profile such as pipeline/dual.toml."""
     data = read_toml(path)
-    project = data.pop("project", {})
-    services = parse(Services, data.pop("services", {}), path, prefix="services")
     for key, table in data.items():
         if not isinstance(table, dict):
             raise ConfigError("belongs in a table: [project], [services] or the table of a stage", file=path, key=key)
-    name = project.pop("name", path.stem) if isinstance(project, dict) else ""
+    project = data.pop("project", {})
+    services = parse(Services, data.pop("services", {}), path, prefix="services")
+    written = parse(_Project, project, path, prefix="project")
+    name = written.name if "name" in written.model_fields_set else path.stem
     if not isinstance(name, str) or not is_folder(name):
         raise ConfigError(NO_FOLDER, file=path, key="project.name")
     if len(name) > LONGEST_NAME:
         fault = f"has {len(name)} characters, and the name of a folder may have {LONGEST_NAME}"
         raise ConfigError(fault, file=path, key="project.name")
-    about = parse(About, project, path, prefix="project")
+    about = About.model_validate(written.model_dump(exclude={"name"}, exclude_unset=True))
     return Profile(path=path, name=name, services=services, about=about, stages=data)
 
 
