@@ -67,7 +67,8 @@ signal = "mentions"
 ```
 
 Commit both, and build with `dual-data build --profile mine`; `dual-data show --profile mine` says what was rejected,
-and which splits were not made and why.
+for reasons that the first lines of `pipeline/facts.py` and `pipeline/questions.py` explain, and which splits were not
+made and why.
 
 ## Evaluation
 

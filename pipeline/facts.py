@@ -1,7 +1,28 @@
 """Facts: triplets with ids from any source, and rejected rows with the reason.
 
 Sources deliver statements and entities; `dual_data.sources.assembly` makes facts of them. A new source is one more
-branch of `_harvest`.
+branch of `_harvest`. The reasons:
+
+    no_label            subject or object has no English label (nor one for all languages), or a bare id for one
+    duplicate           the same fact stands further up, in this topic or an earlier one
+    mirrored            another fact says the same from the other side, and both relations are asked for one object
+    somevalue           the source says that there is an object, and not which
+    wrong_kind          the object is not of the kind that the relation asks for, or cannot be read as such: a date
+                        such as 05/01/1990 or "about 1990", a number such as "2.800,5" or "2700 points"
+    wrong_class         the object belongs to none of the classes that the relation accepts
+    precision_too_low   the date is coarser than the relation asks for
+    unit_not_asked      the number has another unit than the relation asks for
+    other_language      a text for which the source also has an English one
+    precision_unknown   dump: the same as precision_too_low, or not to be told from it
+    unit_unknown        dump: the relation asks for a unit, which dumps do not tell
+    unknown_relation    tables: no relation file has the relation
+    not_asked_in_topic  tables: no relation file has the relation for this topic
+    excluded_relation   tables: pipeline/relations/EXCLUDED.toml has the relation
+    empty               a cell or text without value
+    unresolved_label    resolve: nothing carries the label
+    ambiguous_label     resolve: several things carry the label, or several statements agree with the row
+    unconfirmed         resolve: things carry the labels, but the endpoint states no such fact about them
+    not_in_table        resolve: the endpoint has one more object of a resolved subject, which the table lacks
 """
 
 from __future__ import annotations
