@@ -112,7 +112,10 @@ def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[
     path = relations / f"{stem}.toml"
     if not path.is_file():
         _expect_name(stem)
-        raise InputError(f"{path}: no such relation; make it with: {command(project.root, f'relations new {stem}')}")
+        variants = sorted(file.stem for file in relations.glob(f"{stem}_*.toml"))
+        there = f" (but there is {', '.join(variants)})" if variants else ""
+        new = command(project.root, f"relations new {stem}")
+        raise InputError(f"{path}: no such relation{there}; make it with: {new}")
     relation = load_relation(path)
     _expect_no_conflict(path, faulty)
     _expect_topics(project, path, relation)

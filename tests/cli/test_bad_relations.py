@@ -234,6 +234,16 @@ def test_a_preview_of_no_relation_says_how_to_add_it_to_this_project(project: Pa
     assert outcome.err.endswith(f"make it with: dual-data relations new P99999 --project {project}\n")
 
 
+def test_a_preview_of_a_property_that_has_only_variants_names_them(project: Path) -> None:
+    outcome = dual_data("relations", "preview", "P2067", "--project", project)
+    assert outcome.code == 2
+    assert "P2067.toml: no such relation; make it with" in outcome.err
+    for variant in ("P2067_whale", "P2067_ant", "P20671"):
+        (project / "pipeline" / "relations" / f"{variant}.toml").write_text("")
+    outcome = dual_data("relations", "preview", "P2067", "--project", project)
+    assert "no such relation (but there is P2067_ant, P2067_whale); make it with" in outcome.err
+
+
 def test_relations_are_never_overwritten(project: Path) -> None:
     path = next((project / "pipeline" / "relations").glob("P*.toml"))
     before = path.read_bytes()
