@@ -16,11 +16,13 @@ from dual_data.evaluation.measuring import fast as stream
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.models.norms import fuse_norms
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.request import Request, request_of
 from dual_data.evaluation.training.cells import Trace, ways_not_taken
+from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.train import train
 from tests.evaluation.emulated_graphs import Graph, Recording, emulate, refuse
@@ -55,33 +57,88 @@ def test_replayed_training_is_eager_training(method: str, forget_kl: float, monk
     assert (Graph.recorded, Graph.replayed) == (2, 7 + 5)  # micro-batches and updates of 5 steps, after 3 that warm up
 
 
+def _trained(
+    method: str, dtype: torch.dtype, device: str, *, full: bool, graphs: bool
+) -> tuple[list[Trace], list[torch.Tensor]]:
+    """Two adapters, or all weights, trained on a device; the weights that are trained, and those that layers read."""
+    rows, loaded = problem(), tiny("llama", dtype=dtype)
+    model: Any = loaded.model
+    model.to(device)
+    if device == "cuda":
+        assert fuse_norms(model) > 0  # as `load` does for a model from files
+    keep_head = bool(METHODS[method].reference_rows)
+    trainable = FullWeights(model, keep_head=keep_head) if full else Adapters(model, SPEC, seeds=(0, 1))
+    traces = train(
+        loaded,
+        trainable,
+        METHODS[method],
+        [rows.cell(1e-3), rows.cell(1e-4)][: trainable.count],
+        Optimisation(epochs=4, batch=5, micro_batch=3),
+        options={"layer": 0} if METHODS[method].at_layer else {},
+        graphs=graphs,
+    )
+    read = [trainable.live] if isinstance(trainable, Adapters) else [weight.detach() for weight in model.parameters()]
+    return traces, [*(buffer.master for buffer in trainable.buffers), *read]
+
+
+def _equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(some, others, strict=True))
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_replayed_training_in_a_narrow_type_is_eager_training(full: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # There, gradients are summed apart and layers read a rounded copy of the weights.
+    emulate(monkeypatch)
+    eager, weights = _trained("NPO", torch.bfloat16, "cpu", full=full, graphs=False)
+    replayed, again = _trained("NPO", torch.bfloat16, "cpu", full=full, graphs=True)
+    assert replayed == eager
+    assert _equal(again, weights)
+    assert (Graph.recorded, Graph.replayed) == (2, 7 + 5)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("method", METHODS)
-def test_training_replayed_by_a_gpu_is_its_eager_training(method: str) -> None:
+def test_training_replayed_by_a_gpu_is_its_eager_training(method: str, dtype: torch.dtype, full: bool) -> None:
     settle("cuda")
-    rows = problem()
-
-    def trained(*, graphs: bool) -> tuple[list[Trace], torch.Tensor]:
-        loaded = tiny("llama")
-        on_gpu: Any = loaded.model
-        on_gpu.to("cuda")
-        adapters = Adapters(loaded.model, SPEC, seeds=(0, 1))
-        traces = train(
-            loaded,
-            adapters,
-            METHODS[method],
-            [rows.cell(1e-3), rows.cell(1e-4)],
-            Optimisation(epochs=4, batch=5, micro_batch=3),
-            options={"layer": 0} if METHODS[method].at_layer else {},
-            graphs=graphs,
-        )
-        return traces, adapters.master
-
-    eager, weights = trained(graphs=False)
-    replayed, again = trained(graphs=True)
+    eager, weights = _trained(method, dtype, "cuda", full=full, graphs=False)
+    replayed, again = _trained(method, dtype, "cuda", full=full, graphs=True)
     assert ways_not_taken(replayed[0].notes) == []
     assert replayed == eager
-    assert torch.equal(again, weights)
+    assert _equal(again, weights)
+
+
+def _answers_while_training(device: str, *, graphs: bool) -> list[list[list[tuple[int, ...]]]]:
+    """What two adapters generate after every epoch of two trainings, one after the other, as in relearning."""
+    rows, loaded = problem(), tiny("llama")
+    model: Any = loaded.model
+    model.to(device)
+    adapters = Adapters(model, SPEC, seeds=(0, 1))
+    engine = FastEngine(loaded, adapters, rows=64, max_new_tokens=12, graphs=graphs)
+    answers = []
+
+    def ask(_: int) -> None:
+        answers.append([[row.generation for row in cell] for cell in engine.run(_requests(loaded))])
+
+    for _ in range(2):
+        cells = [rows.cell(1e-2), rows.cell(3e-2)]
+        train(loaded, adapters, METHODS["GradDiff"], cells, Optimisation(epochs=5), graphs=graphs, on_epoch=ask)
+    ask(0)
+    return answers
+
+
+def test_replayed_decoding_follows_the_training_of_its_adapters(monkeypatch: pytest.MonkeyPatch) -> None:
+    emulate(monkeypatch)
+    eager = _answers_while_training("cpu", graphs=False)
+    assert _answers_while_training("cpu", graphs=True) == eager
+    assert len({str(answers) for answers in eager}) > 5
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+def test_a_gpu_replays_decoding_after_the_graphs_of_a_training_are_gone() -> None:
+    settle("cuda")
+    assert _answers_while_training("cuda", graphs=True) == _answers_while_training("cuda", graphs=False)
 
 
 def test_a_method_that_stops_at_a_layer_takes_no_kl_over_tokens() -> None:
