@@ -65,7 +65,8 @@ def run_cell(
         measurement = measure(engine, workload)[0]
     adapters.remove()
     info = how(engine)
-    return OurCell(clock, trace, measurement, info | {"notes": [*info["notes"], *ways_not_taken(trace.notes)]})
+    notes = [*info["notes"], *ways_not_taken(trace.notes, trace.reasons)]
+    return OurCell(clock, trace, measurement, info | {"notes": notes})
 
 
 def fast_engine(

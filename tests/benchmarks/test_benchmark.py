@@ -376,11 +376,13 @@ def test_training_that_went_another_way_says_so(tmp_path: Path, monkeypatch: pyt
     real = ours.train_cells
 
     def eager(*args: Any, **others: Any) -> list[Trace]:
-        return [trace._replace(notes={"recorded": 0.0}) for trace in real(*args, **others)]
+        reasons = ("training was not recorded: RuntimeError: no",)
+        notes = {"packed": 0.0, "recorded": 0.0}
+        return [trace._replace(notes=notes, reasons=reasons) for trace in real(*args, **others)]
 
     monkeypatch.setattr(ours, "train_cells", eager)
     cell = ours.run_cell(folder, work, device="cpu", dtype="float32", rows=4, graphs=None)
-    assert cell.how["notes"] == ["training was not recorded"]
+    assert cell.how["notes"] == ["training was not packed", "training was not recorded: RuntimeError: no"]
 
 
 def test_without_its_package_the_small_model_lends_no_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,10 +122,13 @@ _current = [_Stream()]
 def _graph(graph: Graph, stream: _Stream | None = None, **_: Any) -> Iterator[None]:
     Graph.recorded += 1
     before, _current[0] = _current[0], stream or _Stream()
-    with graph.recording:
-        yield
-    graph.recording.undo()
-    refuse(graph.recording)
+    try:
+        with graph.recording:
+            yield
+        graph.recording.undo()
+        refuse(graph.recording)
+    except RuntimeError:  # ending the recording then raises an error of its own
+        raise RuntimeError("operation failed due to a previous error during capture")  # noqa: B904
     _current[0] = before  # as in torch, not after an error
 
 

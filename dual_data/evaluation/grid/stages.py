@@ -137,7 +137,7 @@ def _train(
             "steps": trace.steps,
             "tokens": trace.tokens,
             "loss": trace.losses,
-            "notes": [*notes, *ways_not_taken(trace.notes)],
+            "notes": [*notes, *ways_not_taken(trace.notes, trace.reasons)],
         }
         write_json(_record_path(target), record)  # before the adapter, with which the stage counts as complete
         adapters.save(target, base=loaded.info.spec)

@@ -17,6 +17,7 @@ from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.sharding import anywhere
 from dual_data.evaluation.measuring.static_cache import StaticCache
 from dual_data.evaluation.models.decoder import head, last_hidden
+from dual_data.evaluation.training.cuda_graph import why_not_recorded
 
 CHECK_EVERY = 8
 """Steps between two checks of which rows have ended: a device waits for each check, a processor need not."""
@@ -142,7 +143,7 @@ class Decoder:
             except RuntimeError as error:
                 if is_out_of_memory(error):
                     raise
-                _EAGER[self.model] = self.not_recorded = f"{type(error).__name__}: {error}"
+                _EAGER[self.model] = self.not_recorded = why_not_recorded(error)
                 self.graphs = False
                 self.clear()
                 slots.step(self.model)

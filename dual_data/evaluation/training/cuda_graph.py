@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from transformers import PreTrainedModel
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 WARM_UP = 3
 """Steps taken before one is recorded; they are part of the training."""
 
-_EAGER: WeakSet[PreTrainedModel] = WeakSet()
-"""Models whose steps cannot be recorded, as a trial showed; a failed trial leaks memory, so there is only one."""
+_EAGER: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
+"""Models whose steps cannot be recorded, and why; a failed trial leaks memory, so there is only one."""
 
 _STREAMS: WeakKeyDictionary[PreTrainedModel, torch.cuda.Stream] = WeakKeyDictionary()
 """One stream for all runs of a model. Torch hands out 32 in turn, keeps a cuBLAS workspace for each, and frees it with
@@ -45,7 +45,7 @@ class Replayed:
                     if self._run.model not in _EAGER:
                         self._record()
                     if self._graphs is None:
-                        self._run.note("recorded", 0.0)
+                        self._run.note("recorded", 0.0, _EAGER[self._run.model])
                 if self._graphs is None:
                     self._run.step()
                 else:
@@ -68,6 +68,16 @@ class Replayed:
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
-            _EAGER.add(self._run.model)
+            _EAGER[self._run.model] = why_not_recorded(error)
         else:
             self._graphs = micro_batch, update
+
+
+def why_not_recorded(error: BaseException) -> str:
+    """Name and first line of the error for which a step could not be recorded.
+
+    Ending a recording after an error raises a second one, which says only that there was a first, its context.
+    """
+    while isinstance(error, RuntimeError) and error.__context__ is not None:
+        error = error.__context__
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

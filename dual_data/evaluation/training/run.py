@@ -58,6 +58,7 @@ class TrainingRun:
         self._optimisation = optimisation
         self.device = device = loaded.device
         self._deterministic = True
+        self._reasons: list[str] = []
         self._options = method.options(options)
         self._method_loss = method.bind(method.loss, self._options)
         facts = [facts_of(cell, loaded.tokenizer, train_end) for cell in cells]
@@ -151,17 +152,20 @@ class TrainingRun:
         except RuntimeError as error:
             if not (self._deterministic and is_refused(error)):
                 raise
+            refusal = str(error).partition("\n")[0]
         # The first micro-batch uses all operations of a run, so only its own partial gradients are discarded.
         self._deterministic = False
-        self.note("repeatable", 0.0)
+        self.note("repeatable", 0.0, refusal)
         for buffer in self._trainable.buffers:
             buffer.gradient.zero_()
         return self._differentiate(layout, groups)
 
-    def note(self, name: str, value: float) -> None:
-        """Add a note to every cell's trace."""
+    def note(self, name: str, value: float, why: str = "") -> None:
+        """Add a note to every cell's trace; `why` is the error because of which training did not take that way."""
         for notes in self._notes:
             notes[name] = value
+        if why:
+            self._reasons.append(f"training was not {name}: {why}")
 
     def update(self) -> None:
         """The optimiser's part of a step."""
@@ -208,6 +212,7 @@ class TrainingRun:
                     stopped,
                     self._packed.tokens,
                     self._notes[k],
+                    tuple(self._reasons),
                 )
             )
         return traces

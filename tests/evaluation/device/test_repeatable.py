@@ -111,9 +111,10 @@ def test_an_operation_without_an_order_is_computed_all_the_same_and_noted() -> N
     actual, again = trained(method._replace(loss=refusing))
     assert modes_seen[:2] == [True, False]
     assert True not in modes_seen[1:]
+    reason = "training was not repeatable: cumsum_cuda_kernel does not have a deterministic implementation, but you set"
     # Equal up to rounding, because heads are grouped where training need not be deterministic.
     assert actual._replace(losses=[], parts={}, norms=[]) == expected._replace(
-        losses=[], parts={}, norms=[], notes={"repeatable": 0.0}
+        losses=[], parts={}, norms=[], notes={"repeatable": 0.0}, reasons=(f"{reason} ...",)
     )
     assert actual.losses == pytest.approx(expected.losses, rel=1e-5)
     assert torch.allclose(weights, again, atol=1e-4)
@@ -165,13 +166,15 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[RuntimeError]:
 
 def test_steps_that_cannot_be_recorded_are_taken_as_they_are(tries: list[RuntimeError]) -> None:
     expected, weights = trained()
-    tries.append(RuntimeError("operation not permitted when stream is capturing"))
+    tries.append(RuntimeError("operation not permitted when stream is capturing\nSearch for `cudaError...'"))
     setup = problem()
     trace, again = trained(setup=setup, graphs=True)
-    assert trace == expected._replace(notes={"recorded": 0.0})
+    reasons = ("training was not recorded: RuntimeError: operation not permitted when stream is capturing",)
+    assert trace == expected._replace(notes={"recorded": 0.0}, reasons=reasons)
     assert torch.equal(weights, again)
     assert len(tries) == 2
-    assert trained(setup=setup, graphs=True)[0].notes == {"recorded": 0.0}
+    trace, _ = trained(setup=setup, graphs=True)
+    assert (trace.notes, trace.reasons) == ({"recorded": 0.0}, reasons)
     assert len(tries) == 2  # known by now
     assert _Stream.created == 1  # each stream keeps memory of its own
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation.grid import stage_run
+from dual_data.evaluation.grid import stage_run, stages
 from dual_data.evaluation.grid.forecast import _rate, forecast
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.methods.base import Method
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import BASE, Result, cell_path, read_result, read_results, write_result
-from dual_data.evaluation.training.cells import CellData
+from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.optimiser import Trainable
 from dual_data.evaluation.training.train import train
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
@@ -74,6 +74,26 @@ def test_what_is_trained_together_does_not_depend_on_what_is_left_to_do(
     assert run(grid, cells, options, project=project) == (2, 0, 0, 0)
     assert batches == [[("GradAscent", lr, 0) for lr in of_seed[0]], [("NPO", lr, 0) for lr in of_seed[0]]]
     assert before == {path: path.read_bytes() for path in before}
+
+
+def test_a_run_says_why_steps_of_its_stage_and_of_its_cells_were_not_recorded(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def eager(why: str) -> Any:
+        def trained(*args: Any, **rest: Any) -> list[Trace]:
+            reasons = (f"training was not recorded: {why}",)
+            return [trace._replace(notes={"recorded": 0.0}, reasons=reasons) for trace in train(*args, **rest)]
+
+        return trained
+
+    monkeypatch.setattr(stages, "train", eager("of the stage"))
+    monkeypatch.setattr(stage_run, "train", eager("of the cell"))
+    file = FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-3]").replace("seeds = [0, 1]", "seeds = [0]")
+    grid, cells = opened(project, file=file.replace('stages = ["pretrained", "sft"]', 'stages = ["sft"]'))
+    run(grid, cells, RunOptions(), project=project)
+    notes = {cell.method: read_result(cell_path(grid.folder, cell.id))["run"]["notes"] for cell in cells}
+    of_stage, of_cell = (f"training was not recorded: of the {part}" for part in ("stage", "cell"))
+    assert notes == {BASE: [of_stage], "GradAscent": [of_stage, of_cell], "NPO": [of_stage, of_cell]}
 
 
 def test_cells_at_once_and_forward_passes_change_results_by_rounding_alone(project: Path) -> None:
