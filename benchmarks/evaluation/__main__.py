@@ -129,7 +129,10 @@ def _run(part: str, bench: Bench, stored: Stored) -> list[str]:
             result = {"error": f"{type(error).__name__}: {str(error).split(chr(10))[0]}"}
             failed.append(label)
         stored.put(result, part, *path)
-        _say(f"{label}: {result.get('error') or result.get('note') or 'done'} ({time.perf_counter() - began:.1f} s)")
+        outcome = (
+            result.get("error") or result.get("note") or "; ".join(["done", *result.get("how", {}).get("notes", ())])
+        )
+        _say(f"{label}: {outcome} ({time.perf_counter() - began:.1f} s)")
     return failed
 
 

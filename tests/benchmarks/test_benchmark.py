@@ -320,6 +320,15 @@ def test_a_point_of_growth_that_does_not_fit_is_noted_and_the_rest_is_drawn(
     assert plot.main([str(other), "--out", str(tmp_path / "none.svg")]) == 1
 
 
+def test_a_piece_that_went_another_way_says_so_when_it_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = {"how": {"notes": ["training was not recorded: RuntimeError: no"]}}
+    monkeypatch.setattr("benchmarks.evaluation.__main__.PARTS", {"profile": lambda _: [(("train",), lambda: result)]})
+    assert main([*RUN, "--out", str(tmp_path), "--parts", "profile"]) == 0
+    assert "profile train: done; training was not recorded: RuntimeError: no (" in capsys.readouterr().err
+
+
 def test_parts_that_are_errors_break_neither_table_nor_plot(tmp_path: Path) -> None:
     wrong = {"error": "RuntimeError: no"}
     lines = table(ceilings=wrong, counts=wrong, cells={"NPO": {"plain": wrong}}, parity={"NPO": wrong}, growth=wrong)
