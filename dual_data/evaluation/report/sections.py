@@ -9,7 +9,16 @@ from dual_data.display import count
 from dual_data.engine.manifest import git_text
 from dual_data.evaluation.report.attacked import attacks
 from dual_data.evaluation.report.caveats import caveats
-from dual_data.evaluation.report.document import Block, Folded, Heading, Paragraph, Table, TableCell, without_items
+from dual_data.evaluation.report.document import (
+    Block,
+    Entry,
+    Folded,
+    Heading,
+    Paragraph,
+    Table,
+    TableCell,
+    without_items,
+)
 from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.findings.section import findings
@@ -18,7 +27,16 @@ from dual_data.evaluation.report.frontier import RULE
 from dual_data.evaluation.report.further import further_scores
 from dual_data.evaluation.report.pairs import pairs
 from dual_data.evaluation.report.panel import panel
-from dual_data.evaluation.report.places import before_of, chosen_cells, link_to, starts, title_of
+from dual_data.evaluation.report.places import (
+    BEFORE,
+    PLACE,
+    before_of,
+    chosen_cells,
+    link_to,
+    rate_of,
+    starts,
+    title_of,
+)
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.runs import Collection
 from dual_data.evaluation.report.traces import by_popularity, membership
@@ -106,15 +124,23 @@ def _examples(collection: Collection) -> list[Block]:
 def _failures(collection: Collection, folder: Path) -> list[Block]:
     if not collection.failed:
         return []
-    rows = tuple(
-        (TableCell(run.id, link_to(run.path, folder)), f"{run.lr:g}", str(run.seed), run.status, run.reason)
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
+        (
+            TableCell(run.id, link_to(run.path, folder)),
+            *(str(run.cell[name]) for name in PLACE),
+            str(run.cell["method"]) if run.lr else BEFORE,
+            rate_of([run]),
+            str(run.seed),
+            run.status,
+            run.reason,
+        )
         for run in collection.failed
     )
     caption = (
         "Stopped cells were measured in the state in which they stopped, and are included; failed cells could not be "
         "measured."
     )
-    header = ("cell", "lr", "seed", "status", "reason")
+    header = ("cell", *PLACE, "method", "lr", "seed", "status", "reason")
     return [Heading("Stopped and failed cells"), Table(header, rows, caption, ("lr", "seed", "reason"))]
 
 

@@ -154,7 +154,13 @@ def test_models_that_could_not_be_measured_before_unlearning_are_listed_with_the
         write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, forget=0, retain=0, status="failed")
     empty = write_report([tmp_path], tmp_path / "report")
     assert empty.rows == []
-    assert empty.markdown.read_text().count("| failed | loss not finite at step 3 |") == 4
+    lines = [
+        line for line in empty.markdown.read_text().splitlines() if "| failed | loss not finite at step 3 |" in line
+    ]
+    # Where links are left out, their places are all that tells the cells apart.
+    places = [f"d | m | {stage} | rare | " for stage in ("pretrained", "sft")]
+    expected = [place + rest for place in places for rest in ("NPO | 0.0001 | 0", "before |  | 0")]
+    assert sorted(line.split(" | ", 1)[1].split(" | failed")[0] for line in lines) == expected
     write_cell(tmp_path, forget=1.0, retain=1.0)
     write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
     report = write_report([tmp_path], tmp_path / "report")
