@@ -19,7 +19,7 @@ def caveats(collection: Collection) -> list[Block]:
     sentences: list[str] = []
     for start in starts(collection):
         if not start.before:
-            results = sum(len(group.runs) for group in start.groups)
+            results = sum(bool(run.sets) for group in start.groups for run in group.runs)
             they = "it is" if results == 1 else "they are"
             sentences.append(
                 f"{start.title}: there is no result before unlearning (method {BASE}) to compare "

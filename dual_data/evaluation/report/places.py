@@ -57,11 +57,12 @@ class Start(NamedTuple):
 
 
 def starts(collection: Collection) -> list[Start]:
-    """All models before unlearning, separate for each preset and profile."""
+    """All models before unlearning, separate for each preset and profile, except where nothing was measured."""
     groups_by_key: dict[Key, list[Group]] = defaultdict(list)
     for group in collection.groups:
         groups_by_key[group.key._replace(method=BASE)].append(group)
-    keys = sorted(groups_by_key.keys() | collection.bases.keys())
+    unlearned = {key for key, groups in groups_by_key.items() if any(group.lrs for group in groups)}
+    keys = sorted(unlearned | collection.bases.keys())
     return [Start(key, collection.bases.get(key, ()), groups_by_key[key], title_of(key, keys)) for key in keys]
 
 

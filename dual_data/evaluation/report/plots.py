@@ -64,7 +64,7 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
     charts, look = [], looks(collection.groups)
     lines = list[CellLine]()
     for key, before, groups, title in starts(collection):
-        for name in _SETS if groups else ():
+        for name in _SETS if any(group.lrs for group in groups) else ():
             score = partial(estimate, name=name, score="rougeL_recall")
             series = method_series(groups, look, partial(spots_by_rate, score=score))
             level = [_line_before(before, score(before), "cell")] if before else []

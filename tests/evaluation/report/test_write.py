@@ -161,7 +161,14 @@ def test_models_that_could_not_be_measured_before_unlearning_are_listed_with_the
     places = [f"d | m | {stage} | rare | " for stage in ("pretrained", "sft")]
     expected = [place + rest for place in places for rest in ("NPO | 0.0001 | 0", "before |  | 0")]
     assert sorted(line.split(" | ", 1)[1].split(" | failed")[0] for line in lines) == expected
+    # What was not measured has no chart, no other table, and nothing that could be compared.
+    assert "<svg" not in empty.html.read_text()
+    assert "no result before unlearning" not in empty.markdown.read_text()
+    assert "### " not in empty.markdown.read_text().split("## Every learning rate")[1]
     write_cell(tmp_path, forget=1.0, retain=1.0)
+    before_alone = write_report([tmp_path], tmp_path / "report").html.read_text()
+    assert "<svg" in before_alone
+    assert ">learning rate</text>" not in before_alone
     write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
     report = write_report([tmp_path], tmp_path / "report")
     assert [(row["stage"], row["method"]) for row in report.rows] == [("pretrained", "before"), ("pretrained", "NPO")]
@@ -273,6 +280,7 @@ def test_results_without_the_model_before_unlearning_are_told_where_they_are_mis
         for forget in ("rare", "popular"):
             if (method, forget) != ("none", "rare"):
                 write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=0.9, forget_set=forget)
+    write_cell(tmp_path, method="NPO", lr=1e-2, forget=0, retain=0, forget_set="rare", status="failed")
     text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
     (line,) = [line for line in text.splitlines() if "no result before unlearning (method none)" in line]
     assert "rare: there is" in line
