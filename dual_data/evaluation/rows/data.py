@@ -73,11 +73,33 @@ def read_split(
 def _read_table(path: Path, required: Sequence[str]) -> pl.DataFrame:
     """A table with at least the `required` columns, whose values are not nested."""
     frame = read_table(path)
+    if not frame.columns:
+        raise InputError(f"{path}: the table is empty")
     if missing := set(required) - set(frame.columns):
         raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; found {', '.join(frame.columns)}")
     if nested := [name for name in required if frame.schema[name].is_nested()]:
         raise InputError(f"{path}: column {nested[0]} holds {frame.schema[nested[0]]}; write one text per row")
+    if path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
+        _refuse_mixed(path, frame.select(required))
     return frame
+
+
+def _refuse_mixed(path: Path, texts: pl.DataFrame) -> None:
+    """Raise InputError for a list or an object in a column of texts: from JSON lines, polars takes its JSON as a text.
+
+    The file is read again only where a text looks like one.
+    """
+    if not any(column.dtype == pl.String and column.str.contains(r"^[\[{]").any() for column in texts):
+        return
+    lines = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+    if lines[0].lstrip().startswith("["):  # one array of all rows, in which polars itself refuses them
+        return
+    for number, line in enumerate(lines, 1):
+        row = json.loads(line)
+        for name in texts.columns:
+            if isinstance(row.get(name), list | dict):
+                text = json.dumps(row[name], ensure_ascii=False)
+                raise InputError(f"{path}: row {number}: {name} is {text[:40]}, not a text; write one text per row")
 
 
 def _paraphrases(path: Path) -> dict[str, list[str]]:

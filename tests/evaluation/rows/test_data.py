@@ -75,6 +75,15 @@ def test_files_are_read_as_their_writers_write_them(tmp_path: Path, name: str, w
     assert [(item.question, item.answer) for item in read_split(tmp_path / name)] == [("Q?", "A"), ("R?", "B")]
 
 
+def test_a_text_that_looks_like_a_list_stays_a_text(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"question": ["Q?", "R?"], "answer": ["[1, 2]", '{"a": 1}']})
+    frame.write_ndjson(tmp_path / "a.jsonl")
+    frame.write_json(tmp_path / "b.json")
+    frame.write_parquet(tmp_path / "c.parquet")
+    for name in ("a.jsonl", "b.json", "c.parquet"):
+        assert [item.answer for item in read_split(tmp_path / name)] == ["[1, 2]", '{"a": 1}']
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -89,6 +98,14 @@ def test_files_are_read_as_their_writers_write_them(tmp_path: Path, name: str, w
             '{"question": "Q?", "answer": ["A"]}',
             r"column answer holds List\(String\); write one text per row",
         ),
+        ("m.jsonl", "", "m.jsonl: the table is empty"),
+        ("n.json", " ", "n.json: the table is empty"),
+        (
+            "o.jsonl",
+            '{"question": "Q?", "answer": "[A]"}\n\n{"question": "R?", "answer": ["Ä", "B"]}\n',
+            r'row 2: answer is \["Ä", "B"\], not a text; write one text per row',
+        ),
+        ("p.json", '{"question": {"a": 1}, "answer": "A"}\n{"question": "R?", "answer": "B"}', "row 1: question is {"),
         ("h.jsonl", '{"question": "Q?", "answer": "A", "pop_sum": "n/a"}', "row 1: pop_sum is 'n/a', not a number"),
         ("i.csv", "question,answer,popularity\nQ?,A,1\nR?,A,many\n", "row 2: popularity is 'many', not a number"),
         ("j.csv", "question,answer,answers\nQ?,A,A|Aa\n", r"row 1: answers is 'A\|Aa', not a list of texts: write"),
