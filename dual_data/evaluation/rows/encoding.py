@@ -76,7 +76,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: P
     end = (turn_end(tokenizer),) if profile.chat else ()
     for item, ids in zip(items, answers, strict=True):
         if not ids:
-            raise InputError(f"item {item.id}: the answer {item.answer!r} has no tokens; remove the row")
+            raise InputError(
+                f"item {item.id}: the answer {item.answer!r} to {item.question[:40]!r} has no tokens; remove the row"
+            )
     return [Encoded(tuple(prompt), tuple(ids), end) for prompt, ids in zip(prompts, answers, strict=True)]
 
 

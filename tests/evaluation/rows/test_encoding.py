@@ -90,7 +90,7 @@ def test_a_missing_template_and_empty_answers_are_refused_with_the_way_out() -> 
     with pytest.raises(InputError, match="choose the profile dual-raw"):
         encode(tokenizer, cities(1), "chat")
     assert encode(tokenizer, cities(1), "dual-raw")
-    with pytest.raises(InputError, match=r"item x: the answer ' ' has no tokens"):
+    with pytest.raises(InputError, match=r"item x: the answer ' ' to 'Q\?' has no tokens"):
         encode(tokenizer, [Item("x", "Q?", " ", (" ",))], "dual-raw")
     with pytest.raises(InputError, match="unknown prompt profile 'raw'; known: chat, dual-raw"):
         profile_named("raw")
