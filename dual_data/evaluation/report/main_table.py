@@ -33,11 +33,12 @@ from dual_data.evaluation.statistics import Floats
 
 _CAPTION = (
     "Scores are ROUGE-L recall unless another is named. Baseline: the score of the trivial rule that does best on the "
-    "forget facts measured, such as giving every question the most frequent answer; it can be high where facts or "
-    "relations are few, and its interval does not account for the choice of the rule. Corrected: (forget - baseline) / "
-    "(1 - baseline). Answers held: share of forget facts whose greedy answer contains an accepted answer. Probability: "
-    "of the answers to forget, the geometric mean over tokens. Worst case: share of forget facts that at least one "
-    "wording or attack prompt brings out. KL on retain: KL(before || after) on retain_eval, in nats per token."
+    "forget facts measured, such as giving every question the most frequent answer, which scores 0 if none repeats; it "
+    "can be high where facts or relations are few, and its interval does not account for the choice of the rule. "
+    "Corrected: (forget - baseline) / (1 - baseline). Answers held: share of forget facts whose greedy answer contains "
+    "an accepted answer. Probability: of the answers to forget, the geometric mean over tokens. Worst case: share of "
+    "forget facts that at least one wording or attack prompt brings out. KL on retain: KL(before || after) on "
+    "retain_eval, in nats per token."
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dual_data.display import count
 from dual_data.evaluation.bootstrap import Interval, bootstrap_difference
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Folded, Heading, Table
 from dual_data.evaluation.report.places import PLACE, chosen_cells, p_value, place_of, shown, sources, starts
@@ -66,12 +67,18 @@ def pairs(collection: Collection, folder: Path) -> list[Block]:
         )
         for pair in all_pairs
     )  # fmt: skip
+    tested = sum(pair.corrected is not None for pair in all_pairs)
+    tests = (
+        f"p-values are Holm-corrected over the {count(tested, 'row')} with several seeds; rows of one seed are not "
+        "tested."
+        if tested
+        else "All rows have one seed only, so none is tested."
+    )
     caption = (
         "Difference: ROUGE-L recall of the first method minus that of the second, each at its chosen learning rate, on "
-        "the same facts and the seeds that both have; other tables use all seeds, so their means can differ. p-values "
-        f"are Holm-corrected over the {sum(pair.corrected is not None for pair in all_pairs)} rows with several seeds; "
-        "rows of one seed are not tested. On forget, lower is better. Methods forget different amounts, so one that "
-        "keeps less may have forgotten more: see the frontiers."
+        "the same facts and the seeds that both have; other tables use all seeds, so their means can differ. "
+        f"{tests} On forget, lower is better. Methods forget different amounts, so one that keeps less may have "
+        "forgotten more: see the frontiers."
     )
     header = (*PLACE, "measured on", "first", "second", "seeds", "difference", "p (Holm)", ITEMS)
     return [

@@ -49,6 +49,7 @@ def test_only_common_seeds_are_compared_and_linked(tmp_path: Path) -> None:
     (table,) = fold.blocks
     assert isinstance(table, Table)
     assert dict(zip(table.header, table.rows[0], strict=True))["seeds"] == "1"
+    assert "All rows have one seed only, so none is tested." in table.caption
     assert table.rows[0][table.header.index("p (Holm)")] == "-"
     links = table.rows[0][-1]
     assert isinstance(links, LinkList)

@@ -285,3 +285,20 @@ def test_results_without_the_model_before_unlearning_are_told_where_they_are_mis
     (line,) = [line for line in text.splitlines() if "no result before unlearning (method none)" in line]
     assert "rare: there is" in line
     assert "to compare 2 results with, so they are in the table of every cell alone" in line
+
+
+def test_a_baseline_of_zero_and_an_area_above_one_are_explained(tmp_path: Path) -> None:
+    for method, lr, forget, retain in (("none", 0.0, 1.0, 0.5), ("NPO", 1e-4, 0.5, 0.7), ("NPO", 1e-3, 0.0, 0.9)):
+        name = write_cell(tmp_path, method=method, lr=lr, forget=forget, retain=retain)
+        path = tmp_path / "cells" / f"{name}.json"
+        result = json.loads(path.read_text())
+        for number, row in enumerate(result["items"]["forget"]):
+            row["ground_truth"] = f"answer{number}"
+        path.write_text(json.dumps(result))
+    report = write_report([tmp_path], tmp_path / "report")
+    text = report.markdown.read_text()
+    assert {row["baseline"] for row in report.rows} == {"0.000 [0.000, 0.000]"}
+    assert "such as giving every question the most frequent answer, which scores 0 if none repeats; it" in text
+    # Where all is forgotten, nearly twice as much is kept as before.
+    assert re.search(r"\| NPO \| \S+ \[\S+ \S+ \| 1\.[5-9]\d\d \[", text)
+    assert "loses nothing, more where retain_eval rises above its score before unlearning." in text
