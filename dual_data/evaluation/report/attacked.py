@@ -154,7 +154,7 @@ def _rounded(attack: AttackResults, scores: Sequence[Mapping[str, Any]], name: s
     items = attack.runs[0].sets["retain_eval" if name == "retain_eval" else "forget"]
     subjects = dict(zip(items.ids, items.subjects, strict=True))
     ids, table = _recalls(scores, name)
-    return shown(bootstrap_mean(table, [subjects[item] for item in ids]))
+    return shown(bootstrap_mean(table, [subjects[item] for item in ids], share=True))
 
 
 def _recovered(attack: AttackResults, scores: Sequence[Mapping[str, Any]]) -> str:

@@ -180,6 +180,16 @@ def test_rounding_and_tasks(tmp_path: Path) -> None:
     assert tables["tasks"].rows[0][5:9] == ("mmlu/acc", "0", "0.250 [0.152, 0.348]", "0.400 [0.302, 0.498]")
 
 
+def test_scores_of_zero_or_one_after_rounding_have_an_end_as_all_scores_do(tmp_path: Path) -> None:
+    results = attacked()
+    for name, score in (("forget", 0.0), ("retain_eval", 1.0)):
+        for row in results["quantisation"]["int4"]["items"][name]:
+            row["rougeL_recall"] = score
+    _attack(tmp_path, results, "pretrained", None)
+    rounded = _tables(tmp_path)["quantisation"].rows[0]
+    assert rounded[8:10] == ("0.000 [0.000, 0.116]", "1.000 [0.884, 1.000]")
+
+
 def test_a_score_without_a_standard_error_says_so(tmp_path: Path) -> None:
     results = attacked()
     del results["tasks"]["mmlu/acc_stderr"]
