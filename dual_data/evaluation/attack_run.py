@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dual_data.display import count
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path, key_of, read_attacks
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, check_tasks, lm_eval_scores
@@ -136,8 +137,9 @@ def targets(
         say(f"{grid.folder}: {skipped} further seeds have no adapter and are left out; --save-adapters keeps them")
     if unmatched:
         message = (
-            f"{grid.folder}: in {unmatched} group(s) of results, the chosen result is not a cell of {grid.name} with "
-            "the options given here: give those that `dual-data eval run` had, such as --limit, --dtype or --seed"
+            f"{grid.folder}: in {count(unmatched, 'group')} of results, the chosen result is not a cell of {grid.name} "
+            "with the options given here: give those that `dual-data eval run` had, such as --limit, --dtype or "
+            "--seed, and run the grid again if its methods, rows or settings were edited since"
         )
         if not matched:
             raise UsageError(message)

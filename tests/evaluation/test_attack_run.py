@@ -176,7 +176,10 @@ def test_attacks_take_the_narrowing_of_the_run_and_say_where_it_is_another(
     options = _project(tmp_path, adapters=True, more=["--limit", "3"])
     capsys.readouterr()
     assert _run(["eval", "attack", *options]) == 2
-    assert "give those that `dual-data eval run` had, such as --limit" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "in 1 group of results, the chosen result is not a cell of " in error
+    assert "give those that `dual-data eval run` had, such as --limit" in error
+    assert "run the grid again if its methods, rows or settings were edited since" in error
     file = tmp_path / "pipeline" / "evaluation.toml"
     file.write_text(GRID.replace("epochs = 2", "epochs = 2\nfull = true"))
     assert _run(["eval", "attack", *options, "--limit", "3"]) == 2
