@@ -310,6 +310,7 @@ def _targets(model: nn.Module, suffixes: Sequence[str]) -> list[tuple[str, nn.Li
     if missing := set(suffixes) - known:
         raise InputError(
             f"{type(model).__name__} has no linear layer called {', '.join(sorted(missing))}: "
-            f"choose the LoRA targets among {', '.join(sorted(known))}"
+            f"name some of {', '.join(sorted(known))} as targets of the adapter, "
+            "lora = { targets = [...] } in the preset or the training stage"
         )
     return [(name, linear) for name, linear in linears if name.rpartition(".")[2] in suffixes]
