@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,9 @@ from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.lora import Adapters, read_spec
 from dual_data.files import file_hash
 from dual_data.ids import digest
+
+Say = Callable[[str], None]
+"""Shows a line of progress."""
 
 BITS = (8, 4)
 SHARE = 0.2
@@ -97,9 +101,7 @@ class Attacks(NamedTuple):
     """The attacks that failed, each with its cell and the reason."""
 
 
-def targets(
-    grid: Grid, cells: Sequence[Cell], options: AttackOptions, *, say: Callable[[str], None] = lambda _: None
-) -> list[Target]:
+def targets(grid: Grid, cells: Sequence[Cell], options: AttackOptions, *, say: Say = lambda _: None) -> list[Target]:
     """The chosen cells that lack attacks with these options, of seeds with a saved adapter; `say` reports the others.
 
     Raises UsageError for a grid that saves no adapters and where no result belongs to a cell, DualDataError where no
@@ -153,7 +155,7 @@ def attack(
     options: AttackOptions,
     *,
     project: Path,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Attacks:
     """Run the attacks that the chosen cells lack and write one JSON file each; every model is loaded once.
 
@@ -175,15 +177,15 @@ def attack(
         cell = target.cell
         with _restored(grid, loaded, cell) as restored:
             for name in target.todo:
-                say(f"{cell.label}: {name}")
+                tell = partial(_tell, say, f"{cell.label}: {name}")
                 try:
                     with enough_memory(f"attacking by {name}"):
-                        result = _RUNNERS[name](grid, restored, target, options)
+                        result = _RUNNERS[name](grid, restored, target, options, tell)
                 except DualDataError as error:
                     failed(cell, name, error)
                     continue
                 for note in result.get("notes", ()):
-                    say(f"{cell.label}: {name} {note}")
+                    tell(note)
                 attack_options = options.relevant_to(name)
                 content = {
                     "layout": LAYOUT,
@@ -209,6 +211,10 @@ def attack(
             failed(cell, ", ".join(target.todo), error)
         release()
     return outcome
+
+
+def _tell(say: Say, attacked: str, text: str) -> None:
+    say(f"{attacked} {text}")
 
 
 class _Restored(NamedTuple):
@@ -237,7 +243,7 @@ def _restored(grid: Grid, loaded: Loaded, cell: Cell) -> Iterator[_Restored]:
             adapters.remove()
 
 
-def _relearning(grid: Grid, restored: _Restored, target: Target, options: AttackOptions) -> dict[str, Any]:
+def _relearning(grid: Grid, restored: _Restored, target: Target, options: AttackOptions, tell: Say) -> dict[str, Any]:
     cell, loaded = target.cell, restored.loaded
     sets = grid.sets[cell.stage]
     items = sets.forget[cell.set]
@@ -249,6 +255,7 @@ def _relearning(grid: Grid, restored: _Restored, target: Target, options: Attack
     held_out_rows = encode(loaded.tokenizer, held_out, grid.profile)
     entries, notes = [], list[str]()
     for name, rows in rows_by_name.items():
+        tell(f"on {name}, {count(max(options.steps), 'step')}")
         curve = relearn(
             loaded,
             restored.adapters,
@@ -285,7 +292,7 @@ def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> 
     ]
 
 
-def _quantisation(grid: Grid, restored: _Restored, target: Target, options: AttackOptions) -> dict[str, Any]:
+def _quantisation(grid: Grid, restored: _Restored, target: Target, options: AttackOptions, tell: Say) -> dict[str, Any]:
     """Answers after rounding of the unlearned model and, as a control, of the model before unlearning."""
     loaded, adapters, stage = restored
     sets = grid.sets[target.cell.stage]
@@ -293,6 +300,7 @@ def _quantisation(grid: Grid, restored: _Restored, target: Target, options: Atta
     measure_options = MeasureOptions(distractors=0, paraphrases=False)
 
     def recalls(bits: int, cell: int | None, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        tell(f"of the model {'before' if cell is None else 'after'} unlearning to {bits} bits")
         workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, measure_options)
         with quantised(loaded, bits, adapters, cell, stage):
             rows_a_batch = rows_at_once(options.device, loaded.info.parameters)
@@ -317,7 +325,7 @@ def _quantisation(grid: Grid, restored: _Restored, target: Target, options: Atta
     }
 
 
-def _tasks(_: Grid, restored: _Restored, __: Target, options: AttackOptions) -> dict[str, Any]:
+def _tasks(_: Grid, restored: _Restored, __: Target, options: AttackOptions, tell: Say) -> dict[str, Any]:
     loaded, adapters, _stage = restored
 
     def run_tasks() -> TaskScores:
@@ -325,14 +333,16 @@ def _tasks(_: Grid, restored: _Restored, __: Target, options: AttackOptions) -> 
         rows = rows_at_once(options.device, loaded.info.parameters) // 4
         return lm_eval_scores(loaded, options.tasks, folder=options.task_folder, shots=options.shots, rows=rows)
 
+    tell("of the model after unlearning")
     after = run_tasks()
+    tell("of the model before unlearning")
     with adapters.disabled():
         before = run_tasks()
     items = {"tasks_items": after.items, "tasks_items_before": before.items}
     return {"tasks": after.scores, "tasks_before": before.scores, **items}
 
 
-_RUNNERS: Mapping[str, Callable[[Grid, _Restored, Target, AttackOptions], dict[str, Any]]] = {
+_RUNNERS: Mapping[str, Callable[[Grid, _Restored, Target, AttackOptions, Say], dict[str, Any]]] = {
     "relearning": _relearning,
     "quantisation": _quantisation,
     "tasks": _tasks,

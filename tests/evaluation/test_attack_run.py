@@ -415,6 +415,9 @@ def test_relearning_that_diverged_is_said_and_reported(tmp_path: Path) -> None:
     for content in (json.loads(path.read_bytes()) for path in written):
         label = next(target.cell.label for target in chosen if target.cell.id == content["cell"])
         assert {f"{label}: relearning {note}" for note in content["notes"]} <= set(messages)
+        assert {f"{label}: relearning on {curve['tuned_on']}, 64 steps" for curve in content["relearning"]} <= set(
+            messages
+        )
         for curve in content["relearning"]:
             for points in (curve["points"], curve["control"]):
                 assert [point["step"] for point in points] == [0, *STEPS]
