@@ -51,7 +51,7 @@ def _json(file: Path) -> pl.DataFrame:
         except (pl.exceptions.PolarsError, InputError) as error:
             text = file.read_bytes().removeprefix(codecs.BOM_UTF8)
             as_lines = str(error).removeprefix(f"{file}: not readable as json: ")
-            fault = _fault(text) or as_array if text.lstrip().startswith(b"[") else as_lines
+            fault = _fault(text) or _mixed(text) or as_array if text.lstrip().startswith(b"[") else as_lines
             raise InputError(
                 f"{file}: not readable as json: neither an array of rows nor JSON lines ({fault})"
             ) from None
@@ -77,6 +77,19 @@ def _fault(text: bytes, first_line: int = 1) -> str:
         return f"line {first_line + error.lineno - 1}: {error.msg} (column {error.colno})"
     except (ValueError, RecursionError):
         return f"line {first_line}: not JSON in UTF-8"
+    return ""
+
+
+def _mixed(array: bytes) -> str:
+    """Which row of a JSON array is no object, or has a list or an object where those before have another kind."""
+    kinds: dict[str, str] = {}
+    for number, row in enumerate(json.loads(array), 1):
+        if not isinstance(row, dict):
+            return f"row {number}: not an object"
+        for name, value in row.items():
+            kind = "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else "a plain value"
+            if value is not None and kinds.setdefault(name, kind) != kind:
+                return f"row {number}: {name} is {kind}, and in rows before {kinds[name]}"
     return ""
 
 

@@ -282,7 +282,12 @@ def test_only_of_what_is_asked_for_is_told_that_it_is_passed_over(
         ("broken.parquet", b"no parquet", "not readable as parquet"),
         ("broken.json", b"{", "not readable as json: neither an array of rows nor JSON lines"),
         ("cut.json", b'{"question": "a", "answer": "b"}\n{"question":', "neither an array of rows nor JSON lines"),
-        ("list.json", b"[1, 2]", "neither an array of rows nor JSON lines"),
+        ("list.json", b"[1, 2]", r"neither an array of rows nor JSON lines \(row 1: not an object\)"),
+        (
+            "mixed.json",
+            b'[{"question": "a", "answers": ["b"]}, {"question": "c", "answers": null}, {"answers": "d"}]',
+            r"\(row 3: answers is a plain value, and in rows before a list\)",
+        ),
         ("broken.jsonl", b"{]\n", "not readable as jsonl"),
         (
             "cut.jsonl",
