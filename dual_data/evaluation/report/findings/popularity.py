@@ -19,6 +19,7 @@ from dual_data.evaluation.report.findings.sentences import (
     loses,
     loss_sentence,
     no_results,
+    over_datasets,
     retention_sentence,
     shared_subjects,
     size,
@@ -90,7 +91,7 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
         mean = average([compare_pairs(*groups, among=subjects) for groups in paired_groups])
         datasets = len({comparison.about for comparison in over_pairs})
         sentences.append(
-            f"All {datasets} datasets, paired facts: on average of {len(paired_groups)} comparisons, "
+            f"{over_datasets(datasets, 'paired facts', len(paired_groups))}, "
             f"{loses('popular facts', 'rare ones', mean)}."
         )
     if unpaired_data:

@@ -57,6 +57,12 @@ def holm_corrected(compared: Sequence[Compared]) -> list[Compared]:
     return [comparison._replace(p_value=value) for comparison, value in zip(compared, p_values, strict=True)]
 
 
+def over_datasets(datasets: int, what: str, comparisons: int) -> str:
+    """Start of a sentence on the average over two datasets or more."""
+    which = "Both" if datasets == 2 else f"All {datasets}"
+    return f"{which} datasets, {what}: on average of {comparisons} comparisons"
+
+
 def about_of(compared: Sequence[Compared], about: tuple[str, str]) -> list[Compared]:
     """Those of one dataset and stage."""
     return [comparison for comparison in compared if comparison.about == about]

@@ -17,6 +17,7 @@ from dual_data.evaluation.report.findings.sentences import (
     keeps,
     mean_and_counts,
     no_results,
+    over_datasets,
     points,
     retention_sentence,
     shared_subjects,
@@ -104,10 +105,7 @@ def _overall_sentences(collection: Collection, compared: Sequence[Compared]) -> 
         of_stage = [comparison for comparison in drawn_together if comparison.about[1] == stage]
         if (datasets := len({comparison.about[0] for comparison in of_stage})) > 1:
             mean = average([comparison.contrast for comparison in of_stage])
-            sentences.append(
-                f"All {datasets} datasets, {stage}: on average of {len(of_stage)} comparisons, "
-                f"{keeps(_AFTER, _PRETRAINED, mean)}."
-            )
+            sentences.append(f"{over_datasets(datasets, stage, len(of_stage))}, {keeps(_AFTER, _PRETRAINED, mean)}.")
     return sentences
 
 

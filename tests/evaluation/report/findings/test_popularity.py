@@ -84,7 +84,7 @@ def test_the_average_over_datasets_is_as_wide_as_the_facts_that_they_share_make_
     widths = []
     for collection in (with_copy(collect([tmp_path]), rename) for rename in (False, True)):
         sentences, _, _, compared = popularity_answer(collection)
-        (overall,) = [sentence for sentence in sentences if sentence.startswith("All 2 datasets, paired facts: ")]
+        (overall,) = [sentence for sentence in sentences if sentence.startswith("Both datasets, paired facts: ")]
         assert "on average of 4 comparisons, popular facts lose " in overall
         assert overall.endswith(" less ROUGE-L recall than rare ones.")
         value, low, high = map(float, re.findall(r"-?\d\.\d+", overall))

@@ -77,7 +77,7 @@ def test_the_average_over_datasets_is_as_wide_as_the_facts_that_they_share_make_
     widths = list[float]()
     for collection in (with_copy(collect([tmp_path]), rename) for rename in (False, True)):
         sentences, compared = stage_answer(collection)
-        (overall,) = [sentence for sentence in sentences if sentence.startswith("All 2 datasets, sft: ")]
+        (overall,) = [sentence for sentence in sentences if sentence.startswith("Both datasets, sft: ")]
         assert "on average of 4 comparisons, unlearning after this stage keeps " in overall
         value, low, high = map(float, re.findall(r"-?\d+\.\d", overall))
         assert value == pytest.approx(100 * np.mean([c.contrast.difference.value for c in compared]), abs=0.06)
