@@ -212,6 +212,7 @@ def test_bars_are_shown_on_a_terminal_only_and_not_to_those_who_turned_them_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client: Any = huggingface_hub.utils
+    client.enable_progress_bars()  # which a model loaded by an earlier test turned off for the process
     for is_terminal in (False, True):
         monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda shown=is_terminal: shown))
         with bars_on_terminals_only():
