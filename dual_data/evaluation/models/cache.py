@@ -1,6 +1,7 @@
 """Files computed once per machine and kept: checkpoints from GGUF files, hashes of large weight files.
 
-Torch and transformers are imported only for a conversion, since the plan of a build needs the weights' hashes.
+Torch and transformers are imported only to convert weights or to find damaged ones, since the plan of a build needs
+hashes of weights.
 """
 
 from __future__ import annotations
@@ -147,24 +148,32 @@ def files_hash(folder: Path) -> str:
 
 
 def damaged_weights(folder: Path) -> str:
-    """Which file of a model's weights cannot be read, and why; empty where all can, judging by headers and pickles."""
+    """Which file of a model's weights cannot be read, why, and what to do; empty where all can.
+
+    Judges by headers and pickles, not by every weight.
+    """
+    for path in _weight_files(folder):
+        if reason := _why_unreadable(path):
+            return f"{path}: not readable: {reason}. Copy or download it again"
+    return ""
+
+
+def _why_unreadable(weights: Path) -> str:
     import pickle
 
     import torch
     from safetensors import SafetensorError, safe_open
 
-    for path in _weight_files(folder):
-        try:
-            if path.suffix == ".safetensors":
-                with safe_open(path, framework="pt"):
-                    pass
-            else:
-                torch.load(path, map_location="meta", weights_only=True)
-        except SafetensorError as error:
-            return f"{path}: not readable: {error}"
-        except (pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
-            # Torch's text is long, and advises to load code.
-            return f"{path}: not readable: no weights in it that torch loads safely ({type(error).__name__})"
+    try:
+        if weights.suffix == ".safetensors":
+            with safe_open(weights, framework="pt"):
+                return ""
+        torch.load(weights, map_location="meta", weights_only=True)
+    except SafetensorError as error:
+        return str(error)
+    except (pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
+        # Torch's text is long, and advises to load code.
+        return f"no weights in it that torch loads safely ({type(error).__name__})"
     return ""
 
 

@@ -166,7 +166,7 @@ def _pretrained_source(
     except RuntimeError as error:  # what a cut pytorch_model.bin is to torch, but a full device too
         if not (damaged := damaged_weights(Path(source))):
             raise
-        raise UsageError(f"{damaged}. Copy or download it again") from error
+        raise UsageError(damaged) from error
 
 
 def _origin(source: str, revision: str | None) -> tuple[str, str]:
@@ -250,8 +250,7 @@ def _damage(folder: Path, spec: str, error: Exception) -> str:
     if folder.parent == cache_folder() and not isinstance(error, ImportError):
         return f"{folder}: not readable: {_first_line(error)}. Delete this folder: the GGUF file is converted again"
     if folder.is_dir():
-        damaged = "" if isinstance(error, ImportError) else damaged_weights(folder)
-        return f"{damaged}. Copy or download it again" if damaged else ""
+        return "" if isinstance(error, ImportError) else damaged_weights(folder)
     if not isinstance(error, SafetensorError | EOFError | pickle.UnpicklingError):
         return ""
     return (
