@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path, key_of, read_attacks
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, check_tasks, lm_eval_scores
 from dual_data.evaluation.attacks.quantisation import quantised
-from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
+from dual_data.evaluation.attacks.relearning import STEPS, Curve, halves, relearn
 from dual_data.evaluation.device.devices import rows_at_once
 from dual_data.evaluation.device.memory import enough_memory, release
 from dual_data.evaluation.grid.cells import Cell, Grid
@@ -172,10 +173,10 @@ def attack(
         say(f"{cell.label}: {names} failed: {error}")
         outcome.failed.append(f"{cell.label}: {names}: {error}")
 
-    def attack_cell(loaded: Loaded, target: Target) -> None:
+    def attack_cell(loaded: Loaded, target: Target, before: _Before) -> None:
         """A function, so that no variable keeps the adapters, and with them the model, when the next one is loaded."""
         cell = target.cell
-        with _restored(grid, loaded, cell) as restored:
+        with _restored(grid, loaded, cell, before) as restored:
             for name in target.todo:
                 tell = partial(_tell, say, f"{cell.label}: {name}")
                 try:
@@ -197,24 +198,31 @@ def attack(
                 }
                 outcome.written.append(write_json(attack_path(grid.folder, cell.id, name, attack_options), content))
 
-    for target in sorted(chosen, key=lambda target: (target.cell.model, target.cell.stage, target.cell.seed)):
-        cell = target.cell
-        try:
-            with enough_memory("putting the cell on its base"):
-                if loaded is None or model != cell.model:
-                    loaded = None  # so that two models are never held at once
-                    release()
-                    loaded, model = load_model(grid.models[cell.model], options.device), cell.model
-                    open_engine(loaded)  # now, so that it tries the model itself, without an adapter
-                attack_cell(loaded, target)
-        except DualDataError as error:
-            failed(cell, ", ".join(target.todo), error)
-        release()
+    ordered = sorted(chosen, key=lambda target: (target.cell.model, target.cell.stage, target.cell.seed))
+    for _, targets_of_stage in groupby(ordered, key=lambda target: (target.cell.model, target.cell.stage)):
+        before: _Before = {}
+        for target in targets_of_stage:
+            cell = target.cell
+            try:
+                with enough_memory("putting the cell on its base"):
+                    if loaded is None or model != cell.model:
+                        loaded = None  # so that two models are never held at once
+                        release()
+                        loaded, model = load_model(grid.models[cell.model], options.device), cell.model
+                        open_engine(loaded)  # now, so that it tries the model itself, without an adapter
+                    attack_cell(loaded, target, before)
+            except DualDataError as error:
+                failed(cell, ", ".join(target.todo), error)
+            release()
     return outcome
 
 
 def _tell(say: Say, attacked: str, text: str) -> None:
     say(f"{attacked} {text}")
+
+
+_Before = dict[tuple[object, ...], Any]
+"""What attacks computed of the models of a stage before unlearning, from which several cells start."""
 
 
 class _Restored(NamedTuple):
@@ -224,10 +232,17 @@ class _Restored(NamedTuple):
     adapters: Adapters
     stage: Adapters | None
     """The stage's adapter where it is not merged (`apply = "stack"`)."""
+    before: _Before
+
+    def once(self, key: tuple[object, ...], compute: Callable[[], Any]) -> Any:
+        """What `compute` returned of the model before unlearning for the first cell with this key."""
+        if key not in self.before:
+            self.before[key] = compute()
+        return self.before[key]
 
 
 @contextmanager
-def _restored(grid: Grid, loaded: Loaded, cell: Cell) -> Iterator[_Restored]:
+def _restored(grid: Grid, loaded: Loaded, cell: Cell, before: _Before) -> Iterator[_Restored]:
     recipe, stage = grid.stages[cell.stage], None
     if recipe is not None:
         rows = grid.sets[cell.stage].trained(recipe)
@@ -238,7 +253,7 @@ def _restored(grid: Grid, loaded: Loaded, cell: Cell) -> Iterator[_Restored]:
         adapters = Adapters(loaded.model, read_spec(adapter))
         try:
             adapters.load(adapter)
-            yield _Restored(loaded, adapters, stacked)
+            yield _Restored(loaded, adapters, stacked, before)
         finally:
             adapters.remove()
 
@@ -253,14 +268,15 @@ def _relearning(grid: Grid, restored: _Restored, target: Target, options: Attack
     if other_facts := unrelated(sets.measured, items):
         rows_by_name["other facts of the relations"] = sample(other_facts, len(tuned))
     held_out_rows = encode(loaded.tokenizer, held_out, grid.profile)
-    entries, notes = [], list[str]()
-    for name, rows in rows_by_name.items():
-        tell(f"on {name}, {count(max(options.steps), 'step')}")
-        curve = relearn(
+
+    def curve(name: str, adapter: int | None) -> Curve:
+        control = "the model before unlearning, " if adapter is None else ""
+        tell(f"{control}on {name}, {count(max(options.steps), 'step')}")
+        return relearn(
             loaded,
             restored.adapters,
-            0,
-            encode(loaded.tokenizer, rows, grid.profile),
+            adapter,
+            encode(loaded.tokenizer, rows_by_name[name], grid.profile),
             held_out=held_out_rows,
             items=held_out,
             lr=options.lr,
@@ -268,9 +284,14 @@ def _relearning(grid: Grid, restored: _Restored, target: Target, options: Attack
             seed=cell.seed,
             train_end=grid.profile.train_end,
         )
-        points, control = ([point._asdict() for point in side] for side in (curve.points, curve.control))
-        entries.append({"tuned_on": name, "points": points, "control": control, "subjects": curve.subjects})
-        notes += [f"on {name}: {note}" for note in curve.notes]
+
+    entries, notes = [], list[str]()
+    for name in rows_by_name:
+        unlearned = curve(name, 0)
+        control = restored.once((cell.base, cell.seed, name), partial(curve, name, None))
+        points, control_points = ([point._asdict() for point in side.points] for side in (unlearned, control))
+        entries.append({"tuned_on": name, "points": points, "control": control_points, "subjects": unlearned.subjects})
+        notes += [f"on {name}: {note}" for note in (*unlearned.notes, *control.notes)]
     return {"relearning": entries, "notes": notes}
 
 
@@ -294,15 +315,15 @@ def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> 
 
 def _quantisation(grid: Grid, restored: _Restored, target: Target, options: AttackOptions, tell: Say) -> dict[str, Any]:
     """Answers after rounding of the unlearned model and, as a control, of the model before unlearning."""
-    loaded, adapters, stage = restored
-    sets = grid.sets[target.cell.stage]
+    loaded, adapters, stage, _ = restored
+    cell, sets = target.cell, grid.sets[target.cell.stage]
     rows = {"forget": sets.forget[target.cell.set], "retain_eval": sets.retain_eval}
     measure_options = MeasureOptions(distractors=0, paraphrases=False)
 
-    def recalls(bits: int, cell: int | None, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        tell(f"of the model {'before' if cell is None else 'after'} unlearning to {bits} bits")
+    def recalls(bits: int, adapter: int | None, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        tell(f"of the model {'before' if adapter is None else 'after'} unlearning to {bits} bits")
         workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, measure_options)
-        with quantised(loaded, bits, adapters, cell, stage):
+        with quantised(loaded, bits, adapters, adapter, stage):
             rows_a_batch = rows_at_once(options.device, loaded.info.parameters)
             engine = open_engine(loaded, rows=rows_a_batch, max_new_tokens=grid.max_new_tokens)
             items = measure(engine, workload)[0].items
@@ -314,30 +335,29 @@ def _quantisation(grid: Grid, restored: _Restored, target: Target, options: Atta
             for name in names
         }
 
-    return {
-        "quantisation": {
-            f"int{bits}": {
-                "items": recalls(bits, 0, ("forget", "retain_eval"))
-                | {"base_rounded": recalls(bits, None, ("forget",))["forget"]}
-            }
-            for bits in BITS
-        }
-    }
+    def rounded_to(bits: int) -> dict[str, Any]:
+        items = recalls(bits, 0, ("forget", "retain_eval"))
+        base = restored.once((cell.base, bits), lambda: recalls(bits, None, ("forget",)))
+        return {"items": items | {"base_rounded": base["forget"]}}
+
+    return {"quantisation": {f"int{bits}": rounded_to(bits) for bits in BITS}}
 
 
-def _tasks(_: Grid, restored: _Restored, __: Target, options: AttackOptions, tell: Say) -> dict[str, Any]:
-    loaded, adapters, _stage = restored
+def _tasks(_: Grid, restored: _Restored, target: Target, options: AttackOptions, tell: Say) -> dict[str, Any]:
+    loaded, adapters = restored.loaded, restored.adapters
 
-    def run_tasks() -> TaskScores:
+    def run_tasks(model: str) -> TaskScores:
+        tell(f"of the model {model} unlearning")
         # A row includes the worked examples, so it is many times as long as the prompt of a fact.
         rows = rows_at_once(options.device, loaded.info.parameters) // 4
         return lm_eval_scores(loaded, options.tasks, folder=options.task_folder, shots=options.shots, rows=rows)
 
-    tell("of the model after unlearning")
-    after = run_tasks()
-    tell("of the model before unlearning")
-    with adapters.disabled():
-        before = run_tasks()
+    def run_before() -> TaskScores:
+        with adapters.disabled():
+            return run_tasks("before")
+
+    after = run_tasks("after")
+    before = restored.once(("tasks", target.cell.seed), run_before)
     items = {"tasks_items": after.items, "tasks_items_before": before.items}
     return {"tasks": after.scores, "tasks_before": before.scores, **items}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from dual_data.evaluation import attack_run
 from dual_data.evaluation.attack_run import AttackOptions, attack, sample, targets, unrelated
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores
 from dual_data.evaluation.attacks.quantisation import quantised
-from dual_data.evaluation.attacks.relearning import STEPS
+from dual_data.evaluation.attacks.relearning import STEPS, Curve, relearn
 from dual_data.evaluation.device.sharding import CAN_SHARD
 from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, resolve_grid
@@ -28,6 +29,7 @@ from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.settings import ModelSettings, load_settings
+from dual_data.evaluation.training.lora import Adapters
 from tests.evaluation.questions import cities, other_cities, write_rows
 
 GRID = """
@@ -269,6 +271,59 @@ def test_tasks_are_kept_with_their_items_after_and_before(tmp_path: Path, monkey
     assert (content["tasks_before"], content["tasks_items_before"]) == before
     assert calls == [{"folder": None, "shots": 5, "rows": 16}] * 2
     assert content["options"]["shots"] == 5
+
+
+def test_the_model_that_two_cells_start_from_is_attacked_once_and_with_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_methods = GRID.replace("lrs = [1e-3, 1e-2]", "methods.NPO = {}\nlrs = [1e-3]")
+    two_sets = two_methods.replace('rare = "forget.jsonl"', 'rare = "forget.jsonl"\npopular = "neighbours.jsonl"')
+    _project(tmp_path, adapters=True, grid=f"{two_sets}seeds = [0, 1]\n")
+    grid, cells = _opened(tmp_path)
+    options = AttackOptions(steps=(1,), tasks=("t",))
+    chosen = targets(grid, cells, options)
+    attacked = list[tuple[str, bool]]()
+
+    def relearned(loaded: Loaded, adapters: Adapters, cell: int | None, *arguments: Any, **more: Any) -> Curve:
+        attacked.append(("relearning", cell is None))
+        return relearn(loaded, adapters, cell, *arguments, **more)
+
+    def rounded(loaded: Loaded, bits: int, adapters: Adapters, cell: int | None, *stage: Any) -> Any:
+        attacked.append(("quantisation", cell is None))
+        return quantised(loaded, bits, adapters, cell, *stage)
+
+    def lm_eval_scores(loaded: Loaded, *_: object, **__: object) -> TaskScores:
+        with torch.no_grad():
+            output = float(loaded.model(torch.arange(9)[None]).logits.abs().sum())
+        attacked.append(("tasks", output == base_output))
+        return TaskScores({"t/acc": output}, {})
+
+    monkeypatch.setattr(attack_run, "relearn", relearned)
+    monkeypatch.setattr(attack_run, "quantised", rounded)
+    monkeypatch.setattr(attack_run, "lm_eval_scores", lm_eval_scores)
+    monkeypatch.setattr(attack_run, "check_tasks", lambda *_: None)
+    monkeypatch.setattr(attack_run, "provenance", lambda *_: {})  # it would ask for the version of lm-eval
+    base = grid_run.load_model(grid.models["tiny"], "cpu")
+    with torch.no_grad():
+        base_output = float(base.model(torch.arange(9)[None]).logits.abs().sum())
+    attack(grid, chosen, options, project=tmp_path)
+    # Relearning is tuned on three sets of rows, for the popular facts on two, as their neighbours are the same facts;
+    # rounding is to two numbers of bits; the task is run with the first seed.
+    assert Counter(attacked) == {
+        ("relearning", False): 4 * 3 + 4 * 2,
+        ("relearning", True): 2 * 3 + 2 * 2,
+        ("quantisation", False): 8 * 2,
+        ("quantisation", True): 2 * 2,
+        ("tasks", False): 4,
+        ("tasks", True): 1,
+    }
+    together = _attack_files(grid.folder)
+    assert len(together) == 8 * 2 + 4
+    for path in together:
+        path.unlink()
+    for target in chosen:
+        attack(grid, [target], options, project=tmp_path)
+    assert _attack_files(grid.folder) == together
 
 
 def test_files_that_reading_leaves_in_a_folder_of_tasks_make_no_other_attack(tmp_path: Path) -> None:

@@ -50,8 +50,6 @@ class Curve(NamedTuple):
     """One relearning run."""
 
     points: tuple[Point, ...]
-    control: tuple[Point, ...]
-    """The same tuning of the base, the model before unlearning; its first point is the base itself."""
     subjects: tuple[str, ...]
     """Of the held-out facts."""
     notes: tuple[str, ...] = ()
@@ -81,7 +79,7 @@ def halves(items: Sequence[Item], share: float) -> tuple[list[int], list[int]]:
 def relearn(
     loaded: Loaded,
     adapters: Adapters,
-    cell: int,
+    cell: int | None,
     rows: Sequence[Encoded],
     *,
     held_out: Sequence[Encoded],
@@ -92,57 +90,54 @@ def relearn(
     max_new_tokens: int = 16,
     train_end: bool = True,
 ) -> Curve:
-    """The curve of one unlearned adapter that is tuned on `rows`; `adapters` stay unchanged.
+    """The curve of one unlearned adapter that is tuned on `rows`, or with None that of a fresh one, the control.
 
-    `items` are the facts of the rows `held_out`, in order. A step uses the first `BATCH` rows, or all if there are
-    fewer. The curve has a point for every step, even where tuning diverges before.
+    `adapters` stay unchanged. `items` are the facts of the rows `held_out`, in order. A step uses the first `BATCH`
+    rows, or all if there are fewer. The curve has a point for every step, even where tuning diverges before.
     """
     requests = [request_of(row) for row in held_out]
     tuned = list(rows)[:BATCH]
-    unlearned, control = list[Point](), list[Point]()
-    with _beside_control(loaded, adapters, cell, seed) as clone:
-        engine = open_engine(loaded, clone, max_new_tokens=max_new_tokens)
+    points = list[Point]()
+    with _copied(loaded, adapters, cell, seed) as copy:
+        engine = open_engine(loaded, copy, max_new_tokens=max_new_tokens)
 
         def score(step: int) -> None:
-            for points, outcomes in zip((unlearned, control), engine.run(requests), strict=True):
-                points.append(_point(loaded, step, outcomes, items))
+            (outcomes,) = engine.run(requests)
+            points.append(_point(loaded, step, outcomes, items))
 
         score(0)
         # One step per epoch, since `on_epoch` is called only at the end of epochs.
-        traces = train(
+        (trace,) = train(
             loaded,
-            clone,
+            copy,
             fine_tune.METHOD,
-            [CellData(tuned, (), lr, seed)] * 2,
+            [CellData(tuned, (), lr, seed)],
             # Tuning may start from a model that unlearning destroyed, which elsewhere would count as divergence.
             Optimisation(epochs=max(steps), batch=len(tuned), diverged_nll=0.0, diverged_norm=0.0),
             train_end=train_end,
             on_epoch=lambda epoch: score(epoch + 1) if epoch + 1 in steps else None,
         )
-        # Training ends when both have stopped; then no weight changes, so one scoring serves all remaining steps.
-        remaining = sorted(step for step in steps if step > unlearned[-1].step)
+        # Training ends when it is stopped; then no weight changes, so one scoring serves all remaining steps.
+        remaining = sorted(step for step in steps if step > points[-1].step)
         if remaining:
             score(remaining[0])
-    for points in (unlearned, control):
-        points += [points[-1]._replace(step=step) for step in remaining[1:]]
-    notes = tuple(
-        f"tuning of the {model_name} ended early ({trace.stopped}); later points are of the weights it had then"
-        for model_name, trace in zip(("unlearned model", "model before unlearning"), traces, strict=True)
-        if trace.stopped
-    )
-    return Curve(tuple(unlearned), tuple(control), tuple(item.subject or item.id for item in items), notes)
+    points += [points[-1]._replace(step=step) for step in remaining[1:]]
+    model = "model before unlearning" if cell is None else "unlearned model"
+    note = f"tuning of the {model} ended early ({trace.stopped}); later points are of the weights it had then"
+    return Curve(tuple(points), tuple(item.subject or item.id for item in items), (note,) if trace.stopped else ())
 
 
 @contextmanager
-def _beside_control(loaded: Loaded, adapters: Adapters, cell: int, seed: int) -> Iterator[Adapters]:
-    """Yields a copy of the unlearned adapter and, second, a fresh adapter, which replace `adapters` inside."""
-    clone = Adapters(loaded.model, adapters.spec, seeds=(seed, seed))
+def _copied(loaded: Loaded, adapters: Adapters, cell: int | None, seed: int) -> Iterator[Adapters]:
+    """Yields a copy of the unlearned adapter, or with None a fresh adapter, which replaces `adapters` inside."""
+    copy = Adapters(loaded.model, adapters.spec, seeds=(seed,))
     try:
-        clone.load_weights(0, adapters.weights(cell))
+        if cell is not None:
+            copy.load_weights(0, adapters.weights(cell))
         with adapters.disabled():
-            yield clone
+            yield copy
     finally:
-        clone.remove()
+        copy.remove()
 
 
 def _point(loaded: Loaded, step: int, outcomes: Sequence[Outcome], items: Sequence[Item]) -> Point:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
@@ -49,45 +50,47 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
     data = [CellData(wrong, (), 1e-2, seed) for seed in (0, 1)]
     train(loaded, adapters, fine_tune.METHOD, data, Optimisation(epochs=15))
     before = adapters.master.clone()
-    curves = [
-        relearn(
-            loaded,
-            adapters,
-            1,
-            tuned,
-            held_out=rows,
-            items=items,
-            lr=1e-2,
-            steps=(1, 4, 16),
-            max_new_tokens=8,
-        )
+    (itself, control), (on_wrong, control_on_wrong) = (
+        [
+            relearn(
+                loaded,
+                adapters,
+                cell,
+                tuned,
+                held_out=rows,
+                items=items,
+                lr=1e-2,
+                steps=(1, 4, 16),
+                max_new_tokens=8,
+            )
+            for cell in (1, None)
+        ]
         for tuned in (rows, wrong)  # wrong is nothing new
-    ]
+    )
     assert torch.equal(adapters.master, before)
-    itself, _ = curves
     assert [point.step for point in itself.points] == [0, 1, 4, 16]
     assert fmean(itself.points[-1].probabilities) > fmean(itself.points[0].probabilities)
     facts_recovery, wrong_recovery = (
         recovery(
             [point.step for point in curve.points],
             [point.hits for point in curve.points],
-            [point.hits for point in curve.control],
-            curve.control[0].hits,
+            [point.hits for point in of_base.points],
+            of_base.points[0].hits,
             curve.subjects,
         )
-        for curve in curves
+        for curve, of_base in ((itself, control), (on_wrong, control_on_wrong))
     )
     assert facts_recovery.steps_to(0.5).value in (1, 4, 16)
     assert facts_recovery.area.value > wrong_recovery.area.value
     assert facts_recovery.area.low <= facts_recovery.area.value <= facts_recovery.area.high
     assert wrong_recovery.steps_to(0.9).value == math.inf
     assert itself.subjects == tuple(item.subject for item in items)
-    for point in (*itself.points, *itself.control):
+    for point in (*itself.points, *control.points):
         assert (len(point.probabilities), len(point.hits)) == (4, 4)
     # The control starts from the base, which knows the facts.
-    assert sum(itself.control[0].hits) > sum(itself.points[0].hits)
-    assert fmean(itself.control[0].probabilities) > 2 * fmean(itself.points[0].probabilities)
-    assert fmean(itself.control[-1].probabilities) >= fmean(itself.control[0].probabilities) - 0.05
+    assert sum(control.points[0].hits) > sum(itself.points[0].hits)
+    assert fmean(control.points[0].probabilities) > 2 * fmean(itself.points[0].probabilities)
+    assert fmean(control.points[-1].probabilities) >= fmean(control.points[0].probabilities) - 0.05
     # Nothing is left hanging on the model.
     assert all(len(module._forward_hooks) <= 1 for module in loaded.model.modules())
 
@@ -120,23 +123,21 @@ def test_a_curve_of_tuning_that_diverged_has_every_step_and_says_so(lr: float) -
     rows = encode(loaded.tokenizer, cities(7), "chat")
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
 
-    def curve(steps: tuple[int, ...]) -> Curve:
+    def curve(cell: int | None, steps: Sequence[int]) -> Curve:
         options: dict[str, Any] = {"held_out": rows[3:], "items": cities(7)[3:], "max_new_tokens": 2}
-        return relearn(loaded, adapters, 0, rows[:3], **options, lr=lr, steps=steps)
+        return relearn(loaded, adapters, cell, rows[:3], **options, lr=lr, steps=steps)
 
-    whole = curve((1, 2, 4, 8, 16, 32, 64))
-    for points in (whole.points, whole.control):
-        assert [point.step for point in points] == [0, 1, 2, 4, 8, 16, 32, 64]
-    stopped = []
-    for note, model_name in zip(whole.notes, ("unlearned model", "model before unlearning"), strict=True):
+    for cell, model_name in ((0, "unlearned model"), (None, "model before unlearning")):
+        whole = curve(cell, (1, 2, 4, 8, 16, 32, 64))
+        assert [point.step for point in whole.points] == [0, 1, 2, 4, 8, 16, 32, 64]
+        (note,) = whole.notes
         start, _, rest = note.partition(" at step ")
         assert start == f"tuning of the {model_name} ended early (loss or gradient not finite"
-        stopped.append(int(rest.partition(")")[0]))
-    assert max(stopped) < 32
-    # The remaining steps are of the last weights, as scoring every step shows.
-    fine = curve(tuple(range(1, max(stopped))))
-    for points, fine_points in ((whole.points, fine.points), (whole.control, fine.control)):
-        assert repr(points[-1]) == repr(fine_points[-1]._replace(step=64))  # NaN equals itself as text
+        stopped = int(rest.partition(")")[0])
+        assert stopped < 32
+        # The remaining steps are of the last weights, as scoring every step shows.
+        fine = curve(cell, range(1, stopped))
+        assert repr(whole.points[-1]) == repr(fine.points[-1]._replace(step=64))  # NaN equals itself as text
 
 
 def test_a_model_that_only_the_slow_engine_serves_has_the_same_curve(monkeypatch: pytest.MonkeyPatch) -> None:
