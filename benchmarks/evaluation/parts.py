@@ -44,7 +44,7 @@ Piece = tuple[tuple[str, ...], Callable[[], dict[str, Any]]]
 
 _COUNTED_CELLS = 4
 """A training step is counted for one cell and for so many cells at once."""
-_MOST_ON_PROCESSOR = 10**7
+_MOST_ON_PROCESSOR = 2 * 10**8
 """Largest number of parameters whose growth is measured on a processor."""
 
 

@@ -33,23 +33,29 @@ def draw(results: Sequence[Mapping[str, Any]], target: Path) -> None:
     """One panel per quantity, with a line each for training and measuring; processor time where there is no GPU."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, NullLocator
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     for place, (name, label) in enumerate(PANELS):
         axes = figure.add_subplot(1, len(PANELS), place + 1)
+        ticks = set[float]()
         for result in results:
             on_gpu = is_gpu(result["setting"].get("torch_device", "cpu"))
             unit = "seconds" if on_gpu else "cpu_seconds"
             measured = result["growth"].get(name, {}).items()
             points = sorted((float(x), value[unit]) for x, value in measured if unit in value)
+            ticks.update(x for x, _ in points)
             for part, style in (("train", "-"), ("measure", "--")) if points else ():
                 series = [(x, parts[part]) for x, parts in points]
-                title = f"{result['setting']['model']}, {part}"
-                axes.plot([x for x, _ in series], [y for _, y in series], style, marker="o", label=title)
+                model = "random models" if name == "parameters" else result["setting"]["model"]
+                axes.plot([x for x, _ in series], [y for _, y in series], style, marker="o", label=f"{model}, {part}")
         axes.set(xlabel=label, ylabel="seconds")
         if axes.lines:
             axes.set(xscale="log", yscale="log")
+            axes.set_xticks(sorted(ticks))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
             axes.legend(fontsize=7)
     figure.savefig(target)
 

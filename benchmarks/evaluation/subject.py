@@ -46,6 +46,15 @@ SHAPES: dict[str, dict[str, Any]] = {
         "rope_theta": 100000.0,
         "tie_word_embeddings": True,
     },
+    "llama-22m": {
+        "vocab_size": 49152,
+        "hidden_size": 256,
+        "intermediate_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "tie_word_embeddings": True,
+    },
     "llama-1m": {
         "vocab_size": 49152,
         "hidden_size": 64,
