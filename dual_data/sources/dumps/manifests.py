@@ -134,5 +134,7 @@ def fault(folder: Path, manifest: Manifest | None) -> str:
 def _rows(path: Path) -> int:
     try:
         return int(pa.parquet.read_metadata(path).num_rows)
-    except pa.ArrowInvalid:
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # It is the system's, and not Arrow's on a damaged footer.
         return -1

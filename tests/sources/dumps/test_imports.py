@@ -246,6 +246,12 @@ def same_size(path: Path) -> None:
     path.write_bytes(b"x" * path.stat().st_size)
 
 
+def bad_footer(path: Path) -> None:
+    data = path.read_bytes()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    path.write_bytes(data[:footer] + b"\xff" + data[footer + 1 :])
+
+
 def longer(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"more")
 
@@ -256,6 +262,7 @@ def longer(path: Path) -> None:
         (Path.unlink, "linktarget-00001.parquet is missing"),
         (emptied, "linktarget-00001.parquet is not as it was written"),
         (same_size, "linktarget-00001.parquet is not as it was written"),
+        (bad_footer, "linktarget-00001.parquet is not as it was written"),
         (longer, "linktarget-00001.parquet is not as it was written"),
     ],
 )
