@@ -113,7 +113,11 @@ def rows(values: bytes, columns: Sequence[Column], path: str) -> Iterator[tuple[
             match = _VALUE.match(values, at)
             if match is None or len(row) == len(columns):
                 raise InputError(f"{path}: {len(columns)} values are expected, up to {values[at : at + 40]!r}")
-            row.append(_value(match, columns[len(row)].kind))
+            column = columns[len(row)]
+            try:
+                row.append(_value(match, column.kind))
+            except ValueError:
+                raise InputError(f"{path}: {match[0][:40]!r} is no value of {column.name}") from None
             at, end = match.end(), match["end"]
         if len(row) != len(columns):
             raise InputError(f"{path}: {len(row)} values for {len(columns)} columns before {values[at : at + 40]!r}")

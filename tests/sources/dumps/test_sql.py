@@ -135,6 +135,11 @@ def test_positions_are_those_of_the_lines() -> None:
         (dump("page", [(1, 0, b"A", 0, 0.5)]), "5 values for 6 columns"),
         (dump("page", [(1, 0, b"A", 0, 0.5, None, 3)]), "6 values are expected"),
         (dump("page", [(1, 0, b"A", 0, 0.5, None)]).replace(b"VALUES (", b"VALUES 5"), r"'\(' is expected"),
+        (
+            dump("page", [(1, 0, b"A", 0, 0.5, None)]).replace(b"VALUES (1", b"VALUES ('x'"),
+            "\"'x',\" is no value of page_id",
+        ),
+        (dump("page", [(1, 0, b"A", 0, 0.5, None)]).replace(b"'A'", b"0x414"), "b'0x414,' is no value of page_title"),
     ],
 )
 def test_what_is_no_dump_of_the_table_is_said(data: bytes, message: str) -> None:
