@@ -194,7 +194,7 @@ def git_text(state: Mapping[str, Any] | None) -> str:
 
 def _git(project: Path, *arguments: str) -> str | None:
     try:
-        process = subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, text=True, check=False)
+        process = subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, check=False)
     except OSError:
         return None
-    return process.stdout.strip() if process.returncode == 0 else None
+    return process.stdout.decode(errors="replace").strip() if process.returncode == 0 else None

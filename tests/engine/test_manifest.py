@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -23,6 +24,17 @@ def test_a_state_that_git_cannot_tell_is_not_clean(tmp_path: Path) -> None:
     assert git_state(tmp_path) == {"commit": commit, "dirty": False}
     (tmp_path / ".git" / "index").write_bytes(b"damaged")
     assert git_state(tmp_path) == {"commit": commit, "dirty": True}
+
+
+def test_a_name_that_is_not_utf_8_is_a_new_file(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "all")
+    git(tmp_path, "config", "core.quotePath", "false")
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / os.fsdecode(b"\xe9.md")).touch()
+    state = git_state(tmp_path)
+    assert state is not None
+    assert state["dirty"]
 
 
 @pytest.mark.parametrize("below", ["", "benchmarks/mine"])
