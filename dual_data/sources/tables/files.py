@@ -158,6 +158,7 @@ def _rows_one_by_one(data: bytes, path: Path) -> tuple[pl.DataFrame, Sequence[in
         raise InputError(
             f"{path}: line {_line(data, error.start)}: not UTF-8 (byte {data[error.start]:#04x}); save it as UTF-8"
         ) from None
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # by default 128 KiB, less than an article may have
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
     rows: list[list[str]] = []

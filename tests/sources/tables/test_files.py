@@ -96,6 +96,11 @@ def test_a_column_of_other_nested_values_is_refused(tmp_path: Path, cell: object
         read_folder(tmp_path, ["s"])
 
 
+def test_a_cell_may_hold_an_article(tmp_path: Path) -> None:
+    (tmp_path / "places.csv").write_text(f'id,text\n1,"two\nlines"\n2,{"x" * 200_000}\n')
+    assert read_folder(tmp_path, ("id", "text"))["text"].str.len_chars().to_list() == [9, 200_000]
+
+
 def test_a_byte_order_mark_and_other_line_ends(tmp_path: Path) -> None:
     rows = read_folder(folder(tmp_path, b"\xef\xbb\xbfs , r\r\na,b\r\n\r\nc,d\r\n"), ["s", "r"])
     assert rows.select("s", "r", "line").rows() == [("a", "b", 2), ("c", "d", 4)]
