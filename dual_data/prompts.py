@@ -99,9 +99,9 @@ def load_prompt(path: Path) -> Prompt:
     if end is None:
         raise ConfigError(f"the front matter is not closed by a line {_FENCE}", file=path)
     front = parse_toml("\n".join(["", *lines[1:end]]), path)  # so that its line numbers are the file's
-    for key in ("name", "body"):
-        if key in front:
-            raise ConfigError("unknown key; known here: labels, system, variables, version", file=path, key=key)
+    known = sorted(Prompt.model_fields.keys() - {"name", "body"})
+    if unknown := [key for key in front if key not in known]:
+        raise ConfigError(f"unknown key; known here: {', '.join(known)}", file=path, key=unknown[0])
     body = "\n".join(lines[end + 1 :]).strip()
     if not body:
         raise ConfigError("holds no prompt below the front matter", file=path)
