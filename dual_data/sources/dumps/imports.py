@@ -77,11 +77,10 @@ def imported(folder: Path) -> dict[str, tuple[Path, Manifest]]:
     for path in sorted((folder / FOLDER).glob("*/manifest.json")):
         manifest = read_manifest(path.parent)
         problem = fault(path.parent, manifest)
-        if manifest is None or problem:
+        if manifest is None or problem or manifest.sha256 is None or _changed(folder / manifest.file, manifest):
             advice = "" if path.parent in folders else f"fetch {path.parent.name} again, then "
+            problem = problem or "not complete, or not of this file"
             raise InputError(f"{path.parent}: {problem}; {advice}run: dual-data dumps import {folder}")
-        if manifest.sha256 is None or _changed(folder / manifest.file, manifest):
-            raise InputError(f"{path.parent}: not complete, or not of this file; run: dual-data dumps import {folder}")
         if manifest.table in imports:
             raise InputError(f"{folder / FOLDER}: two imports of {manifest.table}; delete the folder of one of them")
         imports[manifest.table] = path.parent, manifest

@@ -24,7 +24,7 @@ from dual_data.progress import Progress
 from dual_data.sources.dumps import kept
 from dual_data.sources.dumps.files import Piece, recognise
 from dual_data.sources.dumps.imports import import_folder, imported
-from dual_data.sources.dumps.manifests import Manifest, parts_of
+from dual_data.sources.dumps.manifests import Manifest, parts_of, write_manifest
 from tests.faults.disk import no_file_beyond
 from tests.sources.dumps.mysqldump import dump
 from tests.sources.dumps.wikis import DAY
@@ -236,6 +236,19 @@ def test_a_manifest_that_cannot_be_read_is_said_and_what_to_do(tmp_path: Path) -
     dumped.rename(tmp_path / NAME)
     run(tmp_path)
     assert titles(tmp_path) == EXPECTED
+
+
+def test_a_stopped_import_whose_dump_is_gone_wants_it_again(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(TEXT)
+    run(tmp_path)
+    folder, manifest = imported(tmp_path)["linktarget"]
+    write_manifest(folder, manifest.model_copy(update={"sha256": None}))
+    with pytest.raises(InputError, match="not complete, or not of this file; run: dual-data dumps import"):
+        imported(tmp_path)
+    (tmp_path / NAME).unlink()
+    assert run(tmp_path) == [], "there is nothing to go on with"
+    with pytest.raises(InputError, match=f"not of this file; fetch {NAME} again, then run: dual-data dumps import"):
+        imported(tmp_path)
 
 
 def emptied(path: Path) -> None:
