@@ -12,7 +12,6 @@ import pytest
 from pydantic import AfterValidator, Field
 
 from dual_data.config import (
-    PACES,
     About,
     Pace,
     Services,
@@ -22,6 +21,7 @@ from dual_data.config import (
     load_profile,
     parse,
 )
+from dual_data.config.services import PACES
 from dual_data.config.urls import url_fault
 from dual_data.errors import ConfigError
 

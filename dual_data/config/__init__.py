@@ -7,7 +7,7 @@ from dual_data.config.files import Rows, Strict, each_once, parse, read_text, re
 from dual_data.config.places import NO_FOLDER, RELATIONS, TOPICS, is_folder, shipped_project
 from dual_data.config.profile import About, Profile, load_profile, profile_files, same_name, sound_profiles
 from dual_data.config.relations import Excluded, Relation, Wording, load_excluded, load_relation, load_relations
-from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, PACES, SNAPSHOT, Pace, Services
+from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, SNAPSHOT, Pace, Services
 from dual_data.config.topics import POOLED, Topic, load_topics
 from dual_data.config.urls import Url, check_url
 
@@ -15,7 +15,6 @@ __all__ = [
     "EMBEDDED",
     "LONGEST_TIMEOUT",
     "NO_FOLDER",
-    "PACES",
     "POOLED",
     "RELATIONS",
     "SNAPSHOT",
