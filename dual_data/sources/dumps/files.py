@@ -76,6 +76,12 @@ def dump_files(folder: Path) -> list[DumpFile]:
         other = by_table.setdefault(file.table, file)
         if other is not file:
             raise InputError(f"{folder}: holds both {other.path.name} and {file.path.name}; move one of them elsewhere")
+    expect_one_day(folder, by_table)
+    return dumps
+
+
+def expect_one_day(folder: Path, by_table: Mapping[str, DumpFile]) -> None:
+    """Raise InputError where the tables of a wiki are of several wikis or days, or the day of one is not known."""
     of_wiki = [by_table[table] for table in WIKI_TABLES if table in by_table]
     for file in of_wiki:
         day_of(file.path.name, file.date)
@@ -84,7 +90,6 @@ def dump_files(folder: Path) -> list[DumpFile]:
                 f"{folder}: {of_wiki[0].path.name} and {file.path.name} are not of the same wiki and day; their page "
                 "ids would not fit together"
             )
-    return dumps
 
 
 class Piece(NamedTuple):

@@ -16,7 +16,7 @@ from dual_data.errors import DualDataError, InputError
 from dual_data.locks import locked
 from dual_data.progress import Progress
 from dual_data.sources.dumps import kept, triples
-from dual_data.sources.dumps.files import CHUNK, TRIPLES, DumpFile, Piece, Source, dump_files, recognise
+from dual_data.sources.dumps.files import CHUNK, TRIPLES, DumpFile, Piece, Source, dump_files, expect_one_day, recognise
 from dual_data.sources.dumps.manifests import (
     FOLDER,
     VERSION,
@@ -68,7 +68,8 @@ def import_folder(folder: Path, progress: Progress, part: int = PART) -> Iterato
 def imported(folder: Path) -> dict[str, tuple[Path, Manifest]]:
     """The complete imports of a folder by dumped table: their folder and manifest; the dumps may be gone.
 
-    Raises InputError where there is none, one is not complete or damaged, or a dump changed since.
+    Raises InputError where there is none, one is not complete or damaged, a dump changed since, or they are of several
+    days.
     """
     imports: dict[str, tuple[Path, Manifest]] = {}
     if not (folder / FOLDER).is_dir():
@@ -84,6 +85,9 @@ def imported(folder: Path) -> dict[str, tuple[Path, Manifest]]:
         if manifest.table in imports:
             raise InputError(f"{folder / FOLDER}: two imports of {manifest.table}; delete the folder of one of them")
         imports[manifest.table] = path.parent, manifest
+    # The dumps may have been deleted one by one, each after its import.
+    dumps = {table: DumpFile(Path(of.file), table, of.wiki, of.date) for table, (_, of) in imports.items()}
+    expect_one_day(folder / FOLDER, dumps)
     known = {manifest.file for _, manifest in imports.values()}
     new = [path for path in sorted(folder.iterdir()) if recognise(path) and path.name not in known]
     if new or not imports:

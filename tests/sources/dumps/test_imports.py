@@ -323,6 +323,16 @@ def test_folders_that_do_not_fit_together(tmp_path: Path, names: list[str], mess
         run(tmp_path)
 
 
+@pytest.mark.parametrize("later", ["enwiki-20261201-redirect.sql", "dewiki-20261101-redirect.sql"])
+def test_imports_whose_dumps_are_gone_have_to_fit_together(tmp_path: Path, later: str) -> None:
+    for name, row in (("enwiki-20261101-page.sql", (1, 0, b"A", 0, 0.5, None)), (later, (1, 0, b"B", None, None))):
+        (tmp_path / name).write_bytes(dump(name.split("-")[2].removesuffix(".sql"), [row]))
+        run(tmp_path)
+        (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=f"enwiki-20261101-page.sql and {later} are not of the same wiki and day"):
+        imported(tmp_path)
+
+
 def test_what_a_file_is_stands_in_its_name() -> None:
     names = {
         "enwiki-20261101-pagelinks.sql.gz": ("pagelinks", "enwiki", "20261101"),
