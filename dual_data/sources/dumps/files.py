@@ -105,12 +105,15 @@ class Piece(NamedTuple):
 class Source:
     """A dump that is being read: its text, the hash of its bytes and how far it was read.
 
-    Truncated or damaged files raise InputError.
+    Truncated, damaged and unreadable files raise InputError.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = _Hashed(path)
+        try:
+            self._file = _Hashed(path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
     @property
     def position(self) -> int:

@@ -139,6 +139,12 @@ def test_a_cut_or_damaged_file_is_refused(tmp_path: Path, ending: str) -> None:
     assert titles(tmp_path) == EXPECTED
 
 
+def test_a_dump_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(InputError, match=rf"{NAME}: cannot be read \(Is a directory\)"):
+        run(tmp_path)
+
+
 def test_nowhere_to_write_is_said(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(TEXT)
     (tmp_path / "imported").write_bytes(b"")
