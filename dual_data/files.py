@@ -13,7 +13,7 @@ from secrets import token_hex
 
 import polars as pl
 
-from dual_data.errors import InputError
+from dual_data.errors import DualDataError, InputError
 from dual_data.locks import locked
 
 
@@ -96,6 +96,18 @@ def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
             with suppress(OSError):  # Windows deletes no open file; and there may be files that are not ours.
                 lock.unlink()
                 scratch.rmdir()
+
+
+@contextmanager
+def writing(folder: Path, kept: str) -> Iterator[None]:
+    """Make an OSError in a long task a DualDataError, which says what of it is kept and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise DualDataError(
+            f"{folder}: cannot be written ({error.strerror or error}). {kept}: make room or set the permissions, then "
+            "run the same command again."
+        ) from None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from dual_data.engine.plan import Step, expect_sound, plan, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools, needed
 from dual_data.engine.tables import content_hash, expect_supported, read_table, settle
 from dual_data.errors import DualDataError
-from dual_data.files import file_hash, write_parquet
+from dual_data.files import file_hash, write_parquet, writing
 from dual_data.locks import locked
 
 Report = Callable[[Step, "Manifest | None"], None]
@@ -70,7 +70,7 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Ma
     expect_supported({"data": result.rows, **result.tables}, stage.name)
     settled = settle(result.rows, stage.schema, stage.name)
     tables = {"data": settled.rows, "rejected": settled.rejected, **result.tables}
-    try:
+    with writing(folder, "The calls are kept in the log"):
         _remove_stale_tables(folder, tables)
         for name, frame in tables.items():
             write_parquet(frame, folder / f"{name}.parquet")
@@ -86,11 +86,6 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Ma
             build=build_facts(tools.project, time.monotonic() - started, params),
         ).sealed()
         write_manifest(folder, manifest)
-    except OSError as error:
-        raise DualDataError(
-            f"{folder}: cannot be written ({error.strerror or error}). The calls are kept in the log: make room or "
-            "set the permissions, then run the same command again."
-        ) from None
     return manifest
 
 

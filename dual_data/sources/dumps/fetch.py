@@ -19,7 +19,8 @@ import urllib3
 
 from dual_data.calls import Clock, SystemClock
 from dual_data.config import check_url
-from dual_data.errors import DualDataError, InputError, Refused, ServiceError, Transient
+from dual_data.errors import InputError, Refused, ServiceError, Transient
+from dual_data.files import writing
 from dual_data.locks import locked
 from dual_data.progress import Progress
 from dual_data.sources.dumps import MIRROR
@@ -86,20 +87,14 @@ def fetch(
             f"{wanted.folder}{wanted.sums}: does not name {missing[0]}: that dump is not finished or failed. Take "
             "another date, or try again later."
         )
-    try:
-        with locked(target / ".fetch.lock", "another download"):
-            for name in wanted.names:
-                path = target / name
-                if path.is_file() and _sha1(path) == sums[name]:
-                    yield path, False
-                    continue
-                download.file(name, path, sums[name], progress)
-                yield path, True
-    except OSError as error:
-        raise DualDataError(
-            f"{target}: cannot be written ({error.strerror or error}). What has arrived is kept: make room or set the "
-            "permissions, then run the same command again."
-        ) from None
+    with writing(target, "What has arrived is kept"), locked(target / ".fetch.lock", "another download"):
+        for name in wanted.names:
+            path = target / name
+            if path.is_file() and _sha1(path) == sums[name]:
+                yield path, False
+                continue
+            download.file(name, path, sums[name], progress)
+            yield path, True
 
 
 class _Download:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from dual_data.errors import DualDataError, InputError
+from dual_data.errors import InputError
+from dual_data.files import writing
 from dual_data.locks import locked
 from dual_data.progress import Progress
 from dual_data.sources.dumps import kept, triples
@@ -47,22 +48,17 @@ def import_folder(folder: Path, progress: Progress, part: int = PART) -> Iterato
         return  # The dumps were deleted after their import, which is fine.
     dumps = dump_files(folder)
     complete = all(_usable(dump).sha256 for dump in dumps)
-    try:
-        # With nothing to do, several processes may check at once, also in a folder that is read-only.
-        with nullcontext() if complete else locked(folder / FOLDER / ".lock", "another import"):
-            for dump in dumps:
-                before = _usable(dump)
-                if before.sha256 is not None:
-                    yield dump, before, False
-                    continue
-                with progress.task(dump.path.name, before.size) as advance:
-                    after = _import(dump, before, advance, part)
-                yield dump, after, True
-    except OSError as error:
-        raise DualDataError(
-            f"{folder / FOLDER}: cannot be written ({error.strerror or error}). What is complete is kept: make room or "
-            "set the permissions, then run the same command again."
-        ) from None
+    # With nothing to do, several processes may check at once, also in a folder that is read-only.
+    lock = nullcontext() if complete else locked(folder / FOLDER / ".lock", "another import")
+    with writing(folder / FOLDER, "What is complete is kept"), lock:
+        for dump in dumps:
+            before = _usable(dump)
+            if before.sha256 is not None:
+                yield dump, before, False
+                continue
+            with progress.task(dump.path.name, before.size) as advance:
+                after = _import(dump, before, advance, part)
+            yield dump, after, True
 
 
 def imported(folder: Path) -> dict[str, tuple[Path, Manifest]]:
