@@ -80,7 +80,7 @@ def _by_arrow(batch: Statement, wanted: Sequence[str]) -> pl.DataFrame | None:
         return None
     if all(column.kind is not bytes for column in batch.columns):
         # Without strings a parenthesis is a parenthesis. Each row then begins with a comma: an empty first column.
-        table = _csv(b"," + text.translate(_NUMBERS_ONLY, b"("), batch.columns, wanted, before=(_NOTHING,))
+        table = _csv(b"," + text.translate(_NUMBERS_ONLY, b"("), batch.columns, wanted, quoted=False)
         return None if table is None else _frame(table)
     # The second search excludes an escaped backslash before a letter.
     if _OTHER_ESCAPE.search(text) and _OTHER_ESCAPE.search(text.replace(rb"\\", b"")):
@@ -109,10 +109,7 @@ def _by_arrow(batch: Statement, wanted: Sequence[str]) -> pl.DataFrame | None:
     return frame
 
 
-def _csv(
-    text: bytes, columns: Sequence[Column], wanted: Sequence[str], before: tuple[str, ...] = ()
-) -> pa.Table | None:
-    quoted = not before
+def _csv(text: bytes, columns: Sequence[Column], wanted: Sequence[str], *, quoted: bool = True) -> pa.Table | None:
     options = pa.csv.ConvertOptions(
         column_types={column.name: _ARROW[column.kind] for column in columns},
         include_columns=list(wanted),
@@ -120,7 +117,7 @@ def _csv(
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
     )
-    names = [*before, *(column.name for column in columns)]
+    names = [*([] if quoted else [_NOTHING]), *(column.name for column in columns)]
     # A string may hold a line feed, which only one block keeps whole.
     block = len(text) + 1 if quoted else 1 << 20
     try:
