@@ -38,6 +38,9 @@ def attack(
     task_folder: Annotated[
         Path | None, typer.Option("--task-folder", help="Folder with definitions of more tasks for lm-eval.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the attacks that are to do and an estimate; run nothing.")
+    ] = False,
 ) -> None:
     """Attack the cells that the report shows.
 
@@ -57,8 +60,9 @@ def attack(
         raise UsageError("--shots: are shown before the questions of a task; name one with --task")
     need_torch()
 
-    from dual_data.evaluation.attack_run import AttackOptions, targets
-    from dual_data.evaluation.attack_run import attack as run_attacks
+    from dual_data.evaluation.attacking.forecast import forecast
+    from dual_data.evaluation.attacking.run import attack as run_attacks
+    from dual_data.evaluation.attacking.targets import AttackOptions, targets
     from dual_data.evaluation.device.devices import device_named
 
     where = device_named(device)
@@ -72,7 +76,16 @@ def attack(
         task_folder=task_folder,
         shots=shots,
     )
-    tally = run_attacks(grid, targets(grid, cells, options, say=say), options, project=root, say=say)
+    chosen = targets(grid, cells, options, say=say)
+    summary = forecast(grid, cells, chosen, options)
+    if dry_run:
+        for target in chosen:
+            print(f"{target.cell.id}  {target.cell.label}: {', '.join(target.todo)}")
+        print(f"\n{summary}")
+        return
+    if chosen:
+        say(summary)
+    tally = run_attacks(grid, chosen, options, project=root, say=say)
     attacked = {path.parent for path in tally.written}
     print(f"{grid.folder}: {count(len(tally.written), 'attack')} on {count(len(attacked), 'cell')}")
     if tally.failed:

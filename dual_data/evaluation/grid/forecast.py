@@ -50,24 +50,17 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
     """
     identities = {name: identity_of(settings) for name, settings in grid.models.items()}
     tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
-    sizes: dict[tuple[str, str, str], tuple[int, int, int, int]] = {}
-    lines = []
-    for cell in cells:
-        base = (cell.model, cell.stage, cell.set)
-        if base not in sizes:
-            sizes[base] = _sizes(grid, cell, tokenised[cell.model])
-        done = is_done(grid.folder, cell, adapter=adapters)
-        lines.append(_line(grid, cell, identities[cell.model], sizes[base], done=done))
+    lines = _lines(grid, cells, identities, tokenised, adapters=adapters)
     to_do = [line for line in lines if not line.done]
     _try_methods(grid, [line.cell for line in to_do], tokenised)
     operations = sum(line.operations for line in to_do)
-    rate, basis = _rate(grid, lines, device)
+    speed, basis = _rate(grid, lines, device)
     most = max((identities[cell.model].parameters * _bytes(grid, cell.model) for cell in cells), default=0)
     size = f"{most / 2**30:.1f}" if most >= 2**30 / 10 else "less than 0.1"
     memory = f"weights{' and optimiser' if grid.preset.full else ''} take {size} GiB"
     text = (
         f"{len(lines)} cells, {len(to_do)} to do: {sum(line.training_tokens for line in to_do):,} training tokens, "
-        f"{sum(line.measured_tokens for line in to_do):,} measured tokens, {_duration(operations / rate)} on "
+        f"{sum(line.measured_tokens for line in to_do):,} measured tokens, {duration(operations / speed)} on "
         f"{device} ({basis}); {memory}; training stages come on top"
     )
     return Plan(lines, text)
@@ -99,6 +92,32 @@ def _try_methods(grid: Grid, cells: Iterable[Cell], tokenised: Mapping[str, Toke
             mistakes.append(str(error))
     if mistakes:
         raise UsageError("\n".join(mistakes))
+
+
+def rate(grid: Grid, cells: Sequence[Cell], device: str) -> tuple[float, str]:
+    """Operations per second that an estimate assumes, by those of `cells` that are done; and on what it is based."""
+    identities = {name: identity_of(settings) for name, settings in grid.models.items()}
+    tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
+    return _rate(grid, _lines(grid, cells, identities, tokenised), device)
+
+
+def _lines(
+    grid: Grid,
+    cells: Sequence[Cell],
+    identities: Mapping[str, Identity],
+    tokenised: Mapping[str, Tokenised],
+    *,
+    adapters: bool = False,
+) -> list[Line]:
+    sizes: dict[tuple[str, str, str], tuple[int, int, int, int]] = {}
+    lines = []
+    for cell in cells:
+        base = (cell.model, cell.stage, cell.set)
+        if base not in sizes:
+            sizes[base] = _sizes(grid, cell, tokenised[cell.model])
+        done = is_done(grid.folder, cell, adapter=adapters)
+        lines.append(_line(grid, cell, identities[cell.model], sizes[base], done=done))
+    return lines
 
 
 def _sizes(grid: Grid, cell: Cell, tokenised: Tokenised) -> tuple[int, int, int, int]:
@@ -151,7 +170,8 @@ def _bytes(grid: Grid, model: str) -> int:
     return bytes_per_parameter(dtype) if grid.preset.full else dtype.itemsize
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time as it is said in an estimate."""
     if seconds < 60:
         return "less than a minute"
     return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"

@@ -18,7 +18,7 @@ from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.grid.cells import cells_of, is_done, resolve_grid
 from dual_data.evaluation.grid.conflicts import refuse_mixing
-from dual_data.evaluation.grid.forecast import _duration, forecast
+from dual_data.evaluation.grid.forecast import duration, forecast
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.methods import METHODS
@@ -282,7 +282,7 @@ def test_the_forecast_counts_what_is_left(project: Path) -> None:
     plan = forecast(grid, cells, "cpu")
     assert [line.done for line in plan.lines] == [True, True] + [False] * 17
     assert "by the cells that are done" in plan.summary
-    assert [_duration(seconds) for seconds in (59, 61, 7199, 7201)] == [
+    assert [duration(seconds) for seconds in (59, 61, 7199, 7201)] == [
         "less than a minute", "about 1 min", "about 120 min", "about 2.0 h",
     ]  # fmt: skip
 

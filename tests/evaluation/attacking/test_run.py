@@ -16,18 +16,23 @@ from torch import nn
 
 from dual_data.cli import main
 from dual_data.errors import DualDataError, UsageError
-from dual_data.evaluation import attack_run
-from dual_data.evaluation.attack_run import AttackOptions, attack, sample, targets, unrelated
+from dual_data.evaluation.attacking import cell as attacks_on_cell
+from dual_data.evaluation.attacking import forecast as attack_forecast
+from dual_data.evaluation.attacking import run as attack_run
+from dual_data.evaluation.attacking.cell import sample, unrelated
+from dual_data.evaluation.attacking.run import attack
+from dual_data.evaluation.attacking.targets import AttackOptions, Target, targets
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import STEPS, Curve, relearn
 from dual_data.evaluation.device.sharding import CAN_SHARD
 from dual_data.evaluation.grid import grid_run
-from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, resolve_grid
+from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, identity_of, resolve_grid
 from dual_data.evaluation.measuring import open_engine as engine
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
+from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.settings import ModelSettings, load_settings
 from dual_data.evaluation.training.lora import Adapters
 from tests.evaluation.questions import cities, other_cities, write_rows
@@ -238,7 +243,7 @@ def test_an_attack_that_fails_ends_no_other(tmp_path: Path, monkeypatch: pytest.
         raise DualDataError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(attack_run, "quantised", refuse)
+        patch.setattr(attacks_on_cell, "quantised", refuse)
         outcome = attack(broken, [lost, target], options, project=tmp_path)
     assert [path.name.partition("-")[0] for path in outcome.written] == ["relearning"]
     lost_cell, failed = outcome.failed
@@ -263,7 +268,7 @@ def test_tasks_are_kept_with_their_items_after_and_before(tmp_path: Path, monkey
         return next(scores)
 
     monkeypatch.setattr(attack_run, "check_tasks", lambda *_: None)
-    monkeypatch.setattr(attack_run, "lm_eval_scores", lm_eval_scores)
+    monkeypatch.setattr(attacks_on_cell, "lm_eval_scores", lm_eval_scores)
     monkeypatch.setattr(attack_run, "provenance", lambda *_: {})  # it would ask for the version of lm-eval
     (path,) = attack(grid, [target._replace(todo=("tasks",))], attack_options, project=tmp_path).written
     content = json.loads(path.read_bytes())
@@ -298,9 +303,9 @@ def test_the_model_that_two_cells_start_from_is_attacked_once_and_with_the_same_
         attacked.append(("tasks", output == base_output))
         return TaskScores({"t/acc": output}, {})
 
-    monkeypatch.setattr(attack_run, "relearn", relearned)
-    monkeypatch.setattr(attack_run, "quantised", rounded)
-    monkeypatch.setattr(attack_run, "lm_eval_scores", lm_eval_scores)
+    monkeypatch.setattr(attacks_on_cell, "relearn", relearned)
+    monkeypatch.setattr(attacks_on_cell, "quantised", rounded)
+    monkeypatch.setattr(attacks_on_cell, "lm_eval_scores", lm_eval_scores)
     monkeypatch.setattr(attack_run, "check_tasks", lambda *_: None)
     monkeypatch.setattr(attack_run, "provenance", lambda *_: {})  # it would ask for the version of lm-eval
     base = grid_run.load_model(grid.models["tiny"], "cpu")
@@ -324,6 +329,49 @@ def test_the_model_that_two_cells_start_from_is_attacked_once_and_with_the_same_
     for target in chosen:
         attack(grid, [target], options, project=tmp_path)
     assert _attack_files(grid.folder) == together
+
+
+def test_what_attacks_will_take_is_told_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two_methods = GRID.replace("lrs = [1e-3, 1e-2]", "methods.NPO = {}\nlrs = [1e-3]")
+    options = _project(tmp_path, adapters=True, grid=two_methods)
+    grid, cells = _opened(tmp_path)
+    monkeypatch.setattr(attack_run, "load_model", lambda *_: pytest.fail("loaded"))
+    capsys.readouterr()
+    assert _run(["eval", "attack", *options, "--dry-run"]) == 0
+    first, second, _, summary = capsys.readouterr().out.splitlines()
+    chosen = targets(grid, cells, AttackOptions())
+    for line, target in zip((first, second), chosen, strict=True):
+        assert line == f"{target.cell.id}  {target.cell.label}: relearning, quantisation"
+    # Three sets to tune on and two numbers of bits, each for both cells and, once, for the model they start from.
+    assert summary == (
+        "2 cells to attack: 9 curves of relearning, each of 64 steps, and 6 models with rounded weights; "
+        "less than a minute on cpu (by the cells that are done)"
+    )
+    monkeypatch.setattr(attack_forecast, "rate", lambda *_: (1.0, "one a second"))
+    monkeypatch.setattr(attack_forecast, "duration", lambda seconds: f"<{seconds:.0f}>")
+
+    def operations(todo: list[Target], steps: tuple[int, ...] = STEPS) -> int:
+        text = attack_forecast.forecast(grid, cells, todo, AttackOptions(steps=steps))
+        assert ("tasks come on top" in text) == any("tasks" in target.todo for target in todo)
+        return int(text.partition("<")[2].partition(">")[0])
+
+    one, other = ([target] for target in chosen)
+    assert operations(one) == operations(other)
+    assert operations(one) < operations(chosen) < 2 * operations(one)
+    tuning = operations([one[0]._replace(todo=("relearning",))])
+    assert operations([one[0]._replace(todo=("relearning", "tasks"))]) == tuning
+    # Scored 9 times and 4 times: only the training of the other 32 steps and the 5 scorings are less.
+    shorter = operations([one[0]._replace(todo=("relearning",))], (1, 2, 32))
+    assert tuning / 2.5 < shorter < tuning / 1.8
+    rounding = operations([one[0]._replace(todo=("quantisation",))])
+    assert tuning + rounding == operations(one)
+    identity = identity_of(grid.models["tiny"])
+    sets = grid.sets["pretrained"]
+    asked = encode(identity.tokenizer, [*sets.forget["rare"] * 2, *sets.retain_eval], "chat")
+    tokens = sum(len(row.prompt_ids) + len(row.answer_ids) + len(row.end_ids) + 4 for row in asked)
+    assert rounding == 2 * identity.parameters * 2 * tokens
 
 
 def test_files_that_reading_leaves_in_a_folder_of_tasks_make_no_other_attack(tmp_path: Path) -> None:
@@ -406,7 +454,7 @@ def test_what_is_rounded_is_all_there_is_of_the_model_and_of_its_control(
             rounded.append({name for name, layer in linear.items() if layer.weight is not before[name]})
             yield
 
-    monkeypatch.setattr(attack_run, "quantised", watched)
+    monkeypatch.setattr(attacks_on_cell, "quantised", watched)
     assert attack(grid, [target._replace(todo=("quantisation",))], AttackOptions(), project=tmp_path).failed == []
     first, *others = rounded
     assert "lm_head" in first
@@ -433,7 +481,7 @@ def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(attack_run, "quantised", stop)
+        patch.setattr(attacks_on_cell, "quantised", stop)
         with pytest.raises(KeyboardInterrupt):
             attack(grid, chosen, options, project=tmp_path)
     before = _attack_files(grid.folder)

@@ -1,0 +1,188 @@
+"""The attacks on one cell: its adapter on its base, beside the model before unlearning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+from dual_data.display import count
+from dual_data.evaluation.attacking.targets import BITS, SHARE, AttackOptions, Say, Target
+from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, lm_eval_scores
+from dual_data.evaluation.attacks.quantisation import quantised
+from dual_data.evaluation.attacks.relearning import Curve, halves, relearn
+from dual_data.evaluation.device.devices import rows_at_once
+from dual_data.evaluation.grid.cells import Cell, Grid
+from dual_data.evaluation.grid.stages import applied, prepare
+from dual_data.evaluation.measuring.measure import measure
+from dual_data.evaluation.measuring.open_engine import open_engine
+from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.results import adapter_path, stages_folder
+from dual_data.evaluation.rows.data import Item
+from dual_data.evaluation.rows.encoding import encode
+from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
+from dual_data.evaluation.training.lora import Adapters, read_spec
+from dual_data.ids import digest
+
+Before = dict[tuple[object, ...], Any]
+"""What attacks computed of the models of a stage before unlearning, from which several cells start."""
+
+
+class Restored(NamedTuple):
+    """A cell's model: its adapter on the base after its stage."""
+
+    loaded: Loaded
+    adapters: Adapters
+    stage: Adapters | None
+    """The stage's adapter where it is not merged (`apply = "stack"`)."""
+    before: Before
+
+    def once(self, key: tuple[object, ...], compute: Callable[[], Any]) -> Any:
+        """What `compute` returned of the model before unlearning for the first cell with this key."""
+        if key not in self.before:
+            self.before[key] = compute()
+        return self.before[key]
+
+
+@contextmanager
+def restored(grid: Grid, loaded: Loaded, cell: Cell, before: Before) -> Iterator[Restored]:
+    """Puts the stage and the adapter of a cell on its base, until the end of the block."""
+    recipe, stage = grid.stages[cell.stage], None
+    if recipe is not None:
+        rows = grid.sets[cell.stage].trained(recipe)
+        folder = stages_folder(grid.folder)
+        stage = prepare(loaded, recipe, rows, seed=cell.seed, profile=grid.profile, folder=folder)
+    adapter = adapter_path(grid.folder, cell.id)
+    with applied(loaded, stage) as stacked:
+        adapters = Adapters(loaded.model, read_spec(adapter))
+        try:
+            adapters.load(adapter)
+            yield Restored(loaded, adapters, stacked, before)
+        finally:
+            adapters.remove()
+
+
+class RelearningRows(NamedTuple):
+    """The facts of a cell in relearning."""
+
+    tuned: dict[str, list[Item]]
+    """By name, what a model is tuned on in turn."""
+    held_out: list[Item]
+    """The other facts to forget, which are scored."""
+
+
+def relearning_rows(grid: Grid, cell: Cell) -> RelearningRows:
+    """The facts that relearning tunes on and scores. Raises InputError as `halves`."""
+    sets = grid.sets[cell.stage]
+    items = sets.forget[cell.set]
+    tuned, scored = halves(items, SHARE)
+    rows = {"forget facts": [items[i] for i in tuned], "retain facts": sample(sets.retain_train, len(tuned))}
+    if other_facts := unrelated(sets.measured, items):
+        rows["other facts of the relations"] = sample(other_facts, len(tuned))
+    return RelearningRows(rows, [items[i] for i in scored])
+
+
+def _relearning(grid: Grid, restored: Restored, target: Target, options: AttackOptions, tell: Say) -> dict[str, Any]:
+    cell, loaded = target.cell, restored.loaded
+    tuned, held_out = relearning_rows(grid, cell)
+    held_out_rows = encode(loaded.tokenizer, held_out, grid.profile)
+
+    def curve(name: str, adapter: int | None) -> Curve:
+        control = "the model before unlearning, " if adapter is None else ""
+        tell(f"{control}on {name}, {count(max(options.steps), 'step')}")
+        return relearn(
+            loaded,
+            restored.adapters,
+            adapter,
+            encode(loaded.tokenizer, tuned[name], grid.profile),
+            held_out=held_out_rows,
+            items=held_out,
+            lr=options.lr,
+            steps=options.steps,
+            seed=cell.seed,
+            train_end=grid.profile.train_end,
+        )
+
+    entries, notes = [], list[str]()
+    for name in tuned:
+        unlearned = curve(name, 0)
+        control = restored.once((cell.base, cell.seed, name), partial(curve, name, None))
+        points, control_points = ([point._asdict() for point in side.points] for side in (unlearned, control))
+        entries.append({"tuned_on": name, "points": points, "control": control_points, "subjects": unlearned.subjects})
+        notes += [f"on {name}: {note}" for note in (*unlearned.notes, *control.notes)]
+    return {"relearning": entries, "notes": notes}
+
+
+def sample(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` items, chosen by hash: the first rows of a sorted file would be no random sample."""
+    # Measured sets may share facts. Not by id, which a table may give only within its file.
+    facts = {(item.question, item.answer): item for item in items}
+    return sorted(facts.values(), key=lambda item: (digest(f"relearn|{item.id}"), item.question))[:count]
+
+
+def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> list[Item]:
+    """Facts with the relations of the forget facts but other subjects, from the sets that are never trained on."""
+    relations, subjects = {item.relation for item in items}, {item.subject for item in items}
+    return [
+        item
+        for rows in measured.values()
+        for item in rows
+        if item.relation and item.relation in relations and item.subject not in subjects
+    ]
+
+
+def _quantisation(grid: Grid, restored: Restored, target: Target, options: AttackOptions, tell: Say) -> dict[str, Any]:
+    """Answers after rounding of the unlearned model and, as a control, of the model before unlearning."""
+    loaded, adapters, stage, _ = restored
+    cell, sets = target.cell, grid.sets[target.cell.stage]
+    rows = {"forget": sets.forget[cell.set], "retain_eval": sets.retain_eval}
+    measure_options = MeasureOptions(distractors=0, paraphrases=False)
+
+    def recalls(bits: int, adapter: int | None, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        tell(f"of the model {'before' if adapter is None else 'after'} unlearning to {bits} bits")
+        workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, measure_options)
+        with quantised(loaded, bits, adapters, adapter, stage):
+            rows_a_batch = rows_at_once(options.device, loaded.info.parameters)
+            engine = open_engine(loaded, rows=rows_a_batch, max_new_tokens=grid.max_new_tokens)
+            items = measure(engine, workload)[0].items
+        return {
+            name: [
+                {key: row[key] for key in ("id", "generation")} | {"rougeL_recall": row["scores"]["rougeL_recall"]}
+                for row in items[name]
+            ]
+            for name in names
+        }
+
+    def rounded_to(bits: int) -> dict[str, Any]:
+        items = recalls(bits, 0, ("forget", "retain_eval"))
+        base = restored.once((cell.base, bits), lambda: recalls(bits, None, ("forget",)))
+        return {"items": items | {"base_rounded": base["forget"]}}
+
+    return {"quantisation": {f"int{bits}": rounded_to(bits) for bits in BITS}}
+
+
+def _tasks(_: Grid, restored: Restored, target: Target, options: AttackOptions, tell: Say) -> dict[str, Any]:
+    loaded, adapters = restored.loaded, restored.adapters
+
+    def run_tasks(model: str) -> TaskScores:
+        tell(f"of the model {model} unlearning")
+        # A row includes the worked examples, so it is many times as long as the prompt of a fact.
+        rows = rows_at_once(options.device, loaded.info.parameters) // 4
+        return lm_eval_scores(loaded, options.tasks, folder=options.task_folder, shots=options.shots, rows=rows)
+
+    def run_before() -> TaskScores:
+        with adapters.disabled():
+            return run_tasks("before")
+
+    after = run_tasks("after")
+    before = restored.once(("tasks", target.cell.seed), run_before)
+    items = {"tasks_items": after.items, "tasks_items_before": before.items}
+    return {"tasks": after.scores, "tasks_before": before.scores, **items}
+
+
+RUNNERS: Mapping[str, Callable[[Grid, Restored, Target, AttackOptions, Say], dict[str, Any]]] = {
+    "relearning": _relearning,
+    "quantisation": _quantisation,
+    "tasks": _tasks,
+}

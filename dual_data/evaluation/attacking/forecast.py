@@ -1,0 +1,61 @@
+"""What attacks will take, which can be told before a model is loaded: operations, and from these the time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dual_data.display import count
+from dual_data.evaluation.attacking.cell import relearning_rows
+from dual_data.evaluation.attacking.targets import BITS, AttackOptions, Target
+from dual_data.evaluation.attacks.relearning import BATCH, NEW_TOKENS
+from dual_data.evaluation.grid.cells import Cell, Grid, identity_of
+from dual_data.evaluation.grid.forecast import duration, rate
+from dual_data.evaluation.grid.tokenised import Tokenised
+from dual_data.evaluation.rows.data import Item
+
+
+def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], options: AttackOptions) -> str:
+    """Number of attacks and an estimate of their time, in a line; the tasks of lm-eval are not known here.
+
+    Raises InputError as `relearning_rows`.
+    """
+    identities = {name: identity_of(settings) for name, settings in grid.models.items()}
+    tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
+
+    def tokens(cell: Cell, items: Sequence[Item]) -> int:
+        rows = tokenised[cell.model].encoded(items)
+        return sum(len(row.prompt_ids) + len(row.answer_ids) + len(row.end_ids) for row in rows)
+
+    curves = roundings = 0
+    operations = 0.0
+    bases = set[tuple[str, int | str]]()
+
+    def models(cell: Cell, of_base: int | str) -> int:
+        """Of a cell: itself and, once for all cells that start from it, the model before unlearning."""
+        new = (cell.base, of_base) not in bases
+        bases.add((cell.base, of_base))
+        return 1 + new
+
+    for target in chosen:
+        cell, sets = target.cell, grid.sets[target.cell.stage]
+        parameters = identities[cell.model].parameters
+        if "relearning" in target.todo:
+            tuned, held_out = relearning_rows(grid, cell)
+            number = models(cell, cell.seed)
+            curves += number * len(tuned)
+            scored = (len(options.steps) + 1) * (tokens(cell, held_out) + NEW_TOKENS * len(held_out))
+            trained = max(options.steps) * sum(tokens(cell, rows[:BATCH]) for rows in tuned.values())
+            operations += number * parameters * (4.0 * trained + 2.0 * scored * len(tuned))
+        if "quantisation" in target.todo:
+            number = models(cell, "rounded")
+            roundings += number * len(BITS)
+            rows = [*sets.forget[cell.set] * number, *sets.retain_eval]
+            measured = tokens(cell, rows) + grid.max_new_tokens * len(rows)
+            operations += 2.0 * parameters * len(BITS) * measured
+    speed, basis = rate(grid, cells, options.device)
+    text = (
+        f"{count(len(chosen), 'cell')} to attack: {count(curves, 'curve')} of relearning, each of {max(options.steps)} "
+        f"steps, and {count(roundings, 'model')} with rounded weights; {duration(operations / speed)} on "
+        f"{options.device} ({basis})"
+    )
+    return text + ("; tasks come on top" if any("tasks" in target.todo for target in chosen) else "")

@@ -1,0 +1,124 @@
+"""Which cells of a grid are attacked, and by what: for every method in its place, the chosen learning rate, by seed.
+
+A cell's adapter must have been saved; loading it onto its base again takes seconds and no training. Every result is
+kept under the options that determine it: an attack is not repeated with the same options, and its results with others
+stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dual_data.display import count
+from dual_data.errors import DualDataError, UsageError
+from dual_data.evaluation.attacks.files import ATTACKS, key_of, read_attacks
+from dual_data.evaluation.attacks.relearning import STEPS
+from dual_data.evaluation.grid.cells import Cell, Grid
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.results import adapter_path
+from dual_data.files import file_hash
+
+Say = Callable[[str], None]
+"""Shows a line of progress."""
+
+BITS = (8, 4)
+SHARE = 0.2
+"""Share of the forget subjects that relearning is tuned on; the others are scored."""
+
+
+class AttackOptions(NamedTuple):
+    """Which attacks are run, and how."""
+
+    device: str = "cpu"
+    lr: float = 1e-4
+    """Learning rate of relearning."""
+    steps: tuple[int, ...] = STEPS
+    tasks: tuple[str, ...] = ()
+    """Tasks of lm-eval."""
+    task_folder: Path | None = None
+    """Definitions of tasks that are not part of lm-eval."""
+    shots: int = 0
+    """Worked examples before each question of a task."""
+    seeds: int = 0
+    """Only the first so many seeds of a cell are attacked; 0 for all. The tasks, which measure the cost of unlearning,
+    run on the first seed only."""
+
+    def relevant_to(self, attack: str) -> dict[str, Any]:
+        """The options that, with the cell, determine the result of an attack, as JSON values."""
+        # Python and file managers add files of their own to folders that they read.
+        definitions = [
+            path
+            for path in (sorted(self.task_folder.rglob("*")) if self.task_folder is not None else [])
+            if path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
+        ]
+        values = {
+            "lr": self.lr,
+            "steps": list(self.steps),
+            "share": SHARE,
+            "bits": list(BITS),
+            "tasks": list(self.tasks),
+            "task_folder": [file_hash(path) for path in definitions],
+            "shots": self.shots,
+        }
+        return {name: values[name] for name in ATTACKS[attack]}
+
+    def attacks(self, *, first: bool) -> list[str]:
+        """The attacks on a cell, which depend on whether it has the first seed."""
+        return [attack for attack in ATTACKS if attack != "tasks" or (first and self.tasks)]
+
+
+class Target(NamedTuple):
+    """A chosen cell and the attacks on it that are still to be run."""
+
+    cell: Cell
+    todo: tuple[str, ...]
+
+
+def targets(grid: Grid, cells: Sequence[Cell], options: AttackOptions, *, say: Say = lambda _: None) -> list[Target]:
+    """The chosen cells that lack attacks with these options, of seeds with a saved adapter; `say` reports the others.
+
+    Raises UsageError for a grid that saves no adapters and where no result belongs to a cell, DualDataError where no
+    seed has a saved adapter.
+    """
+    if grid.preset.full:
+        raise UsageError(f"{grid.name} trains all weights and keeps no adapters, but an attack starts from an adapter")
+    by_id = {cell.id: cell for cell in cells}
+    coordinates = {(cell.model, cell.stage, cell.set, cell.method) for cell in cells}
+    chosen, matched, unmatched, lacking, skipped = list[Target](), 0, 0, 0, 0
+    for group in collect([grid.folder]).groups:
+        key, lr = group.key, group.chosen()
+        if lr is None or (key.model, key.stage, key.set, key.method) not in coordinates:
+            continue
+        runs = [run for run in group.at(lr) if run.id in by_id]
+        matched += bool(runs)
+        unmatched += not runs
+        if with_adapter := [run for run in runs if adapter_path(grid.folder, run.id).is_dir()]:
+            skipped += len(runs) - len(with_adapter)
+            runs = with_adapter
+        runs = runs[: options.seeds or None]
+        for run in runs:
+            done = {(result.attack, result.key) for result in read_attacks(grid.folder, run.id)}
+            names = options.attacks(first=run is runs[0])
+            todo = tuple(name for name in names if (name, key_of(options.relevant_to(name))) not in done)
+            if todo:
+                lacking += not adapter_path(grid.folder, run.id).is_dir()
+                chosen.append(Target(by_id[run.id], todo))
+    if lacking:
+        raise DualDataError(
+            f"{grid.folder}: {lacking} of {len(chosen)} cells to attack have no adapter: repeat `dual-data eval run` "
+            "with its options and --save-adapters; it runs these cells again and keeps their adapters"
+        )
+    if skipped:
+        say(f"{grid.folder}: {skipped} further seeds have no adapter and are left out; --save-adapters keeps them")
+    if unmatched:
+        message = (
+            f"{grid.folder}: in {count(unmatched, 'group')} of results, the chosen result is not a cell of {grid.name} "
+            "with the options given here: give those that `dual-data eval run` had, such as --limit, --dtype or "
+            "--seed, and run the grid again if its methods, rows or settings were edited since"
+        )
+        if not matched:
+            raise UsageError(message)
+        say(message)
+    return chosen
