@@ -168,8 +168,10 @@ def _configured(folder: Path) -> list[_Listed]:
                 raise InputError(f"{card}: configs: {config.config_name}: no table below {config.data_dir}")
             tables += listed
         for split, patterns in config.data_files:
+            # For `datasets` a final ** stands for files, for pathlib before Python 3.13 for folders alone.
+            globs = [f"{pattern}/*" if pattern.endswith("**") else pattern for pattern in patterns]
             try:
-                files = sorted({file for pattern in patterns for file in folder.glob(pattern) if _is_table(file)})
+                files = sorted({file for pattern in globs for file in folder.glob(pattern) if _is_table(file)})
             except ValueError as error:  # A pattern such as a**b.
                 raise InputError(f"{card}: configs: data_files: {error}") from None
             if not files:

@@ -104,6 +104,7 @@ def test_json_lines_may_be_named_json(tmp_path: Path) -> None:
         ("{train: a.csv}", {"train": 2}),
         ("{train: a.csv, test: [a.csv, b.csv]}", {"train": 2, "test": 4}),
         ("[{split: test, path: '*.csv'}]", {"test": 4}),
+        ("'**'", {"train": 4}),
     ],
 )
 @pytest.mark.parametrize("name", ["config_name: mine\n  ", ""])
