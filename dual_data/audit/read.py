@@ -19,7 +19,8 @@ from dual_data.files import expect_utf_8
 from dual_data.hub_reading import expect_no_folder, hub_error, is_repository, quietly
 from dual_data.sources.tables.files import separator_hint
 
-_SHARD = re.compile(r"-\d{5}(-of-\d{5})$")
+_SHARD = re.compile(r"-\d{5}(-of-\d{5})(?:-[0-9a-f]{16})?$")
+"""The end of a shard's name; earlier versions of `datasets` added a hash to it."""
 _SHOWN = 12
 """Most columns that a message about a table lists."""
 

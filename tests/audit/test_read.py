@@ -190,6 +190,12 @@ def test_tables_of_one_name_are_not_shards_of_one(tmp_path: Path) -> None:
     }
 
 
+def test_shards_whose_names_end_in_a_hash_are_read_together(tmp_path: Path) -> None:
+    for shard, end in enumerate(("6f3344faa23e9b0a", "b42a775f407cee45")):
+        ROWS.write_parquet(tmp_path / f"train-0000{shard}-of-00002-{end}.parquet")
+    assert {split.name: split.rows.height for split in read(str(tmp_path))} == {"train": 4}
+
+
 def test_a_stray_file_that_a_card_names_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_bytes(STRAY["list.json"][0])
     (tmp_path / "README.md").write_text("---\nconfigs:\n- data_files: list.json\n---\n")
