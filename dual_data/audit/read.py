@@ -199,8 +199,9 @@ def _plain(folder: Path, config: str = "") -> list[_Listed]:
     ]
 
 
-def _is_table(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES
+def _is_table(path: Path) -> bool:
+    # Spark names its folders of tables like files.
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
 def _downloaded(target: str) -> Path:

@@ -196,6 +196,15 @@ def test_shards_whose_names_end_in_a_hash_are_read_together(tmp_path: Path) -> N
     assert {split.name: split.rows.height for split in read(str(tmp_path))} == {"train": 4}
 
 
+@pytest.mark.parametrize("name", ["forget.parquet", "forget.csv"])
+def test_a_folder_that_is_named_like_a_table_is_none(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    ROWS.write_parquet(tmp_path / name / "part-0.parquet")
+    messages: list[str] = []
+    assert [split.name for split in read(str(tmp_path), messages.append)] == [f"{name}/part-0"]
+    assert messages == []
+
+
 def test_a_stray_file_that_a_card_names_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_bytes(STRAY["list.json"][0])
     (tmp_path / "README.md").write_text("---\nconfigs:\n- data_files: list.json\n---\n")
