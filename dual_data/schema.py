@@ -136,7 +136,7 @@ class Knowledge(dy.Schema):
     known = dy.Bool()
     """Whether the model knows the fact by the rule."""
     control_known = dy.Bool(nullable=True)
-    """Whether the same answers would count as right for a swapped subject; null where no control was asked."""
+    """Whether the model gives this answer for most of the subjects compared with it; null where there are none."""
     log_probability = dy.Float64(nullable=True, max=0.0)
     """Sum of the log-probabilities of the canonical answer's tokens after the canonical question, in nats."""
     best_generation = dy.String(nullable=True)

@@ -47,9 +47,9 @@ def section(built: Built) -> Section:
     }
     introduction = (
         "Each model answered closed-book. Rule matched: a fact is known if most of the model's answers to paraphrases "
-        "of its question give an accepted answer, and those to the same questions about another subject do not. Rule "
-        f"paper: it is known if the best of 15 samples is similar enough to the answer. {counted.meaning} Intervals "
-        "are Wilson's for the effective number of facts: those of one subject tend to be known together."
+        "of its question give an accepted answer, and those to the same questions about other subjects mostly do not. "
+        f"Rule paper: it is known if the best of 15 samples is similar enough to the answer. {counted.meaning} "
+        "Intervals are Wilson's for the effective number of facts: those of one subject tend to be known together."
     )
     parts = (paragraph(introduction), _summary(probed, counted), _lines(by_model, counted), _numbers(by_model, counted))
     return Section("knowledge", TITLE, parts)
@@ -66,7 +66,7 @@ def _summary(probed: pl.DataFrame, counted: Popularity) -> Html:
         shares = (known.value, known.low, known.high, int(controls.sum()) / controls.len() if controls.len() else None)
         rows.append((model, rule, known.rows, known.clusters, known.hits, *map(share, shares)))
     header = ("model", "rule", "probed", "subjects", "known", "share", "95 % from", "to", "control")
-    caption = "Known facts by model; control: the share of facts whose answer the model also gives for another subject"
+    caption = "Known facts by model; control: the share whose answer the model also gives for most other subjects asked"
     return table(caption, header, rows)
 
 
