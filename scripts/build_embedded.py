@@ -4,7 +4,7 @@ The build reads four packages and nothing else; it needs no network. Install the
 
     apt-get install r-cran-rnaturalearthdata      (or apt-get download it and unpack it with dpkg -x)
     npm install --prefix FOLDER @rapideditor/country-coder@5.6.1 wikidata-lang@5.0.1
-    pip install rdata rigour==2.6.1 pyoxigraph
+    pip install rdata rigour==2.6.1
 
 and then, from the root of the repository:
 
