@@ -15,6 +15,8 @@ ITEM = r"Q[1-9][0-9]*"
 """Pattern of a Wikidata item's id."""
 PROPERTY = r"P[1-9][0-9]*"
 """Pattern of a Wikidata property's id."""
+MINTED = "label:"
+"""What an id begins with that was minted from a label."""
 _TITLE = re.compile(r"[^#|<>\[\]{}\x00-\x1f\x7f]+")
 
 
@@ -49,7 +51,7 @@ def label_id(label: str) -> str:
     It names the string, not the thing: two cities of one name share it. Rows with such ids are marked
     unresolved and are never pushed.
     """
-    return "label:" + digest(unicodedata.normalize("NFC", label.strip()))
+    return MINTED + digest(unicodedata.normalize("NFC", label.strip()))
 
 
 def is_item(text: str) -> bool:

@@ -10,6 +10,7 @@ import polars as pl
 
 from dual_data.audit import grammar
 from dual_data.errors import InputError
+from dual_data.ids import MINTED
 
 
 class Column(NamedTuple):
@@ -108,8 +109,10 @@ def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str],
     for line in messages.values():
         say(line)
     # An empty cell is null in a CSV file but an empty text in JSON: both become null.
-    texts = pl.col(pl.String)
+    texts, ids = pl.col(pl.String), pl.col("subject_id", "object_id")
     rows = pl.DataFrame(columns).with_columns(pl.when(texts.str.strip_chars() != "").then(texts))
+    # An id that was minted from a label says no more than the label: two things of one name have one.
+    rows = rows.with_columns(pl.when(~ids.str.starts_with(MINTED)).then(ids))
     if _absent(rows, "subject") or _absent(rows, "relation"):
         rows = _with_parsed(rows)
     return Table(

@@ -10,6 +10,7 @@ from dual_data.audit.columns import standard
 from dual_data.audit.facts import ambiguous_subjects
 from dual_data.audit.measures import measure
 from dual_data.errors import InputError
+from dual_data.ids import label_id
 
 OURS = pl.DataFrame(
     {
@@ -87,6 +88,24 @@ def test_an_ambiguous_subject_that_the_question_does_not_tell_apart_is_counted()
 def test_no_ambiguity_is_known_only_from_ids_and_both_names(columns: tuple[str, ...], share: float | None) -> None:
     told_apart = OURS.tail(2).select("question", "answer", *columns)
     assert audit({"some": told_apart})["splits"]["some"]["ambiguous_subject_share"] == share
+
+
+def test_an_id_that_was_minted_from_a_label_tells_no_two_things_apart() -> None:
+    rows = pl.DataFrame(
+        {
+            "question": [f"In which country is {name}, {number}?" for number, name in enumerate("AAB")],
+            "subject": ["A", "A", "B"],
+            "subject_label": ["A", "A", "B"],
+            "subject_qid": [*map(label_id, "AAB")],
+            "relation": "P17",
+            "answer": ["Nu", "Mu", "Nu"],
+            "object_qid": [*map(label_id, ["Nu", "Mu", "Nu"])],
+        }
+    )
+    measured = audit({"all": rows, "one": rows.tail(1)}, {"all": "all"})["splits"]
+    assert measured["all"]["ambiguous_subject_share"] == pytest.approx(2 / 3)
+    assert measured["one"]["ambiguous_subject_share"] is None
+    assert measured["one"]["same_id_share"] is None
 
 
 def test_rows_without_a_subject_are_not_ambiguous_and_do_not_count() -> None:
