@@ -69,8 +69,8 @@ def read(target: str, say: Callable[[str], None] = lambda _: None, selection: Se
     A folder with a dataset card is read by the configurations of its card; any other folder file by file, the shards of
     a table together. A table with a column `split` is divided by it. Tables of a folder with neither question-answer
     pairs nor triplets are skipped, and so are unreadable ones unless a card names them. `say` gets a line for each
-    skipped table and each table without rows, if it is in the `selection`. The Hub is accessed by huggingface_hub, with
-    its settings (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE ...).
+    unreadable table, and for each other skipped one and each without rows if it is in the `selection`. The Hub is
+    accessed by huggingface_hub, with its settings (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE ...).
 
     Raises `InputError` if there is nothing to audit, `ServiceError` if the Hub does not answer.
     """
@@ -130,10 +130,12 @@ def _folder(folder: Path, say: Callable[[str], None], selection: Selection) -> l
         report = say if selection.has(name, config or name) else lambda _: None
         try:
             auditable.append((name, config, _auditable(files[0], _concat(files), report)))
-        except InputError as error:
-            if certain and not isinstance(error, NotAuditable):
-                raise
+        except NotAuditable as error:
             report(f"skipped: {error}")
+        except InputError as error:
+            if certain:
+                raise
+            say(f"skipped: {error}")  # It may hold any split.
     single = len({config for _, config, _ in auditable}) == 1
     return [
         split

@@ -292,6 +292,15 @@ def test_only_of_what_is_asked_for_is_told_that_it_is_passed_over(
     assert len(splits) == 3, "names do not depend on what is asked for"
 
 
+def test_an_unreadable_table_is_told_whatever_is_asked_for_since_it_may_hold_any_split(tmp_path: Path) -> None:
+    ROWS.with_columns(split=pl.Series(["forget", "retain"])).write_parquet(tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(b"no parquet")
+    messages: list[str] = []
+    read(str(tmp_path), messages.append, Selection(names=["forget"]))
+    (line,) = messages
+    assert line.startswith(f"skipped: {tmp_path / 'b.parquet'}: not readable as parquet")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
