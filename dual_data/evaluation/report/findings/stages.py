@@ -99,7 +99,12 @@ def _overall_sentences(collection: Collection, compared: Sequence[Compared]) -> 
     """The average over all datasets, for every stage that was compared in several."""
     if not (subjects := shared_subjects(collection, compared)):
         return []
-    _, drawn_together = _compare_with_pretrained(collection, partial(compare_retention, among=subjects))
+    # Only what was compared: `subjects` lacks those of a pair whose draws were too often undefined.
+    ids = {run.id for comparison in compared for run in comparison.runs}
+    groups = tuple(group for group in collection.groups if any(run.id in ids for run in group.runs))
+    _, drawn_together = _compare_with_pretrained(
+        collection._replace(groups=groups), partial(compare_retention, among=subjects)
+    )
     sentences = []
     for stage in dict.fromkeys(comparison.about[1] for comparison in drawn_together):
         of_stage = [comparison for comparison in drawn_together if comparison.about[1] == stage]

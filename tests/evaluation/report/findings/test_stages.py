@@ -13,7 +13,7 @@ from dual_data.evaluation.report.contrast import average
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.stages import _control_sentences, smoothness_answer, stage_answer
 from tests.evaluation.report.findings.comparisons import compared_by, with_copy
-from tests.evaluation.report.made_up import LRS, write_cell, write_grid
+from tests.evaluation.report.made_up import FACTS, LRS, rescored, write_cell, write_grid
 
 
 def test_a_stage_that_helps_retention(tmp_path: Path) -> None:
@@ -86,6 +86,28 @@ def test_the_average_over_datasets_is_as_wide_as_the_facts_that_they_share_make_
     shared, of_one, apart, _ = widths
     assert shared == pytest.approx(of_one, rel=0.15)
     assert 0.5 * shared < apart < 0.8 * shared  # sqrt(1/2), but for the tails of a ratio
+
+
+def test_the_average_over_datasets_leaves_out_what_is_not_compared_in_either(tmp_path: Path) -> None:
+    """Half of the facts of a third set are forgotten, by either stage the other half: few draws lose half on both."""
+    write_grid(tmp_path)
+    for stage in ("pretrained", "sft"):
+        write_cell(tmp_path, stage=stage, forget_set="half", forget=1.0, retain=1.0)
+        write_cell(tmp_path, stage=stage, forget_set="half", method="NPO", lr=1e-4, forget=0.5, retain=0.8)
+    collection = collect([tmp_path])
+    halves = {"pretrained": np.arange(FACTS) < FACTS / 2, "sft": np.arange(FACTS) >= FACTS / 2}
+    groups = [
+        group._replace(runs=tuple(rescored(run, rougeL_recall=halves[group.key.stage]) for run in group.runs))
+        if group.key.set == "half"
+        else group
+        for group in collection.groups
+    ]
+    sentences, compared = stage_answer(with_copy(collection._replace(groups=tuple(groups)), rename=True))
+    assert [comparison.label for comparison in compared] == [
+        f"{data}, m, sft, {name}, NPO" for data in ("d", "copy") for name in ("popular", "rare")
+    ]
+    (overall,) = [sentence for sentence in sentences if sentence.startswith("Both datasets, sft: ")]
+    assert "on average of 4 comparisons, " in overall
 
 
 def test_of_one_dataset_and_over_presets_there_is_no_overall_average(tmp_path: Path) -> None:
