@@ -96,8 +96,12 @@ class Axis(NamedTuple):
 
 
 def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequence[Line] = ()) -> Chart:
-    """A chart. Points that are not finite, or not positive on a logarithmic axis, are left out."""
-    series = [item._replace(spots=tuple(spot for spot in item.spots if _is_drawable(spot, x, y))) for item in series]
+    """A chart. Points and lines that are not finite, or not positive on a logarithmic axis, are left out."""
+    series = [
+        item._replace(spots=tuple(spot for spot in item.spots if _fits(spot.x, x) and _fits(spot.y, y)))
+        for item in series
+    ]
+    lines = [line for line in lines if _fits(line.value, x if line.axis == "x" else y)]
     spots = [spot for item in series for spot in item.spots]
     x_values = [line.value for line in lines if line.axis == "x"]
     x_values += [value for spot in spots for value in (spot.x, *(spot.x_range or ()))]
@@ -147,7 +151,7 @@ class _Scale:
 
     def __init__(self, axis: Axis, values: Sequence[float], start: float, end: float) -> None:
         self.log = axis.log
-        placed = [self._place(value) for value in values if math.isfinite(value) and (value > 0 or not axis.log)]
+        placed = [self._place(value) for value in values if _fits(value, axis)]
         low = self._place(axis.low) if axis.low is not None else min(placed, default=0.0)
         high = self._place(axis.high) if axis.high is not None else max(placed, default=1.0)
         if axis.names:
@@ -188,8 +192,9 @@ def _one_digit(value: float) -> str:
     return f"{value:g}" if 0.01 <= value < 1e4 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
 
 
-def _is_drawable(spot: Spot, x: Axis, y: Axis) -> bool:
-    return all(math.isfinite(value) and (value > 0 or not axis.log) for value, axis in ((spot.x, x), (spot.y, y)))
+def _fits(value: float, axis: Axis) -> bool:
+    """Whether an axis has a place for the value."""
+    return math.isfinite(value) and (value > 0 or not axis.log)
 
 
 def _frame(x: Axis, y: Axis, across: _Scale, up: _Scale) -> list[str]:

@@ -87,8 +87,10 @@ def test_long_numbers_of_the_axis_do_not_reach_its_label(top: float, longest: st
 
 def test_logarithmic_axes_and_what_they_cannot_show() -> None:
     spots = (Spot(1e-6, 1.0), Spot(1e-5, 0.5), Spot(1e-4, math.nan), Spot(0.0, 0.3), Spot(1e-4, 0.0))
-    svg = chart("t", Axis("x", log=True), Axis("y", 0, 1), [Series("one", spots)])
+    lines = [Line(axis, value, f"line {value}") for axis in "xy" for value in (math.nan, 0.0)]
+    svg = chart("t", Axis("x", log=True), Axis("y", 0, 1), [Series("one", spots)], lines)
     ElementTree.fromstring(svg)
+    assert re.findall('class="ref" d="([^"]+)"', svg) == ["M52 256.0H448"]  # y = 0; a rate of 0 has no place
     dots = _numbers(svg, "dot")[:3]
     assert dots[1][0] - dots[0][0] == pytest.approx(dots[2][0] - dots[1][0], abs=0.2)  # a decade each
     assert "nan" not in svg
