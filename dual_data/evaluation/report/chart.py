@@ -174,7 +174,7 @@ class _Scale:
         if self.log:
             powers = range(math.floor(self.low), math.ceil(self.high) + 1)
             values: list[float] = []
-            for multiples in ((1, 2, 3, 5), (1, 3), (1,)):
+            for multiples in (range(1, 10), (1, 2, 3, 5), (1, 3), (1,)):
                 candidates = [factor * 10.0**power for power in powers for factor in multiples]
                 values = [v for v in candidates if self.low - 1e-9 <= math.log10(v) <= self.high + 1e-9]
                 if len(values) <= _TICKS:

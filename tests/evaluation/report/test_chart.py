@@ -100,6 +100,7 @@ def test_logarithmic_axes_and_what_they_cannot_show() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "ticks"),
     [
+        (6e-5, 9e-5, ["6e-5", "7e-5", "8e-5", "9e-5"]),
         (3e-4, 1e-3, ["3e-4", "5e-4", "1e-3"]),
         (1e-4, 1e-3, ["1e-4", "2e-4", "3e-4", "5e-4", "1e-3"]),
         (3e-5, 1e-3, ["3e-5", "1e-4", "3e-4", "1e-3"]),
