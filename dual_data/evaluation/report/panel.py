@@ -51,7 +51,7 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     for start in measured:
         key, before, groups, title = start
         table = _table(before)
-        if groups:
+        if any(group.lrs for group in groups):
             charts.append(_by_rate(title, before, groups, look))
         for method, runs in start.cells:
             setting = (rate_of(runs), str(len(runs)), f"{table.name} ({len(table.scores['right'])})")

@@ -12,7 +12,7 @@ from dual_data.errors import InputError
 from dual_data.evaluation.bootstrap import bootstrap_difference
 from dual_data.evaluation.compare import compare_results
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import Block, Folded, Table
+from dual_data.evaluation.report.document import Block, Charts, Folded, Table
 from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.main_table import main_rows, main_table
 from dual_data.evaluation.report.panel import panel, panel_accuracy
@@ -121,6 +121,14 @@ def test_a_model_without_numbers_has_none_here(tmp_path: Path) -> None:
     assert {text for name, text in row.items() if name.startswith(("acc", "change", "prob", "NLL"))} == {"-"}
     row = _by_column(kinds)[1]
     assert (row["birds"], row["fish"]) == ("1.000 [0.832, 1.000]", "-")
+
+
+def test_there_is_no_chart_over_learning_rates_where_none_was_measured(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0, panel=0.8)
+    for status, charts in (("failed", 0), ("done", 1)):
+        write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9, panel=0.5, status=status)
+        (drawn,) = [block for block in panel(collect([tmp_path]), tmp_path) if isinstance(block, Charts)]
+        assert len(drawn.charts) == charts
 
 
 def test_cells_of_different_panels_are_not_mixed(tmp_path: Path) -> None:
