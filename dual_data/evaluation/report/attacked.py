@@ -14,7 +14,7 @@ from dual_data.evaluation.bootstrap import Interval, bootstrap_mean
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, LinkList, TableCell
 from dual_data.evaluation.report.extras import AttackResults, Extras
-from dual_data.evaluation.report.places import CellLine, cell_table, estimate, link_to, row_id, shown, spot
+from dual_data.evaluation.report.places import CellLine, cell_table, estimate, link_to, row_id, shown, spot, title_of
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.report.runs import Collection, Run
 from dual_data.evaluation.statistics import Floats
@@ -69,7 +69,7 @@ def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned
 
 
 def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
-    charts = []
+    charts, keys = [], [curves.cell.group.key for curves in all_curves]
     lines, ids = list[CellLine](), list[str]()
     for number, (cell, attack, curves, controls, control_is) in enumerate(all_curves):
         key, subjects = cell.group.key, curves[0]["subjects"]
@@ -82,7 +82,7 @@ def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
         if control_is == _RETRAINED:
             sides.append(("retrained", controls))
         series = [Series(name, tuple(_relearned_spots(points, subjects, ids[-1]))) for name, points in sides]
-        title = f"{key.method}, {key.stage}, {key.set}: tuned on {curves[0]['tuned_on']}, {tuning}"
+        title = f"{key.method}, {title_of(key, keys)}: tuned on {curves[0]['tuned_on']}, {tuning}"
         axes = (Axis("1 + steps", log=True), Axis("share of held-out forget facts answered", 0, 1))
         charts.append(chart(title, *axes, series))
         tuned_hits, before_hits, control_hits = (_hits(points) for points in (sides[0][1], sides[1][1], controls))

@@ -21,10 +21,16 @@ from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_att
 
 
 def _attack(
-    folder: Path, results: dict[str, Any], stage: str, recipe: dict[str, Any] | None, seed: int = 0, **options: Any
+    folder: Path,
+    results: dict[str, Any],
+    stage: str,
+    recipe: dict[str, Any] | None,
+    seed: int = 0,
+    model: str = "m",
+    **options: Any,
 ) -> str:
     """Write a cell and attacks on it; its id."""
-    coordinates: dict[str, Any] = {"stage": stage, "recipe": recipe, "seed": seed}
+    coordinates: dict[str, Any] = {"stage": stage, "recipe": recipe, "seed": seed, "model": model}
     write_cell(folder, **coordinates, forget=1.0, retain=1.0)
     identifier = write_cell(folder, **coordinates, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
     write_attacks(folder, identifier, results, **options)
@@ -144,6 +150,11 @@ def test_a_chart_draws_the_model_before_unlearning_and_the_one_that_never_learne
     }
     other = drawn["NPO, sft_retain, rare: tuned on forget facts, lr 0.0001, 3 steps"]
     assert [series.name for series in other] == ["unlearned", "before unlearning"]
+    for model in ("a", "b"):
+        _attack(tmp_path, attacked(), "pretrained", None, model=model)
+    _tables(tmp_path)
+    for model in ("a", "b"):
+        assert f"NPO, {model}, pretrained, rare: tuned on forget facts, lr 0.0001, 3 steps" in drawn
 
 
 def test_files_that_are_broken_or_of_another_layout_are_said(tmp_path: Path) -> None:
