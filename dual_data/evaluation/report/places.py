@@ -181,7 +181,12 @@ def spots_by_rate(group: Group, score: Callable[[Sequence[Run]], Interval]) -> t
 
 def is_single_seed(runs: Sequence[Run]) -> bool:
     """Whether these are trained models of one seed only: their intervals leave out the variation between seeds."""
-    return len(runs) == 1 and (bool(runs[0].lr) or runs[0].cell["stage"] != PRETRAINED)
+    return len(runs) == 1 and is_trained(runs[0])
+
+
+def is_trained(run: Run) -> bool:
+    """Whether the model has a seed: the pretrained model before unlearning, whose results say 0, has none."""
+    return bool(run.lr) or run.cell["stage"] != PRETRAINED
 
 
 def row_id(table: str, runs: Sequence[Run]) -> str:

@@ -32,6 +32,7 @@ from dual_data.evaluation.report.places import (
     PLACE,
     before_of,
     chosen_cells,
+    is_trained,
     link_to,
     rate_of,
     starts,
@@ -79,7 +80,7 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], folder: 
 def _opening(collection: Collection, items: bool) -> list[str]:
     """What the page is about, how to read an interval, and what its results lack."""
     models, data = (sorted({getattr(key, name) for key in collection.keys}) for name in ("model", "data"))
-    seeds = {run.seed for run in collection.runs}
+    seeds = {run.seed for run in collection.runs if is_trained(run)} or {0}
     hours = collection.gpu_hours
     measured = collection.planned - len(collection.missing)
     incomplete = f", incomplete: {measured} of {collection.planned} planned cells" if collection.missing else ""
