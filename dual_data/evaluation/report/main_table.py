@@ -17,9 +17,9 @@ from dual_data.evaluation.metrics.chance import PERFECT
 from dual_data.evaluation.report.document import ITEMS, Entry, Table
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
-    PLACE,
     Start,
     estimate,
+    place_columns,
     place_of,
     rate_of,
     row_id,
@@ -65,15 +65,16 @@ def main_rows(collection: Collection) -> list[Row]:
 def main_table(rows: Sequence[Row], folder: Path) -> Table:
     """The rows for a reader; links are relative to `folder`."""
     panel = (PANEL,) if any(PANEL in row.scores for row in rows) else ()
+    place = place_columns([row.key for row in rows])
     header = (
-        *PLACE, "method", "lr", "seeds", "forget", "corrected", "baseline", "answers held", "probability",
+        *place, "method", "lr", "seeds", "forget", "corrected", "baseline", "answers held", "probability",
         "retain_eval", "other kept sets", *panel, "worst case", "KL on retain", ITEMS,
     )  # fmt: skip
     lines = []
     for row in rows:
         texts: dict[str, Entry] = {name: shown(score) for name, score in row.scores.items()}
         others = "; ".join(f"{name} {shown(score)}" for name, score in row.others.items())
-        texts |= {**_place(row), "baseline": shown(row.baseline), "other kept sets": others or "-"}
+        texts |= {**_place(row, place), "baseline": shown(row.baseline), "other kept sets": others or "-"}
         texts[ITEMS] = sources(row.runs, folder)
         lines.append(tuple(texts.get(name, "-") for name in header))
     ids = tuple(row_id("chosen", row.runs) for row in rows)
@@ -85,9 +86,10 @@ def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
     """The rows for programs: three columns per score, with the ends of its interval; empty where there is no number."""
     scores = [{"baseline": row.baseline, **row.scores, **row.others} for row in rows]
     names = list(dict.fromkeys(name for row_scores in scores for name in row_scores))
+    place = place_columns([row.key for row in rows])
     lines = []
     for row, row_scores in zip(rows, scores, strict=True):
-        columns = _place(row)
+        columns = _place(row, place)
         for name in names:
             score = row_scores.get(name)
             column = name.replace(" ", "_")
@@ -138,8 +140,8 @@ def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
     return Interval(float(corrected(table.mean(), trivial.mean())), low.low, high.high)
 
 
-def _place(row: Row) -> dict[str, str]:
-    place = dict(zip(PLACE, place_of(row.key), strict=True))
+def _place(row: Row, columns: Sequence[str]) -> dict[str, str]:
+    place = dict(zip(columns, place_of(row.key, columns), strict=True))
     return {**place, "method": row.method, "lr": row.lr, "seeds": str(len(row.runs))}
 
 

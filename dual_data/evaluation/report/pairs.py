@@ -10,7 +10,15 @@ from typing import NamedTuple
 from dual_data.display import count
 from dual_data.evaluation.bootstrap import Interval, bootstrap_difference
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Folded, Heading, Table
-from dual_data.evaluation.report.places import PLACE, chosen_cells, p_value, place_of, shown, sources, starts
+from dual_data.evaluation.report.places import (
+    chosen_cells,
+    p_value,
+    place_columns,
+    place_of,
+    shown,
+    sources,
+    starts,
+)
 from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
 from dual_data.evaluation.statistics import holm
 
@@ -60,9 +68,10 @@ def pairs(collection: Collection, folder: Path) -> list[Block]:
     all_pairs = method_pairs(collection)
     if not all_pairs:
         return []
+    place = place_columns([pair.first.key for pair in all_pairs])
     rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
-            *place_of(pair.first.key), pair.set, pair.first.key.method, pair.second.key.method, str(pair.seeds),
+            *place_of(pair.first.key, place), pair.set, pair.first.key.method, pair.second.key.method, str(pair.seeds),
             shown(pair.difference), p_value(pair.corrected), sources(pair.runs, folder),
         )
         for pair in all_pairs
@@ -80,7 +89,7 @@ def pairs(collection: Collection, folder: Path) -> list[Block]:
         f"{tests} On forget, lower is better. Methods forget different amounts, so one that keeps less may have "
         "forgotten more: see the frontiers."
     )
-    header = (*PLACE, "measured on", "first", "second", "seeds", "difference", "p (Holm)", ITEMS)
+    header = (*place, "measured on", "first", "second", "seeds", "difference", "p (Holm)", ITEMS)
     return [
         Heading("Methods against each other"),
         Folded(f"Paired differences ({len(rows)})", (Table(header, rows, caption, ("seeds", "p (Holm)")),)),

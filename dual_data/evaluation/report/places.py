@@ -107,19 +107,31 @@ def chosen_cells(groups: Sequence[Group]) -> list[tuple[Group, list[Run]]]:
     return [(group, group.at(lr)) for group in groups if (lr := group.chosen()) is not None]
 
 
-def place_of(key: Key) -> tuple[str, str, str, str]:
-    """The place of a group, by `PLACE`."""
-    return (key.data, key.model, key.stage, key.set)
+def several_settings(keys: Sequence[Key]) -> tuple[str, ...]:
+    """Preset and profile, where the keys have several."""
+    values = {name: {getattr(key, name) for key in keys} for name in ("preset", "profile")}
+    return tuple(name for name, of_name in values.items() if len(of_name) > 1)
+
+
+def place_columns(keys: Sequence[Key]) -> tuple[str, ...]:
+    """The columns that name the place of a row: preset and profile too, where the rows have several."""
+    return (*PLACE, *several_settings(keys))
+
+
+def place_of(key: Key, columns: Iterable[str]) -> tuple[str, ...]:
+    """The place of a group, by column."""
+    return tuple(getattr(key, name) for name in columns)
 
 
 def cell_table(
-    columns: Sequence[str], lines: Iterable[CellLine], caption: str, exact: Sequence[str] = (), ids: Sequence[str] = ()
+    columns: Sequence[str], lines: Sequence[CellLine], caption: str, exact: Sequence[str] = (), ids: Sequence[str] = ()
 ) -> Table:
     """A table with place and method before the columns, and the links after them."""
+    place = place_columns([key for key, *_ in lines])
     rows: tuple[tuple[Entry, ...], ...] = tuple(
-        (*place_of(key), method, *texts, links) for key, method, texts, links in lines
+        (*place_of(key, place), method, *texts, links) for key, method, texts, links in lines
     )
-    return Table((*PLACE, "method", *columns, ITEMS), rows, caption, tuple(exact), tuple(ids))
+    return Table((*place, "method", *columns, ITEMS), rows, caption, tuple(exact), tuple(ids))
 
 
 def title_of(key: Key, among: Iterable[Key]) -> str:

@@ -29,11 +29,11 @@ from dual_data.evaluation.report.pairs import pairs
 from dual_data.evaluation.report.panel import panel
 from dual_data.evaluation.report.places import (
     BEFORE,
-    PLACE,
     before_of,
     chosen_cells,
     is_trained,
     link_to,
+    place_columns,
     rate_of,
     starts,
     title_of,
@@ -125,10 +125,11 @@ def _examples(collection: Collection) -> list[Block]:
 def _failures(collection: Collection, folder: Path) -> list[Block]:
     if not collection.failed:
         return []
+    place = place_columns(collection.keys)
     rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
             TableCell(run.id, link_to(run.path, folder)),
-            *(str(run.cell[name]) for name in PLACE),
+            *(str(run.cell[name]) for name in place),
             str(run.cell["method"]) if run.lr else BEFORE,
             rate_of([run]),
             str(run.seed),
@@ -141,7 +142,7 @@ def _failures(collection: Collection, folder: Path) -> list[Block]:
         "Stopped cells were measured in the state in which they stopped, and are included; failed cells could not be "
         "measured."
     )
-    header = ("cell", *PLACE, "method", "lr", "seed", "status", "reason")
+    header = ("cell", *place, "method", "lr", "seed", "status", "reason")
     return [Heading("Stopped and failed cells"), Table(header, rows, caption, ("lr", "seed", "reason"))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.main_table import main_rows
+from dual_data.evaluation.report.document import Block, Folded, Table
+from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
+from dual_data.evaluation.report.sections import build
 from tests.evaluation.report.made_up import SFT, rescored, write_cell
 
 
@@ -73,3 +76,37 @@ def test_two_presets_in_one_place_each_have_their_rows_once(tmp_path: Path) -> N
     assert [(row.key.preset, row.method) for row in main_rows(combined)] == [
         ("p", "before"), ("p", "NPO"), ("q", "before"), ("q", "NPO"),
     ]  # fmt: skip
+    _, first, _, second = main_columns(main_rows(combined), tmp_path)
+    assert {name for name in first if first[name] != second[name]} == {"preset"}
+
+
+def _tables(blocks: Sequence[Block]) -> Iterator[Table]:
+    for block in blocks:
+        if isinstance(block, Table):
+            yield block
+        elif isinstance(block, Folded):
+            yield from _tables(block.blocks)
+
+
+def test_every_table_names_preset_and_profile_where_there_are_several(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0, panel=0.8)
+    for method, status in (("NPO", "done"), ("GradDiff", "stopped")):
+        write_cell(tmp_path, method=method, lr=1e-4, forget=0.3, retain=0.9, panel=0.5, status=status)
+    collection = collect([tmp_path])
+    ((key, base),) = collection.bases.items()
+    keys = [key._replace(preset=preset, profile=profile) for preset, profile in (("p", "raw"), ("q", "chat"))]
+    combined = collection._replace(
+        groups=tuple(
+            group._replace(key=other._replace(method=group.key.method)) for other in keys for group in collection.groups
+        ),
+        bases=dict.fromkeys(keys, base),
+    )
+    for some, columns in ((collection, ()), (combined, ("preset", "profile"))):
+        table = main_table(main_rows(some), tmp_path)
+        tables = [table for table in _tables(build(some, table, [], tmp_path, items=True)) if "stage" in table.header]
+        assert len(tables) == 8  # the main table, pairs, stability, shifts, further scores, two of the panel, failures
+        for table in tables:
+            place = ("data", "model", "stage", "set", *columns)
+            start = table.header.index("data")
+            assert table.header[start : start + len(place) + 1] in {(*place, "method"), (*place, "measured on")}
+            assert all(len(row) == len(table.header) for row in table.rows)

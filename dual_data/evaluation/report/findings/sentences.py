@@ -8,7 +8,7 @@ from typing import NamedTuple
 from dual_data.display import count
 from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.contrast import Contrast, average
-from dual_data.evaluation.report.places import shown
+from dual_data.evaluation.report.places import several_settings, shown
 from dual_data.evaluation.report.runs import Collection, Group, Key, Run, stack
 from dual_data.evaluation.results import read_result, unscorable
 from dual_data.evaluation.statistics import holm
@@ -38,8 +38,7 @@ class Names(NamedTuple):
 
     @classmethod
     def of(cls, collection: Collection) -> Names:
-        keys = [group.key for group in collection.groups]
-        return cls(tuple(name for name in ("preset", "profile") if len({getattr(key, name) for key in keys}) > 1))
+        return cls(several_settings([group.key for group in collection.groups]))
 
     def data(self, key: Key) -> str:
         """The name of the dataset."""
