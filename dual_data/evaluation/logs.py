@@ -155,7 +155,8 @@ def _holds_generations(section: Any) -> bool:
 
 def _by_answer(row: Any) -> list[Any]:
     """One row per answer: for a question with several answers, every value in its row is a list."""
-    if not isinstance(row, dict) or not isinstance(generations := row.get("generation"), list):
+    generations = row.get("generation") if isinstance(row, dict) else None
+    if not (isinstance(generations, list) and generations):
         return [row]
     return [
         {

@@ -135,6 +135,13 @@ def test_every_answer_of_a_question_is_an_item(tmp_path: Path) -> None:
     assert set(rescored.differences) == {"rouge1_recall", "rougeL_f1", "rougeL_recall", "agg_value"}
 
 
+def test_a_question_without_any_answer_is_no_item_that_is_passed_over(tmp_path: Path) -> None:
+    empty = {"agg_value": 0.0, "value_by_index": {"0": {name: [] for name in ROW}}}
+    log = _log(tmp_path / "log.json", forget_ROUGE=empty, other_ROUGE={"value_by_index": {"0": ROW}})
+    with pytest.raises(InputError, match=r"forget_ROUGE\.value_by_index\.0: expected a text under 'ground_truth'"):
+        read_log(log)
+
+
 @pytest.mark.parametrize(("logged", "name", "difference"), [(0.4, "rougeL_f1", 0), (0.9, "rougeL_recall", 0.1)])
 def test_what_an_aggregate_is_the_mean_of_is_found(tmp_path: Path, logged: float, name: str, difference: float) -> None:
     log = _log(tmp_path / "log.json", forget_knowmem_ROUGE={"agg_value": logged, "value_by_index": {"0": ROW}})
