@@ -48,21 +48,23 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
     over_all, over_pairs, retained = list[Compared](), list[Compared](), list[Compared]()
     paired_groups = list[tuple[Group, Group, float, Pairing]]()
     names, compared_groups = Names.of(collection), list[Group]()
-    for popular, rare in _popular_and_rare(collection.groups):
+    pairs = list(_popular_and_rare(collection.groups))
+    has_several_sets = len({popular.key.set for popular, _ in pairs}) > 1
+    for popular, rare in pairs:
         lr = common_rate(popular, rare)
         if lr is None:
             continue
         key = popular.key
         about = (names.data(key), "")
         compared_groups += (popular, rare)
-        label = f"{names.place(key)}, {key.method} at {lr:g}"
+        curve_label = ", ".join((names.place(key), *([key.set] if has_several_sets else []), key.method))
+        label = f"{curve_label} at {lr:g}"
         runs = tuple(run for group in (popular, rare) for run in (*group.before, *group.at(lr)))
         over_all.append(Compared(about, label, compare_sets(popular, rare, lr), runs))
         if pairing := pair_facts(popular, rare):
             paired_groups.append((popular, rare, lr, pairing))
             over_pairs.append(Compared(about, label, compare_pairs(popular, rare, lr, pairing), runs))
         if retention := compare_retention(popular, rare):
-            curve_label = f"{names.place(key)}, {key.method}"
             retained.append(Compared(about, curve_label, retention, all_runs(popular, rare)))
     if not over_all:
         sets = values_with_missing(collection, "set")

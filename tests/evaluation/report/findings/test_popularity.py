@@ -154,6 +154,15 @@ def test_presets_and_profiles_are_no_places_of_one_sentence(tmp_path: Path, coor
     ]
 
 
+def test_rows_of_several_pairs_of_sets_name_theirs(tmp_path: Path) -> None:
+    for name in ("popular_1", "rare_1", "popular_5", "rare_5"):
+        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
+        write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    assert [comparison.label for comparison in popularity_answer(collect([tmp_path])).unpaired] == [
+        f"d, m, pretrained, {name}, NPO at 0.0001" for name in ("popular_1", "popular_5")
+    ]
+
+
 def test_one_rate_for_both_sets(tmp_path: Path) -> None:
     write_grid(tmp_path)
     groups = {group.key[2:4]: group for group in collect([tmp_path]).groups}
