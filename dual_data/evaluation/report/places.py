@@ -208,7 +208,7 @@ def row_id(table: str, runs: Sequence[Run]) -> str:
 
 def link_to(path: Path, folder: Path) -> str:
     """A relative link from a page in `folder`."""
-    return quote(os.path.relpath(path, folder))
+    return quote(Path(os.path.relpath(path, folder)).as_posix())
 
 
 def sources(runs: Iterable[Run], folder: Path) -> LinkList:

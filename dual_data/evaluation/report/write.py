@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import ITEMS, Entry, chart_files, to_html, to_markdown
 from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
+from dual_data.evaluation.report.places import link_to
 from dual_data.evaluation.report.sections import build
 from dual_data.files import write_text
 
@@ -56,7 +56,7 @@ def write_report(
         columns = [{name: value for name, value in line.items() if name != ITEMS} for line in columns]
     lines = [dict(zip(table.header, row, strict=True)) for row in table.rows]
     charts = {figures / name: chart for name, chart in chart_files(blocks).items()} if figures is not None else {}
-    addresses = {chart: Path(os.path.relpath(path, out)).as_posix() for path, chart in charts.items()}
+    addresses = {chart: link_to(path, out) for path, chart in charts.items()}
     written = Written(out / "report.html", out / "report.md", out / "report.csv", list(charts), lines)
     for path, text in (
         *((path, as_file(chart)) for path, chart in charts.items()),

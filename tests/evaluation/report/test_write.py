@@ -54,10 +54,12 @@ def test_links_lead_to_folders_with_any_name(tmp_path: Path) -> None:
     folder = tmp_path / "my #1 grid (a%20b)"
     for method, lr in (("none", 0.0), ("NPO", 1e-4)):
         write_cell(folder, method=method, lr=lr, forget=0.5, retain=0.9)
-    written = write_report([folder], tmp_path / "report")
+    written = write_report([folder], tmp_path / "report", figures=folder / "figures")
     links = [link for link in Page(written.html.read_text()).links if not link.startswith("#")]
+    images = re.findall(r"!\[.*?\]\(<(.*?)>\)\n", written.markdown.read_text())
     assert links
-    for link in (*links, *next(csv.DictReader(written.table.read_text().splitlines()))["items"].split(" ")):
+    assert images
+    for link in (*links, *images, *next(csv.DictReader(written.table.read_text().splitlines()))["items"].split(" ")):
         assert (written.html.parent / unquote(link)).is_file()
         assert not set(link) & set(" #()")
 
@@ -237,7 +239,7 @@ def test_every_chart_is_a_file_that_markdown_shows_where_a_folder_is_given(writt
     assert shapes[: len(drawn)] == shapes[len(drawn) :]
     text = report.markdown.read_text()
     shown = re.findall(r"!\[(.*?)\]\(<(.*?)>\)\n", text)
-    assert [(folder / "drawn" / address).resolve() for _, address in shown] == report.figures
+    assert [(folder / "drawn" / unquote(address)).resolve() for _, address in shown] == report.figures
     assert all(path.name.startswith(("forgetting-against-retention", "stability")) for path in report.figures[:4])
     bare = re.sub(r"(!\[.*?\]\(<.*?>\)\n)+\n", "Charts, on the HTML page: ", text)
     assert bare == written.markdown.read_text()
