@@ -71,7 +71,7 @@ class Extras(NamedTuple):
 
 
 def extras(collection: Collection, group: Group) -> Extras | None:
-    """Figures of a group's chosen cell; None where nothing was measured."""
+    """Figures of a group's chosen cell; None where it has none (:meth:`Group.chosen`)."""
     lr = group.chosen()
     if lr is None:
         return None

@@ -142,7 +142,7 @@ class Group(NamedTuple):
         return Point(lr or 0.0, _mean(runs, "forget"), _mean(runs, "retain_train"))
 
     def chosen(self) -> float | None:
-        """The learning rate that the rule of `frontier` picks; None where nothing was measured."""
+        """The learning rate that the rule of `frontier` picks; None where unlearned cells or a base are missing."""
         if not self.lrs or not self.before:
             return None
         return choose([self.point(lr) for lr in self.lrs], self.point(None)).lr
