@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dual_data.evaluation.rescoring import Rescored
 
 _ALWAYS = ("stage", "set", "method", "lr", "forget", "retain_eval")
-_SHOWN = ("data", "model", *_ALWAYS)
+_SHOWN = ("data", "model", "preset", "profile", *_ALWAYS)
 """Columns of the main table that fit into a terminal; those with one value, except `_ALWAYS`, are left out."""
 _ALWAYS_NAMED = ("stage", "set", "method", "lr", "seed")
 _CELL = ("data", "model", *_ALWAYS_NAMED)
@@ -165,7 +165,8 @@ def report(
 
     written = write_report(folders, out or folders[0], title=title, items=not no_items, figures=figures, say=say)
     if written.rows:
-        columns = [name for name in _SHOWN if len({row[name] for row in written.rows}) > 1 or name in _ALWAYS]
+        # The report has the columns preset and profile only where they have several values.
+        columns = [name for name in _SHOWN if len({row.get(name) for row in written.rows}) > 1 or name in _ALWAYS]
         print(table(columns, [[row[name] for name in columns] for row in written.rows]))
         print("ROUGE-L recall with its 95 % interval at the learning rate that was chosen on forget and retain_train\n")
     for path in (written.html, written.markdown, written.table):

@@ -204,8 +204,13 @@ def test_cells_of_a_further_preset_are_compared_and_attacked_with_the_base_of_th
     grid, cells = _opened(tmp_path)
     (target,) = targets(grid, cells, AttackOptions())
     assert target.cell in cells
-    text = write_report([grid.folder], tmp_path / "report").markdown.read_text()
-    assert "no result before unlearning" not in text
+    assert _run(["eval", "report", str(grid.folder)]) == 0
+    header, _, *rows = (line.split() for line in capsys.readouterr().out.splitlines() if line)
+    assert header[:2] == ["preset", "stage"]
+    assert [(row[0], row[3]) for row in rows[:4]] == [
+        ("other", "before"), ("other", "GradDiff"), ("small", "before"), ("small", "GradDiff"),
+    ]  # fmt: skip
+    assert "no result before unlearning" not in (grid.folder / "report.md").read_text()
 
 
 def test_a_bare_word_that_is_no_known_model_is_said_before_the_hub_is_asked(
