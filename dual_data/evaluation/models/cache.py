@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from dual_data.display import count, some_of
 from dual_data.errors import DualDataError, InputError, MissingExtra
 from dual_data.evaluation.models.hub import cached_commit
 from dual_data.files import file_hash, whole_folder, write_text
@@ -96,7 +98,12 @@ def _read_gguf(gguf: Path) -> tuple[Any, Any]:
 
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = AutoTokenizer.from_pretrained(**source)
-    model: Any = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    read: Any = AutoModelForCausalLM.from_pretrained(
+        **source, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+    )
+    model, report = read
+    if reason := random_weights(model, report):
+        raise ValueError(reason)
     model.hf_quantizer, model.is_quantized = None, False
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
@@ -145,6 +152,22 @@ def files_hash(folder: Path) -> str:
     with suppress(OSError):  # a folder that cannot be written costs only the time of hashing again
         write_text(note, value)
     return value
+
+
+def random_weights(model: Any, report: Mapping[str, Any]) -> str:
+    """Which weights of a model its files lack, or hold in another shape; empty where none.
+
+    Transformers fills these with random numbers and only warns. `report` is its `output_loading_info`.
+    """
+    unread = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    # Of parameters alone: buffers are computed.
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False) if name in unread]
+    if not names:
+        return ""
+    return (
+        f"its files lack {count(len(names), 'weight')} of the model, or hold them in another shape, and random numbers "
+        f"would take their place: {some_of(names)}"
+    )
 
 
 def damaged_weights(folder: Path) -> str:

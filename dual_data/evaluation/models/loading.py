@@ -29,7 +29,14 @@ from transformers.utils import logging as transformers_logging
 
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.device.devices import settle
-from dual_data.evaluation.models.cache import cache_folder, carried_by, damaged_weights, dequantised, files_hash
+from dual_data.evaluation.models.cache import (
+    cache_folder,
+    carried_by,
+    damaged_weights,
+    dequantised,
+    files_hash,
+    random_weights,
+)
 from dual_data.evaluation.models.decoder import check_head
 from dual_data.evaluation.models.hub import cached_commit, why_unreachable
 from dual_data.evaluation.models.names import SMOLLM2, TINY
@@ -116,7 +123,12 @@ def load(
         # To a GPU tensor by tensor, by several threads and into one allocation: `to` does it several times slower.
         # Onto a CPU nothing is copied, since the file is mapped.
         placed = {} if torch.device(device).type == "cpu" else {"device_map": {"": torch.device(device)}}
-        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **placed, **options)
+        # Weights of another shape would end loading without their names.
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        read: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **placed, **options)
+        model, report = read
+        if reason := random_weights(model, report):
+            raise UsageError(f"{spec}: {reason}. Save or download the whole model again, or correct its config.json")
         commit, weights = _origin(source, revision)
     return finish(model.to(device), tokenizer, str(spec), revision=commit, weights=weights)
 

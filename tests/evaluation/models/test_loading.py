@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.models.gemma2.modeling_gemma2 import Gemma2PreTrainedModel
 
 from dual_data.errors import InputError, UsageError
@@ -157,6 +159,32 @@ def test_of_a_damaged_pickle_of_weights_the_file_is_named(saved: Path, tmp_path:
     weights.write_bytes(content if isinstance(content, bytes) else whole[: int(content * len(whole))])
     with pytest.raises(UsageError, match=rf"^{weights}: not readable: no weights.*\. Copy or download it again"):
         load(folder)
+
+
+def test_weights_that_would_be_random_are_refused_and_named(saved: Path, tmp_path: Path) -> None:
+    folder = _copied(saved, tmp_path / "m")
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: weights[name] for name in weights if name != "lm_head.weight"}, folder / "model.safetensors")
+    with pytest.raises(UsageError, match=rf"^{folder}: its files lack 1 weight of .* place: lm_head\.weight\. Save "):
+        load(folder)
+    save_file(weights, folder / "model.safetensors")
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"intermediate_size": 48}))
+    with pytest.raises(UsageError, match=rf"^{folder}: its files lack 6 weights .* another shape.*mlp\.gate_proj"):
+        load(folder)
+
+
+def test_a_gguf_file_without_some_weights_is_not_converted(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_a_weight(*_: object, **__: object) -> tuple[object, dict[str, object]]:
+        return tiny("qwen").model, {"missing_keys": {"lm_head.weight"}, "mismatched_keys": set()}
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", without_a_weight)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: tiny("qwen").tokenizer)
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    with pytest.raises(InputError, match=r"m\.gguf: cannot be converted: .*lack 1 weight of .*: lm_head\.weight"):
+        load(tmp_path / "m.gguf")
 
 
 def test_of_a_full_device_the_weights_are_not_to_blame(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
