@@ -39,7 +39,7 @@ from dual_data.evaluation.models.cache import (
 )
 from dual_data.evaluation.models.decoder import check_head
 from dual_data.evaluation.models.hub import cached_commit, why_unreachable
-from dual_data.evaluation.models.names import SMOLLM2, TINY
+from dual_data.evaluation.models.names import SMOLLM2, TINY, is_tiny
 from dual_data.evaluation.models.norms import fuse_norms
 from dual_data.evaluation.models.special_tokens import pad_id, stop_ids
 from dual_data.evaluation.rows.encoding import turn_end
@@ -108,7 +108,7 @@ def load(
     """
     dtype = dtype_named(dtype) if isinstance(dtype, str) else dtype
     settle(device)
-    if str(spec).startswith(TINY):
+    if is_tiny(str(spec)):
         from dual_data.evaluation.models.tiny import tiny
 
         loaded = tiny(str(spec).removeprefix(TINY), dtype=dtype)
@@ -144,7 +144,7 @@ class Identity(NamedTuple):
 
 def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None = None) -> Identity:
     """Tokenizer, identity of the weights, and size of the model that `load` would load."""
-    if spec.startswith(TINY):
+    if is_tiny(spec):
         loaded = load(spec)
         return Identity(loaded.tokenizer, loaded.info.weights, loaded.info.parameters)
     with _pretrained_source(spec, trust_remote_code, revision) as (source, options):

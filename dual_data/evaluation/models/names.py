@@ -18,6 +18,11 @@ SHORT_NAMES = (SMOLLM2, "tiny-llama", "tiny-gemma", "tiny-gemma2", "tiny-qwen")
 """Every spec that is no path and no name of the Hub."""
 
 
+def is_tiny(spec: str) -> bool:
+    """Whether `spec` is of a random model; on the Hub there is an owner whose name begins in the same way."""
+    return spec.startswith(TINY) and "/" not in spec
+
+
 def name_fault(spec: str) -> str:
     """Why `spec` can be no model, with what to write; empty where it can be, if only one of the Hub: owner/name."""
     if spec in SHORT_NAMES or is_repository(spec) or Path(spec).expanduser().exists() or cached_commit(spec):
