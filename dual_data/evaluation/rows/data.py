@@ -71,14 +71,15 @@ def read_split(
 
 
 def _read_table(path: Path, required: Sequence[str]) -> pl.DataFrame:
-    """A table with at least the `required` columns, whose values are not nested."""
+    """A table with at least the `required` columns, whose values are neither nested nor bytes."""
     frame = read_table(path)
     if not frame.columns:
         raise InputError(f"{path}: the table is empty")
     if missing := set(required) - set(frame.columns):
         raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; found {', '.join(frame.columns)}")
-    if nested := [name for name in required if frame.schema[name].is_nested()]:
-        raise InputError(f"{path}: column {nested[0]} holds {frame.schema[nested[0]]}; write one text per row")
+    # Bytes: what some writers of Parquet make of a text, without the mark that it is one.
+    if unfit := [name for name in required if (kind := frame.schema[name]).is_nested() or kind == pl.Binary]:
+        raise InputError(f"{path}: column {unfit[0]} holds {frame.schema[unfit[0]]}; write one text per row")
     if path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
         _refuse_mixed(path, frame.select(required))
     return frame

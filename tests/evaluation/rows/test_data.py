@@ -125,6 +125,12 @@ def test_unusable_files_are_named(tmp_path: Path, name: str, content: str | None
         read_split(tmp_path / name)
 
 
+def test_bytes_are_no_text(tmp_path: Path) -> None:
+    pl.DataFrame({"question": [b"Q?"], "answer": ["A"]}).write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(InputError, match=r"rows\.parquet: column question holds Binary; write one text per row"):
+        read_split(tmp_path / "rows.parquet")
+
+
 def test_rows_are_counted_as_in_the_file_whichever_are_taken(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("question,answer,split,row,index\nQ?,A,a,,\nR?,A,b,,\nS?,A,a,,\nT?,,b,,\n")
