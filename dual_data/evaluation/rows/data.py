@@ -88,15 +88,18 @@ def _read_table(path: Path, required: Sequence[str]) -> pl.DataFrame:
 def _refuse_mixed(path: Path, texts: pl.DataFrame) -> None:
     """Raise InputError for a list or an object in a column of texts: from JSON lines, polars takes its JSON as a text.
 
-    The file is read again only where a text looks like one.
+    The file is read again only where a text looks like one. In an array of rows, polars itself refuses them.
     """
     if not any(column.dtype == pl.String and column.str.contains(r"^[\[{]").any() for column in texts):
         return
     lines = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
-    if lines[0].lstrip().startswith("["):  # one array of all rows, in which polars itself refuses them
+    try:
+        rows = [json.loads(line) for line in lines]
+    except ValueError:  # one array or object in several lines
         return
-    for number, line in enumerate(lines, 1):
-        row = json.loads(line)
+    if isinstance(rows[0], list):
+        return
+    for number, row in enumerate(rows, 1):
         for name in texts.columns:
             if isinstance(row.get(name), list | dict):
                 text = json.dumps(row[name], ensure_ascii=False)

@@ -82,6 +82,8 @@ def test_a_text_that_looks_like_a_list_stays_a_text(tmp_path: Path) -> None:
     frame.write_parquet(tmp_path / "c.parquet")
     for name in ("a.jsonl", "b.json", "c.parquet"):
         assert [item.answer for item in read_split(tmp_path / name)] == ["[1, 2]", '{"a": 1}']
+    (tmp_path / "d.json").write_text('{\n  "question": "Q?",\n  "answer": "[1, 2]"\n}\n')
+    assert [item.answer for item in read_split(tmp_path / "d.json")] == ["[1, 2]"]
 
 
 @pytest.mark.parametrize(
