@@ -111,7 +111,7 @@ def _work(
                 project=project,
                 say=lambda line: _say(f"{name}  {line}\n"),
             )
-    except (DualDataError, OutOfStep) as error:
+    except (DualDataError, OutOfStep, OSError) as error:  # the last of a full disk, for example
         pipe.send(str(error))
     except RuntimeError as error:
         if _PEER_LOST not in str(error):

@@ -97,6 +97,17 @@ def test_what_goes_wrong_in_every_process_is_said_once_each(project: Path) -> No
         run_spread(broken, cells, TWO, project=project)
 
 
+def test_a_folder_that_cannot_be_written_is_named_without_a_traceback(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    grid, cells = opened(project, file=one_stage())
+    grid.folder.mkdir(parents=True)
+    (grid.folder / "runs").touch()
+    with pytest.raises(DualDataError, match=rf"of 2 processes ended early .*File exists: '{grid.folder}/runs'"):
+        run_spread(grid, cells, TWO, project=project)
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_claim_is_for_cells_without_a_result_and_for_one_at_a_time(project: Path) -> None:
     grid, cells = opened(project, file=one_stage())
     with claimed(grid.folder, cells[1:3]) as taken:
