@@ -50,15 +50,15 @@ def _run_all(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], p
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     running: dict[Connection, tuple[str, SpawnProcess]] = {}
     threads = max(1, torch.get_num_threads() // len(options))
-    for number, option in enumerate(options):
-        here, there = context.Pipe(duplex=False)
-        name = f"{number}:{option.device}"
-        process = context.Process(target=_work, args=(there, name, threads, grid, cells, option, project))
-        process.start()
-        there.close()  # so that the pipe is closed when its process ends
-        running[here] = (name, process)
     tallies, lost = list[Tally](), list[str]()
     try:
+        for number, option in enumerate(options):
+            here, there = context.Pipe(duplex=False)
+            name = f"{number}:{option.device}"
+            process = context.Process(target=_work, args=(there, name, threads, grid, cells, option, project))
+            process.start()
+            running[here] = (name, process)
+            there.close()  # so that the pipe is closed when its process ends
         while running:
             # Processes that share a base with a lost one wait for it until they notice.
             ready = wait(list(running), timeout=_NOTICED if lost and not options[0].ranks.alone else None)

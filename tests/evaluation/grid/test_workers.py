@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -106,6 +109,13 @@ def test_a_folder_that_cannot_be_written_is_named_without_a_traceback(
     with pytest.raises(DualDataError, match=rf"of 2 processes ended early .*File exists: '{grid.folder}/runs'"):
         run_spread(grid, cells, TWO, project=project)
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_where_one_process_cannot_be_started_the_others_end(project: Path) -> None:
+    grid, cells = opened(project, file=SEEDS.replace("epochs = 2\nbatch = 2", "epochs = 2000\nbatch = 2"))
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        run_spread(grid, cells, [RunOptions(), RunOptions(device=cast("str", lambda: None))], project=project)
+    assert multiprocessing.active_children() == []
 
 
 def test_a_claim_is_for_cells_without_a_result_and_for_one_at_a_time(project: Path) -> None:
