@@ -99,6 +99,11 @@ def head(model: PreTrainedModel, hidden: Tensor, *, output: nn.Module | None = N
 @torch.no_grad()
 def check_head(model: PreTrainedModel) -> None:
     """Raise UsageError where body and head, called separately, do not give the model's own logits."""
+    if model.base_model is model:
+        raise UsageError(
+            f"{type(model).__name__} keeps its body in an unknown place, so it cannot be called without its head; use "
+            "a Llama, Qwen, Gemma, Mistral or similar model"
+        )
     device = next(model.parameters()).device
     ids = torch.arange(1, 9, device=device)[None] % model.config.get_text_config().vocab_size
     expected = model(input_ids=ids, use_cache=False).logits.float()

@@ -26,3 +26,10 @@ def test_a_model_that_does_more_to_its_logits_is_refused() -> None:
     model.register_forward_hook(lambda module, args, output: output.__setitem__("logits", output.logits.flip(-1)))
     with pytest.raises(UsageError, match="changes its logits in a way"):
         check_head(model)
+
+
+def test_a_model_whose_body_is_not_found_is_refused() -> None:
+    model: Any = tiny().model
+    model.base_model_prefix = "language_model"  # as of Llama 4, which calls it `model`
+    with pytest.raises(UsageError, match="LlamaForCausalLM keeps its body in an unknown place"):
+        check_head(model)
