@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from benchmarks.evaluation.ours import OurCell
@@ -22,19 +23,27 @@ class Parity(NamedTuple):
 
 
 def parity(ours: OurCell, plain: PlainCell) -> Parity:
-    """Compare two runs of one cell."""
-    differences = [abs(a - b) for a, b in zip(ours.trace.losses, plain.losses, strict=False)]
-    pairs = list(zip(ours.measurement.outcomes, plain.generations, strict=False))
+    """Compare two runs of one cell.
+
+    Raises RuntimeError where our training ended early or a number is not finite: the worst difference of the others
+    would say nothing.
+    """
+    if ours.trace.stopped:
+        raise RuntimeError(f"our training ended early: {ours.trace.stopped}")
+    differences = [abs(a - b) for a, b in zip(ours.trace.losses, plain.losses, strict=True)]
+    outcomes = ours.measurement.outcomes
     log_p_differences = [
         abs(a - b)
-        for outcome, values in zip(ours.measurement.outcomes, plain.log_p, strict=False)
-        for a, b in zip(outcome.scores[0].log_p, values, strict=False)
+        for outcome, values in zip(outcomes, plain.log_p, strict=True)
+        for a, b in zip(outcome.scores[0].log_p, values, strict=False)  # ours have the end of the turn as well
     ]
+    if not all(map(math.isfinite, differences + log_p_differences)):
+        raise RuntimeError("a loss or a log-probability is not finite on one side")
     return Parity(
         differences[0],
         differences[min(10, len(differences) - 1)],
         max(differences),
         max(log_p_differences),
-        len(pairs),
-        sum(outcome.generation == generation for outcome, generation in pairs),
+        len(outcomes),
+        sum(outcome.generation == text for outcome, text in zip(outcomes, plain.generations, strict=True)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 import weakref
 from functools import partial
@@ -15,6 +16,7 @@ import torch
 
 from benchmarks.evaluation import ceilings, clock, ours, parts, plain, plot, profiling, subject
 from benchmarks.evaluation.__main__ import main
+from benchmarks.evaluation.parity import parity
 from benchmarks.evaluation.table import markdown
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.memory import OutOfMemory
@@ -64,6 +66,27 @@ def test_both_sides_do_the_same_and_the_tables_say_so(tmp_path: Path, capsys: py
     assert table == markdown(results)
     assert "same greedy text" in table
     assert table.strip() in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("stopped", "ours_losses", "ours_log_p", "message"),
+    [
+        ("diverged", [1.0, 2.0], -1.0, "our training ended early: diverged"),
+        ("", [1.0, math.nan, 2.0], -1.0, "not finite"),
+        ("", [1.0, 2.0, 2.0], math.nan, "not finite"),
+    ],
+)
+def test_sides_that_cannot_be_compared_are_not_called_equal(
+    stopped: str, ours_losses: list[float], ours_log_p: float, message: str
+) -> None:
+    trace = Trace(len(ours_losses), ours_losses, {}, [], stopped, 0, {})
+    outcomes = [
+        SimpleNamespace(scores=[SimpleNamespace(log_p=(log_p,))], generation=(5,)) for log_p in (-1.0, ours_log_p, -1.0)
+    ]
+    our_cell: Any = SimpleNamespace(trace=trace, measurement=SimpleNamespace(outcomes=outcomes))
+    plain_cell: Any = SimpleNamespace(losses=[1.0, 2.0, 2.0], log_p=[[-1.0]] * 3, generations=[(5,)] * 3)
+    with pytest.raises(RuntimeError, match=message):
+        parity(our_cell, plain_cell)
 
 
 def small_grid(folder: Path, facts: int, cells_at_once: int) -> ours.OurGrid:
