@@ -66,6 +66,8 @@ def run_cell(
     adapters.remove()
     info = how(engine)
     notes = [*info["notes"], *ways_not_taken(trace.notes, trace.reasons)]
+    if trace.stopped:
+        notes.append(f"training ended early: {trace.stopped}")
     return OurCell(clock, trace, measurement, info | {"notes": notes})
 
 
@@ -182,13 +184,14 @@ def run_grid(
     with clock.part("grid"):
         tally = run(grid, cells, options, project=scratch, say=say)
     paths = list((grid.folder / "cells").glob("*.json"))
+    results = [json.loads(path.read_text()) for path in paths]
     runs = [json.loads(run_path(path).read_text()) for path in paths]
     # The run resets the device's peak before each batch of cells. A cell that failed has no record, and no peak.
     peaks = [*clock.peak_bytes.values(), *(row.get("peak_memory_bytes") or 0 for row in runs)]
     clock.peak_bytes |= {"grid": max(peaks)} if any(peaks) else {}
-    trainings = [json.loads(path.read_text())["training"] or {"notes": {}} for path in paths]
     note_lists = [row.get("notes", ()) for row in runs]
-    note_lists += [ways_not_taken(training["notes"]) for training in trainings]
+    note_lists += [ways_not_taken(result["training"]["notes"]) for result in results if result["training"]]
+    note_lists += [[f"{result['status']}: {result['reason']}"] for result in results if result["reason"]]
     notes = sorted({note for note_list in note_lists for note in note_list})
     if slow := [note for note in notes if note.startswith("slow evaluation")]:
         raise RuntimeError(f"the package does not serve {folder} by its fast engine: {slow}")

@@ -210,6 +210,8 @@ def _grid(bench: Bench, stage: str) -> dict[str, Any]:
             stages=[stage],
             say=bench.say,
         )
+    if grid.failed:  # what is left was quicker than a grid
+        raise RuntimeError(f"{grid.failed} cells without a result: {'; '.join(grid.how['notes'])}")
     result = grid._asdict()
     return result | {"clock": _clock(grid.clock)}
 

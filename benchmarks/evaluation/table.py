@@ -140,7 +140,6 @@ def _spent(piece: Mapping[str, Any]) -> list[str]:
     notes = [
         f"{piece['how']['cells_at_once']} cells and {piece['how']['rows_at_once']} rows at once",
         f"{piece['written_bytes'] / 1e6:.3g} MB written",
-        *([f"{piece['failed']} failed"] if piece["failed"] else []),
         *piece["how"]["notes"],
     ]
     return [f"{piece['clock']['total']:.4g}", f"{piece['clock']['cpu_total']:.4g}", "", ", ".join(notes)]

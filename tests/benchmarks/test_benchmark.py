@@ -135,6 +135,36 @@ def test_a_cell_that_fails_costs_a_grid_no_other_result(tmp_path: Path, monkeypa
     assert (grid.cells, grid.failed) == (4, 2)
     assert grid.clock.peak_bytes == {"grid": 7}
     assert not grid.how["graphs"]
+    assert "failed: out of memory" in grid.how["notes"]
+
+
+def test_a_grid_with_cells_that_failed_has_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(*_: Any, **__: Any) -> list[Trace]:
+        raise OutOfMemory("out of memory")
+
+    monkeypatch.setattr(stage_run, "train", train)
+    assert main([*RUN, "--out", str(tmp_path), "--parts", "grid"]) == 1
+    grid = json.loads((tmp_path / "results.json").read_text())["grid"]
+    assert grid["pretrained"] == {"error": "RuntimeError: 24 cells without a result: failed: out of memory"}
+    assert "failed, and tried again by the same command: grid pretrained" in capsys.readouterr().err
+
+
+def test_training_that_ended_early_is_told_beside_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = training.train
+
+    def train(*args: Any, **others: Any) -> list[Trace]:
+        return [trace._replace(stopped="diverged at step 2") for trace in real(*args, **others)]
+
+    monkeypatch.setattr(stage_run, "train", train)
+    grid = small_grid(tmp_path, 2, cells_at_once=1)
+    assert "stopped: diverged at step 2" in grid.how["notes"]
+    monkeypatch.setattr(ours, "train", train)
+    forget, retain, source = subject.made_up(2, 2)
+    work = subject.Work(forget, retain, source, epochs=1, new_tokens=2, distractors=1)
+    cell = ours.run_cell(tmp_path / "llama-1m-float32", work, device="cpu", dtype="float32", rows=4, graphs=None)
+    assert cell.how["notes"] == ["training ended early: diverged at step 2"]
 
 
 def table(**parts: Any) -> list[str]:
@@ -146,14 +176,13 @@ def table(**parts: Any) -> list[str]:
 def test_a_grid_is_compared_with_the_plain_cells_once_all_of_it_is_there() -> None:
     clock = {"total": 10.0, "cpu_total": 5.0}
     how = {"cells_at_once": 4, "rows_at_once": 1000, "notes": []}
-    piece = {"cells": 24, "clock": clock, "failed": 0, "written_bytes": 5e8, "how": how}
+    piece = {"cells": 24, "clock": clock, "written_bytes": 5e8, "how": how}
     plain = {"seconds": {}, "total": 100.0, "cpu_total": 50.0, "peak_bytes": {}}
     cells = {"NPO": {"plain": plain}, "GradAscent": {"plain": {"error": "OutOfMemoryError: too large"}}}
-    whole = table(grid={"pretrained": piece, "sft": piece | {"failed": 1}}, cells=cells)
+    whole = table(grid={"pretrained": piece, "sft": piece}, cells=cells)
     assert "| ours, pretrained | 10 | 5 |  | 4 cells and 1000 rows at once, 500 MB written |" in whole
     assert "| ours, whole | 20 | 10 |  |  |" in whole
     assert "| plain, extrapolated from its cells | 4800 | 2400 | 240 (240 in processor time) |  |" in whole
-    assert any("1 failed" in line for line in whole)
     partial_grid = table(grid={"pretrained": piece, "sft": {"error": "RuntimeError: no"}}, cells=cells)
     assert "| ours, sft |  |  |  | RuntimeError: no |" in partial_grid
     assert not any("whole" in line or "extrapolated" in line for line in partial_grid)
