@@ -138,32 +138,35 @@ def modelled(counts: Mapping[str, Any], methods: Sequence[str], work: Work, rows
 
 def cells_part(bench: Bench) -> Iterator[Piece]:
     """One cell of each method, by the package with graphs and without, and by the plain loop."""
-    text_scores("warm", "up")
-    warm = cache(lambda: _warm_up(bench))
     loops = {"plain": plain.FAIREST} | ({"plain as shipped": plain.AS_SHIPPED} if bench.as_shipped else {})
     for method in bench.methods:
         work = bench.work._replace(method=method)
         for name, graphs in (("graphs", True), ("eager", False)):
             if bench.on_gpu or not graphs:
-                yield (method, f"ours, {name}"), _after(warm, partial(_our_cell, bench, work, graphs))
+                yield (method, f"ours, {name}"), _timed_piece(bench, partial(_our_cell, bench, work, graphs))
         for name, options in loops.items():
-            yield (method, name), _after(warm, partial(_plain_cell, bench, work, options))
+            yield (method, name), _timed_piece(bench, partial(_plain_cell, bench, work, options))
 
 
-def _after(first: Callable[[], None], make: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+def _timed_piece(bench: Bench, make: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """A piece that is timed only once the process is warm, whichever piece is its first."""
+
     def run() -> dict[str, Any]:
-        first()
+        text_scores("warm", "up")
+        if bench.on_gpu:
+            _warm_up(bench.folder(), bench.dtype, bench.device, bench.rows)
         return make()
 
     return run
 
 
-def _warm_up(bench: Bench) -> None:
-    """Load the device's context, libraries and kernels, which a process pays for once, before the first timing."""
-    if bench.on_gpu:
-        few = bench.work._replace(forget=bench.work.forget[:64], retain=bench.work.retain[:64], new_tokens=4)
-        ours.run_cell(bench.folder(), few, device=bench.device, dtype=bench.dtype, rows=bench.rows, graphs=True)
-        release()
+@cache
+def _warm_up(folder: Path, dtype: str, device: str, rows: int) -> None:
+    """Load the device's context, libraries and kernels, which a process pays for once."""
+    forget, retain, source = made_up(64, 64)
+    work = Work(forget, retain, source, new_tokens=4)
+    ours.run_cell(folder, work, device=device, dtype=dtype, rows=rows, graphs=True)
+    release()
 
 
 def _our_cell(bench: Bench, work: Work, graphs: bool) -> dict[str, Any]:
@@ -193,7 +196,7 @@ def _plain_cell(bench: Bench, work: Work, options: plain.PlainOptions) -> dict[s
 def grid_part(bench: Bench) -> Iterator[Piece]:
     """The full grid of 48 cells by the package: one piece per training stage, which loads the model itself."""
     for stage in GRID_STAGES:
-        yield (stage,), partial(_grid, bench, stage)
+        yield (stage,), _timed_piece(bench, partial(_grid, bench, stage))
 
 
 def _grid(bench: Bench, stage: str) -> dict[str, Any]:
@@ -271,18 +274,18 @@ def growth_part(bench: Bench) -> Iterator[Piece]:
     """Time against cells trained and measured at once, against facts, and against the size of the model."""
     model = cache(lambda: load(bench.folder(), bench.dtype, bench.device))
     for cells in (1, 2, 4, 8):
-        yield ("cells", str(cells)), partial(_timed, bench, model, bench.work, cells)
+        yield ("cells", str(cells)), _timed_piece(bench, partial(_timed, bench, model, bench.work, cells))
     whole = len(bench.work.forget)
     for facts in sorted({whole // 8, whole // 4, whole // 2, whole} - {0}):
         work = bench.work._replace(forget=bench.work.forget[:facts], retain=bench.work.retain[:facts])
-        yield ("facts", str(facts)), partial(_timed, bench, model, work, 1)
+        yield ("facts", str(facts)), _timed_piece(bench, partial(_timed, bench, model, work, 1))
     model.cache_clear()
     sizes = {shape: sum(parameter.numel() for parameter in _empty(shape).parameters()) for shape in SHAPES}
     largest = sizes.get(bench.name, 0) if bench.on_gpu else _MOST_ON_PROCESSOR
     for shape, size in sizes.items():
         if size <= largest:
             random = partial(random_model, shape, bench.dtype, bench.device)
-            yield ("parameters", str(size)), partial(_timed, bench, random, bench.work, 1)
+            yield ("parameters", str(size)), _timed_piece(bench, partial(_timed, bench, random, bench.work, 1))
 
 
 def _timed(bench: Bench, model: Callable[[], Loaded], work: Work, cells: int) -> dict[str, Any]:

@@ -339,6 +339,29 @@ def test_a_call_that_is_cut_leaves_what_it_has(tmp_path: Path, monkeypatch: pyte
     assert set(json.loads((tmp_path / "results.json").read_text())["growth"]["cells"]) == {"1", "2"}
 
 
+@pytest.mark.parametrize("part", ["cells", "grid", "growth"])
+def test_on_a_gpu_the_first_timing_of_a_call_comes_after_a_cell_that_is_not_timed(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def warm(*args: Any, **_: Any) -> None:
+        calls.append(f"a cell of {len(args[1].forget)} rows")
+
+    def timed(*_: Any) -> dict[str, Any]:
+        calls.append("timed")
+        return {"note": "as on a GPU"}
+
+    monkeypatch.setattr(parts, "is_gpu", lambda _: True)
+    monkeypatch.setattr(ours, "run_cell", warm)
+    for name in ("_our_cell", "_plain_cell", "_grid", "_timed"):
+        monkeypatch.setattr(parts, name, timed)
+    monkeypatch.setattr("benchmarks.evaluation.stored.markdown", lambda _: "")
+    assert main([*RUN, "--out", str(tmp_path / "out"), "--parts", part]) == 0
+    assert calls[:2] == ["a cell of 64 rows", "timed"]
+    assert calls.count("a cell of 64 rows") == 1
+
+
 def test_results_of_another_setting_are_not_mixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main([*RUN, "--out", str(tmp_path), "--parts", "ceilings"])
     before = (tmp_path / "results.json").read_text()
