@@ -41,7 +41,13 @@ def _ceilings(ceilings: Mapping[str, Any]) -> list[str]:
 
 def _floors(floors: Mapping[str, Any]) -> list[str]:
     rows = [
-        [method, part["name"], f"{part['flops'] / 1e12:.4g}", f"{part['bytes'] / 1e9:.4g}", f"{part['seconds']:.3g}"]
+        [
+            method,
+            part["name"],
+            _figure(part["flops"] / 1e12, 4),
+            _figure(part["bytes"] / 1e9, 4),
+            _figure(part["seconds"]),
+        ]
         for method, floor in floors.items()
         for part in [*floor["parts"], {"name": "**sum**", **floor}]
     ]
@@ -57,11 +63,11 @@ def _counts(counts: Mapping[str, Any]) -> list[str]:
         rows.append(
             [
                 name,
-                f"{count['flops'] / 1e12:.4g}",
-                f"{count['bytes'] / 1e9:.4g}",
+                _figure(count["flops"] / 1e12, 4),
+                _figure(count["bytes"] / 1e9, 4),
                 str(count["kernels"]),
-                f"{count['seconds'] * 1e3:.3g}",
-                f"{count['eager_seconds'] * 1e3:.3g}",
+                _figure(count["seconds"] * 1e3),
+                _figure(count["eager_seconds"] * 1e3),
                 f"{count['peak_bytes'] / 2**30:.2f}",
                 f"{count['peak_bytes'] / weights:.2f}" if weights else "",
             ]
@@ -77,7 +83,7 @@ def _counts(counts: Mapping[str, Any]) -> list[str]:
         "x weights",
     ]
     cells = [
-        [method, f"{count['seconds']:.3g}", f"{count['over_floor']:.3g}"]
+        [method, _figure(count["seconds"]), _figure(count["over_floor"])]
         for method, count in counts["modelled"].items()
     ]
     modelled = _table(["a cell at the ceilings (modelled, not measured)", "s", "x floor"], cells)
@@ -92,16 +98,16 @@ def _cells(cells: Mapping[str, Any]) -> list[str]:
             if "error" in run:
                 rows.append([method, name, *[""] * 5, run["error"]])
                 continue
-            parts = ", ".join(f"{part} {seconds:.3g}" for part, seconds in run["seconds"].items())
+            parts = ", ".join(f"{part} {_figure(seconds)}" for part, seconds in run["seconds"].items())
             rows.append(
                 [
                     method,
                     name,
-                    f"{run['total']:.3g}",
+                    _figure(run["total"]),
                     _times(base, run, "total"),
-                    f"{run['cpu_total']:.3g}",
+                    _figure(run["cpu_total"]),
                     _times(base, run, "cpu_total"),
-                    f"{max(peaks) / 2**30:.3g}" if (peaks := run["peak_bytes"].values()) else "",
+                    _figure(max(peaks) / 2**30) if (peaks := run["peak_bytes"].values()) else "",
                     "; ".join([parts, *_remarks(run)]),
                 ]
             )
@@ -114,7 +120,7 @@ def _remarks(run: Mapping[str, Any]) -> list[str]:
 
 
 def _times(base: Mapping[str, Any], run: Mapping[str, Any], unit: str) -> str:
-    return f"{base[unit] / run[unit]:.3g}" if unit in base else ""
+    return _figure(base[unit] / run[unit]) if unit in base else ""
 
 
 def _grid(pieces: Mapping[str, Any], cells: Mapping[str, Any]) -> list[str]:
@@ -124,13 +130,14 @@ def _grid(pieces: Mapping[str, Any], cells: Mapping[str, Any]) -> list[str]:
     count = sum(piece["cells"] for piece in done)
     if len(done) == len(GRID_STAGES) == len(pieces):
         total, busy = (sum(piece["clock"][unit] for piece in done) for unit in ("total", "cpu_total"))
-        rows.append(["ours, whole", f"{total:.4g}", f"{busy:.4g}", "", ""])
+        rows.append(["ours, whole", _figure(total, 4), _figure(busy, 4), "", ""])
         runs = {method: variants.get("plain", {}) for method, variants in cells.items()}
         plain = {method: run for method, run in runs.items() if "total" in run}
         if plain:
             wall, cpu = (_extrapolated(plain, unit) * count for unit in ("total", "cpu_total"))
-            faster = f"{wall / total:.3g} ({cpu / busy:.3g} in processor time)"
-            rows.append(["plain, extrapolated from its cells", f"{wall:.4g}", f"{cpu:.4g}", faster, ""])
+            faster = f"{_figure(wall / total)} ({_figure(cpu / busy)} in processor time)"
+            partly = "its cells scaled up" if any(run.get("scaled") for run in plain.values()) else ""
+            rows.append(["plain, extrapolated from its cells", _figure(wall, 4), _figure(cpu, 4), faster, partly])
     return _table([f"grid of {count} cells", "s", "processor s", "times slower", "notes"], rows)
 
 
@@ -142,7 +149,7 @@ def _spent(piece: Mapping[str, Any]) -> list[str]:
         f"{piece['written_bytes'] / 1e6:.3g} MB written",
         *piece["how"]["notes"],
     ]
-    return [f"{piece['clock']['total']:.4g}", f"{piece['clock']['cpu_total']:.4g}", "", ", ".join(notes)]
+    return [_figure(piece["clock"]["total"], 4), _figure(piece["clock"]["cpu_total"], 4), "", ", ".join(notes)]
 
 
 def _extrapolated(plain: Mapping[str, Any], unit: str) -> float:
@@ -165,6 +172,12 @@ def _parity(cells: Mapping[str, Any]) -> list[str]:
         for method, cell in cells.items()
     ]
     return _table(head, rows)
+
+
+def _figure(value: float, digits: int = 3) -> str:
+    """So many significant digits, and all digits of a larger number, which would otherwise be a power of ten."""
+    text = f"{value:.{digits}g}"
+    return f"{value:.0f}" if "e+" in text else text
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -183,9 +183,25 @@ def test_a_grid_is_compared_with_the_plain_cells_once_all_of_it_is_there() -> No
     assert "| ours, pretrained | 10 | 5 |  | 4 cells and 1000 rows at once, 500 MB written |" in whole
     assert "| ours, whole | 20 | 10 |  |  |" in whole
     assert "| plain, extrapolated from its cells | 4800 | 2400 | 240 (240 in processor time) |  |" in whole
+    scaled = table(grid={"pretrained": piece, "sft": piece}, cells={"NPO": {"plain": plain | {"scaled": {"train": 4}}}})
+    assert any(line.endswith("| 240 (240 in processor time) | its cells scaled up |") for line in scaled)
     partial_grid = table(grid={"pretrained": piece, "sft": {"error": "RuntimeError: no"}}, cells=cells)
     assert "| ours, sft |  |  |  | RuntimeError: no |" in partial_grid
     assert not any("whole" in line or "extrapolated" in line for line in partial_grid)
+
+
+def test_large_numbers_are_written_out() -> None:
+    clock = {"total": 8.0, "cpu_total": 8.0}
+    piece = {
+        "cells": 24,
+        "clock": clock,
+        "written_bytes": 1,
+        "how": {"cells_at_once": 1, "rows_at_once": 1, "notes": []},
+    }
+    plain = {"seconds": {"generate": 1234.0}, "total": 1234.0, "cpu_total": 1234.0, "peak_bytes": {}}
+    lines = table(grid={"pretrained": piece, "sft": piece}, cells={"NPO": {"plain": plain}})
+    assert "| NPO | plain | 1234 | 1 | 1234 | 1 |  | generate 1234 |" in lines
+    assert "| plain, extrapolated from its cells | 59232 | 59232 | 3702 (3702 in processor time) |  |" in lines
 
 
 @pytest.mark.usefixtures("_transformers_of_two_minds")
