@@ -48,7 +48,10 @@ def draw(results: Sequence[Mapping[str, Any]], target: Path) -> None:
             ticks.update(x for x, _ in points)
             for part, style in (("train", "-"), ("measure", "--")) if points else ():
                 series = [(x, parts[part]) for x, parts in points]
-                model = "random models" if name == "parameters" else result["setting"]["model"]
+                model = result["setting"]["model"]
+                if name == "parameters":
+                    # Several results have the same models, measured with other numbers of rows at once.
+                    model = "random models" + (f", with {model}" if len(results) > 1 else "")
                 axes.plot([x for x, _ in series], [y for _, y in series], style, marker="o", label=f"{model}, {part}")
         axes.set(xlabel=label, ylabel="seconds")
         if axes.lines:

@@ -432,6 +432,18 @@ def test_parts_that_are_errors_break_neither_table_nor_plot(tmp_path: Path) -> N
     assert "<svg" in (tmp_path / "growth.svg").read_text()
 
 
+def test_random_models_of_several_results_have_names_of_their_own(tmp_path: Path) -> None:
+    def result(model: str) -> dict[str, Any]:
+        points = {"3000000": {"seconds": {"train": 2.0, "measure": 3.0}}}
+        return {"setting": {"model": model, "torch_device": "cuda"}, "growth": {"parameters": points}}
+
+    target = tmp_path / "growth.svg"
+    plot.draw([result("llama-3.1-8b"), result("llama-135m")], target)
+    assert "random models, with llama-135m, train" in target.read_text()
+    plot.draw([result("llama-3.1-8b")], target)
+    assert "random models, train" in target.read_text()
+
+
 def test_temporary_checkpoints_are_one_at_a_time(tmp_path: Path) -> None:
     def bench(*, temporary: bool) -> parts.Bench:
         work = subject.Work([], [], "")
