@@ -205,7 +205,7 @@ def _grid(bench: Bench, stage: str) -> dict[str, Any]:
         grid = ours.run_grid(
             folder,
             bench.work,
-            [item._replace(id=f"{item.id}-rare") for item in made_up(len(bench.work.forget), 0)[0]],
+            made_up(len(bench.work.forget), 0)[0],
             device=bench.device,
             dtype=bench.dtype,
             scratch=scratch,
