@@ -169,6 +169,14 @@ def _warm_up(folder: Path, dtype: str, device: str, rows: int) -> None:
     release()
 
 
+@cache
+def _warm_up_plain(folder: Path, dtype: str, device: str) -> None:
+    """The same for the training of the plain loop, which warms up its evaluation itself."""
+    forget, retain, source = made_up(32, 0)
+    plain.warm_up(folder, identify(str(folder)).tokenizer, Work(forget, retain, source), device=device, dtype=dtype)
+    release()
+
+
 def _our_cell(bench: Bench, work: Work, graphs: bool) -> dict[str, Any]:
     cell = ours.run_cell(bench.folder(), work, device=bench.device, dtype=bench.dtype, rows=bench.rows, graphs=graphs)
     return _clock(cell.clock) | {"how": cell.how}
@@ -176,6 +184,8 @@ def _our_cell(bench: Bench, work: Work, graphs: bool) -> dict[str, Any]:
 
 def _plain_cell(bench: Bench, work: Work, options: plain.PlainOptions) -> dict[str, Any]:
     folder = bench.folder()
+    if bench.on_gpu:
+        _warm_up_plain(folder, bench.dtype, bench.device)
     with bench.new_folder() as scratch:
         cell = plain.run_cell(
             folder,

@@ -132,6 +132,12 @@ def run_cell(
     return PlainCell(clock, scale, losses, generations, log_p, scores)
 
 
+def warm_up(folder: Path, tokenizer: PreTrainedTokenizerBase, work: Work, *, device: str, dtype: str) -> None:
+    """One step of training that is not timed: a process loads its kernels once."""
+    policy = _with_adapter(_load(folder, dtype, device), None, work.seed)
+    next(_steps(policy, None, tokenizer, work._replace(method="GradAscent"), options=FAIREST))
+
+
 def workload_of(tokenizer: PreTrainedTokenizerBase, work: Work) -> Workload:
     """All requests of a cell, the same for both sides."""
     options = MeasureOptions(distractors=work.distractors, paraphrases=False)

@@ -378,6 +378,31 @@ def test_on_a_gpu_the_first_timing_of_a_call_comes_after_a_cell_that_is_not_time
     assert calls.count("a cell of 64 rows") == 1
 
 
+@pytest.mark.usefixtures("_transformers_of_two_minds")
+def test_the_plain_loop_trains_once_before_it_is_timed_on_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    real = plain._loss
+
+    def loss(*args: Any) -> Any:
+        calls.append("loss")
+        return real(*args)
+
+    def timed(*_: Any, **__: Any) -> None:
+        calls.append("timed")
+        raise RuntimeError("as on a GPU")
+
+    monkeypatch.setattr(parts, "is_gpu", lambda _: True)
+    monkeypatch.setattr(ours, "run_cell", lambda *_, **__: None)
+    monkeypatch.setattr(parts, "_our_cell", lambda *_: {"note": "as on a GPU"})
+    monkeypatch.setattr(plain, "_loss", loss)
+    monkeypatch.setattr(plain, "run_cell", timed)
+    monkeypatch.setattr("benchmarks.evaluation.stored.markdown", lambda _: "")
+    assert main([*RUN, "--out", str(tmp_path / "out"), "--parts", "cells"]) == 1
+    assert calls == ["loss", "timed", "timed"]
+
+
 def test_results_of_another_setting_are_not_mixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main([*RUN, "--out", str(tmp_path), "--parts", "ceilings"])
     before = (tmp_path / "results.json").read_text()
