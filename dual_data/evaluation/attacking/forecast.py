@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dual_data.display import count
-from dual_data.evaluation.attacking.cell import relearning_rows
+from dual_data.errors import InputError
+from dual_data.evaluation.attacking.cell import RelearningRows, relearning_rows
 from dual_data.evaluation.attacking.targets import BITS, AttackOptions, Target
 from dual_data.evaluation.attacks.relearning import BATCH, NEW_TOKENS
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of
@@ -15,10 +16,7 @@ from dual_data.evaluation.rows.data import Item
 
 
 def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], options: AttackOptions) -> str:
-    """Number of attacks and an estimate of their time, in a line; the tasks of lm-eval are not known here.
-
-    Raises InputError as `relearning_rows`.
-    """
+    """Number of attacks and an estimate of their time, in a line; the tasks of lm-eval are not known here."""
     identities = {name: identity_of(settings) for name, settings in grid.models.items()}
     tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
 
@@ -39,8 +37,9 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
     for target in chosen:
         cell, sets = target.cell, grid.sets[target.cell.stage]
         parameters = identities[cell.model].parameters
-        if "relearning" in target.todo:
-            tuned, held_out = relearning_rows(grid, cell)
+        # Relearning of one subject alone is refused when it is run, which ends no other attack.
+        if "relearning" in target.todo and (rows_of_cell := _relearning_rows(grid, cell)):
+            tuned, held_out = rows_of_cell
             number = models(cell, cell.seed)
             curves += number * len(tuned)
             scored = (len(options.steps) + 1) * (tokens(cell, held_out) + NEW_TOKENS * len(held_out))
@@ -59,3 +58,10 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
         f"{options.device} ({basis})"
     )
     return text + ("; tasks come on top" if any("tasks" in target.todo for target in chosen) else "")
+
+
+def _relearning_rows(grid: Grid, cell: Cell) -> RelearningRows | None:
+    try:
+        return relearning_rows(grid, cell)
+    except InputError:
+        return None
