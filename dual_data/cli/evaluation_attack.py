@@ -77,14 +77,13 @@ def attack(
         shots=shots,
     )
     chosen = targets(grid, cells, options, say=say)
-    summary = forecast(grid, cells, chosen, options)
     if dry_run:
         for target in chosen:
             print(f"{target.cell.id}  {target.cell.label}: {', '.join(target.todo)}")
-        print(f"\n{summary}")
+        print(f"\n{forecast(grid, cells, chosen, options)}")
         return
     if chosen:
-        say(summary)
+        say(forecast(grid, cells, chosen, options))
     tally = run_attacks(grid, chosen, options, project=root, say=say)
     attacked = {path.parent for path in tally.written}
     print(f"{grid.folder}: {count(len(tally.written), 'attack')} on {count(len(attacked), 'cell')}")

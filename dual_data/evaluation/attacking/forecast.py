@@ -12,18 +12,12 @@ from dual_data.evaluation.attacks.relearning import BATCH, NEW_TOKENS
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of
 from dual_data.evaluation.grid.forecast import duration, rate
 from dual_data.evaluation.grid.tokenised import Tokenised
-from dual_data.evaluation.rows.data import Item
 
 
 def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], options: AttackOptions) -> str:
     """Number of attacks and an estimate of their time, in a line; the tasks of lm-eval are not known here."""
     identities = {name: identity_of(settings) for name, settings in grid.models.items()}
     tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
-
-    def tokens(cell: Cell, items: Sequence[Item]) -> int:
-        rows = tokenised[cell.model].encoded(items)
-        return sum(len(row.prompt_ids) + len(row.answer_ids) + len(row.end_ids) for row in rows)
-
     curves = roundings = 0
     operations = 0.0
     bases = set[tuple[str, int | str]]()
@@ -36,22 +30,22 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
 
     for target in chosen:
         cell, sets = target.cell, grid.sets[target.cell.stage]
-        parameters = identities[cell.model].parameters
+        parameters, tokens = identities[cell.model].parameters, tokenised[cell.model].tokens
         # Relearning of one subject alone is refused when it is run, which ends no other attack.
         if "relearning" in target.todo and (rows_of_cell := _relearning_rows(grid, cell)):
             tuned, held_out = rows_of_cell
             number = models(cell, cell.seed)
             curves += number * len(tuned)
-            scored = (len(options.steps) + 1) * (tokens(cell, held_out) + NEW_TOKENS * len(held_out))
-            trained = max(options.steps) * sum(tokens(cell, rows[:BATCH]) for rows in tuned.values())
+            scored = (len(options.steps) + 1) * (tokens(held_out) + NEW_TOKENS * len(held_out))
+            trained = max(options.steps) * sum(tokens(rows[:BATCH]) for rows in tuned.values())
             operations += number * parameters * (4.0 * trained + 2.0 * scored * len(tuned))
         if "quantisation" in target.todo:
             number = models(cell, "rounded")
             roundings += number * len(BITS)
             rows = [*sets.forget[cell.set] * number, *sets.retain_eval]
-            measured = tokens(cell, rows) + grid.max_new_tokens * len(rows)
+            measured = tokens(rows) + grid.max_new_tokens * len(rows)
             operations += 2.0 * parameters * len(BITS) * measured
-    speed, basis = rate(grid, cells, options.device)
+    speed, basis = rate(grid, cells, identities, tokenised, options.device)
     text = (
         f"{count(len(chosen), 'cell')} to attack: {count(curves, 'curve')} of relearning, each of {max(options.steps)} "
         f"steps, and {count(roundings, 'model')} with rounded weights; {duration(operations / speed)} on "

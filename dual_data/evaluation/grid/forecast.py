@@ -14,7 +14,6 @@ from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import DTYPES, Identity
 from dual_data.evaluation.results import BASE, cell_path, read_result
-from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.training.full import bytes_per_parameter
 from dual_data.evaluation.training.trial import try_method
 
@@ -94,10 +93,14 @@ def _try_methods(grid: Grid, cells: Iterable[Cell], tokenised: Mapping[str, Toke
         raise UsageError("\n".join(mistakes))
 
 
-def rate(grid: Grid, cells: Sequence[Cell], device: str) -> tuple[float, str]:
+def rate(
+    grid: Grid,
+    cells: Sequence[Cell],
+    identities: Mapping[str, Identity],
+    tokenised: Mapping[str, Tokenised],
+    device: str,
+) -> tuple[float, str]:
     """Operations per second that an estimate assumes, by those of `cells` that are done; and on what it is based."""
-    identities = {name: identity_of(settings) for name, settings in grid.models.items()}
-    tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
     return _rate(grid, _lines(grid, cells, identities, tokenised), device)
 
 
@@ -122,10 +125,6 @@ def _lines(
 
 def _sizes(grid: Grid, cell: Cell, tokenised: Tokenised) -> tuple[int, int, int, int]:
     """(tokens of all forget rows, mean tokens of a retain row, number of forget rows, measured tokens)."""
-
-    def tokens(items: Sequence[Item]) -> int:
-        return sum(len(row.prompt_ids) + len(row.answer_ids) + len(row.end_ids) for row in tokenised.encoded(items))
-
     sets = grid.sets[cell.stage]
     forget = sets.forget[cell.set]
     workload = tokenised.workload(cell.stage, cell.set)
@@ -135,7 +134,8 @@ def _sizes(grid: Grid, cell: Cell, tokenised: Tokenised) -> tuple[int, int, int,
         + (grid.max_new_tokens if request.generate else 0)
         for request in (*workload.requests, *(workload.panel.requests if workload.panel is not None else ()))
     )
-    return tokens(forget), tokens(sets.retain_train) // len(sets.retain_train), len(forget), measured
+    retain = tokenised.tokens(sets.retain_train) // len(sets.retain_train)
+    return tokenised.tokens(forget), retain, len(forget), measured
 
 
 def _line(grid: Grid, cell: Cell, identity: Identity, sizes: tuple[int, int, int, int], *, done: bool) -> Line:

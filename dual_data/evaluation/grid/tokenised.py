@@ -32,6 +32,10 @@ class Tokenised:
             self._encoded[rows] = encode(self.tokenizer, items, self._grid.profile)
         return self._encoded[rows]
 
+    def tokens(self, items: Sequence[Item]) -> int:
+        """Number of tokens of rows: prompts, answers and ends of turns."""
+        return sum(len(row.prompt_ids) + len(row.answer_ids) + len(row.end_ids) for row in self.encoded(items))
+
     def cell_data(self, cell: Cell) -> CellData:
         """All that a cell is trained on."""
         grid = self._grid
