@@ -98,14 +98,22 @@ class ClusterSums(NamedTuple):
         return float(self.sums.sum() / (self.sums.shape[1] * self.sizes.sum()))
 
 
-def bootstrap_mean(values: ArrayLike, clusters: Sequence[Hashable], *, share: bool = False) -> Interval:
+def bootstrap_mean(
+    values: ArrayLike,
+    clusters: Sequence[Hashable],
+    *,
+    share: bool = False,
+    ends: tuple[float, float] | None = None,
+) -> Interval:
     """Mean with an interval over seeds and clusters, which are crossed.
 
-    `values` is [items] or [seeds, items]; `clusters` names each item's subject. With `share`, where all values are 0 or
-    all are 1, draws have no spread: the far end is then that of the exact binomial interval of as many subjects. Raises
-    ValueError for no items and for shapes that do not fit.
+    `values` is [items] or [seeds, items]; `clusters` names each item's subject. No draw lies beyond `ends` (default:
+    those of the scale that the values seem to be on). With `share`, where all values are 0 or all are 1, draws have no
+    spread: the far end is then that of the exact binomial interval of as many subjects. Raises ValueError for no items
+    and for shapes that do not fit.
     """
     sums = _cluster_sums(values, clusters)
+    sums = sums._replace(ends=ends or sums.ends)
     mean = sums.mean()
     if share and mean in (0, 1):
         far = _TAIL ** (1 / len(sums.sizes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -108,7 +109,7 @@ def _texts(runs: Sequence[Run], before: Sequence[Run], score: str, *, changed: b
         return "-", "-"
     share = score in ("right", "right_by_length")
     table_before = stack_panel([before_of(before, run) for run in runs], score)
-    mean = shown(_mean(table, share=share))
+    mean = shown(_mean(table, share=share, ends=(0.0, math.inf) if score == "nll" else None))
     if not changed or np.isnan(table).any() or np.isnan(table_before).any():
         return mean, "-"
     return mean, shown(bootstrap_difference(table, table_before, range(table.shape[1])))
@@ -119,5 +120,5 @@ def _accuracy_by_kind(runs: Sequence[Run], kinds: Sequence[str]) -> list[str]:
     return [shown(_mean(table[:, list(indices[kind])], share=True)) if kind in indices else "-" for kind in kinds]
 
 
-def _mean(table: np.ndarray, *, share: bool) -> Interval:
-    return mean_of(table, range(table.shape[1]), share=share)
+def _mean(table: np.ndarray, *, share: bool, ends: tuple[float, float] | None = None) -> Interval:
+    return mean_of(table, range(table.shape[1]), share=share, ends=ends)

@@ -36,6 +36,12 @@ _SHARES = (
     "extraction_strength", "worst",
 )  # fmt: skip
 """Scores of items that lie between 0 and 1 and can all be 0 or all be 1."""
+_ENDS = {
+    "kl": (0.0, math.inf),
+    "mean_log_probability": (-math.inf, 0.0),
+    "change_mean_log_probability": (-math.inf, math.inf),
+}
+"""Ends of scales that small values do not show."""
 
 
 class Start(NamedTuple):
@@ -79,14 +85,16 @@ def before_of(before: Sequence[Run], run: Run) -> Run:
 
 def estimate(runs: Sequence[Run], name: str, score: str) -> Interval:
     """Mean of a score over seeds and items, with its interval; UNKNOWN where a model gave no number."""
-    return mean_of(stack(runs, name, score), clusters(runs, name), share=score in _SHARES)
+    return mean_of(stack(runs, name, score), clusters(runs, name), share=score in _SHARES, ends=_ENDS.get(score))
 
 
-def mean_of(table: Floats, subjects: Sequence[Hashable], *, share: bool) -> Interval:
+def mean_of(
+    table: Floats, subjects: Sequence[Hashable], *, share: bool, ends: tuple[float, float] | None = None
+) -> Interval:
     """Mean of [seeds, items] with its interval (:func:`bootstrap_mean`); UNKNOWN where a model gave no number."""
     if np.isnan(table).any():
         return UNKNOWN
-    return bootstrap_mean(table, subjects, share=share)
+    return bootstrap_mean(table, subjects, share=share, ends=ends)
 
 
 def median(runs: Sequence[Run], name: str, score: str) -> Interval:

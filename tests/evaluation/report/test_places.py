@@ -1,0 +1,33 @@
+"""Estimates of scores whose values do not show the ends of their scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.places import estimate
+from tests.evaluation.report.made_up import FACTS, rescored, write_cell
+
+
+@pytest.mark.parametrize(
+    ("score", "means", "low", "high"),
+    [
+        ("kl", (0.1, 0.9), 0, 4.6),
+        ("change_mean_log_probability", (-0.1, -0.9), -4.6, 4.6),
+        ("mean_log_probability", (-0.1, -0.9), -4.6, 0),
+        ("probability", (0.1, 0.9), 0, 1),
+    ],
+)
+def test_an_interval_ends_only_where_the_scale_of_the_score_does(
+    tmp_path: Path, score: str, means: tuple[float, float], low: float, high: float
+) -> None:
+    for seed in range(2):
+        write_cell(tmp_path, seed=seed, forget=1.0, retain=1.0)
+        write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.9)
+    (group,) = collect([tmp_path]).groups
+    runs = [rescored(run, **{score: np.full(FACTS, mean)}) for run, mean in zip(group.runs, means, strict=True)]
+    # Two seeds tell little: their t has one degree of freedom, and its interval is 10 times as wide as they are apart.
+    assert estimate(runs, "forget", score)[:3] == pytest.approx((np.mean(means), low, high), abs=0.3)
