@@ -279,11 +279,15 @@ def read_spec(folder: Path) -> LoraSpec:
         config = json.loads((folder / CONFIG).read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: no readable {CONFIG}: {error}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{folder}: {CONFIG} is not a JSON object")
     unusual = [key for key in ("use_dora", "use_rslora", "modules_to_save", "rank_pattern") if config.get(key)]
     if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or unusual:
         raise InputError(
             f"{folder}: only plain LoRA adapters are read; this one has {', '.join(unusual) or 'another type'}"
         )
+    if missing := [key for key in ("r", "lora_alpha", "target_modules") if key not in config]:
+        raise InputError(f"{folder}: {CONFIG} lacks {', '.join(missing)}")
     targets = config["target_modules"]
     return LoraSpec(
         config["r"],

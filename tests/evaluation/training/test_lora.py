@@ -14,7 +14,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from dual_data.errors import InputError
 from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny
 from dual_data.evaluation.rows.optimisation import ATTENTION, LoraSpec
-from dual_data.evaluation.training.lora import Adapters, read_spec
+from dual_data.evaluation.training.lora import Adapters, is_whole, read_spec
 from tests.evaluation.training.oracle import disturb
 from tests.faults.disk import no_room
 
@@ -113,6 +113,14 @@ def test_adapters_of_another_kind_or_shape_are_refused(tmp_path: Path) -> None:
         read_spec(tmp_path / "a")
     with pytest.raises(InputError, match=r"no readable adapter_config.json"):
         read_spec(tmp_path / "b")
+    del config["r"]
+    (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"adapter_config.json lacks r$"):
+        read_spec(tmp_path / "a")
+    (tmp_path / "a" / "adapter_config.json").write_text("[]")
+    with pytest.raises(InputError, match=r"adapter_config.json is not a JSON object"):
+        read_spec(tmp_path / "a")
+    assert not is_whole(tmp_path / "a")
     with pytest.raises(InputError, match=r"no linear layer called c_attn: name some of .*q_proj.* as targets"):
         Adapters(tiny().model, LoraSpec(targets=("c_attn",)))
 
