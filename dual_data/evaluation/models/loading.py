@@ -175,7 +175,7 @@ def _pretrained_source(
         yield source, options
     except (OSError, ValueError, KeyError, EOFError, ImportError, SafetensorError, pickle.UnpicklingError) as error:
         raise UsageError(_damage(Path(source), spec, error) or _explain(spec, error, unreachable)) from error
-    except RuntimeError as error:  # what a cut pytorch_model.bin is to torch, but a full device too
+    except Exception as error:  # a damaged pytorch_model.bin can raise anything, but so do a full device and our caller
         if not (damaged := damaged_weights(Path(source))):
             raise
         raise UsageError(damaged) from error

@@ -161,6 +161,18 @@ def test_of_a_damaged_pickle_of_weights_the_file_is_named(saved: Path, tmp_path:
         load(folder)
 
 
+@pytest.mark.parametrize("letter", [b"\xff", b"Q"], ids=["no UTF-8", "another name"])
+def test_damage_within_a_pickle_of_weights_is_named_too(saved: Path, tmp_path: Path, letter: bytes) -> None:
+    folder = _copied(saved, tmp_path / "m")
+    weights = folder / "pytorch_model.bin"
+    torch.save(load(folder).model.state_dict(), weights)
+    (folder / "model.safetensors").unlink()
+    # In the call that builds a tensor, whose name is there once.
+    weights.write_bytes(weights.read_bytes().replace(b"_rebuild_tensor_v2", letter + b"rebuild_tensor_v2"))
+    with pytest.raises(UsageError, match=rf"^{weights}: not readable: no weights.*\. Copy or download it again"):
+        load(folder)
+
+
 def test_weights_that_would_be_random_are_refused_and_named(saved: Path, tmp_path: Path) -> None:
     folder = _copied(saved, tmp_path / "m")
     # Copies, since the file is mapped and is written next.
