@@ -156,7 +156,7 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
         if isinstance(block, Heading) and block.level == 2
     )
     nav = element("nav", element("ul", *sections), aria_label="Sections")
-    return html_page(title, _STYLE + STYLE, element("main", element("h1", title), nav, *map(_html, blocks)))
+    return html_page(title, _STYLE + STYLE, element("main", element("h1", title), nav, *_html(blocks, set())))
 
 
 _INTERVAL = re.compile(r"(?<=\d )\[[^\[\]<>&]{1,40}, [^\[\]<>&]{1,40}\]")
@@ -169,7 +169,12 @@ def to_markdown(title: str, blocks: Sequence[Block], addresses: Mapping[Chart, s
     return f"# {_literal(title)}\n\n{body.rstrip()}\n"
 
 
-def _html(block: Block) -> Html:
+def _html(blocks: Sequence[Block], taken: set[str]) -> list[Html]:
+    """Elements of blocks; `taken` holds the ids of rows so far."""
+    return [_html_block(block, taken) for block in blocks]
+
+
+def _html_block(block: Block, taken: set[str]) -> Html:
     match block:
         case Heading(text, level):
             return element(f"h{level}", text, id=_slug(text) if level == 2 else None)
@@ -181,13 +186,15 @@ def _html(block: Block) -> Html:
             figures = element("div", *(Html(chart.svg) for chart in charts), class_="charts")
             return element("figure", figures, element("figcaption", caption))
         case Folded(title, blocks):
-            return element("details", element("summary", title), *map(_html, blocks))
+            return element("details", element("summary", title), *_html(blocks, taken))
         case Table():
             head = element("tr", *(element("th", name(text), scope="col") for text in block.header))
-            ids = block.ids or [None] * len(block.rows)
-            rows = (
-                element("tr", *map(_html_cell, row), id=row_id) for row, row_id in zip(block.rows, ids, strict=True)
-            )
+            ids = block.ids or [""] * len(block.rows)
+            rows = []
+            for row, row_id in zip(block.rows, ids, strict=True):
+                # A model before unlearning that two presets share has the same row under each.
+                rows.append(element("tr", *map(_html_cell, row), id=None if row_id in taken else row_id or None))
+                taken.add(row_id)
             table = element("table", element("thead", head), element("tbody", *rows))
             caption = element("figcaption", block.full_caption())
             return element("figure", caption, element("div", table, class_="wide", tabindex=0))

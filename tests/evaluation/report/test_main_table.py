@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import Block, Folded, Table
+from dual_data.evaluation.report.document import Block, Folded, Table, to_html
 from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
 from dual_data.evaluation.report.sections import build
 from tests.evaluation.report.made_up import SFT, rescored, write_cell
@@ -110,3 +111,5 @@ def test_every_table_names_preset_and_profile_where_there_are_several(tmp_path: 
             start = table.header.index("data")
             assert table.header[start : start + len(place) + 1] in {(*place, "method"), (*place, "measured on")}
             assert all(len(row) == len(table.header) for row in table.rows)
+        ids = re.findall(r' id="([^"]+)"', to_html("t", build(some, table, [], tmp_path, items=True)))
+        assert len(ids) == len(set(ids)) > 20
