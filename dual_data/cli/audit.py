@@ -29,6 +29,9 @@ def audit(
     split: Annotated[
         list[str] | None, typer.Option("--split", metavar="SPLIT", help="Only splits of this name; may be repeated.")
     ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show every measurement however many splits there are; else of up to 6.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help='Print one JSON object {"splits": ..., "pairs": ...}.')] = False,
     explain: Annotated[  # noqa: ARG001 - its callback ends the command
         bool,
@@ -43,7 +46,7 @@ def audit(
     """Measure confounds and leaks of any DUAL-like dataset.
 
     For each split: malformed questions, empty questions and answers, trivial baselines, majority answers. For each pair
-    of splits: what tells them apart, and what they share.
+    of splits: what tells them apart, and what they share. Of more than 6 splits, a summary is shown.
 
     Reads Parquet, JSON lines, JSON and CSV files with the column names of the published dataset or of dual-data
     (--explain lists them), release folders, and datasets on the Hub. A table without such columns is skipped with a
@@ -58,6 +61,7 @@ def audit(
     from dual_data.audit.groups import grouped
     from dual_data.audit.read import Selection, read_all, select
     from dual_data.audit.table import render
+    from dual_data.cli.audit_summary import MOST_IN_FULL, summary
 
     selection = Selection(config or [], split or [])
     splits = select(read_all(targets, say, selection), selection)
@@ -67,5 +71,7 @@ def audit(
     report = measure_splits({item.name: item.rows for item in splits}, groups.by_split, say)
     if json:
         print(as_json(report))
+    elif len(splits) > MOST_IN_FULL and not full:
+        print(summary(report))
     else:
         print(render(report, shutil.get_terminal_size((120, 24)).columns))
