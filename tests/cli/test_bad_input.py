@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from dual_data.locks import locked
 from tests.cli.command import Outcome, dual_data, forget_pipeline, own_project
 from tests.cli.test_golden import same_error
+from tests.services.loopback import Handler, serving
 from tests.services.process import free_port
 
 GOOD = "subject_qid,subject_label,property_id,object_qid,object_label\nQ1,Orbus,P30,Q2,Selmia\nQ3,Varn,P30,Q2,Selmia\n"
@@ -105,32 +105,19 @@ def test_label_tables_that_are_none(project: Path) -> None:
     )
 
 
-class Site(BaseHTTPRequestHandler):
+class Site(Handler):
     """A web site that is neither a SPARQL service nor a wiki or a model server."""
 
-    def do_POST(self) -> None:
-        body = b"<html><body><h1>Welcome</h1></body></html>"
-        self.send_response(int(self.path.split("/")[1]))
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_POST
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
+    def serve(self) -> None:
+        self.body()
+        page = b"<html><body><h1>Welcome</h1></body></html>"
+        self.answer(int(self.path.split("/")[1]), [("Content-Type", "text/html")], page)
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Site)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Site) as url:
+        yield url
 
 
 ONE_TRY = "[services.pace]\nwikidata = { attempts = 1 }\nwikipedia = { attempts = 1 }\nprobe = { attempts = 1 }\n"

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from tests.services.loopback import Handler, serving
 
 HTML = b"<!DOCTYPE html><html><head><title>Error</title></head><body><h1>Server error</h1></body></html>"
 UA_REFUSAL = b"Please set a user-agent and respect our robot policy https://w.wiki/4wJS\n"
@@ -180,39 +182,26 @@ def proxy(
     """
     front = Proxy(upstream, faults, rate, kinds, seed)
 
-    class Handler(_Handler):
+    class Own(_Handler):
         proxy = front
 
-    server = _Server(("127.0.0.1", port), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    front.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        yield front
-    finally:
-        front.stopping.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=10)
+    with serving(Own, port, _Server) as front.url:
+        try:
+            yield front
+        finally:
+            front.stopping.set()
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
     def handle_error(self, request: object, client_address: object) -> None:
         """Ignore clients that hung up."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     proxy: Proxy
-    protocol_version = "HTTP/1.1"
-    # Head and body are two writes; the second would wait 40 ms for the first to be acknowledged.
-    disable_nagle_algorithm = True
 
-    def _serve(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        request = Request(self.command, self.path, dict(self.headers.items()), self.rfile.read(length))
+    def serve(self) -> None:
+        request = Request(self.command, self.path, dict(self.headers.items()), self.body())
         fault = self.proxy.decide(request)
         if fault is None:
             status, headers, body = self.proxy.forward(request)
@@ -224,30 +213,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._mangle(fault, *self.proxy.forward(request))
 
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def do_HEAD(self) -> None:
-        self._serve()
-
-    def do_PUT(self) -> None:
-        self._serve()
-
-    def do_DELETE(self) -> None:
-        self._serve()
-
     def _answer(self, status: int, headers: Sequence[tuple[str, str]], body: bytes, length: int | None = None) -> None:
-        self.send_response(status)
-        for name, value in headers:
-            if name.lower() not in ("date", "server"):
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        # This server writes its own of these.
+        forwarded = [(name, value) for name, value in headers if name.lower() not in ("date", "server")]
+        self.answer(status, forwarded, body, length)
 
     def _mangle(self, fault: Fault, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         start = body[: len(body) * 2 // 3]
@@ -271,6 +240,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RD)
         self.close_connection = True
         self.connection.close()
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""

@@ -8,38 +8,25 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 
 from tests.faults.proxy import BANNED, CUT, DROP, REFUSED_AGENT, RESET, error_500, html_200, proxy, slow, too_many
+from tests.services.loopback import Handler, serving
 
 BODY = b"0123456789" * 30
 
 
-class _Upstream(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        sent = self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("Content-Type", "text/x-test")
-        self.send_header("Content-Length", str(len(BODY)))
-        self.end_headers()
-        self.wfile.write(BODY if sent == b"ask" else sent)
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
+class _Upstream(Handler):
+    def serve(self) -> None:
+        sent = self.body()
+        self.answer(200, [("Content-Type", "text/x-test")], BODY if sent == b"ask" else sent)
 
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Upstream)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(_Upstream) as url:
+        yield url
 
 
 def ask(url: str) -> tuple[str, bytes]:

@@ -13,9 +13,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.services.loopback import Handler, serving
 
 TOKEN = "hf_" + "m" * 34
 """The one token that may write."""
@@ -302,45 +303,27 @@ def hub() -> Iterator[Hub]:
     """Run a Hub on a free loopback port."""
     served = Hub()
 
-    class Handler(_Handler):
+    class Own(_Handler):
         hub = served
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    served.url = served.public = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with serving(Own) as served.url:
+        served.public = served.url
         yield served
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=10)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     hub: Hub
-    protocol_version = "HTTP/1.1"
 
-    def _serve(self) -> None:
-        body = self._chunked() if "chunked" in self.headers.get("Transfer-Encoding", "") else self._sized()
+    def serve(self) -> None:
+        body = self._chunked() if "chunked" in self.headers.get("Transfer-Encoding", "") else self.body()
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         with self.hub.lock:
             answer = self.hub.serve(self.command, self.path, body, token)
         data = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-        self.send_response(answer.status)
-        for name, value in answer.headers:
-            self.send_header(name, value)
+        headers = [*answer.headers, ("Content-Type", "application/json")]
         if answer.status >= 400 and isinstance(answer.body, dict) and "error" in answer.body:
-            self.send_header("X-Error-Message", str(answer.body["error"]))
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def _sized(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers.append(("X-Error-Message", str(answer.body["error"])))
+        self.answer(answer.status, headers, data)
 
     def _chunked(self) -> bytes:
         chunks = []
@@ -349,21 +332,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         return b"".join(chunks)
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_HEAD(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def do_PUT(self) -> None:
-        self._serve()
-
-    def do_DELETE(self) -> None:
-        self._serve()
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""

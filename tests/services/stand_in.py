@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+
+from tests.services.loopback import Handler, serving
 
 Body = dict[str, Any]
 Reply = Callable[[Body], "tuple[int, Body]"]
@@ -63,33 +63,13 @@ def stand_in(reply: Reply) -> Iterator[StandIn]:
     bodies: list[Body] = []
     headers: list[Mapping[str, str]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Head and body are two writes; the second would wait 40 ms for the first to be acknowledged.
-        disable_nagle_algorithm = True
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    class Replying(Handler):
+        def serve(self) -> None:
+            body = json.loads(self.body())
             bodies.append(body)
             headers.append({name.lower(): value for name, value in self.headers.items()})
             status, data = reply(body)
-            content = json.dumps(data).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.answer(status, [("Content-Type", "application/json")], json.dumps(data).encode())
 
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield StandIn(f"http://127.0.0.1:{server.server_address[1]}/v1", bodies, headers)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=10)
+    with serving(Replying) as url:
+        yield StandIn(f"{url}/v1", bodies, headers)

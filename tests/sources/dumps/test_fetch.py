@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +15,7 @@ from dual_data.sources.dumps.fetch import LONGEST_WAIT, TRIES, fetch, remote
 from dual_data.sources.dumps.files import WIKI_TABLES
 from tests.cli.command import dual_data
 from tests.clock import FakeClock
+from tests.services.loopback import Handler, serving
 
 DAY = "20261101"
 PREFIX = f"/enwiki/{DAY}/enwiki-{DAY}"
@@ -53,52 +51,36 @@ class Server:
 def server() -> Iterator[Server]:
     state = Server()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
+    class Own(Handler):
+        def serve(self) -> None:
             byte_range = self.headers.get("Range", "")
             state.requests.append((self.path, byte_range))
             state.agents.add(self.headers["User-Agent"])
             if answers := state.answers.get(self.path):
                 status, headers = answers.pop(0)
-                return self.answer(status, b"", headers)
+                return self.send(status, b"", headers)
             if notices := state.notices.get(self.path):
                 kind, body = notices.pop(0)
-                return self.answer(200, body, {"Content-Type": kind} if kind else {})
+                return self.send(200, body, {"Content-Type": kind} if kind else {})
             if self.path not in state.files:
-                return self.answer(404, b"nothing here", {})
+                return self.send(404, b"nothing here", {})
             data = state.files[self.path]
             begin = int(byte_range[6:-1]) if byte_range and state.ranges else 0
             if begin >= len(data) and begin:
-                return self.answer(416, b"", {})
+                return self.send(416, b"", {})
             head = {"Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}"} if begin else {}
-            return self.answer(206 if begin else 200, data[begin:], head)
+            return self.send(206 if begin else 200, data[begin:], head)
 
-        def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
+        def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             cuts = state.cuts.get(self.path)
             if cuts and status < 300:
-                self.wfile.write(body[: cuts.pop(0)])
-                self.wfile.flush()
+                self.answer(status, headers.items(), body[: cuts.pop(0)], len(body))
                 self.close_connection = True
             else:
-                self.wfile.write(body)
+                self.answer(status, headers.items(), body)
 
-        def log_message(self, *_: Any) -> None:
-            """Quiet."""
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
-    thread.start()
-    state.url = f"http://127.0.0.1:{running.server_port}"
-    yield state
-    running.shutdown()
-    running.server_close()
-    thread.join()
+    with serving(Own) as state.url:
+        yield state
 
 
 def run(server: Server, folder: Path, clock: FakeClock | None = None) -> list[bool]:
