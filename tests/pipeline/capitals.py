@@ -12,9 +12,8 @@ import polars as pl
 from dual_data.calls import Calls
 from dual_data.config import Pace, Services
 from dual_data.engine.stage import Tools
-from dual_data.ids import fact_id
-from dual_data.schema import Facts, Questions
 from dual_data.sources.chat.protocol import ChatModel
+from tests.pipeline.frames import facts_frame, questions_frame
 from tests.tools import no_embedding, no_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,48 +69,33 @@ def tools(
 
 def frames(pairs: Sequence[tuple[str, str]] = tuple(CAPITALS.items())) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The tables facts and questions of (country, capital) pairs; a country's id is made from its position."""
-    facts, questions = [], []
-    for place, (subject, answer) in enumerate(pairs, 1):
-        ids = (f"Q{place}", "P36", "entity", f"Q{1000 + place}")
-        facts.append(
+    facts = facts_frame(
+        [
             {
-                "fact_id": fact_id(*ids),
+                "subject": f"Q{place}",
+                "object": f"Q{1000 + place}",
                 "topic": "places_country",
-                "relation": "P36",
-                "property_id": "P36",
-                "subject_qid": ids[0],
                 "subject_label": subject,
-                "subject_aliases": [],
-                "subject_mentions": 1,
-                "object_kind": "entity",
-                "object_value": ids[3],
-                "object_qid": ids[3],
                 "object_label": answer,
-                "object_aliases": [],
-                "object_mentions": 1,
-                "objects_of_pair": 1,
-                "resolved": True,
             }
-        )
-        questions.append(
+            for place, (subject, answer) in enumerate(pairs, 1)
+        ]
+    )
+    questions = questions_frame(
+        [
             {
-                "fact_id": fact_id(*ids),
+                "fact_id": identity,
                 "subject": subject,
                 "question": f"What is the capital of {subject}?",
                 "answer": answer,
-                "answers": [answer],
-                "template_id": "P36@00000000",
                 "paraphrases_validation": [
                     f"Which city is the capital of {subject}?",
                     f"Name the capital of {subject}.",
                     f"What city serves as the capital of {subject}?",
                 ],
-                "paraphrases_training": [],
                 "paraphrases_test": [f"{subject} has which city as its capital?"],
-                "functional": True,
             }
-        )
-    return (
-        pl.DataFrame(facts, schema=Facts.create_empty().schema),
-        pl.DataFrame(questions, schema=Questions.create_empty().schema),
+            for identity, (subject, answer) in zip(facts["fact_id"], pairs, strict=True)
+        ]
     )
+    return facts, questions

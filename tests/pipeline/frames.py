@@ -1,4 +1,4 @@
-"""Small frames of facts with the columns of the schema, for the tests of the stages that read facts."""
+"""Small frames of facts and questions with the columns of the schema, for the tests of all that reads them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dual_data.calls import Calls
 from dual_data.config import Services
 from dual_data.engine.stage import Tools
 from dual_data.ids import fact_id
-from dual_data.schema import Facts
+from dual_data.schema import Facts, Questions
 from tests.tools import without_models
 
 TOPICS = """
@@ -110,3 +110,10 @@ def _fact(row: dict[str, Any]) -> dict[str, Any]:
         "resolved": True,
         **row,
     }
+
+
+def questions_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """A valid questions frame; rows must give all texts but aliases, statement and wordings for training."""
+    constant = {"template_id": "P36@00000000", "paraphrases_training": [], "functional": True}
+    full = [constant | {"answers": [row["answer"]]} | dict(row) for row in rows]
+    return Questions.validate(pl.DataFrame(full, schema=Questions.create_empty().schema))

@@ -20,6 +20,7 @@ from dual_data.release.build import Build, read_build
 from dual_data.released import Release
 from dual_data.schema import Facts, Knowledge, Links, Questions, Salience
 from pipeline.splits import SPLITS
+from tests.pipeline.frames import facts_frame, questions_frame
 from tests.tools import without_models
 
 Released = tuple[Release, Path]
@@ -60,17 +61,26 @@ def world(
                 number = _draw(f"{topic} {s} {stem}", 25)
                 answer = f"Land {_word(number)}{spice}"
                 value = f"Q{90_000 + number}" if resolved else label_id(answer)
-                identity = fact_id(qid, stem, "entity", value)
-                facts.append(_fact(identity, topic, stem, (qid, label), (value, answer), resolved=resolved))
-                questions.append(_question(identity, stem, label, answer))
+                facts.append(
+                    {
+                        "subject": qid,
+                        "relation": stem,
+                        "object": value,
+                        "topic": topic,
+                        "subject_label": label,
+                        "object_label": answer,
+                        "resolved": resolved,
+                    }
+                )
+                questions.append(_question(fact_id(qid, stem, "entity", value), stem, label, answer))
                 links.setdefault(value, 500)
     knowledge = [
         (q["fact_id"], MODEL, "matched", ["Land"], 1, True, False, -1.5, None, None, None) for q in questions[::2]
     ]
     return {
-        "facts": _typed(facts, Facts),
-        "links": _typed([_link(qid, count) for qid, count in links.items()], Links),
-        "questions": _typed(questions, Questions),
+        "facts": facts_frame(facts),
+        "links": pl.DataFrame([_link(*counted) for counted in links.items()], schema=Links.create_empty().schema),
+        "questions": questions_frame(questions),
         "knowledge": pl.DataFrame(knowledge, schema=Knowledge.create_empty().schema, orient="row"),
         "salience": Salience.create_empty(),
     }
@@ -135,50 +145,20 @@ def _word(number: int) -> str:
     return "".join("bdfgklmnpr"[int(digit)] + "aeiou"[int(digit) % 5] for digit in f"{number:02d}")
 
 
-def _fact(
-    identity: str, topic: str, stem: str, subject: tuple[str, str], target: tuple[str, str], *, resolved: bool
-) -> dict[str, Any]:
-    return {
-        "fact_id": identity,
-        "topic": topic,
-        "relation": stem,
-        "property_id": stem,
-        "subject_qid": subject[0],
-        "subject_label": subject[1],
-        "subject_aliases": [],
-        "subject_mentions": 1,
-        "object_kind": "entity",
-        "object_value": target[0],
-        "object_qid": target[0],
-        "object_label": target[1],
-        "object_aliases": [],
-        "object_mentions": 1,
-        "objects_of_pair": 1,
-        "resolved": resolved,
-    }
-
-
 def _question(identity: str, stem: str, label: str, answer: str) -> dict[str, Any]:
     return {
         "fact_id": identity,
         "subject": label,
         "question": f"What is the {stem} of {label}?",
         "answer": answer,
-        "answers": [answer],
         "template_id": f"{stem}@00000000",
         "paraphrases_validation": [f"Tell me the {stem} of {label}."],
-        "paraphrases_training": [],
         "paraphrases_test": [f"{label} has which {stem}?"],
-        "functional": True,
     }
 
 
 def _link(qid: str, count: int) -> dict[str, Any]:
     return {"qid": qid, "inbound_links": count, "capped": False, "method": "linkshere", "counted_on": "2024-01-01"}
-
-
-def _typed(rows: list[dict[str, Any]], schema: type[dy.Schema]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=schema.create_empty().schema, strict=False)
 
 
 def _git(root: Path, *arguments: str) -> None:
