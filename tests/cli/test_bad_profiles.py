@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import dual_data, own_project
+from tests.cli.command import dual_data
 from tests.cli.faults import Fault, edited, expect_fault, replaced
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
-    with own_project(tmp_path / "project") as root:
-        yield root
-
 
 FAULTS: dict[str, Fault] = {
     "name of another profile": (

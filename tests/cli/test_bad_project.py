@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import dual_data, own_project
+from tests.cli.command import dual_data
 from tests.cli.faults import Change, Fault, edited, expect_fault, relation, replaced
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
-    with own_project(tmp_path / "project") as root:
-        yield root
 
 
 def method(text: str) -> Change:

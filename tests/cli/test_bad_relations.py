@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import dual_data, own_project
+from tests.cli.command import dual_data
 from tests.cli.faults import RELATION, Fault, edited, excluded, expect_fault, relation, replaced
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
-    with own_project(tmp_path / "project") as root:
-        yield root
-
 
 FAULTS: dict[str, Fault] = {
     "broken TOML": (relation('name = "capital"', 'name = "capital'), "P36.toml: not valid TOML: .*line 2"),

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dual_data.config import load_topics
-from tests.cli.command import ROOT, dual_data, own_project
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
-    with own_project(tmp_path / "new") as root:
-        yield root
+from tests.cli.command import ROOT, dual_data
 
 
 def row(plan: str, stage: str) -> dict[str, str]:
