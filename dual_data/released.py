@@ -139,6 +139,14 @@ class Release(Strict):
         """Configurations of question-answer splits, without the tables of one split."""
         return [config for config, splits in self.configs.items() if set(splits) != {WHOLE}]
 
+    def tables(self) -> list[File]:
+        """The files of all splits."""
+        return [file for splits in self.configs.values() for file in splits.values()]
+
+    def whole(self, config: str) -> File | None:
+        """The file of a configuration that has only one; None where the release lacks it."""
+        return self.configs.get(config, {}).get(WHOLE)
+
     def file(self, config: str, split: str) -> File:
         """The file of a split. Raises InputError, which lists the alternatives, where there is none."""
         if config not in self.configs:

@@ -89,8 +89,8 @@ def verify(
     if findings:
         say(f"{len(findings)} finding(s)")
         raise typer.Exit(1)
-    files = sum(map(len, released.configs.values()))
-    print(f"{files} tables and {len(released.files)} texts are as they were released\ncontent {released.content}")
+    tables, texts = len(released.tables()), len(released.files)
+    print(f"{tables} tables and {texts} texts are as they were released\ncontent {released.content}")
 
 
 def diff(

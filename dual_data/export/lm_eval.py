@@ -18,7 +18,7 @@ import polars as pl
 
 from dual_data.export.splits import address, prefix
 from dual_data.prompts import SYSTEM_PROMPT
-from dual_data.released import WHOLE, Place, Release, read_table
+from dual_data.released import Place, Release, read_table
 from dual_data.split_names import parse
 
 NEW_TOKENS = 64
@@ -85,7 +85,7 @@ def _shared() -> str:
 
 
 def _chance(release: Release, place: Place) -> dict[tuple[str, str], float]:
-    file = release.configs.get("baselines", {}).get(WHOLE)
+    file = release.whole("baselines")
     if file is None:
         return {}
     table = read_table(place, file).select("recipe", "split", pl.col("chance").round(6))

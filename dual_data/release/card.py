@@ -58,7 +58,7 @@ class Source(NamedTuple):
 
     def small(self, name: str) -> pl.DataFrame | None:
         """A table of one split, if the release has it."""
-        file = self.release.configs.get(name, {}).get(WHOLE)
+        file = self.release.whole(name)
         return None if file is None else read_table(self.place, file)
 
     def recipes(self) -> list[str]:
@@ -78,7 +78,7 @@ def card(release: Release, place: Place) -> str:
 def front_matter(release: Release) -> dict[str, Any]:
     """The card's YAML: configurations and their files, licence, size, tags."""
     default = DEFAULT if DEFAULT in release.configs else next(iter(release.configs), "")
-    rows = sum(file.rows for splits in release.configs.values() for file in splits.values())
+    rows = sum(file.rows for file in release.tables())
     names = licences(release)
     # Ids that were minted from labels are not Wikidata's.
     tags = [tag for tag in TAGS if tag != "wikidata" or not release.state.unresolved]

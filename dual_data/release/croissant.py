@@ -108,8 +108,7 @@ def _files(release: Release) -> list[dict[str, Any]]:
             encodingFormat=PARQUET,
             sha256=file.sha256,
         )
-        for splits in release.configs.values()
-        for file in splits.values()
+        for file in release.tables()
     ]
 
 

@@ -66,9 +66,8 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
     if place.folder is not None:
         # Three tables are compared; they represent the others only if those are unchanged as well. A version on the Hub
         # does not change, and checking it would download all files.
-        for splits in release.configs.values():
-            for file in splits.values():
-                checked(place, file)
+        for file in release.tables():
+            checked(place, file)
     return _snapshot(
         {  # A release lacks tables without rows.
             name: schema.create_empty() if name in release.absent else read_released(place, release.file(name, WHOLE))

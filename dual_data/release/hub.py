@@ -120,7 +120,7 @@ def push(
     stamped = release.model_copy(update={"repository": repository, "version": tag.removeprefix("v")})
     stamped, contents = texts(stamped, Place(folder=folder))
     files: dict[str, bytes | Path] = {path: text.encode() for path, text in contents.items()}
-    files |= {file.path: folder / file.path for splits in stamped.configs.values() for file in splits.values()}
+    files |= {file.path: folder / file.path for file in stamped.tables()}
     with stopped_as_by_hand():
         with translated(repository, token, LOOKING if dry_run else LOOKING_FIRST):
             remote = target.look()

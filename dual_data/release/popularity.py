@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dual_data.released import WHOLE, Place, Release, read_table
+from dual_data.released import Place, Release, read_table
 
 
 class LinkWords(NamedTuple):
@@ -67,7 +67,7 @@ _SIDES = {"subject": "of the subject", "object": "of the object", "sum": "of sub
 
 def counted(release: Release, place: Place) -> LinkWords:
     """The words for what the table of links holds."""
-    file = release.configs.get("links", {}).get(WHOLE)
+    file = release.whole("links")
     if file is None:
         return UNCOUNTED
     table = read_table(place, file)

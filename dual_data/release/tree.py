@@ -41,7 +41,7 @@ def write_release(
     _expect_replaceable(target)
     with stopped_as_by_hand(), whole_folder(target, replace=True) as folder:
         release = _fill(build, folder, name, about or About())
-        report(f"{sum(map(len, release.configs.values()))} splits of {len(release.configs)} configurations are written")
+        report(f"{len(release.tables())} splits of {len(release.configs)} configurations are written")
         for line in reload_all(release, folder, folder.with_name("cache")):
             report(line)
     return release

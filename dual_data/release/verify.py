@@ -13,7 +13,7 @@ from dual_data.files import file_hash
 from dual_data.hub_reading import NoSuchFile
 from dual_data.release.listed import files_below, paths_in
 from dual_data.release.tree import content_of
-from dual_data.released import MANIFEST, WHOLE, Place, Release, get_again, read_release
+from dual_data.released import MANIFEST, Place, Release, get_again, read_release
 
 IGNORED = (".gitattributes", ".gitignore")
 """Files that the Hub or git add."""
@@ -43,28 +43,27 @@ def _files(place: Place, release: Release) -> Iterator[str]:
 
 
 def _tables(place: Place, release: Release) -> Iterator[str]:
-    for splits in release.configs.values():
-        for file in splits.values():
-            local = _present(place, file.path)
-            if local is None:
-                yield f"{file.path}: is missing"
-                continue
-            if file_hash(local) != file.sha256:
-                yield f"{file.path}: its bytes were changed{_advice(place, local)}"
-            try:
-                frame = pl.read_parquet(local, glob=False)
-            except (pl.exceptions.PolarsError, OSError) as error:
-                yield f"{file.path}: cannot be read: {error}"
-                continue
-            if frame.height != file.rows:
-                yield f"{file.path}: {frame.height} rows, not {file.rows}"
-            try:
-                expect_supported({file.path: frame}, file.path)
-                is_same = content_hash(frame) == file.content
-            except DualDataError:  # bytes in place of text, as some writers leave it: no table of a release has any
-                is_same = False
-            if not is_same:
-                yield f"{file.path}: its rows were changed"
+    for file in release.tables():
+        local = _present(place, file.path)
+        if local is None:
+            yield f"{file.path}: is missing"
+            continue
+        if file_hash(local) != file.sha256:
+            yield f"{file.path}: its bytes were changed{_advice(place, local)}"
+        try:
+            frame = pl.read_parquet(local, glob=False)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            yield f"{file.path}: cannot be read: {error}"
+            continue
+        if frame.height != file.rows:
+            yield f"{file.path}: {frame.height} rows, not {file.rows}"
+        try:
+            expect_supported({file.path: frame}, file.path)
+            is_same = content_hash(frame) == file.content
+        except DualDataError:  # bytes in place of text, as some writers leave it: no table of a release has any
+            is_same = False
+        if not is_same:
+            yield f"{file.path}: its rows were changed"
     if content_of(release.configs) != release.content:
         yield f"{MANIFEST}: its content hash does not follow from its tables"
 
@@ -77,7 +76,7 @@ def _provenance(release: Release) -> Iterator[str]:
     """Stages whose number of rows differs from the released one; hashes may differ, since names are made plain."""
     for stage, manifest in release.stages.items():
         rows = manifest.outcome["data"].rows
-        released = release.configs.get(stage, {}).get(WHOLE)
+        released = release.whole(stage)
         if released is not None and released.rows != rows:
             yield f"{released.path}: {released.rows} rows, but its stage made {rows}: it is from another build"
 

@@ -170,7 +170,7 @@ def test_a_pushed_release_gives_the_addresses_of_its_tag(pushed: Repository, rel
     document = json.loads(pushed.head["croissant.json"])
     base = f"https://huggingface.co/datasets/{NAME}"
     addresses = {item["@id"]: item["contentUrl"] for item in document["distribution"] if "contentUrl" in item}
-    tables = {file.path for splits in released[0].configs.values() for file in splits.values()}
+    tables = {file.path for file in released[0].tables()}
     assert addresses == {"repository": base, **{path: f"{base}/resolve/v1.0.0/{path}" for path in tables}}
     sets = [item["containedIn"] for item in document["distribution"] if item["@type"] == "cr:FileSet"]
     assert sets == [{"@id": "repository"}] * 3
