@@ -118,7 +118,7 @@ def _values(source: Source) -> dict[str, str]:
         "citation": f"Please cite:\n\n```bibtex\n{about.citation.strip()}\n```\n" if about.citation.strip() else "",
         "builder": text(release.stages["facts"].build.get("dual_data", "")) if "facts" in release.stages else "",
         "item": "a Wikidata item" if not release.state.unresolved else "an entity, named by its label",
-        "warnings": _warnings(release),
+        "warnings": "".join(f"\n> [!WARNING]\n> {doubt}\n" for doubt in release.state.doubts().values()),
         "recipes": _contents(source),
         "absent": _absent(release),
         "repository": release.repository or "PATH/OF/THIS/FOLDER",
@@ -141,10 +141,6 @@ def _values(source: Source) -> dict[str, str]:
         "content": release.content,
         "licence": _licence(release),
     }
-
-
-def _warnings(release: Release) -> str:
-    return "".join(f"\n> [!WARNING]\n> {doubt}\n" for doubt in release.state.doubts().values())
 
 
 def _contents(source: Source) -> str:

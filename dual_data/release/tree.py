@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from dual_data.display import some_of
 from dual_data.engine.places import is_here
 from dual_data.errors import UsageError
 from dual_data.files import expect_utf_8, whole_folder
+from dual_data.ids import digest
 from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release import croissant
 from dual_data.release.build import Build
@@ -57,7 +57,7 @@ def texts(release: Release, place: Place) -> tuple[Release, dict[str, str]]:
         croissant.FILE: croissant.croissant(release, place),
         **notices(release),
     }
-    hashes = {path: hashlib.sha256(content.encode()).hexdigest() for path, content in contents.items()}
+    hashes = {path: digest(content, 64) for path, content in contents.items()}
     stamped = release.model_copy(update={"files": hashes})
     contents[MANIFEST] = json.dumps(stamped.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
     expect_no_secret(contents, "Take it out of the profile (keys belong in environment variables) and build again.")
@@ -92,7 +92,7 @@ def content_of(configs: Mapping[str, Mapping[str, File]]) -> str:
     lines = sorted(
         f"{config}/{split} {file.content}" for config, splits in configs.items() for split, file in splits.items()
     )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return digest("\n".join(lines), 64)
 
 
 def _expect_replaceable(target: Path) -> None:
