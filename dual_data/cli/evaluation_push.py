@@ -31,7 +31,7 @@ def push(
     from dual_data.evaluation.publish import adapter_files
     from dual_data.hub_reading import is_repository
     from dual_data.release.model_hub import push_model
-    from dual_data.release.repository import LOGGED_OUT
+    from dual_data.release.repository import LOGGED_OUT, size_of
     from dual_data.release.secrets import expect_no_secret
 
     if not is_repository(repository):
@@ -45,7 +45,7 @@ def push(
     expect_no_secret(
         texts, "Take it out of the grid file (keys belong in environment variables) and run the cell again."
     )
-    size = sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
+    size = size_of(files)
     if dry_run:
         if not get_token():
             say(f"a push will be refused: {LOGGED_OUT}")

@@ -27,6 +27,7 @@ from dual_data.release.repository import (
     expect_private,
     expect_token,
     new_repository,
+    size_of,
 )
 from dual_data.release.secrets import redacted
 from dual_data.release.tree import CARD, texts
@@ -136,8 +137,7 @@ def push(
                 "removes them"
             )
         removed = tuple(sorted(remote.files - files.keys() - strangers - set(KEPT)))
-        size = sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
-        plan = Pushed("", "", False, tuple(sorted(files)), removed, size)
+        plan = Pushed("", "", False, tuple(sorted(files)), removed, size_of(files))
         if dry_run:
             if not token:
                 report(f"a push will be refused: {LOGGED_OUT}")

@@ -66,6 +66,11 @@ def additions(files: Mapping[str, bytes | Path]) -> list[Any]:
     ]
 
 
+def size_of(files: Mapping[str, bytes | Path]) -> int:
+    """Bytes of `files`, by path."""
+    return sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
+
+
 def bars_on_terminals_only() -> contextlib.AbstractContextManager[None]:
     """Turn off the progress bars of uploads in a block if stderr is not a terminal."""
     import huggingface_hub.utils
