@@ -64,6 +64,11 @@ def is_property(text: str) -> bool:
     return re.fullmatch(PROPERTY, text) is not None
 
 
+def number(identifier: str) -> int:
+    """The number in the id of an item or a property: ids in order, and what dumps are imported by."""
+    return int(identifier[1:])
+
+
 def is_title(text: str) -> bool:
     """Whether a wiki page could have this title, judged by its characters.
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import polars as pl
 
 from dual_data.config import Relation
-from dual_data.ids import digests
+from dual_data.ids import digests, number
 from dual_data.schema import Facts
 
 STATEMENTS = pl.Schema(
@@ -165,7 +165,7 @@ def sides(relations: Mapping[str, Relation]) -> dict[str, Side]:
             neighbours[relation.property].add(inverse)
             neighbours[inverse].add(relation.property)
     result: dict[str, Side] = {}
-    for root in sorted(neighbours, key=_number):
+    for root in sorted(neighbours, key=number):
         if root in result:
             continue
         flipped, exchangeable = {root: False}, root in symmetric
@@ -190,7 +190,7 @@ def mirrored(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.Series
     matter. No fact may stand in `rows` twice.
     """
     table = pl.DataFrame(
-        [(property_id, *side, _number(property_id)) for property_id, side in sides(relations).items()],
+        [(property_id, *side, number(property_id)) for property_id, side in sides(relations).items()],
         schema={
             "property_id": pl.String,
             "_root": pl.String,
@@ -219,7 +219,3 @@ def mirrored(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.Series
     )
     family = ["_root", "_left", "_right"]
     return stated.filter(pl.int_range(pl.len()).over(family) > 0)["fact_id"]
-
-
-def _number(property_id: str) -> int:
-    return int(property_id[1:])

@@ -20,7 +20,7 @@ import polars as pl
 
 from dual_data.config import Relation, Topic
 from dual_data.errors import InputError
-from dual_data.ids import ENTITY_PREFIX, ITEM, digest
+from dual_data.ids import ENTITY_PREFIX, ITEM, digest, number
 from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, reject
 from dual_data.sources.dumps.engines import Lazy, Tables
@@ -62,7 +62,7 @@ def _hierarchy(tables: Tables) -> pl.DataFrame:
 
 def _below(hierarchy: pl.DataFrame, roots: Sequence[str]) -> pl.DataFrame:
     """Column object: the classes and all classes below them."""
-    classes = level = pl.DataFrame({"object": [int(qid[1:]) for qid in roots]}, schema={"object": pl.Int64})
+    classes = level = pl.DataFrame({"object": [number(qid) for qid in roots]}, schema={"object": pl.Int64})
     while level.height:
         below = hierarchy.join(level, on="object", how="semi").select(object="item").unique()
         level = below.join(classes, on="object", how="anti")
@@ -72,12 +72,12 @@ def _below(hierarchy: pl.DataFrame, roots: Sequence[str]) -> pl.DataFrame:
 
 def _subjects(tables: Tables, hierarchy: pl.DataFrame, name: str, topic: Topic, limit: int | None) -> list[int]:
     classes = tables.engine.local(_below(hierarchy, topic.classes))
-    claims = tables["claims"].filter(nw.col("property") == int(topic.property[1:]))
+    claims = tables["claims"].filter(nw.col("property") == number(topic.property))
     items = claims.join(classes, on="object", how="semi").select("item").unique()
     most = topic.limit if limit is None else min(limit, topic.limit)
     if topic.order == "hash":
         numbers = tables.engine.collect(items)["item"].to_list()
-        return sorted(numbers, key=lambda number: digest(f"Q{number}"))[:most]
+        return sorted(numbers, key=lambda item: digest(f"Q{item}"))[:most]
     counts = _sitelinks(tables)
     if counts is None:
         rows = tables.engine.collect(items).sort("item")
@@ -118,9 +118,9 @@ def _statements(
     """Rows of STATEMENTS, by topic, relation, subject and object."""
     jobs = pl.DataFrame(
         [
-            (topic_number, topic, number, stem, int(relation.property[1:]), relation.property, relation.object)
+            (topic_number, topic, place, stem, number(relation.property), relation.property, relation.object)
             for topic_number, topic in enumerate(members)
-            for number, (stem, relation) in enumerate(relations.items())
+            for place, (stem, relation) in enumerate(relations.items())
             if relation.applies_to(topic)
         ],
         schema={
@@ -130,7 +130,7 @@ def _statements(
         orient="row",
     )  # fmt: skip
     subjects = pl.DataFrame(
-        [(number, item) for number, items in enumerate(members.values()) for item in items],
+        [(place, item) for place, items in enumerate(members.values()) for item in items],
         schema={"topic_number": pl.Int64, "item": pl.Int64},
         orient="row",
     )

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from dual_data.calls import Calls
 from dual_data.config import EMBEDDED, Relation, Services, Strict, Topic
-from dual_data.ids import digest, is_item, item_of_iri
+from dual_data.ids import digest, is_item, item_of_iri, number
 from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, reject
 from dual_data.sources.wikidata.asking import Asker, Foresight, NotKnown
@@ -239,11 +239,6 @@ def forecast(
         guessed += sum(1 for relation in relations.values() if relation.object_classes)
         return asker.in_log + asker.missing + guessed, asker.in_log, False
     return asker.in_log + asker.missing, asker.in_log, True
-
-
-def number(qid: str) -> int:
-    """The number of an item id, for a natural order."""
-    return int(qid[1:])
 
 
 def _item(term: Term | None) -> str | None:

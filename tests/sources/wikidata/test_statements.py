@@ -11,9 +11,8 @@ import pytest
 
 from dual_data.calls import Calls
 from dual_data.config import Topic
-from dual_data.ids import digest
+from dual_data.ids import digest, number
 from dual_data.progress import Progress
-from dual_data.sources.wikidata import statements as wikidata
 from dual_data.sources.wikidata.asking import Live
 from dual_data.sources.wikidata.sparql import HttpEndpoint
 from dual_data.sources.wikidata.statements import Sizes, describe, harvest, jobs_of, subclasses, subjects
@@ -148,4 +147,4 @@ def test_the_english_label_is_preferred_and_the_other_is_an_alias(tmp_path: Path
 
 
 def test_the_number_of_an_item_orders_it() -> None:
-    assert sorted(["Q10", "Q9"], key=wikidata.number) == ["Q9", "Q10"]
+    assert sorted(["Q10", "Q9"], key=number) == ["Q9", "Q10"]
