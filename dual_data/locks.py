@@ -15,12 +15,9 @@ from dual_data.errors import ProjectBusy
 def locked(path: Path, task: str) -> Iterator[None]:
     """Hold a lock file, making its folder. Raises ProjectBusy, which names `task`, if another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=0)
     try:
-        lock.acquire()
+        held = FileLock(path, timeout=0).acquire()
     except Timeout:
         raise ProjectBusy(f"{path.parent}: {task} is running here; wait for it to end, or stop it") from None
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
