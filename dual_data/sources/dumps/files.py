@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any, NamedTuple
@@ -195,20 +196,19 @@ def _gzip(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
         raise EOFError(error) from None
 
 
-def _by_arrow(codec: str) -> Callable[[io.RawIOBase, int], Iterator[bytes]]:
-    def read(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
-        import pyarrow as pa
+def _by_arrow(codec: str, file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
+    import pyarrow as pa
 
-        # Closing the stream would close the file, whose hash is read to its end afterwards.
-        packed = pa.PythonFile(SimpleNamespace(read=file.read, closed=False, close=lambda: None), mode="r")
-        with pa.CompressedInputStream(packed, codec) as stream:
-            yield from _plain(stream, chunk)
-
-    return read
+    # Closing the stream would close the file, whose hash is read to its end afterwards.
+    packed = pa.PythonFile(SimpleNamespace(read=file.read, closed=False, close=lambda: None), mode="r")
+    with pa.CompressedInputStream(packed, codec) as stream:
+        yield from _plain(stream, chunk)
 
 
 _READERS: dict[str, Callable[[io.RawIOBase, int], Iterator[bytes]]] = {
     ".gz": _gzip,
-    ".bz2": _by_arrow("bz2"),  # not BZ2File: at a damaged member after the first it stops as if the file had ended
-    ".zst": _by_arrow("zstd"),
+    ".bz2": partial(
+        _by_arrow, "bz2"
+    ),  # not BZ2File: at a damaged member after the first it stops as if the file had ended
+    ".zst": partial(_by_arrow, "zstd"),
 }
