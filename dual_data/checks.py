@@ -154,15 +154,12 @@ def _same_questions(relations: Mapping[Path, Relation]) -> list[str]:
                 f"{path}: questions: {question!r} is asked by {other.name} too, in {', '.join(topics)}; "
                 "word one of the two so that its answers are not right for the other"
                 for other in earlier
-                if (topics := _common_topics(relation, relations[other]))
+                # Two files of one property may not share a topic at all.
+                if relation.property != relations[other].property
+                and (topics := sorted(relation.topics_with(relations[other])))
             ]
             earlier.append(path)
     return faults
-
-
-def _common_topics(first: Relation, second: Relation) -> list[str]:
-    """Topics in which both relations are asked; none for two files of one property, which may not share topics."""
-    return [] if first.property == second.property else sorted(first.topics_with(second))
 
 
 def _unknown_tables(profile: Profile, stages: Sequence[Stage]) -> list[str]:

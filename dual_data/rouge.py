@@ -47,7 +47,8 @@ def rouge(gold: str, text: str, *, unicode: bool = False) -> Rouge:
     if not gold_words or not text_words:
         return Rouge(0.0, 0.0, 0.0, 0.0)
     # In the order of operations of rouge_score, so that scores are equal to the last bit.
-    unigram_recall, unigram_f1 = _recall_and_f1(_overlap(gold_words, text_words), gold_words, text_words)
+    overlap = (Counter(gold_words) & Counter(text_words)).total()
+    unigram_recall, unigram_f1 = _recall_and_f1(overlap, gold_words, text_words)
     lcs_recall, lcs_f1 = _recall_and_f1(longest_common_subsequence(gold_words, text_words), gold_words, text_words)
     return Rouge(unigram_recall, lcs_recall, lcs_f1, unigram_f1)
 
@@ -96,10 +97,6 @@ def longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> i
 def _recall_and_f1(matched: int, gold_words: tuple[str, ...], text_words: tuple[str, ...]) -> tuple[float, float]:
     precision, recall = matched / len(text_words), matched / len(gold_words)
     return recall, 2 * precision * recall / (precision + recall) if matched else 0.0
-
-
-def _overlap(gold_words: tuple[str, ...], text_words: tuple[str, ...]) -> int:
-    return (Counter(gold_words) & Counter(text_words)).total()
 
 
 @lru_cache(maxsize=1 << 17)

@@ -82,11 +82,6 @@ def labelled(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def has_ids(rows: pl.DataFrame) -> bool:
-    """Whether the table names subjects and objects by id."""
-    return not rows.filter(IDENTIFIED).is_empty()
-
-
 def share(mask: pl.Series) -> float | None:
     """Share of the rows for which the mask is true; None without rows."""
     return int(mask.sum()) / len(mask) if len(mask) else None

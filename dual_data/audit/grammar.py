@@ -196,12 +196,10 @@ def _inverted_by_answer(question: str, answer: str, parsed: Question | None) -> 
         return _is_area(answer) and _LOCATIVE.match(question.lower()) is not None and _ends_in_name(question)
     if parsed.phrase.lower() in {"part", "member", "facet"}:
         return True
-    capital = parsed.phrase.lower() in {"capital", "capital city", "administrative capital"}
-    return capital and (_is_area(answer) or answer.lower() in lexicon.COUNTRIES) and not _is_country(parsed.rest)
-
-
-def _is_country(name: str) -> bool:
-    return name.lower().removeprefix("the ") in lexicon.COUNTRIES
+    if parsed.phrase.lower() not in {"capital", "capital city", "administrative capital"}:
+        return False
+    of_country = parsed.rest.lower().removeprefix("the ") in lexicon.COUNTRIES
+    return not of_country and (_is_area(answer) or answer.lower() in lexicon.COUNTRIES)
 
 
 def _ends_in_name(question: str) -> bool:

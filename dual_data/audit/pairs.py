@@ -54,7 +54,7 @@ def side(rows: pl.DataFrame) -> Side:
     return Side(
         questions=Counter(rows["question"].str.to_lowercase().drop_nulls()),
         features={name: Counter(values.drop_nulls()) for name, values in features.items()},
-        by_id=_named(facts.keyed(rows)) if facts.has_ids(rows) else None,
+        by_id=None if rows.filter(facts.IDENTIFIED).is_empty() else _named(facts.keyed(rows)),
         by_label=_named(facts.labelled(rows)),
     )
 

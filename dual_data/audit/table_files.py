@@ -64,7 +64,8 @@ def _json_lines(file: Path) -> pl.DataFrame:
         return pl.read_ndjson(lines, infer_schema_length=None)
     except pl.exceptions.PolarsError:
         for number, line in enumerate(lines.split(b"\n"), 1):
-            if line.strip() and (fault := _fault(line, number) or _no_object(line, number)):
+            no_object = "" if line.lstrip().startswith(b"{") else f"line {number}: not an object"
+            if line.strip() and (fault := _fault(line, number) or no_object):
                 raise InputError(f"{file}: not readable as {file.suffix.lower()[1:]}: {fault}") from None
         raise
 
@@ -91,7 +92,3 @@ def _mixed(array: bytes) -> str:
             if value is not None and kinds.setdefault(name, kind) != kind:
                 return f"row {number}: {name} is {kind}, and in rows before {kinds[name]}"
     return ""
-
-
-def _no_object(line: bytes, number: int) -> str:
-    return "" if line.lstrip().startswith(b"{") else f"line {number}: not an object"

@@ -210,7 +210,7 @@ def _check_ids(rows: pl.DataFrame) -> None:
             f"{location(row)}: neither object_qid nor object_value has a value; a triplet needs one of them"
         )
     for name in ("subject_sitelinks", "object_sitelinks"):
-        _check_column(rows, name, _is_count, "31", nullable=True)
+        _check_column(rows, name, _COUNT.fullmatch, "31", nullable=True)
     for name in ("subject_title", "object_title"):
         _check_column(rows, name, _may_be_title, "Paris, without # | < > [ ] { } or control characters", nullable=True)
     labels = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col("label").is_not_null())
@@ -224,16 +224,14 @@ def _check_ids(rows: pl.DataFrame) -> None:
         )
 
 
-def _is_count(text: str) -> bool:
-    return _COUNT.fullmatch(text) is not None
-
-
 def _may_be_title(text: str) -> bool:
     plain = values.clean(text)
     return not plain or is_title(plain)
 
 
-def _check_column(rows: pl.DataFrame, name: str, valid: Callable[[str], bool], example: str, *, nullable: bool) -> None:
+def _check_column(
+    rows: pl.DataFrame, name: str, valid: Callable[[str], object], example: str, *, nullable: bool
+) -> None:
     wrong = [text for text in rows[name].drop_nulls().unique() if not valid(text)]
     if row := _first(rows, pl.col(name).is_in(wrong)):
         raise InputError(f"{location(row)}: {name}: {row[name]!r} is not of the form {example}")
