@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from dual_data.engine.manifest import read_manifest
 from dual_data.engine.tables import content_hash
 from tests.cli.command import dual_data, own_project
-from tests.services import require
+from tests.services import require_spark
 from tests.sources.dumps.mysqldump import dump
 from tests.sources.dumps.wikis import DAY, Page, tables
 
@@ -95,8 +94,7 @@ def test_a_dump_without_rows_is_said_to_have_none(project: Path) -> None:
 
 @pytest.mark.spark
 def test_a_build_on_spark_gives_the_same_rows(project: Path) -> None:
-    require(importlib.util.find_spec("pyspark"), "PySpark is not installed (pip install 'dual-data[spark]')")
-    require(shutil.which("java"), "Java is not installed (Debian package default-jre-headless)")
+    require_spark()
     add_wiki(project)
     options = ("build", "links", "--project", project, "--source", f"dump:{project / 'dumps'}")
     tables = [project / "artifacts" / "dual" / stage / "data.parquet" for stage in ("facts", "links")]

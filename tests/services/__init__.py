@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 
 import pytest
 
@@ -16,3 +18,9 @@ def require(condition: object, reason: str) -> None:
     if os.environ.get(REQUIRED) == "1":
         pytest.fail(f"{REQUIRED}=1, but {reason}")
     pytest.skip(reason)
+
+
+def require_spark() -> None:
+    """Skip or fail as `require` does, unless Spark can be started here."""
+    require(importlib.util.find_spec("pyspark"), "PySpark is not installed (pip install 'dual-data[spark]')")
+    require(shutil.which("java"), "Java is not installed (Debian package default-jre-headless)")

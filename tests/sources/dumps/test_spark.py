@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from dual_data.sources.dumps import wikidata
 from dual_data.sources.dumps.engines import Engine, Polars, Spark, Tables, open_engine
 from dual_data.sources.dumps.links import count
 from dual_data.sources.dumps.params import EngineParams
-from tests.services import require
+from tests.services import require_spark
 from tests.sources.dumps import truthy
 from tests.sources.dumps.test_links import CIRCLE, PAGES
 from tests.sources.dumps.wikis import Page, by_title, tables, write
@@ -30,8 +28,7 @@ pytestmark = pytest.mark.spark
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed() -> None:
-    require(importlib.util.find_spec("pyspark"), "PySpark is not installed (pip install 'dual-data[spark]')")
-    require(shutil.which("java"), "Java is not installed (Debian package default-jre-headless)")
+    require_spark()
 
 
 def test_a_spark_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
