@@ -89,7 +89,7 @@ class Verdict(NamedTuple):
     reason: str | None = None
 
 
-def run(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> pl.DataFrame | Result:
+def run(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> Result:
     """One row per judged fact."""
     prompt, ids, chats = _prepare(params, tools, facts, questions)
     if params.local is not None:
@@ -97,7 +97,7 @@ def run(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions:
         rows = _table(ids, _judge_locally(model, tools, prompt, chats), params.mass, params.local, prompt)
         return Result(rows, {}, {weights.name_of(params.local): model.weights})
     if params.endpoint is None:
-        return _table([], [], params.mass, "", prompt)
+        return Result(_table([], [], params.mass, "", prompt), {})
     ledger = Ledger("salience.budget", params.endpoint.price, params.budget)
     with ChatServer(params.endpoint, tools.calls, SOURCE, ledger) as server:
         verdicts = _Judge(server, params, prompt, tools).judge(chats)

@@ -99,3 +99,9 @@ def frames(pairs: Sequence[tuple[str, str]] = tuple(CAPITALS.items())) -> tuple[
         ]
     )
     return facts, questions
+
+
+def by_subject(rows: pl.DataFrame, pairs: Sequence[tuple[str, str]] = tuple(CAPITALS.items())) -> dict[str, Any]:
+    """The rows that a stage made of these facts, by the subject of the question."""
+    _, questions = frames(pairs)
+    return {row["subject"]: row for row in rows.join(questions, on="fact_id").iter_rows(named=True)}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from tests.pipeline.salience.judged import quoted
 from tests.services.oxigraph import oxigraph
 from tests.services.stand_in import Body, completion, stand_in
 from tests.wiki.model import World
@@ -108,22 +107,6 @@ class Judge:
         fact = quoted(text)
         label = str(1 + len(fact["relation"]) % 8)
         return completion(label, [(label, {label: 0.95, "The": 0.05})])
-
-
-def quoted(message: str) -> dict[str, str]:
-    """The fact in a judge's message; fails where a label left its line."""
-    lines = message.split("\n")
-    start = lines.index("Fact:")
-    assert lines.count("Fact:") == 1
-    assert lines[start + 4 :] == ["", "Answer with one digit from 1 to 9."]
-    fields: dict[str, str] = {}
-    for name, line in zip(("subject", "relation", "object"), lines[start + 1 : start + 4], strict=True):
-        key, _, value = line.partition(": ")
-        assert key == name
-        text: Any = json.loads(value)
-        assert isinstance(text, str)
-        fields[name] = text
-    return fields
 
 
 @contextmanager

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from tests.cli.command import Outcome, dual_data, forget_pipeline
-from tests.untrusted.hostile import LABELS, Judge, quoted, served, spiced
+from tests.pipeline.salience.judged import quoted
+from tests.untrusted.hostile import LABELS, Judge, served, spiced
 from tests.wiki.world import world
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from dual_data.engine.stage import Result, Tools
+from dual_data.engine.stage import Tools
 from dual_data.schema import Knowledge
 from pipeline.knowledge import KnowledgeParams, run
 from tests.pipeline import capitals
@@ -42,17 +42,11 @@ def probe(
 ) -> dict[str, dict[str, Any]]:
     """The rows by subject (and by rule, where there are two)."""
     data = {"models": [{"name": "m", "local": model.name, "rules": rules}], **more}
-    return by_subject(probed(replace(tools, open_model=lambda _: model), data, pairs), pairs)
+    return capitals.by_subject(probed(replace(tools, open_model=lambda _: model), data, pairs), pairs)
 
 
 def probed(tools: Tools, data: dict[str, Any], pairs: Sequence[tuple[str, str]] = ALL) -> pl.DataFrame:
     facts, questions = capitals.frames(pairs)
-    result = run(KnowledgeParams.model_validate(data), tools, facts=facts, questions=questions)
-    rows = result.rows if isinstance(result, Result) else result
+    rows = run(KnowledgeParams.model_validate(data), tools, facts=facts, questions=questions).rows
     Knowledge.validate(rows)
     return rows
-
-
-def by_subject(rows: pl.DataFrame, pairs: Sequence[tuple[str, str]] = ALL) -> dict[str, dict[str, Any]]:
-    _, questions = capitals.frames(pairs)
-    return {row["subject"]: row for row in rows.join(questions, on="fact_id").iter_rows(named=True)}

@@ -11,13 +11,13 @@ from polars.testing import assert_frame_equal
 
 from dual_data.calls import Calls
 from dual_data.config import Pace
-from dual_data.engine.stage import Result, Tools
+from dual_data.engine.stage import Tools
 from dual_data.errors import BudgetSpent, Refused
 from pipeline.knowledge import KnowledgeParams, forecast, run
 from tests.clock import FakeClock
 from tests.faults.proxy import CUT, DROP, RESET, error_500, proxy, too_many
 from tests.pipeline import capitals
-from tests.pipeline.knowledge.probed import ALL, by_subject, knows, probed
+from tests.pipeline.knowledge.probed import ALL, knows, probed
 from tests.services.llama import KEY, MODEL, Llama, llama
 from tests.services.stand_in import Body, completion, stand_in
 
@@ -45,7 +45,7 @@ def test_a_real_server_through_faults(tmp_path: Path, monkeypatch: pytest.Monkey
             assert (plan.source, plan.calls, plan.in_log, plan.tokens) == ("probe", 12, 12, 0)
             assert_frame_equal(probed(tools, data, ALL[:4]), rows)
             assert between.count == count
-    results = by_subject(rows, ALL[:4])
+    results = capitals.by_subject(rows, ALL[:4])
     assert results["France"]["known"]
     assert sum(row["known"] for row in results.values()) >= 3
     assert rows["log_probability"].is_null().all()  # this server returns no correct ones
@@ -87,7 +87,6 @@ def test_a_plan_before_and_after_and_a_budget(tools: Tools, monkeypatch: pytest.
         with pytest.raises(BudgetSpent, match=r"knowledge.models \(small\).budget.tokens = 600"):
             probed(tools, at(fake.base_url, budget={"tokens": 600}))
         result = run(params, tools, facts=facts, questions=questions)
-        assert isinstance(result, Result)
         assert result.rows.filter(pl.col("rule") == "matched")["known"].all()
         assert (result.rows["hits"] > 0).all()
         plans = forecast(params, tools, facts=facts, questions=questions)

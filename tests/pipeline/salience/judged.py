@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 from polars.testing import assert_frame_equal
 
-from dual_data.engine.stage import Result, Tools
+from dual_data.engine.stage import Tools
 from dual_data.schema import Salience
 from pipeline.salience import SalienceParams, run
 from tests.pipeline import capitals
@@ -30,8 +31,7 @@ def open_endpoint(url: str, **more: Any) -> dict[str, Any]:
 def judge(tools: Tools, data: dict[str, Any], pairs: Sequence[tuple[str, str]] = ALL) -> pl.DataFrame:
     """All rows, also those with a reason; checked against the schema."""
     facts, questions = capitals.frames(pairs)
-    result = run(SalienceParams.model_validate(data), tools, facts=facts, questions=questions)
-    rows = result.rows if isinstance(result, Result) else result
+    rows = run(SalienceParams.model_validate(data), tools, facts=facts, questions=questions).rows
     Salience.validate(rows.drop("reason"))
     return rows
 
@@ -49,6 +49,17 @@ HOSTILE = [
 ]
 
 
-def by_subject(rows: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    _, questions = capitals.frames()
-    return {row["subject"]: row for row in rows.join(questions, on="fact_id").iter_rows(named=True)}
+def quoted(message: str) -> dict[str, str]:
+    """The fact in a judge's message; fails if a label is not within its line."""
+    lines = message.split("\n")
+    start = lines.index("Fact:")
+    assert lines.count("Fact:") == 1
+    assert lines[start + 4 :] == ["", "Answer with one digit from 1 to 9."]
+    fields: dict[str, str] = {}
+    for name, line in zip(("subject", "relation", "object"), lines[start + 1 : start + 4], strict=True):
+        key, _, value = line.partition(": ")
+        assert key == name
+        text: Any = json.loads(value)
+        assert isinstance(text, str)
+        fields[name] = text
+    return fields

@@ -10,25 +10,11 @@ from pathlib import Path
 import pytest
 
 from dual_data.calls import Calls
-from dual_data.engine.stage import Result, Tools
+from dual_data.engine.stage import Tools
 from pipeline.salience import SalienceParams, forecast, run
 from tests.pipeline import capitals
-from tests.pipeline.salience.judged import ALL, HOSTILE, by_subject, judge, open_endpoint
+from tests.pipeline.salience.judged import ALL, HOSTILE, judge, open_endpoint, quoted
 from tests.services.stand_in import Body, completion, error, stand_in
-
-
-def values_of(body: Body) -> dict[str, str]:
-    """The fact as the judge reads it; fails if a label is not within its line."""
-    lines = body["messages"][-1]["content"].split("\n")
-    start = lines.index("Fact:")
-    assert lines[start + 4 :] == ["", "Answer with one digit from 1 to 9."]
-    assert lines.count("Fact:") == 1
-    fact = {}
-    for name, line in zip(("subject", "relation", "object"), lines[start + 1 : start + 4], strict=True):
-        key, _, value = line.partition(": ")
-        assert key == name
-        fact[name] = json.loads(value)
-    return fact
 
 
 class Teacher:
@@ -41,7 +27,7 @@ class Teacher:
     def __call__(self, body: Body) -> tuple[int, Body]:
         if "animal" in body["messages"][-1]["content"]:
             return self.probed(body)
-        fact = values_of(body)
+        fact = quoted(body["messages"][-1]["content"])
         self.facts.append(fact)
         label = str(1 + len(fact["subject"]) % 9)
         if body.get("logprobs"):
@@ -70,7 +56,7 @@ def expected(subject: str) -> int:
 
 def test_the_score_is_read_from_the_labels(tools: Tools) -> None:
     with stand_in(Teacher()) as fake:
-        rows = by_subject(judge(tools, open_endpoint(fake.base_url)))
+        rows = capitals.by_subject(judge(tools, open_endpoint(fake.base_url)))
     for subject, row in rows.items():
         assert row["score"] == expected(subject)
         assert (row["spread"], row["entropy"], row["argmax"]) == (0.0, 0.0, expected(subject))
@@ -92,7 +78,7 @@ def test_where_log_probabilities_do_not_tell(
     tools: Tools, teacher: Teacher, method: str, low: bool, asked_first: bool
 ) -> None:
     with stand_in(teacher) as fake:
-        rows = by_subject(judge(tools, open_endpoint(fake.base_url, samples=6)))
+        rows = capitals.by_subject(judge(tools, open_endpoint(fake.base_url, samples=6)))
         seeds = [body["seed"] for body in fake.bodies if "seed" in body and "Fact:" in body["messages"][-1]["content"]]
         assert all("n" not in body for body in fake.bodies)
     assert sorted(set(seeds)) == [1, 2, 3, 4, 5, 6]
@@ -109,7 +95,7 @@ def test_one_fact_a_request_and_labels_stay_data(tools: Tools) -> None:
     with stand_in(teacher) as fake:
         judge(tools, open_endpoint(fake.base_url), [*ALL, *HOSTILE])
         texts = [body["messages"][-1]["content"] for body in fake.bodies]
-    # `values_of` has parsed every request already, so every label is within its line.
+    # `quoted` has parsed every request already, so every label is within its line.
     pairs = [(fact["subject"], fact["object"]) for fact in teacher.facts]
     assert sorted(pairs) == sorted([*ALL, *HOSTILE])
     assert {fact["relation"] for fact in teacher.facts} == {"capital"}
@@ -136,7 +122,7 @@ def test_a_declined_fact_is_a_reject_and_the_rest_goes_on(tools: Tools) -> None:
             return super().__call__(body)
 
     with stand_in(Prude()) as fake:
-        rows = by_subject(judge(tools, open_endpoint(fake.base_url)))
+        rows = capitals.by_subject(judge(tools, open_endpoint(fake.base_url)))
     assert rows["Peru"]["reason"] == "content_filter"
     assert rows["Peru"]["score"] is None
     assert all(row["reason"] is None for subject, row in rows.items() if subject != "Peru")
@@ -151,7 +137,7 @@ def test_a_declined_sample_leaves_the_others(tools: Tools) -> None:
             return super().__call__(body)
 
     with stand_in(Moody(logprobs=False)) as fake:
-        peru = by_subject(judge(tools, open_endpoint(fake.base_url)))["Peru"]
+        peru = capitals.by_subject(judge(tools, open_endpoint(fake.base_url)))["Peru"]
     assert (peru["reason"], peru["samples"]) == (None, 4)
     assert peru["score"] == pytest.approx(expected("Peru") + 1 / 4)
 
@@ -192,8 +178,7 @@ def test_a_plan_knows_what_is_in_the_log(tools: Tools, tmp_path: Path) -> None:
             (more,) = forecast(larger, replace(tools, calls=log), facts=facts, questions=questions)
             assert (more.calls, more.in_log) == (24, 18)
         with Calls(tmp_path / "calls.sqlite", offline=True) as log:
-            replayed = run(params, replace(tools, calls=log), facts=facts, questions=questions)
-            assert isinstance(replayed, Result)
+            run(params, replace(tools, calls=log), facts=facts, questions=questions)
         assert len(fake.bodies) == count
 
 
@@ -230,6 +215,5 @@ def test_the_sample_is_a_prefix_by_hash_and_blind_to_order(tools: Tools) -> None
         shuffled = run(
             params, tools, facts=facts.reverse(), questions=questions.sample(fraction=1, shuffle=True, seed=1)
         )
-        assert isinstance(shuffled, Result)
         assert set(shuffled.rows["fact_id"]) == large
         assert len(fake.bodies) == 3 + 4

@@ -11,12 +11,12 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from dual_data.calls import Calls
-from dual_data.engine.stage import Result, Tools
+from dual_data.engine.stage import Tools
 from dual_data.errors import MissingExtra
 from dual_data.project import open_model
 from pipeline.salience import SalienceParams, forecast, run
 from tests.pipeline import capitals
-from tests.pipeline.salience.judged import ALL, by_subject, judge
+from tests.pipeline.salience.judged import ALL, judge
 from tests.services.fake_model import FakeModel
 
 
@@ -31,7 +31,7 @@ def test_a_local_judge_is_exact_and_low_mass_is_flagged(tools: Tools) -> None:
 
     model = FakeModel(labels=labels)
     rows = local(tools, model, batch=4)
-    row_of = by_subject(rows)
+    row_of = capitals.by_subject(rows)
     assert [len(group) for group in model.asked] == [4, 2]
     assert row_of["France"]["mass"] == pytest.approx(0.8)
     assert not row_of["France"]["low_mass"]
@@ -57,7 +57,6 @@ def test_other_weights_are_other_calls_and_a_plan_opens_no_model(tools: Tools) -
     other = FakeModel(labels=lambda _: [-3.0] * 9, weights="w2")
     assert set(local(tools, other, sample=4)["mass"]) == {round(9 * math.exp(-3), 6)}
     result = run(params, replace(tools, open_model=lambda _: other), facts=facts, questions=questions)
-    assert isinstance(result, Result)
     assert result.sources == {"weights of fake": "w2"}
 
 
