@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from dual_data.config import Relation
-from pipeline.recipes.popularity import EntitySignal, signals
+from pipeline.recipes.popularity import EntitySignal, popularity, signals
 
 
 def pooled(
@@ -50,9 +50,9 @@ def with_published(pool: pl.DataFrame, signal: EntitySignal, relations: Mapping[
     """The pool with pop_subject, pop_object, their sum, and relation_label, the relation's name in tables of labels."""
     labels = {stem: relation.labels[0] if relation.labels else relation.name for stem, relation in relations.items()}
     return pool.with_columns(
-        pop_subject=pl.col(f"{signal}_subject"),
-        pop_object=pl.col(f"{signal}_object"),
-        pop_sum=pl.col(f"{signal}_subject") + pl.col(f"{signal}_object"),
+        pop_subject=popularity(signal, "subject"),
+        pop_object=popularity(signal, "object"),
+        pop_sum=popularity(signal, "sum"),
         relation_label=pl.col("relation").replace_strict(labels, default=pl.col("relation"), return_dtype=pl.String),
     )
 
