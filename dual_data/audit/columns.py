@@ -44,8 +44,7 @@ COLUMNS = (
 )
 """`stated_relation` is the relation from the table, never one parsed from the question, which would always agree with
 the question; `subject` is the subject as named in the question, `subject_label` its bare label; `popularity` is
-whatever signal the table has. Numbers are Float64, because beside empty cells pandas
-writes 1 as "1.0"."""
+whatever signal the table has. Numbers are Float64, because beside empty cells pandas writes 1 as "1.0"."""
 
 PARSED_SHARE = 0.95
 """Share of questions of the published form from which on a table without subjects or relations gets them from these."""

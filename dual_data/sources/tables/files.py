@@ -1,8 +1,8 @@
 """Folders of CSV or Parquet files, one per topic, read strictly: the first fault is reported with file and line.
 
-Every value is text. Columns beyond those asked for are allowed and ignored, unless they look like one of them
-misspelt, which would be ignored without a word. The topic of a row is the value of
-the column `topic`, else the name of the file without its ending.
+Every value is text. Columns beyond those asked for are ignored, except that a name close to that of an absent optional
+column is an error: it is most likely misspelt. The topic of a row is the value of the column `topic`, else the name of
+the file without its ending.
 """
 
 from __future__ import annotations
