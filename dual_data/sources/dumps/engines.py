@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -148,11 +148,8 @@ def open_engine(params: EngineParams) -> Iterator[Engine]:
     if params.engine == "polars":
         yield Polars()
         return
-    spark = Spark(params.master)
-    try:
+    with closing(Spark(params.master)) as spark:
         yield spark
-    finally:
-        spark.close()
 
 
 def _address(file: Path) -> str:

@@ -7,7 +7,7 @@ are complete, how far in the text they reach, and the file that they come from. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import polars as pl
@@ -98,8 +98,7 @@ def _import(dump: DumpFile, manifest: Manifest, advance: Callable[[int], None], 
         clear(folder)
     for rest in folder.glob(".*.tmp"):  # of a killed import; the folder's lock admits one writer
         rest.unlink()
-    source = Source(dump.path)
-    try:
+    with closing(Source(dump.path)) as source:
         done = manifest.parts[-1].end if manifest.parts else 0
         blocks = source.lines(min(CHUNK, size))
         pieces = (
@@ -122,8 +121,6 @@ def _import(dump: DumpFile, manifest: Manifest, advance: Callable[[int], None], 
         manifest = manifest.model_copy(update={"sha256": source.sha256()})
         write_manifest(folder, manifest)
         return manifest
-    finally:
-        source.close()
 
 
 def _empty_piece(table: str) -> Piece:
