@@ -33,10 +33,8 @@ def root(tmp_path: Path) -> Path:
 def run(root: Path, *stages: Stage, limit: int | None = None, **params: dict[str, object]) -> dict[str, Manifest]:
     """Build with fresh tools; the manifests by stage."""
     tools = toy.tools(root, limit)
-    try:
+    with tools.calls:
         steps = build(stages or toy.PIPELINE, tools, toy.profile(**params))
-    finally:
-        tools.calls.close()
     return {step.stage.name: step.manifest for step in steps if step.manifest}
 
 

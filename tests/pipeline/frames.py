@@ -67,11 +67,8 @@ def write_relation(
 @contextmanager
 def tools(root: Path, limit: int | None = None) -> Iterator[Tools]:
     """Tools of a stage that makes no call."""
-    calls = Calls(root / "calls.sqlite", read_only=True)
-    try:
+    with Calls(root / "calls.sqlite", read_only=True) as calls:
         yield without_models(project=root, services=Services(), calls=calls, limit=limit)
-    finally:
-        calls.close()
 
 
 def facts_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

@@ -113,11 +113,8 @@ def artifacts(
     chosen = frames or world()
     stages = [_stage(name, chosen[name]) for name in NAMES[:-1]]
     profile = Profile(path=root / "pipeline/made.toml", name="made", services=Services(), stages={"splits": sizes})
-    calls = Calls(root / "artifacts" / "made" / "calls.sqlite")
-    try:
+    with Calls(root / "artifacts" / "made" / "calls.sqlite") as calls:
         run_build([*stages, SPLITS], without_models(root, Services(), calls, limit), profile)
-    finally:
-        calls.close()
     return root / "artifacts" / "made"
 
 
