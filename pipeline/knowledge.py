@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -99,7 +99,7 @@ def run(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions
     opened: dict[str, str] = {}
     for model in params.models:
         with _open(model, params, tools) as (backend, ledger):
-            asker = _Asker(model, backend, params, tools, prompt=prompt, embed=embed)
+            asker = _Asker(model, backend, params, tools, prompt, embed)
             rows += asker.rows(probe)
             if isinstance(backend, LocalChat):
                 opened[weights.name_of(model.local or "")] = backend.weights
@@ -197,48 +197,42 @@ def _plan(
     return Forecast(local.source, *local.plan(chats, sampling, canonical, answers), note="in this process")
 
 
-class _Asker:
+class _Asker(NamedTuple):
     """One model, asked about all facts."""
 
-    def __init__(
-        self,
-        model: ProbedModel,
-        backend: LocalChat | ServerAnswers,
-        params: KnowledgeParams,
-        tools: Tools,
-        *,
-        prompt: Prompt,
-        embed: published_rule.Embedding,
-    ) -> None:
-        self._model, self._backend, self._params = model, backend, params
-        self._tools, self._prompt, self._embed = tools, prompt, embed
+    model: ProbedModel
+    backend: LocalChat | ServerAnswers
+    params: KnowledgeParams
+    tools: Tools
+    prompt: Prompt
+    embed: published_rule.Embedding
 
     def rows(self, probe: Probe) -> list[dict[str, Any]]:
         """The rows of every rule, with the answers' log-probabilities."""
         if not probe.facts:
             return []
-        chats, answers = _canonical(self._prompt, probe), [fact.answer for fact in probe.facts]
-        with self._tools.progress.task(f"knowledge, {self._model.name}, answers", total=len(chats)) as advance:
-            log_probabilities = self._backend.log_probabilities(chats, answers, advance)
+        chats, answers = _canonical(self.prompt, probe), [fact.answer for fact in probe.facts]
+        with self.tools.progress.task(f"knowledge, {self.model.name}, answers", total=len(chats)) as advance:
+            log_probabilities = self.backend.log_probabilities(chats, answers, advance)
         rows = []
-        for rule in self._model.rules:
+        for rule in self.model.rules:
             verdicts = self._matched(probe) if rule == "matched" else self._paper(probe)
             for fact, log_probability, fields in zip(probe.facts, log_probabilities, verdicts, strict=True):
                 rounded = None if log_probability is None else round(log_probability, DIGITS)
-                common = {"fact_id": fact.fact_id, "model": self._model.name, "rule": rule, "log_probability": rounded}
+                common = {"fact_id": fact.fact_id, "model": self.model.name, "rule": rule, "log_probability": rounded}
                 rows.append(common | fields)
         return rows
 
     def _ask(self, probe: Probe, rule: Rule, sampling: Sampling) -> list[list[str]]:
-        chats = _chats(self._prompt, probe, rule)
-        total = len(chats) * (1 if isinstance(self._backend, LocalChat) else sampling.samples)
-        with self._tools.progress.task(f"knowledge, {self._model.name}, {rule}", total=total) as advance:
-            return self._backend.generate(chats, sampling, advance)
+        chats = _chats(self.prompt, probe, rule)
+        total = len(chats) * (1 if isinstance(self.backend, LocalChat) else sampling.samples)
+        with self.tools.progress.task(f"knowledge, {self.model.name}, {rule}", total=total) as advance:
+            return self.backend.generate(chats, sampling, advance)
 
     def _matched(self, probe: Probe) -> list[dict[str, Any]]:
         facts = [fact for fact in (*probe.facts, *probe.extras) for _ in fact.paraphrases]
         answers: dict[str, list[str]] = {}
-        for fact, (text, *_) in zip(facts, self._ask(probe, "matched", Sampling(self._params.new_tokens)), strict=True):
+        for fact, (text, *_) in zip(facts, self._ask(probe, "matched", Sampling(self.params.new_tokens)), strict=True):
             answers.setdefault(fact.fact_id, []).append(text.strip().partition("\n")[0].strip())
         rows = []
         for fact in probe.facts:
@@ -258,7 +252,7 @@ class _Asker:
             published_rule.best_sample(fact.answer, texts) for fact, texts in zip(probe.facts, samples, strict=True)
         ]
         pairs = [(text, fact.answer) for text, fact in zip(best, probe.facts, strict=True)]
-        cosines = self._embed.similarities(pairs)
+        cosines = self.embed.similarities(pairs)
         return [
             {
                 "generations": texts,
