@@ -14,7 +14,7 @@ from dual_data.errors import DualDataError, InputError, ServiceError
 from dual_data.hub_reading import quietly
 from dual_data.release.diff import compare, read_snapshot
 from dual_data.release.verify import verify
-from dual_data.released import locate, read_release
+from dual_data.released import Place, locate, read_release
 from tests.release.made import Released
 from tests.release.pushing import NAME, PUSHES, publish
 from tests.services.hub import Answer, Hub
@@ -22,10 +22,16 @@ from tests.services.hub import Answer, Hub
 pytestmark = PUSHES
 
 
-def test_a_download_into_a_folder_is_what_was_released(online: Hub, released: Released, tmp_path: Path) -> None:
+@pytest.fixture
+def place(online: Hub, released: Released) -> Place:
+    """The release on the Hub, at its tag."""
     publish(online, released)
+    return locate(NAME, "v1.0.0", endpoint=online.url)
+
+
+def test_a_download_into_a_folder_is_what_was_released(place: Place, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    huggingface_hub.snapshot_download(NAME, repo_type="dataset", local_dir=copy, endpoint=online.url)
+    huggingface_hub.snapshot_download(NAME, repo_type="dataset", local_dir=copy, endpoint=place.endpoint)
     assert (copy / ".cache" / "huggingface").is_dir(), "the client leaves its notes there"
     assert verify(locate(copy))[1] == []
 
@@ -43,9 +49,7 @@ def test_tries_of_the_client_are_not_logged_beside_our_error(online: Hub, caplog
     assert "Retrying" in try_twice(), "what others do with the client is theirs"
 
 
-def test_hub_and_folder_differ_in_nothing(online: Hub, released: Released) -> None:
-    publish(online, released)
-    place = locate(NAME, "v1.0.0", endpoint=online.url)
+def test_hub_and_folder_differ_in_nothing(online: Hub, released: Released, place: Place) -> None:
     assert read_release(place).configs == released[0].configs
     online.requests.clear()
     difference = compare(read_snapshot(str(released[1])), read_snapshot(f"{NAME}@v1.0.0", endpoint=online.url))
@@ -70,15 +74,13 @@ def test_changed_file_on_the_hub_is_found(online: Hub, released: Released) -> No
     assert "croissant.json: is missing" in findings
 
 
-def test_a_damaged_download_is_named_and_is_downloaded_again_once_deleted(online: Hub, released: Released) -> None:
-    publish(online, released)
-    place = locate(NAME, "v1.0.0", endpoint=online.url)
+def test_a_damaged_download_is_named_and_is_downloaded_again_once_deleted(place: Place) -> None:
     copies = [place.file(path).resolve() for path in ("links/train.parquet", "README.md")]
     for copy in copies:
         copy.write_bytes(copy.read_bytes()[:-1])
     advice = [f"if its download was damaged, delete {copy} and try again" for copy in copies]
     with pytest.raises(InputError, match=re.escape(f"is not what was released; {advice[0]}")):
-        dual_data.load("links", "train", source=NAME, revision="v1.0.0", endpoint=online.url)
+        dual_data.load("links", "train", source=NAME, revision="v1.0.0", endpoint=place.endpoint)
     findings = verify(place)[1]
     assert f"README.md: was changed; {advice[1]}" in findings
     assert f"links/train.parquet: its bytes were changed; {advice[0]}" in findings
@@ -87,18 +89,15 @@ def test_a_damaged_download_is_named_and_is_downloaded_again_once_deleted(online
     assert verify(place)[1] == []
 
 
-def test_what_was_added_after_a_version_is_no_finding_in_it(online: Hub, released: Released) -> None:
-    publish(online, released)
+def test_what_was_added_after_a_version_is_no_finding_in_it(online: Hub, place: Place) -> None:
     repository = online.repositories[NAME]
     repository.commit("main", {**repository.head, "extra.txt": b"not ours"}, "later")
-    assert verify(locate(NAME, "v1.0.0", endpoint=online.url))[1] == []
+    assert verify(place)[1] == []
     assert verify(locate(NAME, "main", endpoint=online.url))[1] == ["extra.txt: is not in manifest.json"]
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 503), ("GET", 429), ("GET", 520)])
-def test_a_hub_that_fails_midway_is_no_finding(online: Hub, released: Released, method: str, status: int) -> None:
-    publish(online, released)
-    place = locate(NAME, "v1.0.0", endpoint=online.url)
+def test_a_hub_that_fails_midway_is_no_finding(online: Hub, place: Place, method: str, status: int) -> None:
     online.before = lambda request_method, path: (
         Answer(status, {"error": "later"}, (("Retry-After", "0"),))
         if request_method == method and path.endswith("/links/train.parquet")
@@ -113,13 +112,12 @@ def test_a_hub_that_fails_midway_is_no_finding(online: Hub, released: Released, 
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_hub_that_refuses_midway_is_no_finding(online: Hub, released: Released, status: int) -> None:
-    publish(online, released)
+def test_a_hub_that_refuses_midway_is_no_finding(online: Hub, place: Place, status: int) -> None:
     online.before = lambda method, path: (
         Answer(status, {"error": "no"}) if path.endswith("/links/train.parquet") else None
     )
     with pytest.raises(InputError, match=rf"refused it \({status}\)\. Check name and revision"):
-        verify(locate(NAME, "v1.0.0", endpoint=online.url))
+        verify(place)
 
 
 def test_unknown_dataset_and_revision_are_user_errors(online: Hub, released: Released) -> None:
@@ -137,9 +135,7 @@ def test_a_dataset_that_is_nowhere_is_asked_for_once(online: Hub) -> None:
     assert len(online.requests) == 1
 
 
-def test_what_is_in_the_cache_is_read_without_the_hub(online: Hub, released: Released) -> None:
-    publish(online, released)
-    place = locate(NAME, "v1.0.0", endpoint=online.url)
+def test_what_is_in_the_cache_is_read_without_the_hub(online: Hub, place: Place) -> None:
     before = read_release(place)
     online.requests.clear()
     online.before = lambda method, path: None if method == "HEAD" else Answer(404, {"error": "gone"})
