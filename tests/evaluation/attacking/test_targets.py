@@ -1,0 +1,32 @@
+"""Which cells are attacked, and by what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dual_data.evaluation.attacking.targets import AttackOptions, targets
+from tests.cli.command import dual_data
+from tests.evaluation.attacking.attacked_grid import GRID, opened, write_project
+
+
+def test_files_that_reading_leaves_in_a_folder_of_tasks_make_no_other_attack(tmp_path: Path) -> None:
+    (tmp_path / "task.yaml").write_text("task: t\n")
+    (tmp_path / "words.py").write_text("def text(doc):\n    return doc\n")
+    options = AttackOptions(tasks=("t",), task_folder=tmp_path)
+    before = options.relevant_to("tasks")
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "words.cpython-311.pyc").write_bytes(b"compiled")
+    (tmp_path / ".DS_Store").write_bytes(b"icons")
+    assert options.relevant_to("tasks") == before
+    (tmp_path / "words.py").write_text("def text(doc):\n    return str(doc)\n")
+    assert options.relevant_to("tasks") != before
+
+
+def test_seeds_without_an_adapter_are_left_out_where_another_has_one(tmp_path: Path) -> None:
+    options = write_project(tmp_path, adapters=True, more=["--seed", "1"], grid=f"{GRID}seeds = [0, 1]\n")
+    assert dual_data("eval", "run", *options).code == 0
+    grid, cells = opened(tmp_path)
+    messages: list[str] = []
+    (target,) = targets(grid, cells, AttackOptions(), say=messages.append)
+    assert (target.cell.seed, target.todo) == (1, ("relearning", "quantisation"))
+    assert messages == [f"{grid.folder}: 1 further seeds have no adapter and are left out; --save-adapters keeps them"]
