@@ -123,14 +123,6 @@ def likelihood_scores(scores: TokenScores, text: str, before: TokenScores | None
     return {name: None if value is None else math.nan if is_nan else rounded(value) for name, value in results.items()}
 
 
-def _sequence_rank(gold: float, distractors: Sequence[float]) -> float | None:
-    if not distractors:
-        return None
-    return (
-        math.nan if any(map(math.isnan, (gold, *distractors))) else float(likelihood.sequence_rank(gold, distractors))
-    )
-
-
 def rounded(value: float) -> float:
     """Rounded to seven significant digits, the precision of float32, which halves the file size."""
     return float(f"{value:.7g}")
@@ -154,7 +146,7 @@ class _Reader(NamedTuple):
             **likelihood_scores(gold, item.answer, self.before(place.canonical)),
             "truth_ratio": truth_ratio(mean(gold), distractors),
             "normalised_probability": normalised_probability(mean(gold), distractors),
-            "sequence_rank": _sequence_rank(mean(gold), distractors),
+            "sequence_rank": likelihood.sequence_rank(mean(gold), distractors),
         }
         return {
             "id": item.id,

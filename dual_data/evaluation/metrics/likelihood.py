@@ -66,9 +66,16 @@ def worst_rank(scores: TokenScores) -> int:
     return max(scores.rank[: scores.answer_tokens])
 
 
-def sequence_rank(gold: float, distractors: Sequence[float]) -> int:
-    """Rank of the gold answer among distractors by mean log-probability: 1 + the number that score strictly higher."""
-    return 1 + sum(distractor > gold for distractor in distractors)
+def sequence_rank(gold: float, distractors: Sequence[float]) -> float | None:
+    """Rank of the gold answer among distractors by mean log-probability: 1 + the number that score strictly higher.
+
+    None without distractors; NaN where one of them or the gold answer is NaN, which comparisons would rank.
+    """
+    if not distractors:
+        return None
+    if any(map(math.isnan, (gold, *distractors))):
+        return math.nan
+    return 1.0 + sum(distractor > gold for distractor in distractors)
 
 
 def exact_memorisation(scores: TokenScores) -> float:

@@ -42,7 +42,8 @@ def test_ranks() -> None:
     assert likelihood.first_rank(answer) == 4
     assert likelihood.worst_rank(answer) == 9
     assert likelihood.sequence_rank(-1.0, [-2.0, -0.5, -1.0]) == 2
-    assert likelihood.sequence_rank(-1.0, []) == 1
+    assert likelihood.sequence_rank(-1.0, []) is None
+    assert math.isnan(likelihood.sequence_rank(-1.0, [math.nan, -0.5]) or 0.0)
 
 
 @pytest.mark.parametrize(
