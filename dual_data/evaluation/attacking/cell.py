@@ -11,7 +11,7 @@ from dual_data.display import count
 from dual_data.evaluation.attacking.targets import BITS, SHARE, AttackOptions, Say, Target
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, lm_eval_scores
 from dual_data.evaluation.attacks.quantisation import quantised
-from dual_data.evaluation.attacks.relearning import Curve, halves, relearn
+from dual_data.evaluation.attacks.relearning import Curve, relearn, split_by_subject
 from dual_data.evaluation.device.devices import rows_at_once
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.stages import applied, prepare
@@ -73,14 +73,14 @@ class RelearningRows(NamedTuple):
 
 
 def relearning_rows(grid: Grid, cell: Cell) -> RelearningRows:
-    """The facts that relearning tunes on and scores. Raises InputError as `halves`."""
+    """The facts that relearning tunes on and scores. Raises InputError as `split_by_subject`."""
     sets = grid.sets[cell.stage]
     items = sets.forget[cell.set]
-    tuned, scored = halves(items, SHARE)
-    rows = {"forget facts": [items[i] for i in tuned], "retain facts": sample(sets.retain_train, len(tuned))}
+    tuned, scored = split_by_subject(items, SHARE)
+    rows = {"forget facts": tuned, "retain facts": sample(sets.retain_train, len(tuned))}
     if other_facts := unrelated(sets.measured, items):
         rows["other facts of the relations"] = sample(other_facts, len(tuned))
-    return RelearningRows(rows, [items[i] for i in scored])
+    return RelearningRows(rows, scored)
 
 
 def _relearning(grid: Grid, restored: Restored, target: Target, options: AttackOptions, tell: Say) -> dict[str, Any]:

@@ -58,24 +58,22 @@ class Curve(NamedTuple):
     """Where tuning ended early, and why; all later points are of the weights at that step."""
 
 
-def halves(items: Sequence[Item], share: float) -> tuple[list[int], list[int]]:
-    """Indices of the forget facts to tune on, a `share` of the subjects by hash, and of those to score.
+def split_by_subject(items: Sequence[Item], share: float) -> tuple[list[Item], list[Item]]:
+    """The forget facts to tune on, those of a `share` of the subjects by hash, and the others, which are scored.
 
     Both sides have at least one subject; the tuned facts fit into one step. Raises InputError for fewer than two
     subjects.
     """
-    subjects = sorted({item.subject or item.id for item in items}, key=lambda name: digest(f"relearn|{name}"))
+    sizes = Counter(item.cluster for item in items)
+    subjects = sorted(sizes, key=lambda name: digest(f"relearn|{name}"))
     if len(subjects) < 2:
         raise InputError("relearning needs facts of at least two subjects: some to tune on, others to score")
-    sizes = Counter(item.subject or item.id for item in items)
     tuned: set[str] = set()
     for name in subjects[: min(max(1, round(share * len(subjects))), len(subjects) - 1)]:
         if tuned and sum(sizes[subject] for subject in (*tuned, name)) > BATCH:
             break
         tuned.add(name)
-    is_tuned = [(item.subject or item.id) in tuned for item in items]
-    indices = range(len(items))
-    return [i for i in indices if is_tuned[i]], [i for i in indices if not is_tuned[i]]
+    return [item for item in items if item.cluster in tuned], [item for item in items if item.cluster not in tuned]
 
 
 def relearn(
@@ -126,7 +124,7 @@ def relearn(
     points += [points[-1]._replace(step=step) for step in remaining[1:]]
     model = "model before unlearning" if cell is None else "unlearned model"
     note = f"tuning of the {model} ended early ({trace.stopped}); later points are of the weights it had then"
-    return Curve(tuple(points), tuple(item.subject or item.id for item in items), (note,) if trace.stopped else ())
+    return Curve(tuple(points), tuple(item.cluster for item in items), (note,) if trace.stopped else ())
 
 
 @contextmanager

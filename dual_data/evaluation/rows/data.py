@@ -34,6 +34,11 @@ class Item(NamedTuple):
     kind: ObjectKind = "entity"
     """How answers are compared: names as words, dates and quantities by value."""
 
+    @property
+    def cluster(self) -> str:
+        """The subject, or without one the id: facts of one subject are not independent."""
+        return self.subject or self.id
+
 
 def read_split(
     path: Path | str, paraphrases: Path | str | None = None, *, split: str = "", relations: Sequence[str] = ()

@@ -12,7 +12,7 @@ import torch
 
 from dual_data.errors import InputError
 from dual_data.evaluation.attacks.recovery import recovery
-from dual_data.evaluation.attacks.relearning import Curve, halves, relearn
+from dual_data.evaluation.attacks.relearning import Curve, relearn, split_by_subject
 from dual_data.evaluation.measuring import open_engine as engine
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.encoding import encode
@@ -24,17 +24,17 @@ from dual_data.evaluation.training.train import train
 from tests.evaluation.questions import cities
 
 
-def test_halves_keep_subjects_together() -> None:
+def test_facts_of_a_subject_are_on_one_side() -> None:
     items = [item._replace(subject=item.subject[0]) for item in cities() * 2]
-    tuned, scored = halves(items, 0.3)
-    assert sorted(tuned + scored) == list(range(14))
-    assert not {items[i].subject for i in tuned} & {items[i].subject for i in scored}
+    tuned, scored = split_by_subject(items, 0.3)
+    assert sorted(tuned + scored) == sorted(items)
+    assert not {item.subject for item in tuned} & {item.subject for item in scored}
     many = [item._replace(id=f"{n}", subject=f"{n // 2}") for n, item in enumerate(cities(4) * 100)]
-    assert len(halves(many, 0.2)[0]) == 32  # and 368 are scored: what is tuned on is in every step
-    assert halves(items, 0.0)[0]
-    assert halves(items, 1.0)[1]
+    assert len(split_by_subject(many, 0.2)[0]) == 32  # and 368 are scored: what is tuned on is in every step
+    assert split_by_subject(items, 0.0)[0]
+    assert split_by_subject(items, 1.0)[1]
     with pytest.raises(InputError, match="two subjects"):
-        halves(items[:1], 0.2)
+        split_by_subject(items[:1], 0.2)
 
 
 def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
