@@ -153,6 +153,11 @@ def fact_of(row: ItemRow) -> tuple[str, str]:
     return row["question"], row["ground_truth"]
 
 
+def cluster_of(row: ItemRow) -> str:
+    """The cluster of an item, as `Item.cluster`: what samples are drawn of."""
+    return row["subject"] or row["id"]
+
+
 def unscorable(rows: Sequence[ItemRow]) -> int:
     """Number of items whose answer the plain ROUGE scores cannot tell from a wrong one (:func:`is_scorable`)."""
     return sum(not is_scorable(row["ground_truth"]) for row in rows)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from dual_data.evaluation.bootstrap import Interval, auc_interval
 from dual_data.evaluation.metrics.membership import ATTACKS
-from dual_data.evaluation.results import ItemRow
+from dual_data.evaluation.results import ItemRow, cluster_of
 
 REFERENCE_RATIO = "reference_ratio"
 """The attack that also uses the base: the change of the mean log-probability. Where unlearning lowers it more for the
@@ -28,7 +28,7 @@ def membership_aucs(forget: Sequence[ItemRow], holdout: Sequence[ItemRow]) -> di
     scores = {name: f"member_{name}" for name in ATTACKS}
     if forget[0]["scores"]["change_mean_log_probability"] is not None:
         scores[REFERENCE_RATIO] = "change_mean_log_probability"
-    subjects = [[row["subject"] or row["id"] for row in side] for side in (forget, holdout)]
+    subjects = [[*map(cluster_of, side)] for side in (forget, holdout)]
     return {
         name: auc_interval(*([row["scores"][key] for row in side] for side in (forget, holdout)), *subjects)
         for name, key in scores.items()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dual_data.evaluation.bootstrap import Interval, auc_interval
-from dual_data.evaluation.results import ItemRow
+from dual_data.evaluation.results import ItemRow, cluster_of
 from dual_data.ids import digest
 
 FEATURES = ("change_mean_log_probability", "change_entropy", "change_log_rank", "kl")
@@ -32,7 +32,7 @@ def posterior_audit(forget: Sequence[ItemRow], holdout: Sequence[ItemRow]) -> In
     worded = all(row["paraphrases"] for row in (*forget, *holdout))
     table = np.array([_features(row, worded=worded) for row in (*forget, *holdout)])
     labels = np.array([1.0] * len(forget) + [0.0] * len(holdout))
-    subjects = np.array([row["subject"] or row["id"] for row in (*forget, *holdout)])
+    subjects = np.array([cluster_of(row) for row in (*forget, *holdout)])
     train = np.array([int(digest(f"posterior|0|{subject}"), 16) % 2 == 0 for subject in subjects])
     for half in (train, ~train):
         if len(set(labels[half])) < 2:

@@ -17,7 +17,7 @@ from dual_data.evaluation.grid.planned import read_plan
 from dual_data.evaluation.metrics.chance import best_rule
 from dual_data.evaluation.metrics.summary import fair_wordings
 from dual_data.evaluation.report.runs import PANEL_SCORES, SCORES, Collection, Group, Items, Key, PanelTable, Run
-from dual_data.evaluation.results import BASE, ItemRow, Result, read_result, read_results
+from dual_data.evaluation.results import BASE, ItemRow, Result, cluster_of, read_result, read_results
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.statistics import Floats
 
@@ -192,7 +192,7 @@ def _items(rows: Sequence[ItemRow]) -> Items:
     scores["worst"] = _column([any(entry["scores"]["contains_answer"] for entry in fair_wordings(row)) for row in rows])
     return Items(
         ids=tuple(row["id"] for row in rows),
-        subjects=tuple(row["subject"] or row["id"] for row in rows),
+        subjects=tuple(map(cluster_of, rows)),
         scores=scores,
         rephrased=any(row["paraphrases"] or row["attacks"] for row in rows),
         examples=tuple((row["question"], row["ground_truth"], row["generation"]) for row in rows[:_EXAMPLES]),

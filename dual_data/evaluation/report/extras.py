@@ -18,7 +18,7 @@ from dual_data.evaluation.report.places import before_of
 from dual_data.evaluation.report.quality import ForgetQuality, RetainScores, forget_quality, model_utility
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
-from dual_data.evaluation.results import ItemRow, read_result
+from dual_data.evaluation.results import ItemRow, cluster_of, read_result
 
 UTILITY_SETS = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")
 """Sets that model utility is computed over."""
@@ -99,7 +99,7 @@ def extras(collection: Collection, group: Group) -> Extras | None:
         ),
         audit=_audit(held_out_facts) if held_out_facts.set else None,
         frequency=frequency(items_before["forget"], forget),
-        fluency=fluency([row["generation"] for row in all_rows], [row["subject"] or row["id"] for row in all_rows]),
+        fluency=fluency([row["generation"] for row in all_rows], [*map(cluster_of, all_rows)]),
         quality=forget_quality(forget, items_retrained["forget"]) if items_retrained else None,
         model_utility=_utility(runs, utility_sets),
         utility_before=_utility(before, utility_sets),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dual_data.evaluation.bootstrap import Interval, bootstrap, bootstrap_mean
-from dual_data.evaluation.results import ItemRow
+from dual_data.evaluation.results import ItemRow, cluster_of
 from dual_data.evaluation.statistics import Floats, spearman
 
 _MAX_PARTS = 10
@@ -58,7 +58,7 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
         np.array([old["scores"][score] - new["scores"][score] for old, new in pairs])
         for score in ("probability", "contains_answer")
     )
-    subjects = [new["subject"] or new["id"] for _, new in pairs]
+    subjects = [cluster_of(new) for _, new in pairs]
     deciles = []
     for indices in np.array_split(np.arange(len(pairs)), min(_MAX_PARTS, max(1, len(pairs) // _MIN_FACTS))):
         names = [subjects[index] for index in indices]
