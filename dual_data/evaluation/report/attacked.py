@@ -16,7 +16,7 @@ from dual_data.evaluation.report.document import Block, Charts, Heading, LinkLis
 from dual_data.evaluation.report.extras import AttackResults, Extras
 from dual_data.evaluation.report.places import CellLine, cell_table, estimate, link_to, row_id, shown, spot, title_of
 from dual_data.evaluation.report.reference import retrained
-from dual_data.evaluation.report.runs import Collection, Run
+from dual_data.evaluation.report.runs import Collection, stack
 from dual_data.evaluation.statistics import Floats
 
 _BEFORE = "the model before unlearning"
@@ -159,13 +159,11 @@ def _rounded(attack: AttackResults, scores: Sequence[Mapping[str, Any]], name: s
 
 def _recovered(attack: AttackResults, scores: Sequence[Mapping[str, Any]]) -> str:
     ids, attacked = _recalls(scores, "forget")
-    subjects = dict(zip(attack.runs[0].sets["forget"].ids, attack.runs[0].sets["forget"].subjects, strict=True))
-    before, unlearned = (
-        [[recalls[item] for item in ids] for recalls in map(_forget_recalls, runs)]
-        for runs in (attack.before, attack.runs)
-    )
     control = _recalls(scores, "base_rounded")[1]
-    return shown(recovered_share(before, unlearned, attacked, control, [subjects[item] for item in ids]))
+    items = attack.runs[0].sets["forget"]
+    places = [items.ids.index(item) for item in ids]
+    before, unlearned = (stack(runs, "forget", "rougeL_recall")[:, places] for runs in (attack.before, attack.runs))
+    return shown(recovered_share(before, unlearned, attacked, control, [items.subjects[place] for place in places]))
 
 
 def _recalls(scores: Sequence[Mapping[str, Any]], name: str) -> tuple[list[str], list[list[float]]]:
@@ -174,11 +172,6 @@ def _recalls(scores: Sequence[Mapping[str, Any]], name: str) -> tuple[list[str],
         [row["id"] for row in scores[0]["items"][name]],
         [[row["rougeL_recall"] for row in seed["items"][name]] for seed in scores],
     )
-
-
-def _forget_recalls(run: Run) -> dict[str, float]:
-    items = run.sets["forget"]
-    return dict(zip(items.ids, items.scores["rougeL_recall"].tolist(), strict=True))
 
 
 def _results_of(cells: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, AttackResults]]:
