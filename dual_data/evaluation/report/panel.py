@@ -47,7 +47,7 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     """Accuracy over learning rates, and the changes of the chosen cells; empty where no panel was measured."""
     measured = [start for start in starts(collection) if has_panel(start.before)]
     charts, lines, kind_lines, ids = list[Chart](), list[CellLine](), list[CellLine](), list[str]()
-    look = looks(collection.groups)
+    look = looks(collection)
     kinds = list(dict.fromkeys(kind for start in measured for kind in _table(start.before).kinds))
     for start in measured:
         key, before, groups, title = start

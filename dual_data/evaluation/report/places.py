@@ -72,9 +72,9 @@ def starts(collection: Collection) -> list[Start]:
     return [Start(key, collection.bases.get(key, ()), groups_by_key[key], title_of(key, keys)) for key in keys]
 
 
-def looks(groups: Iterable[Group]) -> dict[str, int]:
+def looks(collection: Collection) -> dict[str, int]:
     """The look of each method, and of the model before unlearning: a number, the same in all charts."""
-    methods = sorted({group.key.method for group in groups})
+    methods = sorted({group.key.method for group in collection.groups})
     return {name: number for number, name in enumerate((*methods, BEFORE))}
 
 
@@ -142,9 +142,8 @@ def cell_table(
     return Table((*place, "method", *columns, ITEMS), rows, caption, tuple(exact), tuple(ids))
 
 
-def title_of(key: Key, among: Iterable[Key]) -> str:
-    """Title of a chart or fold: stage, set and the other fields, except method, in which the keys of `among` differ."""
-    keys = list(among)
+def title_of(key: Key, keys: Sequence[Key]) -> str:
+    """Title of a chart or fold: stage, set and the other fields, except method, in which `keys` differ."""
 
     def is_named(field: str) -> bool:
         return field in ("stage", "set") or (field != "method" and len({getattr(other, field) for other in keys}) > 1)

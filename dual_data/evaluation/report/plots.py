@@ -41,7 +41,7 @@ _OFFSETS = (-0.1, 0.1)
 
 def frontiers(collection: Collection) -> list[Block]:
     """Forget against retain score, one chart per stage and set, with baselines."""
-    charts, look = [], looks(collection.groups)
+    charts, look = [], looks(collection)
     for _, before, groups, title in starts(collection):
         series = method_series(groups, look, _frontier_spots)
         lines = []
@@ -61,7 +61,7 @@ def frontiers(collection: Collection) -> list[Block]:
 
 def stability(collection: Collection, folder: Path) -> list[Block]:
     """Scores against the learning rate, the largest jump and the gradient norms."""
-    charts, look = [], looks(collection.groups)
+    charts, look = [], looks(collection)
     lines = list[CellLine]()
     for key, before, groups, title in starts(collection):
         for name in _SETS if any(group.lrs for group in groups) else ():

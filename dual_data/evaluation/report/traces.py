@@ -20,7 +20,7 @@ from dual_data.evaluation.results import BASE
 def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path) -> list[Block]:
     """Forgetting by decile of popularity."""
     lines, ids = list[CellLine](), list[str]()
-    charts, look = [], looks(collection.groups)
+    charts, look = [], looks(collection)
     drops: dict[tuple[Key, str], list[Series]] = defaultdict(list)
     for cell in cells:
         if cell.frequency is None:
