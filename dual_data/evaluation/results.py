@@ -260,12 +260,6 @@ def head_of(path: Path) -> Head | None:
     return Head(json.loads(match[1]), match[2]) if match else None
 
 
-def status_of(path: Path) -> str:
-    """Status of a result, without reading its items; empty where there is no result of this layout."""
-    head = head_of(path)
-    return head.status if head is not None else ""
-
-
 def read_results(folder: Path) -> Iterator[tuple[Path, Result]]:
     """All results below `folder`, by file name. Raises InputError where there are none."""
     paths = json_files(folder / "cells")

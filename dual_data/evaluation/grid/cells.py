@@ -11,7 +11,7 @@ from dual_data.evaluation.grid.origin import origin
 from dual_data.evaluation.grid.sets import Sets, counterfactual_answers, read_refusals, read_sets, refusal_of
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Identity, identify
-from dual_data.evaluation.results import BASE, adapter_path, cell_id, cell_path, stages_folder, status_of
+from dual_data.evaluation.results import BASE, adapter_path, cell_id, cell_path, head_of, stages_folder
 from dual_data.evaluation.rows.data import Item, data_hash
 from dual_data.evaluation.rows.encoding import PromptFormat, profile_named
 from dual_data.evaluation.rows.optimisation import Optimisation
@@ -279,5 +279,7 @@ def refuse_float16(grid: Grid, cells: Sequence[Cell]) -> None:
 
 def is_done(folder: Path, cell: Cell, *, adapter: bool = False) -> bool:
     """Whether the cell has a result, and its adapter if `adapter`; a failed cell is not done, so it is tried again."""
-    lacks_adapter = adapter and cell.method != BASE and not adapter_path(folder, cell.id).is_dir()
-    return not lacks_adapter and status_of(cell_path(folder, cell.id)) in ("done", "stopped")
+    if adapter and cell.method != BASE and not adapter_path(folder, cell.id).is_dir():
+        return False
+    head = head_of(cell_path(folder, cell.id))
+    return head is not None and head.status != "failed"
