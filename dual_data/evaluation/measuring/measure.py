@@ -78,7 +78,7 @@ def measure(
         items = {name: [reader.item(place) for place in places] for name, places in workload.sets.items()}
         if embedder is not None:
             _add_cosines(embedder, [row for rows in items.values() for row in rows])
-        summary = {name: summarise(rows, max(workload.baselines[name].values())) for name, rows in items.items()}
+        summary = {name: summarise(rows, workload.baselines[name]) for name, rows in items.items()}
         measurements.append(Measurement(items, summary, tuple(outcomes), reference if cell == 0 else None, panel))
     return measurements
 
