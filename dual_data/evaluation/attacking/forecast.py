@@ -10,7 +10,7 @@ from dual_data.evaluation.attacking.cell import RelearningRows, relearning_rows
 from dual_data.evaluation.attacking.targets import BITS, AttackOptions, Target
 from dual_data.evaluation.attacks.relearning import BATCH, NEW_TOKENS
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of
-from dual_data.evaluation.grid.forecast import duration, rate
+from dual_data.evaluation.grid.forecast import duration, estimated, rate
 from dual_data.evaluation.grid.tokenised import Tokenised
 
 
@@ -45,7 +45,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
             rows = [*sets.forget[cell.set] * number, *sets.retain_eval]
             measured = tokens(rows) + grid.max_new_tokens * len(rows)
             operations += 2.0 * parameters * len(BITS) * measured
-    speed, basis = rate(grid, cells, identities, tokenised, options.device)
+    speed, basis = rate(grid, estimated(grid, cells, identities, tokenised), options.device)
     text = (
         f"{count(len(chosen), 'cell')} to attack: {count(curves, 'curve')} of relearning, each of {max(options.steps)} "
         f"steps, and {count(roundings, 'model')} with rounded weights; {duration(operations / speed)} on "

@@ -49,11 +49,11 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
     """
     identities = {name: identity_of(settings) for name, settings in grid.models.items()}
     tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
-    lines = _lines(grid, cells, identities, tokenised, adapters=adapters)
+    lines = estimated(grid, cells, identities, tokenised, adapters=adapters)
     to_do = [line for line in lines if not line.done]
     _try_methods(grid, [line.cell for line in to_do], tokenised)
     operations = sum(line.operations for line in to_do)
-    speed, basis = _rate(grid, lines, device)
+    speed, basis = rate(grid, lines, device)
     most = max((identities[cell.model].parameters * _bytes(grid, cell.model) for cell in cells), default=0)
     size = f"{most / 2**30:.1f}" if most >= 2**30 / 10 else "less than 0.1"
     memory = f"weights{' and optimiser' if grid.preset.full else ''} take {size} GiB"
@@ -93,18 +93,7 @@ def _try_methods(grid: Grid, cells: Iterable[Cell], tokenised: Mapping[str, Toke
         raise UsageError("\n".join(mistakes))
 
 
-def rate(
-    grid: Grid,
-    cells: Sequence[Cell],
-    identities: Mapping[str, Identity],
-    tokenised: Mapping[str, Tokenised],
-    device: str,
-) -> tuple[float, str]:
-    """Operations per second that an estimate assumes, by those of `cells` that are done; and on what it is based."""
-    return _rate(grid, _lines(grid, cells, identities, tokenised), device)
-
-
-def _lines(
+def estimated(
     grid: Grid,
     cells: Sequence[Cell],
     identities: Mapping[str, Identity],
@@ -112,6 +101,7 @@ def _lines(
     *,
     adapters: bool = False,
 ) -> list[Line]:
+    """What each cell takes; with `adapters`, one without its adapter is not done."""
     sizes: dict[tuple[str, str, str], tuple[int, int, int, int]] = {}
     lines = []
     for cell in cells:
@@ -152,7 +142,7 @@ def _line(grid: Grid, cell: Cell, identity: Identity, sizes: tuple[int, int, int
     return Line(cell, done, steps, training, measured, operations)
 
 
-def _rate(grid: Grid, lines: Sequence[Line], device: str) -> tuple[float, str]:
+def rate(grid: Grid, lines: Sequence[Line], device: str) -> tuple[float, str]:
     """Operations per second of the cells that are done, else the assumed rate; and which of the two."""
     operations = seconds = 0.0
     for line in lines:

@@ -10,7 +10,7 @@ import pytest
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.grid import stage_run, stages
-from dual_data.evaluation.grid.forecast import _rate, forecast
+from dual_data.evaluation.grid.forecast import forecast, rate
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.methods.base import Method
@@ -41,7 +41,7 @@ def test_a_run_counts_the_cells_that_went_together_and_its_stage_apart(project: 
     pace = sum(line.operations for line in plan.lines) / sum(
         (record["training_seconds"] + record["measuring_seconds"]) / record["cells_at_once"] for record in runs.values()
     )
-    assert _rate(grid, plan.lines, "cpu")[0] == pytest.approx(pace)
+    assert rate(grid, plan.lines, "cpu")[0] == pytest.approx(pace)
 
 
 def test_what_is_trained_together_does_not_depend_on_what_is_left_to_do(
