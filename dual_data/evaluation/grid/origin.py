@@ -7,7 +7,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from dual_data.engine.manifest import read_manifest
-from dual_data.engine.places import maker
 from dual_data.released import MANIFEST, Release
 
 _ABOVE = 2
@@ -33,9 +32,3 @@ def origin(folder: Path) -> dict[str, str | None]:
             "content": release.content,
         }
     return {}
-
-
-def remedy(folder: Path) -> str:
-    """Start of advice with the command that builds a missing folder; empty where no profile builds it."""
-    command = maker(folder)
-    return f"build it first ({command}), or " if command else ""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.config import read_text, shipped_project
+from dual_data.engine.places import maker
 from dual_data.errors import InputError, UsageError
-from dual_data.evaluation.grid.origin import remedy
 from dual_data.evaluation.rows.data import Item, read_split
 from dual_data.evaluation.settings import DataSettings, SplitSettings, StageSettings, resolved
 from dual_data.ids import digest
@@ -63,9 +63,10 @@ def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
     """
     folder = resolved(data.folder, project)
     if not folder.is_dir():
+        command = maker(folder)
+        build = f"build it first ({command}), or " if command else ""
         raise InputError(
-            f"{folder}: no such folder, but the grid takes its rows from it: {remedy(folder)}correct "
-            "`folder` in the grid file"
+            f"{folder}: no such folder, but the grid takes its rows from it: {build}correct `folder` in the grid file"
         )
     paraphrases = folder / data.paraphrases if data.paraphrases else None
 
