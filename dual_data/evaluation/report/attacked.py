@@ -13,8 +13,10 @@ from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share, recov
 from dual_data.evaluation.bootstrap import Interval, bootstrap_mean
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, LinkList, TableCell
+from dual_data.evaluation.report.estimates import estimate, shown
 from dual_data.evaluation.report.extras import AttackResults, Extras
-from dual_data.evaluation.report.places import CellLine, cell_table, estimate, link_to, row_id, shown, spot, title_of
+from dual_data.evaluation.report.marks import spot
+from dual_data.evaluation.report.places import CellLine, cell_table, link_to, row_id, title_of
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.report.runs import Collection, stack
 from dual_data.evaluation.statistics import Floats

@@ -24,8 +24,7 @@ from dual_data.evaluation.bootstrap import (
     mean_spread,
     quantiles,
 )
-from dual_data.evaluation.report.places import before_of
-from dual_data.evaluation.report.runs import Group, clusters, stack
+from dual_data.evaluation.report.runs import Group, before_of, clusters, stack
 from dual_data.evaluation.statistics import Floats
 from dual_data.ids import digest
 

@@ -6,18 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Heading, Paragraph, Table
+from dual_data.evaluation.report.estimates import NORMS, estimate, gradient_norms, shown
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
-from dual_data.evaluation.report.places import (
-    BEFORE,
-    NORMS,
-    estimate,
-    gradient_norms,
-    rate_of,
-    row_id,
-    shown,
-    sources,
-    starts,
-)
+from dual_data.evaluation.report.places import BEFORE, rate_of, row_id, sources, starts
 from dual_data.evaluation.report.runs import Collection, Run
 
 _SETS = ("forget", "retain_train", "retain_eval")

@@ -14,10 +14,9 @@ from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.report.frequency import Frequency, frequency
 from dual_data.evaluation.report.held_out import HeldOut, held_out
-from dual_data.evaluation.report.places import before_of
 from dual_data.evaluation.report.quality import ForgetQuality, RetainScores, forget_quality, model_utility
 from dual_data.evaluation.report.reference import retrained
-from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
+from dual_data.evaluation.report.runs import Collection, Group, Run, before_of, clusters, stack
 from dual_data.evaluation.results import ItemRow, cluster_of, read_result
 
 UTILITY_SETS = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")

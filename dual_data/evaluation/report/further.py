@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 
 from dual_data.evaluation.report.document import Block, Heading
-from dual_data.evaluation.report.places import cell_table, estimate, rate_of, row_id, shown, sources, starts
+from dual_data.evaluation.report.estimates import estimate, shown
+from dual_data.evaluation.report.places import cell_table, rate_of, row_id, sources, starts
 from dual_data.evaluation.report.runs import Collection
 
 _COLUMNS = {

@@ -15,19 +15,9 @@ import numpy as np
 from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_function
 from dual_data.evaluation.metrics.chance import PERFECT
 from dual_data.evaluation.report.document import ITEMS, Entry, Table
+from dual_data.evaluation.report.estimates import estimate, shown, trivial_rule
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
-from dual_data.evaluation.report.places import (
-    Start,
-    estimate,
-    place_columns,
-    place_of,
-    rate_of,
-    row_id,
-    shown,
-    sources,
-    starts,
-    trivial_rule,
-)
+from dual_data.evaluation.report.places import Start, place_columns, place_of, rate_of, row_id, sources, starts
 from dual_data.evaluation.report.runs import Collection, Key, Run, clusters, stack
 from dual_data.evaluation.statistics import Floats
 

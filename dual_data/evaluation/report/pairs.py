@@ -10,15 +10,8 @@ from typing import NamedTuple
 from dual_data.display import count
 from dual_data.evaluation.bootstrap import Interval, bootstrap_difference
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Folded, Heading, Table
-from dual_data.evaluation.report.places import (
-    chosen_cells,
-    p_value,
-    place_columns,
-    place_of,
-    shown,
-    sources,
-    starts,
-)
+from dual_data.evaluation.report.estimates import p_value, shown
+from dual_data.evaluation.report.places import chosen_cells, place_columns, place_of, sources, starts
 from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
 from dual_data.evaluation.statistics import holm
 

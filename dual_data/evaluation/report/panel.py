@@ -12,22 +12,10 @@ import numpy as np
 from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_difference
 from dual_data.evaluation.report.chart import Axis, Chart, Line, chart
 from dual_data.evaluation.report.document import Block, Charts, Folded, Heading
-from dual_data.evaluation.report.places import (
-    BEFORE,
-    CellLine,
-    before_of,
-    cell_table,
-    looks,
-    mean_of,
-    method_series,
-    rate_of,
-    row_id,
-    shown,
-    sources,
-    spots_by_rate,
-    starts,
-)
-from dual_data.evaluation.report.runs import PANEL_SCORES, Collection, Group, PanelTable, Run, stack_panel
+from dual_data.evaluation.report.estimates import mean_of, shown
+from dual_data.evaluation.report.marks import looks, method_series, spots_by_rate
+from dual_data.evaluation.report.places import BEFORE, CellLine, cell_table, rate_of, row_id, sources, starts
+from dual_data.evaluation.report.runs import PANEL_SCORES, Collection, Group, PanelTable, Run, before_of, stack_panel
 
 PANEL = "utility panel"
 """Name of its columns and rows."""

@@ -10,26 +10,9 @@ from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
 from dual_data.evaluation.report.curves import frontier_area, largest_jump
 from dual_data.evaluation.report.document import Block, Charts
-from dual_data.evaluation.report.places import (
-    BEFORE,
-    NORMS,
-    CellLine,
-    cell_table,
-    estimate,
-    gradient_norms,
-    is_single_seed,
-    looks,
-    median,
-    method_series,
-    rate_of,
-    row_id,
-    shown,
-    sources,
-    spot,
-    spots_by_rate,
-    starts,
-    trivial_rule,
-)
+from dual_data.evaluation.report.estimates import NORMS, estimate, gradient_norms, median, shown, trivial_rule
+from dual_data.evaluation.report.marks import is_single_seed, looks, method_series, spot, spots_by_rate
+from dual_data.evaluation.report.places import BEFORE, CellLine, cell_table, rate_of, row_id, sources, starts
 from dual_data.evaluation.report.runs import Collection, Group, Run
 
 _SETS = ("forget", "retain_eval")

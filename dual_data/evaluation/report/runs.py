@@ -206,6 +206,11 @@ def stack_panel(runs: Sequence[Run], score: str) -> Floats:
     return np.stack([run.panel.scores[score] for run in runs if run.panel is not None])
 
 
+def before_of(before: Sequence[Run], run: Run) -> Run:
+    """The run before unlearning, with the same seed where there is one."""
+    return next((base_run for base_run in before if base_run.seed == run.seed), before[0])
+
+
 def clusters(runs: Sequence[Run], name: str) -> tuple[str, ...]:
     """Subjects of the items of a set."""
     return runs[0].sets[name].subjects

@@ -29,7 +29,6 @@ from dual_data.evaluation.report.pairs import pairs
 from dual_data.evaluation.report.panel import panel
 from dual_data.evaluation.report.places import (
     BEFORE,
-    before_of,
     chosen_cells,
     is_trained,
     link_to,
@@ -39,7 +38,7 @@ from dual_data.evaluation.report.places import (
     title_of,
 )
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
-from dual_data.evaluation.report.runs import Collection
+from dual_data.evaluation.report.runs import Collection, before_of
 from dual_data.evaluation.report.traces import by_popularity, membership
 
 _ABOUT = (

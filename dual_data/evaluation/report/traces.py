@@ -10,9 +10,11 @@ from dual_data.evaluation.attacks.membership import FIXED, REFERENCE_RATIO, over
 from dual_data.evaluation.metrics.membership import ATTACKS
 from dual_data.evaluation.report.chart import Axis, Series, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, Table
+from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.held_out import CALIPER
-from dual_data.evaluation.report.places import CellLine, cell_table, looks, row_id, shown, sources, spot, title_of
+from dual_data.evaluation.report.marks import looks, spot
+from dual_data.evaluation.report.places import CellLine, cell_table, row_id, sources, title_of
 from dual_data.evaluation.report.runs import Collection, Key
 from dual_data.evaluation.results import BASE
 

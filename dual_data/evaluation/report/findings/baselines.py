@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dual_data.display import count
 from dual_data.evaluation.report.contrast import compare_answered
+from dual_data.evaluation.report.estimates import estimate, shown, trivial_rule
 from dual_data.evaluation.report.findings.sentences import (
     Compared,
     Names,
@@ -12,7 +13,7 @@ from dual_data.evaluation.report.findings.sentences import (
     little_known,
     loss_sentence,
 )
-from dual_data.evaluation.report.places import chosen_cells, estimate, shown, trivial_rule
+from dual_data.evaluation.report.places import chosen_cells
 from dual_data.evaluation.report.runs import Collection, stack
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from dual_data.display import count
 from dual_data.evaluation.report.contrast import Pairing, average, compare_pairs, compare_sets, pair_facts
 from dual_data.evaluation.report.curves import compare_retention
+from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.findings.sentences import (
     Compared,
     Names,
@@ -26,7 +27,6 @@ from dual_data.evaluation.report.findings.sentences import (
     values_with_missing,
 )
 from dual_data.evaluation.report.frontier import balance
-from dual_data.evaluation.report.places import shown
 from dual_data.evaluation.report.runs import Collection, Group
 
 

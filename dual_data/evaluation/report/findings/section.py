@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from dual_data.evaluation.report.curves import SHARE
 from dual_data.evaluation.report.document import ITEMS, Block, Folded, Heading, Paragraph, Points, Table
+from dual_data.evaluation.report.estimates import p_value, shown
 from dual_data.evaluation.report.findings.baselines import baseline_answer
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.sentences import Compared
 from dual_data.evaluation.report.findings.stages import smoothness_answer, stage_answer
 from dual_data.evaluation.report.findings.wordings import wording_answer
-from dual_data.evaluation.report.places import p_value, shown, sources
+from dual_data.evaluation.report.places import sources
 from dual_data.evaluation.report.runs import Collection
 
 _POPULARITY = (

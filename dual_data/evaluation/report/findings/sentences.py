@@ -8,7 +8,8 @@ from typing import NamedTuple
 from dual_data.display import count
 from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.contrast import Contrast, average
-from dual_data.evaluation.report.places import several_settings, shown
+from dual_data.evaluation.report.estimates import shown
+from dual_data.evaluation.report.places import several_settings
 from dual_data.evaluation.report.runs import Collection, Group, Key, Run, stack
 from dual_data.evaluation.results import read_result, unscorable
 from dual_data.evaluation.statistics import holm

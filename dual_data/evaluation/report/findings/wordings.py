@@ -10,8 +10,9 @@ import numpy as np
 from dual_data.display import count
 from dual_data.evaluation.bootstrap import Interval, bootstrap_mean
 from dual_data.evaluation.report.contrast import Contrast, average, compare_shares
+from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.findings.sentences import LEVEL, Names, points
-from dual_data.evaluation.report.places import chosen_cells, shown
+from dual_data.evaluation.report.places import chosen_cells
 from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
 from dual_data.evaluation.report.swapped import elicited
 from dual_data.evaluation.results import read_result

@@ -10,6 +10,7 @@ import pytest
 from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import Contrast
+from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.sentences import (
     Compared,
@@ -20,7 +21,6 @@ from dual_data.evaluation.report.findings.sentences import (
     size,
 )
 from dual_data.evaluation.report.findings.stages import stage_answer
-from dual_data.evaluation.report.places import shown
 from tests.evaluation.report.findings.comparisons import compared_by
 from tests.evaluation.report.made_up import write_cell, write_grid
 

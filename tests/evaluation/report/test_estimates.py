@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.places import estimate
+from dual_data.evaluation.report.estimates import estimate
 from tests.evaluation.report.made_up import FACTS, rescored, write_cell
 
 

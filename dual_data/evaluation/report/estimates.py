@@ -1,0 +1,76 @@
+"""Estimates of a score with their intervals, and how numbers are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+
+from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_mean, bootstrap_median
+from dual_data.evaluation.report.runs import Run, clusters, stack
+from dual_data.evaluation.statistics import Floats
+
+NORMS = (
+    "Gradient norm: before clipping, the median over all steps and seeds; its brackets hold the smallest and the "
+    "largest norm, not a confidence interval."
+)
+"""Explains :func:`gradient_norms` in captions."""
+
+_SHARES = (
+    "rougeL_recall", "rougeL_recall_uni", "contains_answer", "exact_answer", "exact_memorisation",
+    "extraction_strength", "worst",
+)  # fmt: skip
+"""Scores of items that lie between 0 and 1 and can all be 0 or all be 1."""
+_ENDS = {
+    "kl": (0.0, math.inf),
+    "mean_log_probability": (-math.inf, 0.0),
+    "change_mean_log_probability": (-math.inf, math.inf),
+}
+"""Ends of scales that small values do not show."""
+
+
+def estimate(runs: Sequence[Run], name: str, score: str) -> Interval:
+    """Mean of a score over seeds and items, with its interval; UNKNOWN where a model gave no number."""
+    return mean_of(stack(runs, name, score), clusters(runs, name), share=score in _SHARES, ends=_ENDS.get(score))
+
+
+def mean_of(
+    table: Floats, subjects: Sequence[Hashable], *, share: bool, ends: tuple[float, float] | None = None
+) -> Interval:
+    """Mean of [seeds, items] with its interval (:func:`bootstrap_mean`); UNKNOWN where a model gave no number."""
+    if np.isnan(table).any():
+        return UNKNOWN
+    return bootstrap_mean(table, subjects, share=share, ends=ends)
+
+
+def median(runs: Sequence[Run], name: str, score: str) -> Interval:
+    """Median of a score over seeds and items, with its interval; UNKNOWN where a model gave no number."""
+    table = stack(runs, name, score)
+    if np.isnan(table).any():
+        return UNKNOWN
+    return bootstrap_median(table, clusters(runs, name))
+
+
+def trivial_rule(before: Sequence[Run]) -> Interval:
+    """Score of the best trivial rule, which knows no fact, on the forget facts; the interval is for this rule."""
+    return bootstrap_mean(before[0].trivial, clusters(before, "forget"))
+
+
+def shown(interval: Interval, digits: int = 3) -> str:
+    """An estimate with its interval; a dash where the model gave no number."""
+    value, low, high = (f"{end:z.{digits}f}" for end in interval[:3])
+    return "-" if math.isnan(interval.value) else f"{value} [{low}, {high}]"
+
+
+def gradient_norms(runs: Iterable[Run]) -> str:
+    """Median of the gradient norms over all steps of some runs, with the least and the largest in brackets."""
+    norms = [norm for run in runs for norm in run.norms]
+    return f"{np.median(norms):.3g} [{min(norms):.3g}, {max(norms):.3g}]" if norms else "-"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value in three digits; a dash where nothing was tested."""
+    if value is None:
+        return "-"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
