@@ -18,10 +18,8 @@ from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.grid.cells import cells_of, is_done, resolve_grid
 from dual_data.evaluation.grid.conflicts import refuse_mixing
-from dual_data.evaluation.grid.forecast import duration, forecast
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
-from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import BASE, cell_path, read_result, read_results, run_path
@@ -266,35 +264,6 @@ def test_full_fine_tuning_takes_the_drift_over_every_position(project: Path) -> 
         drift = training["parts"]["forget_kl"]
         assert drift[0] == pytest.approx(0.0, abs=1e-6)
         assert (drift[-1] or 0.0) > 1e-4
-
-
-def test_the_forecast_counts_what_is_left(project: Path) -> None:
-    grid, cells = opened(project)
-    plan = forecast(grid, cells, "cpu")
-    assert sum(not line.done for line in plan.lines) == 19
-    assert plan.summary.endswith(
-        " measured tokens, less than a minute on cpu (a guess until a cell is done); weights take less than 0.1 GiB; "
-        "training stages come on top"
-    )
-    line = next(line for line in plan.lines if line.cell.method == "GradAscent")
-    assert line.steps == 4
-    run(grid, cells[:2], RunOptions(), project=project)
-    plan = forecast(grid, cells, "cpu")
-    assert [line.done for line in plan.lines] == [True, True] + [False] * 17
-    assert "by the cells that are done" in plan.summary
-    assert [duration(seconds) for seconds in (59, 61, 7199, 7201)] == [
-        "less than a minute", "about 1 min", "about 120 min", "about 2.0 h",
-    ]  # fmt: skip
-
-
-def test_the_forecast_counts_the_kinds_of_rows_that_a_method_has(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(METHODS, "IdkDPO", METHODS["IdkDPO"]._replace(kinds=("forget", "refusal")))
-    grid, cells = opened(project, file=FILE.replace("NPO =", "DPO = {}\nIdkDPO = {}\nNPO ="))
-    tokens = {line.cell.method: line.training_tokens for line in forecast(grid, cells, "cpu").lines}
-    assert tokens["IdkDPO"] == 2 * tokens["GradAscent"]
-    assert tokens["DPO"] == tokens["NPO"] + tokens["GradAscent"]
 
 
 SCRIPT = """

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from dual_data.errors import InputError
 from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.measure import Measurement, likelihood_scores, measure
 from dual_data.evaluation.measuring.open_engine import open_engine
@@ -237,60 +236,6 @@ def test_no_mean_is_over_the_items_that_a_model_that_diverged_left(
     assert summary["rougeL_recall"] is not None
     rows[1]["paraphrases"][0]["scores"]["probability"] = math.nan
     assert summarise(rows, 0.0)["paraphrase_probability"] is None
-
-
-def test_distractors_are_other_answers_of_the_relation() -> None:
-    loaded = tiny("llama")
-    items = cities()
-    mixed = [item._replace(relation="P36") if index > 4 else item for index, item in enumerate(items)]
-    mixed[1] = mixed[1]._replace(answer="France")  # the same answer twice, once under another subject
-    workload = build_workload(loaded.tokenizer, {"forget": mixed}, "chat", MeasureOptions(distractors=9))
-    end = (loaded.info.end_id,)
-
-    def texts(index: int) -> list[str]:
-        request = workload.requests[workload.sets["forget"][index].canonical]
-        assert all(answer.ids[-1:] == end for answer in request.answers)
-        return [str(loaded.tokenizer.decode(list(answer.ids[: answer.answer_tokens]))) for answer in request.answers]
-
-    assert texts(0)[0] == "France"
-    assert sorted(texts(0)[1:]) == ["Germany", "Italy", "Portugal"]
-    assert texts(5) == ["Brazil", "India"]
-    again = build_workload(loaded.tokenizer, {"forget": mixed[::-1]}, "chat", MeasureOptions(distractors=2))
-    request = again.requests[again.sets["forget"][-1].canonical]
-    whole = workload.requests[workload.sets["forget"][0].canonical]
-    assert request.answers == whole.answers[:3]  # chosen by hash, whatever the order
-
-
-def test_a_question_of_two_sets_is_asked_once() -> None:
-    loaded = tiny("llama")
-    items = cities()
-    sets = {"neighbor_relation": items, "retain_eval": items[2:]}
-    workload = build_workload(loaded.tokenizer, sets, "chat", MeasureOptions())
-    assert len(workload.requests) == 2 * len(items)  # question and one other wording each
-    assert workload.sets["retain_eval"][0].canonical == workload.sets["neighbor_relation"][2].canonical
-
-
-@pytest.mark.parametrize(
-    ("paraphrases", "worded"),
-    [(True, {"forget", "retain_eval"}), (("forget", "retain_train"), {"forget"}), (False, set[str]())],
-)
-def test_other_wordings_of_the_sets_that_want_them(paraphrases: bool | tuple[str, ...], worded: set[str]) -> None:
-    loaded = tiny("llama")
-    items = cities()
-    sets = {"forget": items[:2], "retain_train": items[2:4], "retain_eval": items[4:]}
-    workload = build_workload(loaded.tokenizer, sets, "chat", MeasureOptions(paraphrases=paraphrases))
-    assert {name for name, places in workload.sets.items() if all(place.paraphrases for place in places)} == worded
-    assert {name for name, places in workload.sets.items() if any(place.paraphrases for place in places)} == worded
-
-
-def test_faults() -> None:
-    loaded = tiny("llama")
-    with pytest.raises(InputError, match="the set forget is empty"):
-        build_workload(loaded.tokenizer, {"forget": []}, "chat", MeasureOptions())
-    with pytest.raises(InputError, match="use the profile chat"):
-        build_workload(loaded.tokenizer, {"forget": cities()}, "dual-raw", MeasureOptions(attacks=("cloze",)))
-    raw = build_workload(loaded.tokenizer, {"forget": cities()}, "dual-raw", MeasureOptions())
-    assert all(len(answer.ids) == answer.answer_tokens for request in raw.requests for answer in request.answers)
 
 
 def test_the_answer_that_a_reversed_question_names_does_not_answer_it() -> None:

@@ -1,0 +1,44 @@
+"""What a grid will take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dual_data.evaluation.grid.forecast import duration, forecast
+from dual_data.evaluation.grid.grid_run import RunOptions
+from dual_data.evaluation.grid.run import run
+from dual_data.evaluation.methods import METHODS
+from tests.evaluation.grid.small_grid import FILE, opened, project
+
+__all__ = ["project"]
+
+
+def test_the_forecast_counts_what_is_left(project: Path) -> None:
+    grid, cells = opened(project)
+    plan = forecast(grid, cells, "cpu")
+    assert sum(not line.done for line in plan.lines) == 19
+    assert plan.summary.endswith(
+        " measured tokens, less than a minute on cpu (a guess until a cell is done); weights take less than 0.1 GiB; "
+        "training stages come on top"
+    )
+    line = next(line for line in plan.lines if line.cell.method == "GradAscent")
+    assert line.steps == 4
+    run(grid, cells[:2], RunOptions(), project=project)
+    plan = forecast(grid, cells, "cpu")
+    assert [line.done for line in plan.lines] == [True, True] + [False] * 17
+    assert "by the cells that are done" in plan.summary
+    assert [duration(seconds) for seconds in (59, 61, 7199, 7201)] == [
+        "less than a minute", "about 1 min", "about 120 min", "about 2.0 h",
+    ]  # fmt: skip
+
+
+def test_the_forecast_counts_the_kinds_of_rows_that_a_method_has(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "IdkDPO", METHODS["IdkDPO"]._replace(kinds=("forget", "refusal")))
+    grid, cells = opened(project, file=FILE.replace("NPO =", "DPO = {}\nIdkDPO = {}\nNPO ="))
+    tokens = {line.cell.method: line.training_tokens for line in forecast(grid, cells, "cpu").lines}
+    assert tokens["IdkDPO"] == 2 * tokens["GradAscent"]
+    assert tokens["DPO"] == tokens["NPO"] + tokens["GradAscent"]
