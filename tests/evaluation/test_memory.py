@@ -37,11 +37,9 @@ from dual_data.evaluation.training.forward import hidden_at
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.train import train
-from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import OPTIONS, problem
-
-__all__ = ["project"]
 
 ERRORS = [
     torch.OutOfMemoryError("made up"),

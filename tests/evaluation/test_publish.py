@@ -22,11 +22,11 @@ from dual_data.evaluation.results import BASE, cell_path, read_result
 from dual_data.evaluation.training.lora import Adapters, read_spec
 from dual_data.release.model_hub import push_model
 from tests.cli.command import dual_data
-from tests.evaluation.grid.small_grid import FILE, opened, project
+from tests.evaluation.grid.small_grid import FILE, opened
 from tests.release.conftest import online
 from tests.services.hub import TOKEN, Answer, Hub
 
-__all__ = ["online", "project"]
+__all__ = ["online"]
 
 # Warnings of the Hub's client, and of peft, which reads an attribute that transformers has renamed.
 pytestmark = [

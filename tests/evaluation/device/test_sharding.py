@@ -21,10 +21,8 @@ from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import BASE, read_results
 from dual_data.evaluation.rows.optimisation import Optimisation
-from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.lost import one_killed
-
-__all__ = ["project"]
 
 TWO = [RunOptions(cells_at_once=2, save_adapters=True)] * 2
 # Two methods in a merged and a stacked stage; RMU ends its pass at a layer. Of four rates, each process trains two, as

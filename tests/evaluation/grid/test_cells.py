@@ -13,10 +13,8 @@ from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import load_settings
 from tests.cli.command import dual_data as dual_data_command
-from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.questions import cities
-
-__all__ = ["project"]
 
 
 def test_a_grid_is_every_combination_with_one_base_a_model_stage_and_seed(project: Path) -> None:

@@ -14,9 +14,7 @@ from dual_data.evaluation.grid.conflicts import conflicting, refuse_mixing, set_
 from dual_data.evaluation.grid.provenance import blank
 from dual_data.evaluation.results import BASE, cell_path, write_result
 from tests.cli.command import dual_data
-from tests.evaluation.grid.small_grid import FILE, opened, project
-
-__all__ = ["project"]
+from tests.evaluation.grid.small_grid import FILE, opened
 
 
 def _write(root: Path, file: str, *, seed: int | None = None, status: str = "done") -> None:

@@ -10,9 +10,7 @@ from dual_data.evaluation.grid.forecast import duration, forecast
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.methods import METHODS
-from tests.evaluation.grid.small_grid import FILE, opened, project
-
-__all__ = ["project"]
+from tests.evaluation.grid.small_grid import FILE, opened
 
 
 def test_the_forecast_counts_what_is_left(project: Path) -> None:

@@ -15,9 +15,7 @@ from dual_data.evaluation.grid.planned import keep_plan, read_plan
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.report.write import write_report
 from tests.cli.command import dual_data
-from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
-
-__all__ = ["project"]
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 
 
 def _report(grid: Grid, folder: Path) -> str:

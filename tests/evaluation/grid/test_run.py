@@ -27,10 +27,8 @@ from dual_data.evaluation.rows.data import data_hash
 from dual_data.evaluation.rows.encoding import encode, token_hash
 from dual_data.evaluation.settings import load_settings
 from tests.cli.command import dual_data as dual_data_command
-from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.questions import cities
-
-__all__ = ["project"]
 
 
 def test_results_are_complete_the_same_when_repeated_and_never_made_twice(project: Path) -> None:

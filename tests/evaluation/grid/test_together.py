@@ -19,9 +19,7 @@ from dual_data.evaluation.results import BASE, Result, cell_path, read_result, r
 from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.optimiser import Trainable
 from dual_data.evaluation.training.train import train
-from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
-
-__all__ = ["project"]
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 
 
 def test_a_run_counts_the_cells_that_went_together_and_its_stage_apart(project: Path) -> None:

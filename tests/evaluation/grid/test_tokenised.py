@@ -14,9 +14,7 @@ from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.workload import build_workload
-from tests.evaluation.grid.small_grid import FILE, opened, project
-
-__all__ = ["project"]
+from tests.evaluation.grid.small_grid import FILE, opened
 
 COUNTERFACTUAL = FILE.replace('["pretrained", "sft"]\nsets', '["pretrained", "sft", "sft_new"]\nsets')
 

@@ -19,10 +19,8 @@ from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.workers import run_spread
 from dual_data.evaluation.results import read_results
-from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.lost import one_killed
-
-__all__ = ["project"]
 
 TWO = [RunOptions(), RunOptions()]
 STAGES = FILE.replace("seeds = [0, 1]", "seeds = [0]")

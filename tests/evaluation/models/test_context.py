@@ -15,10 +15,8 @@ from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.sources.chat.protocol import Chat, Sampling
-from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.questions import cities
-
-__all__ = ["project"]
 
 
 def test_a_row_fits_to_the_token_with_its_answers_and_what_may_be_generated() -> None:

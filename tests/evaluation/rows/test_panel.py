@@ -25,11 +25,9 @@ from dual_data.evaluation.rows.panel import Choice, Panel, items, panel_hash, re
 from dual_data.evaluation.rows.request import Outcome
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.lora import Adapters
-from tests.evaluation.grid.small_grid import FILE, one_stage, opened, project
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import disturb
-
-__all__ = ["project"]
 
 
 def test_the_shipped_panel_is_balanced() -> None:
