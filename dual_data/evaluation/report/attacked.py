@@ -18,7 +18,7 @@ from dual_data.evaluation.report.extras import AttackResults, Extras
 from dual_data.evaluation.report.marks import spot
 from dual_data.evaluation.report.places import CellLine, cell_table, link_to, row_id, title_of
 from dual_data.evaluation.report.reference import retrained
-from dual_data.evaluation.report.runs import Collection, stack
+from dual_data.evaluation.report.runs import Collection, Run, before_of, stack
 from dual_data.evaluation.statistics import Floats
 
 _BEFORE = "the model before unlearning"
@@ -130,14 +130,13 @@ def _steps_text(steps: Interval) -> str:
 def _quantisation(cells: Sequence[Extras], folder: Path) -> list[Block]:
     lines = list[CellLine]()
     for cell, attack in _results_of(cells, "quantisation"):
-        runs_before = {run.id: run for run in attack.before}
-        unrounded = [
-            shown(estimate(runs, "forget", "rougeL_recall")) for runs in (list(runs_before.values()), attack.runs)
-        ]
+        before = [before_of(cell.group.before, run) for run in attack.runs]
+        each_before = list({run.id: run for run in before}.values())  # seeds may share one
+        unrounded = [shown(estimate(runs, "forget", "rougeL_recall")) for runs in (each_before, attack.runs)]
         for bits in attack.results[0].result:
             scores = [result.result[bits] for result in attack.results]
             rounded = [_rounded(attack, scores, name) for name in ("forget", "retain_eval", "base_rounded")]
-            texts = (bits, *unrounded, *rounded, _recovered(attack, scores))
+            texts = (bits, *unrounded, *rounded, _recovered(before, attack, scores))
             lines.append(_line(cell, attack, texts, folder))
     columns = (
         "weights", "forget before", "forget unlearned", "forget rounded", "retain rounded", "forget before, rounded",
@@ -159,12 +158,12 @@ def _rounded(attack: AttackResults, scores: Sequence[Mapping[str, Any]], name: s
     return shown(bootstrap_mean(table, [subjects[item] for item in ids], share=True))
 
 
-def _recovered(attack: AttackResults, scores: Sequence[Mapping[str, Any]]) -> str:
+def _recovered(runs_before: Sequence[Run], attack: AttackResults, scores: Sequence[Mapping[str, Any]]) -> str:
     ids, attacked = _recalls(scores, "forget")
     control = _recalls(scores, "base_rounded")[1]
     items = attack.runs[0].sets["forget"]
     places = [items.ids.index(item) for item in ids]
-    before, unlearned = (stack(runs, "forget", "rougeL_recall")[:, places] for runs in (attack.before, attack.runs))
+    before, unlearned = (stack(runs, "forget", "rougeL_recall")[:, places] for runs in (runs_before, attack.runs))
     return shown(recovered_share(before, unlearned, attacked, control, [items.subjects[place] for place in places]))
 
 
@@ -184,7 +183,7 @@ def _results_of(cells: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, 
 def _tasks(cells: Sequence[Extras], folder: Path) -> list[Block]:
     lines = list[CellLine]()
     for cell, attack in _results_of(cells, "tasks"):
-        first = attack._replace(runs=attack.runs[:1], before=attack.before[:1], results=attack.results[:1])
+        first = attack._replace(runs=attack.runs[:1], results=attack.results[:1])
         after, before, shots = first.results[0].result, first.results[0].before, str(first.options["shots"])
         for name in sorted(name for name in after if "_stderr" not in name):
             texts = (name, shots, _with_error(after, name), _with_error(before, name))

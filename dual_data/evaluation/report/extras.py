@@ -29,8 +29,6 @@ class AttackResults(NamedTuple):
     options: Mapping[str, Any]
     runs: tuple[Run, ...]
     """By seed."""
-    before: tuple[Run, ...]
-    """The model before unlearning of each run: seeds may share one."""
     results: tuple[AttackResult, ...]
     """The result on each run."""
 
@@ -102,11 +100,11 @@ def extras(collection: Collection, group: Group) -> Extras | None:
         quality=forget_quality(forget, items_retrained["forget"]) if items_retrained else None,
         model_utility=_utility(runs, utility_sets),
         utility_before=_utility(before, utility_sets),
-        attacks=_attacks(group, runs),
+        attacks=_attacks(runs),
     )
 
 
-def _attacks(group: Group, runs: Sequence[Run]) -> dict[str, list[AttackResults]]:
+def _attacks(runs: Sequence[Run]) -> dict[str, list[AttackResults]]:
     """Results by attack, those with the same options on several seeds together."""
     by_options: dict[tuple[str, str], list[tuple[Run, AttackResult]]] = {}
     for run in runs:
@@ -115,8 +113,7 @@ def _attacks(group: Group, runs: Sequence[Run]) -> dict[str, list[AttackResults]
     attacks: dict[str, list[AttackResults]] = {name: [] for name in ATTACKS}
     for (name, _), pairs in sorted(by_options.items(), key=lambda entry: entry[0]):
         seeds, results = zip(*pairs, strict=True)
-        before = tuple(before_of(group.before, run) for run in seeds)
-        attacks[name].append(AttackResults(results[0].options, seeds, before, results))
+        attacks[name].append(AttackResults(results[0].options, seeds, results))
     return attacks
 
 
