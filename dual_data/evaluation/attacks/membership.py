@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dual_data.evaluation.bootstrap import Interval, auc_interval
-from dual_data.evaluation.metrics.membership import ATTACKS
+from dual_data.evaluation.metrics.membership import MEMBERSHIP_ATTACKS
 from dual_data.evaluation.results import ItemRow, cluster_of
 
 REFERENCE_RATIO = "reference_ratio"
@@ -25,7 +25,7 @@ def membership_aucs(forget: Sequence[ItemRow], holdout: Sequence[ItemRow]) -> di
     """AUC of every attack, with intervals over subjects. Raises ValueError where one side is empty."""
     if not forget or not holdout:
         raise ValueError("membership inference needs forget and held-out items")
-    scores = {name: f"member_{name}" for name in ATTACKS}
+    scores = {name: f"member_{name}" for name in MEMBERSHIP_ATTACKS}
     if forget[0]["scores"]["change_mean_log_probability"] is not None:
         scores[REFERENCE_RATIO] = "change_mean_log_probability"
     subjects = [[*map(cluster_of, side)] for side in (forget, holdout)]

@@ -117,7 +117,7 @@ def likelihood_scores(scores: TokenScores, text: str, before: TokenScores | None
         results["change_mean_log_probability"] = mean(scores) - mean(before)
         results["change_entropy"] = likelihood.mean_entropy(scores) - likelihood.mean_entropy(before)
         results["change_log_rank"] = math.log(likelihood.first_rank(scores) / likelihood.first_rank(before))
-    for name, attack in membership.ATTACKS.items():
+    for name, attack in membership.MEMBERSHIP_ATTACKS.items():
         results[f"member_{name}"] = attack(scores, text)
     is_nan = math.isnan(log_p)
     return {name: None if value is None else math.nan if is_nan else rounded(value) for name, value in results.items()}

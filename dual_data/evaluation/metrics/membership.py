@@ -30,7 +30,7 @@ def min_k_plus_plus(scores: TokenScores, share: float) -> float:
     return _mean_of_lowest([(log_p - mean) / max(sd, 1e-6) for log_p, mean, sd in pairs], share)
 
 
-ATTACKS: Mapping[str, Callable[[TokenScores, str], float]] = {
+MEMBERSHIP_ATTACKS: Mapping[str, Callable[[TokenScores, str], float]] = {
     "loss": lambda scores, _: mean_log_probability(scores),
     "zlib": zlib_ratio,
     "min_k_20": lambda scores, _: min_k(scores, 0.2),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dual_data.evaluation.attacks.membership import FIXED, REFERENCE_RATIO, over_unlearned
-from dual_data.evaluation.metrics.membership import ATTACKS
+from dual_data.evaluation.metrics.membership import MEMBERSHIP_ATTACKS
 from dual_data.evaluation.report.chart import Axis, Series, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, Table
 from dual_data.evaluation.report.estimates import shown
@@ -96,13 +96,14 @@ def _traces(cells: Sequence[Extras], folder: Path) -> Table:
         *(f"AUC by {attack}{model}" for attack in (FIXED, "min-k++") for model in ("", ", before", ", retrained")),
         "strongest attack", "note", "posterior-difference audit",
     )  # fmt: skip
+    tried = len(MEMBERSHIP_ATTACKS) + 1  # with REFERENCE_RATIO
     caption = (
         "Membership inference: AUC of an attack that tells forget facts from held-out facts, on which neither the "
         "stage nor unlearning was trained. 0.5 means that both look equally likely to the model, which may know the "
         "held-out facts. Before: the model before unlearning. Retrained: the model whose stage learned the same "
         "without the forget facts, where the grid has it. All are measured on the same facts, of the first seed. "
         f"Over-unlearned: the interval of {FIXED} lies below the AUC of the retrained model. Strongest attack: of "
-        f"{len(ATTACKS) + 1}, the one whose AUC is farthest from 0.5; its interval does not account for this choice. "
+        f"{tried}, the one whose AUC is farthest from 0.5; its interval does not account for this choice. "
         f"{REFERENCE_RATIO} scores the change since before unlearning, so its AUC is below 0.5 wherever unlearning "
         f"works. Pairs: a forget and a held-out fact within {CALIPER} standard deviations of log(1 + popularity); "
         "facts without a partner are left out. Unmatched sides can also be told apart by popularity. "

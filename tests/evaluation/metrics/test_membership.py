@@ -21,8 +21,8 @@ SCORES = TokenScores(
 
 
 def test_scores_follow_the_formulas() -> None:
-    assert membership.ATTACKS["loss"](SCORES, "") == -3.0
-    assert membership.ATTACKS["zlib"](SCORES, "Zürich") == -3.0 / len(zlib.compress("Zürich".encode()))
+    assert membership.MEMBERSHIP_ATTACKS["loss"](SCORES, "") == -3.0
+    assert membership.MEMBERSHIP_ATTACKS["zlib"](SCORES, "Zürich") == -3.0 / len(zlib.compress("Zürich".encode()))
     assert membership.min_k(SCORES, 0.2) == -5.0
     assert membership.min_k(SCORES, 0.4) == -4.5
     assert membership.min_k(SCORES, 0.39) == -5.0  # 1.95 tokens are one
@@ -33,7 +33,7 @@ def test_scores_follow_the_formulas() -> None:
 
 
 def test_every_attack_is_finite() -> None:
-    assert all(math.isfinite(attack(SCORES, "text")) for attack in membership.ATTACKS.values())
+    assert all(math.isfinite(attack(SCORES, "text")) for attack in membership.MEMBERSHIP_ATTACKS.values())
 
 
 def test_the_names_of_the_attacks_say_which_share_of_the_tokens_they_look_at() -> None:
@@ -41,4 +41,4 @@ def test_the_names_of_the_attacks_say_which_share_of_the_tokens_they_look_at() -
     log_p = tuple(-float(token * token) for token in range(20))
     scores = TokenScores(20, log_p, (1,) * 20, (True,) * 20, (0.0,) * 20, (1.0,) * 20)
     for name, tokens in (("min_k_20", 4), ("min_k_40", 8), ("min_k_plus_plus_20", 4), ("min_k_plus_plus_40", 8)):
-        assert membership.ATTACKS[name](scores, "") == pytest.approx(sum(sorted(log_p)[:tokens]) / tokens)
+        assert membership.MEMBERSHIP_ATTACKS[name](scores, "") == pytest.approx(sum(sorted(log_p)[:tokens]) / tokens)
