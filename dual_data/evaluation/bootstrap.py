@@ -9,10 +9,10 @@ be resampled: their mean is drawn from Student's t distribution, which gives the
 are alike: Welch's (1947, doi 10.1093/biomet/34.1-2.28), where a difference has seeds on both sides. One seed says
 nothing about others: its intervals hold for the models that it gave.
 
-What a seed does to single subjects varies with the draws of subjects, with those of seeds, and with both together,
-which makes intervals too wide, as Owen shows. Differences and curves leave out the last of the three
-(:func:`additive`). Scores keep it: near 0 and 1 their intervals, and those of medians, are too narrow even so where
-seeds are far apart. benchmarks/calibration has figures.
+What a seed does to single subjects, the interaction of the two, varies with the draws of subjects, with those of
+seeds, and with both together, which makes intervals too wide, as Owen shows. Differences and curves leave out the last
+of the three (:func:`additive`). Scores keep it: near 0 and 1 their intervals, and those of medians, are too narrow even
+so where seeds are far apart. benchmarks/calibration has figures.
 """
 
 from __future__ import annotations
@@ -188,9 +188,9 @@ def mean_draws(
 
     Subjects are drawn from `among`, which must contain those of the items (default: those of the items). The same seed
     and the same `among` draw the same subjects, whatever is measured on them, so draws of several figures can be
-    combined. Training seeds are drawn by the same seed, or by `models`, which other models should have others of;
-    `degrees` as in :func:`seed_weights`. No draw lies beyond `ends` (default: those of the scale of the values, which
-    are not ends of differences: their sign may be another in other models).
+    combined. Training seeds are drawn by the same seed too, or by `models`, which should differ between figures of
+    different models; `degrees` as in :func:`seed_weights`. No draw lies beyond `ends` (default: those of the scale of
+    the values, which are not ends of differences: their sign may be another in other models).
     """
     sums, random = additive_sums(values, clusters, among), np.random.default_rng(seed)
     seeds_random = random if models is None else np.random.default_rng(models)
@@ -309,10 +309,10 @@ def additive_sums(
 
 
 def additive(sums: Floats, sizes: Floats) -> Floats:
-    """Sums of a score by cluster and seed, [clusters, seeds], without what a seed does to single clusters of its own.
+    """Sums of a score by cluster and seed, [clusters, seeds], without the interaction of clusters and seeds.
 
     The means of every seed, over clusters of these `sizes`, and of every cluster, over seeds, stay what they are. The
-    rest would widen the draws once more: it is in the variance of either kind of means already.
+    interaction is in the variance of either kind of means already and would widen the draws once more.
     """
     if sums.shape[1] == 1:
         return sums

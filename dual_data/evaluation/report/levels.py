@@ -55,8 +55,8 @@ class Levels(NamedTuple):
     retain: Sums
     """The same for retain_eval."""
     paired: bool
-    """Whether the k-th seed of every level began as the k-th before unlearning, of which there are several: what these
-    differ in, all of their levels share."""
+    """Whether all levels have the same seeds, and several models before unlearning: the k-th model of every level then
+    started from the k-th of these, and shares what its seed did."""
 
     @property
     def sides(self) -> tuple[Sums, Sums]:
