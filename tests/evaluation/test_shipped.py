@@ -9,7 +9,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dual_data.cli import main
 from dual_data.evaluation.grid.cells import Grid, cells_of, resolve_grid
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
@@ -26,6 +25,7 @@ from dual_data.evaluation.settings import (
     StageSettings,
     load_settings,
 )
+from tests.cli.command import dual_data
 from tests.evaluation.questions import cities
 from tests.services import require
 
@@ -160,14 +160,12 @@ def test_presets_have_the_methods_of_the_codes_that_they_repeat() -> None:
     ],
 )
 def test_a_dry_run_says_what_is_not_built(
-    tmp_path: Path, name: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DUAL_DATA_PUBLISHED", raising=False)
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
     (tmp_path / "pipeline" / "dual.toml").write_text("[project]\n")
-    with pytest.raises(SystemExit) as raised:
-        main(["eval", "run", "--grid", name, "--file", str(SHIPPED), "--project", str(tmp_path), "--dry-run"])
-    assert raised.value.code == 2
-    stderr = " ".join(capsys.readouterr().err.split())
-    assert re.search(message, stderr)
+    refused = dual_data("eval", "run", "--grid", name, "--file", SHIPPED, "--project", tmp_path, "--dry-run")
+    assert refused.code == 2
+    assert re.search(message, " ".join(refused.err.split()))

@@ -83,3 +83,13 @@ def opened(project: Path, name: str = "one", file: str = FILE, out: str = "out")
 
 def one_stage(file: str = FILE) -> str:
     return file.replace('stages = ["pretrained", "sft"]\nsets', "sets").replace("seeds = [0, 1]", "seeds = [0]")
+
+
+def run_command(project: Path, out: Path, *options: str) -> tuple[str | Path, ...]:
+    """The command that runs the grid `one` of the project into a folder."""
+    (project / "pipeline").mkdir()
+    (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
+    return (
+        "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project, "--out", out,
+        "--device", "cpu", *options,
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import load_settings
 from tests.cli.command import dual_data as dual_data_command
-from tests.evaluation.grid.small_grid import FILE, one_stage, opened
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened, run_command
 from tests.evaluation.questions import cities
 
 
@@ -95,14 +95,10 @@ def test_a_dollar_in_a_path_is_only_a_variable_where_it_names_one(
 
 def test_a_model_named_by_its_folder_may_lie_in_one_of_any_name(project: Path) -> None:
     opened(project)
-    (project / "pipeline").mkdir()
-    (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
     loaded, folder = tiny("llama"), project / "my $models"
     loaded.model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
-    outcome = dual_data_command(
-        "eval", "run", "-g", "one", "-f", project / "evaluation.toml", "-C", project, "--dry-run", "--model", folder
-    )
+    outcome = dual_data_command(*run_command(project, project / "out", "--dry-run", "--model", str(folder)))
     assert outcome.code == 0, outcome.err
     assert "19 cells, 19 to do" in outcome.out
 

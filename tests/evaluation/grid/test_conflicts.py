@@ -14,7 +14,7 @@ from dual_data.evaluation.grid.conflicts import conflicting, refuse_mixing, set_
 from dual_data.evaluation.grid.provenance import blank
 from dual_data.evaluation.results import BASE, cell_path, write_result
 from tests.cli.command import dual_data
-from tests.evaluation.grid.small_grid import FILE, opened
+from tests.evaluation.grid.small_grid import FILE, opened, run_command
 
 
 def _write(root: Path, file: str, *, seed: int | None = None, status: str = "done") -> None:
@@ -196,14 +196,9 @@ def _contents(folder: Path) -> dict[str, str]:
 
 
 def test_run_and_dry_run_refuse(project: Path) -> None:
-    (project / "pipeline").mkdir()
-    (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
     _write(project, FILE)
     grid, cells = opened(project)
-    command = (
-        "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project, "--out",
-        grid.folder, "--device", "cpu", "--limit", "2", "--method", "NPO", "--stage", "pretrained",
-    )  # fmt: skip
+    command = run_command(project, grid.folder, "--limit", "2", "--method", "NPO", "--stage", "pretrained")
     before = sorted(project.rglob("*"))
     for options in ([], ["--dry-run"]):
         result = dual_data(*command, *options)

@@ -15,7 +15,7 @@ from dual_data.evaluation.grid.planned import keep_plan, read_plan
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.report.write import write_report
 from tests.cli.command import dual_data
-from tests.evaluation.grid.small_grid import FILE, one_stage, opened
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened, run_command
 
 
 def _report(grid: Grid, folder: Path) -> str:
@@ -77,13 +77,8 @@ def test_what_failed_is_not_there_and_a_whole_grid_is_not_called_so(project: Pat
 
 
 def test_a_run_keeps_what_it_was_asked_for_and_a_dry_run_nothing(project: Path) -> None:
-    (project / "pipeline").mkdir()
-    (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
     grid, cells = opened(project)
-    command = (
-        "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project, "--out",
-        grid.folder, "--device", "cpu", "--method", "NPO", "--stage", "pretrained", "--seed", "0",
-    )  # fmt: skip
+    command = run_command(project, grid.folder, "--method", "NPO", "--stage", "pretrained", "--seed", "0")
     assert dual_data(*command, "--dry-run").code == 0
     assert not grid.folder.exists()
     assert dual_data(*command).code == 0

@@ -27,7 +27,7 @@ from dual_data.evaluation.rows.data import data_hash
 from dual_data.evaluation.rows.encoding import encode, token_hash
 from dual_data.evaluation.settings import load_settings
 from tests.cli.command import dual_data as dual_data_command
-from tests.evaluation.grid.small_grid import FILE, one_stage, opened
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened, run_command
 from tests.evaluation.questions import cities
 
 
@@ -318,13 +318,8 @@ def test_two_processes_share_a_grid(project: Path) -> None:
 
 
 def test_a_run_says_what_is_to_do_and_which_cells_begin(project: Path) -> None:
-    (project / "pipeline").mkdir()
-    (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
     opened(project, file=one_stage())
-    command = (
-        "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project, "--out",
-        project / "out", "--device", "cpu", "--cells-at-once", "2",
-    )  # fmt: skip
+    command = run_command(project, project / "out", "--cells-at-once", "2")
 
     def begun(text: str) -> list[str]:
         return [line for line in text.splitlines() if re.match("cells? [0-9]|.*before unlearning", line)]
@@ -355,10 +350,7 @@ def test_what_would_be_trained_in_float16_is_refused_before_a_model_is_loaded(
     for cell in (trained, stage):
         with pytest.raises(UsageError, match="tiny: training in float16 loses small gradients"):
             run(grid, [untrained, cell], RunOptions(), project=project)
-    (project / "pipeline").mkdir()
-    (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
-    file = project / "evaluation.toml"
-    outcome = dual_data_command("eval", "run", "-g", "one", "-f", file, "-C", project, "--device", "cpu,cpu")
+    outcome = dual_data_command(*run_command(project, project / "out", "--device", "cpu,cpu"))
     assert outcome.code == 2
     assert outcome.err.startswith("error: tiny: training in float16 loses small gradients")
 
