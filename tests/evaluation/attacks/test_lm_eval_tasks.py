@@ -15,9 +15,10 @@ from dual_data.errors import MissingExtra
 from dual_data.evaluation.attacks.lm_eval_tasks import check_tasks
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure_panel
+from dual_data.evaluation.metrics.panel import summary
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.optimisation import LoraSpec
-from dual_data.evaluation.rows.panel import read_panel, summary, tokenise_panel
+from dual_data.evaluation.rows.panel import read_panel, tokenise_panel
 from dual_data.evaluation.training.lora import Adapters
 from tests.evaluation.training.oracle import disturb
 from tests.services import require
