@@ -72,18 +72,18 @@ def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned
 
 def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
     charts, keys = [], [curves.cell.group.key for curves in all_curves]
-    lines, ids = list[CellLine](), list[str]()
+    lines = list[CellLine]()
     for number, (cell, attack, curves, controls, control_is) in enumerate(all_curves):
         key, subjects = cell.group.key, curves[0]["subjects"]
         tuning = f"lr {attack.options['lr']:g}, {max(attack.options['steps'])} steps"
-        ids.append(f"{row_id('relearning', attack.runs)}-{number}")
+        row = f"{row_id('relearning', attack.runs)}-{number}"
         sides: list[tuple[str, Sequence[Sequence[Mapping[str, Any]]]]] = [
             ("unlearned", [curve["points"] for curve in curves]),
             ("before unlearning", [curve["control"] for curve in curves]),
         ]
         if control_is == _RETRAINED:
             sides.append(("retrained", controls))
-        series = [Series(name, tuple(_relearned_spots(points, subjects, ids[-1]))) for name, points in sides]
+        series = [Series(name, tuple(_relearned_spots(points, subjects, row))) for name, points in sides]
         title = f"{key.method}, {title_of(key, keys)}: tuned on {curves[0]['tuned_on']}, {tuning}"
         axes = (Axis("1 + steps", log=True), Axis("share of held-out forget facts answered", 0, 1))
         charts.append(chart(title, *axes, series))
@@ -93,7 +93,7 @@ def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
         )
         steps = (_steps_text(recovered.steps_to(level)) for level in LEVELS)
         texts = (curves[0]["tuned_on"], tuning, control_is, shown(recovered.area), *steps)
-        lines.append(_line(cell, attack, texts, folder))
+        lines.append(_line(cell, attack, texts, folder)._replace(id=row))
     columns = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS))
     caption = (
         "Share recovered: of the held-out forget facts that unlearning lost, those that fine-tuning brings back, minus "
@@ -106,7 +106,7 @@ def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
         "over seeds and subjects."
     )
     figures = (Charts(tuple(charts), chart_caption),)
-    return _section("Relearning", columns, lines, caption, charts=figures, exact=("tuning",), ids=ids)
+    return _section("Relearning", columns, lines, caption, charts=figures, exact=("tuning",))
 
 
 def _hits(points: Sequence[Sequence[Mapping[str, Any]]]) -> Floats:
@@ -204,17 +204,16 @@ def _section(
     *,
     charts: tuple[Charts, ...] = (),
     exact: Sequence[str] = (),
-    ids: Sequence[str] = (),
 ) -> list[Block]:
     """Charts and a table under a heading; empty where the table has no rows."""
-    return [Heading(title), *charts, cell_table(columns, lines, caption, exact, ids)] if lines else []
+    return [Heading(title), *charts, cell_table(columns, lines, caption, exact)] if lines else []
 
 
 def _line(cell: Extras, attack: AttackResults, texts: Sequence[str], folder: Path) -> CellLine:
     """The row of a chosen cell and an attack, with links to its results."""
     pairs = zip(attack.runs, attack.results, strict=True)
     links = LinkList(tuple(TableCell(f"seed {run.seed}", link_to(result.path, folder)) for run, result in pairs))
-    return cell.group.key, cell.group.key.method, texts, links
+    return CellLine(cell.group.key, cell.group.key.method, texts, links)
 
 
 def _with_error(scores: Mapping[str, float | None], name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dual_data.evaluation.report.document import Block, Heading
 from dual_data.evaluation.report.estimates import estimate, shown
-from dual_data.evaluation.report.places import cell_table, rate_of, row_id, sources, starts
+from dual_data.evaluation.report.places import CellLine, cell_table, rate_of, row_id, sources, starts
 from dual_data.evaluation.report.runs import Collection
 
 _COLUMNS = {
@@ -35,10 +35,9 @@ def further_scores(collection: Collection, folder: Path) -> list[Block]:
     measured = [score for score in _COLUMNS if any(not math.isnan(scores[score].value) for scores in table)]
     if not measured:
         return []
-    lines = [
-        (key, method, (rate_of(runs), *(shown(scores[score]) for score in measured)), sources(runs, folder))
-        for (key, method, runs), scores in zip(places, table, strict=True)
-    ]
+    lines = []
+    for (key, method, runs), scores in zip(places, table, strict=True):
+        texts = (rate_of(runs), *(shown(scores[score]) for score in measured))
+        lines.append(CellLine(key, method, texts, sources(runs, folder), row_id("further", runs)))
     columns = ("lr", *(_COLUMNS[score] for score in measured))
-    ids = [row_id("further", runs) for _, _, runs in places]
-    return [Heading("Further scores"), cell_table(columns, lines, _CAPTION, ("lr",), ids)]
+    return [Heading("Further scores"), cell_table(columns, lines, _CAPTION, ("lr",))]

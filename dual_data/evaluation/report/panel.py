@@ -34,7 +34,7 @@ def panel_accuracy(runs: Sequence[Run]) -> Interval:
 def panel(collection: Collection, folder: Path) -> list[Block]:
     """Accuracy over learning rates, and the changes of the chosen cells; empty where no panel was measured."""
     measured = [start for start in starts(collection) if has_panel(start.before)]
-    charts, lines, kind_lines, ids = list[Chart](), list[CellLine](), list[CellLine](), list[str]()
+    charts, lines, kind_lines = list[Chart](), list[CellLine](), list[CellLine]()
     look = looks(collection)
     kinds = list(dict.fromkeys(kind for start in measured for kind in _table(start.before).kinds))
     for start in measured:
@@ -46,9 +46,8 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
             setting = (rate_of(runs), str(len(runs)), f"{table.name} ({len(table.scores['right'])})")
             texts = [text for name in PANEL_SCORES for text in _texts(runs, before, name, changed=method != BEFORE)]
             links = sources(runs, folder)
-            lines.append((key, method, (*setting, *texts), links))
-            kind_lines.append((key, method, (*setting, *_accuracy_by_kind(runs, kinds)), links))
-            ids.append(row_id("panel", runs))
+            lines.append(CellLine(key, method, (*setting, *texts), links, row_id("panel", runs)))
+            kind_lines.append(CellLine(key, method, (*setting, *_accuracy_by_kind(runs, kinds)), links))
     if not measured:
         return []
     panels = "; ".join(dict.fromkeys(_description(_table(start.before)) for start in measured))
@@ -65,7 +64,7 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     return [
         Heading("Utility panel"),
         Charts(tuple(charts), chart_caption),
-        cell_table((*exact, *scores), lines, caption, exact, ids),
+        cell_table((*exact, *scores), lines, caption, exact),
         Folded(f"Accuracy by kind of question ({len(kinds)} kinds)", (by_kind,)),
     ]
 

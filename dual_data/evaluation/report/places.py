@@ -14,11 +14,20 @@ from dual_data.evaluation.report.runs import Collection, Group, Key, Run
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
 
-CellLine = tuple[Key, str, Sequence[str], LinkList]
-"""A row of a table of cells: key, method, the texts of its columns, and links to the results behind it."""
 PLACE = ("data", "model", "stage", "set")
 BEFORE = "before"
 """What charts and tables call the model before unlearning."""
+
+
+class CellLine(NamedTuple):
+    """A row of a table of cells, with the texts of its columns and links to the results behind it."""
+
+    key: Key
+    method: str
+    texts: Sequence[str]
+    links: LinkList
+    id: str = ""
+    """By which charts link to it; all rows of a table have one, or none."""
 
 
 class Start(NamedTuple):
@@ -70,15 +79,14 @@ def place_of(key: Key, columns: Iterable[str]) -> tuple[str, ...]:
     return tuple(getattr(key, name) for name in columns)
 
 
-def cell_table(
-    columns: Sequence[str], lines: Sequence[CellLine], caption: str, exact: Sequence[str] = (), ids: Sequence[str] = ()
-) -> Table:
+def cell_table(columns: Sequence[str], lines: Sequence[CellLine], caption: str, exact: Sequence[str] = ()) -> Table:
     """A table with place and method before the columns, and the links after them."""
-    place = place_columns([key for key, *_ in lines])
+    place = place_columns([line.key for line in lines])
     rows: tuple[tuple[Entry, ...], ...] = tuple(
-        (*place_of(key, place), method, *texts, links) for key, method, texts, links in lines
+        (*place_of(line.key, place), line.method, *line.texts, line.links) for line in lines
     )
-    return Table((*place, "method", *columns, ITEMS), rows, caption, tuple(exact), tuple(ids))
+    ids = tuple(line.id for line in lines if line.id)
+    return Table((*place, "method", *columns, ITEMS), rows, caption, tuple(exact), ids)
 
 
 def title_of(key: Key, keys: Sequence[Key]) -> str:

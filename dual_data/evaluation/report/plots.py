@@ -57,7 +57,7 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
             jump, under_frontier = largest_jump(group), frontier_area(group)
             intervals = ("-" if interval is None else shown(interval) for interval in (jump, under_frontier))
             texts = (*intervals, gradient_norms(group.runs))
-            lines.append((key, group.key.method, texts, sources(group.runs, folder)))
+            lines.append(CellLine(key, group.key.method, texts, sources(group.runs, folder)))
     caption = (
         "Largest jump: the largest change of the forget score between neighbouring learning rates, as a share of the "
         "score before unlearning. Its interval is of the change between these two rates; noise alone makes the largest "
@@ -77,7 +77,7 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
 def shifts(collection: Collection, folder: Path) -> list[Block]:
     """Change of log-probability and ranks at the chosen learning rates."""
     charts = []
-    lines, ids = list[CellLine](), list[str]()
+    lines = list[CellLine]()
     for start in starts(collection):
         # The first cell is the model before unlearning: reference lines in the charts.
         cells, unlearned = start.cells, start.cells[1:]
@@ -98,8 +98,7 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
         charts.append(chart(start.title, methods, y, series, levels))
         for (method, runs), change, rank in zip(cells, changes, ranks, strict=True):
             texts = (rate_of(runs), *map(shown, change), *(shown(interval, 1) for interval in rank))
-            lines.append((start.key, method, texts, sources(runs, folder)))
-            ids.append(row_id("shift", runs))
+            lines.append(CellLine(start.key, method, texts, sources(runs, folder), row_id("shift", runs)))
     columns = ("lr", "change on forget", "change on retain_eval", "rank on forget", "rank on retain_eval")
     caption = (
         "Change: difference in the mean log-probability of an answer token, in nats, from the model before "
@@ -109,7 +108,7 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
         "At the chosen learning rates. Greedy decoding takes rank 1; bars are 95 % intervals. Hollow points are of one "
         "seed."
     )
-    return [Charts(tuple(charts), chart_caption), cell_table(columns, lines, caption, ("lr",), ids)]
+    return [Charts(tuple(charts), chart_caption), cell_table(columns, lines, caption, ("lr",))]
 
 
 def worst_cases(collection: Collection) -> list[Block]:

@@ -21,7 +21,7 @@ from dual_data.evaluation.results import BASE
 
 def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path) -> list[Block]:
     """Forgetting by decile of popularity."""
-    lines, ids = list[CellLine](), list[str]()
+    lines = list[CellLine]()
     charts, look = [], looks(collection)
     drops: dict[tuple[Key, str], list[Series]] = defaultdict(list)
     for cell in cells:
@@ -29,16 +29,16 @@ def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path)
             continue
         key = cell.group.key
         frequency = cell.frequency
-        ids.append(row_id("popularity", cell.runs))
+        row = row_id("popularity", cell.runs)
         for measure, drops_by_part in (
             ("the answer's probability", [part.probability_drop for part in frequency.deciles]),
             ("generations with the answer", [part.answer_drop for part in frequency.deciles]),
         ):
-            spots = tuple(spot(i, drop, f"part {i + 1}: ", ids[-1]) for i, drop in enumerate(drops_by_part))
+            spots = tuple(spot(i, drop, f"part {i + 1}: ", row) for i, drop in enumerate(drops_by_part))
             drops[key._replace(method=BASE), measure].append(Series(key.method, spots, look=look[key.method]))
         correlations = (frequency.by_probability, frequency.by_answer, frequency.agreement)
         texts = (*map(shown, correlations), str(len(frequency.disagreeing)))
-        lines.append((key, key.method, texts, sources(cell.runs[:1], folder)))
+        lines.append(CellLine(key, key.method, texts, sources(cell.runs[:1], folder), row))
     keys = [key for key, _ in drops]
     for (key, measure), series in drops.items():
         names = tuple(str(i + 1) for i in range(max(len(line.spots) for line in series)))
@@ -61,7 +61,7 @@ def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path)
     return [
         Heading("Forgetting by popularity"),
         Charts(tuple(charts), drop_caption),
-        cell_table(columns, lines, caption, ("disagreeing facts",), ids),
+        cell_table(columns, lines, caption, ("disagreeing facts",)),
     ]
 
 
@@ -90,7 +90,7 @@ def _traces(cells: Sequence[Extras], folder: Path) -> Table:
             "over-unlearned" if over_unlearned(aucs, cell.membership.retrained) else "",
             shown(cell.audit) if cell.audit else "-",
         )
-        lines.append((key, key.method, texts, sources((cell.before[0], cell.runs[0]), folder)))
+        lines.append(CellLine(key, key.method, texts, sources((cell.before[0], cell.runs[0]), folder)))
     columns = (
         "held-out facts",
         *(f"AUC by {attack}{model}" for attack in (FIXED, "min-k++") for model in ("", ", before", ", retrained")),
@@ -124,7 +124,7 @@ def _quality(cells: Sequence[Extras], folder: Path) -> Table:
             shown(cell.fluency.entropy),
             shown(cell.fluency.looping),
         )
-        lines.append((key, key.method, texts, sources(runs.values(), folder)))
+        lines.append(CellLine(key, key.method, texts, sources(runs.values(), folder)))
     columns = ("forget quality p", "model utility before", "model utility", "n-gram entropy", "looping")
     caption = (
         "Forget quality: p-value and statistic D of the Kolmogorov-Smirnov test of truth ratios against the model "
