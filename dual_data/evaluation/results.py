@@ -149,7 +149,7 @@ class Head(NamedTuple):
 
 
 def fact_of(row: ItemRow) -> tuple[str, str]:
-    """Question and answer of an item, by which it is known in other sets: a table may give ids only within its file."""
+    """Question and answer of an item, as `Item.fact`."""
     return row["question"], row["ground_truth"]
 
 

@@ -116,8 +116,7 @@ def _relearning(grid: Grid, restored: Restored, target: Target, options: AttackO
 
 def sample(items: Sequence[Item], count: int) -> list[Item]:
     """At most `count` items, chosen by hash: the first rows of a sorted file would be no random sample."""
-    # Measured sets may share facts. Not by id, which a table may give only within its file.
-    facts = {(item.question, item.answer): item for item in items}
+    facts = {item.fact: item for item in items}  # measured sets may share facts
     return sorted(facts.values(), key=lambda item: (digest(f"relearn|{item.id}"), item.question))[:count]
 
 

@@ -93,10 +93,9 @@ def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
 
 def _refuse_overlap(sets: Sets, folder: Path) -> None:
     """Raise InputError where a row is to be both forgotten and retained: no model could do both."""
-    # Not by id, which a table may give only within its file.
-    retained = {(item.question, item.answer) for item in (*sets.retain_train, *sets.retain_eval)}
+    retained = {item.fact for item in (*sets.retain_train, *sets.retain_eval)}
     for name, rows in sets.forget.items():
-        if both := [item.question for item in rows if (item.question, item.answer) in retained]:
+        if both := [item.question for item in rows if item.fact in retained]:
             raise InputError(
                 f"{folder}: {len(both)} of {len(rows)} rows of the forget set {name} are also in retain_train or "
                 f"retain_eval, such as {both[0]!r}: take them out of one of the two"

@@ -35,6 +35,11 @@ class Item(NamedTuple):
     """How answers are compared: names as words, dates and quantities by value."""
 
     @property
+    def fact(self) -> tuple[str, str]:
+        """Question and answer, by which it is known in other sets: a table may give ids only within its file."""
+        return self.question, self.answer
+
+    @property
     def cluster(self) -> str:
         """The subject, or without one the id: facts of one subject are not independent."""
         return self.subject or self.id
