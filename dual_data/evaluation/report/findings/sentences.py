@@ -102,6 +102,8 @@ def _counts(subject: str, outcomes: Mapping[str, int], neither: str, compared: S
     """In how many comparisons each outcome is significant, and in how many none is."""
     total, significant = len(compared), sum(outcomes.values())
     untested = sum(comparison.contrast.seeds < 2 for comparison in compared)
+    if untested == total:
+        return f"{'the one comparison is' if total == 1 else f'all {total} comparisons are'} of one seed and not tested"
     note = f" ({untested} of one seed, not tested)" if untested else ""
     if not significant:
         return f"{neither} in {'the one comparison' if total == 1 else f'any of {total} comparisons'}{note}"
@@ -119,7 +121,7 @@ def loss_sentence(start: str, first: str, second: str, compared: Sequence[Compar
         f"no difference between {first} and {second} is shown",
         compared,
     )
-    return f"{start}: {counts}. {_where(compared)}, {loses(first, second, mean)}."
+    return f"{start}: {counts}. {_where(compared)}, {loses(first, second, mean)}{_of_one_seed(compared)}."
 
 
 def retention_sentence(start: str, first: str, second: str, compared: Sequence[Compared]) -> str:
@@ -131,7 +133,7 @@ def retention_sentence(start: str, first: str, second: str, compared: Sequence[C
         "at equal forgetting, no difference in retention is shown",
         compared,
     )
-    return f"{start}: {counts}. {_where(compared)}, {keeps(first, second, mean)}."
+    return f"{start}: {counts}. {_where(compared)}, {keeps(first, second, mean)}{_of_one_seed(compared)}."
 
 
 def loses(first: str, second: str, mean: Interval) -> str:
@@ -148,6 +150,12 @@ def keeps(first: str, second: str, mean: Interval) -> str:
 
 def _where(compared: Sequence[Compared]) -> str:
     return "On average" if len(compared) > 1 else "There"
+
+
+def _of_one_seed(compared: Sequence[Compared]) -> str:
+    """For whom an average holds whose interval leaves out the variation between seeds."""
+    alone = all(comparison.contrast.seeds < 2 for comparison in compared)
+    return " in these models; with other seeds it may be otherwise" if alone else ""
 
 
 def little_known(before: Sequence[Run]) -> str:
