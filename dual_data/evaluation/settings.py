@@ -74,6 +74,8 @@ class DataSettings(Strict):
     """Further sets that are measured and never trained on."""
     paraphrases: str | None = None
     """A table of question and paraphrase, for rows without paraphrases of their own."""
+    popularity: str = ""
+    """What the popularity of a fact counts, and what to mind of it: a phrase for the report."""
 
     @field_validator("measured")
     @classmethod

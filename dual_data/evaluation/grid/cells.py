@@ -72,6 +72,8 @@ class Grid(NamedTuple):
     """Refusals in place of answers; empty where no method of the grid uses them."""
     origin: Mapping[str, str | None]
     """The build or release that the rows come from; empty where unknown."""
+    popularity: str
+    """What the popularity of a fact counts, for the report."""
     folder: Path
     """Where results go."""
 
@@ -165,6 +167,7 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
         read_utility_panel(grid_settings, project) if grid_settings.panel else None,
         (),
         origin(resolved(data.folder, project)),
+        data.popularity,
         folder,
     )
     if any(method_named(method).other_answer == "refusals" for method in grid.methods):

@@ -58,6 +58,7 @@ def blank(
             "identity": cell.identity,
             "stage": stage.folder.name if stage is not None else "",
             "data": grid.origin,
+            "popularity": grid.popularity,
             "limit": grid.settings.limit or None,
             **provenance(loaded, project),
         },

@@ -276,7 +276,9 @@ def _without_rate(cell: Cell) -> tuple[str, str, str, str, int]:
 def _line(cell: Cell, measured: Measurement, trace: Trace, seconds: float) -> str:
     forget, retain = measured.summary["forget"], measured.summary["retain_eval"]
     state = f"stopped: {trace.stopped}" if trace.stopped else "done"
+    ended = [row["ended"] for row in measured.items["forget"]]
+    cut_off = f", {ended.count(False)} of {len(ended)} generations cut off" if not all(ended) else ""
     return (
-        f"{cell.label}: {state}, ROUGE-L recall forget {forget['rougeL_recall']:.3f} "
+        f"{cell.label}: {state}, ROUGE-L recall forget {forget['rougeL_recall']:.3f}{cut_off}, "
         f"retain {retain['rougeL_recall']:.3f}, {seconds:.1f} s"
     )

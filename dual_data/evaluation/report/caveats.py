@@ -1,4 +1,4 @@
-"""What a reader must know before the scores: missing models, rows that sets share, answers that have no score."""
+"""What a reader must know before the scores: of models, of data, and of answers that are cut off or have no score."""
 
 from __future__ import annotations
 
@@ -8,15 +8,27 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dual_data.display import count
-from dual_data.evaluation.report.document import Block, Points
+from dual_data.evaluation.report.document import Block, Heading, Points
 from dual_data.evaluation.report.places import starts
-from dual_data.evaluation.report.runs import Collection
+from dual_data.evaluation.report.runs import Collection, stack
 from dual_data.evaluation.results import BASE, ItemRow, fact_of, read_result, unscorable
+
+_FEWEST_ENDED = 0.9
+"""Share of generations that must end by themselves for their scores not to depend on where the others were cut off."""
 
 
 def caveats(collection: Collection) -> list[Block]:
-    """Where a model before unlearning is missing, sets share rows, or ROUGE-L cannot score answers, by data."""
-    sentences: list[str] = []
+    """What popularity counts, where models are random or missing, sets share rows, and scores mislead, by data."""
+    sentences = [
+        f"{key.data}: popularity is {runs[0].popularity}."
+        for key, runs in collection.bases.items()
+        if runs[0].popularity
+    ]
+    sentences += [
+        f"{key.model} has random weights: its scores show only that the grid runs, and nothing of facts."
+        for key, runs in collection.bases.items()
+        if runs[0].has_random_weights
+    ]
     for start in starts(collection):
         if not start.before:
             results = sum(bool(run.sets) for group in start.groups for run in group.runs)
@@ -26,6 +38,7 @@ def caveats(collection: Collection) -> list[Block]:
                 f"{count(results, 'result')} with, so {they} in the table of every cell alone. Run the grid again, or "
                 "name the folder that has it too."
             )
+    sentences += _cut_off(collection)
     unscorable_answers: dict[str, dict[str, None]] = defaultdict(dict)
     for key, runs in sorted(collection.bases.items()):
         items = read_result(runs[0].path)["items"]
@@ -34,7 +47,7 @@ def caveats(collection: Collection) -> list[Block]:
             if number := unscorable(rows):
                 text = f"{number} of {len(rows)} in {key.set if name == 'forget' else name}"
                 unscorable_answers[key.data][text] = None
-    instead = '"answers held" in the table below'
+    instead = '"answers held" under "Chosen learning rates"'
     forgotten = [runs[0].sets["forget"].scores["rougeL_recall_uni"] for runs in collection.bases.values()]
     if not all(np.isnan(scores).all() for scores in forgotten):
         instead += ' and "ROUGE-L in any script" under "Further scores"'
@@ -44,7 +57,29 @@ def caveats(collection: Collection) -> list[Block]:
             f"{', '.join(counts)}. The scores to forget and to retain, the learning rates chosen by them and the "
             f"findings on ROUGE-L say nothing about these answers. Of the facts to forget, see instead {instead}."
         )
-    return [Points(tuple(dict.fromkeys(sentences)))] if sentences else []
+    return [Heading("Before the scores"), Points(tuple(dict.fromkeys(sentences)))] if sentences else []
+
+
+def _cut_off(collection: Collection) -> list[str]:
+    """A sentence for each dataset and limit of new tokens at which many generations were cut off."""
+    shares: dict[tuple[str, int], list[tuple[float, str]]] = defaultdict(list)
+    for start in starts(collection):
+        for method, runs in start.cells:
+            ended = [float(stack(runs, name, "ended").mean()) for name in ("forget", "retain_eval")]
+            text = f"{ended[0]:.0%} of forget and {ended[1]:.0%} of retain_eval ({start.title}, {method})"
+            shares[start.key.data, runs[0].settings["max_new_tokens"]].append((min(ended), text))
+    sentences = []
+    for (data, limit), cells in shares.items():
+        cut = sorted(text for text in cells if text[0] < _FEWEST_ENDED)
+        if cut:
+            sentences.append(
+                f"{data}: {len(cut)} of {count(len(cells), 'model')} (those before unlearning, and those at the chosen "
+                f"learning rates) had more than a tenth of their generations cut off at {limit} tokens. Fewest ended "
+                f"by themselves: {cut[0][1]}. What was cut off may have held the answer, so scores may be too low, "
+                "and a difference between two models may be one of length: longer texts recall more words. Compare "
+                'scores where both ended (the shares are under "Further scores"), or raise `max_new_tokens`.'
+            )
+    return sentences
 
 
 def _shared_rows(data: str, forget_set: str, items: Mapping[str, Sequence[ItemRow]]) -> list[str]:

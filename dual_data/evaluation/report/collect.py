@@ -16,6 +16,7 @@ from dual_data.evaluation.grid.conflicts import difference, place_key, settings_
 from dual_data.evaluation.grid.planned import read_plan
 from dual_data.evaluation.metrics.chance import best_rule
 from dual_data.evaluation.metrics.summary import fair_wordings
+from dual_data.evaluation.models.names import is_tiny
 from dual_data.evaluation.report.runs import PANEL_SCORES, SCORES, Collection, Group, Items, Key, PanelTable, Run
 from dual_data.evaluation.results import BASE, ItemRow, Result, cluster_of, read_result, read_results
 from dual_data.evaluation.rows.data import Item
@@ -145,7 +146,8 @@ def collect_side(paths: Sequence[Path]) -> list[Run]:
 
 def _run(path: Path, result: Result) -> Run:
     cell, run, training = result["cell"], result["run"], result["training"]
-    identity = result["provenance"]["identity"]
+    provenance = result["provenance"]
+    identity = provenance["identity"]
     stage: Mapping[str, Any] = identity["stage"]
     return Run(
         id=result["id"],
@@ -158,13 +160,15 @@ def _run(path: Path, result: Result) -> Run:
         sets={name: _items(rows) for name, rows in result["items"].items()},
         norms=tuple(value for value in (training["gradient_norm"] if training else ()) if value is not None),
         hours=float(run.get("gpu_hours") or 0.0),
-        stage=(str(result["provenance"].get("stage") or ""), float(run.get("stage_gpu_hours") or 0.0)),
+        stage=(str(provenance.get("stage") or ""), float(run.get("stage_gpu_hours") or 0.0)),
         notes=tuple(run.get("notes", ())),
         recipe=stage.get("recipe"),
         same_as_stage=tuple(name for name, rows in identity["data"].items() if rows == stage.get("rows")),
         panel=_panel(result),
         trivial=_trivial(result["items"]["forget"]) if cell["method"] == BASE and result["items"] else np.empty(0),
-        limit=result["provenance"]["limit"],
+        limit=provenance["limit"],
+        popularity=str(provenance.get("popularity") or ""),
+        has_random_weights=is_tiny(str(provenance["model"].get("spec", ""))),
         settings=settings_of({"set": cell["set"], "method": cell["method"], **identity}),
     )
 
@@ -189,6 +193,7 @@ def _trivial(rows: Sequence[ItemRow]) -> Floats:
 
 def _items(rows: Sequence[ItemRow]) -> Items:
     scores = {name: _column([row["scores"].get(name) for row in rows]) for name in SCORES}
+    scores["ended"] = _column([float(row["ended"]) for row in rows])
     scores["worst"] = _column([any(entry["scores"]["contains_answer"] for entry in fair_wordings(row)) for row in rows])
     return Items(
         ids=tuple(row["id"] for row in rows),

@@ -19,7 +19,7 @@ NORMS = (
 
 _SHARES = (
     "rougeL_recall", "rougeL_recall_uni", "contains_answer", "exact_answer", "exact_memorisation",
-    "extraction_strength", "worst",
+    "extraction_strength", "worst", "ended",
 )  # fmt: skip
 """Scores of items that lie between 0 and 1 and can all be 0 or all be 1."""
 _ENDS = {

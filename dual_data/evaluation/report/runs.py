@@ -46,7 +46,8 @@ class Items(NamedTuple):
     subjects: tuple[str, ...]
     """The subject of each item, or its id if it has none: the units that are resampled."""
     scores: Mapping[str, Floats]
-    """By SCORES; `worst` is whether the question, another wording or a fair attack elicited the answer."""
+    """By SCORES; `worst` is whether the question, another wording or a fair attack elicited the answer, `ended` whether
+    the generation ended before the limit."""
     rephrased: bool
     """Whether any item was asked in another wording or by an attack."""
     examples: tuple[tuple[str, str, str], ...]
@@ -95,6 +96,10 @@ class Run(NamedTuple):
     """Score of the best trivial rule, which knows no fact, on each forget item; empty except before unlearning."""
     limit: int | None
     """The most rows of a set that the grid took; None where it took all."""
+    popularity: str
+    """What popularity counts, as the data's settings say."""
+    has_random_weights: bool
+    """Whether the model is one of those that only show that a grid runs."""
     settings: Mapping[str, Any]
     """Settings that must equal those of runs with other seeds, learning rates and sets."""
 

@@ -59,8 +59,9 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], folder: 
     Links are relative to `folder`, where the report is written. Without `items`, sections contain no questions or
     answers and no links to them.
     """
-    blocks: list[Block] = [*map(Paragraph, _opening(collection, items)), *findings(collection, folder)]
-    blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), *caveats(collection)]
+    blocks: list[Block] = [*map(Paragraph, _opening(collection, items)), *caveats(collection)]
+    blocks += findings(collection, folder)
+    blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}.")]
     blocks.append(main)
     blocks += [*pairs(collection, folder), Heading("Forgetting against retention"), *frontiers(collection)]
     blocks += [Heading("Stability over learning rates"), *stability(collection, folder)]
@@ -154,6 +155,8 @@ def _provenance(collection: Collection) -> Table:
     rows += [(name, str(model[name])) for name in ("spec", "revision", "weights", "dtype") if model.get(name)]
     keys = {(group.key.preset, group.key.profile) for group in collection.groups}
     rows += [("preset and profile", ", ".join(" / ".join(pair) for pair in sorted(keys)))]
+    limits = sorted({int(run.settings["max_new_tokens"]) for run in collection.runs})
+    rows += [("most new tokens of a generation", ", ".join(map(str, limits)))]
     notes = sorted({note for group in collection.groups for run in group.runs for note in run.notes})
     rows += [("note", note) for note in notes]
     return Table(("what", "value"), tuple(rows), "From the first result; every result file holds its own.", ("value",))

@@ -18,6 +18,7 @@ dtype = "float32"
 
 [data.cities]
 folder = "data"
+popularity = "the number of visitors"
 forget = { rare = "rare.jsonl", popular = "popular.jsonl" }
 retain_train = { path = "retain.jsonl", end = 0.5 }
 retain_eval = { path = "retain.jsonl", start = 0.5 }

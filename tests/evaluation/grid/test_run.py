@@ -44,10 +44,15 @@ def test_results_are_complete_the_same_when_repeated_and_never_made_twice(projec
         assert set(result["items"]) == {"forget", "retain_train", "retain_eval"}
         assert result["summary"]["forget"]["items"] == 3
         assert result["provenance"]["model"]["template"]
+        assert result["provenance"]["popularity"] == "the number of visitors"
         if cell.method != BASE:
             assert result["training"] is not None
             assert len(result["training"]["loss"]) == result["training"]["steps"] == 4
             assert result["items"]["forget"][0]["scores"]["change_log_probability"] is not None
+    done = [line for line in lines if ": done, ROUGE-L recall forget 0." in line]
+    assert len(done) == 16
+    # A random model seldom ends within three tokens.
+    assert any(re.search(r"forget 0\.\d+, [123] of 3 generations cut off, retain 0\.", line) for line in done)
     times = {path: path.stat().st_mtime_ns for path, _ in read_results(grid.folder)}
     assert run(grid, cells, RunOptions(), project=project, say=lines.append) == (0, 0, 0, 0)
     assert times == {path: path.stat().st_mtime_ns for path, _ in read_results(grid.folder)}

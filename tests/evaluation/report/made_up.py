@@ -125,7 +125,8 @@ def write_cell(
         **{name: _rows(name, retain, seed) for name in more},
     }
     cell = {"model": model, "data": "d", "stage": stage, "set": forget_set, "method": method}
-    identity = {"stage": {"name": stage} | ({"recipe": recipe} if recipe else {}), "data": {}}
+    stage_identity = {"name": stage} | ({"recipe": recipe} if recipe else {})
+    identity = {"stage": stage_identity, "data": {}, "max_new_tokens": 64}
     result: Result = {
         "format": FORMAT,
         "id": identifier,

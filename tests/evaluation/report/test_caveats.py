@@ -36,5 +36,40 @@ def test_answers_that_rouge_cannot_score_are_counted_and_another_score_is_named(
         "d: answers without a letter from A to Z or a digit get a ROUGE-L recall of 0 whatever is generated: 60 of 60 "
         "in popular, 3 of 60 in retain_eval, 60 of 60 in rare. The scores to forget and to retain, the learning rates "
         "chosen by them and the findings on ROUGE-L say nothing about these answers. Of the facts to forget, see "
-        f'instead "answers held" in the table below{other}.'
+        f'instead "answers held" under "Chosen learning rates"{other}.'
+    ]
+
+
+def _end(folder: Path, method: str, ended: int) -> None:
+    """Let so many of the generations about facts to forget end by themselves, in the results of a method."""
+    for path in (folder / "cells").glob("*.json"):
+        result = json.loads(path.read_text())
+        if result["cell"]["method"] == method:
+            for number, row in enumerate(result["items"]["forget"]):
+                row["ended"] = number < ended
+            path.write_text(json.dumps(result))
+
+
+def test_models_whose_generations_are_often_cut_off_are_counted_and_the_worst_is_named(tmp_path: Path) -> None:
+    for method, lr in (("none", 0.0), ("NPO", 1e-4), ("WGA", 1e-4)):
+        write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=0.9)
+    _end(tmp_path, "none", 54)
+    assert _sentences(tmp_path) == []  # a tenth is little
+    _end(tmp_path, "NPO", 53)
+    _end(tmp_path, "WGA", 6)
+    (sentence,) = _sentences(tmp_path)
+    assert sentence.startswith("d: 2 of 3 models (those before unlearning, and those at the chosen learning rates) had")
+    fewest = "10% of forget and 100% of retain_eval (pretrained, rare, WGA)"
+    assert f"cut off at 64 tokens. Fewest ended by themselves: {fewest}." in sentence
+
+
+def test_random_models_and_what_popularity_counts_are_told(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    for path in (tmp_path / "cells").glob("*.json"):
+        result = json.loads(path.read_text())
+        result["provenance"] |= {"model": {"spec": "tiny-llama"}, "popularity": "the number of visitors"}
+        path.write_text(json.dumps(result))
+    assert _sentences(tmp_path) == [
+        "d: popularity is the number of visitors.",
+        "m has random weights: its scores show only that the grid runs, and nothing of facts.",
     ]

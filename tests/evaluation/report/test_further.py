@@ -16,14 +16,19 @@ def test_scores_that_were_measured_stand_in_a_table_of_their_own(tmp_path: Path)
     collection = collect([tmp_path])
     _, table = further_scores(collection, tmp_path)
     assert isinstance(table, Table)
-    assert table.header[4:-1] == ("method", "lr", "exact answers", "extraction strength", "hidden cosine")
+    ended = ("ended", "ended, retain_eval")
+    assert table.header[4:-1] == ("method", "lr", *ended, "exact answers", "extraction strength", "hidden cosine")
     before, after = table.rows
-    assert before[4:-1] == ("before", "", "0.000 [0.000, 0.116]", "1.000 [0.884, 1.000]", "0.500 [0.500, 0.500]")
-    assert (after[4], after[6]) == ("NPO", before[6])
+    all_ended = ("1.000 [0.884, 1.000]",) * 2
+    others = ("0.000 [0.000, 0.116]", "1.000 [0.884, 1.000]", "0.500 [0.500, 0.500]")
+    assert before[4:-1] == ("before", "", *all_ended, *others)
+    assert (after[4], after[8]) == ("NPO", before[8])
 
     (group,) = collection.groups
     nothing = {name: float("nan") for name in ("exact_answer", "extraction_strength", "hidden_cosine")}
     runs = [tuple(rescored(run, **nothing) for run in runs) for runs in (group.runs, group.before)]
     ((key, _),) = collection.bases.items()
     bare = collection._replace(groups=(group._replace(runs=runs[0], before=runs[1]),), bases={key: runs[1]})
-    assert further_scores(bare, tmp_path) == []
+    _, table = further_scores(bare, tmp_path)
+    assert isinstance(table, Table)
+    assert table.header[5:-1] == ("lr", *ended)
