@@ -95,7 +95,8 @@ def test_pairs_are_matched_and_differ_in_popularity(draw: Draw, seed: int) -> No
                 if rare is None or popular is None:
                     continue
                 assert rare["pair"].to_list() == popular["pair"].to_list()
-                assert rare["relation"].to_list() == popular["relation"].to_list()
+                for column in ("topic", "relation"):
+                    assert rare[column].to_list() == popular[column].to_list()
                 assert rare["answer"].str.len_chars().to_list() == popular["answer"].str.len_chars().to_list()
                 if recipe == "matched_answer":
                     assert rare["answer"].to_list() == popular["answer"].to_list()
@@ -146,6 +147,20 @@ def test_an_answer_is_in_no_more_pairs_than_the_largest_forget_split_may_have_of
     for recipe in MATCHED:
         forget = capacity.filter(recipe=recipe, split="city_forget_rare_2").row(0, named=True)
         assert (forget["rows"], forget["holds"]) == (2, 2)
+
+
+def test_a_split_that_lacks_pairs_holds_those_within_its_own_share_of_an_answer(project: Tools) -> None:
+    rows = [row for row in drawn_facts(5, 260) if row["relation"] == "P36"]
+    for number, row in enumerate(rows):
+        row |= {"object": f"Q{5000 + number % 2}", "object_label": ("Lima", "Oslo")[number % 2]}
+    capacity = make_splits(project, world(project, rows), params(percents=(4, 40))).tables["capacity"]
+    small, large = (
+        capacity.filter(recipe="matched", split=f"city_forget_rare_{percent}").row(0, named=True) for percent in (4, 40)
+    )
+    # An answer may be in one pair of the small split, and in more of the large one.
+    assert small["holds"] == 2 < small["wanted"] == 4 < large["holds"]
+    few = "only 2 pairs can be matched on relation and answer length, or 4 if an answer may be in more than 1"
+    assert small["reason"].endswith(f"; {few} (splits.matched.answer_share)")
 
 
 def test_few_answers_echo_their_subjects_in_the_other_splits(project: Tools) -> None:

@@ -17,7 +17,10 @@ from dual_data.engine.stage import Tools
 from dual_data.errors import InputError
 from dual_data.sampling import SIDES
 from dual_data.schema import Links, Salience
+from pipeline.recipes.matched import MatchedParams, eligible
+from pipeline.recipes.popularity import capped, popularity, signals
 from pipeline.splits import SplitsParams, check, sources
+from tests.pipeline.frames import facts_frame
 from tests.pipeline.worlds import (
     MATCHED,
     TOPICS,
@@ -192,6 +195,37 @@ def test_a_topic_lays_its_lack_of_pairs_to_the_cap_in_its_own_relations_only(pro
     assert "links.cap" not in reasons["writer_forget_rare_40"]
 
 
+@pytest.mark.parametrize(
+    ("counts", "capped", "sided", "stopped"),
+    [
+        ((1, 2, 3), {2}, 2, False),
+        ((1, 2, 3), {1}, 0, True),
+        ((1, 2, 2), {1}, 2, False),  # the one that may be higher counts as the higher of two
+        ((1, 2, 3, 4), {2}, 0, True),
+        ((2, 2, 2), set(), 0, False),
+        ((1, 2), {0, 1}, 0, False),  # too few for thirds
+    ],
+)
+def test_a_relation_is_laid_to_the_cap_where_a_higher_count_would_change_its_thirds(
+    counts: tuple[int, ...], capped: set[int], sided: int, stopped: bool
+) -> None:
+    places = range(len(counts))
+    names = [str(place) for place in places]
+    facts = pl.DataFrame(
+        {
+            **dict.fromkeys(("fact_id", "subject_qid", "subject_label", "bond", "answer"), names),
+            "topic": ["city"] * len(counts),
+            "relation": ["P36"] * len(counts),
+            "popularity": counts,
+            "capped": [place in capped for place in places],
+            "rank": places,
+        }
+    )
+    pool = eligible(facts, MatchedParams())
+    assert pool.sided.height == sided
+    assert ("in 1 relation(s)" in pool.stopped(None)) is stopped
+
+
 @pytest.mark.parametrize("signal", ["inbound_links", "sitelinks", "salience"])
 @pytest.mark.parametrize("side", ["subject", "object", "sum"])
 def test_the_signal_and_its_side_can_be_chosen(project: Tools, signal: str, side: str) -> None:
@@ -228,6 +262,29 @@ def test_the_signal_and_its_side_can_be_chosen(project: Tools, signal: str, side
     low, high = (split.select(expected.alias("x")) for split in (rare, popular))
     assert (low["x"] <= high["x"]).all()
     assert low["x"].cast(pl.Float64).to_list() == rare["popularity"].to_list()
+
+
+def test_a_literal_has_no_popularity_and_neither_has_a_sum_with_it() -> None:
+    known = {"subject_mentions": 4, "object_mentions": 3, "subject_sitelinks": 2}
+    date = {"object": "1889", "relation": "P571", "object_kind": "date"}
+    facts = facts_frame(
+        [
+            {"subject": "Q1", "object": "Q2", "object_sitelinks": 1, **known},
+            {"subject": "Q1", **date, **known},
+        ]
+    )
+    counted = {"qid": "Q1", "title": "Q1", "inbound_links": 50, "capped": True, "sitelinks": 20}
+    links = pl.DataFrame([counted, counted | {"qid": "Q2", "inbound_links": 30}], schema=Links.create_empty().schema)
+    rows = signals(facts, links, Salience.create_empty())
+    of_side = {
+        name: [rows.select(popularity(name, side)).to_series().to_list() for side in ("subject", "object", "sum")]
+        for name in ("inbound_links", "sitelinks", "mentions")
+    }
+    assert of_side["inbound_links"] == [[50, 50], [30, None], [80, None]]
+    assert rows.select(bound=capped("inbound_links", "sum"))["bound"].all()
+    assert not rows.select("fact_id", bound=capped("sitelinks", "sum"))["bound"].any()
+    assert of_side["mentions"] == [[4, 4], [3, None], [7, None]]
+    assert of_side["sitelinks"] == [[20, 20], [20, None], [40, None]]  # those of the stage links before the fact's own
 
 
 def test_a_popularity_of_your_own_can_be_given(project: Tools) -> None:
