@@ -66,9 +66,8 @@ def compared(rare: pl.DataFrame, popular: pl.DataFrame, models: tuple[str, ...])
 
 def _log_probability(rows: pl.DataFrame, model: str) -> pl.Series:
     """The canonical answers' log-probabilities by one model, one per fact; they do not depend on the probe's rule."""
-    probes = rows.select("fact_id", "knowledge").explode("knowledge").unnest("knowledge")
-    own_probes = probes.filter((pl.col("model") == model) & pl.col("log_probability").is_not_null())
-    return own_probes.unique("fact_id", keep="first", maintain_order=True)["log_probability"]
+    probes = rows.select("fact_id", "knowledge").explode("knowledge").unnest("knowledge").filter(model=model)
+    return probes.unique("fact_id", keep="first", maintain_order=True)["log_probability"]
 
 
 def _row(measure: str, values: tuple[pl.Series, pl.Series] | None, area: float | None) -> dict[str, Any]:
