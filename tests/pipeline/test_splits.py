@@ -6,6 +6,7 @@ import math
 import re
 import statistics
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -14,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dual_data.audit.baselines import NAMES, baselines
+from dual_data.config import Profile, Services
 from dual_data.engine.stage import Tools
+from dual_data.errors import ConfigError
 from dual_data.sampling import hash_rank
 from dual_data.schema import Knowledge
-from pipeline.splits import short_names
+from pipeline.splits import check, short_names
 from tests.pipeline.worlds import (
     MATCHED,
     MODEL,
@@ -57,6 +60,8 @@ def test_paper_takes_the_ends_of_the_popularity_ranking(draw: Draw, seed: int) -
         assert not set(retain["question"]) & set(splits[f"city_forget_{side}_8"]["question"])
     assert splits["city_full"].height == city.height
     assert splits["full_"].height == inputs.questions.height
+    for full in ("city_full", "full_"):
+        assert splits[full]["pop_sum"].is_sorted()
 
 
 def test_paper_has_the_published_columns(project: Tools) -> None:
@@ -73,6 +78,9 @@ def test_paper_has_the_published_columns(project: Tools) -> None:
         "human_writer.csv",
         "places_city.csv",
     ]
+    published = result.tables["examples/paper"].join(inputs.facts, on="fact_id")
+    for end in ("subject", "object"):
+        assert published[f"pop_{end}"].to_list() == published[f"{end}_mentions"].to_list()
     alike = Counter(inputs.facts.select("property_id", "object_qid").iter_rows())
     counts = result.tables["examples/paper"].select("property_pid", "object_qid", "triple_pop").rows()
     assert all(alike[property_id, qid] == count for property_id, qid, count in counts)
@@ -125,6 +133,18 @@ def test_only_facts_that_the_models_know_are_taken(project: Tools) -> None:
     )
     assert set(balance["rare_mean"]) == {-1.0}
     assert balance["balanced"].all()
+    models = {measure for measure in result.tables["balance"]["measure"] if measure.startswith("log_probability")}
+    assert models == {f"log_probability of {model}" for model in (MODEL, published)}
+
+
+def test_facts_with_several_right_objects_are_left_to_the_recipe_paper(project: Tools) -> None:
+    inputs = drawn_world(project, 3, 260)
+    several = set(inputs.questions["fact_id"].to_list()[::3])
+    questions = inputs.questions.with_columns(functional=~pl.col("fact_id").is_in(several))
+    rows = make_splits(project, inputs._replace(questions=questions)).rows
+    for recipe in MATCHED:
+        assert several.isdisjoint(rows.filter(recipe=recipe)["fact_id"])
+    assert several <= set(rows.filter(recipe="paper")["fact_id"])
 
 
 def test_columns_of_another_model_are_named_after_it(project: Tools) -> None:
@@ -173,6 +193,15 @@ def test_a_recipe_that_cannot_be_made_says_why(
     assert f"examples/{recipe}" in result.tables
 
 
+@pytest.mark.parametrize("recipe", MATCHED)
+def test_a_model_that_is_not_asked_is_refused_by_each_recipe_that_needs_it(project: Tools, recipe: str) -> None:
+    profile = Profile(path=Path("mine.toml"), name="mine", services=Services(), stages={})
+    models = {"signal": "mentions", "models": [MODEL]}
+    with pytest.raises(ConfigError, match=f"does not ask '{MODEL}' by the rule matched; it asks: none"):
+        check(params(recipes=(recipe,), matched=models), project.project, profile)
+    check(params(recipes=("paper",), matched=models), project.project, profile)
+
+
 def test_a_model_that_knows_nothing_is_the_reason(project: Tools) -> None:
     inputs = drawn_world(project, 1, 120)
     probes = [knowledge(inputs.facts, "ignorant", "matched", set()), knowledge(inputs.facts, MODEL, "matched", set())]
@@ -184,12 +213,16 @@ def test_a_model_that_knows_nothing_is_the_reason(project: Tools) -> None:
 
 def test_a_split_that_is_too_small_says_so(project: Tools) -> None:
     chosen = params(smallest=9)
-    capacity = make_splits(project, drawn_world(project, 1, 260), chosen).tables["capacity"]
+    result = make_splits(project, drawn_world(project, 1, 260), chosen)
+    capacity = result.tables["capacity"]
     small = capacity.filter(~pl.col("made"))
     assert small.height
     assert (small["rows"] == 0).all()
     assert small["reason"].str.len_chars().min() != 0
     assert capacity.filter("made")["reason"].unique().to_list() == [""]
+    for row in result.tables["recipes"].iter_rows(named=True):
+        made = capacity.filter("made", recipe=row["recipe"])
+        assert (row["splits"], row["rows"]) == (made.height, made["rows"].sum())
     assert "city_forget_rare_2" in small["split"].to_list()
     assert capacity.filter(pl.col("made"))["rows"].min() == 9 or (capacity.filter("made")["rows"] >= 9).all()
 
@@ -201,6 +234,14 @@ def test_a_split_of_just_the_smallest_size_is_made(project: Tools) -> None:
     matched = params().matched.model_dump() | {"retain_eval": size}
     splits = by_split(make_splits(project, inputs, params(smallest=size, matched=matched)), "matched")
     assert splits["city_forget_rare_8"].height == splits["city_retain_eval"].height == size > 0
+
+
+def test_all_topics_are_pooled_where_there_is_more_than_one_and_it_is_asked_for(project: Tools) -> None:
+    inputs = drawn_world(project, 1, 260)
+    cities = inputs._replace(facts=inputs.facts.filter(topic=TOPICS[0]))
+    for world_of, pooled, expected in ((inputs, True, True), (inputs, False, False), (cities, True, False)):
+        capacity = make_splits(project, world_of, params(pooled=pooled)).tables["capacity"]
+        assert capacity["split"].str.starts_with("all_").any() is expected
 
 
 def test_no_facts_make_no_recipe(project: Tools) -> None:
