@@ -67,6 +67,12 @@ def test_the_first_of_equally_frequent_values_is_taken() -> None:
     assert most_frequent(pl.Series("x", [None], dtype=pl.String)) is None
 
 
+@pytest.mark.parametrize("texts", [["a b", "a b", "b", "b"], ["b", "b", "a b", "a b"]])
+def test_the_rules_take_the_first_of_equally_frequent_answers(texts: list[str]) -> None:
+    scores = baselines(frame(["r"] * 4, texts))
+    assert (scores["majority_answer"], scores["relation_majority"]) == (1.0, 1.0)  # "b" would score 0.75
+
+
 def test_what_the_columns_cannot_tell_is_left_out() -> None:
     table = pl.DataFrame({"question": ["Where lies Alphaville?"], "answer": ["Alphaland"]})
     assert set(baselines(table)) == {"majority_answer"}

@@ -211,6 +211,15 @@ def test_triplets_without_questions_are_measured_as_facts() -> None:
     assert audit({"raw": unknown})["splits"]["raw"]["many_objects_share"] is None
 
 
+def test_objects_are_counted_by_relation_and_an_answer_in_another_case_is_the_subject_too() -> None:
+    triplets = pl.DataFrame(
+        {"subjectLabel": ["A", "A", "C"], "relation": ["twin", "kind", "kind"], "objectLabel": ["B", "D", "c"]}
+    )
+    measured = audit({"raw": triplets})["splits"]["raw"]
+    assert measured["many_objects_share"] == 0
+    assert measured["self_answer_share"] == pytest.approx(1 / 3)
+
+
 def test_a_label_with_two_countries_is_ambiguous_where_there_are_no_ids() -> None:
     triplets = pl.DataFrame(
         {

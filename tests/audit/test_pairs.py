@@ -30,7 +30,7 @@ def pair(first: pl.DataFrame, second: pl.DataFrame) -> dict[str, object]:
 def test_shared_values_are_counted_once_and_their_rows_all() -> None:
     first = facts([("A", "country", "Nu"), ("A", "currency", "nu"), ("B", "country", "Mu")])
     second = facts([("A", "country", "Nu"), ("C", "country", "Mu"), ("D", "country", "Nu")])
-    measured = pair(first, second)
+    measured = pair(first, second.with_columns(pl.col("question").str.to_uppercase()))
     assert measured["shared_questions"] == 1
     assert measured["shared_subjects"] == 1
     assert measured["shared_answers"] == 2
@@ -147,6 +147,12 @@ def test_an_answer_without_words_has_no_first_and_no_last_word() -> None:
 def test_long_answers_are_told_apart_by_their_length() -> None:
     first, second = ([("S", "motto", sign * length)] * 30 for sign, length in (("a", 20), ("b", 80)))
     assert pair(facts(first), facts(second))["auc_answer_length"] == 1.0
+
+
+def test_letters_of_any_script_are_as_long_as_one_another() -> None:
+    first, second = ([(letter * 20, "motto", letter * 20)] * 30 for letter in "aŁ")
+    measured = pair(facts(first), facts(second))
+    assert (measured["auc_answer_length"], measured["auc_subject_length"]) == (0.5, 0.5)
 
 
 def test_lengths_that_occur_once_are_told_apart_by_their_order() -> None:
