@@ -17,6 +17,12 @@ def test_text_scores() -> None:
     assert scores["exact_answer"] == 0
 
 
+def test_every_accepted_answer_is_right_and_the_canonical_one_whether_it_is_listed_or_not() -> None:
+    for generation in ("Brasília", "Brasilia DF"):
+        assert text_scores(generation, "Brasília", ["Brasilia DF"])["exact_answer"] == 1
+        assert text_scores(generation, "Brasília", ["Brasilia DF"])["contains_answer"] == 1
+
+
 def test_recall_and_f1_of_words_and_of_their_order() -> None:
     scores = text_scores("kingdom the united", "the United Kingdom of Britain")
     assert (scores["rouge1_recall"], scores["rougeL_recall"]) == (3 / 5, 2 / 5)
