@@ -118,13 +118,21 @@ def test_seeds_of_several_groups_are_drawn_with_the_degrees_of_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "ends"), [((0.2, 0.4), (0, 1)), ((-0.2, 0.1), (-1, 1)), ((-3.0, -0.2), (-math.inf, 0))]
+    ("seeds", "ends"),
+    [
+        ((0.2, 0.4), (0, 1)),
+        ((0.0, 1.0), (0, 1)),
+        ((-0.2, 0.1), (-1, 1)),
+        ((-1.0, 1.0), (-1, 1)),
+        ((-3.0, -0.2), (-math.inf, 0)),
+        ((-3.0, 0.0), (-math.inf, 0)),
+    ],
 )
 def test_no_draw_lies_beyond_the_scale(seeds: tuple[float, float], ends: tuple[float, float]) -> None:
     # Of two seeds, Student's distribution goes far beyond both.
     draws = bootstrap.mean_draws([[mean] * 4 for mean in seeds], range(4))
     assert draws.max() == ends[1]
-    assert draws.min() == ends[0] or draws.min() < 100 * seeds[0]
+    assert draws.min() == ends[0] if math.isfinite(ends[0]) else draws.min() < 100 * seeds[0]
 
 
 @pytest.mark.parametrize(
@@ -207,6 +215,17 @@ def test_paired_difference() -> None:
     assert (same.value, same.low, same.high, same.p_value) == (0, 0, 0, 1)
 
 
+def test_a_difference_is_drawn_as_a_mean_is_and_one_of_shares_ends_at_one() -> None:
+    noise = np.random.default_rng(11).normal(size=(8, 60))
+    interval = bootstrap.bootstrap_difference(noise, np.zeros(60), range(60))
+    draws = bootstrap.mean_draws(noise, range(60), ends=(-math.inf, math.inf))
+    assert interval[:3] == pytest.approx((noise.mean(), *bootstrap.quantiles(draws)))
+    # Of two seeds, Student's distribution goes far beyond both.
+    shares = np.repeat([[0.2], [0.9]], 4, axis=1)
+    assert bootstrap.bootstrap_difference(shares, np.zeros(4), range(4))[1:3] == (-1, 1)
+    assert bootstrap.bootstrap_difference(2 * shares, np.zeros(4), range(4)).high > 2
+
+
 def test_the_same_subjects_are_drawn_whatever_is_measured_on_them() -> None:
     values, names = np.random.default_rng(7).normal(size=60), [index // 3 for index in range(60)]
     draws = bootstrap.mean_draws(values, names)
@@ -240,6 +259,9 @@ def test_an_interval_holds_its_estimate_though_draws_without_a_number_are_left_o
     assert mirrored[:3] == (-interval.value, -interval.high, -interval.low)
     nothing = bootstrap.bootstrap(lambda chosen: statistics.spearman(drops[chosen], 0 * lost[chosen]), range(12))
     assert all(math.isnan(value) for value in nothing[:3])
+    # Of a statistic that every draw underestimates.
+    distinct = bootstrap.bootstrap(lambda chosen: float(len(set(chosen.tolist()))), range(12))
+    assert distinct.low < distinct.value == distinct.high == 12
 
 
 def test_what_is_plain_is_found_among_many_comparisons_and_few_subjects_prove_nothing() -> None:

@@ -54,6 +54,13 @@ def test_the_asymptotic_p_value_is_right_where_it_decides(shift: float) -> None:
     assert p_value == pytest.approx(exact, rel=0.03)
 
 
+def test_up_to_a_million_pairs_the_p_value_is_exact() -> None:
+    points = np.arange(1000.0)
+    statistic, p_value = statistics.kolmogorov_smirnov(points, points + 50.5)
+    assert statistic == 0.051
+    assert p_value == pytest.approx(statistics._exact_tail(1000, 1000, 51_000), rel=1e-12)
+
+
 @pytest.mark.parametrize("moved", [0, 1])
 def test_many_points_that_are_the_same_are_no_difference(moved: int) -> None:
     points = np.arange(100_000.0)
