@@ -103,6 +103,7 @@ def test_worst_case_is_any_fair_hit(measured: tuple[Measurement, list[Measuremen
     ] = 1.0
     summary = summarise(rows, 0.0)
     assert summary["any_paraphrase"] == pytest.approx(1 / 3)
+    assert summary["paraphrase_contains_answer"] == pytest.approx(1 / sum(len(row["paraphrases"]) for row in rows))
     assert summary["any_in_context"] == pytest.approx(1 / 3)
     assert summary["worst_case"] == pytest.approx(2 / 3)  # the multiple choice shows the answer: it may be a guess
     assert summary["attack_multiple_choice"] == pytest.approx(1 / 3)

@@ -16,8 +16,9 @@ from dual_data.config import parse
 from dual_data.engine.stage import Tools
 from dual_data.errors import ConfigError
 from dual_data.project import open_model
+from dual_data.sampling import hash_rank
 from pipeline.knowledge import KNOWLEDGE, KnowledgeParams, forecast
-from pipeline.probing.probe import is_majority, select
+from pipeline.probing.probe import is_majority, sampled, select
 from tests.pipeline import capitals
 from tests.pipeline.knowledge.probed import ALL, country_of, knows, probe, probed
 from tests.services.fake_model import FakeModel
@@ -149,6 +150,14 @@ def test_answers_of_a_local_model_are_asked_once(tools: Tools) -> None:
 @pytest.mark.parametrize(("sample", "limit"), [(2, 4), (4, 2)])
 def test_the_smaller_of_sample_and_limit_is_asked(tools: Tools, sample: int, limit: int) -> None:
     assert len(probe(replace(tools, limit=limit), FakeModel(answer=knows), sample=sample)) == 2
+
+
+def test_the_first_by_hash_are_asked_in_whatever_order_they_come() -> None:
+    _, questions = capitals.frames()
+    chosen = sampled(questions, 4, None)["fact_id"].to_list()
+    assert sampled(questions.reverse(), 4, None)["fact_id"].to_list() == chosen
+    assert hash_rank(sampled(questions, None, None)["fact_id"], "sample").is_sorted()
+    assert sampled(questions, 2, None)["fact_id"].to_list() == chosen[:2]
 
 
 def test_an_empty_table_without_models(tools: Tools) -> None:

@@ -79,7 +79,9 @@ def test_where_log_probabilities_do_not_tell(
 ) -> None:
     with stand_in(teacher) as fake:
         rows = capitals.by_subject(judge(tools, open_endpoint(fake.base_url, samples=6)))
-        seeds = [body["seed"] for body in fake.bodies if "seed" in body and "Fact:" in body["messages"][-1]["content"]]
+        asked = [body for body in fake.bodies if "Fact:" in body["messages"][-1]["content"]]
+        seeds = [body["seed"] for body in asked if "seed" in body]
+        assert {(body["temperature"], "seed" in body) for body in asked} == {(1, True), *([(0, False)] * asked_first)}
         assert all("n" not in body for body in fake.bodies)
     assert sorted(set(seeds)) == [1, 2, 3, 4, 5, 6]
     assert len(teacher.facts) == (7 if asked_first else 6) * len(capitals.CAPITALS)
