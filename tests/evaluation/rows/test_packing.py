@@ -137,15 +137,20 @@ def test_cells_with_the_same_rows_are_laid_out_once_and_others_get_their_own() -
 
 def test_figures_of_rows_sum_over_their_labels_alone() -> None:
     rows = [Encoded((5, 6), (7,), (2,)), Encoded((5, 8), (7, 9, 10), (2,))]
-    micro_batch = MicroBatch({"a": [1, 0]}, {"a": [0.25, 0.25]}, {"a": [0.5, 0.5]})
+    micro_batch = MicroBatch({"a": [1, 0]}, {"a": [0.25, 0.125]}, {"a": [0.5, 0.25]})
     labels = pack([[micro_batch]], [{"a": Source(rows, train_end=True)}]).at(torch.zeros(1, dtype=torch.long))[1]["a"]
     ones = torch.ones_like(labels.weight)
     assert labels.row_sum(ones).tolist() == [[4.0, 2.0]]
     assert labels.lengths().tolist() == [[4.0, 2.0]]
-    assert labels.token_mean(ones).item() == pytest.approx(0.25 * 6)
-    assert labels.row_mean(labels.lengths()).item() == 3.0
+    assert labels.token_mean(ones).item() == pytest.approx(0.25 * 4 + 0.125 * 2)
+    assert labels.row_mean(labels.lengths()).item() == 0.5 * 4 + 0.25 * 2
     assert labels.targets[0, :6].tolist() == [7, 9, 10, 2, 7, 2]
     assert labels.token[0, :6].tolist() == [2, 3, 4, 5, 0, 1]
+
+
+def test_where_every_token_is_a_label_only_the_first_is_none() -> None:
+    source = Source([Encoded((5, 6), (7,), (2,))], train_end=True, everywhere=True)
+    assert (source.labels(0), source.tokens(0)) == ((1, [6, 7, 2]), [5, 6, 7])
 
 
 def test_rows_longer_than_a_sliding_window_are_not_packed() -> None:
