@@ -11,6 +11,7 @@ from typing import NamedTuple
 from dual_data.errors import UsageError
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of, is_done
 from dual_data.evaluation.grid.tokenised import Tokenised
+from dual_data.evaluation.measuring.embedding import embedding_model
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import DTYPES, Identity
 from dual_data.evaluation.results import BASE, cell_path, read_result
@@ -45,12 +46,15 @@ class Plan(NamedTuple):
 def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool = False) -> Plan:
     """Estimate what `cells` take; with `adapters`, cells without theirs are to do. Loads tokenizers but no weights.
 
-    Raises UsageError where a method of the cells to do fails in a trial, as `_try_methods`.
+    Raises UsageError where a method of the cells to do fails in a trial, as `_try_methods`, and DualDataError where
+    they are to be embedded without the package for it.
     """
     identities = {name: identity_of(settings) for name, settings in grid.models.items()}
     tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
     lines = estimated(grid, cells, identities, tokenised, adapters=adapters)
     to_do = [line for line in lines if not line.done]
+    if to_do and grid.measure.minilm:
+        embedding_model(f"grids.{grid.name}.minilm: ")
     _try_methods(grid, [line.cell for line in to_do], tokenised)
     operations = sum(line.operations for line in to_do)
     speed, basis = rate(grid, lines, device)

