@@ -147,16 +147,23 @@ def _line(grid: Grid, cell: Cell, identity: Identity, sizes: tuple[int, int, int
 
 
 def rate(grid: Grid, lines: Sequence[Line], device: str) -> tuple[float, str]:
-    """Operations per second of the cells that are done, else the assumed rate; and which of the two."""
+    """Operations per second of the cells that are done on a CPU or a GPU, whichever `device` is, else the assumed rate.
+
+    Also says which of the two it is.
+    """
+    gpu = device.startswith("cuda")
     operations = seconds = 0.0
     for line in lines:
-        run = read_result(cell_path(grid.folder, line.cell.id))["run"] if line.done else {}
-        if run:
+        if not line.done:
+            continue
+        result = read_result(cell_path(grid.folder, line.cell.id))
+        run = result["run"]
+        if run and result["provenance"]["device"].startswith("cpu") != gpu:
             seconds += (run["training_seconds"] + run["measuring_seconds"]) / run["cells_at_once"]
             operations += line.operations
     if seconds > 0:
         return operations / seconds, "by the cells that are done"
-    return _RATE["cuda" if device.startswith("cuda") else "cpu"], "a guess until a cell is done"
+    return _RATE["cuda" if gpu else "cpu"], "a guess until a cell is done there"
 
 
 def _bytes(grid: Grid, model: str) -> int:

@@ -20,15 +20,16 @@ def test_the_forecast_counts_what_is_left(project: Path) -> None:
     plan = forecast(grid, cells, "cpu")
     assert sum(not line.done for line in plan.lines) == 19
     assert plan.summary.endswith(
-        " measured tokens, less than a minute on cpu (a guess until a cell is done); weights take less than 0.1 GiB; "
-        "training stages come on top"
+        " measured tokens, less than a minute on cpu (a guess until a cell is done there); weights take less than 0.1 "
+        "GiB; training stages come on top"
     )
     line = next(line for line in plan.lines if line.cell.method == "GradAscent")
     assert line.steps == 4
     run(grid, cells[:2], RunOptions(), project=project)
     plan = forecast(grid, cells, "cpu")
     assert [line.done for line in plan.lines] == [True, True] + [False] * 17
-    assert "by the cells that are done" in plan.summary
+    assert "on cpu (by the cells that are done)" in plan.summary
+    assert "on cuda:1 (a guess until a cell is done there)" in forecast(grid, cells, "cuda:1").summary
     assert [duration(seconds) for seconds in (59, 61, 7199, 7201)] == [
         "less than a minute", "about 1 min", "about 120 min", "about 2.0 h",
     ]  # fmt: skip

@@ -331,7 +331,7 @@ def test_a_run_says_what_is_to_do_and_which_cells_begin(project: Path) -> None:
 
     first = dual_data_command(*command, "--method", "NPO")
     assert first.err.startswith("3 cells, 3 to do: ")
-    assert "(a guess until a cell is done)" in first.err
+    assert "(a guess until a cell is done there)" in first.err
     assert begun(first.err) == ["cell 1 of 3: tiny pretrained rare none", "cells 2-3 of 3: tiny pretrained rare NPO"]
     rest = dual_data_command(*command)
     assert rest.err.startswith("5 cells, 2 to do: ")
