@@ -15,7 +15,7 @@ import typer
 
 from dual_data.cli.options import HERE, ProjectFolder
 from dual_data.cli.text import say
-from dual_data.errors import MissingExtra, UsageError
+from dual_data.errors import ConfigError, MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from dual_data.evaluation.grid.cells import Cell, Grid
@@ -87,7 +87,13 @@ class GridPart:
         load_methods(root)
         path = self.file or root / "pipeline" / "evaluation.toml"
         out = self.out or root / "artifacts" / "evaluation" / self.grid
-        grid = resolve_grid(_narrow(load_settings(path), self, path), self.grid, root, out)
+        settings = _narrow(load_settings(path), self, path)
+        try:
+            grid = resolve_grid(settings, self.grid, root, out)
+        except ConfigError as error:
+            if error.file is not None:
+                raise
+            raise ConfigError(str(error), file=path) from None
         return root, grid, cells_of(grid)
 
 

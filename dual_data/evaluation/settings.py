@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from dual_data.config import NO_FOLDER, Strict, each_once, is_folder, parse, read_toml
-from dual_data.errors import ConfigError, InputError, UsageError
+from dual_data.errors import ConfigError, UsageError
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
 from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 
@@ -76,6 +76,13 @@ class DataSettings(Strict):
     """A table of question and paraphrase, for rows without paraphrases of their own."""
     popularity: str = ""
     """What the popularity of a fact counts, and what to mind of it: a phrase for the report."""
+
+    @property
+    def files(self) -> list[str]:
+        """The files in the folder, each once."""
+        splits = [*self.forget.values(), self.retain_train, self.retain_eval, self.format, *self.measured.values()]
+        paths = [*(split.path for split in splits if split is not None), self.paraphrases]
+        return list(dict.fromkeys(path for path in paths if path is not None))
 
     @field_validator("measured")
     @classmethod
@@ -253,14 +260,18 @@ def grid_named(settings: EvaluationSettings, name: str, path: Path) -> GridSetti
     return settings.grids[name]
 
 
-def resolved(path: str, project: Path) -> Path:
-    """A path with variables expanded ($$ is $), relative to the project. Raises InputError for an unset variable."""
+def resolved(path: str, project: Path, key: str, meaning: str) -> Path:
+    """A path with variables expanded ($$ is $), relative to the project; `meaning` says what is at it.
+
+    Raises ConfigError, of `key` but no file, for an unset variable.
+    """
     try:
         expanded = Template(path).substitute(os.environ)
     except KeyError as error:
-        raise InputError(
-            f"{path} needs the environment variable {error.args[0]}: set it to the place of these files"
+        name = error.args[0]
+        raise ConfigError(
+            f"the environment variable {name} is not set; set it so that {path} is {meaning}", key=key
         ) from None
     except ValueError:
-        raise InputError(f"{path}: a $ that begins no variable is written $$") from None
+        raise ConfigError(f"{path}: a $ that begins no variable is written $$", key=key) from None
     return project / Path(expanded).expanduser()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dual_data.errors import UsageError
+from dual_data.errors import ConfigError, UsageError
 from dual_data.evaluation.grid.origin import origin
 from dual_data.evaluation.grid.sets import Sets, counterfactual_answers, read_refusals, read_sets, refusal_of
 from dual_data.evaluation.methods import method_named
@@ -139,7 +139,10 @@ class Grid(NamedTuple):
 
 
 def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder: Path) -> Grid:
-    """Read the rows of a grid and resolve its settings. Raises UsageError and InputError."""
+    """Read the rows of a grid and resolve its settings. Raises UsageError.
+
+    A ConfigError about `settings` names the key, and no file: only the caller knows that.
+    """
     if folder == stages_folder(folder):
         raise UsageError(
             f"{folder}: the grids beside it keep their trained stages here; give another folder with --out, or another "
@@ -151,7 +154,10 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
     preset = settings.presets[grid_settings.preset].model_copy(update=overrides)
     all_stages: dict[str, StageSettings | None] = {PRETRAINED: None, **settings.stages}
     stages = {stage: all_stages[stage] for stage in grid_settings.stages}
-    rows = read_sets(data, project, grid_settings.limit)
+    source = resolved(
+        data.folder, project, f"data.{grid_settings.data}.folder", f"the folder of {', '.join(data.files)}"
+    )
+    rows = read_sets(data, source, grid_settings.limit)
     sets = {
         stage: rows.counterfactual(stage) if recipe is not None and recipe.counterfactual else rows
         for stage, recipe in stages.items()
@@ -159,14 +165,14 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
     grid = Grid(
         name,
         grid_settings,
-        {model: _in_project(project, settings.models[model]) for model in grid_settings.models},
+        {model: _in_project(project, model, settings.models[model]) for model in grid_settings.models},
         stages,
         preset,
         profile_named(preset.profile),
         sets,
-        read_utility_panel(grid_settings, project) if grid_settings.panel else None,
+        _read_panel(name, grid_settings, project) if grid_settings.panel else None,
         (),
-        origin(resolved(data.folder, project)),
+        origin(source),
         data.popularity,
         folder,
     )
@@ -175,17 +181,20 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
     return grid
 
 
-def _in_project(project: Path, model: ModelSettings) -> ModelSettings:
+def _in_project(project: Path, name: str, model: ModelSettings) -> ModelSettings:
     """The model; where its spec is a path relative to the project, with the path resolved."""
-    path = resolved(model.spec, project)
+    path = resolved(model.spec, project, f"models.{name}.spec", "a model")
     if not path.exists() or path.resolve() == Path(model.spec).expanduser().resolve():
         return model
     return model.model_copy(update={"spec": str(path)})
 
 
-def read_utility_panel(grid: GridSettings, project: Path) -> Panel:
-    """The questions and texts that a grid measures utility on. Raises InputError."""
-    panel = read_panel(PANEL if grid.panel == SHIPPED else resolved(grid.panel, project))
+def _read_panel(name: str, grid: GridSettings, project: Path) -> Panel:
+    key = f"grids.{name}.panel"
+    path = PANEL if grid.panel == SHIPPED else resolved(grid.panel, project, key, "a file of JSON lines")
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file; name a file of JSON lines, or {SHIPPED!r}", key=key)
+    panel = read_panel(path)
     most = grid.panel_questions or grid.limit
     return panel.first(most) if most else panel
 

@@ -10,7 +10,7 @@ from dual_data.config import read_text, shipped_project
 from dual_data.engine.places import maker
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.rows.data import Item, read_split
-from dual_data.evaluation.settings import DataSettings, SplitSettings, StageSettings, resolved
+from dual_data.evaluation.settings import DataSettings, SplitSettings, StageSettings
 from dual_data.ids import digest
 from dual_data.matching import normalise
 
@@ -56,12 +56,11 @@ class Sets(NamedTuple):
         return list({item.question: item for item in rows}.values())
 
 
-def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
-    """All rows of a dataset; with a limit, the first rows of each split by hash, in the order of the file.
+def read_sets(data: DataSettings, folder: Path, limit: int) -> Sets:
+    """All rows of a dataset in `folder`; with a limit, the first rows of each split by hash, in the order of the file.
 
     Raises InputError for what cannot be read, an empty split, and rows that are in a forget and a retain split.
     """
-    folder = resolved(data.folder, project)
     if not folder.is_dir():
         command = maker(folder)
         build = f"build it first ({command}), or " if command else ""

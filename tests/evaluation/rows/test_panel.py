@@ -198,7 +198,7 @@ def test_every_cell_of_a_grid_keeps_what_it_made_of_the_panel(project: Path) -> 
 
 def test_a_panel_that_is_not_there_or_too_long_is_said(project: Path) -> None:
     file = one_stage(FILE).replace("[grids.one]", '[grids.one]\npanel = "lost.jsonl"')
-    with pytest.raises(InputError, match=r"lost.jsonl: the utility panel cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"^grids.one.panel: \S+lost.jsonl: no such file; name .*, or 'shipped'$"):
         opened(project, file=file)
     _write(project / "lost.jsonl", ROWS[0], ROWS[1] | {"question": "Why? " * 2100})
     grid, cells = opened(project, file=file)
