@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
+from dual_data.cli.text import say
 
 
 def report(
@@ -29,8 +30,9 @@ def report(
 ) -> None:
     """Write a report on a build, as one HTML page.
 
-    The page has numbers, figures, an audit, samples and provenance, and needs no network and no other file. The command
-    needs matplotlib: pip install 'dual-data[report]'.
+    The page has numbers, figures, an audit, samples and provenance, and needs no network and no other file. Reasons not
+    to cite the build as it is stand at its top and are printed too. The command needs matplotlib: pip install
+    'dual-data[report]'.
 
     Example: dual-data report --profile embedded --figures figures
     """
@@ -50,6 +52,8 @@ def report(
     relations = load_relations(loaded.root / RELATIONS)
     page = out or loaded.artifacts / "report.html"
     written = write_report(built, relations, page, figures)
+    if doubts := built.doubts():
+        say("\n  ".join(["Before you cite this build:", *doubts]))
     print(page)
     if figures:
         print(f"{figures}: {len(written)} files")

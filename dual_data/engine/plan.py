@@ -14,6 +14,9 @@ from dual_data.errors import DualDataError, InputError
 from dual_data.files import file_hash
 from dual_data.schema import describe
 
+NEVER_BUILT = "never built"
+"""The reason of a stage without a manifest."""
+
 
 class Step(NamedTuple):
     """One stage of a plan."""
@@ -76,15 +79,18 @@ def outdated(stages: Sequence[Stage], project: Path, profile: Profile) -> list[S
     """
     steps: dict[str, Step] = {}
     for stage in stages:
-        manifest = read_manifest(artifacts(project, profile) / stage.name)
+        folder = artifacts(project, profile) / stage.name
+        manifest = read_manifest(folder)
         limit = None if manifest is None else manifest.basis.limit
         try:
             steps[stage.name] = plan_stage(stage, project, profile, limit, steps)
         except (DualDataError, OSError):
-            steps[stage.name] = Step(stage, None, "never built" if manifest is None else "", manifest)
+            steps[stage.name] = Step(stage, None, why_unread(folder) if manifest is None else "", manifest)
     # What was never built is outdated only where a later stage on disk needs it: any other may yet be built.
     needed = {name for step in steps.values() if step.manifest is not None for name in step.stage.inputs}
-    return [step for step in steps.values() if step.reason and (step.manifest is not None or step.stage.name in needed)]
+    return [
+        step for step in steps.values() if step.reason and (step.reason != NEVER_BUILT or step.stage.name in needed)
+    ]
 
 
 def basis_of(
@@ -135,7 +141,7 @@ def why_stale(basis: Basis, manifest: Manifest | None, folder: Path) -> str:
 
 def why_unread(folder: Path) -> str:
     """Why a stage's folder has no valid manifest."""
-    return "its manifest cannot be read" if (folder / "manifest.json").exists() else "never built"
+    return "its manifest cannot be read" if (folder / "manifest.json").exists() else NEVER_BUILT
 
 
 def _changes(old: Basis, new: Basis) -> list[str]:

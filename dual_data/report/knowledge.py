@@ -33,7 +33,7 @@ def section(built: Built) -> Section:
     """Shares of known facts by decile of the subject's popularity, model and rule."""
     probed = built.table("knowledge")
     if probed is None or probed.is_empty():
-        why = "The stage knowledge is not built." if probed is None else "No model is set in [[knowledge.models]]."
+        why = built.why_missing("knowledge") if probed is None else "No model is set in [[knowledge.models]]."
         return Section("knowledge", TITLE, (paragraph(f"{why} So it is not known what any model knows."),))
     counted = popularity(built)
     if counted is None:

@@ -10,6 +10,7 @@ import polars as pl
 
 from dual_data.engine.manifest import EXAMPLES, Manifest, faults, read_manifests
 from dual_data.engine.places import to_build
+from dual_data.engine.plan import NEVER_BUILT, why_unread
 from dual_data.engine.tables import read_table
 from dual_data.errors import DualDataError
 from dual_data.released import State
@@ -23,7 +24,7 @@ class Built(NamedTuple):
     folder: Path
     manifests: Mapping[str, Manifest]
     missing: tuple[str, ...]
-    """Stages that are not built."""
+    """Stages without a manifest that can be read."""
     command: str
     """The command that builds the profile; names of stages may follow."""
     outdated: str = ""
@@ -47,9 +48,15 @@ class Built(NamedTuple):
             if name.startswith(EXAMPLES) and (rows := self.table("splits", name)) is not None and rows.height
         }
 
+    def why_missing(self, stage: str) -> str:
+        """A sentence on a stage of `missing`."""
+        if why_unread(self.folder / stage) == NEVER_BUILT:
+            return f"The stage {stage} is not built."
+        return f"The manifest of the stage {stage} cannot be read."
+
     def doubts(self) -> list[str]:
         """Reasons not to cite the build as it is; empty for a clean and complete one."""
-        reasons = [f"The stage {name} is not built." for name in self.missing]
+        reasons = [self.why_missing(name) for name in self.missing]
         if self.outdated:
             reasons.append(f"The build is out of date: {self.outdated}.")
         reasons += [f"{fault}." for fault in faults(self.folder, self.manifests)]

@@ -25,7 +25,7 @@ def section(built: Built) -> Section:
     """Correlation of the judge's score with the popularity of subject, object and both."""
     judged = built.table("salience")
     if judged is None or judged.is_empty():
-        why = "The stage salience is not built." if judged is None else "No judge is set in the table [salience]."
+        why = built.why_missing("salience") if judged is None else "No judge is set in the table [salience]."
         return Section(
             "salience", TITLE, (paragraph(f"{why} So there are no scores to hold against the link counts."),)
         )

@@ -25,12 +25,19 @@ def test_report(project: Path, tmp_path: Path) -> None:
 
     assert dual_data("build", "questions", "links", *options).code == 0
     page = project / "artifacts" / "mine" / "report.html"
-    assert dual_data("report", *options) == (0, f"{page}\n", "")
+    doubts = (
+        "Before you cite this build:\n"
+        "  The stage knowledge is not built.\n"
+        "  The stage salience is not built.\n"
+        "  The stage splits is not built.\n"
+        "  The commit of the project that built it is not known.\n"
+    )
+    assert dual_data("report", *options) == (0, f"{page}\n", doubts)
     assert "On which continent is Orbus?" in page.read_text()
 
     elsewhere, figures = tmp_path / "new" / "page.html", tmp_path / "figures"
     outcome = dual_data("report", *options, "--out", elsewhere, "--figures", figures)
-    assert outcome == (0, f"{elsewhere}\n{figures}: 2 files\n", "")
+    assert outcome == (0, f"{elsewhere}\n{figures}: 2 files\n", doubts)
     assert elsewhere.read_bytes() == page.read_bytes()
     assert sorted(path.name for path in figures.iterdir()) == ["stages.png", "stages.svg"]
 
@@ -65,6 +72,27 @@ def test_what_is_out_of_date_is_told(project: Path) -> None:
     assert outcome.code == 0
     assert "questions must rerun (pipeline/relations/P30.toml changed); run:" in outcome.out
     assert "facts must" not in outcome.out, "whether they changed cannot be looked at"
+
+
+def test_a_manifest_that_cannot_be_read_is_told(project: Path) -> None:
+    options = ("--project", project, "--profile", "mine")
+    assert dual_data("build", "questions", "links", *options).code == 0
+    artifacts = project / "artifacts" / "mine"
+    for stage in ("salience", "splits"):
+        (artifacts / stage).mkdir()
+        (artifacts / stage / "manifest.json").write_text("{")
+    why = (
+        "salience must rerun (its manifest cannot be read); splits may rerun; "
+        f"run: dual-data build --project {project} --profile mine"
+    )
+    assert f"\nOut of date: {why}\n" in dual_data("show", *options).out
+    outcome, page = dual_data("report", *options), (artifacts / "report.html").read_text()
+    assert outcome.code == 0
+    for doubt in ("The manifest of the stage splits cannot be read.", f"The build is out of date: {why}."):
+        assert f"\n  {doubt}\n" in outcome.err
+        assert f"<li>{doubt}</li>" in page
+    assert "The manifest of the stage salience cannot be read. So there are no scores" in page
+    assert "The stage splits is not built" not in outcome.err + page
 
 
 def test_a_page_is_no_folder(project: Path, tmp_path: Path) -> None:

@@ -176,6 +176,14 @@ def test_a_stage_that_a_later_one_on_disk_lacks_is_outdated(root: Path) -> None:
         assert found == [("numbers", reason), ("totals", "may rerun: numbers will be built anew")]
 
 
+def test_a_stage_whose_manifest_cannot_be_read_is_outdated(root: Path) -> None:
+    run(root)
+    (root / "artifacts" / "toy" / "totals" / "manifest.json").write_text("{")
+    for totals in (toy.TOTALS, replace(toy.TOTALS, sources=lambda *_: {"tables": file_hash(root / "moved.csv")})):
+        found = [(step.stage.name, step.reason) for step in outdated((toy.NUMBERS, totals), root, toy.profile())]
+        assert found == [("totals", "its manifest cannot be read")]
+
+
 def test_files_are_watched(root: Path) -> None:
     words = root / "pipeline" / "words"
     run(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,9 +54,9 @@ def judged(frames: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
 def report_on(root: Path, frames: dict[str, pl.DataFrame] | None = None, without: tuple[str, ...] = ()) -> Report:
     """Build the frames in a new project at `root`, leave out stages, and write the page of the others."""
     folder = artifacts(root, frames)
+    for name in without:
+        shutil.rmtree(folder / name)
     built = read_built("made", folder, NAMES)
-    manifests = {name: manifest for name, manifest in built.manifests.items() if name not in without}
-    built = built._replace(manifests=manifests, missing=without)
     page = root / "report.html"
     write_report(built, load_relations(root / "pipeline" / "relations"), page)
     return Report(built, page, page.read_text(encoding="utf-8"))
