@@ -140,6 +140,20 @@ def test_too_few_facts_are_said(reference: Path) -> None:
         splits(_known(2), "matched", 10)
 
 
+def test_reference_data_that_are_not_there_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DUAL_DATA_REFERENCE", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        study.main(["--out", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    message = (
+        f"{tmp_path / 'wikidata_triplets'}: no triplets (*.csv); set DUAL_DATA_REFERENCE to the folder that "
+        "wikidata_triplets is in\n"
+    )
+    assert capsys.readouterr().err.endswith(f"error: {message}")
+
+
 def test_a_model_that_knows_nothing_is_found_out(reference: Path) -> None:
     facts = city_facts(read_triplets(reference)).head(6)
     probe = ask(tiny("llama"), facts, rows=8)

@@ -38,7 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=512, help="questions asked at once")
     options = parser.parse_args(arguments)
     relations = load_relations(ROOT / "pipeline" / "relations")
-    triplets = read_triplets(reference("wikidata_triplets"))
+    try:
+        triplets = read_triplets(reference("wikidata_triplets"))
+    except InputError as error:
+        parser.error(str(error))
     facts = with_population(city_facts(triplets))
     guessed = guessed_countries(facts["subject"].to_list(), facts["answer"].to_list())
     facts = facts.with_columns(guessed=pl.Series(guessed), popularity=pl.col(options.popularity))
