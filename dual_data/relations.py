@@ -83,8 +83,12 @@ class Previewed(NamedTuple):
 
 
 def new_relation(folder: Path, stem: str) -> Path:
-    """Write a relation file to fill in. Raises UsageError for a wrong name or an existing file."""
-    _expect_name(stem)
+    """Write a relation file to fill in. Raises UsageError for a wrong id or an existing file."""
+    _expect_id(
+        stem,
+        "use a property id, or a property id and a variant: P36, P17_river. A relation that Wikidata does not have "
+        "takes an id of your own from P1000000 on",
+    )
     path = folder / f"{stem}.toml"
     if path.exists():
         raise UsageError(f"{path}: exists already; choose a variant such as {stem}_variant")
@@ -92,12 +96,9 @@ def new_relation(folder: Path, stem: str) -> Path:
     return path
 
 
-def _expect_name(stem: str) -> None:
+def _expect_id(stem: str, advice: str) -> None:
     if re.fullmatch(r"P[1-9]\d*(_[a-z0-9_]+)?", stem) is None:
-        raise UsageError(
-            f"{stem}: not a relation name; use a property id, or a property id and a variant: P36, P17_river. A "
-            "relation that Wikidata does not have takes an id of your own from P1000000 on"
-        )
+        raise UsageError(f"{stem}: not the id of a relation; {advice}")
 
 
 def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[ConfigError], object]) -> Previewed:
@@ -111,7 +112,8 @@ def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[
         stem = Path(stem).name.removesuffix(".toml")
     path = relations / f"{stem}.toml"
     if not path.is_file():
-        _expect_name(stem)
+        shown = command(project.root, "relations list")
+        _expect_id(stem, f"name it by its id as {shown} shows it, such as P36 or P17_river, or by its file")
         variants = sorted(file.stem for file in relations.glob(f"{stem}_*.toml"))
         there = f" (but there is {', '.join(variants)})" if variants else ""
         new = command(project.root, f"relations new {stem}")

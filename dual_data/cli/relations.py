@@ -24,7 +24,7 @@ def list_relations(
 ) -> None:
     """Print every relation of the project.
 
-    Shows file, name, kind of object, uniqueness, number of questions and topics.
+    Shows id, name, kind of object, uniqueness, number of questions and topics.
 
     Example: dual-data relations list --topic places_city
     """
@@ -71,7 +71,14 @@ def new(
 
 @app.command()
 def preview(
-    stem: Annotated[str, typer.Argument(metavar="RELATION", help="A relation of the project: its name, or its file.")],
+    stem: Annotated[
+        str,
+        typer.Argument(
+            metavar="RELATION",
+            help="A relation of the project: its id as `relations list` shows it, such as P36 or P17_river, or its "
+            "file.",
+        ),
+    ],
     project: ProjectFolder = HERE,
     profile: ProfileName = DEFAULT_PROFILE,
     limit: Annotated[

@@ -246,4 +246,4 @@ def test_relations_are_never_overwritten(project: Path) -> None:
     for name in ("capital", "../P36", "Q36", "P36-x"):
         outcome = dual_data("relations", "new", name, "--project", project)
         assert outcome.code == 2
-        assert "not a relation name" in outcome.err
+        assert f"{name}: not the id of a relation; use a property id, or" in outcome.err

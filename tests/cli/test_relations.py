@@ -120,11 +120,14 @@ def test_a_relation_is_named_by_its_file_too(project: Path, monkeypatch: pytest.
         assert (outcome.code, outcome.out) == (0, by_name), outcome.err
 
 
-@pytest.mark.parametrize("name", ["p30", "tables/P30.toml", "P30.csv"])
-def test_what_is_no_name_of_a_relation_is_not_suggested_as_one(project: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["p30", "tables/P30.toml", "P30.csv", "capital"])
+def test_what_is_no_id_of_a_relation_is_not_suggested_as_one(project: Path, name: str) -> None:
     outcome = dual_data("relations", "preview", name, "--project", project, "--profile", "mine")
     assert outcome.code == 2
-    assert outcome.err.startswith(f"error: {name}: not a relation name")
+    assert outcome.err == (
+        f"error: {name}: not the id of a relation; name it by its id as dual-data relations list --project {project} "
+        "shows it, such as P36 or P17_river, or by its file\n"
+    )
 
 
 def test_more_subjects_are_not_asked_for_only_to_be_rejected(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
