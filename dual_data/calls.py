@@ -25,11 +25,14 @@ import tenacity
 
 from dual_data.call_log import Answer, CallLog, Request, key_of
 from dual_data.config import Pace
+from dual_data.display import visible
 from dual_data.errors import Dropped, Offline, ServiceError, Transient
 from dual_data.ids import canonical
 
 NAP = 1.0
 """Longest single sleep, in seconds, while other calls are in flight: one of them may end the run meanwhile."""
+TOLD = 3.0
+"""Shortest wait for a service, in seconds, that is told: a longer silence would look like a hang."""
 
 _ADDRESSES = ("server", "endpoint", "wiki")
 """Keys of a request that hold the address of the service that it goes to."""
@@ -87,6 +90,7 @@ class Calls:
         self._pace = dict(pace or {})
         self._lock = threading.Lock()
         self._tally: Counter[tuple[str, str]] = Counter()
+        self._told_until: dict[str, float] = {}
         self.log = CallLog(path, read_only=read_only)
 
     def __enter__(self) -> Calls:
@@ -270,6 +274,7 @@ class Calls:
             stop=tenacity.stop_after_attempt(pace.attempts),
             wait=lambda state: _delay(service, state, pace),
             retry=tenacity.retry_if_exception_type(Transient),
+            before_sleep=lambda state: self._tell_retry(source, service, state, pace),
             sleep=lambda seconds: self._sleep(seconds, ended),
             reraise=True,
         )
@@ -291,7 +296,25 @@ class Calls:
                 return
             if wait.asked and wait.seconds > pace.longest_wait:
                 raise _too_long(service, wait.seconds, pace)
+            if wait.asked and self._is_news(service, wait.seconds):
+                tell(f"{service}: asked for a pause; going on in {wait.seconds:.0f} s")
             self._sleep(wait.seconds, ended)
+
+    def _tell_retry(self, source: str, service: str, state: tenacity.RetryCallState, pace: Pace) -> None:
+        seconds = state.next_action.sleep if state.next_action is not None else 0.0
+        if state.outcome is not None and self._is_news(service, seconds):
+            again = f"trying again in {seconds:.0f} s ({state.attempt_number + 1} of {pace.attempts})"
+            tell(f"{source}: {state.outcome.exception()}; {again}")
+
+    def _is_news(self, service: str, seconds: float) -> bool:
+        """Whether a wait that begins is to be told: not if it is short, or begins during one of the same service that
+        was told, since calls that run at once fail at once."""
+        with self._lock:
+            now = self.clock.now()
+            if seconds < TOLD or now < self._told_until.get(service, 0.0):
+                return False
+            self._told_until[service] = now + seconds
+            return True
 
     def _sleep(self, seconds: float, ended: threading.Event | None) -> None:
         if ended is None:
@@ -312,6 +335,11 @@ class Calls:
     def _count(self, source: str, outcome: str, times: int = 1) -> None:
         with self._lock:
             self._tally[source, outcome] += times
+
+
+def tell(line: str) -> None:
+    """Print a line on stderr, where there may be a bar of progress; what a server wrote in it steers nothing there."""
+    print(visible(line), file=sys.stderr, flush=True)
 
 
 def _missing(source: str, requests: Sequence[Request]) -> Offline:

@@ -208,6 +208,44 @@ def test_tries_end(tmp_path: Path) -> None:
     assert flaky.tries == 3
 
 
+def test_waits_that_are_no_moment_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = FakeClock()
+    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(attempts=6)}, clock=clock)
+    with pytest.raises(ServiceError, match="gave up after 6 tries"):
+        calls.fetch("a", {}, Flaky(*[Transient("connection\nrefused")] * 6))
+    waits = [f"{seconds:.0f}" for seconds in clock.slept]
+    assert capsys.readouterr().err == "".join(
+        f"a: connection refused; trying again in {wait} s ({attempt} of 6)\n"
+        for attempt, wait in enumerate(waits[2:], 4)
+    )
+
+
+def test_a_pause_that_an_earlier_run_was_asked_for_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = FakeClock()
+    with Calls(tmp_path / "calls.sqlite", {"a": Pace(attempts=1)}, clock=clock) as calls, pytest.raises(ServiceError):
+        calls.fetch("a", {}, Flaky(Transient("busy", retry_after=17)))
+    assert capsys.readouterr().err == ""
+    with Calls(tmp_path / "calls.sqlite", {"a": Pace(attempts=1)}, clock=clock) as calls:
+        calls.fetch("a", {}, Flaky())
+    assert capsys.readouterr().err == "a: asked for a pause; going on in 17 s\n"
+
+
+def test_calls_that_wait_for_one_service_at_once_tell_it_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Standing(FakeClock):
+        def sleep(self, seconds: float) -> None:
+            pass
+
+    def do(request: Request) -> None:
+        raise Transient("busy")
+
+    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(concurrency=4, attempts=5)}, clock=Standing())
+    with pytest.raises(ServiceError):
+        calls.fetch_all("a", [{"n": n} for n in range(8)], do)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_ever_longer_waits_end_at_the_longest(tmp_path: Path) -> None:
     clock = FakeClock()
     calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(attempts=1100, longest_wait=5)}, clock=clock)

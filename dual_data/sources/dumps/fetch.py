@@ -17,7 +17,7 @@ from typing import NamedTuple
 import requests
 import urllib3
 
-from dual_data.calls import Clock, SystemClock
+from dual_data.calls import TOLD, Clock, SystemClock, tell
 from dual_data.config import check_url
 from dual_data.errors import InputError, Refused, ServiceError, Transient
 from dual_data.files import writing
@@ -159,6 +159,8 @@ class _Download:
                         f"{self._folder}{name}: {error}. What has arrived is kept; run the same command again later, "
                         "or choose another --mirror."
                     ) from None
+                if wait >= TOLD:
+                    tell(f"{name}: {error}; trying again in {wait:.0f} s ({tries + 1} of {TRIES})")
                 self._clock.sleep(wait)
 
     def _receive(self, name: str, offset: int, restart: Callable[[], None], write: Callable[[bytes], object]) -> None:

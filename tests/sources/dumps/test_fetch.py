@@ -194,11 +194,17 @@ def test_a_damaged_file_from_before_is_fetched_anew(server: Server, tmp_path: Pa
     assert complete(tmp_path)
 
 
-def test_retry_after_is_obeyed_and_patience_ends(server: Server, tmp_path: Path) -> None:
+def test_retry_after_is_obeyed_and_patience_ends(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     server.answers[PAGE] = [(429, {"Retry-After": "17"}), (503, {}), (429, {}), (429, {"Retry-After": "0"})]
     clock = FakeClock()
     run(server, tmp_path, clock)
     assert clock.slept == [17, 4, 60, 60]
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        f"enwiki-{DAY}-page.sql.gz: answered 429 Too Many Requests; trying again in 17 s (2 of 8)",
+        f"enwiki-{DAY}-page.sql.gz: answered 503 Service Unavailable; trying again in 4 s (3 of 8)",
+    ]
     server.answers[SUMS] = [(429, {"Retry-After": str(int(LONGEST_WAIT) + 1)})]
     with pytest.raises(ServiceError, match=r"answered 429 Too Many Requests\. What has arrived is kept"):
         run(server, tmp_path)
