@@ -20,7 +20,8 @@ Target = Annotated[
     Path,
     typer.Argument(
         metavar="DIR",
-        help="Folder to write to. An earlier export of the same dataset is replaced; one of another is refused.",
+        help="Folder to write to. An earlier export of the same kind and dataset is replaced; one of another dataset "
+        "is refused. Exports of different kinds may share a folder.",
     ),
 ]
 Source = Annotated[

@@ -24,6 +24,15 @@ def test_files_of_an_earlier_export_are_replaced_or_removed(exported: Exported, 
     assert json.loads((tmp_path / "dual-data-kind.json").read_text())["content"] == exported[0].content
 
 
+def test_exports_of_different_kinds_share_a_folder(exported: Exported, tmp_path: Path) -> None:
+    write_export("one", {"a/x.yaml": "1", "b.yaml": "2"}, tmp_path, *exported)
+    write_export("other", {"a/x.json": "3"}, tmp_path, *exported)
+    write_export("one", {"b.yaml": "4"}, tmp_path, *exported)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")) == [
+        "a/x.json", "b.yaml", "dual-data-one.json", "dual-data-other.json",
+    ]  # fmt: skip
+
+
 def test_a_file_of_somebody_else_is_never_overwritten(exported: Exported, tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("mine")
     with pytest.raises(UsageError, match="was not written by an earlier export"):
