@@ -58,6 +58,13 @@ def test_the_readme_prints_commands() -> None:
     assert sum(is_quick(words) for words in OURS) >= 5
 
 
+def test_the_readme_names_every_command_of_the_evaluation() -> None:
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    names = [" ".join(words) for words in COMMANDS if words[0] == "eval"]
+    assert len(names) >= 6
+    assert [name for name in names if f"dual-data {name} " not in text] == []
+
+
 @pytest.mark.parametrize("words", OURS, ids=" ".join)
 def test_a_printed_command_can_be_parsed(words: list[str]) -> None:
     command, arguments = command_of(words)
