@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dual_data.evaluation.grid.grid_run import RunOptions
 
 
-@on_grid()
+@on_grid
 def run(
     part: GridPart,
     *,

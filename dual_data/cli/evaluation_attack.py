@@ -13,7 +13,7 @@ from dual_data.display import count
 from dual_data.errors import DualDataError, UsageError
 
 
-@on_grid(without=("rate",))  # its --lr is that of relearning
+@on_grid
 def attack(
     part: GridPart,
     *,
@@ -27,7 +27,7 @@ def attack(
             "--seeds", min=1, metavar="N", help="Attack at most N seeds of a cell.", show_default="all that were run"
         ),
     ] = None,
-    lr: Annotated[float, typer.Option("--lr", help="Learning rate of relearning.")] = 1e-4,
+    relearn_lr: Annotated[float, typer.Option("--relearn-lr", help="Learning rate of relearning.")] = 1e-4,
     task: Annotated[
         list[str] | None,
         typer.Option("--task", metavar="TASK", help="Task of lm-eval, such as mmlu or hellaswag; may be repeated."),
@@ -46,16 +46,16 @@ def attack(
 
     The attacks are relearning, and rounding the weights to int8 and int4; --task evaluates the cells on tasks of
     lm-eval, which show what unlearning cost. Every method is attacked at the learning rate that was chosen on forget
-    and retain_train, with all seeds; tasks are run on the first seed only. What was done with the same --lr, --task or
-    --shots is not repeated, results with other values are kept, and a run that was stopped continues with the attack
-    that it was running.
+    and retain_train, with all seeds; tasks are run on the first seed only. What was done with the same --relearn-lr,
+    --task or --shots is not repeated, results with other values are kept, and a run that was stopped continues with the
+    attack that it was running.
 
     The grid must have been run with --save-adapters; give the options that narrowed it (--model, --limit, --dtype and
     the like) here again. `dual-data eval report` then shows all results.
 
     Example: dual-data eval attack --grid demo
     """
-    expect_rate(lr)
+    expect_rate("--relearn-lr", relearn_lr)
     if shots and not task:
         raise UsageError("--shots: are shown before the questions of a task; name one with --task")
     need_torch()
@@ -71,7 +71,7 @@ def attack(
     options = AttackOptions(
         device=where,
         seeds=seeds or 0,
-        lr=lr,
+        lr=relearn_lr,
         tasks=tuple(task or ()),
         task_folder=task_folder,
         shots=shots,

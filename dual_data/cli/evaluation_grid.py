@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import inspect
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,8 +55,7 @@ class GridPart:
     stage: Annotated[str | None, typer.Option("--stage", help="One training stage only.")] = None
     forget: Annotated[str | None, typer.Option("--set", help="One forget set only.")] = None
     method: Annotated[str | None, typer.Option("--method", help="One method only.")] = None
-    # Not `lr`: in `eval attack`, which leaves this option out, that is the learning rate of relearning.
-    rate: Annotated[float | None, typer.Option("--lr", help="One learning rate only.")] = None
+    lr: Annotated[float | None, typer.Option("--lr", help="One learning rate only.")] = None
     seed: Annotated[int | None, typer.Option("--seed", help="One seed only.")] = None
     dtype: Annotated[str | None, typer.Option("--dtype", help="float32 or bfloat16, in place of the file's dtype.")] = (
         None
@@ -81,8 +80,8 @@ class GridPart:
         from dual_data.evaluation.settings import load_settings
         from dual_data.project import find_root
 
-        if self.rate is not None:
-            expect_rate(self.rate)
+        if self.lr is not None:
+            expect_rate("--lr", self.lr)
         root = find_root(self.project)
         load_methods(root)
         path = self.file or root / "pipeline" / "evaluation.toml"
@@ -97,36 +96,31 @@ class GridPart:
         return root, grid, cells_of(grid)
 
 
-def on_grid(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorate a command to take the options of :class:`GridPart`, except `without`, and call it with the part.
+def on_grid(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command to take the options of :class:`GridPart` and call it with the part.
 
     Typer reads options from the signature, so the command gets one that lists them all.
     """
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+    shared = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(GridPart, eval_str=True).parameters.values()
+    ]
+    parameters = [*shared, *own]
 
-    def give(command: Callable[..., None]) -> Callable[..., None]:
-        _, *own = inspect.signature(command, eval_str=True).parameters.values()
-        shared = [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for parameter in inspect.signature(GridPart, eval_str=True).parameters.values()
-            if parameter.name not in without
-        ]
-        parameters = [*shared, *own]
+    @functools.wraps(command)
+    def run(**options: Any) -> None:
+        command(GridPart(**{parameter.name: options.pop(parameter.name) for parameter in shared}), **options)
 
-        @functools.wraps(command)
-        def run(**options: Any) -> None:
-            command(GridPart(**{parameter.name: options.pop(parameter.name) for parameter in shared}), **options)
-
-        vars(run)["__signature__"] = inspect.Signature(parameters)
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return run
-
-    return give
+    vars(run)["__signature__"] = inspect.Signature(parameters)
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
-def expect_rate(rate: float) -> None:
+def expect_rate(option: str, rate: float) -> None:
     """Raise UsageError for a learning rate at which nothing can be learnt."""
     if not 0 < rate < math.inf:
-        raise UsageError(f"--lr {rate:g}: a learning rate is a number greater than 0")
+        raise UsageError(f"{option} {rate:g}: a learning rate is a number greater than 0")
 
 
 def need_torch() -> None:
@@ -153,7 +147,7 @@ def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> Evaluat
     whole = {"models": {}, **settings.model_dump(exclude_unset=True)}
     table = grid_named(settings, part.grid, path).model_dump(exclude_unset=True)
     one_of = {
-        "models": part.model, "stages": part.stage, "sets": part.forget, "methods": part.method, "lrs": part.rate,
+        "models": part.model, "stages": part.stage, "sets": part.forget, "methods": part.method, "lrs": part.lr,
         "seeds": part.seed,
     }  # fmt: skip
     table |= {key: (value,) for key, value in one_of.items() if value is not None}

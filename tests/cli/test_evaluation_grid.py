@@ -16,14 +16,9 @@ from tests.cli.command import dual_data
 CALLS: list[tuple[GridPart, float]] = []
 
 
-@on_grid()
-def whole(part: GridPart, *, lr: Annotated[float, typer.Option("--own")] = 0.5) -> None:
-    CALLS.append((part, lr))
-
-
-@on_grid(without=("rate",))
-def without_rate(part: GridPart, *, lr: Annotated[float, typer.Option("--lr")] = 0.5) -> None:
-    CALLS.append((part, lr))
+@on_grid
+def whole(part: GridPart, *, own: Annotated[float, typer.Option("--own")] = 0.5) -> None:
+    CALLS.append((part, own))
 
 
 def _called(command: Callable[..., None], arguments: str) -> tuple[GridPart, float]:
@@ -50,10 +45,6 @@ def test_without_options_it_is_the_whole_of_the_demo() -> None:
     assert GridPart().grid == "demo"
 
 
-def test_an_option_left_out_is_the_commands_own() -> None:
-    assert _called(without_rate, "--lr 0.1") == (GridPart(), 0.1)
-
-
 def test_worked_examples_need_a_task() -> None:
     outcome = dual_data("eval", "attack", "--shots", "3")
     assert (outcome.code, outcome.err) == (
@@ -61,8 +52,8 @@ def test_worked_examples_need_a_task() -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["attack", "run"])
+@pytest.mark.parametrize(("command", "option"), [("attack", "--relearn-lr"), ("attack", "--lr"), ("run", "--lr")])
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf"])
-def test_a_rate_at_which_nothing_is_learnt_is_refused(command: str, rate: str) -> None:
-    outcome = dual_data("eval", command, f"--lr={rate}")
-    assert (outcome.code, outcome.err) == (2, f"error: --lr {rate}: a learning rate is a number greater than 0\n")
+def test_a_rate_at_which_nothing_is_learnt_is_refused(command: str, option: str, rate: str) -> None:
+    outcome = dual_data("eval", command, f"{option}={rate}")
+    assert (outcome.code, outcome.err) == (2, f"error: {option} {rate}: a learning rate is a number greater than 0\n")

@@ -51,9 +51,14 @@ def test_run_attack_report_score_compare(tmp_path: Path) -> None:
     assert torch.get_num_threads() == threads + 1
     torch.set_num_threads(threads)
     assert "0 attacks on 0 cells" in again.out
-    assert "1 attack on 1 cell\n" in _succeed("attack", *options, "--lr", "1e-3").out
+    assert "1 attack on 1 cell\n" in _succeed("attack", *options, "--relearn-lr", "1e-3").out
     assert attack_files(folder).items() > files.items()
     assert len(attack_files(folder)) == 3
+    # Of the rates of the grid, one was chosen, and `--lr` narrows the grid as in `run`.
+    outcomes = [dual_data("eval", "attack", *options, "--lr", rate) for rate in ("1e-3", "1e-2")]
+    assert sorted(outcome.code for outcome in outcomes) == [0, 2]
+    assert any("0 attacks on 0 cells" in outcome.out for outcome in outcomes)
+    assert any("the chosen result is not a cell of one with the options given here" in o.err for o in outcomes)
 
     header, _, before, after, *_ = _succeed("report", folder, "--title", "Small").out.splitlines()
     assert {"lr 0.0001, 64 steps", "lr 0.001, 64 steps"} <= set((folder / "report.md").read_text().split(" | "))
