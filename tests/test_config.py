@@ -59,7 +59,7 @@ def test_a_profile_says_what_its_dataset_is(tmp_path: Path) -> None:
         ('language = "Portuguese"', "language: String should match"),
         ('licence = "CC BY 4.0"', "licence: String should match"),
         ('url = "x"', "url: String should match"),
-        ("title = 3", "title: Input should be a valid string"),
+        ("title = 3", "title: must be a text, not 3"),
         (
             'titel = "x"',
             "titel: unknown key; known here: citation, creator, description, language, licence, name, title, url",
@@ -112,6 +112,34 @@ def test_an_empty_text_is_to_be_filled_in() -> None:
         parse(Root, {"plain": {"unit": ""}}, Path("mine.toml"))
 
 
+class Kinds(Strict):
+    number: int = 0
+    share: float = 0.0
+    yes: bool = False
+    text: str = ""
+    table: Mapping[str, int] = {}
+    some: tuple[int, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fault"),
+    [
+        ("number", "x", "must be a whole number, not 'x'"),
+        ("number", 1.5, "must be a whole number, not 1.5"),
+        ("number", [1], "must be a whole number"),
+        ("share", "x" * 50, "must be a number"),
+        ("yes", "maybe", "must be true or false, not 'maybe'"),
+        ("text", 3, "must be a text, not 3"),
+        ("table", 3, "must be a table of keys and values, not 3"),
+        ("some", 3, "must be a list: [...], not 3"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_in_plain_words(key: str, value: object, fault: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(Kinds, {key: value}, Path("mine.toml"))
+    assert str(caught.value) == f"mine.toml: {key}: {fault}"
+
+
 @pytest.mark.parametrize(
     ("data", "faults"),
     [
@@ -120,7 +148,7 @@ def test_an_empty_text_is_to_be_filled_in() -> None:
             {"classes": ["city", "Q515"]},
             "mine.toml: classes.0: 'city' is not a Wikidata item id such as Q515",
         ),
-        ({"classes": "Q515"}, "mine.toml: classes: must be a list: [...]"),
+        ({"classes": "Q515"}, "mine.toml: classes: must be a list: [...], not 'Q515'"),
     ],
 )
 def test_the_fault_of_a_list_is_told_alone(data: dict[str, object], faults: str) -> None:
@@ -158,7 +186,7 @@ def test_a_pace_of_no_source_is_refused(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("seconds", ["0", "-1.0", "nan", "inf", "1e300", "86401"])
 def test_a_wait_that_no_clock_can_keep_is_refused(tmp_path: Path, seconds: str) -> None:
     path = profile(tmp_path, f"judge = {{ longest_wait = {seconds} }}\n")
-    with pytest.raises(ConfigError, match=r"services\.pace\.judge\.longest_wait: Input should be"):
+    with pytest.raises(ConfigError, match=r"services\.pace\.judge\.longest_wait: must be"):
         load_profile(path)
 
 

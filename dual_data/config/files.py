@@ -10,12 +10,16 @@ from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from dual_data.errors import ConfigError, InputError
 from dual_data.ids import is_item, is_property
 
 Model = TypeVar("Model", bound=BaseModel)
 Value = TypeVar("Value")
+
+_SHOWN = 40
+"""Most characters of a wrong value that a message repeats."""
 
 
 def _item(text: str) -> str:
@@ -34,6 +38,17 @@ Item = Annotated[str, AfterValidator(_item)]
 Property = Annotated[str, AfterValidator(_property)]
 Rows = Annotated[int, Field(ge=1, le=2**31)]
 """A number of rows; bounded, since a frame cannot index more."""
+
+
+_MUST_BE = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("dict_type", "model_type"), "a table of keys and values"),
+    "string_type": "a text",
+    "tuple_type": "a list: [...]",
+}
+"""What a value is to be, by pydantic's type of the error, whose own words speak of Python."""
 
 
 class Strict(BaseModel):
@@ -61,14 +76,12 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
             if item["type"] == "too_short" and any(_is_inside(other["loc"], item["loc"]) for other in items):
                 continue  # Invalid entries of a list are not counted, but were named.
             key = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
-            message = item["msg"].removeprefix("Value error, ")
+            message = plain(item)
             if item["type"] == "extra_forbidden":
                 known = ", ".join(_keys_beside(model, item["loc"]))
                 message = f"unknown key; known here: {known}" if known else "unknown key"
             if item["type"] == "string_too_short" and not item["input"]:
                 message = f"fill in `{item['loc'][-1]}`"
-            if item["type"] == "tuple_type":
-                message = "must be a list: [...]"
             if item["type"] == "too_short":
                 least = item["ctx"]["min_length"]
                 message = "name at least one" if least == 1 else f"name at least {least}"
@@ -76,6 +89,18 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
         first_key, first = faults[0]
         rest = "".join(f"\n{path}: {key}: {message}" for key, message in faults[1:])
         raise ConfigError(first + rest, file=path, key=first_key) from None
+
+
+def plain(fault: ErrorDetails) -> str:
+    """One of pydantic's errors in the words of this package: what a value must be, and what a short one is."""
+    kind, message, value = fault["type"], fault["msg"].removeprefix("Value error, "), fault["input"]
+    if kind == "missing":
+        return "is missing"
+    if not message.startswith("Input should be "):
+        return message
+    must_be = _MUST_BE.get(kind, message.removeprefix("Input should be "))
+    short = isinstance(value, str | int | float) and len(repr(value)) <= _SHOWN
+    return f"must be {must_be}{f', not {value!r}' if short else ''}"
 
 
 def _is_inside(location: Sequence[int | str], outer: Sequence[int | str]) -> bool:

@@ -38,7 +38,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "wrong parameter": (
         replaced("pipeline/dual.toml", '[project]\n[links]\ncap = "many"\n'),
-        "dual.toml: links.cap: .*integer",
+        "dual.toml: links.cap: must be a whole number, not 'many'",
     ),
     "model that is not asked": (
         edited("pipeline/dual.toml", r'models = \["Llama-3.1-8B-Instruct"\]', 'models = ["Lama"]'),
@@ -46,7 +46,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "more rows than there can be": (
         replaced("pipeline/many.toml", '[project]\nname = "many"\n[splits.matched]\nretain_train = 99999999999\n'),
-        "many.toml: splits.matched.retain_train: Input should be less than or equal to 2147483648",
+        "many.toml: splits.matched.retain_train: must be less than or equal to 2147483648, not 99999999999",
     ),
     "more rows than any table has": (
         replaced(

@@ -17,8 +17,8 @@ FAULTS: dict[str, Fault] = {
         "P36.toml: not valid TOML: too many brackets",
     ),
     "unknown key": (relation("object =", "objekt ="), "P36.toml: objekt: unknown key; known here: .*object"),
-    "missing key": (relation('name = "capital"\n', ""), "P36.toml: name: Field required"),
-    "wrong kind": (relation('"entity"', '"entities"'), "P36.toml: object: Input should be 'entity'"),
+    "missing key": (relation('name = "capital"\n', ""), "P36.toml: name: is missing"),
+    "wrong kind": (relation('"entity"', '"entities"'), "P36.toml: object: must be 'entity'"),
     "wrong property": (relation('"P36"', '"Q36"'), "P36.toml: property: 'Q36' is not a Wikidata property id"),
     "misnamed file": (relation('"P36"', '"P37"'), "P36.toml: property: is P37, but the file is named P36.toml"),
     "conversion": (relation("{subject}", "{subject!r}"), r"P36.toml: questions.canonical: .*write \{subject\} alone"),
@@ -137,7 +137,7 @@ def test_a_misspelt_topic_is_told_beside_a_fault_of_the_same_file(project: Path)
     edited("pipeline/relations/P36.toml", "places_country", "places_contry")(project)
     outcome = dual_data("check", "--project", project)
     assert outcome.code == 2
-    assert "P36.toml: object: Input should be 'entity'" in outcome.err
+    assert "P36.toml: object: must be 'entity'" in outcome.err
     assert "P36.toml: topics: 'places_contry' is not in pipeline/topics.toml" in outcome.err
     assert "2 fault(s)" in outcome.err
 

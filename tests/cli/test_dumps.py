@@ -143,7 +143,7 @@ def test_options_that_do_not_fit_are_named(project: Path, options: list[str], me
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--engine", "dask"], "facts.compute.engine: Input should be 'polars' or 'spark'"),
+        (["--engine", "dask"], "facts.compute.engine: must be 'polars' or 'spark'"),
         (["--engine", "spark", "--master", "nonsense:1"], "facts.compute.master: String should match pattern"),
         (["lynks"], "lynks: no such stage; the stages are: facts, links"),
     ],

@@ -310,7 +310,7 @@ def test_a_topic_without_classes_is_not_asked_for(tmp_path: Path) -> None:
         ('folder = "x"', "takes no folder"),
         ('source = "tables"\nfolder = "x"\nlabel_table = "y"', "label_table is only for"),
         ('source = "tables"\nfolder = "x"\ntopics = ["places_city"]', "topics is only for"),
-        ('source = "rdf"', "Input should be 'sparql', 'tables', 'labels', 'resolve' or 'dump'"),
+        ('source = "rdf"', "must be 'sparql', 'tables', 'labels', 'resolve' or 'dump', not 'rdf'"),
         ('source = "dump"', "needs the folder of its dumps"),
         ("[facts.queries]\nsubjects = 0", "greater than or equal to 1"),
         ("folders = 1", "unknown key"),

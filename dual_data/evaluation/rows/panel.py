@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
-from dual_data.config import Strict
+from dual_data.config import Strict, plain
 from dual_data.errors import InputError
 from dual_data.evaluation.rows.request import Answer, Request
 from dual_data.ids import digest
@@ -108,7 +108,7 @@ def read_panel(path: Path = PANEL) -> Panel:
             first = error.errors()[0]
             location = "".join(f"{key}: " for key in first["loc"])
             raise InputError(
-                f"{path}: line {number}: {location}{first['msg']}; a line holds kind, question, options, answer and "
+                f"{path}: line {number}: {location}{plain(first)}; a line holds kind, question, options, answer and "
                 "perhaps context, or text"
             ) from error
         except (ValueError, RecursionError) as error:

@@ -166,8 +166,8 @@ def test_the_answers_to_prefer_are_part_of_a_cell_that_prefers_them(project: Pat
         ("alpha = 4.0", "alpha = nan", "presets.short.lora.alpha: "),
         ("epochs = 2\nlr = 1e-2", "epochs = 2\nlr = -1e-2", "stages.sft.lr: "),
         ("[stages.sft]", "[stages.pretrained]", "stages: pretrained is the stage that trains nothing"),
-        ("batch = 2", "warmup_epochs = inf", "presets.short.warmup_epochs: Input should be a finite number"),
-        ("batch = 2", "diverged_norm = inf", "presets.short.diverged_norm: Input should be a finite number"),
+        ("batch = 2", "warmup_epochs = inf", "presets.short.warmup_epochs: must be a finite number, not inf"),
+        ("batch = 2", "diverged_norm = inf", "presets.short.diverged_norm: must be a finite number, not inf"),
         *(
             (
                 "[data.cities]",
