@@ -50,6 +50,9 @@ class Commands(typer.core.TyperGroup):
         """Run the command; if answers are awaited, Ctrl-C ends the process at once."""
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            _in_plain_words(error)
+            raise
         except BrokenPipeError:
             _end_unread()
         except Dropped:
@@ -139,6 +142,16 @@ def _run(arguments: Sequence[str] | None) -> None:
             raise KeyboardInterrupt from None
         print(end="", flush=True)  # A failure is reported here, but not if the interpreter flushes at its end.
         raise
+
+
+def _in_plain_words(error: typer.BadParameter) -> None:
+    """Word a value that an option refuses as one of a configuration file; Typer has pydantic's words for it."""
+    from pydantic import ValidationError
+
+    from dual_data.config import plain
+
+    if isinstance(error.__cause__, ValidationError):
+        error.message = plain(error.__cause__.errors()[0])
 
 
 def _end_unread() -> NoReturn:

@@ -119,4 +119,4 @@ def test_a_limit_of_nothing_or_of_more_than_any_table_has(
 ) -> None:
     outcome = dual_data(*command, "--project", project, "--profile", "embedded", "--limit", str(limit))
     assert outcome.code == 2
-    assert f"'--limit': Input should be {bound}" in outcome.err
+    assert f"'--limit': must be {bound}, not '{limit}'\n" in outcome.err
