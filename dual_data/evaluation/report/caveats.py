@@ -77,7 +77,7 @@ def _cut_off(collection: Collection) -> list[str]:
                 f"learning rates) had more than a tenth of their generations cut off at {limit} tokens. Fewest ended "
                 f"by themselves: {cut[0][1]}. What was cut off may have held the answer, so scores may be too low, "
                 "and a difference between two models may be one of length: longer texts recall more words. Compare "
-                'scores where both ended (the shares are under "Further scores"), or raise `max_new_tokens`.'
+                'scores where both ended (the shares are under "Further scores"), or raise max_new_tokens.'
             )
     return sentences
 
