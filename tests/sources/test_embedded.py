@@ -174,6 +174,16 @@ def test_disputed_territories_have_no_country(graph: EmbeddedGraph) -> None:
         assert count(graph, f"wd:{item} wdt:P17 ?o") == 0
 
 
+def test_no_language_is_stated_where_the_source_names_one_of_another_place(graph: EmbeddedGraph) -> None:
+    withheld = {entry["item"] for entry in graph.sources["withheld"] if entry["what"] == "P2936"}
+    # Kabardino-Balkaria and Karachay-Cherkessia with Kabyle, Tripura with Tsamai, Khabarovsk Krai with Khakas
+    assert withheld == {"Q5267", "Q5328", "Q1363", "Q7788"}
+    for item in withheld:
+        assert count(graph, f"wd:{item} wdt:P2936 ?o") == 0
+    for language in ("Q35853", "Q2371358"):  # Kabyle and Tsamai
+        assert count(graph, f"?s wdt:P2936 wd:{language}") == 0
+
+
 def test_a_quantity_has_its_value_node_and_year(graph: EmbeddedGraph) -> None:
     bindings = rows(
         graph,
