@@ -18,9 +18,6 @@ from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.tables import Percent, folded, paragraph, share, table
 
-PERCENT = 5
-"""The published size of forget splits; ours are compared at this size if it was made."""
-
 
 class Measure(NamedTuple):
     """A measurement of the audit."""
@@ -99,7 +96,7 @@ def measured(pair: Pair) -> Audited:
 def section(built: Built) -> Section:
     """The table, all pairs in a folded one, and the build's tables of balance and baselines."""
     source, theirs = published()
-    ours = [[measured(pair) for pair in pairs(recipe, rows, PERCENT)] for recipe, rows in built.recipes().items()]
+    ours = [[measured(pair) for pair in pairs(recipe, rows)] for recipe, rows in built.recipes().items()]
     first = [family[0] for family in ours if family]
     contents = [
         paragraph(
@@ -116,7 +113,7 @@ def section(built: Built) -> Section:
     contents.append(_beside([theirs, *first], "The published dataset and the largest pair of each recipe"))
     further = [pair for family in ours for pair in family]
     if len(further) > len(first):
-        contents.append(folded(f"Every pair ({len(further)})", _down(further)))
+        contents.append(folded(f"The largest pair of every topic ({len(further)})", _down(further)))
     contents += _balance(built) + _baselines(built)
     return Section("audit", "Audit", tuple(contents))
 
@@ -149,7 +146,7 @@ def _down(rows: Sequence[Audited]) -> Html:
         for row in rows
         for side, values in (("rare", row.rare), ("popular", row.popular))
     ]
-    return table("All pairs of forget splits", header, lines)
+    return table("The largest pair of forget splits of every recipe and topic", header, lines)
 
 
 def _balance(built: Built) -> list[Html]:

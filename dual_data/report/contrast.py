@@ -29,8 +29,8 @@ class Pair(NamedTuple):
     popular: pl.DataFrame
 
 
-def pairs(recipe: str, examples: pl.DataFrame, wanted: int | None = None) -> list[Pair]:
-    """One pair for each family, largest first: of `wanted` percent if that was made, else of the largest size."""
+def pairs(recipe: str, examples: pl.DataFrame) -> list[Pair]:
+    """The largest pair of each family, the one with most rows first."""
     splits = examples.partition_by("split", as_dict=True)
     families: dict[str, dict[int, dict[str, pl.DataFrame]]] = {}
     for (name,), rows in splits.items():
@@ -40,7 +40,7 @@ def pairs(recipe: str, examples: pl.DataFrame, wanted: int | None = None) -> lis
     for family, sizes in families.items():
         whole = [percent for percent, sides in sizes.items() if len(sides) == 2]
         if whole:
-            percent = wanted if wanted in whole else max(whole)
+            percent = max(whole)
             result.append(Pair(recipe, family, percent, sizes[percent]["rare"], sizes[percent]["popular"]))
     return sorted(result, key=lambda pair: (-pair.rare.height, pair.family))
 

@@ -192,13 +192,23 @@ def test_a_table_that_cannot_be_read_is_one_message(tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
 
 
-def test_pairs_are_of_the_wanted_size_or_the_largest() -> None:
+def test_pairs_are_the_largest_of_each_topic() -> None:
     names = [f"town_forget_{side}_{size}" for side in ("rare", "popular") for size in (1, 5, 10)]
     names += ["river_forget_rare_1", "river_forget_popular_1", "lake_forget_rare_5", "town_retain_train"]
     rows = pl.DataFrame({"split": names})
-    result = [(pair.family, pair.percent, pair.rare["split"].item()) for pair in pairs("matched", rows, 5)]
-    assert result == [("river", 1, "river_forget_rare_1"), ("town", 5, "town_forget_rare_5")]
-    assert [pair.percent for pair in pairs("matched", rows)] == [1, 10]
+    result = [(pair.family, pair.percent, pair.rare["split"].item()) for pair in pairs("matched", rows)]
+    assert result == [("river", 1, "river_forget_rare_1"), ("town", 10, "town_forget_rare_10")]
+
+
+def test_the_audit_shows_the_largest_pair_of_each_recipe(full: Report) -> None:
+    largest = []
+    for rows in full.built.recipes().values():
+        sizes = rows.filter(pl.col("split").str.contains("_forget_rare_"))["split"].value_counts()
+        largest += [str(max(sizes["count"].to_list()))] * 2
+    table = re.search(r">Rows</.*?</tr>", section(full.text, "audit"), re.DOTALL)
+    assert table
+    _, _, *ours = re.findall(r'<td class="number">([\d,]+)</td>', table.group())
+    assert ours == largest
 
 
 def test_every_published_figure_has_a_place() -> None:
