@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 from typing import Any, NamedTuple
@@ -19,7 +20,8 @@ from dual_data.released import WHOLE, Place, Release, read_table
 DEFAULT = "matched"
 FOLD = 40
 """Tables with more rows are collapsed."""
-SAMPLES = 5
+SAMPLES = 10
+"""Most rows that the card shows."""
 SOURCES = 30
 OWN = 1_000
 """Most characters of a text that is ours but for a name in it."""
@@ -106,8 +108,8 @@ def front_matter(release: Release) -> dict[str, Any]:
 def _values(source: Source) -> dict[str, str]:
     release = source.release
     config = next(iter(source.recipes()), next(iter(release.configs), "facts"))
-    split = next((name for name in release.configs.get(config, {}) if "forget" in name), None)
-    split = split or next(iter(release.configs.get(config, {WHOLE: None})))
+    splits = list(release.configs.get(config, {WHOLE: None}))
+    forgotten = [name for name in splits if "forget" in name] or splits[:1]
     models = sorted(set(_models(source)))
     about = release.about
     links = counted(release, source.place)
@@ -124,8 +126,8 @@ def _values(source: Source) -> dict[str, str]:
         "repository": release.repository or "PATH/OF/THIS/FOLDER",
         "revision": f', revision="v{release.version}"' if release.version else "",
         "config": config,
-        "split": split,
-        "samples": _samples(source, config, split),
+        "split": forgotten[0],
+        "samples": _samples(source, config, forgotten),
         "popularity": f"{text(apart, OWN)}\n\n" if apart else "",
         "measures": links.measures,
         "baselines": _baselines(source.small("baselines")),
@@ -170,13 +172,17 @@ def _absent(release: Release) -> str:
     )
 
 
-def _samples(source: Source, config: str, split: str) -> str:
-    file = source.release.configs.get(config, {}).get(split)
-    frame = None if file is None else read_table(source.place, file)
-    if frame is None or not {"question", "answer"} <= set(frame.columns):
+def _samples(source: Source, config: str, splits: Sequence[str]) -> str:
+    """The first row of each relation, or of every n-th if there are more than `SAMPLES`."""
+    files = source.release.configs.get(config, {})
+    frames = [read_table(source.place, files[split]) for split in splits if split in files]
+    columns = ["question", "answer", "relation"]
+    if not frames or not set(columns) <= set(frames[0].columns):
         return ""
-    rows = frame.head(SAMPLES).select("question", "answer").rows()
-    return table(("question", "answer"), [(text(question), text(answer)) for question, answer in rows])
+    rows = pl.concat(frame.select(columns) for frame in frames).unique("relation", keep="first", maintain_order=True)
+    chosen = rows.gather_every(-(-rows.height // SAMPLES)).select("question", "answer").rows()
+    shown = table(("question", "answer"), [(text(question), text(answer)) for question, answer in chosen])
+    return f"Rows of {code(config)}, each of another relation:\n\n{shown}"
 
 
 def _baselines(frame: pl.DataFrame | None) -> str:

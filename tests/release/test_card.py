@@ -15,9 +15,10 @@ import yaml
 from dual_data.calls import Counts
 from dual_data.config import About
 from dual_data.release.build import Build
-from dual_data.release.card import _balance, _judged, _known, _origin, card
+from dual_data.release.card import Source, _balance, _judged, _known, _origin, _samples, card
 from dual_data.release.card import front_matter as card_head
 from dual_data.release.columns import describe
+from dual_data.release.tables import write_tables
 from dual_data.release.tree import write_release
 from dual_data.release.verify import verify
 from dual_data.released import Place, locate
@@ -176,14 +177,42 @@ def test_the_card_of_a_version_says_how_to_read_it_and_what_was_rejected_and_kno
     config, split = "matched", next(name for name in release.configs["matched"] if "forget" in name)
     assert f'load_dataset("made-up/dual", "{config}", split="{split}", revision="v1.2.3")' in text
     assert f'load("{config}", "{split}", source="made-up/dual", revision="v1.2.3")' in text
-    rows = pl.read_parquet(folder / config / f"{split}.parquet").select("question", "answer").head(5).rows()
-    samples = "\n".join(f"| {question} | {answer} |" for question, answer in rows)
-    assert f"| question | answer |\n|---|---|\n{samples}\n\n" in text
     assert "| `facts` | 360 | 2,021 | f 2,006, e 5, d 4, c 3, b 2, and 1 more |" in text
     assert "(a/one, b/two). For any other model" in text
     bare = card(release, Place(folder=folder))
     assert f'load_dataset("PATH/OF/THIS/FOLDER", "{config}", split="{split}")' in bare
     assert "(none in this build). For any other model" in bare
+
+
+def shown_samples(text: str) -> list[tuple[str, ...]]:
+    """Question and answer of the rows that the card shows."""
+    rows = text.split("| question | answer |\n|---|---|\n")[1].split("\n\n", maxsplit=1)[0].splitlines()
+    return [tuple(row.strip("| ").split(" | ")) for row in rows]
+
+
+def test_the_samples_are_of_different_relations(released: Released) -> None:
+    release, folder = released
+    forgotten = pl.concat(
+        pl.read_parquet(folder / file.path) for split, file in release.configs["matched"].items() if "forget" in split
+    ).unique(["question", "answer"])
+    samples = shown_samples((folder / "README.md").read_text())
+    rows = pl.DataFrame(samples, schema=["question", "answer"], orient="row").join(forgotten, on=["question", "answer"])
+    assert rows.height == len(samples)
+    assert sorted(rows["relation"]) == sorted(set(forgotten["relation"]))
+    assert rows["relation"].n_unique() > 1
+
+
+@pytest.mark.parametrize(("relations", "shown"), [(10, range(10)), (11, range(0, 11, 2)), (25, range(0, 25, 3))])
+def test_of_many_relations_every_n_th_has_a_sample(
+    released: Released, tmp_path: Path, relations: int, shown: range
+) -> None:
+    names = [f"r{place}" for place in range(relations)]
+    frame = pl.DataFrame({"question": names, "answer": names, "relation": names})
+    rare, popular = "town_forget_rare_5", "town_forget_popular_5"
+    files = write_tables({"matched": {rare: frame.head(9), popular: frame}}, tmp_path)
+    release = released[0].model_copy(update={"configs": files})
+    text = _samples(Source(release, Place(folder=tmp_path)), "matched", [rare, popular])
+    assert shown_samples(text) == [(f"r{place}", f"r{place}") for place in shown]
 
 
 def test_a_release_without_the_recommended_recipe_opens_with_its_first(released: Released) -> None:
