@@ -294,7 +294,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=11,
+    version=12,
     run=run,
     schema=Splits,
     params=SplitsParams,

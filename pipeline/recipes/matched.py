@@ -31,6 +31,7 @@ from pydantic import Field, model_validator
 
 from dual_data import sampling
 from dual_data.config import Rows, Strict
+from dual_data.display import count
 from dual_data.rouge import share_a_word
 from pipeline.recipes.popularity import Side, Signal, stopped
 
@@ -145,8 +146,8 @@ class Pool(NamedTuple):
     def stopped(self, topic: str | None) -> str:
         """The end of a reason: how many relations of a topic, or of the pool, the cap leaves out; empty for none."""
         rows = self.unsided if topic is None else self.unsided.filter(topic=topic)
-        count = rows["relation"].n_unique()
-        return f"; {stopped(f'in {count} relation(s) before it told rare from popular')}" if count else ""
+        relations = rows["relation"].n_unique()
+        return f"; {stopped(f'in {relations} relation(s) before it told rare from popular')}" if relations else ""
 
 
 def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
@@ -243,12 +244,12 @@ def _forget_splits(
             if size < family.smallest:
                 reason = f"{basis}, fewer than {family.smallest} (splits.percents, splits.smallest)"
             elif (filled := choice.filled[size]) < size:
-                reason = basis + _too_few(pool, family, by, size, filled, possible)
-            count = 0 if reason else size
-            largest = max(largest, count)
+                reason = basis + _too_few(pool, family, size, filled, possible)
+            taken = 0 if reason else size
+            largest = max(largest, taken)
             holds = choice.filled[size] if reason else pairs.shape[1]
             split = f"{family.prefix}_forget_{side}_{percent}"
-            outcomes.append(SplitOutcome(split, ids[:count], names[:count], holds, size, reason))
+            outcomes.append(SplitOutcome(split, ids[:taken], names[:taken], holds, size, reason))
     return outcomes, chosen[:, :largest], names
 
 
@@ -259,16 +260,15 @@ def _without_share(pool: Pool, family: Family, by: str) -> int:
     return int(pairs.shape[1])
 
 
-def _too_few(pool: Pool, family: Family, by: str, size: int, filled: int, possible: int) -> str:
+def _too_few(pool: Pool, family: Family, size: int, filled: int, possible: int) -> str:
     """The end of the reason for a split of `size` rows with `filled` pairs, `possible` ones without answer_share."""
     stopped = pool.stopped(family.topic)
     if pool.sided_of(family.topic).is_empty():
         ties = stopped or ": too many are equally popular"
         return f", but no relation has rare and popular facts by {family.params.signal}{ties}"
-    length = " length" if by == "length" else ""
-    few = f"; only {filled} pairs can be matched on relation and answer{length}"
+    few = f"; only {count(filled, 'pair')} can be matched"
     if possible > filled:
-        most = sampling.most_of(size, family.params.answer_share)
+        most = count(sampling.most_of(size, family.params.answer_share), "row")
         few += f", or {min(possible, size)} if an answer may be in more than {most} (splits.matched.answer_share)"
     return few + stopped
 

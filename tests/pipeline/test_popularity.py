@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from dual_data.config import Profile, Services
+from dual_data.display import count
 from dual_data.engine.stage import Tools
 from dual_data.errors import InputError
 from dual_data.sampling import SIDES
@@ -83,19 +84,15 @@ def test_the_share_of_an_answer_is_a_reason_only_where_another_share_gives_more_
         return {row["split"]: row for row in capacity.iter_rows(named=True) if "_forget_rare_" in row["split"]}
 
     named = []
-    for recipe, share, on in (
-        ("matched", 0.05, "relation and answer length"),
-        ("matched", 0.3, "relation and answer length"),
-        ("matched_answer", 0.05, "relation and answer"),
-    ):
+    for recipe, share in (("matched", 0.05), ("matched", 0.3), ("matched_answer", 0.05)):
         limited, free = rows(recipe, share), rows(recipe, 1.0)
         for split, row in limited.items():
             if row["made"]:
                 continue
-            few = f"{row['wanted']} rows; only {row['holds']} pairs can be matched on {on}"
+            few = f"{row['wanted']} rows; only {count(row['holds'], 'pair')} can be matched"
             possible = min(free[split]["holds"], row["wanted"])
             if more := possible > row["holds"]:
-                most = max(1, int(row["wanted"] * share))
+                most = count(max(1, int(row["wanted"] * share)), "row")
                 few += f", or {possible} if an answer may be in more than {most} (splits.matched.answer_share)"
             named.append(more)
             assert row["reason"].endswith(f" eligible facts are {few}")
@@ -160,17 +157,17 @@ def test_matched_pairs_no_relation_whose_sides_a_higher_count_would_change(
     pool = inputs.questions.filter("functional").join(inputs.facts, on="fact_id")
     pool = pool.select("fact_id", "topic", "relation", true=pl.sum_horizontal(links))
     for name, split in by_split(result, "matched").items():
-        for topic, relation, count in split.select("fact_id").join(pool, on="fact_id").drop("fact_id").iter_rows():
+        for topic, relation, total in split.select("fact_id").join(pool, on="fact_id").drop("fact_id").iter_rows():
             known = sorted(pool.filter(topic=topic, relation=relation)["true"])
             third = len(known) // 3
-            assert "_rare_" not in name or count <= known[third - 1]
-            assert "_popular_" not in name or count >= known[-third]
+            assert "_rare_" not in name or total <= known[third - 1]
+            assert "_popular_" not in name or total >= known[-third]
     row = result.tables["capacity"].filter(recipe="matched", split="all_forget_rare_40").row(0, named=True)
     few = f"40 % of {pool.height} eligible facts are {row['wanted']} rows"
     if left_out:
         few += ", but no relation has rare and popular facts by inbound_links"
     else:
-        few += f"; only {row['holds']} pairs can be matched on relation and answer length"
+        few += f"; only {row['holds']} pairs can be matched"
     stopped = (
         "; counting stopped at links.cap in 3 relation(s) before it told rare from popular; raise it, or set "
         "links.method to cirrusdoc or dump"
