@@ -112,7 +112,7 @@ class Questions(dy.Schema):
     paraphrases_test = dy.List(dy.String(), min_length=1)
     """Held out of validation and training."""
     statement = dy.String(nullable=True)
-    """Cloze form with the answer in place."""
+    """Cloze form with the answer in place, after "the" where its topic says so."""
     functional = dy.Bool()
     """Whether the pair has exactly one accepted object, which is what `matched` asks for."""
 

@@ -71,7 +71,8 @@ def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.Dat
     rows = _with_literals(rows, relations)
     rows = reject(rows, pl.col("answer").str.count_matches(r"\S+") > params.answer_words, "answer_too_long")
     rows = _with_subjects(rows, facts, params.hint_length)
-    rows = _with_article(rows, load_topics(tools.project / TOPICS))
+    topics = load_topics(tools.project / TOPICS)
+    rows = _with_named_answers(_with_article(rows, topics), facts, topics)
     rows = with_questions(_with_answers(rows), relations)
     leaks = Leaks(relations, params.leak_share)
     rows = leaks.without_leaking_wordings(rows)
@@ -153,7 +154,27 @@ def _with_article(rows: pl.DataFrame, topics: Mapping[str, Topic]) -> pl.DataFra
     An article in the label stays, in lower case if the label takes one: "the Gambia", but "The Hague".
     """
     key = ["topic", "subject_label"]
-    labels = rows.select(key).unique()
+    with_article = _taking_article(rows.select(key).unique(), topics).with_columns(takes=True)
+    with_the = "the " + pl.col("subject").str.replace(ARTICLE, "")
+    marked = rows.join(with_article, on=key, how="left", maintain_order="left")
+    return marked.with_columns(subject=pl.when("takes").then(with_the).otherwise("subject")).drop("takes")
+
+
+def _with_named_answers(rows: pl.DataFrame, facts: pl.DataFrame, topics: Mapping[str, Topic]) -> pl.DataFrame:
+    """Column `named_answer`: the answer as it appears inside a statement, with "the" as if it were the subject.
+
+    The topics of an answer are those that it is a subject of. Unlike a subject's, an article in its label stays as it
+    is, for the statement holds the answer as it is accepted.
+    """
+    answers = rows.select("object_qid", subject_label="object_label").unique()
+    described = answers.join(facts.select("topic", object_qid="subject_qid").unique(), on="object_qid")
+    takes = pl.col("object_qid").is_in(_taking_article(described, topics)["object_qid"].implode())
+    with_the = pl.when(takes & ~pl.col("answer").str.contains(ARTICLE)).then("the " + pl.col("answer"))
+    return rows.with_columns(named_answer=pl.coalesce(with_the, "answer"))
+
+
+def _taking_article(labels: pl.DataFrame, topics: Mapping[str, Topic]) -> pl.DataFrame:
+    """The rows, of at least topic and subject_label, whose label takes "the"."""
     # Topic by topic, and each label once: the patterns are many, and nearly every label matches none of them.
     patterns = {name: "|".join(f"(?:{pattern})" for pattern in topic.article) for name, topic in topics.items()}
     matches = [
@@ -161,10 +182,7 @@ def _with_article(rows: pl.DataFrame, topics: Mapping[str, Topic]) -> pl.DataFra
         for name, pattern in patterns.items()
         if pattern
     ]
-    with_article = pl.concat([labels.clear(), *matches]).with_columns(takes=True)
-    with_the = "the " + pl.col("subject").str.replace(ARTICLE, "")
-    marked = rows.join(with_article, on=key, how="left", maintain_order="left")
-    return marked.with_columns(subject=pl.when("takes").then(with_the).otherwise("subject")).drop("takes")
+    return pl.concat([labels.clear(), *matches])
 
 
 def _form(forms: Iterable[str], label: str, answers: list[str]) -> str | None:
@@ -240,7 +258,7 @@ def _repeated() -> pl.Expr:
 
 QUESTIONS = Stage(
     name="questions",
-    version=7,
+    version=8,
     run=run,
     schema=Questions,
     params=QuestionsParams,

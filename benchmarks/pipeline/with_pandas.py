@@ -189,9 +189,20 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
     reject(several, "ambiguous_subject")
 
     takes_article = facts.topic.isna()
+    answer_takes_article = takes_article.copy()
     for name, topic in topics.items():
+        here = facts.topic == name
+        is_answer = facts.value.isin(facts.subject[here])
         for pattern in topic.article:
-            takes_article |= (facts.topic == name) & facts.subject_label.str.contains(re.compile(pattern))
+            takes_article |= here & facts.subject_label.str.contains(re.compile(pattern))
+            answer_takes_article |= is_answer & facts.text.str.contains(re.compile(pattern))
+    with_article = {
+        stem
+        for stem, relation in relations.items()
+        if re.search(r"\b(the|an?) \{answer\}", relation.questions.statement or "", re.IGNORECASE)
+    }
+    answer_takes_article &= ~facts.stem.isin(with_article)
+    answer_takes_article &= ~facts.answer.fillna("").str.contains(re.compile("^[Tt]he "))
     bare = facts.subject_label.str.replace(re.compile("^[Tt]he "), "", regex=True)
     facts["form"] = facts.subject_label.where(~takes_article, "the " + bare)
 
@@ -238,7 +249,11 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
     wanted = facts[["stem", "form", "answer"]].fillna("")
     triples = list(wanted.itertuples(index=False, name=None))
     facts["question"] = [render(relations[stem].questions.canonical, *rest) for stem, *rest in triples]
-    facts["statement"] = [render(relations[stem].questions.statement, *rest) for stem, *rest in triples]
+    named = wanted.answer.where(~answer_takes_article, "the " + wanted.answer)
+    facts["statement"] = [
+        render(relations[stem].questions.statement, *rest)
+        for stem, *rest in zip(facts.stem, wanted.form, named, strict=True)
+    ]
     for use, name in enumerate(USES[1:], start=1):
         facts[name] = [
             [render(getattr(relations[stem].questions, name)[place], *rest) for place in fair[use]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import polars as pl
@@ -10,17 +11,24 @@ from dual_data import templates
 from dual_data.config import Relation
 
 PARAPHRASES = ("paraphrases_validation", "paraphrases_training", "paraphrases_test")
+_VALUES = ("subject", "answer", "named_answer")
+"""The columns that replace the variables of their names."""
+_ANSWER = re.compile(r"(?<!\bthe )(?<!\ba )(?<!\ban )\{answer\}", re.IGNORECASE)
+"""An answer without an article."""
 _TEXTS, _NAMES = ("text_0", "text_1", "text_2"), ("name_0", "name_1")
 """The texts of a template and the variables between them; a template with fewer is padded with empty ones."""
 
 
 def with_questions(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
-    """Add question, paraphrases_{validation, training, test} and statement to rows of relation, subject and answer."""
+    """Add question, paraphrases_{validation, training, test} and statement to rows of relation, subject and answer.
+
+    A statement has `named_answer` for the answer, unless its template has an article there.
+    """
     sentence = templates.rendered([pl.col(text) for text in _TEXTS], [_value(pl.col(name)) for name in _NAMES])
     # Lazily, so that common subexpressions of `sentence` are evaluated once.
     sentences = (
         rows.lazy()
-        .select("fact_id", "relation", "subject", "answer")
+        .select("fact_id", "relation", *_VALUES)
         .join(_templates(relations).lazy(), on="relation", maintain_order="left_right")
         .select("fact_id", "column", sentence=sentence)
         .drop_nulls("sentence")
@@ -35,7 +43,8 @@ def with_questions(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.
 
 def _value(name: pl.Expr) -> pl.Expr:
     """The text that replaces a variable; null where the row has none."""
-    return pl.when(name == "subject").then("subject").when(name == "answer").then("answer").otherwise(pl.lit(""))
+    values = [pl.when(name == column).then(column) for column in _VALUES]
+    return pl.when(name != "").then(pl.coalesce(values)).otherwise(name)
 
 
 def _templates(relations: Mapping[str, Relation]) -> pl.DataFrame:
@@ -44,7 +53,7 @@ def _templates(relations: Mapping[str, Relation]) -> pl.DataFrame:
     for stem, relation in relations.items():
         wording = relation.questions
         texts = dict(zip(("question", *PARAPHRASES), wording.by_use().values(), strict=True))
-        texts["statement"] = (wording.statement,) if wording.statement else ()
+        texts["statement"] = (_ANSWER.sub("{named_answer}", wording.statement),) if wording.statement else ()
         for column, wordings in texts.items():
             for pieces in map(templates.cut, wordings):
                 rows.append((stem, column, *[*pieces.texts, ""][:3], *[*pieces.variables, ""][:2]))

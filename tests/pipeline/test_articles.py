@@ -1,4 +1,4 @@
-"""The definite article before subjects that take it."""
+"""The definite article before subjects and answers that take it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dual_data.config import TOPICS, load_topics
-from pipeline.questions import _with_article
+from dual_data.config import RELATIONS, TOPICS, load_relations, load_topics
+from pipeline.questions import _with_article, _with_named_answers
+from pipeline.wording.wordings import with_questions
 
-TOPIC_FILE = Path(__file__).resolve().parents[2] / TOPICS
+ROOT = Path(__file__).resolve().parents[2]
+TOPIC_FILE = ROOT / TOPICS
 
 
 @pytest.mark.parametrize(
@@ -55,3 +57,36 @@ TOPIC_FILE = Path(__file__).resolve().parents[2] / TOPICS
 def test_labels_take_the_article_that_their_topic_gives(topic: str, label: str, asked: str) -> None:
     row = pl.DataFrame({"topic": [topic], "subject_label": [label], "subject": [label]})
     assert _with_article(row, load_topics(TOPIC_FILE))["subject"].item() == asked
+
+
+FACTS = [
+    ("places_country", "Q30", "United States"),
+    ("places_country", "Q1005", "The Gambia"),
+    ("places_country", "Q142", "France"),
+    ("event_sport", "Q19317", "FIFA World Cup"),
+    ("geography_forest", "Q4421", "Black Forest"),
+    ("business_corporation", "Q4421", "Black Forest"),
+]
+
+
+@pytest.mark.parametrize(
+    ("stem", "object_qid", "answer", "statement"),
+    [
+        ("P17", "Q30", "United States", "Nevada is located in the United States."),
+        ("P17", "Q142", "France", "Nevada is located in France."),
+        ("P17", "Q1005", "The Gambia", "Nevada is located in The Gambia."),
+        ("P17", "Q7777", "United Mines", "Nevada is located in United Mines."),  # the subject of no topic
+        ("P361", "Q4421", "Black Forest", "Nevada is part of the Black Forest."),  # a forest, by the second topic not
+        ("P4552", "Q4421", "Black Forest", "Nevada is part of the Black Forest."),  # the wording has the article
+        ("P166", "Q19317", "FIFA World Cup", "Nevada has received the FIFA World Cup."),
+        ("P710", "Q30", "United States", "The United States took part in Nevada."),
+    ],
+)
+def test_answers_take_the_article_as_subjects_do(stem: str, object_qid: str, answer: str, statement: str) -> None:
+    facts = pl.DataFrame(FACTS, schema=["topic", "subject_qid", "subject_label"], orient="row")
+    columns = {"object_qid": object_qid, "object_label": answer, "answer": answer, "relation": stem}
+    row = pl.DataFrame({"fact_id": "1", "subject": "Nevada", **columns})
+    named = _with_named_answers(row, facts, load_topics(TOPIC_FILE))
+    asked = with_questions(named, load_relations(ROOT / RELATIONS)).row(0, named=True)
+    assert asked["statement"] == statement
+    assert asked["answer"] == answer
