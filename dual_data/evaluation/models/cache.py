@@ -10,8 +10,9 @@ import importlib.util
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,10 @@ def _read_gguf(gguf: Path) -> tuple[Any, Any]:
 
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = AutoTokenizer.from_pretrained(**source)
-    read: Any = AutoModelForCausalLM.from_pretrained(
-        **source, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
-    )
+    with redirect_stderr(StringIO()):  # its progress bar has no switch; what is wrong is raised or in the report
+        read: Any = AutoModelForCausalLM.from_pretrained(
+            **source, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+        )
     model, report = read
     if reason := random_weights(model, report):
         raise ValueError(reason)

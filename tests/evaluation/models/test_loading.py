@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -188,9 +189,10 @@ def test_weights_that_would_be_random_are_refused_and_named(saved: Path, tmp_pat
 
 
 def test_a_gguf_file_without_some_weights_is_not_converted(
-    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def without_a_weight(*_: object, **__: object) -> tuple[object, dict[str, object]]:
+        print("Converting: 100%", file=sys.stderr)
         return tiny("qwen").model, {"missing_keys": {"lm_head.weight"}, "mismatched_keys": set()}
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", without_a_weight)
@@ -198,6 +200,7 @@ def test_a_gguf_file_without_some_weights_is_not_converted(
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
     with pytest.raises(InputError, match=r"m\.gguf: cannot be converted: .*lack 1 weight of .*: lm_head\.weight"):
         load(tmp_path / "m.gguf")
+    assert capsys.readouterr().err == "", "transformers shows a progress bar of its own"
 
 
 def test_of_a_full_device_the_weights_are_not_to_blame(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
