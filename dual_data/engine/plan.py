@@ -151,7 +151,8 @@ def _changes(old: Basis, new: Basis) -> list[str]:
     if old.output_schema != new.output_schema:
         changes.append("the schema of its table changed")
     if old.limit != new.limit:
-        changes.append(f"limit {_shown(new.limit)}, was {_shown(old.limit)}")
+        lost = ": its complete rows are replaced" if old.limit is None else ""
+        changes.append(f"limit {_shown(new.limit)}, was {_shown(old.limit)}{lost}")
     for title, before, after in (
         ("parameter", old.params, new.params),
         ("service", old.services, new.services),

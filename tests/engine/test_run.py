@@ -103,7 +103,7 @@ def test_a_parameter_that_does_not_decide_the_output_is_kept_apart_and_not_relea
     ("change", "reason"),
     [
         ({"params": {"numbers": {"count": 8}}}, "parameter count is 8, was 10"),
-        ({"limit": 5}, "limit 5, was none"),
+        ({"limit": 5}, "limit 5, was none: its complete rows are replaced"),
         ({"stages": (replace(toy.NUMBERS, version=2), toy.TOTALS)}, "the stage's code is version 2, was 1"),
         ({"stages": (replace(toy.NUMBERS, schema=LargerNumbers), toy.TOTALS)}, "the schema of its table changed"),
     ],
