@@ -159,7 +159,7 @@ def test_a_split_that_lacks_pairs_holds_those_within_its_own_share_of_an_answer(
     )
     # An answer may be in one pair of the small split, and in more of the large one.
     assert small["holds"] == 2 < small["wanted"] == 4 < large["holds"]
-    few = "only 2 pairs can be matched on relation and answer length, or 4 if an answer may be in more than 1"
+    few = "only 2 pairs can be matched, or 4 if an answer may be in more than 1 row"
     assert small["reason"].endswith(f"; {few} (splits.matched.answer_share)")
 
 

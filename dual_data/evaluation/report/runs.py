@@ -96,12 +96,12 @@ class Run(NamedTuple):
     """Score of the best trivial rule, which knows no fact, on each forget item; empty except before unlearning."""
     limit: int | None
     """The most rows of a set that the grid took; None where it took all."""
-    popularity: str
-    """What popularity counts, as the data's settings say."""
-    has_random_weights: bool
-    """Whether the model is one of those that only show that a grid runs."""
     settings: Mapping[str, Any]
     """Settings that must equal those of runs with other seeds, learning rates and sets."""
+    popularity: str = ""
+    """What popularity counts, as the data's settings say."""
+    has_random_weights: bool = False
+    """Whether the model is one of those that only show that a grid runs."""
 
     @property
     def trained(self) -> tuple[str, ...]:

@@ -30,7 +30,10 @@ def test_without_a_judge_the_table_is_empty(tools: Tools) -> None:
         ({"endpoint": {"base_url": "h", "model": "m"}}, "salience.endpoint.base_url: 'h' is not a URL"),
         ({"mass": 2}, "salience.mass: "),
         ({"threshold": 0.5}, "salience.threshold: unknown key"),
-        ({"endpoint": {"base_url": "http://h", "model": "m", "price": {"input": 1, "output": 1}}}, "price.date: Field"),
+        (
+            {"endpoint": {"base_url": "http://h", "model": "m", "price": {"input": 1, "output": 1}}},
+            "price.date: is missing",
+        ),
         ({"endpoint": {"base_url": "http://h", "model": "m", "api_key": "sk-1"}}, "endpoint.api_key: unknown key"),
     ],
 )
