@@ -42,7 +42,7 @@ def _order(pair: tuple[str, Mapping[str, Any]]) -> tuple[float, ...]:
     topic.
     """
     name, measures = pair
-    first, second = name.split("|")
+    first, second = _sides(name)
     kind = 0 if first.replace("rare", "popular") == second.replace("rare", "popular") else 1
     if kind and not measures["shared_questions"]:
         kind = 2
@@ -58,7 +58,13 @@ def _split(name: str, measures: Mapping[str, Any]) -> list[object]:
 
 def _pair(name: str, measures: Mapping[str, Any]) -> list[object]:
     feature, area = _best(measures, "auc_")
-    return [*name.split("|"), measures["shared_questions"], measures["shared_subjects"], feature, _share(area)]
+    return [*_sides(name), measures["shared_questions"], measures["shared_subjects"], feature, _share(area)]
+
+
+def _sides(pair: str) -> tuple[str, str]:
+    """The splits of a pair; if their own names have a bar, cut at the first."""
+    first, _, second = pair.partition("|")
+    return first, second
 
 
 def _best(measures: Mapping[str, Any], start: str, end: str = "") -> tuple[str | None, float | None]:

@@ -43,6 +43,14 @@ def test_pairs_of_rare_and_popular_facts_come_first_then_those_that_share_questi
     assert lines[-1].startswith("Not shown: 26 pairs with lower AUCs and without a common question, and most meas")
 
 
+def test_a_bar_in_a_name_breaks_nothing(tmp_path: Path) -> None:
+    target = written(tmp_path, 4)
+    (tmp_path / "again.csv").rename(tmp_path / "a|b.csv")
+    outcome = dual_data("audit", target)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "\na|b " in outcome.out
+
+
 def test_everything_is_shown_of_few_splits_and_on_demand(tmp_path: Path) -> None:
     target = written(tmp_path, 4)
     assert "auc_subject_length" in dual_data("audit", target, "--full").out
