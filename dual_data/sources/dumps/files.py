@@ -207,8 +207,7 @@ def _by_arrow(codec: str, file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
 
 _READERS: dict[str, Callable[[io.RawIOBase, int], Iterator[bytes]]] = {
     ".gz": _gzip,
-    ".bz2": partial(
-        _by_arrow, "bz2"
-    ),  # not BZ2File: at a damaged member after the first it stops as if the file had ended
+    # Not BZ2File: at a damaged member after the first it stops as if the file had ended.
+    ".bz2": partial(_by_arrow, "bz2"),
     ".zst": partial(_by_arrow, "zstd"),
 }
