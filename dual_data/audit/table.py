@@ -37,7 +37,7 @@ def _chunks(columns: Mapping[str, Mapping[str, Any]], width: int) -> list[dict[s
     chunks: list[dict[str, Mapping[str, Any]]] = []
     room = 0
     for name, measures in columns.items():
-        needed = 2 + max(len(text) for text in (*_heading(name), *map(_text, measures.values())))
+        needed = 2 + max(len(text) for text in (*_heading(name), *map(shown, measures.values())))
         if needed > room:
             chunks.append({})
             room = width - max(map(len, measures))
@@ -53,7 +53,7 @@ def _heading(name: str) -> list[str]:
 def _block(kind: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
     head = [["", *line] for line in zip_longest(*map(_heading, columns), fillvalue="")]
     head[0][0] = kind
-    body = [[key, *(_text(measures[key]) for measures in columns.values())] for key in next(iter(columns.values()))]
+    body = [[key, *(shown(measures[key]) for measures in columns.values())] for key in next(iter(columns.values()))]
     first, *others = (max(map(len, column)) for column in zip(*head, *body, strict=True))
     rule = ["-" * width for width in (first, *others)]
     text = [
@@ -63,7 +63,8 @@ def _block(kind: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(line.rstrip() for line in text)
 
 
-def _text(value: object) -> str:
+def shown(value: object) -> str:
+    """A measurement as text; a dash where there is none."""
     match value:
         case None:
             return "-"
@@ -72,6 +73,6 @@ def _text(value: object) -> str:
         case dict():
             return " / ".join(f"{number:,.10g}" for number in value.values())
         case list():
-            return " / ".join(map(_text, value))
+            return " / ".join(map(shown, value))
     text = visible(str(value))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dual_data.audit.table import shown
 from dual_data.cli.text import table
 from dual_data.display import count
 
@@ -12,6 +13,8 @@ MOST_IN_FULL = 6
 """Splits that are shown with every measurement unless asked otherwise: 28 lines each, and 12 for each pair."""
 _PAIRS = 40
 """Pairs that are shown; more where more are of rare and popular facts, or share questions."""
+_OTHER = 2
+"""Kind of the pairs that are neither."""
 _MORE = "--full or --json shows everything, --split some splits; --explain says what is measured."
 
 _SHARES = {
@@ -25,40 +28,39 @@ def summary(report: Mapping[str, Mapping[str, Any]]) -> str:
     """What matters most of the report of `dual_data.audit.audit`, as two tables and what they leave out."""
     header = ("split", "rows", *_SHARES, "top answer", "its share", "best trivial rule", "its ROUGE-L")
     blocks = [table(header, [_split(name, measures) for name, measures in report["splits"].items()])]
-    pairs = sorted(report["pairs"].items(), key=_order)
-    shown = pairs[: max(_PAIRS, sum(_order(pair) < (2,) for pair in pairs))]
-    if shown:
+    pairs = sorted(report["pairs"].items(), key=lambda pair: (_kind(pair), -(_best(pair[1], "auc_")[1] or 0)))
+    most = pairs[: max(_PAIRS, sum(_kind(pair) < _OTHER for pair in pairs))]
+    if most:
         header = ("split", "compared with", "shared questions", "shared subjects", "told apart best by", "AUC")
-        blocks.append(table(header, [_pair(name, measures) for name, measures in shown]))
-    others = len(pairs) - len(shown)
+        blocks.append(table(header, [_pair(name, measures) for name, measures in most]))
+    others = len(pairs) - len(most)
     left_out = f"{count(others, 'pair')} with lower AUCs and without a common question, and " if others else ""
     return "\n\n".join([*blocks, f"Not shown: {left_out}most measurements. {_MORE}"])
 
 
-def _order(pair: tuple[str, Mapping[str, Any]]) -> tuple[float, ...]:
-    """Pairs of rare and popular facts first, then those with questions in common, each by how well they are told apart.
+def _kind(pair: tuple[str, Mapping[str, Any]]) -> int:
+    """Of rare and popular facts (0), with questions in common (1), or `_OTHER`.
 
     By the area alone, pairs that are meant to differ would come first, such as facts to forget and those of another
     topic.
     """
     name, measures = pair
     first, second = _sides(name)
-    kind = 0 if first.replace("rare", "popular") == second.replace("rare", "popular") else 1
-    if kind and not measures["shared_questions"]:
-        kind = 2
-    return (kind, -(_best(measures, "auc_")[1] or 0))
+    if first.replace("rare", "popular") == second.replace("rare", "popular"):
+        return 0
+    return 1 if measures["shared_questions"] else _OTHER
 
 
 def _split(name: str, measures: Mapping[str, Any]) -> list[object]:
-    shares = [_share(measures[key]) for key in _SHARES.values()]
-    top = [measures["top_answer"], _share(measures["top_answer_share"])]
+    shares = [shown(measures[key]) for key in _SHARES.values()]
+    top = [measures["top_answer"], shown(measures["top_answer_share"])]
     rule, score = _best(measures, "", "_rouge")
-    return [name, f"{measures['rows']:,}", *shares, *top, rule, _share(score)]
+    return [name, f"{measures['rows']:,}", *shares, *top, rule, shown(score)]
 
 
 def _pair(name: str, measures: Mapping[str, Any]) -> list[object]:
     feature, area = _best(measures, "auc_")
-    return [*_sides(name), measures["shared_questions"], measures["shared_subjects"], feature, _share(area)]
+    return [*_sides(name), measures["shared_questions"], measures["shared_subjects"], feature, shown(area)]
 
 
 def _sides(pair: str) -> tuple[str, str]:
@@ -78,7 +80,3 @@ def _best(measures: Mapping[str, Any], start: str, end: str = "") -> tuple[str |
     if not values.get(best):  # a score of 0 is no rule's
         return None, values.get(best)
     return best, values[best]
-
-
-def _share(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3f}"
