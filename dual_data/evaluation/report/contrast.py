@@ -63,6 +63,11 @@ class Contrast(NamedTuple):
     """The difference in every bootstrap draw; NaN where it is undefined. The k-th draw has the same subjects in every
     contrast over the same sets, however many of their facts it uses."""
 
+    @property
+    def is_of_one_seed(self) -> bool:
+        """Whether it is not tested, since its interval leaves out the variation between seeds."""
+        return self.seeds < 2
+
 
 def forgetting(group: Group, lr: float) -> tuple[Floats, tuple[str, ...]]:
     """Drop in the score of each forget item since before unlearning, [seeds, items], and the items' subjects."""

@@ -53,7 +53,7 @@ class Names(NamedTuple):
 def holm_corrected(compared: Sequence[Compared]) -> list[Compared]:
     """The comparisons with p-values after Holm's correction; those of one seed are not tested and do not count."""
     contrasts = [comparison.contrast for comparison in compared]
-    p_values = holm([contrast.difference.p_value if contrast.seeds > 1 else None for contrast in contrasts])
+    p_values = holm([None if contrast.is_of_one_seed else contrast.difference.p_value for contrast in contrasts])
     return [comparison._replace(p_value=value) for comparison, value in zip(compared, p_values, strict=True)]
 
 
@@ -101,7 +101,7 @@ def _verdict(comparison: Compared) -> int:
 def _counts(subject: str, outcomes: Mapping[str, int], neither: str, compared: Sequence[Compared]) -> str:
     """In how many comparisons each outcome is significant, and in how many none is."""
     total, significant = len(compared), sum(outcomes.values())
-    untested = sum(comparison.contrast.seeds < 2 for comparison in compared)
+    untested = sum(comparison.contrast.is_of_one_seed for comparison in compared)
     if untested == total:
         return f"{'the one comparison is' if total == 1 else f'all {total} comparisons are'} of one seed and not tested"
     note = f" ({untested} of one seed, not tested)" if untested else ""
@@ -154,7 +154,7 @@ def _where(compared: Sequence[Compared]) -> str:
 
 def _of_one_seed(compared: Sequence[Compared]) -> str:
     """For whom an average holds whose interval leaves out the variation between seeds."""
-    alone = all(comparison.contrast.seeds < 2 for comparison in compared)
+    alone = all(comparison.contrast.is_of_one_seed for comparison in compared)
     return " in these models; with other seeds it may be otherwise" if alone else ""
 
 

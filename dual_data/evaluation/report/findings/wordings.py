@@ -34,7 +34,7 @@ class _Leak(NamedTuple):
 
         As in the other findings, nothing of one seed is tested.
         """
-        if self.excess is None or self.excess.seeds < 2 or self.excess.difference.p_value is None:
+        if self.excess is None or self.excess.is_of_one_seed or self.excess.difference.p_value is None:
             return False
         return self.excess.difference.low > 0 and self.excess.difference.p_value < LEVEL
 
@@ -58,7 +58,7 @@ def wording_answer(collection: Collection) -> list[str]:
     chance = "No relation has another answer to compare with."
     if compared:
         mean = average(compared)
-        untested = sum(leak.excess is not None and leak.excess.seeds < 2 for leak in positive)
+        untested = sum(leak.excess is not None and leak.excess.is_of_one_seed for leak in positive)
         note = f"; {untested} of one seed, not tested" if untested else ""
         tested = (
             "They are of one seed, and not tested against chance."
