@@ -169,12 +169,12 @@ def to_markdown(title: str, blocks: Sequence[Block], addresses: Mapping[Chart, s
     return f"# {_literal(title)}\n\n{body.rstrip()}\n"
 
 
-def _html(blocks: Sequence[Block], taken: set[str]) -> list[Html]:
+def _html(blocks: Sequence[Block], taken: set[str | None]) -> list[Html]:
     """Elements of blocks; `taken` holds the ids of rows so far."""
     return [_html_block(block, taken) for block in blocks]
 
 
-def _html_block(block: Block, taken: set[str]) -> Html:
+def _html_block(block: Block, taken: set[str | None]) -> Html:
     match block:
         case Heading(text, level):
             return element(f"h{level}", text, id=_slug(text) if level == 2 else None)
@@ -189,11 +189,11 @@ def _html_block(block: Block, taken: set[str]) -> Html:
             return element("details", element("summary", title), *_html(blocks, taken))
         case Table():
             head = element("tr", *(element("th", name(text), scope="col") for text in block.header))
-            ids = block.ids or [""] * len(block.rows)
+            ids = block.ids or [None] * len(block.rows)
             rows = []
             for row, row_id in zip(block.rows, ids, strict=True):
                 # A model before unlearning that two presets share has the same row under each.
-                rows.append(element("tr", *map(_html_cell, row), id=None if row_id in taken else row_id or None))
+                rows.append(element("tr", *map(_html_cell, row), id=None if row_id in taken else row_id))
                 taken.add(row_id)
             table = element("table", element("thead", head), element("tbody", *rows))
             caption = element("figcaption", block.full_caption())
