@@ -14,9 +14,15 @@ from statistics import NormalDist
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean, bootstrap_median
+from dual_data.evaluation.bootstrap import (
+    UNIT,
+    Interval,
+    bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_median,
+)
 from dual_data.evaluation.report.contrast import compare_sets
-from dual_data.evaluation.report.curves import SHARE, compare_retention
+from dual_data.evaluation.report.curves import LOST, compare_retention
 from dual_data.evaluation.report.findings.sentences import LEVEL, Compared, holm_corrected, mean_and_counts
 from dual_data.evaluation.report.frontier import Point, retain_at
 from dual_data.evaluation.report.runs import Group, Items, Key, Run
@@ -113,7 +119,7 @@ def _score(
 ) -> Outcomes:
     by_seed = random.choice([-2.0, 2.0], (seeds, 1)) if jump else random.normal(size=(seeds, 1))
     table = scores(random, binary, mean, random.normal(size=FACTS), by_seed, apart)
-    return {"interval": held(bootstrap_mean(table, range(FACTS), share=binary), mean)}
+    return {"interval": held(bootstrap_mean(table, range(FACTS), UNIT._replace(share=binary)), mean)}
 
 
 def _median(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
@@ -126,7 +132,7 @@ def _paired(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
     first, second, better = (
         scores(random, True, mean, facts, random.normal(size=(seeds, 1)), apart) for mean in (0.5, 0.5, 0.7)
     )
-    same, other = (bootstrap_difference(side, second, range(FACTS)) for side in (first, better))
+    same, other = (bootstrap_difference(side, second, range(FACTS), UNIT) for side in (first, better))
     return {"interval": held(same, 0), "false positives": rejected(same), "power at 0.2": rejected(other)}
 
 
@@ -160,7 +166,7 @@ def _retention(random: np.random.Generator, seeds: int, apart: float, *, stage: 
     same, other = (compare_retention(group, groups[1]) for group in (groups[0], groups[2]))
     return {
         "can be read": same is not None,
-        "interval of one": same and held(same.first, retain_at(points, 1 - SHARE) or 0),
+        "interval of one": same and held(same.first, retain_at(points, 1 - LOST) or 0),
         "interval of the difference": same and held(same.difference, 0),
         "false positives": same and rejected(same.difference),
         "power at 0.1": other and rejected(other.difference),

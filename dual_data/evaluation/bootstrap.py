@@ -35,9 +35,30 @@ _COSTLY_REPLICATES = 500
 """Fewer draws, where each costs a pass over all items or all pairs."""
 _CHI_SQUARE_DRAWS = 5000
 """Draws of the true variance of seeds, given the variance of a few."""
-_NO_ENDS = (-math.inf, math.inf)
 _FEWEST_IN_TAIL = 10
 """Draws beyond zero that are needed to read a p-value from their share."""
+
+
+class Scale(NamedTuple):
+    """Where the values of a score can lie, beyond which no mean of other models or subjects lies either.
+
+    The values themselves do not show it: models that were not trained may lie beyond the least and the largest.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    share: bool = False
+    """Whether every value may lie at one end, as 0s and 1s do. Draws of such values have no spread."""
+
+    @property
+    def differences(self) -> Scale:
+        """Of differences between two values."""
+        return Scale(self.low - self.high, self.high - self.low)
+
+
+ANY = Scale()
+UNIT = Scale(0.0, 1.0)
+SHARE = Scale(0.0, 1.0, share=True)
 
 
 class Spread(NamedTuple):
@@ -91,48 +112,38 @@ class ClusterSums(NamedTuple):
     """[clusters, seeds]."""
     sizes: Floats
     """Items of each cluster."""
-    ends: tuple[float, float]
-    """Least and largest value of the scale, beyond which no mean lies."""
 
     def mean(self) -> float:
         return float(self.sums.sum() / (self.sums.shape[1] * self.sizes.sum()))
 
 
-def bootstrap_mean(
-    values: ArrayLike,
-    clusters: Sequence[Hashable],
-    *,
-    share: bool = False,
-    ends: tuple[float, float] | None = None,
-) -> Interval:
+def bootstrap_mean(values: ArrayLike, clusters: Sequence[Hashable], scale: Scale = ANY) -> Interval:
     """Mean with an interval over seeds and clusters, which are crossed.
 
-    `values` is [items] or [seeds, items]; `clusters` names each item's subject. No draw lies beyond `ends` (default:
-    those of the scale that the values seem to be on). With `share`, where all values are 0 or all are 1, draws have no
-    spread: the far end is then that of the exact binomial interval of as many subjects. Raises ValueError for no items
-    and for shapes that do not fit.
+    `values` is [items] or [seeds, items]; `clusters` names each item's subject. No draw lies beyond the ends of the
+    scale. Where all values of a share are 0 or all are 1, the far end is that of the exact binomial interval of as many
+    subjects. Raises ValueError for no items and for shapes that do not fit.
     """
     sums = _cluster_sums(values, clusters)
-    sums = sums._replace(ends=ends or sums.ends)
     mean = sums.mean()
-    if share and mean in (0, 1):
+    if scale.share and mean in (0, 1):
         far = _TAIL ** (1 / len(sums.sizes))
         return Interval(mean, 0.0, 1 - far) if mean == 0 else Interval(mean, far, 1.0)
-    return Interval(mean, *quantiles(_draw_means(sums, np.random.default_rng(0), _REPLICATES)))
+    return Interval(mean, *quantiles(_draw_means(sums, scale, np.random.default_rng(0), _REPLICATES)))
 
 
 def bootstrap_function(
-    function: Callable[..., Floats], tables: Sequence[ArrayLike], clusters: Sequence[Hashable]
+    function: Callable[..., Floats], tables: Sequence[ArrayLike], clusters: Sequence[Hashable], scale: Scale = ANY
 ) -> Interval:
     """A function of the means of several tables of the same seeds and items, all with the same draws.
 
     `function` takes one array per table, the table's mean in each draw, and returns an array of the same length. Tables
-    and clusters as in :func:`bootstrap_mean`.
+    and clusters as in :func:`bootstrap_mean`, all tables on one scale.
     """
     sums = [_cluster_sums(values, clusters) for values in tables]
     exact = function(*(np.array([table_sums.mean()]) for table_sums in sums))
     # A generator each, with the same seed, so that all tables get the same draws.
-    draws = function(*(_draw_means(table_sums, np.random.default_rng(0), _REPLICATES) for table_sums in sums))
+    draws = function(*(_draw_means(table_sums, scale, np.random.default_rng(0), _REPLICATES) for table_sums in sums))
     return Interval(float(exact[0]), *quantiles(draws))
 
 
@@ -154,31 +165,33 @@ def bootstrap_median(values: ArrayLike, clusters: Sequence[Hashable], *, replica
 
 
 def bootstrap_difference(
-    first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable], *, replicates: int = _REPLICATES
+    first: ArrayLike,
+    second: ArrayLike,
+    clusters: Sequence[Hashable],
+    scale: Scale = ANY,
+    *,
+    replicates: int = _REPLICATES,
 ) -> Interval:
     """Mean of `first - second` on the same items (and seeds), paired, with its interval and p-value.
 
-    Arrays as in :func:`bootstrap_mean`; one of the two may lack the seed axis, as for a base model.
+    Arrays as in :func:`bootstrap_mean`, on one scale; one of the two may lack the seed axis, as for a base model.
     """
     left, right = np.atleast_2d(np.asarray(first, dtype=float)), np.atleast_2d(np.asarray(second, dtype=float))
     if left.shape[1] != right.shape[1] or (
         left.shape[0] != right.shape[0] and 1 not in (left.shape[0], right.shape[0])
     ):
         raise ValueError(f"cannot pair {left.shape} with {right.shape}: [seeds, items] of the same items are needed")
-    differences = left - right
-    # That all items differ in one direction says nothing of other seeds: zero is no end.
-    ends = (-1.0, 1.0) if np.abs(differences).max(initial=0) <= 1 else _NO_ENDS
-    sums = additive_sums(differences, clusters)._replace(ends=ends)
-    draws = _draw_means(sums, np.random.default_rng(0), replicates)
+    sums = additive_sums(left - right, clusters)
+    draws = _draw_means(sums, scale.differences, np.random.default_rng(0), replicates)
     return interval_of(sums.mean(), draws, len(sums.sizes), lambda: _spread(sums))
 
 
 def mean_draws(
     values: ArrayLike,
     clusters: Sequence[Hashable],
+    scale: Scale = ANY,
     *,
     among: Sequence[Hashable] | None = None,
-    ends: tuple[float, float] | None = None,
     seed: int | Sequence[int] = 0,
     models: Sequence[int] | None = None,
     degrees: float | None = None,
@@ -189,12 +202,11 @@ def mean_draws(
     Subjects are drawn from `among`, which must contain those of the items (default: those of the items). The same seed
     and the same `among` draw the same subjects, whatever is measured on them, so draws of several figures can be
     combined. Training seeds are drawn by the same seed too, or by `models`, which should differ between figures of
-    different models; `degrees` as in :func:`seed_weights`. No draw lies beyond `ends` (default: those of the scale of
-    the values, which are not ends of differences: their sign may be another in other models).
+    different models; `degrees` as in :func:`seed_weights`. No draw lies beyond the ends of the scale.
     """
     sums, random = additive_sums(values, clusters, among), np.random.default_rng(seed)
     seeds_random = random if models is None else np.random.default_rng(models)
-    return _draw_means(sums._replace(ends=ends or sums.ends), random, replicates, seeds_random, degrees)
+    return _draw_means(sums, scale, random, replicates, seeds_random, degrees)
 
 
 def mean_spread(values: ArrayLike, clusters: Sequence[Hashable]) -> Spread:
@@ -260,7 +272,7 @@ def auc_interval(
     area = auc(first, second)
     if area in (0, 1):
         fewest = min(len(set(positive_clusters)), len(set(negative_clusters)))
-        return bootstrap_mean(np.full(fewest, area), range(fewest), share=True)
+        return bootstrap_mean(np.full(fewest, area), range(fewest), SHARE)
     return Interval(area, *quantiles(draws))
 
 
@@ -356,21 +368,12 @@ def _cluster_sums(
     cluster_of_item, count = _number_clusters(clusters, among)
     sums = np.zeros((count, len(table)))
     np.add.at(sums, cluster_of_item, table.T)
-    return ClusterSums(sums, np.bincount(cluster_of_item, minlength=count).astype(float), _scale(table))
-
-
-def _scale(values: Floats) -> tuple[float, float]:
-    """Ends of the scale that values are on: 0 to 1 for shares, 0 to infinity for a divergence, ...
-
-    The least and the largest value are no ends: seeds that were not trained may lie beyond them.
-    """
-    least, largest = float(values.min()), float(values.max())
-    low = 0.0 if least >= 0 else -1.0 if least >= -1 else -math.inf
-    return low, 0.0 if largest <= 0 else 1.0 if largest <= 1 else math.inf
+    return ClusterSums(sums, np.bincount(cluster_of_item, minlength=count).astype(float))
 
 
 def _draw_means(
     table: ClusterSums,
+    scale: Scale,
     random: np.random.Generator,
     replicates: int,
     seeds_random: np.random.Generator | None = None,
@@ -378,14 +381,16 @@ def _draw_means(
 ) -> Floats:
     clusters, seeds = table.sums.shape
     counts = draw_counts(clusters, random, replicates)  # before the seeds, so that the number of seeds changes nothing
-    return _means(table, counts, seed_weights(seeds, seeds_random or random, replicates, degrees))
+    means = _means(table, counts, seed_weights(seeds, seeds_random or random, replicates, degrees))
+    ended: Floats = np.clip(means, scale.low, scale.high)
+    return ended
 
 
 def _means(table: ClusterSums, counts: Floats, weights: Floats) -> Floats:
     """Mean in each draw, from counts of clusters and weights of seeds; NaN where no item is drawn."""
     totals, items = ((counts @ table.sums) * weights).sum(1), counts @ table.sizes
     not_empty = items > 0
-    means = np.clip(totals / (weights.sum(1) * np.maximum(items, 1.0)), *table.ends)
+    means = totals / (weights.sum(1) * np.maximum(items, 1.0))
     result: Floats = np.where(not_empty, means, np.nan)
     return result
 

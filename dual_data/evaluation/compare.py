@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dual_data.errors import InputError
-from dual_data.evaluation.bootstrap import Interval, bootstrap_difference
+from dual_data.evaluation.bootstrap import Interval, Scale, bootstrap_difference
 from dual_data.evaluation.report.collect import collect_side
 from dual_data.evaluation.report.pairs import same_seeds
 from dual_data.evaluation.report.panel import PANEL
-from dual_data.evaluation.report.runs import PANEL_SCORES, Run, stack, stack_panel
+from dual_data.evaluation.report.runs import PANEL_SCORES, SCORES, Run, stack, stack_panel
 from dual_data.evaluation.results import read_result
 from dual_data.evaluation.sides import setting, side_files
 from dual_data.evaluation.statistics import holm
@@ -75,7 +75,7 @@ def compare_results(first: Path, second: Path) -> Comparison:
             a, b = (np.concatenate([_ordered(run, name, score, ids) for run in side]) for side in (left, right))
             if np.isnan(a).any() or np.isnan(b).any():
                 continue
-            rows.append(_row(name, score, a, b, left[0].sets[name].subjects))
+            rows.append(_row(name, score, SCORES[score], a, b, left[0].sets[name].subjects))
     rows += _panel(left, right)
     corrected = holm([row.corrected for row in rows])
     rows = [row._replace(corrected=value) for row, value in zip(rows, corrected, strict=True)]
@@ -105,9 +105,11 @@ def _side(runs: Sequence[Run]) -> Side:
     return Side(setting(runs[0].cell), tuple(run.seed for run in runs))
 
 
-def _row(name: str, score: str, first: np.ndarray, second: np.ndarray, clusters: Sequence[Hashable]) -> Row:
+def _row(
+    name: str, score: str, scale: Scale, first: np.ndarray, second: np.ndarray, clusters: Sequence[Hashable]
+) -> Row:
     """The comparison of two arrays [seeds, items]; its p-value is not corrected yet."""
-    difference = bootstrap_difference(first, second, clusters)
+    difference = bootstrap_difference(first, second, clusters, scale)
     seeds, means = max(len(first), len(second)), (float(first.mean()), float(second.mean()))
     return Row(name, score, first.shape[1], seeds, *means, difference, difference.p_value or 0.0)
 
@@ -118,10 +120,10 @@ def _panel(first: list[Run], second: list[Run]) -> list[Row]:
     if None in hashes or len(hashes) > 1:
         return []
     rows = []
-    for score, name in PANEL_SCORES.items():
+    for score, (name, scale) in PANEL_SCORES.items():
         a, b = stack_panel(first, score), stack_panel(second, score)
         if a.size and not np.isnan(a).any() and not np.isnan(b).any():
-            rows.append(_row(PANEL, name, a, b, range(a.shape[1])))
+            rows.append(_row(PANEL, name, scale, a, b, range(a.shape[1])))
     return rows
 
 

@@ -118,21 +118,24 @@ def test_seeds_of_several_groups_are_drawn_with_the_degrees_of_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "ends"),
+    ("seeds", "scale"),
     [
-        ((0.2, 0.4), (0, 1)),
-        ((0.0, 1.0), (0, 1)),
-        ((-0.2, 0.1), (-1, 1)),
-        ((-1.0, 1.0), (-1, 1)),
-        ((-3.0, -0.2), (-math.inf, 0)),
-        ((-3.0, 0.0), (-math.inf, 0)),
+        ((0.2, 0.4), bootstrap.UNIT),
+        ((0.2, 0.4), bootstrap.ANY),
+        ((-1.0, 1.0), bootstrap.SHARE.differences),
+        ((-3.0, -0.2), bootstrap.Scale(high=0.0)),
     ],
 )
-def test_no_draw_lies_beyond_the_scale(seeds: tuple[float, float], ends: tuple[float, float]) -> None:
+def test_no_draw_lies_beyond_the_scale(seeds: tuple[float, float], scale: bootstrap.Scale) -> None:
     # Of two seeds, Student's distribution goes far beyond both.
-    draws = bootstrap.mean_draws([[mean] * 4 for mean in seeds], range(4))
-    assert draws.max() == ends[1]
-    assert draws.min() == ends[0] if math.isfinite(ends[0]) else draws.min() < 100 * seeds[0]
+    draws = bootstrap.mean_draws([[mean] * 4 for mean in seeds], range(4), scale)
+    for end, farthest in ((scale.low, draws.min()), (scale.high, draws.max())):
+        assert farthest == end if math.isfinite(end) else abs(farthest) > 10 * max(map(abs, seeds))
+
+
+def test_differences_lie_between_those_of_the_ends() -> None:
+    assert bootstrap.SHARE.differences == bootstrap.Scale(-1, 1)
+    assert bootstrap.Scale(low=0.0).differences == bootstrap.ANY.differences == bootstrap.ANY
 
 
 @pytest.mark.parametrize(
@@ -149,7 +152,7 @@ def test_a_difference_that_only_seeds_make_is_tested_as_by_student(seeds: tuple[
 
 def test_what_seeds_do_to_single_facts_is_drawn_with_facts_and_with_seeds_and_not_a_third_time() -> None:
     noise = np.random.default_rng(11).normal(size=(8, 60))
-    draws = bootstrap.mean_draws(noise, range(60), ends=(-math.inf, math.inf), degrees=1e6, replicates=20_000)
+    draws = bootstrap.mean_draws(noise, range(60), degrees=1e6, replicates=20_000)
     spread = bootstrap.mean_spread(noise, range(60))
     assert draws.var() == pytest.approx(spread.subjects + spread.seeds[0][0], rel=0.06)
     # The means of each seed and of each cluster are as before.
@@ -177,16 +180,16 @@ def test_the_spread_of_a_mean_is_its_variance_by_subjects_and_by_seeds() -> None
 
 
 def test_a_share_that_is_all_or_nothing_has_an_interval_as_wide_as_its_subjects_allow() -> None:
-    nothing = bootstrap.bootstrap_mean(np.zeros((3, 174)), [index // 2 for index in range(174)], share=True)
+    nothing = bootstrap.bootstrap_mean(np.zeros((3, 174)), [index // 2 for index in range(174)], bootstrap.SHARE)
     assert nothing[:3] == pytest.approx((0, 0, upper_end(87)), abs=1e-12)
-    everything = bootstrap.bootstrap_mean(np.ones(87), range(87), share=True)
+    everything = bootstrap.bootstrap_mean(np.ones(87), range(87), bootstrap.SHARE)
     assert everything[:3] == pytest.approx((1, 1 - upper_end(87), 1))
     assert bootstrap.bootstrap_mean(np.zeros(87), range(87))[:3] == (0, 0, 0)  # not a share but a change, for example
 
 
 def test_a_share_in_between_has_the_interval_of_any_mean() -> None:
     scores, subjects = [0.0, 1.0, 1.0, 0.0, 1.0, 1.0], "aabbcd"
-    assert bootstrap.bootstrap_mean(scores, subjects, share=True) == bootstrap.bootstrap_mean(scores, subjects)
+    assert bootstrap.bootstrap_mean(scores, subjects, bootstrap.SHARE) == bootstrap.bootstrap_mean(scores, subjects)
 
 
 def upper_end(trials: int) -> float:
@@ -218,11 +221,11 @@ def test_paired_difference() -> None:
 def test_a_difference_is_drawn_as_a_mean_is_and_one_of_shares_ends_at_one() -> None:
     noise = np.random.default_rng(11).normal(size=(8, 60))
     interval = bootstrap.bootstrap_difference(noise, np.zeros(60), range(60))
-    draws = bootstrap.mean_draws(noise, range(60), ends=(-math.inf, math.inf))
+    draws = bootstrap.mean_draws(noise, range(60))
     assert interval[:3] == pytest.approx((noise.mean(), *bootstrap.quantiles(draws)))
     # Of two seeds, Student's distribution goes far beyond both.
     shares = np.repeat([[0.2], [0.9]], 4, axis=1)
-    assert bootstrap.bootstrap_difference(shares, np.zeros(4), range(4))[1:3] == (-1, 1)
+    assert bootstrap.bootstrap_difference(shares, np.zeros(4), range(4), bootstrap.SHARE)[1:3] == (-1, 1)
     assert bootstrap.bootstrap_difference(2 * shares, np.zeros(4), range(4)).high > 2
 
 
@@ -451,7 +454,7 @@ def test_shared_draws_are_what_the_generator_would_have_given() -> None:
 
 
 def test_a_draw_says_nothing_only_where_no_item_of_it_was_drawn() -> None:
-    draws = bootstrap.mean_draws([3.0], ["a"], among=["a", "b"], ends=(0.0, 9.0), replicates=4000)
+    draws = bootstrap.mean_draws([3.0], ["a"], among=["a", "b"], replicates=4000)
     assert set(draws[~np.isnan(draws)]) == {3.0}
     assert np.isnan(draws).mean() == pytest.approx(1 / 4, abs=0.03)  # b twice
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dual_data.evaluation.bootstrap import Interval, bootstrap_function, mean_draws, quantiles
+from dual_data.evaluation.bootstrap import UNIT, Interval, bootstrap_function, mean_draws, quantiles
 from dual_data.evaluation.statistics import Floats
 
 LEVELS = (0.5, 0.9)
@@ -75,7 +75,7 @@ def recovery(
 def _means(curve: Floats, subjects: Sequence[Hashable]) -> tuple[Floats, Floats]:
     """Means by step of a curve [seeds, steps, facts] or [steps, facts]: [1, steps], and in draws [draws, steps]."""
     tables = np.moveaxis(curve if curve.ndim == 3 else curve[None], 1, 0)
-    draws = [mean_draws(table, subjects, ends=(-np.inf, np.inf)) for table in tables]  # `recovered` has its own ends
+    draws = [mean_draws(table, subjects) for table in tables]
     return tables.mean((1, 2))[None], np.stack(draws, axis=1)
 
 
@@ -98,4 +98,4 @@ def recovered_share(
     def share(before: Floats, unlearned: Floats, attacked: Floats, control: Floats) -> Floats:
         return recovered(attacked, unlearned, before, control - before)
 
-    return bootstrap_function(share, (before, unlearned, attacked, control), subjects)
+    return bootstrap_function(share, (before, unlearned, attacked, control), subjects, UNIT)

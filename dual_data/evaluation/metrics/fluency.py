@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import Interval, bootstrap_function, bootstrap_mean
+from dual_data.evaluation.bootstrap import SHARE, Interval, Scale, bootstrap_function, bootstrap_mean
 from dual_data.evaluation.statistics import Floats
 from dual_data.words import words
 
@@ -30,8 +30,8 @@ def fluency(texts: Sequence[str], clusters: Sequence[Hashable]) -> Fluency:
     pairs, triples = (_of_size(word_lists, size) for size in (2, 3))
     looping = [len(row) >= 8 and Counter(row).most_common(1)[0][1] > len(row) / 2 for row in word_lists]
     return Fluency(
-        bootstrap_function(_entropy, (*pairs, *triples), clusters),
-        bootstrap_mean(looping, clusters, share=True),
+        bootstrap_function(_entropy, (*pairs, *triples), clusters, Scale(low=0.0)),
+        bootstrap_mean(looping, clusters, SHARE),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share, recovery
-from dual_data.evaluation.bootstrap import Interval, bootstrap_mean
+from dual_data.evaluation.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, LinkList, TableCell
 from dual_data.evaluation.report.estimates import estimate, shown
@@ -118,7 +118,7 @@ def _relearned_spots(
     points: Sequence[Sequence[Mapping[str, Any]]], subjects: Sequence[str], link: str
 ) -> Iterator[Spot]:
     for index, point in enumerate(points[0]):
-        share = bootstrap_mean([seed[index]["hits"] for seed in points], subjects, share=True)
+        share = bootstrap_mean([seed[index]["hits"] for seed in points], subjects, SHARE)
         yield spot(1 + point["step"], share, f"step {point['step']}: ", link)
 
 
@@ -155,7 +155,7 @@ def _rounded(attack: AttackResults, scores: Sequence[Mapping[str, Any]], name: s
     items = attack.runs[0].sets["retain_eval" if name == "retain_eval" else "forget"]
     subjects = dict(zip(items.ids, items.subjects, strict=True))
     ids, table = _recalls(scores, name)
-    return shown(bootstrap_mean(table, [subjects[item] for item in ids], share=True))
+    return shown(bootstrap_mean(table, [subjects[item] for item in ids], SHARE))
 
 
 def _recovered(runs_before: Sequence[Run], attack: AttackResults, scores: Sequence[Mapping[str, Any]]) -> str:

@@ -193,7 +193,7 @@ def _trivial(rows: Sequence[ItemRow]) -> Floats:
 
 def _items(rows: Sequence[ItemRow]) -> Items:
     scores = {name: _column([row["scores"].get(name) for row in rows]) for name in SCORES}
-    scores["ended"] = _column([float(row["ended"]) for row in rows])
+    scores["ended"] = _column([row["ended"] for row in rows])
     scores["worst"] = _column([any(entry["scores"]["contains_answer"] for entry in fair_wordings(row)) for row in rows])
     return Items(
         ids=tuple(row["id"] for row in rows),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dual_data.evaluation.bootstrap import (
+    SHARE,
     Interval,
     Spread,
     bootstrap_difference,
@@ -24,7 +25,7 @@ from dual_data.evaluation.bootstrap import (
     mean_spread,
     quantiles,
 )
-from dual_data.evaluation.report.runs import Group, before_of, clusters, stack
+from dual_data.evaluation.report.runs import SCORES, Group, before_of, clusters, stack
 from dual_data.evaluation.statistics import Floats
 from dual_data.ids import digest
 
@@ -32,8 +33,6 @@ CALIPER = 0.25
 """Largest difference in base log-probability per token between two paired facts, in nats."""
 _MIN_FACTS = 10
 """Least number of pairs for a comparison of paired facts, and of facts on either side of one within a set."""
-_ENDS = (-1.0, 1.0)
-"""Ends of a drop of a share."""
 _Side = tuple[Floats, Sequence[str]]
 """Items [seeds, items] and their subjects."""
 
@@ -93,12 +92,16 @@ def pair_facts(first: Group, second: Group) -> Pairing | None:
         left, right = (stack(group.before, "forget", score).mean(0) for group in (first, second))
         return left, right
 
-    confidence, answered, recall = before("mean_log_probability"), before("contains_answer"), before("rougeL_recall")
+    scores = "mean_log_probability", "rougeL_recall"
+    answered, (confidence, recall) = before("contains_answer"), map(before, scores)
     pairs = nearest_pairs(*confidence, apart=(answered[0] >= 0.5)[:, None] != (answered[1] >= 0.5)[None, :])
     if len(pairs) < _MIN_FACTS:
         return None
     left, right = (list(side) for side in zip(*pairs, strict=True))
-    gaps = (bootstrap_difference(a[left], b[right], range(len(pairs))) for a, b in (confidence, recall))
+    gaps = (
+        bootstrap_difference(a[left], b[right], range(len(pairs)), SCORES[score])
+        for score, (a, b) in zip(scores, (confidence, recall), strict=True)
+    )
     return Pairing(pairs, *gaps)
 
 
@@ -137,7 +140,7 @@ def compare_pairs(
     data = int(digest(first.key.data), 16)
 
     def draw(number: int, degrees: float | None) -> Floats:
-        return mean_draws(*paired[number], among=among, ends=_ENDS, models=(data, number), degrees=degrees)
+        return mean_draws(*paired[number], SHARE.differences, among=among, models=(data, number), degrees=degrees)
 
     return _contrast_of_means(paired, draw, _mean_spread(paired))
 
@@ -163,7 +166,7 @@ def _mean_contrast(sides: Sequence[_Side], among: Sequence[Sequence[str]], *, to
 
     def draw(number: int, degrees: float | None) -> Floats:
         seed = (0, 0 if together else number)
-        return mean_draws(*sides[number], among=among[number], ends=_ENDS, seed=seed, degrees=degrees)
+        return mean_draws(*sides[number], SHARE.differences, among=among[number], seed=seed, degrees=degrees)
 
     return _contrast_of_means(sides, draw, _spread_within(sides, among[0]) if together else _mean_spread(sides))
 
@@ -219,12 +222,12 @@ def compare_shares(first: Floats, second: Floats, subjects: Sequence[str], chose
     """The share of `first` minus that of `second`, [seeds, items], over the chosen items of a set."""
     left, right, names = first[:, chosen], second[:, chosen], list(itertools.compress(subjects, chosen))
     return Contrast(
-        bootstrap_difference(left, right, names),
-        bootstrap_mean(left, names, share=True),
-        bootstrap_mean(right, names, share=True),
+        bootstrap_difference(left, right, names, SHARE),
+        bootstrap_mean(left, names, SHARE),
+        bootstrap_mean(right, names, SHARE),
         len(names),
         len(first),
-        mean_draws(left - right, names, among=subjects, ends=_ENDS),
+        mean_draws(left - right, names, SHARE.differences, among=subjects),
     )
 
 

@@ -22,7 +22,7 @@ from dual_data.ids import digest
 _REPLICATES = 1000
 _MIN_FORGOTTEN = 0.2
 """Share of the forget score that must be lost at some learning rate for jumps to be compared."""
-SHARE = 0.5
+LOST = 0.5
 """Retention is compared where this share of the forget score is lost."""
 _MAX_GAP = 0.5
 """Largest gap between the points on either side that retention is interpolated over, as a share of the forget score."""
@@ -31,7 +31,7 @@ Statistic = Callable[[list[Point]], float | None]
 
 
 def compare_retention(first: Group, second: Group, *, among: Sequence[str] | None = None) -> Contrast | None:
-    """Retention of `first` minus that of `second` where both have lost `SHARE` of the forget score.
+    """Retention of `first` minus that of `second` where both have lost `LOST` of the forget score.
 
     Both are relative to the model before unlearning, and interpolated between the points on either side. None where a
     group does not lose that much, has no points close enough on either side, or has a value in fewer than half of the
@@ -92,11 +92,11 @@ def _has_forgotten(points: Sequence[Point]) -> bool:
 
 def _retention(points: Sequence[Point]) -> Statistic | None:
     forgets = [point.forget for point in _relative(points)]
-    below = max((forget for forget in forgets if forget <= 1 - SHARE), default=-math.inf)
-    above = min((forget for forget in forgets if forget >= 1 - SHARE), default=math.inf)
+    below = max((forget for forget in forgets if forget <= 1 - LOST), default=-math.inf)
+    above = min((forget for forget in forgets if forget >= 1 - LOST), default=math.inf)
     if above - below > _MAX_GAP:
         return None
-    return lambda points: retain_at(_relative(points), 1 - SHARE)
+    return lambda points: retain_at(_relative(points), 1 - LOST)
 
 
 def _relative(points: Sequence[Point]) -> list[Point]:

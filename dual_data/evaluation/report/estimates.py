@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_mean, bootstrap_median
-from dual_data.evaluation.report.runs import Run, clusters, stack
+from dual_data.evaluation.bootstrap import UNIT, UNKNOWN, Interval, Scale, bootstrap_mean, bootstrap_median
+from dual_data.evaluation.report.runs import SCORES, Run, clusters, stack
 from dual_data.evaluation.statistics import Floats
 
 NORMS = (
@@ -17,31 +17,17 @@ NORMS = (
 )
 """Explains :func:`gradient_norms` in captions."""
 
-_SHARES = (
-    "rougeL_recall", "rougeL_recall_uni", "contains_answer", "exact_answer", "exact_memorisation",
-    "extraction_strength", "worst", "ended",
-)  # fmt: skip
-"""Scores of items that lie between 0 and 1 and can all be 0 or all be 1."""
-_ENDS = {
-    "kl": (0.0, math.inf),
-    "mean_log_probability": (-math.inf, 0.0),
-    "change_mean_log_probability": (-math.inf, math.inf),
-}
-"""Ends of scales that small values do not show."""
-
 
 def estimate(runs: Sequence[Run], name: str, score: str) -> Interval:
     """Mean of a score over seeds and items, with its interval; UNKNOWN where a model gave no number."""
-    return mean_of(stack(runs, name, score), clusters(runs, name), share=score in _SHARES, ends=_ENDS.get(score))
+    return mean_of(stack(runs, name, score), clusters(runs, name), SCORES[score])
 
 
-def mean_of(
-    table: Floats, subjects: Sequence[Hashable], *, share: bool, ends: tuple[float, float] | None = None
-) -> Interval:
+def mean_of(table: Floats, subjects: Sequence[Hashable], scale: Scale) -> Interval:
     """Mean of [seeds, items] with its interval (:func:`bootstrap_mean`); UNKNOWN where a model gave no number."""
     if np.isnan(table).any():
         return UNKNOWN
-    return bootstrap_mean(table, subjects, share=share, ends=ends)
+    return bootstrap_mean(table, subjects, scale)
 
 
 def median(runs: Sequence[Run], name: str, score: str) -> Interval:
@@ -54,7 +40,7 @@ def median(runs: Sequence[Run], name: str, score: str) -> Interval:
 
 def trivial_rule(before: Sequence[Run]) -> Interval:
     """Score of the best trivial rule, which knows no fact, on the forget facts; the interval is for this rule."""
-    return bootstrap_mean(before[0].trivial, clusters(before, "forget"))
+    return bootstrap_mean(before[0].trivial, clusters(before, "forget"), UNIT)
 
 
 def shown(interval: Interval, digits: int = 3) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import Interval, bootstrap, bootstrap_mean
+from dual_data.evaluation.bootstrap import UNIT, Interval, bootstrap, bootstrap_mean
 from dual_data.evaluation.results import ItemRow, cluster_of
 from dual_data.evaluation.statistics import Floats, spearman
 
@@ -62,7 +62,7 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
     deciles = []
     for indices in np.array_split(np.arange(len(pairs)), min(_MAX_PARTS, max(1, len(pairs) // _MIN_FACTS))):
         names = [subjects[index] for index in indices]
-        drops = (bootstrap_mean(drop[indices], names) for drop in (probability_drop, answer_drop))
+        drops = (bootstrap_mean(drop[indices], names, UNIT.differences) for drop in (probability_drop, answer_drop))
         deciles.append(Decile(len(indices), *drops))
 
     def correlation(first: Floats, second: Floats) -> Interval:

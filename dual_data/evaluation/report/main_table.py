@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_function
+from dual_data.evaluation.bootstrap import UNIT, UNKNOWN, Interval, bootstrap_function
 from dual_data.evaluation.metrics.chance import PERFECT
 from dual_data.evaluation.report.document import ITEMS, Entry, Table
 from dual_data.evaluation.report.estimates import estimate, shown, trivial_rule
@@ -121,7 +121,7 @@ def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
 
     def estimated(scores: Floats) -> Interval:
         tables = scores, np.broadcast_to(trivial, table.shape)
-        return bootstrap_function(corrected, tables, clusters(runs, "forget"))
+        return bootstrap_function(corrected, tables, clusters(runs, "forget"), UNIT)
 
     if table.mean() not in (0, 1):
         return estimated(table)

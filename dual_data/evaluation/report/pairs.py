@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.display import count
-from dual_data.evaluation.bootstrap import Interval, bootstrap_difference
+from dual_data.evaluation.bootstrap import SHARE, Interval, bootstrap_difference
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Folded, Heading, Table
 from dual_data.evaluation.report.estimates import p_value, shown
 from dual_data.evaluation.report.places import chosen_cells, place_columns, place_of, sources, starts
@@ -43,7 +43,9 @@ def method_pairs(collection: Collection) -> list[Pair]:
                 runs = (*sides[0], *sides[1])
                 scores = stack(runs, name, "rougeL_recall")  # raises where the two were measured on different facts
                 seeds = len(sides[0])
-                difference = bootstrap_difference(scores[:seeds], scores[seeds:], clusters(runs, name), replicates=1000)
+                difference = bootstrap_difference(
+                    scores[:seeds], scores[seeds:], clusters(runs, name), SHARE, replicates=1000
+                )
                 all_pairs.append(Pair(first, second, name, difference, runs, seeds))
     corrected = holm([pair.difference.p_value if pair.seeds > 1 else None for pair in all_pairs])
     return [pair._replace(corrected=value) for pair, value in zip(all_pairs, corrected, strict=True)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import UNKNOWN, Interval, bootstrap_difference
+from dual_data.evaluation.bootstrap import SHARE, UNKNOWN, Interval, Scale, bootstrap_difference
 from dual_data.evaluation.report.chart import Axis, Chart, Line, chart
 from dual_data.evaluation.report.document import Block, Charts, Folded, Heading
 from dual_data.evaluation.report.estimates import mean_of, shown
@@ -28,7 +27,7 @@ def has_panel(runs: Sequence[Run]) -> bool:
 
 def panel_accuracy(runs: Sequence[Run]) -> Interval:
     """Share of correctly answered questions, over seeds and questions; UNKNOWN without a panel or a number."""
-    return _mean(stack_panel(runs, "right"), share=True) if has_panel(runs) else UNKNOWN
+    return _mean(stack_panel(runs, "right"), SHARE) if has_panel(runs) else UNKNOWN
 
 
 def panel(collection: Collection, folder: Path) -> list[Block]:
@@ -57,7 +56,7 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
         "token; a rise is a loss. Changes are from the model before unlearning on the same questions and texts. "
         "Intervals are over seeds and questions or texts; result files list their scores in the order of the panel."
     )
-    scores = (column for name in PANEL_SCORES.values() for column in (name, f"change of {name}"))
+    scores = (column for name, _ in PANEL_SCORES.values() for column in (name, f"change of {name}"))
     exact = ("lr", "seeds", "panel")
     chart_caption = "Accuracy on the panel against the learning rate; bars are 95 % intervals."
     by_kind = cell_table((*exact, *kinds), kind_lines, "Accuracy by kind of question.", exact)
@@ -94,18 +93,18 @@ def _texts(runs: Sequence[Run], before: Sequence[Run], score: str, *, changed: b
     table = stack_panel(runs, score)
     if not table.size:
         return "-", "-"
-    share = score in ("right", "right_by_length")
+    _, scale = PANEL_SCORES[score]
     table_before = stack_panel([before_of(before, run) for run in runs], score)
-    mean = shown(_mean(table, share=share, ends=(0.0, math.inf) if score == "nll" else None))
+    mean = shown(_mean(table, scale))
     if not changed or np.isnan(table).any() or np.isnan(table_before).any():
         return mean, "-"
-    return mean, shown(bootstrap_difference(table, table_before, range(table.shape[1])))
+    return mean, shown(bootstrap_difference(table, table_before, range(table.shape[1]), scale))
 
 
 def _accuracy_by_kind(runs: Sequence[Run], kinds: Sequence[str]) -> list[str]:
     table, indices = stack_panel(runs, "right"), _table(runs).kinds
-    return [shown(_mean(table[:, list(indices[kind])], share=True)) if kind in indices else "-" for kind in kinds]
+    return [shown(_mean(table[:, list(indices[kind])], SHARE)) if kind in indices else "-" for kind in kinds]
 
 
-def _mean(table: np.ndarray, *, share: bool, ends: tuple[float, float] | None = None) -> Interval:
-    return mean_of(table, range(table.shape[1]), share=share, ends=ends)
+def _mean(table: np.ndarray, scale: Scale) -> Interval:
+    return mean_of(table, range(table.shape[1]), scale)

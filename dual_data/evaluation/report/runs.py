@@ -9,34 +9,40 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dual_data.errors import InputError
+from dual_data.evaluation.bootstrap import ANY, SHARE, UNIT, Scale
 from dual_data.evaluation.report.frontier import Point, choose
 from dual_data.evaluation.statistics import Floats
 
-SCORES = (
-    "rougeL_recall",
-    "contains_answer",
-    "probability",
-    "mean_log_probability",
-    "change_mean_log_probability",
-    "first_rank",
-    "kl",
-    "minilm_cosine",
-    "truth_ratio",
-    "normalised_probability",
-    "rougeL_recall_uni",
-    "exact_answer",
-    "exact_memorisation",
-    "extraction_strength",
-    "hidden_cosine",
-)
-"""Scores of items that are kept."""
-PANEL_SCORES = {
-    "right": "accuracy",
-    "right_by_length": "accuracy by length",
-    "probability": "probability of the right option",
-    "nll": "NLL of the texts",
+_POSITIVE = Scale(low=0.0)
+_COSINE = Scale(-1.0, 1.0)
+SCORES: Mapping[str, Scale] = {
+    "rougeL_recall": SHARE,
+    "contains_answer": SHARE,
+    "probability": UNIT,
+    "mean_log_probability": Scale(high=0.0),
+    "change_mean_log_probability": ANY,
+    "first_rank": Scale(low=1.0),
+    "kl": _POSITIVE,
+    "minilm_cosine": _COSINE,
+    "truth_ratio": _POSITIVE,
+    "normalised_probability": UNIT,
+    "rougeL_recall_uni": SHARE,
+    "exact_answer": SHARE,
+    "exact_memorisation": SHARE,
+    "extraction_strength": SHARE,
+    "hidden_cosine": _COSINE,
+    "ended": SHARE,
+    "worst": SHARE,
 }
-"""Scores of a utility panel that are kept, by question or by text, and what their means are called."""
+"""Scores of items that are kept. `ended` is whether the generation ended before the limit of new tokens, `worst`
+whether the question, another wording or a fair attack elicited the answer."""
+PANEL_SCORES = {
+    "right": ("accuracy", SHARE),
+    "right_by_length": ("accuracy by length", SHARE),
+    "probability": ("probability of the right option", UNIT),
+    "nll": ("NLL of the texts", _POSITIVE),
+}
+"""Scores of a utility panel that are kept, by question or by text, with what their means are called."""
 
 
 class Items(NamedTuple):
@@ -46,8 +52,7 @@ class Items(NamedTuple):
     subjects: tuple[str, ...]
     """The subject of each item, or its id if it has none: the units that are resampled."""
     scores: Mapping[str, Floats]
-    """By SCORES; `worst` is whether the question, another wording or a fair attack elicited the answer, `ended` whether
-    the generation ended before the limit."""
+    """By SCORES; NaN where the model gave no number."""
     rephrased: bool
     """Whether any item was asked in another wording or by an attack."""
     examples: tuple[tuple[str, str, str], ...]

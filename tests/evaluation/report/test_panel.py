@@ -16,6 +16,7 @@ from dual_data.evaluation.report.document import Block, Charts, Folded, Table
 from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.main_table import main_rows, main_table
 from dual_data.evaluation.report.panel import panel, panel_accuracy
+from dual_data.evaluation.report.runs import PANEL_SCORES
 from dual_data.evaluation.results import cell_path, read_result, write_result
 from tests.evaluation.report.made_up import write_cell
 
@@ -65,7 +66,7 @@ def test_scores_and_their_changes_are_over_seeds_and_questions(tmp_path: Path, s
         assert first[label].startswith(f"{old.mean():.3f} [")
         assert first[f"change of {label}"] == "-"
         assert second[label].startswith(f"{new.mean():.3f} [")
-        change = bootstrap_difference(new, old, range(old.shape[1]))
+        change = bootstrap_difference(new, old, range(old.shape[1]), PANEL_SCORES[name][1])
         assert second[f"change of {label}"] == f"{change.value:.3f} [{change.low:.3f}, {change.high:.3f}]"
     # The probability drops by the same amount on every question, so the paired change has no spread.
     assert second["change of probability of the right option"] == "-0.300 [-0.300, -0.300]"

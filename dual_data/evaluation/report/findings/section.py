@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dual_data.evaluation.report.curves import SHARE
+from dual_data.evaluation.report.curves import LOST
 from dual_data.evaluation.report.document import ITEMS, Block, Folded, Heading, Paragraph, Points, Table
 from dual_data.evaluation.report.estimates import p_value, shown
 from dual_data.evaluation.report.findings.baselines import baseline_answer
@@ -25,7 +25,7 @@ _POPULARITY = (
     "answers both with similar confidence."
 )
 _RETENTION = (
-    f"Equal forgetting: where {SHARE:.0%} of the forget score is gone, interpolated between the learning rates on "
+    f"Equal forgetting: where {LOST:.0%} of the forget score is gone, interpolated between the learning rates on "
     "either side. Retention: the retain_eval score there, as a share of that before unlearning."
 )
 _JUMPS = (
@@ -86,7 +86,7 @@ def findings(collection: Collection, folder: Path) -> list[Block]:
         blocks.append(Folded("How similar the paired facts are", (Points(tuple(popularity.similarity)),)))
     popularity_title = "Loss of ROUGE-L recall on popular and on rare facts"
     paired_title = f"{popularity_title}, paired on the confidence before unlearning"
-    retention_title = f"Share of the retain_eval score that is left where {SHARE:.0%} of the forget score is gone"
+    retention_title = f"Share of the retain_eval score that is left where {LOST:.0%} of the forget score is gone"
     jump_title = (
         "Largest jump of the forget score between neighbouring learning rates, as a share of that before unlearning"
     )

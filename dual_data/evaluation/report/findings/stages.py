@@ -7,7 +7,7 @@ from functools import partial
 
 from dual_data.display import count
 from dual_data.evaluation.report.contrast import Contrast, average
-from dual_data.evaluation.report.curves import SHARE, compare_jumps, compare_retention
+from dual_data.evaluation.report.curves import LOST, compare_jumps, compare_retention
 from dual_data.evaluation.report.findings.sentences import (
     Compared,
     Names,
@@ -47,7 +47,7 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     if lacking := [", ".join(about) for about in stages if not about_of(compared, about)]:
         sentences.append(
             f"Retention cannot be compared at equal forgetting in {'; '.join(lacking)}: no method has learning rates "
-            f"near {SHARE:.0%} of the forget score on both sides of it, after the stage and on the pretrained model."
+            f"near {LOST:.0%} of the forget score on both sides of it, after the stage and on the pretrained model."
         )
     sentences += _overall_sentences(collection, compared)
     for data in dict.fromkeys(data for data, _ in stages):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dual_data.display import count
-from dual_data.evaluation.bootstrap import Interval, bootstrap_mean
+from dual_data.evaluation.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.evaluation.report.contrast import Contrast, average, compare_shares
 from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.findings.sentences import LEVEL, Names, points
@@ -86,7 +86,7 @@ def _leak(group: Group, runs: Sequence[Run]) -> _Leak | None:
     own, swapped = pairs[:, :, 0], pairs[:, :, 1]
     subjects = np.array(clusters(runs, "forget"))
     both = known & ~np.isnan(swapped).any(0)
-    share = bootstrap_mean(own[:, known], subjects[known].tolist(), share=True)
+    share = bootstrap_mean(own[:, known], subjects[known].tolist(), SHARE)
     if not both.any():
         return _Leak(group, share, None)
     return _Leak(group, share, compare_shares(own, swapped, subjects.tolist(), both))
