@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -89,6 +90,21 @@ def test_the_dequantised_checkpoint_has_the_special_tokens_of_its_file(smollm2: 
         "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
     )
     assert tokenizer.decode(list(row.answer_ids)) == "Paris"
+
+
+def test_it_is_sure_of_right_answers_in_its_own_words_and_not_of_bare_ones(smollm2: Loaded) -> None:
+    workload = build_workload(smollm2.tokenizer, {"asked": items()[:16]}, CHAT, MeasureOptions(distractors=0))
+    (measured,) = measure(open_engine(smollm2, max_new_tokens=12), workload, own_words=("asked",))
+    scores = [row["scores"] for row in measured.items["asked"]]
+    answered = [score for score in scores if score["contains_answer"]]
+    assert len(answered) >= 12
+    assert all((score["own_words_log_probability"] is None) != (score in answered) for score in scores)
+    own, bare = (
+        fmean(score[name] for score in answered) for name in ("own_words_log_probability", "mean_log_probability")
+    )
+    assert own > -0.7
+    assert bare < own - 1
+    assert measured.summary["asked"]["own_words_log_probability"] == pytest.approx(own)
 
 
 def test_it_knows_facts_unlearns_twenty_and_keeps_twenty(smollm2: Loaded) -> None:

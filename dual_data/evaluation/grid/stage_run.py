@@ -138,7 +138,8 @@ class StageRun:
         began = time.perf_counter()
         engine = self._engine(None)
         self._base = None  # the last set's logits, which may fill half of the device
-        self._base = base = measure(engine, self._workload, keep_reference=True, embedder=self._embedder)[0]
+        (base,) = measure(engine, self._workload, keep_reference=True, embedder=self._embedder, own_words=("forget",))
+        self._base = base
         self._keep_to(engine, 1)
         effort = Effort(0.0, time.perf_counter() - began, 1, rows=engine.rows)
         with claimed(grid.folder, missing if self._options.ranks.first else ()) as bases:

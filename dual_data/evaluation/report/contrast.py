@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dual_data.evaluation.bootstrap import (
     SHARE,
     Interval,
+    Scale,
     Spread,
     bootstrap_difference,
     bootstrap_mean,
@@ -33,7 +34,7 @@ CALIPER = 0.25
 """Largest difference in base log-probability per token between two paired facts, in nats."""
 _MIN_FACTS = 10
 """Least number of pairs for a comparison of paired facts, and of facts on either side of one within a set."""
-_Side = tuple[Floats, Sequence[str]]
+Side = tuple[Floats, Sequence[str]]
 """Items [seeds, items] and their subjects."""
 
 
@@ -46,6 +47,8 @@ class Pairing(NamedTuple):
     """Mean difference, first minus second, in the base's log-probability of the answer, in nats per token."""
     score: Interval
     """The same for its ROUGE-L recall."""
+    in_own_words: bool = False
+    """Whether the log-probability of a right answer is that in the model's own words."""
 
 
 class Contrast(NamedTuple):
@@ -79,30 +82,52 @@ def forgetting(group: Group, lr: float) -> tuple[Floats, tuple[str, ...]]:
 def compare_sets(first: Group, second: Group, lr: float) -> Contrast:
     """Forgetting of `first` minus that of `second` at one learning rate, over all their facts."""
     sides = forgetting(first, lr), forgetting(second, lr)
-    return _mean_contrast(sides, [names for _, names in sides])
+    return mean_contrast(sides, [names for _, names in sides])
 
 
 def pair_facts(first: Group, second: Group) -> Pairing | None:
     """Pair facts that the model before unlearning answers both or neither and with similar probability.
 
-    Log-probabilities differ by at most `CALIPER`. Both criteria use means over seeds. None for fewer than ten pairs.
+    Log-probabilities, of :func:`confidence`, differ by at most `CALIPER`. Both criteria use means over seeds. None for
+    fewer than ten pairs.
     """
 
-    def before(score: str) -> tuple[Floats, Floats]:
-        left, right = (stack(group.before, "forget", score).mean(0) for group in (first, second))
-        return left, right
+    def before(score: str) -> list[Floats]:
+        return [stack(group.before, "forget", score).mean(0) for group in (first, second)]
 
-    scores = "mean_log_probability", "rougeL_recall"
-    answered, (confidence, recall) = before("contains_answer"), map(before, scores)
-    pairs = nearest_pairs(*confidence, apart=(answered[0] >= 0.5)[:, None] != (answered[1] >= 0.5)[None, :])
+    answered, recall = [share >= 0.5 for share in before("contains_answer")], before("rougeL_recall")
+    in_own_words = all(map(has_own_words, (first, second)))
+    sure = [confidence(group, in_own_words=in_own_words) for group in (first, second)]
+    pairs = nearest_pairs(sure[0], sure[1], apart=answered[0][:, None] != answered[1][None, :])
     if len(pairs) < _MIN_FACTS:
         return None
     left, right = (list(side) for side in zip(*pairs, strict=True))
-    gaps = (
+    gaps = [
         bootstrap_difference(a[left], b[right], range(len(pairs)), SCORES[score])
-        for score, (a, b) in zip(scores, (confidence, recall), strict=True)
-    )
-    return Pairing(pairs, *gaps)
+        for score, (a, b) in (("mean_log_probability", sure), ("rougeL_recall", recall))
+    ]
+    return Pairing(pairs, gaps[0], gaps[1], in_own_words)
+
+
+def has_own_words(group: Group) -> bool:
+    """Whether right answers before unlearning were scored in the model's own words; earlier versions did not."""
+    own, answered = (stack(group.before, "forget", score) for score in ("own_words_log_probability", "contains_answer"))
+    return not bool(np.isnan(own[answered > 0]).any())
+
+
+def confidence(group: Group, *, in_own_words: bool) -> Floats:
+    """Log-probability of each forget fact's answer before unlearning, in nats a token: the mean over seeds.
+
+    Of the bare answer; if `in_own_words`, of the answer in the model's own words for facts that most seeds answer.
+    """
+    bare: Floats = stack(group.before, "forget", "mean_log_probability").mean(0)
+    if not in_own_words:
+        return bare
+    own = stack(group.before, "forget", "own_words_log_probability")
+    given = ~np.isnan(own)
+    means: Floats = np.where(given, own, 0.0).sum(0) / np.maximum(given.sum(0), 1)
+    confidences: Floats = np.where(given.mean(0) >= 0.5, means, bare)
+    return confidences
 
 
 def nearest_pairs(
@@ -136,7 +161,7 @@ def compare_pairs(
         for (drops, names), indices in zip(sides, map(list, zip(*pairing.pairs, strict=True)), strict=True)
     ]
     if among is None:
-        return _mean_contrast(paired, [names for _, names in sides])
+        return mean_contrast(paired, [names for _, names in sides])
     data = int(digest(first.key.data), 16)
 
     def draw(number: int, degrees: float | None) -> Floats:
@@ -155,23 +180,29 @@ def compare_answered(group: Group, lr: float) -> Contrast | None:
     if min(answered.sum(), (~answered).sum()) < _MIN_FACTS:
         return None
     sides = [(drops[:, side], list(itertools.compress(names, side))) for side in (answered, ~answered)]
-    return _mean_contrast(sides, [names, names], together=True)
+    return mean_contrast(sides, [names, names], together=True)
 
 
-def _mean_contrast(sides: Sequence[_Side], among: Sequence[Sequence[str]], *, together: bool = False) -> Contrast:
-    """Contrast of the means of two sides, whose subjects are drawn among all of their sets.
+def mean_contrast(
+    sides: Sequence[Side],
+    among: Sequence[Sequence[str]],
+    scale: Scale = SHARE.differences,
+    *,
+    together: bool = False,
+) -> Contrast:
+    """Contrast of the means of two sides on a scale, whose subjects are drawn among all of their sets.
 
     `together` is for two parts of one set in the same models: both get the same draws of subjects and seeds.
     """
 
     def draw(number: int, degrees: float | None) -> Floats:
         seed = (0, 0 if together else number)
-        return mean_draws(*sides[number], SHARE.differences, among=among[number], seed=seed, degrees=degrees)
+        return mean_draws(*sides[number], scale, among=among[number], seed=seed, degrees=degrees)
 
     return _contrast_of_means(sides, draw, _spread_within(sides, among[0]) if together else _mean_spread(sides))
 
 
-def _contrast_of_means(sides: Sequence[_Side], draw: Callable[[int, float | None], Floats], spread: Spread) -> Contrast:
+def _contrast_of_means(sides: Sequence[Side], draw: Callable[[int, float | None], Floats], spread: Spread) -> Contrast:
     """`draw` gives the mean of a side in every draw, with seeds drawn by so many degrees of freedom."""
     exact = [float(values.mean()) for values, _ in sides]
     facts = min(values.shape[1] for values, _ in sides)
@@ -181,7 +212,7 @@ def _contrast_of_means(sides: Sequence[_Side], draw: Callable[[int, float | None
     return contrast_of_draws(exact, [draw(0, None), draw(1, None)], difference, facts, clusters, seeds, spread)
 
 
-def _mean_spread(sides: Sequence[_Side]) -> Spread:
+def _mean_spread(sides: Sequence[Side]) -> Spread:
     """Spread of the difference of two sides' means, each with its own subjects and models."""
     spreads = [mean_spread(*side) for side in sides]
     return Spread(
@@ -189,7 +220,7 @@ def _mean_spread(sides: Sequence[_Side]) -> Spread:
     )
 
 
-def _spread_within(sides: Sequence[_Side], among: Sequence[str]) -> Spread:
+def _spread_within(sides: Sequence[Side], among: Sequence[str]) -> Spread:
     """Spread of the difference of the means of two parts of one set in the same models."""
     left, right = (mean_draws(values.mean(0), names, among=among) for values, names in sides)
     by_seed = sides[0][0].mean(1) - sides[1][0].mean(1)

@@ -20,6 +20,7 @@ SCORES: Mapping[str, Scale] = {
     "contains_answer": SHARE,
     "probability": UNIT,
     "mean_log_probability": Scale(high=0.0),
+    "own_words_log_probability": Scale(high=0.0),
     "change_mean_log_probability": ANY,
     "first_rank": Scale(low=1.0),
     "kl": _POSITIVE,

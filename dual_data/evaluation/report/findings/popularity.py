@@ -143,9 +143,10 @@ def _similarity_sentence(pairings: Sequence[Pairing]) -> str:
         max(gaps, key=lambda gap: abs(gap.value))
         for gaps in ([pairing.confidence for pairing in pairings], [pairing.score for pairing in pairings])
     )
+    where = ", in the words in which it gives it," if all(pairing.in_own_words for pairing in pairings) else ""
     return (
         f"each comparison has at least {fewest} pairs of facts of which the model before unlearning answers both or "
-        f"neither. On average over the pairs, its log-probability of the popular fact's answer is at most "
+        f"neither. On average over the pairs, its log-probability of the popular fact's answer{where} is at most "
         f"{shown(size(confidence))} nats a token {'higher' if confidence.value >= 0 else 'lower'}, and its ROUGE-L "
         f"recall at most {shown(size(score))} {'higher' if score.value >= 0 else 'lower'}."
     )

@@ -22,7 +22,9 @@ _POPULARITY = (
     "A comparison is of popular and rare facts under one model, method and learning rate; the loss is the drop of "
     "ROUGE-L recall since before unlearning. One learning rate serves both sets: that with the largest mean, over the "
     'two, of the harmonic mean in the rule under "Chosen learning rates". Paired facts: the model before unlearning '
-    "answers both with similar confidence."
+    "answers both or neither, and gives both answers a similar log-probability. A right answer's is that of its tokens "
+    "after the words that the model itself put before them, since a model that answers in sentences gives the bare "
+    "answer a low one whatever it knows; results of earlier versions have only that of the bare answer."
 )
 _RETENTION = (
     f"Equal forgetting: where {LOST:.0%} of the forget score is gone, interpolated between the learning rates on "

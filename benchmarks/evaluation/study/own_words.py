@@ -1,0 +1,117 @@
+"""python -m benchmarks.evaluation.study.own_words: what unlearning does to answers in the model's own words.
+
+The right answer is scored inside the sentence in which the model gave it before unlearning, before and after it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dual_data.errors import DualDataError
+from dual_data.evaluation.bootstrap import ANY
+from dual_data.evaluation.measuring.open_engine import open_engine
+from dual_data.evaluation.measuring.own_words import own_words_log_probabilities
+from dual_data.evaluation.models.loading import Loaded, load
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.contrast import Contrast, Side, compare_pairs, mean_contrast, pair_facts
+from dual_data.evaluation.report.runs import Group, Run
+from dual_data.evaluation.results import adapter_path, read_result
+from dual_data.evaluation.rows.data import Item
+from dual_data.evaluation.rows.encoding import profile_named, prompt_ids
+from dual_data.evaluation.statistics import Floats
+from dual_data.evaluation.training.lora import Adapters, read_spec
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print how much more popular facts lose than rare ones in pairs of equal confidence, by method and rate."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation.study.own_words", description=__doc__)
+    parser.add_argument("folders", type=Path, nargs="+", help="results of the pretrained model, with their adapters")
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--dtype", default="bfloat16", help="as in study.toml")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args(arguments)
+    try:
+        loaded = load(options.model, options.dtype, options.device)
+        for folder in options.folders:
+            for popular, rare in _popular_and_rare(folder):
+                for lr in sorted(set(popular.lrs) & set(rare.lrs)):
+                    print(json.dumps({"folder": str(folder)} | compare(loaded, popular, rare, lr)), flush=True)
+    except DualDataError as error:
+        parser.error(str(error))
+    return 0
+
+
+def _popular_and_rare(folder: Path) -> Iterator[tuple[Group, Group]]:
+    groups = {group.key: group for group in collect([folder]).groups if group.key.stage == "pretrained"}
+    for key, rare in groups.items():
+        if key.set == "rare" and (popular := groups.get(key._replace(set="popular"))):
+            yield popular, rare
+
+
+def compare(loaded: Loaded, popular: Group, rare: Group, lr: float) -> dict[str, Any]:
+    """Contrasts of popular and rare facts at one learning rate, JSON-able; none for fewer than ten pairs."""
+    result: dict[str, Any] = {"method": popular.key.method, "lr": lr, "seeds": len(popular.at(lr))}
+    pairing = pair_facts(popular, rare)
+    if pairing is None:
+        return result
+    lost = [lost_in_own_words(loaded, group, lr) for group in (popular, rare)]
+    answered = [pair for pair in pairing.pairs if all(np.isfinite(lost[side][0][0, pair[side]]) for side in (0, 1))]
+    sides: list[Side] = [
+        (drops[:, indices], [names[index] for index in indices])
+        for (drops, names), indices in zip(lost, map(list, zip(*answered, strict=True)), strict=True)
+    ]
+    return result | {
+        "pairs": len(pairing.pairs),
+        "answered": len(answered),
+        "before": pairing.confidence[:3],
+        "recall lost": _shown(compare_pairs(popular, rare, lr, pairing)),
+        "nats lost": _shown(mean_contrast(sides, [names for _, names in lost], ANY)),
+    }
+
+
+def lost_in_own_words(loaded: Loaded, group: Group, lr: float) -> tuple[Floats, Sequence[str]]:
+    """How much the log-probability of each answer falls, [seeds, items], and the items' subjects.
+
+    NaN for facts that the model does not answer before unlearning. Results keep texts: a text may have been generated
+    in other tokens than it is tokenised into.
+    """
+    rows = read_result(group.before[0].path)["items"]["forget"]
+    items = [
+        Item(row["id"], row["question"], row["ground_truth"], tuple(row["answers"]), row["subject"], kind=row["kind"])
+        for row in rows
+    ]
+    profile = profile_named(group.key.profile)
+    prompts = [tuple(ids) for ids in prompt_ids(loaded.tokenizer, [item.question for item in items], profile)]
+    texts = loaded.tokenizer([row["generation"] for row in rows], add_special_tokens=False)["input_ids"]
+
+    def scores(adapters: Adapters | None = None) -> Floats:
+        values = own_words_log_probabilities(open_engine(loaded, adapters), items, prompts, texts)
+        return np.array([np.nan if value is None else value for value in values])
+
+    before = scores()
+
+    def lost(run: Run) -> Floats:
+        folder = adapter_path(run.path.parents[1], run.id)
+        adapters = Adapters(loaded.model, read_spec(folder))
+        try:
+            adapters.load(folder)
+            return before - scores(adapters)
+        finally:
+            adapters.remove()
+
+    return np.stack([lost(run) for run in group.at(lr)]), [item.cluster for item in items]
+
+
+def _shown(contrast: Contrast) -> dict[str, Any]:
+    return {"popular": contrast.first[:3], "rare": contrast.second[:3], "difference": contrast.difference}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
