@@ -88,18 +88,21 @@ def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
         axes = (Axis("1 + steps", log=True), Axis("share of held-out forget facts answered", 0, 1))
         charts.append(chart(title, *axes, series))
         tuned_hits, before_hits, control_hits = (_hits(points) for points in (sides[0][1], sides[1][1], controls))
-        recovered = recovery(
-            [point["step"] for point in curves[0]["points"]], tuned_hits, control_hits, before_hits[:, 0], subjects
-        )
-        steps = (_steps_text(recovered.steps_to(level)) for level in LEVELS)
-        texts = (curves[0]["tuned_on"], tuning, control_is, shown(recovered.area), *steps)
+        shares = ["-"] * (1 + len(LEVELS))
+        if tuned_hits[:, 0].mean() < before_hits[:, 0].mean():
+            recovered = recovery(
+                [point["step"] for point in curves[0]["points"]], tuned_hits, control_hits, before_hits[:, 0], subjects
+            )
+            shares = [shown(recovered.area), *(_steps_text(recovered.steps_to(level)) for level in LEVELS)]
+        texts = (curves[0]["tuned_on"], tuning, control_is, *shares)
         lines.append(_line(cell, attack, texts, folder)._replace(id=row))
     columns = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS))
     caption = (
         "Share recovered: of the held-out forget facts that unlearning lost, those that fine-tuning brings back, minus "
         "what the control gains by the same tuning (a loss counts as 0). Area: mean share recovered over "
         "log2(1 + steps). Steps: the first measured step by which that share is recovered. Intervals are over seeds "
-        "and subjects. A control that knows the facts has little to gain, so against it the share is an upper bound."
+        "and subjects. A control that knows the facts has little to gain, so against it the share is an upper bound. A "
+        "dash: unlearning lost none of these facts."
     )
     chart_caption = (
         "Ordinary fine-tuning after unlearning, and of models without unlearning; bars are 95 % intervals "
@@ -144,8 +147,8 @@ def _quantisation(cells: Sequence[Extras], folder: Path) -> list[Block]:
     )  # fmt: skip
     caption = (
         "ROUGE-L recall; rounded: after round-to-nearest of the merged weights, groups of 128 inputs. Recovered: share "
-        "of the forgotten score that rounding brings back, less what it gives the model before unlearning. Intervals "
-        "are over seeds and subjects."
+        "of the forgotten score that rounding brings back, less what it gives the model before unlearning; a dash if "
+        "none was lost. Intervals are over seeds and subjects."
     )
     return _section("Quantisation", columns, lines, caption)
 
@@ -164,6 +167,8 @@ def _recovered(runs_before: Sequence[Run], attack: AttackResults, scores: Sequen
     items = attack.runs[0].sets["forget"]
     places = [items.ids.index(item) for item in ids]
     before, unlearned = (stack(runs, "forget", "rougeL_recall")[:, places] for runs in (runs_before, attack.runs))
+    if unlearned.mean() >= before.mean():
+        return "-"
     return shown(recovered_share(before, unlearned, attacked, control, [items.subjects[place] for place in places]))
 
 

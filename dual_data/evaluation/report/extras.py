@@ -19,9 +19,6 @@ from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.report.runs import Collection, Group, Run, before_of, clusters, stack
 from dual_data.evaluation.results import ItemRow, cluster_of, read_result
 
-UTILITY_SETS = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")
-"""Sets that model utility is computed over."""
-
 
 class AttackResults(NamedTuple):
     """An attack with one set of options, on one or more seeds of a cell."""
@@ -81,8 +78,10 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     items_retrained = _retrained_items(collection, group, first)
     utility_sets = [
         name
-        for name in UTILITY_SETS
-        if all(name in run.sets for run in (*runs, *before)) and first.shows_retention(name)
+        for name in first.sets
+        if name not in ("forget", "retain_train")
+        and all(name in run.sets for run in (*runs, *before))
+        and first.shows_retention(name)
     ]
     forget = items["forget"]
     held_out_facts = held_out(items, first)

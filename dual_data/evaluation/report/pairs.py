@@ -9,13 +9,17 @@ from typing import NamedTuple
 
 from dual_data.display import count
 from dual_data.evaluation.bootstrap import SHARE, Interval, bootstrap_difference
-from dual_data.evaluation.report.document import ITEMS, Block, Entry, Folded, Heading, Table
+from dual_data.evaluation.report.document import ITEMS, Block, Entry, Folded, Heading, Points, Table
 from dual_data.evaluation.report.estimates import p_value, shown
-from dual_data.evaluation.report.places import chosen_cells, place_columns, place_of, sources, starts
+from dual_data.evaluation.report.findings.sentences import LEVEL, size
+from dual_data.evaluation.report.places import chosen_cells, place_columns, place_of, sources, starts, title_of
 from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
 from dual_data.evaluation.statistics import holm
 
-_SETS = ("forget", "retain_eval")
+_BETTER = {"forget": "lower", "retain_eval": "higher"}
+_SETS = tuple(_BETTER)
+_MOST = 5
+"""Most pairs that a sentence names."""
 
 
 class Pair(NamedTuple):
@@ -58,8 +62,27 @@ def same_seeds(first: Sequence[Run], second: Sequence[Run]) -> tuple[list[Run], 
     return ([left[seed] for seed in common], [right[seed] for seed in common]) if common else None
 
 
+def _sentence(name: str, all_pairs: Sequence[Pair]) -> str:
+    """How many pairs of methods differ on a set, and which do most clearly."""
+    keys = [pair.first.key for pair in all_pairs]
+    of_set = [pair for pair in all_pairs if pair.set == name]
+    tested = [(pair.corrected, pair) for pair in of_set if pair.corrected is not None]
+    untested = f" ({len(of_set) - len(tested)} of one seed, not tested)" if len(tested) < len(of_set) else ""
+    start = f"{name}, {_BETTER[name]} is better: of {count(len(of_set), 'pair')} of methods{untested}"
+    clearest = sorted(((p, pair) for p, pair in tested if p < LEVEL), key=lambda entry: entry[0])
+    if not clearest:
+        return f"{start}, none is shown to differ."
+    texts = []
+    for _, pair in clearest[:_MOST]:
+        methods = [pair.first.key.method, pair.second.key.method]
+        higher, lower = methods if pair.difference.value > 0 else reversed(methods)
+        texts.append(f"{higher} {shown(size(pair.difference))} above {lower} ({title_of(pair.first.key, keys)})")
+    these = "these" if len(clearest) <= _MOST else "most clearly these"
+    return f"{start}, {len(clearest)} {'differs' if len(clearest) == 1 else 'differ'}, {these}: {'; '.join(texts)}."
+
+
 def pairs(collection: Collection, folder: Path) -> list[Block]:
-    """The table of all pairs; empty where no place has two methods."""
+    """The pairs that differ, and a table of all; empty where no place has two methods."""
     all_pairs = method_pairs(collection)
     if not all_pairs:
         return []
@@ -87,5 +110,6 @@ def pairs(collection: Collection, folder: Path) -> list[Block]:
     header = (*place, "measured on", "first", "second", "seeds", "difference", "p (Holm)", ITEMS)
     return [
         Heading("Methods against each other"),
+        Points(tuple(_sentence(name, all_pairs) for name in _SETS)),
         Folded(f"Paired differences ({len(rows)})", (Table(header, rows, caption, ("seeds", "p (Holm)")),)),
     ]

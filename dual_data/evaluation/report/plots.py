@@ -62,7 +62,8 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
         "Largest jump: the largest change of the forget score between neighbouring learning rates, as a share of the "
         "score before unlearning. Its interval is of the change between these two rates; noise alone makes the largest "
         "of several changes large. Area: under the frontier of forgetting and retention on retain_eval; 1 for a method "
-        "that forgets everything and loses nothing, more where retain_eval rises above its score before unlearning. A "
+        "that forgets everything and loses nothing, more where retain_eval rises above its score before unlearning. "
+        "Points that another one beats on both scores are left out, also that of the model before unlearning. A "
         f"dash: too few learning rates, or scores without any spread, from which no interval can be made. {NORMS}"
     )
     return [

@@ -42,8 +42,9 @@ from dual_data.evaluation.report.runs import Collection, before_of
 from dual_data.evaluation.report.traces import by_popularity, membership
 
 _ABOUT = (
-    "This page shows what unlearning removed and what it kept: whether popular facts are harder to forget than rare "
-    "ones, whether a training stage before unlearning helps, and whether other wordings still bring the facts out."
+    "This page shows what unlearning removed and what it kept, method by method, and, where there are results of it, "
+    "whether popular facts are harder to forget than rare ones, whether a training stage before unlearning helps, and "
+    "whether other wordings still bring the facts out."
 )
 _READING = (
     "Brackets after a score hold its 95 % interval. Where the interval of a difference contains 0, the results are "

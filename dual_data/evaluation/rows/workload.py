@@ -23,7 +23,8 @@ class MeasureOptions(NamedTuple):
     """What is measured besides the canonical questions."""
 
     distractors: int = 4
-    """Wrong answers of the same relation that are scored for each item; fewer where the relation has fewer."""
+    """Wrong answers of the same relation that are scored for each item, of its set if it has no relation; fewer where
+    there are fewer."""
     paraphrases: bool | tuple[str, ...] = True
     """Whether the held-out wordings are asked too, or the sets for which they are; never for retain_train, which serves
     only to choose a learning rate."""
@@ -82,7 +83,7 @@ def build_workload(
     if options.attacks and not profile.chat:
         raise InputError(f"attack prompts need a chat profile, and {profile.name} is none: use the profile chat")
     ordered = sorted(demonstrations, key=lambda item: digest(f"demonstration|{item.id}"))
-    pool = _Pool([item for items in sets.values() for item in items])
+    pool = _Pool(sets)
     builder = _Builder(tokenizer, profile)
     places: dict[str, tuple[Place, ...]] = {}
     for name, items in sets.items():
@@ -92,7 +93,8 @@ def build_workload(
         chosen = options.paraphrases
         is_worded = (name in chosen if isinstance(chosen, tuple) else chosen) and name != "retain_train"
         set_items = items if is_worded else [item._replace(paraphrases=()) for item in items]
-        places[name] = builder.place(set_items, pool, options, attacks, ordered)
+        wrong = [pool.distractors(name, item, options.distractors) for item in set_items]
+        places[name] = builder.place(set_items, wrong, attacks, ordered)
     return Workload(
         tuple(builder.requests),
         places,
@@ -102,17 +104,24 @@ def build_workload(
 
 
 class _Pool:
-    """All answers by relation, from which distractors are taken."""
+    """All answers by relation, from which distractors are taken; those of facts without a relation by set.
 
-    def __init__(self, items: Sequence[Item]) -> None:
-        self._answers: dict[str, dict[str, str]] = defaultdict(dict)
-        for item in items:
-            self._answers[item.relation].setdefault(normalise(item.answer), item.answer)
+    The answers of another set are rarely of the right kind, and a model that forgets them finds them less likely.
+    """
 
-    def distractors(self, item: Item, count: int) -> list[str]:
-        """The first `count` wrong answers of the item's relation, ordered by a hash of item and answer."""
+    def __init__(self, sets: Mapping[str, Sequence[Item]]) -> None:
+        self._answers: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+        for name, items in sets.items():
+            for item in items:
+                self._of(name, item).setdefault(normalise(item.answer), item.answer)
+
+    def _of(self, name: str, item: Item) -> dict[str, str]:
+        return self._answers[item.relation, "" if item.relation else name]
+
+    def distractors(self, name: str, item: Item, count: int) -> list[str]:
+        """The first `count` wrong answers to an item of a set, ordered by a hash of item and answer."""
         accepted = {normalise(answer) for answer in (item.answer, *item.answers)}
-        wrong = [answer for key, answer in self._answers[item.relation].items() if key not in accepted]
+        wrong = [answer for key, answer in self._of(name, item).items() if key not in accepted]
         return sorted(wrong, key=lambda answer: digest(f"distractor|{item.id}|{answer}"))[:count]
 
 
@@ -125,13 +134,11 @@ class _Builder:
     def place(
         self,
         items: Sequence[Item],
-        pool: _Pool,
-        options: MeasureOptions,
+        distractors: Sequence[Sequence[str]],
         attacks: tuple[str, ...],
         demonstrations: Sequence[Item],
     ) -> tuple[Place, ...]:
         rows = encode(self.tokenizer, items, self.profile)
-        distractors = [pool.distractors(item, options.distractors) for item in items]
         distractor_answers = iter(self._answers([text for texts in distractors for text in texts]))
         wordings = [text for item in items for text in item.paraphrases]
         wording_ids = iter(prompt_ids(self.tokenizer, wordings, self.profile))

@@ -27,12 +27,13 @@ def _attack(
     recipe: dict[str, Any] | None,
     seed: int = 0,
     model: str = "m",
+    forget: float = 0.3,
     **options: Any,
 ) -> str:
-    """Write a cell and attacks on it; its id."""
+    """Write a cell that still answers this share of the facts to forget, and attacks on it; its id."""
     coordinates: dict[str, Any] = {"stage": stage, "recipe": recipe, "seed": seed, "model": model}
     write_cell(folder, **coordinates, forget=1.0, retain=1.0)
-    identifier = write_cell(folder, **coordinates, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    identifier = write_cell(folder, **coordinates, method="NPO", lr=1e-4, forget=forget, retain=0.9)
     write_attacks(folder, identifier, results, **options)
     return identifier
 
@@ -189,6 +190,17 @@ def test_rounding_and_tasks(tmp_path: Path) -> None:
         "0.900 [0.900, 0.900]", "0.400 [0.273, 0.489]",
     )  # fmt: skip
     assert tables["tasks"].rows[0][5:9] == ("mmlu/acc", "0", "0.250 [0.152, 0.348]", "0.400 [0.302, 0.498]")
+
+
+def test_where_nothing_was_lost_nothing_is_said_of_how_much_comes_back(tmp_path: Path) -> None:
+    results = attacked()
+    for point in results["relearning"][0]["points"]:
+        point["hits"] = [0.5] * 4  # as the model before unlearning
+    _attack(tmp_path, results, "pretrained", None, forget=1.0)
+    tables = _tables(tmp_path)
+    assert tables["relearning"].rows[0][8:11] == ("-", "-", "-")
+    assert "A dash: unlearning lost none of these facts." in tables["relearning"].caption
+    assert tables["quantisation"].rows[0][11] == "-"
 
 
 def test_scores_of_zero_or_one_after_rounding_have_an_end_as_all_scores_do(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import Folded, LinkList, Table
+from dual_data.evaluation.report.document import Folded, LinkList, Points, Table
 from dual_data.evaluation.report.pairs import method_pairs, pairs
 from tests.evaluation.report.made_up import write_cell
 
@@ -44,7 +45,7 @@ def test_only_common_seeds_are_compared_and_linked(tmp_path: Path) -> None:
     pair = method_pairs(collection)[0]
     assert [run.seed for run in pair.runs] == [1, 1]
     assert (pair.seeds, pair.corrected) == (1, None)  # one seed is no test of a method
-    _, fold = pairs(collection, tmp_path)
+    *_, fold = pairs(collection, tmp_path)
     assert isinstance(fold, Folded)
     (table,) = fold.blocks
     assert isinstance(table, Table)
@@ -54,6 +55,35 @@ def test_only_common_seeds_are_compared_and_linked(tmp_path: Path) -> None:
     links = table.rows[0][-1]
     assert isinstance(links, LinkList)
     assert all((tmp_path / cell.link).exists() for cell in links.cells)
+
+
+def _sentences(folder: Path) -> tuple[str, ...]:
+    points = pairs(collect([folder]), folder)[1]
+    assert isinstance(points, Points)
+    return points.texts
+
+
+def test_the_pairs_that_differ_are_named(tmp_path: Path) -> None:
+    _grid(tmp_path)
+    forget, retain = _sentences(tmp_path)
+    assert forget.startswith("forget, lower is better: of 1 pair of methods, 1 differs, these: GradDiff 0.4")
+    assert forget.endswith("] above NPO (pretrained, rare).")
+    assert retain == "retain_eval, higher is better: of 1 pair of methods, none is shown to differ."
+    for number in range(6):  # of which half keep all, and half nothing, with every seed
+        for seed in (0, 1, 2):
+            write_cell(tmp_path, method=f"Other{number}", lr=1e-5, seed=seed, forget=0.2, retain=number % 2)
+    retain = _sentences(tmp_path)[1]
+    found = re.search(r"of 28 pairs of methods, (\d+) differ, most clearly these: ", retain)
+    assert found is not None
+    assert int(found[1]) >= 9
+    assert len(re.findall(r"Other[135] 1\.000 \[1\.000, 1\.000\] above Other[024] \(pretrained, rare\)", retain)) == 5
+
+
+def test_pairs_of_one_seed_are_not_said_to_differ(tmp_path: Path) -> None:
+    _grid(tmp_path, seeds=(1,))
+    assert _sentences(tmp_path)[0] == (
+        "forget, lower is better: of 1 pair of methods (1 of one seed, not tested), none is shown to differ."
+    )
 
 
 def test_one_method_has_no_pair(tmp_path: Path) -> None:

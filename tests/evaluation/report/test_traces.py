@@ -121,3 +121,23 @@ def test_the_models_are_asked_the_facts_that_have_a_pair(tmp_path: Path) -> None
     assert _traces(tmp_path)["pretrained"]["held-out facts"] == "retain_eval (20 pairs of like popularity)"
     write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.0, retain=0.9, more=["neighbor_relation"])
     assert _traces(tmp_path)["pretrained"]["AUC by loss, before"] == "-"  # the base was not asked that set
+
+
+def test_model_utility_is_over_all_sets_to_keep_whatever_their_names(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=0.9, more=("languages",))
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9, more=("languages",))
+
+    def utility() -> float:
+        collection = collect([tmp_path])
+        cell = extras(collection, collection.groups[0])
+        assert cell is not None
+        assert cell.model_utility is not None
+        return cell.model_utility.value
+
+    whole = utility()
+    for path in (tmp_path / "cells").iterdir():
+        result = json.loads(path.read_text())
+        for row in result["items"]["languages"]:
+            row["scores"]["rougeL_recall"] = 0.0
+        path.write_text(json.dumps(result))
+    assert utility() == 0.0 < whole

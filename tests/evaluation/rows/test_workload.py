@@ -32,6 +32,18 @@ def test_distractors_are_other_answers_of_the_relation() -> None:
     assert request.answers == whole.answers[:3]  # chosen by hash, whatever the order
 
 
+def test_distractors_of_a_fact_without_a_relation_are_other_answers_of_its_set() -> None:
+    loaded = tiny("llama")
+    items = [item._replace(relation="") for item in cities()]
+    items[1] = items[1]._replace(relation="P17")
+    sets = {"forget": items[:3], "retain_eval": items[3:]}
+    workload = build_workload(loaded.tokenizer, sets, "chat", MeasureOptions(distractors=9))
+    for name, index, others in (("forget", 0, {items[2].answer}), ("forget", 1, set()),
+                                ("retain_eval", 0, {item.answer for item in items[4:]})):  # fmt: skip
+        answers = workload.requests[workload.sets[name][index].canonical].answers[1:]
+        assert {loaded.tokenizer.decode(list(answer.ids[: answer.answer_tokens])) for answer in answers} == others
+
+
 def test_a_question_of_two_sets_is_asked_once() -> None:
     loaded = tiny("llama")
     items = cities()
