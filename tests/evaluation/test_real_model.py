@@ -94,7 +94,7 @@ def test_the_dequantised_checkpoint_has_the_special_tokens_of_its_file(smollm2: 
 
 def test_it_is_sure_of_right_answers_in_its_own_words_and_not_of_bare_ones(smollm2: Loaded) -> None:
     workload = build_workload(smollm2.tokenizer, {"asked": items()[:16]}, CHAT, MeasureOptions(distractors=0))
-    (measured,) = measure(open_engine(smollm2, max_new_tokens=12), workload, own_words=("asked",))
+    (measured,) = measure(open_engine(smollm2, max_new_tokens=12), workload, in_own_words=("asked",))
     scores = [row["scores"] for row in measured.items["asked"]]
     answered = [score for score in scores if score["contains_answer"]]
     assert len(answered) >= 12

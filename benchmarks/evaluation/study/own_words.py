@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation.bootstrap import ANY
+from dual_data.evaluation.bootstrap import ANY, SHARE, Scale
 from dual_data.evaluation.measuring.open_engine import open_engine
-from dual_data.evaluation.measuring.own_words import own_words_log_probabilities
+from dual_data.evaluation.measuring.own_words import own_words
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import Contrast, Side, compare_pairs, mean_contrast, pair_facts
-from dual_data.evaluation.report.runs import Group, Run
+from dual_data.evaluation.report.runs import Group, Run, clusters
 from dual_data.evaluation.results import adapter_path, read_result
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import profile_named, prompt_ids
@@ -62,22 +62,29 @@ def compare(loaded: Loaded, popular: Group, rare: Group, lr: float) -> dict[str,
     if pairing is None:
         return result
     lost = [lost_in_own_words(loaded, group, lr) for group in (popular, rare)]
-    answered = [pair for pair in pairing.pairs if all(np.isfinite(lost[side][0][0, pair[side]]) for side in (0, 1))]
-    sides: list[Side] = [
-        (drops[:, indices], [names[index] for index in indices])
-        for (drops, names), indices in zip(lost, map(list, zip(*answered, strict=True)), strict=True)
-    ]
+    # Both or neither of a pair are answered by most seeds: before unlearning, this model has only one.
+    answered = [pair for pair in pairing.pairs if all(np.isfinite(lost[side][0, 0, pair[side]]) for side in (0, 1))]
+    subjects = [clusters(group.before, "forget") for group in (popular, rare)]
+
+    def contrast(figure: int, scale: Scale) -> dict[str, Any]:
+        sides: list[Side] = [
+            (drops[figure][:, indices], [names[index] for index in indices])
+            for drops, names, indices in zip(lost, subjects, map(list, zip(*answered, strict=True)), strict=True)
+        ]
+        return _shown(mean_contrast(sides, subjects, scale))
+
     return result | {
         "pairs": len(pairing.pairs),
         "answered": len(answered),
-        "before": pairing.confidence[:3],
+        "confidence before, popular - rare": pairing.confidence[:3],
         "recall lost": _shown(compare_pairs(popular, rare, lr, pairing)),
-        "nats lost": _shown(mean_contrast(sides, [names for _, names in lost], ANY)),
+        "nats lost in own words": contrast(0, ANY),
+        "no longer likeliest in own words": contrast(1, SHARE.differences),
     }
 
 
-def lost_in_own_words(loaded: Loaded, group: Group, lr: float) -> tuple[Floats, Sequence[str]]:
-    """How much the log-probability of each answer falls, [seeds, items], and the items' subjects.
+def lost_in_own_words(loaded: Loaded, group: Group, lr: float) -> Floats:
+    """By how much each answer's log-probability falls, and whether it stops to be the likeliest, [2, seeds, items].
 
     NaN for facts that the model does not answer before unlearning. Results keep texts: a text may have been generated
     in other tokens than it is tokenised into.
@@ -92,8 +99,8 @@ def lost_in_own_words(loaded: Loaded, group: Group, lr: float) -> tuple[Floats, 
     texts = loaded.tokenizer([row["generation"] for row in rows], add_special_tokens=False)["input_ids"]
 
     def scores(adapters: Adapters | None = None) -> Floats:
-        values = own_words_log_probabilities(open_engine(loaded, adapters), items, prompts, texts)
-        return np.array([np.nan if value is None else value for value in values])
+        answers = own_words(open_engine(loaded, adapters), items, prompts, texts)
+        return np.array([answer or (np.nan, np.nan) for answer in answers], dtype=float).T
 
     before = scores()
 
@@ -106,7 +113,7 @@ def lost_in_own_words(loaded: Loaded, group: Group, lr: float) -> tuple[Floats, 
         finally:
             adapters.remove()
 
-    return np.stack([lost(run) for run in group.at(lr)]), [item.cluster for item in items]
+    return np.stack([lost(run) for run in group.at(lr)], axis=1)
 
 
 def _shown(contrast: Contrast) -> dict[str, Any]:

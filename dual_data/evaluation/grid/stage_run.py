@@ -138,7 +138,9 @@ class StageRun:
         began = time.perf_counter()
         engine = self._engine(None)
         self._base = None  # the last set's logits, which may fill half of the device
-        (base,) = measure(engine, self._workload, keep_reference=True, embedder=self._embedder, own_words=("forget",))
+        (base,) = measure(
+            engine, self._workload, keep_reference=True, embedder=self._embedder, in_own_words=("forget",)
+        )
         self._base = base
         self._keep_to(engine, 1)
         effort = Effort(0.0, time.perf_counter() - began, 1, rows=engine.rows)

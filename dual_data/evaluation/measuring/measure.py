@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dual_data.evaluation.measuring.embedding import SentenceEmbedder
 from dual_data.evaluation.measuring.engine import Engine
-from dual_data.evaluation.measuring.own_words import own_words_log_probabilities
+from dual_data.evaluation.measuring.own_words import own_words
 from dual_data.evaluation.measuring.score import Reference
 from dual_data.evaluation.metrics import likelihood, membership
 from dual_data.evaluation.metrics.likelihood import TokenScores
@@ -65,14 +65,14 @@ def measure(
     base: Measurement | None = None,
     keep_reference: bool = False,
     embedder: SentenceEmbedder | None = None,
-    own_words: Sequence[str] = (),
+    in_own_words: Sequence[str] = (),
 ) -> list[Measurement]:
     """Measure the model, or all active adapters at once; one measurement per adapter.
 
     `base` is the reference model's measurement of the same workload: changes, KL and cosines are relative to it.
-    `embedder` adds minilm_cosine, between the generation and the nearest accepted answer. For the sets of `own_words`,
-    the model, which must then be one alone, is also asked how sure it was of the right answers that it gave:
-    own_words_log_probability (:mod:`own_words`).
+    `embedder` adds minilm_cosine, between the generation and the nearest accepted answer. For the sets of
+    `in_own_words`, the model, which must then be one alone, is also asked how sure it was of the right answers that it
+    gave: own_words_log_probability (:mod:`own_words`).
     """
     reference = Reference() if keep_reference else None
     runs = engine.run(workload.requests, reference=base.reference if base is not None else None, keep=reference)
@@ -83,7 +83,7 @@ def measure(
         items = {name: [reader.item(place) for place in places] for name, places in workload.sets.items()}
         if embedder is not None:
             _add_cosines(embedder, [row for rows in items.values() for row in rows])
-        for name in own_words:
+        for name in in_own_words:
             _add_own_words(engine, workload, name, outcomes, items[name])
         summary = {name: summarise(rows, workload.baselines[name]) for name, rows in items.items()}
         measurements.append(Measurement(items, summary, tuple(outcomes), reference if cell == 0 else None, panel))
@@ -215,11 +215,11 @@ def _add_own_words(
     engine: Engine, workload: Workload, name: str, outcomes: Sequence[Outcome], rows: Sequence[ItemRow]
 ) -> None:
     places = workload.sets[name]
-    values = own_words_log_probabilities(
+    answers = own_words(
         engine,
         [place.item for place in places],
         [workload.requests[place.canonical].prompt for place in places],
         [outcomes[place.canonical].generation for place in places],
     )
-    for row, value in zip(rows, values, strict=True):
-        row["scores"]["own_words_log_probability"] = None if value is None else rounded(value)
+    for row, answer in zip(rows, answers, strict=True):
+        row["scores"]["own_words_log_probability"] = None if answer is None else rounded(answer.log_probability)

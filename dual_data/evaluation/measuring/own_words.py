@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from statistics import fmean
+from typing import NamedTuple
 
 from dual_data.evaluation.measuring.engine import Engine
+from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.request import Answer, Request
 from dual_data.matching import contains_answer
@@ -18,13 +20,21 @@ Prompt = tuple[int, ...]
 Tokens = Sequence[int]
 
 
-def own_words_log_probabilities(
-    engine: Engine, items: Sequence[Item], prompts: Sequence[Prompt], generations: Sequence[Tokens]
-) -> list[float | None]:
-    """Of each item, the mean log-probability of the answer's tokens after the words that the model put before them.
+class OwnWords(NamedTuple):
+    """A right answer after the words that a model put before it."""
 
-    In nats a token; None for a generation without the right answer. The engine runs one model: the one that is scored,
-    which need not be the one that gave the generations.
+    log_probability: float
+    """Mean over the answer's tokens, in nats."""
+    likeliest: bool
+    """Whether each of them is the argmax."""
+
+
+def own_words(
+    engine: Engine, items: Sequence[Item], prompts: Sequence[Prompt], generations: Sequence[Tokens]
+) -> list[OwnWords | None]:
+    """The right answers inside the generations; None for a generation without one.
+
+    The engine runs one model: the one that is scored, which need not be the one that gave the generations.
     """
     spans = [answer_span(engine.loaded.text, ids, item) for ids, item in zip(generations, items, strict=True)]
     requests = [
@@ -33,8 +43,12 @@ def own_words_log_probabilities(
         if span
     ]
     outcomes = engine.run(requests)[0] if requests else []
-    scores = iter(outcome.scores[0].log_p for outcome in outcomes)
-    return [fmean(next(scores)[span.start :]) if span else None for span in spans]
+    scores = iter(outcome.scores[0] for outcome in outcomes)
+    return [_from(next(scores), span.start) if span else None for span in spans]
+
+
+def _from(scores: TokenScores, start: int) -> OwnWords:
+    return OwnWords(fmean(scores.log_p[start:]), all(scores.greedy[start:]))
 
 
 def answer_span(text: Callable[[Tokens], str], ids: Tokens, item: Item) -> range | None:

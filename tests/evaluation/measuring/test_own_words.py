@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dual_data.evaluation.measuring.open_engine import open_engine
-from dual_data.evaluation.measuring.own_words import answer_span, own_words_log_probabilities
+from dual_data.evaluation.measuring.own_words import answer_span, own_words
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import PROFILES, prompt_ids
@@ -50,7 +50,7 @@ def test_it_is_the_mean_log_probability_after_the_question_and_the_words_before(
     prompts = [tuple(ids) for ids in prompt_ids(tokenizer, [item.question for item in items], PROFILES["chat"])]
     generations = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     engine = open_engine(loaded)
-    values = own_words_log_probabilities(engine, items, prompts, generations)
+    values = own_words(engine, items, prompts, generations)
     assert values[2] is None
     for index in (0, 1, 3, 4):
         span = answer_span(loaded.text, generations[index], items[index])
@@ -60,14 +60,23 @@ def test_it_is_the_mean_log_probability_after_the_question_and_the_words_before(
         log_p = torch.log_softmax(loaded.model(ids).logits[0].float(), dim=1)
         first = len(prompts[index]) - 1
         expected = [log_p[first + position, generations[index][position]].item() for position in span]
-        assert values[index] == pytest.approx(sum(expected) / len(expected), abs=1e-4)
+        answer = values[index]
+        assert answer is not None
+        assert answer.log_probability == pytest.approx(sum(expected) / len(expected), abs=1e-4)
+        assert answer.likeliest == all(
+            log_p[first + position].argmax().item() == generations[index][position] for position in span
+        )
     shuffled = random.Random(0).sample(range(5), 5)
-    again = own_words_log_probabilities(
-        engine, *([side[index] for index in shuffled] for side in (items, prompts, generations))
+    again = own_words(
+        engine,
+        [items[index] for index in shuffled],
+        [prompts[index] for index in shuffled],
+        [generations[index] for index in shuffled],
     )
-    assert again == pytest.approx([values[index] for index in shuffled], abs=1e-5)
+    for index, answer in zip(shuffled, again, strict=True):
+        assert answer == (None if values[index] is None else pytest.approx(values[index], abs=1e-5))
 
 
 def test_it_is_asked_of_no_generation_without_the_answer() -> None:
     item = Item("1", "Where is it?", "Poland", ("Poland",))
-    assert own_words_log_probabilities(open_engine(tiny("llama")), [item], [(1, 2)], [[3, 4]]) == [None]
+    assert own_words(open_engine(tiny("llama")), [item], [(1, 2)], [[3, 4]]) == [None]
