@@ -63,11 +63,11 @@ def wording_answer(collection: Collection) -> list[str]:
         tested = (
             "They are of one seed, and not tested against chance."
             if untested == len(positive)
-            else f"In {sum(leak.beyond_chance for leak in positive)} of them this is more frequent than by chance "
+            else f"In {sum(leak.beyond_chance for leak in positive)} of them these are more than by chance "
             f"(interval of the difference above zero and p below {LEVEL}, not corrected for the number of cells{note})."
         )
         often = "more" if mean.value >= 0 else "less"
-        chance = f"{tested} On average over the cells, it is {points(mean)} {often} frequent than by chance."
+        chance = f"{tested} On average over the cells, they are {points(mean)} {often} of the facts than by chance."
     beside = "" if clearest.excess is None else f", by chance {shown(clearest.excess.second)}"
     return [
         f"In {len(positive)} of {count(len(leaks), 'cell')}, another wording or prompt still brings out some facts "

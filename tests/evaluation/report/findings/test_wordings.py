@@ -65,20 +65,20 @@ def test_leaks_that_chance_does_not_explain(tmp_path: Path, known: int) -> None:
     (sentence,) = wording_answer(collect([tmp_path]))
     assert "In 1 of 1 cell," in sentence
     assert (
-        "In 1 of them this is more frequent than by chance (interval of the difference above zero and p below 0.05, "
-        "not corrected for the number of cells). On average over the cells, it is 30.0 [" in sentence
+        "In 1 of them these are more than by chance (interval of the difference above zero and p below 0.05, "
+        "not corrected for the number of cells). On average over the cells, they are 30.0 [" in sentence
     )
-    assert "percentage points more frequent than by chance." in sentence
+    assert "percentage points more of the facts than by chance." in sentence
     assert re.search(r"0\.333 \[0\.\d+, 0\.\d+\] of the facts known before, by chance 0\.03", sentence)
 
 
 def test_cells_of_one_seed_are_not_tested_against_chance(tmp_path: Path) -> None:
     _write_leaks(tmp_path / "one", own=10, swapped=1, seeds=(1,))
     (sentence,) = wording_answer(collect([tmp_path / "one"]))
-    assert "They are of one seed, and not tested against chance. On average over the cells, it is 30.0 [" in sentence
+    assert "They are of one seed, and not tested against chance. On average over the cells, they are 30.0 [" in sentence
     _write_leaks(tmp_path / "two", own=10, swapped=1, method="GradDiff")
     (sentence,) = wording_answer(collect([tmp_path / "one", tmp_path / "two"]))
-    assert "In 1 of them this is more frequent than by chance" in sentence
+    assert "In 1 of them these are more than by chance" in sentence
     assert (
         "p below 0.05, not corrected for the number of cells; 1 of one seed, not tested). On average over" in sentence
     )
@@ -88,7 +88,7 @@ def test_leaks_that_chance_explains_are_counted_as_none(tmp_path: Path) -> None:
     _write_leaks(tmp_path, own=2, swapped=1)
     (sentence,) = wording_answer(collect([tmp_path]))
     assert "In 1 of 1 cell," in sentence
-    assert "In 0 of them this is more frequent than by chance" in sentence
+    assert "In 0 of them these are more than by chance" in sentence
 
 
 def test_the_mean_leak_is_over_all_cells_and_can_be_rarer_than_chance(tmp_path: Path) -> None:
@@ -96,9 +96,9 @@ def test_the_mean_leak_is_over_all_cells_and_can_be_rarer_than_chance(tmp_path: 
     _write_leaks(tmp_path / "none", own=0, swapped=15, method="GradDiff")
     (sentence,) = wording_answer(collect([tmp_path / "some", tmp_path / "none"]))
     assert "In 1 of 2 cells," in sentence
-    assert "In 1 of them this is more frequent than by chance" in sentence
-    assert "On average over the cells, it is 15.0 [" in sentence  # the mean of 20 more and 50 less
-    assert "] percentage points less frequent than by chance." in sentence
+    assert "In 1 of them these are more than by chance" in sentence
+    assert "On average over the cells, they are 15.0 [" in sentence  # the mean of 20 more and 50 less
+    assert "] percentage points less of the facts than by chance." in sentence
 
 
 def test_no_leak_is_said(tmp_path: Path) -> None:
@@ -115,5 +115,5 @@ def test_all_of_a_few_facts_are_neither_beyond_chance_nor_the_clearest_leak(tmp_
     many = collect([tmp_path / "many"])
     (sentence,) = wording_answer(many._replace(groups=(*few, *many.groups)))
     assert "In 2 of 2 cells," in sentence
-    assert "In 1 of them this is more frequent than by chance" in sentence
+    assert "In 1 of them these are more than by chance" in sentence
     assert "The clearest case is GradDiff (d, m, pretrained, rare): 0.667" in sentence
