@@ -38,7 +38,8 @@ def read_table(file: Path) -> pl.DataFrame:
         raise InputError(f"{file}: no such file") from None
     except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
         raise InputError(f"{file}: not readable as {kind[1:]}: {error}") from error
-    raise InputError(f"{file}: the name of a table ends in {', '.join(SUFFIXES)}, not in {file.suffix or 'nothing'}")
+    found = f"not in {file.suffix}" if file.suffix else "and this one has no such end"
+    raise InputError(f"{file}: the name of a table ends in {', '.join(SUFFIXES)}, {found}")
 
 
 def _json(file: Path) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from dual_data.display import count
 from dual_data.engine.tables import content_hash
 from dual_data.errors import DualDataError
 from dual_data.release.repository import without_bars
@@ -49,4 +50,4 @@ def _reload(release: Release, folder: Path, cache: Path) -> Iterator[str]:
                     raise DualDataError(
                         f"{folder}: {file.path} has other rows when loaded with datasets; this is a bug in dual-data"
                     )
-            yield f"{config}: {len(splits)} splits reloaded, all hashes agree"
+            yield f"{config}: {count(len(splits), 'split')} reloaded, all hashes agree"

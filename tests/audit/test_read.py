@@ -143,7 +143,7 @@ def test_a_folder_without_a_card_is_read_file_by_file_and_shards_together(tmp_pa
 STRAY: dict[str, tuple[bytes, str]] = {
     "list.json": (b"[1, 2]", "not readable as json"),
     "ragged.csv": (b"a,b\n1,2,3,4\n", "line 2: 4 values for 2 columns"),
-    "short.csv": (b"a,b\n1\n", "line 2: 1 values for 2 columns"),
+    "short.csv": (b"a,b\n1\n", "line 2: 1 value for 2 columns"),
     "half.jsonl": (b'{"question":', "not readable as jsonl"),
     "half.PARQUET": (b"no parquet", "not readable as parquet"),
 }
@@ -328,7 +328,7 @@ def test_an_unreadable_table_is_told_whatever_is_asked_for_since_it_may_hold_any
         ("tabs.csv", b"question\tanswer\na\tb\n", "tabs seem to separate its columns"),
         ("latin.csv", "question,answer\nWo?,M\xfcnchen\n".encode("latin-1"), r"latin\.csv: line 2: not UTF-8"),
         ("table.xlsx", b"", r"name of a table ends in \.parquet, .* not in \.xlsx"),
-        ("table", b"", "not in nothing"),
+        ("table", b"", r"\.csv, and this one has no such end"),
     ],
 )
 def test_an_unreadable_file_is_one_clear_error(tmp_path: Path, name: str, content: bytes, message: str) -> None:

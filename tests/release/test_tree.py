@@ -71,7 +71,8 @@ def test_a_release_is_reloaded_before_it_stands(build: Build, tmp_path: Path) ->
     lines: list[str] = []
     release = write_release(build, tmp_path / "out", name="made", report=lines.append)
     assert lines[1:] == [
-        f"{config}: {len(splits)} splits reloaded, all hashes agree" for config, splits in release.configs.items()
+        f"{config}: {len(splits)} split{'s' * (len(splits) > 1)} reloaded, all hashes agree"
+        for config, splits in release.configs.items()
     ]
 
 

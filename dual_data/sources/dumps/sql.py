@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from dual_data.display import count
 from dual_data.errors import InputError
 
 Kind = type[int] | type[float] | type[bytes]
@@ -120,7 +121,8 @@ def rows(values: bytes, columns: Sequence[Column], path: str) -> Iterator[tuple[
                 raise InputError(f"{path}: {match[0][:40]!r} is no value of {column.name}") from None
             at, end = match.end(), match["end"]
         if len(row) != len(columns):
-            raise InputError(f"{path}: {len(row)} values for {len(columns)} columns before {values[at : at + 40]!r}")
+            sizes = f"{count(len(row), 'value')} for {count(len(columns), 'column')}"
+            raise InputError(f"{path}: {sizes} before {values[at : at + 40]!r}")
         yield tuple(row)
         while values[at : at + 1] in (b",", b" ", b"\n"):
             at += 1
@@ -128,11 +130,11 @@ def rows(values: bytes, columns: Sequence[Column], path: str) -> Iterator[tuple[
 
 def marks(values: bytes) -> int:
     """How many strings of the first row are marked `_binary`."""
-    at, count, end = 1, 0, b","
+    at, marked, end = 1, 0, b","
     while end == b"," and (match := _VALUE.match(values, at)) is not None:
-        count += match[0].lstrip().startswith(b"_binary")
+        marked += match[0].lstrip().startswith(b"_binary")
         at, end = match.end(), match["end"]
-    return count
+    return marked
 
 
 def _value(match: re.Match[bytes], kind: Kind) -> Value:

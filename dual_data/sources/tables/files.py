@@ -17,6 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
+from dual_data.display import count
 from dual_data.errors import InputError
 
 ENDINGS = (".csv", ".parquet")
@@ -170,7 +171,8 @@ def _rows_one_by_one(data: bytes, path: Path) -> tuple[pl.DataFrame, Sequence[in
                 header = row
             elif row:
                 if len(row) != len(header):
-                    found = f"{len(row)} values for {len(header)} columns{separator_hint(header)}"
+                    sizes = f"{count(len(row), 'value')} for {count(len(header), 'column')}"
+                    found = f"{sizes}{separator_hint(header)}"
                     raise InputError(f"{path}: line {last_line + 1}: {found}")
                 rows.append(row)
                 lines.append(last_line + 1)

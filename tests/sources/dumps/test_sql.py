@@ -150,7 +150,7 @@ def test_what_is_no_dump_of_the_table_is_said(data: bytes, message: str) -> None
 
 def test_a_batch_of_wrong_width_is_no_row_of_nulls() -> None:
     columns = tuple(Column(name, int, False) for name in "ab")
-    with pytest.raises(InputError, match="1 values for 2 columns"):
+    with pytest.raises(InputError, match="1 value for 2 columns"):
         sql_frames.read(Statement(columns, b"(1,2),(3)", 0), ["a"], "x.sql")
 
 

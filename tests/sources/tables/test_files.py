@@ -31,8 +31,8 @@ def folder(tmp_path: Path, data: bytes, name: str = "city.csv") -> Path:
         (b"s;r\na;b\n", r"city.csv: no column s, r; it has: s;r\. Needed: s, r; semicolons seem to separate"),
         (b"s,r,s\na,b,c\n", r"city.csv: line 1: column 's' appears 2 times"),
         (b"s,r\na,b\nc,d,e\n", r"city.csv: line 3: 3 values for 2 columns"),
-        (b"s,r\na,b\nc\n", r"city.csv: line 3: 1 values for 2 columns"),
-        (b's,r\n"a\nb",c\nd\n', r"city.csv: line 4: 1 values"),
+        (b"s,r\na,b\nc\n", r"city.csv: line 3: 1 value for 2 columns"),
+        (b's,r\n"a\nb",c\nd\n', r"city.csv: line 4: 1 value for"),
         (b's,r\na,b\n"c,d\n', r"city.csv: line 3: not well-formed CSV"),
         (b's,r\na,"b"c\n', r"city.csv: line 2: not well-formed CSV"),
         (b"s,r\na,b\nc,\0d\n", r"city.csv: line 3: holds a NUL byte"),
@@ -40,7 +40,7 @@ def folder(tmp_path: Path, data: bytes, name: str = "city.csv") -> Path:
         ("s,r\na,b\n".encode("utf-16"), r"city.csv: not UTF-8; it looks like UTF-16"),
         ("s,r\na,b\n".encode("utf-16-le"), r"city.csv: not UTF-8; it looks like UTF-16"),
         (b's;r\n"a";b\n', r"city.csv: line 2: not well-formed CSV .*; semicolons seem to separate its columns"),
-        (b"s;r\na,b;c\n", r"city.csv: line 2: 2 values for 1 columns; semicolons seem"),
+        (b"s;r\na,b;c\n", r"city.csv: line 2: 2 values for 1 column; semicolons seem"),
     ],
 )
 def test_bad_csv(tmp_path: Path, data: bytes, message: str) -> None:
