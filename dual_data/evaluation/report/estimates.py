@@ -43,9 +43,13 @@ def trivial_rule(before: Sequence[Run]) -> Interval:
     return bootstrap_mean(before[0].trivial, clusters(before, "forget"), UNIT)
 
 
-def shown(interval: Interval, digits: int = 3) -> str:
-    """An estimate with its interval; a dash where the model gave no number."""
-    value, low, high = (f"{end:z.{digits}f}" for end in interval[:3])
+def shown(interval: Interval, digits: int = 3, *, small: bool = False) -> str:
+    """An estimate with its interval; a dash where the model gave no number.
+
+    With `small`, a value that would read as 0 and is not has two significant digits, as do its ends.
+    """
+    is_small = small and 0 < abs(interval.value) < 0.5 * 10**-digits
+    value, low, high = (f"{end:{'z.2g' if is_small else f'z.{digits}f'}}" for end in interval[:3])
     return "-" if math.isnan(interval.value) else f"{value} [{low}, {high}]"
 
 

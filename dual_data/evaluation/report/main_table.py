@@ -62,7 +62,11 @@ def main_table(rows: Sequence[Row], folder: Path) -> Table:
     )  # fmt: skip
     lines = []
     for row in rows:
-        texts: dict[str, Entry] = {name: shown(score) for name, score in row.scores.items()}
+        texts: dict[str, Entry] = {
+            # A probability of 1e-4 and one of 1e-9 are both near 0, but not alike.
+            name: shown(score, small=name == "probability")
+            for name, score in row.scores.items()
+        }
         others = "; ".join(f"{name} {shown(score)}" for name, score in row.others.items())
         texts |= {**_place(row, place), "baseline": shown(row.baseline), "other kept sets": others or "-"}
         texts[ITEMS] = sources(row.runs, folder)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.estimates import estimate
+from dual_data.evaluation.report.estimates import estimate, shown
 from tests.evaluation.report.made_up import FACTS, rescored, write_cell
 
 
@@ -31,3 +32,17 @@ def test_an_interval_ends_only_where_the_scale_of_the_score_does(
     runs = [rescored(run, **{score: np.full(FACTS, mean)}) for run, mean in zip(group.runs, means, strict=True)]
     # Two seeds tell little: their t has one degree of freedom, and its interval is 10 times as wide as they are apart.
     assert estimate(runs, "forget", score)[:3] == pytest.approx((np.mean(means), low, high), abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        ((0.0004, 0.00001, 0.002), "0.0004 [1e-05, 0.002]"),
+        ((6.1e-10, 0.0, 1.26e-9), "6.1e-10 [0, 1.3e-09]"),
+        ((0.0005, 0.0, 0.002), "0.001 [0.000, 0.002]"),
+        ((0.0, 0.0, 0.0), "0.000 [0.000, 0.000]"),
+        ((float("nan"),) * 3, "-"),
+    ],
+)
+def test_a_small_value_is_told_from_zero_where_that_is_asked(ends: tuple[float, float, float], text: str) -> None:
+    assert shown(Interval(*ends), small=True) == text

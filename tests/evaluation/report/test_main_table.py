@@ -53,6 +53,17 @@ def test_draws_of_only_facts_that_the_rule_answers_give_no_huge_ends(tmp_path: P
     assert -2 <= low < high <= 0.5
 
 
+def test_a_small_probability_is_not_shown_as_zero(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    (group,) = collection.groups
+    small = group._replace(runs=tuple(rescored(run, probability=[6e-10] * 60) for run in group.runs))
+    table = main_table(main_rows(collection._replace(groups=(small,))), tmp_path)
+    before, after = (row[table.header.index("probability")] for row in table.rows)
+    assert (before, after) == ("0.800 [0.800, 0.800]", "6e-10 [6e-10, 6e-10]")
+
+
 def test_sets_with_swapped_answers_that_no_stage_taught_show_nothing_that_was_kept(tmp_path: Path) -> None:
     for name, swapped in (("sft", False), ("sft_new", True)):
         settings: dict[str, Any] = {"stage": name, "recipe": SFT | {"counterfactual": swapped}, "more": ["world_facts"]}
