@@ -84,7 +84,9 @@ def _opening(collection: Collection, items: bool) -> list[str]:
     seeds = {run.seed for run in collection.runs if is_trained(run)} or {0}
     hours = collection.gpu_hours
     measured = collection.planned - len(collection.missing)
-    incomplete = f", incomplete: {measured} of {collection.planned} planned cells" if collection.missing else ""
+    failed = sum(not run.sets for run in collection.failed)
+    done = f"{measured} of {collection.planned} planned cells measured{f', {failed} failed' if failed else ''}"
+    incomplete = f", incomplete: {done}" if collection.missing else ""
     scope = (
         f"{count(collection.results, 'result')} of the grid{'' if len(collection.grids) == 1 else 's'} "
         f"{', '.join(collection.grids)}: {', '.join(models)} on {', '.join(data)}, "

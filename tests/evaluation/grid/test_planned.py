@@ -32,7 +32,7 @@ def test_a_report_says_what_is_planned_and_not_there(project: Path) -> None:
     here = [cell for cell in cells if cell.stage == "pretrained" and cell.seed == 0]
     run(grid, here, RunOptions(), project=project)
     report = _report(grid, project)
-    assert "5 results of the grid one: tiny on cities, 1 seed, incomplete: 5 of 19 planned cells. " in report
+    assert "5 results of the grid one: tiny on cities, 1 seed, incomplete: 5 of 19 planned cells measured. " in report
     assert "There are no results of a stage beside pretrained yet, " in report
     # Results that were copied alone are all that is known.
     shutil.copytree(grid.folder / "cells", project / "copied" / "cells")
@@ -69,7 +69,7 @@ def test_what_failed_is_not_there_and_a_whole_grid_is_not_called_so(project: Pat
     grid, cells = opened(project, file=one_stage(FILE.replace("GradAscent = {}", "RMU = { layer = -1 }")))
     keep_plan(grid, cells)
     run(grid, cells, RunOptions(), project=project)
-    assert "1 seed, incomplete: 3 of 5 planned cells. " in _report(grid, project)
+    assert "1 seed, incomplete: 3 of 5 planned cells measured, 2 failed. " in _report(grid, project)
     grid, cells = opened(project, file=one_stage(FILE.replace("GradAscent = {}", "RMU = {}")))
     keep_plan(grid, cells)
     run(grid, cells, RunOptions(), project=project)
