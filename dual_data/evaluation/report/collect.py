@@ -25,23 +25,30 @@ from dual_data.evaluation.statistics import Floats
 _EXAMPLES = 6
 
 
-def collect(folders: Sequence[Path]) -> Collection:
+def collect(folders: Sequence[Path], *, paths: bool = True) -> Collection:
     """Read the results of some grids; a result that is in two folders counts once.
 
-    Raises InputError for a folder without results, and for results of one group that differ in settings or items.
+    Without `paths`, a model that is named by the path of its folder or file has that one's name instead. Raises
+    InputError for a folder without results, and for results of one group that differ in settings or items.
     """
     by_key: dict[Key, list[Run]] = defaultdict(list)
     base_of: dict[str, str] = {}
     provenance: Mapping[str, Any] = {}
+    models: dict[str, Mapping[str, Any]] = {}
+    names: dict[Path, str] = {}
     grids: dict[str, None] = {}
     planned: dict[str, Mapping[str, Any]] = {}
     for folder in folders:
         planned |= read_plan(folder)
         for path, result in read_results(folder):
+            if not paths:
+                _hide_paths(result, names)
             cell = result["cell"]
             _add(by_key[Key(*(str(cell[name]) for name in Key._fields))], _run(path, result))
             base_of[result["id"]] = result["base"]
             provenance = provenance or result["provenance"]
+            if identity := result["provenance"]["model"]:
+                models.setdefault(str(cell["model"]), identity)
             grids.setdefault(str(result["grid"]))
     by_key = _without_superseded(by_key)
     recipes: dict[Key, Run] = {}
@@ -61,7 +68,27 @@ def collect(folders: Sequence[Path]) -> Collection:
     failed = tuple(run for run in all_runs if run.status != "done")
     measured_ids = {run.id for run in all_runs if run.sets}
     missing = tuple(coordinates for name, coordinates in planned.items() if name not in measured_ids)
-    return Collection(tuple(groups), bases, provenance, tuple(grids), failed, len(all_runs), len(planned), missing)
+    return Collection(
+        tuple(groups), bases, provenance, models, tuple(grids), failed, len(all_runs), len(planned), missing
+    )
+
+
+def _hide_paths(result: Result, names: dict[Path, str]) -> None:
+    """Name the model of a result without its path; `names` are those given so far."""
+    cell, model = result["cell"], result["provenance"]["model"]
+    for described, key in ((cell, "model"), (model, "spec")):
+        if path := str(described.get(key, "")):
+            described[key] = _without_path(path, names)
+            result["reason"] = result["reason"].replace(path, described[key])
+
+
+def _without_path(model: str, names: dict[Path, str]) -> str:
+    """The model, or where it is an absolute path, the last part of it, with a number if that names another too."""
+    path = Path(model)
+    if not path.is_absolute():
+        return model
+    same = sum(other.name == path.name for other in names)
+    return names.setdefault(path, f"{path.name} ({same + 1})" if same else path.name)
 
 
 def _without_superseded(by_key: Mapping[Key, list[Run]]) -> dict[Key, list[Run]]:

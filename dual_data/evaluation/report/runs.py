@@ -168,6 +168,8 @@ class Collection(NamedTuple):
     """Measured runs before unlearning, by key, in the order of their seeds."""
     provenance: Mapping[str, Any]
     """Versions, device and git state of the first result."""
+    models: Mapping[str, Mapping[str, Any]]
+    """By name of a model, what identifies it in its first result that could load it."""
     grids: tuple[str, ...]
     failed: tuple[Run, ...]
     """Runs that were not measured, or stopped early."""

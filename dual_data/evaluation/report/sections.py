@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from dual_data.display import count
@@ -154,12 +154,16 @@ def _provenance(collection: Collection) -> Table:
     rows: list[tuple[TableCell | str, ...]] = [("dual-data", str(provenance.get("dual_data", "")))]
     rows += [(name, str(value)) for name, value in provenance.get("packages", {}).items()]
     rows += [("device", str(provenance.get("device", ""))), ("git", git_text(provenance.get("git")))]
-    model: Mapping[str, object] = provenance.get("model", {})
-    rows += [(name, str(model[name])) for name in ("spec", "revision", "weights", "dtype") if model.get(name)]
+    for name, model in sorted(collection.models.items()):
+        of_model = f" of {name}" if len(collection.models) > 1 else ""
+        rows += [
+            (f"{key}{of_model}", str(model[key])) for key in ("spec", "revision", "weights", "dtype") if model.get(key)
+        ]
     keys = {(group.key.preset, group.key.profile) for group in collection.groups}
     rows += [("preset and profile", ", ".join(" / ".join(pair) for pair in sorted(keys)))]
     limits = sorted({int(run.settings["max_new_tokens"]) for run in collection.runs})
     rows += [("most new tokens of a generation", ", ".join(map(str, limits)))]
     notes = sorted({note for group in collection.groups for run in group.runs for note in run.notes})
     rows += [("note", note) for note in notes]
-    return Table(("what", "value"), tuple(rows), "From the first result; every result file holds its own.", ("value",))
+    caption = "From the first result, and of each model from its first; every result file holds its own."
+    return Table(("what", "value"), tuple(rows), caption)

@@ -40,11 +40,11 @@ def write_report(
 ) -> Written:
     """Read the results of some grids and write their report into `out`. Raises InputError where there are none.
 
-    Without `items`, the report contains no questions or answers and no links to them. In the folder `figures`, every
-    chart is written as an SVG file, which the Markdown file then shows.
+    Without `items`, the report contains no questions or answers, no links to them, and no path of a model. In the
+    folder `figures`, every chart is written as an SVG file, which the Markdown file then shows.
     """
     say("reading results")
-    collection = collect([folder.resolve() for folder in folders])
+    collection = collect([folder.resolve() for folder in folders], paths=items)
     say(f"{collection.results} results; examining the chosen cells")
     cells = [cell for group in collection.groups if (cell := extras(collection, group)) is not None]
     say("writing")

@@ -11,8 +11,8 @@ from dual_data.evaluation.report.document import EXACT
 _BOUND = r"(?:[-+]?\d[\d.]*(?:e[-+]?\d+)?|never)"
 INTERVAL = re.compile(rf"{_BOUND} \[{_BOUND}, {_BOUND}\]")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d.,]*(?:e[-+]?\d+)?(?!\w)")
-TEXTS = (("question", "answer", "before", "after"),)
-"""Headers of tables of items, whose cells are questions and answers."""
+TEXTS = (("question", "answer", "before", "after"), ("what", "value"))
+"""Headers of tables without scores: of items, whose cells are questions and answers, and of versions and settings."""
 _VOID = ("meta", "br", "wbr")
 
 

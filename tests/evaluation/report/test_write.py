@@ -228,6 +228,40 @@ def test_a_report_without_items_has_the_same_numbers_and_nothing_that_was_asked_
     assert rows == [{name: value for name, value in row.items() if name != "items"} for row in whole_rows]
 
 
+def test_every_model_is_identified(tmp_path: Path) -> None:
+    for name in ("m", "n"):
+        path = tmp_path / "cells" / f"{write_cell(tmp_path, model=name, forget=1.0, retain=1.0)}.json"
+        result = json.loads(path.read_text())
+        result["provenance"]["model"] = {"spec": f"owner/{name}", "weights": f"{name}1", "revision": ""}
+        path.write_text(json.dumps(result))
+    table = write_report([tmp_path], tmp_path / "report").markdown.read_text().split("## How it was run")[1]
+    assert [line for line in table.splitlines() if " of m | " in line or " of n | " in line] == [
+        "| spec of m | owner/m |", "| weights of m | m1 |", "| spec of n | owner/n |", "| weights of n | n1 |",
+    ]  # fmt: skip
+    assert "Columns without intervals" not in table
+
+
+def test_a_report_without_items_names_a_model_of_a_folder_without_its_path(tmp_path: Path) -> None:
+    folder = tmp_path / "grid"
+    for name in ("/home/me/a/gemma", "/home/me/b/gemma"):
+        for status in ("done", "failed"):
+            method: dict[str, Any] = {"method": "NPO", "lr": 1e-4} if status == "failed" else {}
+            path = (
+                folder / "cells" / f"{write_cell(folder, model=name, forget=1, retain=1, status=status, **method)}.json"
+            )
+            result = json.loads(path.read_text())
+            result["provenance"]["model"] = {"spec": name} if status == "done" else {}
+            result["reason"] = f"{name}: no such model" if status == "failed" else ""
+            path.write_text(json.dumps(result))
+    for items in (True, False):
+        report = write_report([folder], tmp_path / "report", items=items)
+        for path in (report.html, report.markdown, report.table):
+            text = path.read_text()
+            assert ("/home/me" in text) == items, path
+            assert items or ("gemma" in text and "gemma (2)" in text)
+    assert "| gemma (2): no such model |" in report.markdown.read_text()
+
+
 def test_every_chart_is_a_file_that_markdown_shows_where_a_folder_is_given(written: Written) -> None:
     folder = written.html.parent.parent
     report = write_report([folder], folder / "drawn", title="A <grid>", figures=folder / "the figures")
