@@ -22,7 +22,8 @@ from dual_data.evaluation.report.runs import Collection, Key, Run, clusters, sta
 from dual_data.evaluation.statistics import Floats
 
 _CAPTION = (
-    "Scores are ROUGE-L recall unless another is named. Baseline: the score of the trivial rule that does best on the "
+    "Scores are ROUGE-L recall unless another is named; words are compared by their stems, as in the published logs: "
+    '"Germanic" counts as "German". Baseline: the score of the trivial rule that does best on the '
     "forget facts measured, such as giving every question the most frequent answer, which scores 0 if none repeats; it "
     "can be high where facts or relations are few, and its interval does not account for the choice of the rule. "
     "Corrected: (forget - baseline) / (1 - baseline). Answers held: share of forget facts whose greedy answer contains "

@@ -14,6 +14,7 @@ from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import Block, Folded, Table, to_html
 from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
 from dual_data.evaluation.report.sections import build
+from dual_data.rouge import recall_l
 from tests.evaluation.report.made_up import SFT, rescored, write_cell
 
 
@@ -51,6 +52,14 @@ def test_draws_of_only_facts_that_the_rule_answers_give_no_huge_ends(tmp_path: P
     _, after = main_rows(collection._replace(groups=(group,), bases={key: before}))
     low, high = after.scores["corrected"][1:3]
     assert -2 <= low < high <= 0.5
+
+
+def test_the_caption_says_by_what_words_are_compared(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    caption = main_table(main_rows(collect([tmp_path])), tmp_path).caption
+    (pair,) = re.findall(r'by their stems, .*: "(\w+)" counts as "(\w+)"\.', caption)
+    assert recall_l(pair[1], f"The {pair[0]} language") == 1
+    assert recall_l(pair[1], "The Germany language") == 0
 
 
 def test_a_small_probability_is_not_shown_as_zero(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def test_each_figure_is_in_its_column(tmp_path: Path) -> None:
         "looping": "0.250 [0.250, 0.250]",
     }
     assert {name: figures[name] for name in expected} == expected
+    assert "Forget quality p: the p-value, with the statistic D in parentheses, of the" in tables[-1].caption
 
 
 def _traces(folder: Path) -> dict[str, dict[str, str]]:
