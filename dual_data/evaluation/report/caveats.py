@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dual_data.display import count
+from dual_data.display import count, some_of
+from dual_data.evaluation.bootstrap import UNIT, bootstrap_mean
+from dual_data.evaluation.report.collect import trivial
 from dual_data.evaluation.report.document import Block, Heading, Points
-from dual_data.evaluation.report.places import starts
-from dual_data.evaluation.report.runs import Collection, stack
+from dual_data.evaluation.report.estimates import estimate, shown
+from dual_data.evaluation.report.places import BEFORE, starts
+from dual_data.evaluation.report.runs import Collection, clusters, stack
 from dual_data.evaluation.results import BASE, ItemRow, fact_of, read_result, unscorable
 
 _FEWEST_ENDED = 0.9
@@ -18,7 +21,7 @@ _FEWEST_ENDED = 0.9
 
 
 def caveats(collection: Collection) -> list[Block]:
-    """What popularity counts, where models are random or missing, sets share rows, and scores mislead, by data."""
+    """What popularity counts, where models are random or missing, what rows share or lack, and which scores mislead."""
     sentences = [
         f"{key.data}: popularity is {runs[0].popularity}."
         for key, runs in collection.bases.items()
@@ -39,10 +42,16 @@ def caveats(collection: Collection) -> list[Block]:
                 "name the folder that has it too."
             )
     sentences += _cut_off(collection)
+    sentences += _nothing_kept(collection)
     unscorable_answers: dict[str, dict[str, None]] = defaultdict(dict)
     for key, runs in sorted(collection.bases.items()):
         items = read_result(runs[0].path)["items"]
         sentences += _shared_rows(key.data, key.set, items)
+        if not any(row["subject"] for rows in items.values() for row in rows):
+            sentences.append(
+                f"{key.data}: no row has a subject, so each fact counts as its own. Where facts share a subject, "
+                "intervals are too narrow: name it in a column `subject`."
+            )
         for name, rows in items.items():
             if number := unscorable(rows):
                 text = f"{number} of {len(rows)} in {key.set if name == 'forget' else name}"
@@ -78,6 +87,27 @@ def _cut_off(collection: Collection) -> list[str]:
                 f"by themselves: {cut[0][1]}. What was cut off may have held the answer, so scores may be too low, "
                 "and a difference between two models may be one of length: longer texts recall more words. Compare "
                 'scores where both ended (the shares are under "Further scores"), or raise max_new_tokens.'
+            )
+    return sentences
+
+
+def _nothing_kept(collection: Collection) -> list[str]:
+    """A sentence for each place where a model scores no more on retain_eval than a trivial rule."""
+    sentences = []
+    for start in starts(collection):
+        if not start.before or not start.before[0].shows_retention("retain_eval"):
+            continue
+        rule = trivial(read_result(start.before[0].path)["items"]["retain_eval"])
+        baseline = bootstrap_mean(rule, clusters(start.before, "retain_eval"), UNIT)
+        keep_none = [
+            "the model before unlearning" if method == BEFORE else method
+            for method, runs in start.cells
+            if estimate(runs, "retain_eval", "rougeL_recall").value <= baseline.value
+        ]
+        if keep_none:
+            sentences.append(
+                f"{start.key.data}, {start.title}: on retain_eval, the best trivial rule, which knows no fact, scores "
+                f"{shown(baseline)}; at or below it, at the chosen learning rates: {some_of(keep_none)}."
             )
     return sentences
 

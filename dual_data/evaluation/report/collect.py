@@ -192,7 +192,7 @@ def _run(path: Path, result: Result) -> Run:
         recipe=stage.get("recipe"),
         same_as_stage=tuple(name for name, rows in identity["data"].items() if rows == stage.get("rows")),
         panel=_panel(result),
-        trivial=_trivial(result["items"]["forget"]) if cell["method"] == BASE and result["items"] else np.empty(0),
+        trivial=trivial(result["items"]["forget"]) if cell["method"] == BASE and result["items"] else np.empty(0),
         limit=provenance["limit"],
         popularity=str(provenance.get("popularity") or ""),
         has_random_weights=is_tiny(str(provenance["model"].get("spec", ""))),
@@ -212,7 +212,8 @@ def _column(values: Sequence[float | None]) -> Floats:
     return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
-def _trivial(rows: Sequence[ItemRow]) -> Floats:
+def trivial(rows: Sequence[ItemRow]) -> Floats:
+    """Score of the best trivial rule on each item."""
     return best_rule(
         [Item(row["id"], row["question"], row["ground_truth"], (), row["subject"], row["relation"]) for row in rows]
     )

@@ -73,3 +73,28 @@ def test_random_models_and_what_popularity_counts_are_told(tmp_path: Path) -> No
         "d: popularity is the number of visitors.",
         "m has random weights: its scores show only that the grid runs, and nothing of facts.",
     ]
+
+
+def test_methods_that_keep_no_more_than_a_trivial_rule_scores_are_named(tmp_path: Path) -> None:
+    for method, lr, retain in (("none", 0.0, 1.0), ("NPO", 1e-4, 0.3), ("WGA", 1e-4, 0.1), ("RMU", 1e-4, 0.0)):
+        write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=retain)
+    assert _sentences(tmp_path) == [
+        "d, pretrained, rare: on retain_eval, the best trivial rule, which knows no fact, scores 0.200 [0.117, 0.283]; "
+        "at or below it, at the chosen learning rates: RMU, WGA."
+    ]
+
+
+def test_facts_without_a_subject_are_told_where_no_row_has_one(tmp_path: Path) -> None:
+    path = tmp_path / "cells" / f"{write_cell(tmp_path, forget=1.0, retain=1.0)}.json"
+    result = json.loads(path.read_text())
+    *others, last = (row for rows in result["items"].values() for row in rows)
+    for row in others:
+        row["subject"] = ""
+    path.write_text(json.dumps(result))
+    assert _sentences(tmp_path) == []
+    last["subject"] = ""
+    path.write_text(json.dumps(result))
+    assert _sentences(tmp_path) == [
+        "d: no row has a subject, so each fact counts as its own. Where facts share a subject, intervals are too "
+        "narrow: name it in a column `subject`."
+    ]
