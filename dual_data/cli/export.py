@@ -79,9 +79,9 @@ def tofu_json(
 ) -> None:
     """Write JSON lines with the keys of TOFU's data files.
 
-    One file for every split: CONFIG/SPLIT.json. Every row has five wrong answers of its relation, or if this has too
-    few, also of relations with the same kind of object, which are easier to tell apart. Files with such rows are named,
-    and files in which a row has fewer than five.
+    One file for every split: CONFIG/SPLIT.json. Every row of a file has equally many wrong answers: five, or fewer if a
+    row has no more. They are of its relation, or if this has too few, also of relations with the same kind of object,
+    which are easier to tell apart. Files with fewer than five, or with answers of other relations, are named.
 
     Example: dual-data export tofu-json data/dual
     """
