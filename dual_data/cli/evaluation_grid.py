@@ -50,16 +50,25 @@ class GridPart:
     ] = None
     model: Annotated[
         str | None,
-        typer.Option("--model", help="One model only: a name in the file, a Hub name, a folder or a GGUF file."),
+        typer.Option(
+            "--model",
+            help="One model only: a name in the file; or a Hub name, a folder or a GGUF file, loaded in bfloat16, on a "
+            "CPU too, unless --dtype says otherwise.",
+        ),
     ] = None
     stage: Annotated[str | None, typer.Option("--stage", help="One training stage only.")] = None
     forget: Annotated[str | None, typer.Option("--set", help="One forget set only.")] = None
     method: Annotated[str | None, typer.Option("--method", help="One method only.")] = None
     lr: Annotated[float | None, typer.Option("--lr", help="One learning rate only.")] = None
     seed: Annotated[int | None, typer.Option("--seed", help="One seed only.")] = None
-    dtype: Annotated[str | None, typer.Option("--dtype", help="float32 or bfloat16, in place of the file's dtype.")] = (
-        None
-    )
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--dtype",
+            help="float32 or bfloat16.",
+            show_default="the file's, or bfloat16 where it names none",
+        ),
+    ] = None
     limit: Annotated[
         int | None,
         typer.Option(

@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from dual_data.cli.evaluation_grid import GridPart, on_grid
+from dual_data.evaluation.settings import ModelSettings
 from tests.cli.command import dual_data
 
 CALLS: list[tuple[GridPart, float]] = []
@@ -43,6 +44,13 @@ def test_every_shared_option_arrives() -> None:
 def test_without_options_it_is_the_whole_of_the_demo() -> None:
     assert _called(whole, "") == (GridPart(), 0.5)
     assert GridPart().grid == "demo"
+
+
+def test_the_help_tells_the_dtype_of_a_model_that_is_not_in_the_file() -> None:
+    default = ModelSettings(spec="somewhere").dtype
+    shown = " ".join(dual_data("eval", "run", "--help").out.replace("│", " ").split())
+    assert f"loaded in {default}, on a CPU too, unless --dtype says otherwise" in shown
+    assert f"the file's, or {default} where it names none" in shown
 
 
 def test_worked_examples_need_a_task() -> None:
