@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from dual_data.errors import InputError
 from dual_data.evaluation.rows.data import Item, data_hash, read_split
+from tests.cli.command import ROOT
 from tests.evaluation.questions import cities
 from tests.reference import REFERENCE, needs_reference
 
@@ -19,6 +21,33 @@ def test_the_hash_of_rows_follows_content_and_order() -> None:
     items = cities()
     assert data_hash(items) == data_hash(list(items))
     assert data_hash(items) != data_hash(items[::-1])
+
+
+def test_the_readme_names_the_columns_of_a_row_and_each_is_read(tmp_path: Path) -> None:
+    table = (
+        (ROOT / "README.md")
+        .read_text(encoding="utf-8")
+        .split("| column | what it is | without it |\n|---|---|---|\n")[1]
+    )
+    cells = [line.split("|")[1] for line in table.partition("\n\n")[0].splitlines()]
+    columns = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    values: dict[str, Any] = {
+        "answers": ["b"], "paraphrases_test": ["c"], "popularity": 1, "pop_sum": 1, "object_kind": "date",
+    }  # fmt: skip
+    plain = {"question": "q", "answer": "a"}
+    path = tmp_path / "rows.jsonl"
+
+    def item(row: dict[str, Any]) -> Item:
+        path.write_text(json.dumps(row))
+        return read_split(path)[0]
+
+    changed = set[str]()
+    for name in columns:
+        read = item(plain | {name: values.get(name, "x")})
+        fields = {field for field in Item._fields if getattr(read, field) != getattr(item(plain), field)}
+        assert fields, name
+        changed |= fields
+    assert changed == set(Item._fields)
 
 
 def test_rows_of_our_layout(tmp_path: Path) -> None:
