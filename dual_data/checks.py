@@ -22,10 +22,12 @@ from dual_data.config import (
     read_toml,
     same_name,
 )
+from dual_data.display import count
+from dual_data.engine.places import maker
 from dual_data.engine.plan import check_stage
 from dual_data.engine.stage import Stage
-from dual_data.errors import UsageError
-from dual_data.evaluation.settings import read_settings
+from dual_data.errors import ConfigError, UsageError
+from dual_data.evaluation.settings import EvaluationSettings, load_settings, read_settings, resolved
 from dual_data.prompts import load_prompt
 
 _EXPLAINED = re.compile(r"^#\s{2,}([a-z_]+)\s{2,}\S", re.MULTILINE)
@@ -45,14 +47,17 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
 
     pipeline_files = sorted((root / "pipeline").glob("*.toml"))
     read_files = {path for stage in stages for pattern in stage.files for path in root.glob(pattern)}
+    grid_files = []
     for path in pipeline_files:
         data = attempt(read_toml, path)
         if data is not None and "grids" in data:
-            attempt(read_settings, path)
+            grid_files.append(path)
+            if (settings := attempt(read_settings, path)) is not None:
+                findings.extend(_missing_data(settings, root, path))
         if data is not None and path not in read_files and not data.keys() & {"project", "grids"}:
             findings.append(f"{path}: nothing reads it: it has neither [project] nor [grids]; topics are in {TOPICS}")
-    for path in sorted((root / "pipeline" / "methods").glob("*.py")):
-        findings.extend(_broken_code(path))
+    method_faults, methods = _checked_methods(root, grid_files)
+    findings.extend(method_faults)
     for path in sorted((*root.glob("pipeline/*.*"), *root.glob(f"{RELATIONS}/*.*"))):
         if path.suffix != ".toml" and path.suffix.lower() == ".toml":
             findings.append(f"{path}: nothing reads it: it ends in {path.suffix}; rename it to {path.stem}.toml")
@@ -85,10 +90,32 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     summary = (
         f"{len(profiles)} profiles, {len(topics or ())} topics, {len(relations)} relations with "
         f"{sum(len(relation.questions.questions()) for relation in relations.values())} questions, "
-        f"{len(prompt_files)} prompts: no fault found"
+        f"{len(prompt_files)} prompts, {count(len(grid_files), 'grid file')}{methods}: no fault found"
     )
     # Without duplicates: a prompt is read here and again by the check of its stage, for every profile.
     return list(dict.fromkeys(findings)), summary
+
+
+def _checked_methods(root: Path, grid_files: Sequence[Path]) -> tuple[list[str], str]:
+    """Faults of the project's methods, then of those in presets; and for the summary what was checked."""
+    files = sorted((root / "pipeline" / "methods").glob("*.py"))
+    if (broken := [fault for path in files for fault in _broken_code(path)]) or not (files or grid_files):
+        return broken, ""
+    try:
+        from dual_data.evaluation.methods import METHODS, load_methods
+    except ModuleNotFoundError:
+        return [], ", methods not checked (that needs the extra `eval`)"
+    try:
+        load_methods(root)
+    except UsageError as error:
+        return str(error).split("\n"), ""
+    faults = []
+    for path in grid_files:
+        try:
+            load_settings(path)
+        except UsageError as error:
+            faults += str(error).split("\n")
+    return faults, f", {len(METHODS)} methods"
 
 
 def _broken_code(path: Path) -> Iterator[str]:
@@ -98,6 +125,21 @@ def _broken_code(path: Path) -> Iterator[str]:
     except (SyntaxError, ValueError) as error:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         yield f"{path}{line}: {error.msg if isinstance(error, SyntaxError) else error}"
+
+
+def _missing_data(settings: EvaluationSettings, root: Path, path: Path) -> Iterator[str]:
+    """Faults for files of rows that are not there, without those that a build makes, or whose $VARIABLE is not set."""
+    for name, data in settings.data.items():
+        key = f"data.{name}.folder"
+        try:
+            folder = resolved(data.folder, root, key, "the folder of the rows")
+        except ConfigError:
+            continue
+        if maker(folder):
+            continue
+        missing = [] if folder.is_dir() else [folder]
+        for file in missing or [folder / file for file in data.files if not (folder / file).is_file()]:
+            yield f"{path}: data.{name}: {file}: not there, but the grid file takes rows from it: correct the path"
 
 
 def _stated_topics(path: Path) -> list[str]:

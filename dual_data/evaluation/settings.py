@@ -234,16 +234,19 @@ class EvaluationSettings(Strict):
 
 
 def load_settings(path: Path) -> EvaluationSettings:
-    """Read a grid file. Raises ConfigError with file and key."""
+    """Read a grid file. Raises one ConfigError for all faults, with file and keys."""
     from dual_data.evaluation.methods import method_named
 
     settings = read_settings(path)
+    faults = []
     for name, preset in settings.presets.items():
         for method, options in preset.methods.items():
             try:
                 method_named(method).options(options)
             except UsageError as error:
-                raise ConfigError(f"presets.{name}.methods.{error}", file=path) from None
+                faults.append(f"{path}: presets.{name}.methods.{error}")
+    if faults:
+        raise ConfigError("\n".join(faults))
     return settings
 
 

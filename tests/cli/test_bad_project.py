@@ -40,6 +40,34 @@ FAULTS: dict[str, Fault] = {
         "evaluation.toml: grids.demo.attacks: unknown 'shout'; known here: prefix_injection, ",
     ),
     "method that is no Python": (method('"""Mine."""\n\nMETHOD = (\n'), r"methods/own.py:3: '\(' was never closed"),
+    "method file without a method": (
+        method('"""Mine."""\n'),
+        "methods/own.py: defines no method, such as: METHOD = Method",
+    ),
+    "method of a taken name": (
+        method('from dual_data.evaluation.methods.base import Method\n\nMETHOD = Method("NPO", print, "")\n'),
+        "methods/own.py: there is a method 'NPO' already; choose another name",
+    ),
+    "misspelt method of a preset": (
+        edited("pipeline/evaluation.toml", "SimNPO = {}", "SinNPO = {}"),
+        "evaluation.toml: presets.later_more.methods.SinNPO: unknown method; known here: AdaPop, .*NPO",
+    ),
+    "misspelt option of a method": (
+        edited("pipeline/evaluation.toml", r"WGA = \{ beta", "WGA = { betta"),
+        "evaluation.toml: presets.later.methods.WGA.betta: unknown key; known here: alpha, beta",
+    ),
+    "option that a method refuses": (
+        edited("pipeline/evaluation.toml", "NPO = { beta = 0.5", "NPO = { beta = -1"),
+        "evaluation.toml: presets.paper.methods.NPO.beta: -1 is not greater than 0",
+    ),
+    "data in no folder": (
+        edited("pipeline/evaluation.toml", r"\$DUAL_DATA_PUBLISHED", "published"),
+        "evaluation.toml: data.published: .*/published: not there, but the grid file takes rows from it",
+    ),
+    "data without a file": (
+        edited("pipeline/evaluation.toml", r"\$DUAL_DATA_PUBLISHED", "prompts"),
+        "evaluation.toml: data.published: .*/prompts/city_forget_rare_5.parquet: not there, but the grid file",
+    ),
     "prompt of the judge without labels": (
         edited("prompts/salience.md", r"labels = .*\n", ""),
         "salience.md: labels: the scale's labels are missing",
@@ -69,9 +97,11 @@ def test_check_finds_everything_at_once(project: Path) -> None:
     relation("object =", "objekt =")(project)
     replaced("pipeline/dual.toml", "[project]\n[link]\ncap = 3\n")(project)
     replaced("prompts/salience.md", "How well known is it?")(project)
+    edited("pipeline/evaluation.toml", "SimNPO = {}", "SinNPO = {}")(project)
+    edited("pipeline/evaluation.toml", r"WGA = \{ beta", "WGA = { betta")(project)
     outcome = dual_data("check", "--project", project)
     assert outcome.code == 2
-    for name in ("P36.toml: objekt", "dual.toml: link", "salience.md"):
+    for name in ("P36.toml: objekt", "dual.toml: link", "salience.md", "SinNPO: unknown", "WGA.betta: unknown"):
         assert name in outcome.err
 
 
@@ -79,7 +109,7 @@ def test_the_shipped_project_is_without_fault(project: Path) -> None:
     outcome = dual_data("check", "--project", project)
     assert outcome.err == ""
     assert outcome.code == 0
-    assert "no fault found" in outcome.out
+    assert "2 prompts, 1 grid file, 12 methods: no fault found" in outcome.out
 
 
 def test_check_needs_none_of_the_packages_of_the_evaluation(project: Path) -> None:
@@ -90,7 +120,7 @@ def test_check_needs_none_of_the_packages_of_the_evaluation(project: Path) -> No
     )
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (outcome.returncode, outcome.stderr) == (0, "")
-    assert "no fault found" in outcome.stdout
+    assert "methods not checked (that needs the extra `eval`): no fault found" in outcome.stdout
 
 
 PIPELINES = {

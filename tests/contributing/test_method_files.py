@@ -37,6 +37,13 @@ def test_files_that_define_no_new_method_are_refused(
         load_methods(project)
 
 
+def test_the_faults_of_all_files_are_told_at_once(project: Path, project_method: Path) -> None:
+    project_method.write_text("1 / 0")
+    (project_method.parent / "other.py").write_text("")
+    with pytest.raises(UsageError, match=r"other\.py: defines no method.*\n.*uniform\.py: cannot be loaded"):
+        load_methods(project)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

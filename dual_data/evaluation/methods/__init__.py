@@ -44,24 +44,34 @@ def load_methods(project: Path) -> None:
     """Make known what the Python files in pipeline/methods of a project define, in place of another project's methods.
 
     Files whose names begin with _ are helpers, which the others may import. Raises UsageError for a file that cannot be
-    loaded, and for one without a method, with a wrong one or with a name that is taken.
+    loaded, and for one without a method, with a wrong one or with a name that is taken; for all such files at once.
     """
     for name in METHODS.keys() - _OWN:
         del METHODS[name]
     folder = project / "pipeline" / "methods"
     _begin_package(folder)
     helpers = _helpers_hash(folder)
+    faults = []
     for path in sorted(folder.glob("[!_]*.py")):
-        source = path.read_bytes()
-        methods = _methods_in(_load(path, source), source)
-        if helpers:
-            methods = [method._replace(code=digest(f"{method.code}|{helpers}")) for method in methods]
-        if not methods:
-            raise UsageError(f'{path}: defines no method, such as: METHOD = Method("Name", loss, "its source")')
-        for method in methods:
-            if method.name in METHODS or method.name == BASE:
-                raise UsageError(f"{path}: there is a method {method.name!r} already; choose another name")
-            METHODS[method.name] = method
+        try:
+            _make_known(path, helpers)
+        except UsageError as error:
+            faults.append(str(error))
+    if faults:
+        raise UsageError("\n".join(faults))
+
+
+def _make_known(path: Path, helpers: str) -> None:
+    source = path.read_bytes()
+    methods = _methods_in(_load(path, source), source)
+    if helpers:
+        methods = [method._replace(code=digest(f"{method.code}|{helpers}")) for method in methods]
+    if not methods:
+        raise UsageError(f'{path}: defines no method, such as: METHOD = Method("Name", loss, "its source")')
+    for method in methods:
+        if method.name in METHODS or method.name == BASE:
+            raise UsageError(f"{path}: there is a method {method.name!r} already; choose another name")
+        METHODS[method.name] = method
 
 
 def _begin_package(folder: Path) -> None:
