@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from dual_data.errors import InputError, UsageError
+from dual_data.errors import UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.models.cache import (
     cache_folder,
@@ -41,10 +41,16 @@ from dual_data.evaluation.models.decoder import check_head
 from dual_data.evaluation.models.hub import cached_commit, why_unreachable
 from dual_data.evaluation.models.names import SMOLLM2, TINY, is_tiny
 from dual_data.evaluation.models.norms import fuse_norms
-from dual_data.evaluation.models.special_tokens import pad_id, stop_ids
-from dual_data.evaluation.rows.encoding import turn_end
+from dual_data.evaluation.models.special_tokens import check_vocabulary, pad_id, stop_ids
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_TOKENIZER_FILES = ("tokeniz*", "vocab*", "*.model", "*.tiktoken", "tekken.json")
+"""Files of which a folder with a tokenizer has one."""
+_NO_TOKENIZER = (
+    "no tokenizer beside the weights: put the files there of the tokenizer that the model was trained with, as "
+    "save_pretrained writes them (tokenizer.json, tokenizer_config.json and, with a chat template, chat_template.jinja)"
+)
 
 
 class ModelInfo(NamedTuple):
@@ -119,7 +125,7 @@ def load(
         config = AutoConfig.from_pretrained(source, **options)
         if config.is_encoder_decoder:
             raise UsageError(f"{spec} is an encoder-decoder model; only causal language models can be evaluated")
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
+        tokenizer = _tokenizer(source, spec, options)
         # To a GPU tensor by tensor, by several threads and into one allocation: `to` does it several times slower.
         # Onto a CPU nothing is copied, since the file is mapped.
         placed = {} if torch.device(device).type == "cpu" else {"device_map": {"": torch.device(device)}}
@@ -149,13 +155,23 @@ def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None
         return Identity(loaded.tokenizer, loaded.info.weights, loaded.info.parameters)
     with _pretrained_source(spec, trust_remote_code, revision) as (source, options):
         config = AutoConfig.from_pretrained(source, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
+        tokenizer = _tokenizer(source, spec, options)
         with torch.device("meta"):
             model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                 config, trust_remote_code=trust_remote_code
             )
         commit, weights = _origin(source, revision)
+    check_vocabulary(tokenizer, int(model.get_input_embeddings().weight.shape[0]), spec)
     return Identity(tokenizer, weights or commit, sum(parameter.numel() for parameter in model.parameters()))
+
+
+def _tokenizer(source: str, spec: str | Path, options: dict[str, Any]) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model. Raises UsageError for a folder without one, of which transformers may make one up."""
+    folder = Path(source)
+    if folder.is_dir() and not any(file for pattern in _TOKENIZER_FILES for file in folder.glob(pattern)):
+        raise UsageError(f"{spec}: {_NO_TOKENIZER}")
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
+    return tokenizer
 
 
 @contextmanager
@@ -203,12 +219,7 @@ def finish(
         parameter.requires_grad_(False)
     embedding: Any = model.get_input_embeddings()
     size = int(embedding.weight.shape[0])
-    end = turn_end(tokenizer)
-    if end >= size:
-        raise InputError(
-            f"{spec}: a turn ends with {tokenizer.convert_ids_to_tokens(end)!r}, token {end}, but the model has "
-            f"only {size} tokens: load it with the tokenizer that it was trained with"
-        )
+    end = check_vocabulary(tokenizer, size, spec)
     stops = stop_ids(model, tokenizer, end)
     pad = pad_id(tokenizer, stops, size)
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
@@ -275,6 +286,8 @@ def _explain(spec: str, error: Exception, reason: str) -> str:
     message = str(error)
     if "trust_remote_code" in message:
         return f"{spec} ships its own code, which is not run unless you ask for it: --trust-remote-code"
+    if "backend tokenizer" in message:  # The message lists classes of transformers, from its second line on.
+        return f"{spec}: {_NO_TOKENIZER}"
     if isinstance(error, ImportError):
         return f"{spec}: a package is missing: {message}"
     if isinstance(error, OSError) and reason:

@@ -316,6 +316,26 @@ def test_a_folder_without_a_model_and_an_unknown_dtype_are_named(tmp_path: Path,
         load(saved.parent / "broken")
 
 
+def test_a_tokenizer_that_is_missing_or_of_another_model_is_told(saved: Path, tmp_path: Path) -> None:
+    """Without its files, transformers makes up an empty one for some architectures and a list of classes for others."""
+    for architecture in ("qwen", "llama"):
+        folder = tmp_path / architecture
+        tiny(architecture).model.save_pretrained(folder)
+        for read in (load, identify):
+            with pytest.raises(
+                UsageError, match=rf"{architecture}: no tokenizer beside the weights: .*tokenizer\.json"
+            ):
+                read(str(folder))
+    (folder / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(UsageError, match="llama: no tokenizer beside the weights"):
+        load(folder)
+    shutil.copytree(saved, folder := tmp_path / "small")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 300}))
+    with pytest.raises(UsageError, match=r"small: its tokenizer has .* but the model has only 300 tokens"):
+        identify(str(folder))
+
+
 def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5", "architectures": ["T5"]}))
     with pytest.raises(UsageError, match="encoder-decoder"):

@@ -40,6 +40,14 @@ def test_padding_and_the_end_of_turns_are_tokens_that_the_model_has() -> None:
         finish(model, tokenizer, "x")
 
 
+def test_a_tokenizer_of_more_texts_than_the_model_has_tokens_is_refused() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    model: Any = tiny().model
+    model.resize_token_embeddings(300)
+    with pytest.raises(InputError, match=r"x: its tokenizer has '.+', token 399, but the model has only 300 tokens"):
+        finish(model, tokenizer, "x")
+
+
 def test_a_wrong_eos_does_not_stop_the_right_one_from_ending_turns() -> None:
     tokenizer: Any = tiny_tokenizer()
     tokenizer.eos_token = "<|start|>"
