@@ -17,6 +17,8 @@ from dual_data.ids import digest
 from dual_data.matching import ObjectKind, kind_of
 
 _ROW = "row of the file"
+_LISTS = ("answers", "paraphrases_test")
+_JSON = (".json", ".jsonl", ".ndjson")
 
 
 class Item(NamedTuple):
@@ -59,6 +61,11 @@ def read_split(
     wanted = {"split": [split] if split else [], "relation": list(relations)}
     filters = {name: values for name, values in wanted.items() if values}
     frame = _read_table(path, ("question", "answer", *filters)).with_row_index(_ROW, offset=1)
+    if path.suffix.lower() in _JSON and any(frame.schema.get(name) == pl.String for name in _LISTS):
+        # Of lists and a text, polars makes texts: only the file tells which row has the text.
+        for number, row in enumerate(_lines(path), 1):
+            for name in _LISTS:
+                _texts(row, name, f"{path}: row {number}")
     for name, values in filters.items():
         texts = frame[name].cast(pl.String)
         if unknown := set(values) - set(texts.to_list()):
@@ -90,7 +97,7 @@ def _read_table(path: Path, required: Sequence[str]) -> pl.DataFrame:
     # Bytes: what some writers of Parquet make of a text, without the mark that it is one.
     if unfit := [name for name in required if (kind := frame.schema[name]).is_nested() or kind == pl.Binary]:
         raise InputError(f"{path}: column {unfit[0]} holds {frame.schema[unfit[0]]}; write one text per row")
-    if path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
+    if path.suffix.lower() in _JSON:
         _refuse_mixed(path, frame.select(required))
     return frame
 
@@ -102,18 +109,21 @@ def _refuse_mixed(path: Path, texts: pl.DataFrame) -> None:
     """
     if not any(column.dtype == pl.String and column.str.contains(r"^[\[{]").any() for column in texts):
         return
-    lines = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
-    try:
-        rows = [json.loads(line) for line in lines]
-    except ValueError:  # one array or object in several lines
-        return
-    if isinstance(rows[0], list):
-        return
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(_lines(path), 1):
         for name in texts.columns:
             if isinstance(row.get(name), list | dict):
                 text = json.dumps(row[name], ensure_ascii=False)
                 raise InputError(f"{path}: row {number}: {name} is {text[:40]}, not a text; write one text per row")
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of JSON lines as they stand there; none of an array, and of an object in several lines."""
+    lines = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+    try:
+        rows = [json.loads(line) for line in lines]
+    except ValueError:
+        return []
+    return [] if isinstance(rows[0], list) else rows
 
 
 def _paraphrases(path: Path) -> dict[str, list[str]]:

@@ -145,6 +145,15 @@ def test_a_text_that_looks_like_a_list_stays_a_text(tmp_path: Path) -> None:
             '{"question": "Q?", "answer": "A", "paraphrases_test": "T?"}',
             "paraphrases_test is 'T.', not a list",
         ),
+        *(
+            (
+                "q.jsonl",
+                f'{{"question": "Q?", "answer": "A", "{name}": ["A"]}}\n' * 2
+                + f'{{"question": "Q?", "answer": "A", "{name}": "B"}}',
+                f"row 3: {name} is 'B', not a list of texts: write a list",
+            )
+            for name in ("answers", "paraphrases_test")
+        ),
         ("l.jsonl", '{"question": "Q?", "answer": "A", "answers": {"text": ["A"]}}', "answers is .*, not a list"),
         ("m.jsonl", '{"question": "Q?", "answer": "A", "answers": [{"text": "A"}]}', "answers is .*, not a list"),
     ],
