@@ -113,7 +113,7 @@ def _nothing_kept(collection: Collection) -> list[str]:
 
 
 def _shared_rows(data: str, forget_set: str, items: Mapping[str, Sequence[ItemRow]]) -> list[str]:
-    """Sentences on rows that are both in retain_train and in retain_eval, and on rows to forget that are in either."""
+    """Sentences on rows that are both in retain_train and in retain_eval, and on rows to forget in any other set."""
 
     def shared(name: str, other: str) -> int:
         """Number of rows of a set that another has too."""
@@ -127,8 +127,8 @@ def _shared_rows(data: str, forget_set: str, items: Mapping[str, Sequence[ItemRo
             f"{'is' if common == 1 else 'are'} in retain_train too, so the retain score is measured on training data, "
             "on which the learning rate is chosen too."
         )
-    for name in ("retain_train", "retain_eval"):
-        if common := shared("forget", name):
+    for name in items:
+        if name != "forget" and (common := shared("forget", name)):
             sentences.append(
                 f"{data}, {forget_set}: {count(common, 'row')} to forget {'is' if common == 1 else 'are'} in {name} "
                 "too."

@@ -164,3 +164,9 @@ def test_the_report_says_where_rows_to_forget_are_kept(tmp_path: Path) -> None:
     text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
     assert "d, rare: 60 rows to forget are in retain_eval too." in text
     assert "are in retain_train too" not in text
+    path = cell_path(tmp_path, write_cell(tmp_path, forget=0.5, retain=0.9, more=("again",)))
+    result = read_result(path)
+    result["items"] |= {"again": result["items"]["forget"]}  # type: ignore[operator]
+    path.write_text(json.dumps(result))
+    text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
+    assert "d, rare: 60 rows to forget are in again too." in text
