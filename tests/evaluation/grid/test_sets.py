@@ -30,6 +30,19 @@ def test_stages_learn_the_rows_that_they_name_each_once() -> None:
     assert trained("retain_train", "retain_eval") == [item.id for item in items[4:7]]
 
 
+def test_rows_that_repeat_a_question_are_told_by_set() -> None:
+    assert not list(sets().repetitions())
+    items = cities()
+    other = items[0]._replace(id="again", answer="Elsewhere")
+    forget = {"rare": [*items[:2], items[0]._replace(id="0.2"), other], "popular": items[2:4]}
+    rows = sets()._replace(forget=forget, retain_eval=[items[5], items[5]])
+    assert list(rows.repetitions()) == [
+        "the forget set rare: 2 of 4 rows ask the question of a row before, 1 of them with another answer; each counts "
+        "as a fact of its own",
+        "retain_eval: 1 of 2 rows asks the question of a row before; each counts as a fact of its own",
+    ]
+
+
 def test_counterfactual_answers_are_wrong_of_the_same_relation_and_the_same_everywhere() -> None:
     other = Item("y", "When was it founded?", "1889", ("1889",), relation="P571")
     items = [*cities(), other, other._replace(id="z", answer="1901", answers=("1901",))]
