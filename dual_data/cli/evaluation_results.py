@@ -216,7 +216,8 @@ def compare(
     for row in comparison.rows:
         scores = _alike(row.first, row.second)
         value, low, high = _alike(*row.difference[:3], sign="+")
-        interval, p_value = f"[{low}, {high}]", f"{row.corrected:.4f}"
+        p_value = "< 0.0001" if row.corrected < 0.0001 else f"{row.corrected:.4f}"
+        interval = f"[{low}, {high}]"
         lines.append((row.set, row.score, row.items, row.seeds, *scores, value, interval, p_value))
     print(table(("set", "score", "items", "seeds", "A", "B", "A - B", "95 % interval", "p (Holm)"), lines))
 

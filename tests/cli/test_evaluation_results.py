@@ -148,6 +148,15 @@ def test_no_difference_has_no_sign(folder: Path) -> None:
     assert "  -0." in dual_data("eval", "compare", npo, _path(folder, "none", 0.0)).out
 
 
+def test_a_small_p_value_is_not_zero(folder: Path) -> None:
+    text = dual_data(
+        "eval", "compare", *(_path(folder, method, lr) for method, lr in (("NPO", 1e-4), ("none", 0.0)))
+    ).out
+    lines = text.splitlines()
+    assert [line[-8:] for line in lines if line.startswith("forget ")] == ["< 0.0001"] * 5
+    assert [line[-8:] for line in lines if line.startswith("retain_eval ")] == ["  1.0000"] * 5
+
+
 @pytest.mark.parametrize(
     ("scale", "shown"),
     [(1.0, ["0.8000", "0.7200", "+0.0800"]), (1e-3, ["0.000800", "0.000720", "+0.0000800"]), (0.0, ["0.0000"] * 3)],

@@ -121,6 +121,17 @@ def test_scores_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
     assert scores == HELD - {"probability"}
 
 
+def test_the_worst_of_one_wording_is_left_out(tmp_path: Path) -> None:
+    first = cell_path(tmp_path, write_cell(tmp_path, forget=0.6, retain=0.9))
+    result = read_result(first)
+    for row in result["items"]["retain_eval"]:
+        row["paraphrases"] = []
+    write_result(tmp_path, first.stem, result)
+    rows = {(row.set, row.score) for row in compare_results(first, first).rows}
+    assert {score for name, score in rows if name == "retain_eval"} == HELD - {"worst"}
+    assert ("forget", "worst") in rows
+
+
 def test_cells_of_two_sets_are_told_so(tmp_path: Path) -> None:
     popular, rare = (
         cell_path(tmp_path, write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.3, retain=0.9))
