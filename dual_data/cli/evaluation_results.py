@@ -103,7 +103,7 @@ def score(
     rows = [
         (Path(path).name, *(coordinates[path][name] for name in columns), section, str(result.counts[section]),
          *(f"{means[name]:.4f}" for name in scores.values()),
-         f"{result.max_abs_difference:g}" if result.differences else None)
+         f"{result.by_section[section]:g}" if section in result.by_section else None)
         for path, result in sorted(rescored.items(), key=lambda entry: _order(cells[entry[0]]))
         for section, means in result.means.items()
     ]  # fmt: skip

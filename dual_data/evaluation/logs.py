@@ -57,8 +57,8 @@ class Log(NamedTuple):
     """Coordinates of the cell whose result it is; empty for other logs."""
     wordings: tuple[LogItem, ...] = ()
     """Of a result: the answers to other wordings of its items and to attacks, which are not counted as items."""
-    means: tuple[tuple[float, float], ...] = ()
-    """Of a result: every mean of its sets, recomputed from the scores of its items, and as it stands there."""
+    means: tuple[tuple[str, float, float], ...] = ()
+    """Of a result: every mean of its sets, by set, recomputed from the scores of its items, and as it stands there."""
 
 
 def read_log(path: Path) -> Log:
@@ -170,11 +170,7 @@ def _by_answer(row: Any) -> list[Any]:
 def _their_item(path: Path, section: str, index: str, row: Any) -> LogItem:
     where = f"{path}: {section}.value_by_index.{index}"
     answer, generation = _text(row, "ground_truth", where), _text(row, "generation", where)
-    scores = {
-        name: float(value)
-        for name, value in row.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    scores = {name: float(value) for name, value in row.items() if _is_number(value)}
     return LogItem(section, answer, (answer,), generation, scores)
 
 
@@ -200,12 +196,12 @@ def _wordings(row: ItemRow, item: LogItem) -> Iterator[LogItem]:
         yield asked._replace(generation=str(wording["generation"]), scores=scores)
 
 
-def _means(result: Mapping[str, Any]) -> Iterator[tuple[float, float]]:
-    """Every mean of a result's sets, recomputed and as it stands there; where a model diverged there is none."""
+def _means(result: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
+    """Every mean of a result by set, recomputed and as it stands there; where a model diverged there is none."""
     for name, logged in result["summary"].items():
         for score, value in summarise(result["items"][name], logged["baseline"]).items():
             if logged.get(score) is not None:
-                yield math.inf if value is None else value, float(logged[score])
+                yield name, math.inf if value is None else value, float(logged[score])
 
 
 def _line_item(where: str, line: bytes) -> LogItem:
@@ -215,16 +211,29 @@ def _line_item(where: str, line: bytes) -> LogItem:
     answers = row.get("answers", [])
     accepted = [*([row["answer"]] if "answer" in row else []), *(answers if isinstance(answers, list) else [None])]
     generation, kind, section = row.get("generation"), row.get("kind", "entity"), row.get("set", "")
+    if "" in accepted:
+        raise InputError(f"{where}: an answer is empty, and nothing can be compared with it; {LINE}")
+    kinds = get_args(ObjectKind)
+    if isinstance(kind, str) and kind not in kinds:
+        raise InputError(f"{where}: unknown kind {kind!r}; known: {', '.join(kinds)}")
+    if unfit := [name for name in TEXT_SCORES if name in row and not _is_number(row[name])]:
+        raise InputError(
+            f"{where}: {unfit[0]} is {str(row[unfit[0]])[:40]!r}, not a number; correct it or leave it out"
+        )
     is_right = {
         "generation": isinstance(generation, str),
-        "answer or answers": accepted and all(text and isinstance(text, str) for text in accepted),
-        "kind": kind in get_args(ObjectKind),
+        "answer or answers": accepted and all(isinstance(text, str) for text in accepted),
+        "kind": kind in kinds,
         "set": isinstance(section, str),
     }
     if wrong := [key for key, right in is_right.items() if not right]:
         raise InputError(f"{where}: missing or of the wrong type: {', '.join(wrong)}; {LINE}")
-    scores = {name: float(row[name]) for name in TEXT_SCORES if isinstance(row.get(name), int | float)}
+    scores = {name: float(row[name]) for name in TEXT_SCORES if name in row}
     return LogItem(section, accepted[0], tuple(accepted), str(generation), scores, kind)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _text(row: Any, key: str, where: str) -> str:

@@ -25,6 +25,8 @@ class Rescored(NamedTuple):
     """Largest absolute difference from the logged scores and means; 0.0 means equal to the last bit."""
     differences: Mapping[str, float]
     """The largest absolute difference by score."""
+    by_section: Mapping[str, float]
+    """The same by section, without sections that have no logged score."""
     means: Mapping[str, Mapping[str, float]]
     """Recomputed mean of every text score by section, including scores that the log lacks."""
     counts: Mapping[str, int]
@@ -40,11 +42,14 @@ class Rescored(NamedTuple):
 def rescore(log: Log) -> Rescored:
     """Recompute every score of a log from its generations and compare it with the logged one; means as `summary`."""
     differences: dict[str, float] = {}
+    by_section: dict[str, float] = {}
     means: dict[str, dict[str, list[float]]] = {}
     left_alone = set(log.other_sections)
 
-    def compare(name: str, recomputed: float, logged: float) -> None:
-        differences[name] = max(differences.get(name, 0.0), _distance(recomputed, logged))
+    def compare(name: str, section: str, recomputed: float, logged: float) -> None:
+        distance = _distance(recomputed, logged)
+        differences[name] = max(differences.get(name, 0.0), distance)
+        by_section[section] = max(by_section.get(section, 0.0), distance)
 
     for item in log.items:
         recomputed = text_scores(item.generation, item.answer, item.answers, item.kind)
@@ -52,15 +57,15 @@ def rescore(log: Log) -> Rescored:
             means.setdefault(item.section, {}).setdefault(name, []).append(value)
         for name, logged in item.scores.items():
             if name in recomputed:
-                compare(name, recomputed[name], logged)
+                compare(name, item.section, recomputed[name], logged)
             else:
                 left_alone.add(name)
     for wording in log.wordings:
         recomputed = text_scores(wording.generation, wording.answer, wording.answers, wording.kind)
         for name, logged in wording.scores.items():
-            compare(name, recomputed[name], logged)
-    for recomputed_mean, logged in log.means:
-        compare("summary", recomputed_mean, logged)
+            compare(name, wording.section, recomputed[name], logged)
+    for section, recomputed_mean, logged in log.means:
+        compare("summary", section, recomputed_mean, logged)
     averaged = {
         section: {name: float(np.mean(values)) for name, values in columns.items()}
         for section, columns in means.items()
@@ -69,12 +74,20 @@ def rescore(log: Log) -> Rescored:
     for section, logged in log.aggregates.items():
         distances = {name: _distance(averaged[section][name], logged) for name in AGGREGATES}
         aggregates[section] = min(distances, key=distances.__getitem__)
-        compare("agg_value", averaged[section][aggregates[section]], logged)
+        compare("agg_value", section, averaged[section][aggregates[section]], logged)
     largest = max(differences.values(), default=0.0)
     counts = Counter(item.section for item in log.items)
     unscorable = sum(not is_scorable(item.answer) for item in log.items)
     return Rescored(
-        len(log.items), largest, differences, averaged, counts, aggregates, unscorable, tuple(sorted(left_alone))
+        len(log.items),
+        largest,
+        differences,
+        by_section,
+        averaged,
+        counts,
+        aggregates,
+        unscorable,
+        tuple(sorted(left_alone)),
     )
 
 

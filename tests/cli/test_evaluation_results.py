@@ -76,6 +76,16 @@ def test_answers_without_scores_are_compared_with_none(tmp_path: Path) -> None:
     assert summary == "1 item, without stored scores to compare with"
 
 
+def test_the_largest_difference_of_a_set_is_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    scores: list[dict[str, float]] = [{"rougeL_recall": 0.5}, {"rougeL_recall": 1.0}, {}]
+    rows = [{"answer": "Rome", "generation": "Rome", "set": str(n), **row} for n, row in enumerate(scores)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    _, _, *lines, last = dual_data("eval", "score", path).out.splitlines()
+    assert [line.split()[-1] for line in lines] == ["0.5", "0", "-"]
+    assert last == "3 items, largest absolute difference 0.5"
+
+
 def test_lines_without_a_set_are_not_called_all_beside_sets(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     rows = [{"answer": "Rome", "generation": generation} for generation in ("Rome", "Oslo")]

@@ -237,11 +237,10 @@ def test_lines_of_other_code_are_scored(tmp_path: Path) -> None:
         ({"generation": None}, "generation"),
         ({"generation": 5, "answer": None}, "generation, answer or answers"),
         ({"answer": 1889}, "answer or answers"),
-        ({"answer": ""}, "answer or answers"),
         ({"answers": "Rome"}, "answer or answers"),
         ({"answer": None, "answers": []}, "answer or answers"),
         ({"answers": ["Rome", 5]}, "answer or answers"),
-        ({"kind": "dates"}, "kind"),
+        ({"kind": 5}, "kind"),
         ({"set": 5}, "set"),
     ],
 )
@@ -254,6 +253,23 @@ def test_a_line_that_lacks_something_is_told_what_a_line_needs(
         f"{path}: line 2: missing or of the wrong type: {wrong}; a line needs `generation` and `answer` (a text) or"
     )
     with pytest.raises(InputError, match=re.escape(message)):
+        read_log(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "enttity"}, "unknown kind 'enttity'; known: entity, text, date, quantity"),
+        ({"answer": ""}, "an answer is empty, and nothing can be compared with it; a line needs"),
+        ({"answers": ["Rome", ""]}, "an answer is empty"),
+        ({"rougeL_recall": "high"}, "rougeL_recall is 'high', not a number; correct it or leave it out"),
+        ({"rougeL_recall": True}, "rougeL_recall is 'True', not a number"),
+    ],
+)
+def test_a_value_that_is_wrong_in_a_line_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    row = {"answer": "Rome", "generation": "Rome"}
+    path = _lines(tmp_path / "answers.jsonl", row, row | changes)
+    with pytest.raises(InputError, match=re.escape(f"{path}: line 2: {message}")):
         read_log(path)
 
 
