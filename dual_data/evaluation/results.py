@@ -215,6 +215,9 @@ def read_result(path: Path) -> Result:
     """
     content = read_json(path)
     if not is_result(content):
+        cell = cell_path(path.parent.parent, path.stem)
+        if path == run_path(cell) and cell.exists():
+            raise InputError(f"{path}: says how a run went; its result is {cell}")
         raise InputError(f"{path}: not a result of layout {FORMAT}; run the cell again")
     run = run_path(path)
     # The cell has its result, so it would not be run again for this file.

@@ -391,3 +391,7 @@ def test_a_result_of_another_kind_is_refused(tmp_path: Path) -> None:
         (tmp_path / "cells" / "a.json").write_text(json.dumps(content))
         with pytest.raises(InputError, match="not a result of layout 3"):
             list(read_results(tmp_path))
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a.json").write_text("{}")
+    with pytest.raises(InputError, match=r"runs/a\.json: says how a run went; its result is .*/cells/a\.json$"):
+        read_result(tmp_path / "runs" / "a.json")
