@@ -27,7 +27,7 @@ Rate = Annotated[float, Field(gt=0)]
 # A list that would be empty is left out: an empty one would silently run nothing, or all that it could name.
 Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(each_once)]
 Rates = Annotated[tuple[Rate, ...], Field(min_length=1), AfterValidator(each_once)]
-Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(each_once)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(each_once)]
 
 
 class ModelSettings(Strict):
@@ -83,6 +83,13 @@ class DataSettings(Strict):
         splits = [*self.forget.values(), self.retain_train, self.retain_eval, self.format, *self.measured.values()]
         paths = [*(split.path for split in splits if split is not None), self.paraphrases]
         return list(dict.fromkeys(path for path in paths if path is not None))
+
+    @field_validator("forget")
+    @classmethod
+    def _no_other_set(cls, forget: Mapping[str, SplitSettings]) -> Mapping[str, SplitSettings]:
+        if others := [name for name in forget if name in ("retain_train", "retain_eval")]:
+            raise ValueError(f"a set to forget cannot be called {others[0]!r}, as another set is: rename it")
+        return forget
 
     @field_validator("measured")
     @classmethod
@@ -210,6 +217,11 @@ class EvaluationSettings(Strict):
                     f"grids.{name}.{key}: unknown {unknown[0]!r}; known here: {', '.join(known) or 'none'}"
                 )
         data, methods = self.data[grid.data], self.presets[grid.preset].methods
+        if grid.epochs:
+            try:
+                self.presets[grid.preset].expect_warm(grid.epochs)
+            except ValueError as error:
+                raise ValueError(f"grids.{name}.epochs: of {grid.preset}, {error}") from None
         for stage in grid.stages:
             if stage != PRETRAINED and set(self.stages[stage].train) == {"format"} and not data.format:
                 raise ValueError(

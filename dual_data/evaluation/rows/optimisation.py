@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dual_data.config import Strict
 
@@ -51,6 +51,16 @@ class Optimisation(Strict):
     raise it, and a destroyed model is a result."""
     diverged_norm: float = Field(default=1e6, ge=0)
     """The same when the norm of a cell's gradient before clipping exceeds this; 0 for never."""
+
+    @model_validator(mode="after")
+    def _reaches_the_rate(self) -> Optimisation:
+        self.expect_warm(self.epochs)
+        return self
+
+    def expect_warm(self, epochs: int) -> None:
+        """Raise ValueError where `epochs` end before the warm-up does, so that no step has the learning rate."""
+        if self.warmup_epochs > epochs:
+            raise ValueError(f"warmup_epochs = {self.warmup_epochs:g} is longer than the training, epochs = {epochs}")
 
     def without_effect(self) -> set[str]:
         """Settings that change no number of a cell with these values, and so are no part of its identity."""

@@ -158,6 +158,7 @@ def test_the_answers_to_prefer_are_part_of_a_cell_that_prefers_them(project: Pat
         ("seeds = [0, 1]", "seeds = []", "grids.one.seeds: "),
         ("seeds = [0, 1]", "seeds = [1, 0, 1]", "grids.one.seeds: 1 is listed 2 times; list it once"),
         ('stages = ["pretrained", "sft"]', "stages = []", "grids.one.stages: "),
+        ("seeds = [0, 1]", "seeds = [0, -1]", "grids.one.seeds.1: must be greater than or equal to 0, not -1"),
         ("seeds = [0, 1]", "lrs = [1e-3, 0.0]", "grids.one.lrs.1: "),
         ("seeds = [0, 1]", "lrs = [nan]", "grids.one.lrs.0: "),
         ("lrs = [1e-3, 1e-2]", "lrs = [1e-3, 0.001]", "presets.short.lrs: 0.001 is listed 2 times; list it once"),
@@ -167,6 +168,21 @@ def test_the_answers_to_prefer_are_part_of_a_cell_that_prefers_them(project: Pat
         ("epochs = 2\nlr = 1e-2", "epochs = 2\nlr = -1e-2", "stages.sft.lr: "),
         ("[stages.sft]", "[stages.pretrained]", "stages: pretrained is the stage that trains nothing"),
         ("batch = 2", "warmup_epochs = inf", "presets.short.warmup_epochs: must be a finite number, not inf"),
+        (
+            "batch = 2",
+            "warmup_epochs = 2.5",
+            "presets.short: warmup_epochs = 2.5 is longer than the training, epochs = 2",
+        ),
+        (
+            'preset = "short"\nseeds = [0, 1]',
+            'preset = "slow"\nepochs = 1\n[presets.slow]\nlrs = [1e-3]\nwarmup_epochs = 2\nmethods = { NPO = {} }',
+            "grids.one.epochs: of slow, warmup_epochs = 2 is longer than the training, epochs = 1",
+        ),
+        (
+            "popular = ",
+            "retain_eval = ",
+            "data.cities.forget: a set to forget cannot be called 'retain_eval', as another",
+        ),
         ("batch = 2", "diverged_norm = inf", "presets.short.diverged_norm: must be a finite number, not inf"),
         *(
             (
