@@ -16,6 +16,7 @@ from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import DTYPES, Identity
 from dual_data.evaluation.results import BASE, cell_path, read_result
 from dual_data.evaluation.training.full import bytes_per_parameter
+from dual_data.evaluation.training.lora import expect_targets
 from dual_data.evaluation.training.trial import try_method
 
 _RATE = {"cpu": 5e10, "cuda": 1e14}
@@ -46,8 +47,8 @@ class Plan(NamedTuple):
 def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool = False) -> Plan:
     """Estimate what `cells` take; with `adapters`, cells without theirs are to do. Loads tokenizers but no weights.
 
-    Raises UsageError where a method of the cells to do fails in a trial, as `_try_methods`, and DualDataError where
-    they are to be embedded without the package for it.
+    Raises UsageError where a model lacks a layer that an adapter of the cells to do is for, and where a method of
+    theirs fails in a trial, as `_try_methods`; DualDataError where they are to be embedded without the package for it.
     """
     identities = {name: identity_of(settings) for name, settings in grid.models.items()}
     tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
@@ -55,6 +56,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
     to_do = [line for line in lines if not line.done]
     if to_do and grid.measure.minilm:
         embedding_model(f"grids.{grid.name}.minilm: ")
+    _expect_targets(grid, [line.cell for line in to_do], identities)
     _try_methods(grid, [line.cell for line in to_do], tokenised)
     operations = sum(line.operations for line in to_do)
     speed, basis = rate(grid, lines, device)
@@ -67,6 +69,15 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
         f"{device} ({basis}); {memory}; training stages come on top"
     )
     return Plan(lines, text)
+
+
+def _expect_targets(grid: Grid, cells: Iterable[Cell], identities: Mapping[str, Identity]) -> None:
+    """Raise UsageError where adapters of `cells` or of their stages are for a layer that the model lacks."""
+    for model, stage, unlearns in dict.fromkeys((cell.model, cell.stage, cell.method != BASE) for cell in cells):
+        recipe, identity = grid.stages[stage], identities[model]
+        trained = [grid.preset.lora] if unlearns and not grid.preset.full else []
+        for lora in (*trained, *([recipe.lora] if recipe is not None else [])):
+            expect_targets(lora.targets, identity.linear, f"{model}: {identity.architecture}")
 
 
 def _try_methods(grid: Grid, cells: Iterable[Cell], tokenised: Mapping[str, Tokenised]) -> None:

@@ -116,3 +116,8 @@ def check_head(model: PreTrainedModel) -> None:
             "logits would be wrong; use a Llama, Qwen, Gemma, Mistral or similar model, or add the change to "
             "dual_data.evaluation.models.decoder.head"
         )
+
+
+def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
+    """The linear layers of a model by their full names."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}

@@ -37,7 +37,7 @@ from dual_data.evaluation.models.cache import (
     files_hash,
     random_weights,
 )
-from dual_data.evaluation.models.decoder import check_head
+from dual_data.evaluation.models.decoder import check_head, linear_layers
 from dual_data.evaluation.models.hub import cached_commit, why_unreachable
 from dual_data.evaluation.models.names import SMOLLM2, TINY, is_tiny
 from dual_data.evaluation.models.norms import fuse_norms
@@ -146,13 +146,16 @@ class Identity(NamedTuple):
     weights: str
     """Hash of a local model's files, or the commit of a Hub model."""
     parameters: int
+    architecture: str
+    linear: frozenset[str]
+    """Last components of the names of its linear layers."""
 
 
 def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None = None) -> Identity:
     """Tokenizer, identity of the weights, and size of the model that `load` would load."""
     if is_tiny(spec):
         loaded = load(spec)
-        return Identity(loaded.tokenizer, loaded.info.weights, loaded.info.parameters)
+        return _identity(loaded.model, loaded.tokenizer, loaded.info.weights)
     with _pretrained_source(spec, trust_remote_code, revision) as (source, options):
         config = AutoConfig.from_pretrained(source, **options)
         tokenizer = _tokenizer(source, spec, options)
@@ -162,7 +165,13 @@ def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None
             )
         commit, weights = _origin(source, revision)
     check_vocabulary(tokenizer, int(model.get_input_embeddings().weight.shape[0]), spec)
-    return Identity(tokenizer, weights or commit, sum(parameter.numel() for parameter in model.parameters()))
+    return _identity(model, tokenizer, weights or commit)
+
+
+def _identity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, weights: str) -> Identity:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    linear = frozenset(name.rpartition(".")[2] for name in linear_layers(model))
+    return Identity(tokenizer, weights, parameters, type(model).__name__, linear)
 
 
 def _tokenizer(source: str, spec: str | Path, options: dict[str, Any]) -> PreTrainedTokenizerBase:

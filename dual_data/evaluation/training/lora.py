@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 
 from dual_data.errors import InputError
 from dual_data.evaluation.device.sharding import held, rows_held
-from dual_data.evaluation.models.decoder import head
+from dual_data.evaluation.models.decoder import head, linear_layers
 from dual_data.evaluation.results import ADAPTER_FILES
 from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.training.optimiser import Buffer
@@ -308,13 +308,17 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def _targets(model: nn.Module, suffixes: Sequence[str]) -> list[tuple[str, nn.Linear]]:
-    linears = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    known = {name.rpartition(".")[2] for name, _ in linears}
-    if missing := set(suffixes) - known:
+def expect_targets(targets: Sequence[str], known: Collection[str], architecture: str) -> None:
+    """Raise InputError for targets that are not among the linear layers of a model, by the last part of their names."""
+    if missing := set(targets).difference(known):
         raise InputError(
-            f"{type(model).__name__} has no linear layer called {', '.join(sorted(missing))}: "
+            f"{architecture} has no linear layer called {', '.join(sorted(missing))}: "
             f"name some of {', '.join(sorted(known))} as targets of the adapter, "
             "lora = { targets = [...] } in the preset or the training stage"
         )
-    return [(name, linear) for name, linear in linears if name.rpartition(".")[2] in suffixes]
+
+
+def _targets(model: nn.Module, suffixes: Sequence[str]) -> list[tuple[str, nn.Linear]]:
+    linears = linear_layers(model)
+    expect_targets(suffixes, {name.rpartition(".")[2] for name in linears}, type(model).__name__)
+    return [(name, linear) for name, linear in linears.items() if name.rpartition(".")[2] in suffixes]

@@ -68,3 +68,12 @@ def test_rows_that_repeat_a_question_are_told_once(project: Path) -> None:
     assert outcome.err == (
         "the forget set rare: 1 of 4 rows asks the question of a row before; each counts as a fact of its own\n"
     )
+
+
+@pytest.mark.parametrize("old", ["rank = 2", "epochs = 2\nlr"])
+def test_layers_that_a_model_lacks_are_told_before_anything_is_measured(project: Path, old: str) -> None:
+    new = f"{old}, targets = ['c_attn']" if old.startswith("rank") else f"lora = {{ targets = ['c_attn'] }}\n{old}"
+    opened(project, file=FILE.replace(old, new, 1))
+    outcome = dual_data(*run_command(project, project / "out"))
+    assert outcome.err.startswith("error: tiny: LlamaForCausalLM has no linear layer called c_attn: name some of ")
+    assert not (project / "out").exists()
