@@ -46,9 +46,10 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
             measured = tokens(rows) + grid.max_new_tokens * len(rows)
             operations += 2.0 * parameters * len(BITS) * measured
     speed, basis = rate(grid, estimated(grid, cells, identities, tokenised), options.device)
+    attacked = f"{count(len(chosen), 'cell')} to attack{', and the model before unlearning of each' if bases else ''}"
     text = (
-        f"{count(len(chosen), 'cell')} to attack: {count(curves, 'curve')} of relearning, each of {max(options.steps)} "
-        f"steps, and {count(roundings, 'model')} with rounded weights; {duration(operations / speed)} on "
+        f"{attacked}: {count(curves, 'curve')} of relearning, each of {max(options.steps)} steps, and "
+        f"{count(roundings, 'model')} with rounded weights; {duration(operations / speed)} on "
         f"{options.device} ({basis})"
     )
     return text + ("; tasks come on top" if any("tasks" in target.todo for target in chosen) else "")

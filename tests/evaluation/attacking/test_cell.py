@@ -160,7 +160,9 @@ def test_relearning_of_one_subject_is_said_and_not_a_crash(tmp_path: Path) -> No
     sets = grid.sets["pretrained"]
     one_fact = grid._replace(sets={"pretrained": sets._replace(forget={"rare": sets.forget["rare"][:1]})})
     summary = attack_forecast.forecast(one_fact, cells, [target], AttackOptions())
-    assert summary.startswith("1 cell to attack: 0 curves of relearning, each of 64 steps, and 4 models with rounded")
+    assert summary.startswith(
+        "1 cell to attack, and the model before unlearning of each: 0 curves of relearning, each of 64 steps, and 4 "
+    )
     outcome = attack(one_fact, [target._replace(todo=("relearning",))], AttackOptions(), project=tmp_path)
     assert outcome.written == []
     assert "facts of at least two subjects" in outcome.failed[0]

@@ -29,8 +29,8 @@ def test_what_attacks_will_take_is_told_before_a_model_is_loaded(
         assert line == f"{target.cell.id}  {target.cell.label}: relearning, quantisation"
     # Three sets to tune on and two numbers of bits, each for both cells and, once, for the model they start from.
     assert summary == (
-        "2 cells to attack: 9 curves of relearning, each of 64 steps, and 6 models with rounded weights; "
-        "less than a minute on cpu (by the cells that are done)"
+        "2 cells to attack, and the model before unlearning of each: 9 curves of relearning, each of 64 steps, and "
+        "6 models with rounded weights; less than a minute on cpu (by the cells that are done)"
     )
     monkeypatch.setattr(attack_forecast, "rate", lambda *_: (1.0, "one a second"))
     monkeypatch.setattr(attack_forecast, "duration", lambda seconds: f"<{seconds:.0f}>")
