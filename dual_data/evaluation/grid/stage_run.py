@@ -104,7 +104,7 @@ class StageRun:
             return Counter(elsewhere=len(cells))
         try:
             with enough_memory("measuring the model before unlearning"):
-                counts = Counter(done=self._measure_base(cells))
+                counts = self._measure_base(cells)
         except DualDataError as error:  # the cells are compared with it, so none of them can be run
             return self._grid_run.fail_free(cells, str(error), self._loaded, self._stage)
         for group in grouped([cell for cell in cells if cell.method != BASE], _without_rate):
@@ -124,8 +124,8 @@ class StageRun:
         size = even_size(len(cells), self._cells_at_once)
         return [cells[start : start + size] for start in range(0, len(cells), size)]
 
-    def _measure_base(self, cells: Sequence[Cell]) -> int:
-        """Measure the model from which the cells start. Returns the number of missing results that this gave."""
+    def _measure_base(self, cells: Sequence[Cell]) -> Counter[str]:
+        """Measure the model from which the cells start. Returns how the cells without its result ended."""
         grid, first = self._grid, cells[0]
         missing = [cell for cell in cells if cell.method == BASE]
         if missing:
@@ -147,7 +147,7 @@ class StageRun:
         with claimed(grid.folder, missing if self._options.ranks.first else ()) as bases:
             for cell in bases:
                 self._write(cell, base, effort, engine.notes)
-        return len(bases)
+        return Counter(done=len(bases), elsewhere=len(missing) - len(bases))
 
     def _run_cells(self, batch: Sequence[Cell], wanted: Sequence[Cell]) -> Counter[str]:
         """Train and measure a batch, and write those of its `wanted` cells that no other process has claimed."""

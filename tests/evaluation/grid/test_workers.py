@@ -116,6 +116,13 @@ def test_where_one_process_cannot_be_started_the_others_end(project: Path) -> No
     assert multiprocessing.active_children() == []
 
 
+def test_cells_of_another_process_are_counted_before_unlearning_too(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage(FILE))
+    base, first, *_ = cells
+    with claimed(grid.folder, [base]):
+        assert run(grid, [base, first], RunOptions(), project=project) == (1, 0, 0, 1)
+
+
 def test_a_claim_is_for_cells_without_a_result_and_for_one_at_a_time(project: Path) -> None:
     grid, cells = opened(project, file=one_stage())
     with claimed(grid.folder, cells[1:3]) as taken:
