@@ -66,6 +66,10 @@ def test_the_faults_of_all_files_are_told_at_once(project: Path, project_method:
         ('other_answer="swapped"', "other_answer: is 'swapped'; for kinds that have no 'refusal', it is ''"),
         ("at_layer=True", "at_layer: the loss must have the layer as an option, such as `*, layer: int = 7`"),
         ("constants=1", "constants: 1 is wrong: Input should be callable"),
+        (
+            "constants=lambda facts, power=0.5: {}",
+            "constants: 'power' has a default, but is no option, as it is not behind a `*`: write `*, power`",
+        ),
     ],
 )
 def test_wrong_fields_of_a_method_are_told_with_its_file(

@@ -143,6 +143,10 @@ class Controller(Protocol):
         """State for one cell's next epoch, from its logged parts at each step of the last epoch."""
 
 
+_WITH_OPTIONS = ("loss", "constants", "controller", "notes")
+"""The functions of a method whose keyword-only parameters are its options."""
+
+
 class Method(NamedTuple):
     """A method: its loss and what the loss reads. CONTRIBUTING.md says how to add one."""
 
@@ -190,6 +194,13 @@ class Method(NamedTuple):
             raise ValueError(
                 f"other_answer: is {self.other_answer!r}; for kinds that {have} 'refusal', it is {choices}"
             )
+        for field in _WITH_OPTIONS:
+            for name, parameter in self._parameters(field).items():
+                if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is not parameter.empty:
+                    raise ValueError(
+                        f"{field}: {name!r} has a default, but is no option, as it is not behind a `*`: write "
+                        f"`*, {name}`"
+                    )
         if self.at_layer and type(self.defaults.get("layer")) is not int:
             raise ValueError("at_layer: the loss must have the layer as an option, such as `*, layer: int = 7`")
 
@@ -197,12 +208,16 @@ class Method(NamedTuple):
     def defaults(self) -> dict[str, Any]:
         """Every option of the method with its default."""
         defaults: dict[str, Any] = {}
-        for function in (self.loss, self.constants, self.controller, self.notes):
-            if function is not None:
-                for name, parameter in inspect.signature(function).parameters.items():
-                    if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty:
-                        defaults[name] = parameter.default
+        for field in _WITH_OPTIONS:
+            for name, parameter in self._parameters(field).items():
+                if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty:
+                    defaults[name] = parameter.default
         return defaults
+
+    def _parameters(self, field: str) -> Mapping[str, inspect.Parameter]:
+        """The parameters of a function of the method; none where it has no such function."""
+        function = getattr(self, field)
+        return {} if function is None else inspect.signature(function).parameters
 
     def options(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """The defaults with `chosen` over them. Raises UsageError for one that the method does not have or take."""
