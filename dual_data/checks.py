@@ -23,7 +23,6 @@ from dual_data.config import (
     same_name,
 )
 from dual_data.display import count
-from dual_data.engine.places import maker
 from dual_data.engine.plan import check_stage
 from dual_data.engine.stage import Stage
 from dual_data.errors import ConfigError, UsageError
@@ -128,14 +127,14 @@ def _broken_code(path: Path) -> Iterator[str]:
 
 
 def _missing_data(settings: EvaluationSettings, root: Path, path: Path) -> Iterator[str]:
-    """Faults for files of rows that are not there, without those that a build makes, or whose $VARIABLE is not set."""
+    """Faults for files of rows that are not there, without those below artifacts/, or whose $VARIABLE is not set."""
     for name, data in settings.data.items():
         key = f"data.{name}.folder"
         try:
             folder = resolved(data.folder, root, key, "the folder of the rows")
         except ConfigError:
             continue
-        if maker(folder):
+        if folder.resolve().is_relative_to((root / "artifacts").resolve()):
             continue
         missing = [] if folder.is_dir() else [folder]
         for file in missing or [folder / file for file in data.files if not (folder / file).is_file()]:
