@@ -73,7 +73,7 @@ def test_answers_without_scores_are_compared_with_none(tmp_path: Path) -> None:
     path.write_text(json.dumps({"question": "Which city?", "answer": "Rome", "generation": "It is Rome."}))
     *_, row, summary = dual_data("eval", "score", path).out.splitlines()
     assert row.split() == ["answers.jsonl", "all", "1", "1.0000", "1.0000", "-"]
-    assert summary == "1 item, without stored scores to compare with"
+    assert summary == "1 item, no stored scores to compare with"
 
 
 def test_the_largest_difference_of_a_set_is_its_own(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def _read_table(path: Path, required: Sequence[str]) -> pl.DataFrame:
     if not frame.columns:
         raise InputError(f"{path}: the table is empty")
     if missing := set(required) - set(frame.columns):
-        raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; found {', '.join(frame.columns)}")
+        raise InputError(f"{path}: no column {' or '.join(sorted(missing))}; found {', '.join(frame.columns)}")
     # Bytes: what some writers of Parquet make of a text, without the mark that it is one.
     if unfit := [name for name in required if (kind := frame.schema[name]).is_nested() or kind == pl.Binary]:
         raise InputError(f"{path}: column {unfit[0]} holds {frame.schema[unfit[0]]}; write one text per row")
