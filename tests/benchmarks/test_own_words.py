@@ -69,6 +69,8 @@ def test_answers_are_scored_in_the_sentences_of_before(folder: Path, capsys: pyt
     compared = _compared(folder, capsys)
     assert (compared["method"], compared["lr"], compared["seeds"]) == ("GradDiff", 1e-2, 1)
     assert compared["pairs"] == compared["answered"] == 12
+    texts = compared["texts without the answer, and those of which it is likeliest in own words"]
+    assert texts == {"popular": [12, 0], "rare": [12, 0]}
     lost = compared["nats lost in own words"]
     assert lost["difference"][0] == pytest.approx(lost["popular"][0] - lost["rare"][0])
     assert lost["rare"][0] > 0.1  # gradient ascent at a high rate
@@ -76,8 +78,9 @@ def test_answers_are_scored_in_the_sentences_of_before(folder: Path, capsys: pyt
     for path in folder.glob("adapters/*/adapter_model.safetensors"):
         save_file({name: torch.zeros_like(weight) for name, weight in load_file(path).items()}, path)
     unchanged = _compared(folder, capsys)
-    for name in ("nats lost in own words", "no longer likeliest in own words"):
-        assert unchanged[name]["popular"] == pytest.approx([0, 0, 0], abs=1e-5)
+    assert unchanged["nats lost in own words"]["popular"] == pytest.approx([0, 0, 0], abs=1e-5)
+    likeliest = {1 - unchanged["not likeliest in own words"][name][0] for name in ("popular", "rare")}
+    assert likeliest == {0.0}  # a random model would have said something else
     assert unchanged["recall lost"] == compared["recall lost"]  # that of the results
 
 

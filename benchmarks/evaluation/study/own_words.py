@@ -21,7 +21,7 @@ from dual_data.evaluation.measuring.own_words import own_words
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import Contrast, Side, compare_pairs, mean_contrast, pair_facts
-from dual_data.evaluation.report.runs import Group, Run, clusters
+from dual_data.evaluation.report.runs import Group, Run, clusters, stack
 from dual_data.evaluation.results import adapter_path, read_result
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import profile_named, prompt_ids
@@ -61,17 +61,27 @@ def compare(loaded: Loaded, popular: Group, rare: Group, lr: float) -> dict[str,
     pairing = pair_facts(popular, rare)
     if pairing is None:
         return result
-    lost = [lost_in_own_words(loaded, group, lr) for group in (popular, rare)]
+    groups = {"popular": popular, "rare": rare}
+    figures = {name: unlearned_in_own_words(loaded, group, lr) for name, group in groups.items()}
     # Both or neither of a pair are answered by most seeds: before unlearning, this model has only one.
-    answered = [pair for pair in pairing.pairs if all(np.isfinite(lost[side][0, 0, pair[side]]) for side in (0, 1))]
-    subjects = [clusters(group.before, "forget") for group in (popular, rare)]
+    answered = [
+        (left, right)
+        for left, right in pairing.pairs
+        if np.isfinite(figures["popular"][0, 0, left] + figures["rare"][0, 0, right])
+    ]
+    indices = dict(zip(groups, map(list, zip(*answered, strict=True)), strict=True))
+    subjects = {name: clusters(group.before, "forget") for name, group in groups.items()}
 
     def contrast(figure: int, scale: Scale) -> dict[str, Any]:
         sides: list[Side] = [
-            (drops[figure][:, indices], [names[index] for index in indices])
-            for drops, names, indices in zip(lost, subjects, map(list, zip(*answered, strict=True)), strict=True)
+            (figures[name][figure][:, indices[name]], [subjects[name][index] for index in indices[name]])
+            for name in groups
         ]
-        return _shown(mean_contrast(sides, subjects, scale))
+        return _shown(mean_contrast(sides, [*subjects.values()], scale))
+
+    def still_likeliest(name: str) -> tuple[int, int]:
+        is_lost = stack(groups[name].at(lr), "forget", "contains_answer")[:, indices[name]] == 0
+        return int(is_lost.sum()), int((1 - figures[name][1][:, indices[name]])[is_lost].sum())
 
     return result | {
         "pairs": len(pairing.pairs),
@@ -79,12 +89,15 @@ def compare(loaded: Loaded, popular: Group, rare: Group, lr: float) -> dict[str,
         "confidence before, popular - rare": pairing.confidence[:3],
         "recall lost": _shown(compare_pairs(popular, rare, lr, pairing)),
         "nats lost in own words": contrast(0, ANY),
-        "no longer likeliest in own words": contrast(1, SHARE.differences),
+        "not likeliest in own words": contrast(1, SHARE.differences),
+        "texts without the answer, and those of which it is likeliest in own words": {
+            name: still_likeliest(name) for name in groups
+        },
     }
 
 
-def lost_in_own_words(loaded: Loaded, group: Group, lr: float) -> Floats:
-    """By how much each answer's log-probability falls, and whether it stops to be the likeliest, [2, seeds, items].
+def unlearned_in_own_words(loaded: Loaded, group: Group, lr: float) -> Floats:
+    """By how much each answer's log-probability falls, and whether it is not the likeliest after, [2, seeds, items].
 
     NaN for facts that the model does not answer before unlearning. Results keep texts: a text may have been generated
     in other tokens than it is tokenised into.
@@ -102,18 +115,19 @@ def lost_in_own_words(loaded: Loaded, group: Group, lr: float) -> Floats:
         answers = own_words(open_engine(loaded, adapters), items, prompts, texts)
         return np.array([answer or (np.nan, np.nan) for answer in answers], dtype=float).T
 
-    before = scores()
+    log_p_before, _ = scores()
 
-    def lost(run: Run) -> Floats:
+    def figures(run: Run) -> Floats:
         folder = adapter_path(run.path.parents[1], run.id)
         adapters = Adapters(loaded.model, read_spec(folder))
         try:
             adapters.load(folder)
-            return before - scores(adapters)
+            log_p, likeliest = scores(adapters)
+            return np.stack([log_p_before - log_p, 1 - likeliest])
         finally:
             adapters.remove()
 
-    return np.stack([lost(run) for run in group.at(lr)], axis=1)
+    return np.stack([figures(run) for run in group.at(lr)], axis=1)
 
 
 def _shown(contrast: Contrast) -> dict[str, Any]:
