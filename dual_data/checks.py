@@ -20,6 +20,7 @@ from dual_data.config import (
     load_topics,
     profile_files,
     read_toml,
+    reading,
     same_name,
 )
 from dual_data.display import count
@@ -190,7 +191,7 @@ def _same_questions(relations: Mapping[Path, Relation]) -> list[str]:
     files_by_question: dict[str, list[Path]] = {}
     for path, relation in relations.items():
         for question in dict.fromkeys(relation.questions.questions()):
-            earlier = files_by_question.setdefault(question.casefold(), [])
+            earlier = files_by_question.setdefault(reading(question), [])
             faults += [
                 f"{path}: questions: {question!r} is asked by {other.name} too, in {', '.join(topics)}; "
                 "word one of the two so that its answers are not right for the other"

@@ -17,6 +17,7 @@ from dual_data.config import (
     Services,
     Strict,
     Topic,
+    Wording,
     each_once,
     load_profile,
     parse,
@@ -161,6 +162,16 @@ def test_no_value_is_listed_twice() -> None:
     assert each_once((0, 1)) == (0, 1)
     with pytest.raises(ValueError, match=r"^0 is listed 2 times; list it once$"):
         each_once((1, 0, 0))
+
+
+def test_wordings_of_other_scripts_and_with_other_spaces_are_told_apart() -> None:
+    wording = {
+        "canonical": "{subject}の首都はどこですか。",
+        "validation": ["{subject}の首都はなんですか。"],
+        "training": ["Quelle est la capitale de {subject}\u00a0?"],
+        "test": ["ما هي عاصمة {subject}؟"],
+    }
+    assert len(Wording.model_validate(wording).questions()) == 4
 
 
 def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:

@@ -6,7 +6,15 @@ Unknown keys are errors everywhere: a misspelt parameter must never be a silent 
 from dual_data.config.files import Rows, Strict, each_once, parse, plain, read_text, read_toml
 from dual_data.config.places import NO_FOLDER, RELATIONS, TOPICS, is_folder, shipped_project
 from dual_data.config.profile import About, Profile, load_profile, profile_files, same_name, sound_profiles
-from dual_data.config.relations import Excluded, Relation, Wording, load_excluded, load_relation, load_relations
+from dual_data.config.relations import (
+    Excluded,
+    Relation,
+    Wording,
+    load_excluded,
+    load_relation,
+    load_relations,
+    reading,
+)
 from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, SNAPSHOT, Pace, Services
 from dual_data.config.topics import POOLED, Topic, load_topics
 from dual_data.config.urls import Url, check_url
@@ -43,6 +51,7 @@ __all__ = [
     "profile_files",
     "read_text",
     "read_toml",
+    "reading",
     "same_name",
     "shipped_project",
     "sound_profiles",

@@ -14,15 +14,23 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from dual_data.config.files import Item, Property, Strict, parse, parse_toml, read_text, read_toml, table
 from dual_data.config.places import TOPICS
 from dual_data.errors import ConfigError, InputError
+from dual_data.words import words
 
 TO_FILL_IN = "..."
 """Placeholder for missing words in the skeleton of a relation file."""
 _ARTICLE = re.compile(r"\bthe\s+\{subject\}", re.IGNORECASE)
+# Other spaces are not at fault: French has one before a question mark.
+_STRAY = re.compile(r"[\x00-\x1f\x7f-\x9f]|  |^ | $")
+
+
+def reading(template: str) -> str:
+    """The words of a template, which two that differ only in case, accents, punctuation or spaces share."""
+    return " ".join(words(template))
 
 
 def _template(template: str, *wanted: str) -> str:
-    """Validator that returns the template. Raises ValueError for other variables than `wanted`, an article, or words
-    that are still to be filled in."""
+    """Validator that returns the template. Raises ValueError for other variables than `wanted`, an article, stray
+    spaces and control characters, or words that are still to be filled in."""
     if TO_FILL_IN in template:
         raise ValueError(f"{template!r} is not filled in; replace {TO_FILL_IN!r} with words")
     try:
@@ -35,6 +43,8 @@ def _template(template: str, *wanted: str) -> str:
     if sorted(str(name) for _, name, _, _ in variables) != sorted(wanted):
         expected = " and ".join(f"{{{name}}}" for name in wanted)
         raise ValueError(f"{template!r} must hold {expected} exactly once and no other variable")
+    if _STRAY.search(template):
+        raise ValueError(f"{template!r}: write it in one line without tabs, and single spaces between words alone")
     if article := _ARTICLE.search(template):
         raise ValueError(
             f"{template!r}: write {{subject}} in place of {article[0]!r}; "
@@ -80,9 +90,9 @@ class Wording(Strict):
             raise ValueError("at least 4 questions are needed: canonical, validation, training and test together")
         seen: dict[str, str] = {}
         for template in self.questions():
-            key = " ".join(template.casefold().split())
+            key = reading(template)
             if key in seen:
-                raise ValueError(f"two questions are the same: {seen[key]!r} and {template!r}")
+                raise ValueError(f"two questions have the same words: {seen[key]!r} and {template!r}")
             seen[key] = template
         if len(self.validation) % 2 == 0:
             raise ValueError("validation needs an odd number of questions, so that a majority exists")

@@ -58,12 +58,21 @@ FAULTS: dict[str, Fault] = {
     ),
     "same question twice": (
         relation("Name the capital of {subject}.", "what is the capital of {subject}?"),
-        "are the same",
+        "have the same words",
     ),
-    "same question but for spaces": (
-        relation("Name the capital of {subject}.", "What is the  capital of {subject}? "),
-        "are the same",
+    "same question but for punctuation": (
+        relation("Name the capital of {subject}.", "What, is the capital of {subject} ?!"),
+        "have the same words",
     ),
+    "two spaces": (
+        relation("Name the capital of {subject}.", "Name the  capital of {subject}."),
+        r"P36.toml: questions.training.0: 'Name the  capital .*write it in one line without tabs, and single spaces",
+    ),
+    "control character": (
+        relation("[questions]", '[questions]\nstatement = "The capital\\u0000 of {subject} is {answer}."'),
+        "P36.toml: questions.statement: .*write it in one line",
+    ),
+    "line break": (relation("of {subject}?", r"of {subject}?\n"), "P36.toml: questions.canonical: .*in one line"),
     "question of the skeleton": (
         relation("What is the capital of", "What is the ... of"),
         r"P36.toml: questions.canonical: 'What is the \.\.\. of \{subject\}\?' is not filled in",
@@ -184,11 +193,11 @@ def test_two_relations_of_a_topic_may_not_ask_the_same(project: Path, topic: str
     path = project / "pipeline" / "relations" / "P99999.toml"
     text = RELATION.replace('"P36"', '"P99999"').replace("places_country", topic)
     reworded = text.replace("capital", "seat")
-    path.write_text(reworded.replace("What is the seat", "What is the CAPITAL"), encoding="utf-8")
+    path.write_text(reworded.replace("What is the seat", "What, is the CAPITAL"), encoding="utf-8")
     outcome = dual_data("check", "--project", project)
     assert outcome.code == 2
     (fault,) = (line for line in outcome.err.splitlines() if "P99999" in line)
-    assert "P99999.toml: questions: 'What is the CAPITAL of {subject}?' is asked by P36.toml too" in fault
+    assert "P99999.toml: questions: 'What, is the CAPITAL of {subject}?' is asked by P36.toml too" in fault
     assert "in places_country;" in fault
     path.write_text(reworded, encoding="utf-8")
     assert dual_data("check", "--project", project).code == 0
