@@ -27,13 +27,15 @@ dropped, though it is right: echoing the question must never score.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import polars as pl
 from pydantic import Field
 
 from dual_data import templates
-from dual_data.config import RELATIONS, TOPICS, Relation, Strict, Topic, load_relations, load_topics
+from dual_data.config import RELATIONS, TOPICS, Profile, Relation, Strict, Topic, load_relations, load_topics
 from dual_data.engine.stage import Stage, Tools
+from dual_data.errors import ConfigError
 from dual_data.matching import contains_answer
 from dual_data.sampling import with_rank
 from dual_data.schema import Questions
@@ -85,6 +87,18 @@ def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.Dat
     rows = reject(rows, _repeated(), "same_question")
     functional = pl.col("unique_one").fill_null(False) & (pl.col("objects_of_pair") == 1)
     return rows.with_columns(functional=functional).select(*Questions.columns(), "reason").sort("fact_id")
+
+
+def check(_: QuestionsParams, project: Path, profile: Profile) -> None:
+    """Raise ConfigError for labels that take "the" in a language other than English."""
+    if profile.about.language.split("-")[0] == "en" or not (project / TOPICS).is_file():
+        return
+    if marked := [name for name, topic in load_topics(project / TOPICS).items() if topic.article]:
+        raise ConfigError(
+            f'`article` puts the English "the" into questions, but language = "{profile.about.language}" in '
+            f"{profile.path}; remove it from {', '.join(marked)}, and word the questions so that they need no article",
+            file=project / TOPICS,
+        )
 
 
 def _relation_table(relations: Mapping[str, Relation]) -> pl.DataFrame:
@@ -264,4 +278,5 @@ QUESTIONS = Stage(
     params=QuestionsParams,
     inputs=("facts",),
     files=(f"{RELATIONS}/*.toml", TOPICS),
+    check=check,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import dual_data
-from tests.cli.faults import Fault, expect_fault, replaced
+from tests.cli.faults import Fault, edited, expect_fault, replaced
 
 FAULTS: dict[str, Fault] = {
     "topics that no stage reads": (
@@ -48,6 +48,19 @@ FAULTS: dict[str, Fault] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_check_names_file_and_key(project: Path, fault: str) -> None:
     expect_fault(project, fault, *FAULTS[fault])
+
+
+@pytest.mark.parametrize(("language", "refused"), [("de", True), ("en-GB", False)])
+def test_an_english_article_is_refused_in_another_language(project: Path, language: str, refused: bool) -> None:
+    edited("pipeline/embedded.toml", r"\[project\]", f'[project]\nlanguage = "{language}"')(project)
+    message = (
+        'topics.toml: `article` puts the English "the" into questions, but language = "de" in '
+        f"{project}/pipeline/embedded.toml; remove it from art_sculpture, business_corporation, "
+    )
+    for command in (["check"], ["build", "--dry-run", "--profile", "embedded"]):
+        outcome = dual_data(*command, "--project", project)
+        assert (outcome.code == 2) == refused, outcome.err
+        assert (message in outcome.err) == refused
 
 
 @pytest.mark.parametrize("change", ["limt = 3\n", "limit = 3\nlimit = 4\n"])
