@@ -87,8 +87,11 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
         findings.extend(_unknown_topics(topics_by_place, topics))
     for path in prompt_files:
         attempt(load_prompt, path)
+    idle = [name for name in topics or () if not any(relation.applies_to(name) for relation in relations.values())]
+    # No fault: its relations may come later.
+    unasked = f" (no relation, so no fact, is of {', '.join(idle)})" if idle else ""
     summary = (
-        f"{len(profiles)} profiles, {len(topics or ())} topics, {len(relations)} relations with "
+        f"{len(profiles)} profiles, {len(topics or ())} topics{unasked}, {len(relations)} relations with "
         f"{sum(len(relation.questions.questions()) for relation in relations.values())} questions, "
         f"{len(prompt_files)} prompts, {count(len(grid_files), 'grid file')}{methods}: no fault found"
     )

@@ -112,6 +112,15 @@ def test_the_shipped_project_is_without_fault(project: Path) -> None:
     assert "2 prompts, 1 grid file, 12 methods: no fault found" in outcome.out
 
 
+def test_check_tells_a_topic_that_no_relation_names(project: Path) -> None:
+    with (project / "pipeline" / "topics.toml").open("a", encoding="utf-8") as file:
+        file.write("[places_moon]\n[places_crater]\n")
+    edited("pipeline/dual.toml", r"\[facts\]", '[facts]\ntopics = ["places_city"]')(project)
+    outcome = dual_data("check", "--project", project)
+    assert outcome.code == 0, outcome.err
+    assert " 30 topics (no relation, so no fact, is of places_moon, places_crater), 205 relations" in outcome.out
+
+
 def test_check_needs_none_of_the_packages_of_the_evaluation(project: Path) -> None:
     missing = ("torch", "transformers", "safetensors", "jinja2", "gguf", "accelerate")
     code = (
