@@ -42,12 +42,17 @@ statement = "The ... of {{subject}} is {{answer}}."
 WIDENING = (1, 20, 400)
 """Factors by which the number of subjects grows, step by step, while too few have the relation."""
 HINTS = {
-    "wrong_kind": 'object = "{object}" may be the wrong kind for such objects',
+    "wrong_kind": 'object = "{object}" may be the wrong kind for such objects{forms}',
     "wrong_class": "object_classes may lack the class of such objects",
     "precision_too_low": 'precision = "{precision}" may be finer than such dates',
     "unit_not_asked": "unit must be the item after the number, and be left out if there is none",
 }
 """What to look at in the relation's file, by the reason of a reject."""
+FORMS = {
+    "date": "; tables write dates as 1889-03-31, March 1889 or 1889",
+    "quantity": "; tables write numbers as 1,234.5, alone or before the id of the unit (324 Q11573) or the unit_name",
+}
+"""How tables must write values, by the kind of object."""
 _SUBJECT = ("subject_label", "subject_qid")
 _OBJECT = ("object_label", "object_value")
 """Columns with the name of a statement's subject and object, the best first."""
@@ -187,7 +192,7 @@ def _by_reason(rows: pl.DataFrame, relation: Relation) -> list[Rejected]:
         .agg(pl.len(), pl.col("sample").first())
         .sort("len", "reason", descending=[True, False])
     )
-    keys = relation.model_dump()
+    keys = {**relation.model_dump(), "forms": FORMS.get(relation.object, "")}
     return [
         Rejected(reason, amount, sample or "", HINTS.get(reason, "").format(**keys))
         for reason, amount, sample in groups.iter_rows()

@@ -108,7 +108,8 @@ def text(term: Term) -> Value:
 
 
 def cell(written: str, relation: Relation) -> Value:
-    """A literal as a table has it: 1889-03-31, March 1889; 324 Q11573, 3,600; any text."""
+    """A literal as a table has it: 1889-03-31, March 1889; 324 Q11573, 3,600, or with the relation's own name of its
+    unit, 324 m; any text."""
     if relation.object == "date":
         day = _TIME_OF_DAY.sub("", written.strip().removeprefix("+"))
         if _EARLY_YEAR.fullmatch(day):
@@ -125,8 +126,9 @@ def cell(written: str, relation: Relation) -> Value:
     if relation.object == "quantity":
         number, _, unit = written.strip().rpartition(" ")
         if not is_item(unit):
-            number, unit = written, ""
-        return _quantity(number, unit or relation.unit, relation)
+            number, unit = written.strip().removesuffix(relation.unit_name), ""
+        value = _quantity(number, unit or relation.unit, relation)
+        return value._replace(text=written) if value.reason == "wrong_kind" else value
     plain = clean(written)
     return Value(plain, plain, None if plain else "empty")
 

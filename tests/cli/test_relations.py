@@ -58,7 +58,8 @@ def preview(root: Path, stem: str, old: str = "", new: str = "") -> str:
         (
             "P1082", '"quantity"', '"date"',
             '2 statements: wrong_kind, such as Orbus: 37589262\n'
-            '    hint: object = "date" may be the wrong kind for such objects\n',
+            '    hint: object = "date" may be the wrong kind for such objects; tables write dates as 1889-03-31, March '
+            "1889 or 1889\n",
         ),
         (
             "P571", '"quantity"', '"date"\nprecision = "day"',
@@ -84,6 +85,7 @@ def test_rejects_stand_below_the_questions(project: Path) -> None:
     questions, _, rejects = preview(project, "P1082").rpartition("\n\n")
     assert questions.count("What is the population of") == 2
     assert rejects.startswith("A build would also reject:\n  2 statements: wrong_kind, such as Uln: some\n")
+    assert "for such objects; tables write numbers as 1,234.5, alone or before" in rejects
 
 
 def test_a_relation_that_no_row_states_is_said_to_be_absent(project: Path) -> None:

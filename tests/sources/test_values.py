@@ -247,6 +247,9 @@ def test_clean_is_stable(text: str) -> None:
         ("quantity", "3,600", values.Value("3600 Q11573", "3,600 m")),
         ("quantity", "1 234 567.5 Q11573", values.Value("1234567.5 Q11573", "1,234,567.5 m")),
         ("quantity", "\u22121.5e3", values.Value("-1500 Q11573", "-1,500 m")),
+        ("quantity", "324 m", values.Value("324 Q11573", "324 m")),
+        ("quantity", " 1,234.5m ", values.Value("1234.5 Q11573", "1,234.5 m")),
+        *(("quantity", text, values.Value(text, reason="wrong_kind")) for text in ("324 km", "324 ft", "m", "324 m m")),
         ("quantity", "324 Q3710", values.Value("324 Q3710", reason="unit_not_asked")),
         ("quantity", "324 Q199", values.Value("324", reason="unit_not_asked")),
         *(
