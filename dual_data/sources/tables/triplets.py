@@ -11,7 +11,7 @@ The relation is one of the `labels` of its file, or its property id.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,14 @@ ID_OPTIONS = (
     *(f"{side}_{detail}" for side in ("subject", "object") for detail in DETAILS),
 )
 LABEL_COLUMNS = ("subjectLabel", "relation", "objectLabel")
+MOST_FAULTS = 10
+"""Most faults of rows that are told at once."""
 # More digits are no Int64. pandas writes the numbers of a column with empty cells as 31.0.
 _COUNT = re.compile(r"(\d{1,18})(?:\.0+)?", re.ASCII)
 
 
 def with_ids(folder: Path, topics: Sequence[str], relations: Mapping[str, Relation]) -> Harvest:
-    """Read a folder of triplets with ids. Raises InputError for the first row that is not what it should be."""
+    """Read a folder of triplets with ids. Raises InputError for the first rows that are not what they should be."""
     rows = in_topic_order(read_folder(folder, ID_COLUMNS, ID_OPTIONS), topics)
     _check_ids(rows)
     stems = {(relation.property, topic): stem for stem, relation in relations.items() for topic in relation.topics}
@@ -111,7 +113,7 @@ def as_written(rows: pl.DataFrame) -> pl.DataFrame:
 
 def in_topic_order(rows: pl.DataFrame, topics: Sequence[str]) -> pl.DataFrame:
     """Rows in the order of topics.toml. Raises InputError for a topic that is not there."""
-    if row := _first(rows, ~pl.col("topic").is_in(list(topics))):
+    if row := next(_some(rows, ~pl.col("topic").is_in(list(topics))), None):
         raise InputError(
             f"{location(row)}: {row['topic']!r} is not a topic of topics.toml; a table's name, or its column "
             f"`topic`, says which topic its rows belong to. Known topics: {', '.join(topics)}"
@@ -198,30 +200,36 @@ def _with_literals(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.
 
 
 def _check_ids(rows: pl.DataFrame) -> None:
-    """Ids must look like ids, and one id has one label."""
+    """Ids must look like ids, and one id has one label. Raises InputError with the first faults."""
+    faults = sorted(_faults(rows), key=lambda fault: (fault[0]["file"], fault[0]["line"]))
+    if faults:
+        shown = [f"{location(row)}: {message}" for row, message in faults[:MOST_FAULTS]]
+        raise InputError("\n".join([*shown, "there are more such faults"] if len(faults) > MOST_FAULTS else shown))
+
+
+def _faults(rows: pl.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
+    """Rows that are not what they should be, each with what is wrong; only the first ones of a kind."""
     for name, valid, example in (
         ("subject_qid", is_item, "Q90"),
         ("property_id", is_property, "P36"),
         ("object_qid", is_item, "Q90"),
     ):
-        _check_column(rows, name, valid, example, nullable=name == "object_qid")
-    if row := _first(rows, pl.col("object_qid").is_null() & pl.col("object_value").is_null()):
-        raise InputError(
-            f"{location(row)}: neither object_qid nor object_value has a value; a triplet needs one of them"
-        )
+        yield from _faults_of_column(rows, name, valid, example, nullable=name == "object_qid")
+    for row in _some(rows, pl.col("object_qid").is_null() & pl.col("object_value").is_null()):
+        yield row, "neither object_qid nor object_value has a value; a triplet needs one of them"
     for name in ("subject_sitelinks", "object_sitelinks"):
-        _check_column(rows, name, _COUNT.fullmatch, "31", nullable=True)
+        yield from _faults_of_column(rows, name, _COUNT.fullmatch, "31", nullable=True)
+    title = "Paris, without # | < > [ ] { } or control characters"
     for name in ("subject_title", "object_title"):
-        _check_column(rows, name, _may_be_title, "Paris, without # | < > [ ] { } or control characters", nullable=True)
+        yield from _faults_of_column(rows, name, _may_be_title, title, nullable=True)
     labels = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col("label").is_not_null())
     first_labels = labels.unique("qid", keep="first", maintain_order=True).select(
         "qid", first="label", first_line="line", first_file="file"
     )
-    if row := _first(labels.join(first_labels, on="qid"), pl.col("label") != pl.col("first")):
-        raise InputError(
-            f"{location(row)}: {row['qid']} is called {row['label']!r} here and {row['first']!r} in "
-            f"{row['first_file']}: line {row['first_line']}; an id has one label, its other names belong in the aliases"
-        )
+    for row in _some(labels.join(first_labels, on="qid", maintain_order="left"), pl.col("label") != pl.col("first")):
+        first = f"{row['first']!r} in {row['first_file']}: line {row['first_line']}"
+        more = "an id has one label, its other names belong in the aliases"
+        yield row, f"{row['qid']} is called {row['label']!r} here and {first}; {more}"
 
 
 def _may_be_title(text: str) -> bool:
@@ -229,19 +237,19 @@ def _may_be_title(text: str) -> bool:
     return not plain or is_title(plain)
 
 
-def _check_column(
+def _faults_of_column(
     rows: pl.DataFrame, name: str, valid: Callable[[str], object], example: str, *, nullable: bool
-) -> None:
+) -> Iterator[tuple[dict[str, Any], str]]:
     wrong = [text for text in rows[name].drop_nulls().unique() if not valid(text)]
-    if row := _first(rows, pl.col(name).is_in(wrong)):
-        raise InputError(f"{location(row)}: {name}: {row[name]!r} is not of the form {example}")
-    if not nullable and (row := _first(rows, pl.col(name).is_null())):
-        raise InputError(f"{location(row)}: {name}: is empty; a value such as {example} is expected")
+    for row in _some(rows, pl.col(name).is_in(wrong)):
+        yield row, f"{name}: {row[name]!r} is not of the form {example}"
+    for row in [] if nullable else _some(rows, pl.col(name).is_null()):
+        yield row, f"{name}: is empty; a value such as {example} is expected"
 
 
-def _first(rows: pl.DataFrame, wrong: pl.Expr) -> dict[str, Any] | None:
-    """The first row that is wrong, by column; None where none is."""
-    return next(rows.filter(wrong).head(1).iter_rows(named=True), None)
+def _some(rows: pl.DataFrame, wrong: pl.Expr) -> Iterator[dict[str, Any]]:
+    """The first rows that are wrong: one more than is told."""
+    return rows.filter(wrong).head(MOST_FAULTS + 1).iter_rows(named=True)
 
 
 def _object(row: Mapping[str, str | None], relation: Relation) -> values.Value:

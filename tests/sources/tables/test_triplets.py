@@ -135,6 +135,25 @@ def test_bad_ids(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> No
     assert "places_city.csv" in str(caught.value)
 
 
+def test_bad_ids_of_several_rows_and_kinds_are_told_at_once_in_the_order_of_the_rows(tmp_path: Path) -> None:
+    rows = [city("Q1", "a", "Q2", "b", property_id="capital"), city("Q1", "a", "Q2", "other"), city("", "c", None, "d")]
+    path = write(tmp_path / "t", "places_city.csv", rows) / "places_city.csv"
+    with pytest.raises(InputError) as caught:
+        with_ids(path.parent, TOPICS, {})
+    assert [line.partition(";")[0] for line in str(caught.value).splitlines()] == [
+        f"{path}: line 2: property_id: 'capital' is not of the form P36",
+        f"{path}: line 3: Q2 is called 'other' here and 'b' in {path}: line 2",
+        f"{path}: line 4: subject_qid: is empty",
+        f"{path}: line 4: neither object_qid nor object_value has a value",
+    ]
+    write(path.parent, path.name, [city(f"q{number}", "a", "x", "b") for number in range(11)])
+    with pytest.raises(InputError) as caught:
+        with_ids(path.parent, TOPICS, {})
+    *told, more = str(caught.value).splitlines()
+    assert [line.split(": ")[1] for line in told] == [f"line {2 + number // 2}" for number in range(10)]
+    assert more == "there are more such faults"
+
+
 @pytest.mark.parametrize("side", ["subject", "object"])
 def test_titles_are_in_the_normal_form_that_wikipedia_answers_in(tmp_path: Path, side: str) -> None:
     written = unicodedata.normalize("NFD", " São  Tomé")
