@@ -26,9 +26,10 @@ from dual_data.config import (
 from dual_data.display import count
 from dual_data.engine.plan import check_stage
 from dual_data.engine.stage import Stage
-from dual_data.errors import ConfigError, UsageError
+from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.evaluation.settings import EvaluationSettings, load_settings, read_settings, resolved
 from dual_data.prompts import load_prompt
+from dual_data.sources.tables.files import table_files
 
 _EXPLAINED = re.compile(r"^#\s{2,}([a-z_]+)\s{2,}\S", re.MULTILINE)
 """A line of the comment at the top of EXCLUDED.toml: a reason and its meaning."""
@@ -69,6 +70,7 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
         for stage in stages:
             attempt(check_stage, stage, root, profile)
         findings.extend(_unknown_tables(profile, stages))
+        findings.extend(_missing_triplets(profile, root))
     findings.extend(_same_names(profiles))
     topics = attempt(load_topics, root / TOPICS)
     relations = {path: relation for path in relation_files if (relation := attempt(load_relation, path)) is not None}
@@ -143,6 +145,16 @@ def _missing_data(settings: EvaluationSettings, root: Path, path: Path) -> Itera
         missing = [] if folder.is_dir() else [folder]
         for file in missing or [folder / file for file in data.files if not (folder / file).is_file()]:
             yield f"{path}: data.{name}: {file}: not there, but the grid file takes rows from it: correct the path"
+
+
+def _missing_triplets(profile: Profile, root: Path) -> Iterator[str]:
+    """A fault for a folder of facts without tables; dumps may be on another machine."""
+    facts = profile.stages.get("facts", {})
+    if facts.get("source") in ("tables", "labels", "resolve") and isinstance(folder := facts.get("folder"), str):
+        try:
+            table_files(root / folder)
+        except InputError as error:
+            yield f"{profile.path}: facts.folder: {error}"
 
 
 def _stated_topics(path: Path) -> list[str]:

@@ -19,9 +19,9 @@ def check(project: ProjectFolder = HERE) -> None:
     two properties have the same label in a topic; that EXCLUDED.toml contradicts no relation and explains its reasons;
     that questions contain their variables, are filled in, are all different, and number at least four; that prompts
     declare and use their variables, and have the ones that their stages fill in; the parameters of every stage in every
-    profile; keys and names in files of grids, and that the files of their data are there, if not below artifacts/;
-    the syntax of pipeline/methods; and, with the extra `eval`, the methods defined there and the options of all methods
-    in presets.
+    profile, and that its folder of facts holds tables; keys and names in files of grids, and that the files of their
+    data are there, if not below artifacts/; the syntax of pipeline/methods; and, with the extra `eval`, the methods
+    defined there and the options of all methods in presets.
 
     `dual-data eval run --dry-run` also reads the rows of a grid and tries its methods.
 

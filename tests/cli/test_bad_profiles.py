@@ -44,6 +44,10 @@ FAULTS: dict[str, Fault] = {
         edited("pipeline/dual.toml", r'models = \["Llama-3.1-8B-Instruct"\]', 'models = ["Lama"]'),
         "dual.toml: splits.matched.models: the stage knowledge does not ask 'Lama' by the rule matched; it asks: Llama",
     ),
+    "folder of tables that is not there": (
+        replaced("pipeline/own.toml", '[project]\n[facts]\nsource = "labels"\nfolder = "tabels"\n'),
+        r"own.toml: facts.folder: .*tabels: no such folder; one with .csv or .parquet files is expected there$",
+    ),
     "more rows than there can be": (
         replaced("pipeline/many.toml", '[project]\nname = "many"\n[splits.matched]\nretain_train = 99999999999\n'),
         "many.toml: splits.matched.retain_train: must be less than or equal to 2147483648, not 99999999999",
