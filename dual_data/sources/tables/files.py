@@ -21,15 +21,22 @@ from dual_data.display import count
 from dual_data.errors import InputError
 
 ENDINGS = (".csv", ".parquet")
+_UNREAD = (".tsv", ".tab", ".xlsx", ".xls", ".ods")
+"""Endings of tables in other formats."""
 LIST_MARK = "|"
 """Separates the aliases in a CSV cell."""
 
 
 def table_files(folder: Path) -> list[Path]:
-    """The tables of a folder, by name. Raises InputError where it is absent or holds none."""
+    """The tables of a folder, by name. Raises InputError where it is absent, holds none, or holds one in another format
+    alone."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; one with {' or '.join(ENDINGS)} files is expected there")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    paths = [path for path in files if path.suffix.lower() in ENDINGS]
+    read = {path.stem for path in paths}
+    if unread := [path for path in files if path.suffix.lower() in _UNREAD and path.stem not in read]:
+        raise InputError(f"{unread[0]}: is not read; save it as {' or '.join(ENDINGS)}, or move it elsewhere")
     if not paths:
         raise InputError(f"{folder}: holds no {' or '.join(ENDINGS)} file; put one table per topic there")
     return paths

@@ -66,6 +66,16 @@ def test_no_folder_and_no_table(tmp_path: Path) -> None:
         table_files(tmp_path)
 
 
+def test_a_table_in_another_format_is_not_overlooked(tmp_path: Path) -> None:
+    tables = folder(tmp_path, b"s\na\n")
+    (tables / "gems.tsv").write_bytes(b"s\na\n")
+    (tables / "README.md").write_text("x", encoding="utf-8")
+    with pytest.raises(InputError, match=r"gems.tsv: is not read; save it as .csv or .parquet, or move it elsewhere"):
+        table_files(tables)
+    (tables / "gems.csv").write_bytes(b"s\na\n")
+    assert [path.name for path in table_files(tables)] == ["city.csv", "gems.csv"]
+
+
 def test_csv_and_parquet_give_the_same(tmp_path: Path) -> None:
     frame = pl.DataFrame({"s": ["a", None, 'x "y", z\n'], "r": ["é", "", "|"], "topic": ["", "b", None]})
     (tmp_path / "csv").mkdir()
