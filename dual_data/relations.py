@@ -74,7 +74,7 @@ class Rejected(NamedTuple):
     reason: str
     statements: int
     sample: str
-    """Subject and object of one of them."""
+    """Subject and object of one of them, as far as they are known."""
     hint: str
     """What may be wrong in the relation's file; empty if nothing points to it."""
 
@@ -187,14 +187,14 @@ def _by_reason(rows: pl.DataFrame, relation: Relation) -> list[Rejected]:
     """Rejected rows by reason, with a sample that has labels if there is one."""
     groups = (
         rows.sort(pl.col("subject_label").is_null(), maintain_order=True)
-        .with_columns(sample=pl.concat_str(pl.coalesce(*_SUBJECT), pl.coalesce(*_OBJECT), separator=": "))
+        .with_columns(sample=pl.concat_str(*map(pl.coalesce, (_SUBJECT, _OBJECT)), separator=": ", ignore_nulls=True))
         .group_by("reason", maintain_order=True)
         .agg(pl.len(), pl.col("sample").first())
         .sort("len", "reason", descending=[True, False])
     )
     keys = {**relation.model_dump(), "forms": FORMS.get(relation.object, "")}
     return [
-        Rejected(reason, amount, sample or "", HINTS.get(reason, "").format(**keys))
+        Rejected(reason, amount, sample, HINTS.get(reason, "").format(**keys))
         for reason, amount, sample in groups.iter_rows()
     ]
 

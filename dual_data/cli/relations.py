@@ -115,7 +115,8 @@ def preview(
     if rejected:
         print("A build would also reject:" if questions else "No question came of it. A build would reject:")
     for group in rejected:
-        print(f"  {count(group.statements, 'statement')}: {group.reason}, such as {printable(group.sample)}")
+        sample = f", such as {printable(group.sample)}" if group.sample else ""
+        print(f"  {count(group.statements, 'statement')}: {group.reason}{sample}")
         if group.hint:
             print(f"    hint: {group.hint}")
 

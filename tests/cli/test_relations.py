@@ -88,6 +88,18 @@ def test_rejects_stand_below_the_questions(project: Path) -> None:
     assert "for such objects; tables write numbers as 1,234.5, alone or before" in rejects
 
 
+def test_a_sample_of_empty_cells_shows_what_there_is(project: Path) -> None:
+    table = project / "tables" / "places_country.csv"
+    profile = project / "pipeline" / "mine.toml"
+    profile.write_text(PROFILE.replace('"tables"', '"labels"', 1))
+    for cells, sample in (("Orbus,P1082,", ", such as Orbus"), (",P1082,", "")):
+        table.write_text(f"subjectLabel,relation,objectLabel\n{cells}\n")
+        assert (
+            preview(project, "P1082")
+            == f"No question came of it. A build would reject:\n  1 statement: empty{sample}\n"
+        )
+
+
 def test_a_relation_that_no_row_states_is_said_to_be_absent(project: Path) -> None:
     assert preview(project, "P36") == "At this source, no subject of the relation's topics has P36.\n"
     assert "no subject" not in preview(project, "P1082")
