@@ -14,6 +14,7 @@ from dual_data.evaluation.settings import DataSettings, SplitSettings
 from tests.cli.command import ROOT, copy_project, dual_data, forget_pipeline, own_project
 from tests.services import require
 
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PROFILE = """\
 [project]
 name = "mine"
@@ -164,8 +165,23 @@ def test_add_a_relation(project: Path) -> None:
     }
 
 
+def test_a_project_of_own_topics_alone_is_without_fault(tmp_path: Path) -> None:
+    with own_project(tmp_path / "mine", "none") as root:
+        pipeline = root / "pipeline"
+        for name in ("dual.toml", "embedded.toml", *re.findall(r"`pipeline/(relations/EXCLUDED.toml)` and", GUIDE)):
+            (pipeline / name).unlink()
+        (pipeline / "topics.toml").write_text("[people_author]\narticle = []\n")
+        relation = NEW_RELATION.replace("P299", "P1000000").replace("places_country", "people_author")
+        (pipeline / "relations" / "P1000000.toml").write_text(relation)
+        (pipeline / "mine.toml").write_text('[project]\n[facts]\nsource = "labels"\nfolder = "tables"\n')
+        (root / "tables").mkdir()
+        (root / "tables" / "people_author.csv").write_text("subjectLabel,relation,objectLabel\nA,P1000000,7\n")
+        outcome = dual_data("check", "--project", root)
+        assert (outcome.code, outcome.err) == (0, "")
+
+
 def test_the_relation_to_add_is_one_that_does_not_ship(tmp_path: Path) -> None:
-    (stem,) = set(re.findall(r"dual-data relations (?:new|preview) (\w+)", (ROOT / "CONTRIBUTING.md").read_text()))
+    (stem,) = set(re.findall(r"dual-data relations (?:new|preview) (\w+)", GUIDE))
     root = copy_project(tmp_path / "mine")
     outcome = dual_data("relations", "new", stem, "--project", root)
     assert outcome.code == 0, outcome.err
@@ -213,7 +229,7 @@ def test_add_a_stage(project: Path) -> None:
 
 @pytest.mark.parametrize("settings", [DataSettings, SplitSettings])
 def test_evaluate_on_data_of_your_own(settings: type[Strict]) -> None:
-    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Evaluate on data of your own\n")[1]
+    section = GUIDE.split("## Evaluate on data of your own\n")[1]
     tables = [
         {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])}
         for table in re.findall(r"\| key \|.*\n\|---.*\n((?:\|.*\n)+)", section.partition("\n## ")[0])
