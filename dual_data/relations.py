@@ -69,12 +69,12 @@ class Preview(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """Statements that the build would reject before it makes questions, all for one reason."""
+    """Statements, of those taken for the preview, that the build would reject for one reason and that are not shown."""
 
     reason: str
     statements: int
     sample: str
-    """Subject and object of one of them, as far as they are known."""
+    """Subject, or question, and object of one of them, as far as they are known."""
     hint: str
     """What may be wrong in the relation's file; empty if nothing points to it."""
 
@@ -85,6 +85,8 @@ class Previewed(NamedTuple):
     questions: list[Preview]
     rejected: list[Rejected]
     """The most frequent reason first."""
+    statements: int
+    """How many were taken for the preview."""
 
 
 def new_relation(folder: Path, stem: str) -> Path:
@@ -135,7 +137,12 @@ def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[
             if questions.height >= limit or (questions.is_empty() and before.height >= limit):
                 break
     rows = pl.concat([questions.with_columns(reason=pl.lit("")), rejected], how="diagonal_relaxed")
-    return Previewed([_preview(row) for row in rows.head(limit).iter_rows(named=True)], _by_reason(before, relation))
+    untold = rejected.slice(max(limit - questions.height, 0)).select(
+        "reason", subject_label="question", object_label=pl.col("answers").list.first()
+    )
+    others = _by_reason(pl.concat([before, untold], how="diagonal_relaxed"), relation)
+    previews = [_preview(row) for row in rows.head(limit).iter_rows(named=True)]
+    return Previewed(previews, others, before.height + rows.height)
 
 
 def _expect_no_conflict(path: Path, faulty: Callable[[ConfigError], object]) -> None:

@@ -96,7 +96,7 @@ def preview(
     from dual_data.relations import preview_relation
 
     loaded = load_project(project, profile)
-    questions, rejected = preview_relation(loaded, stem, limit, _left_out)
+    questions, rejected, statements = preview_relation(loaded, stem, limit, _left_out)
     if not questions and not rejected:
         # `stem` may be the path of the file.
         name = Path(stem).name.removesuffix(".toml")
@@ -113,7 +113,8 @@ def preview(
             print(f"  rejected: {entry.reason}")
         print()
     if rejected:
-        print("A build would also reject:" if questions else "No question came of it. A build would reject:")
+        also = f"Of {count(statements, 'statement')}, a build would also reject:"
+        print(also if questions else "No question came of it. A build would reject:")
     for group in rejected:
         sample = f", such as {printable(group.sample)}" if group.sample else ""
         print(f"  {count(group.statements, 'statement')}: {group.reason}{sample}")

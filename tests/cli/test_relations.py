@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,26 @@ def test_rejects_stand_below_the_questions(project: Path) -> None:
         table.write("Q4,Uln,P1082,some\nQ5,Osk,P1082,many\n")
     questions, _, rejects = preview(project, "P1082").rpartition("\n\n")
     assert questions.count("What is the population of") == 2
-    assert rejects.startswith("A build would also reject:\n  2 statements: wrong_kind, such as Uln: some\n")
+    assert rejects.startswith(
+        "Of 4 statements, a build would also reject:\n  2 statements: wrong_kind, such as Uln: some\n"
+    )
     assert "for such objects; tables write numbers as 1,234.5, alone or before" in rejects
+
+
+def test_questions_that_a_build_would_reject_are_counted_where_not_all_are_shown(project: Path) -> None:
+    table = project / "tables" / "places_country.csv"
+    names = ["Neon", "Cobalt", "Zink", "Argon", "Barium", "Calcium", "Iodine", "Oxygen", "Helium"]
+    symbols = [("Iron", "Fe"), ("Gold", "Au"), ("Lead", "Pb"), *((name, name[:2]) for name in names)]
+    rows = [f"Q{number},{name},P1000001,{symbol}" for number, (name, symbol) in enumerate(symbols, 1)]
+    table.write_text("\n".join(["subject_qid,subject_label,property_id,object_value", *rows, ""]))
+    text = preview(project, "P1000001", '"quantity"', '"text"')
+    assert "  rejected: " not in text
+    told = text.rpartition("\n\n")[2]
+    assert re.fullmatch(
+        r"Of 12 statements, a build would also reject:\n  9 statements: answer_is_prefix, such as "
+        r"What is the population of (\w\w)(\w+)\?: \1\n",
+        told,
+    ), told
 
 
 def test_a_sample_of_empty_cells_shows_what_there_is(project: Path) -> None:
