@@ -50,6 +50,7 @@ def test_help_imports_the_command_line_library_and_nothing_heavy() -> None:
 def test_every_command_and_option_is_documented(path: tuple[str, ...]) -> None:
     outcome = dual_data(*path, "--help")
     assert outcome.code == 0
+    assert dual_data(*path, "-h") == outcome
     command = COMMANDS[path]
     assert command.help
     for parameter in command.params:
