@@ -34,7 +34,7 @@ def audit(
         if unscorable := scorable(table.rows).to_list().count(False):
             say(
                 f"{name}: {count(unscorable, 'answer')} without a letter from A to Z or a digit, which ROUGE-L cannot "
-                "score: left out of the scores of trivial rules"
+                "score: they count as 0 in the scores of trivial rules, as in those of a model"
             )
     ambiguous = ambiguous_subjects([table.rows for table in tables.values()])
     group = groups or {}

@@ -1,6 +1,7 @@
 """Scores of trivial rules, which know no fact: a model must beat them before its score means anything.
 
-Every score is ROUGE-L recall with the stemmer of rouge_score. The rules:
+Every score is ROUGE-L recall with the stemmer of rouge_score, over all rows, as a model is scored on them: an answer
+without a letter from A to Z or a digit has a score of 0, whatever is answered. The rules:
 
 subject_copy       answers with the subject's label
 majority_answer    always answers with the split's most frequent answer

@@ -16,8 +16,8 @@ OF_SPLIT: Mapping[str, str] = {
     "top_relation_share": "Share of the rows with this relation.",
     "top_answer": "The most frequent answer.",
     "top_answer_share": "Share of the rows with this answer.",
-    "subject_copy_rouge": "ROUGE-L recall of answering with the subject's name. No score that ends in _rouge counts "
-    "answers without a letter from A to Z or a digit.",
+    "subject_copy_rouge": "ROUGE-L recall of answering with the subject's name. In every score that ends in _rouge, "
+    "answers without a letter from A to Z or a digit count as 0.",
     "subject_prefix_rouge": "ROUGE-L recall of answering with the first letters of the subject's name, as many as the "
     "answer has, without accents.",
     "majority_answer": "The same as top_answer: what majority_rouge gives to every question, if it repeats.",

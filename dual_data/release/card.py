@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from dual_data.audit.baselines import scorable
 from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
 from dual_data.release.columns import describe
 from dual_data.release.licences import WIKIDATA, licences
@@ -130,7 +131,7 @@ def _values(source: Source) -> dict[str, str]:
         "samples": _samples(source, config, forgotten),
         "popularity": f"{text(apart, OWN)}\n\n" if apart else "",
         "measures": links.measures,
-        "baselines": _baselines(source.small("baselines")),
+        "baselines": _baselines(source.small("baselines"), _unscorable(source)),
         "largest_difference": str(LARGEST_DIFFERENCE),
         "largest_distance": str(LARGEST_DISTANCE),
         "balance": _balance(source.small("balance")),
@@ -185,11 +186,26 @@ def _samples(source: Source, config: str, splits: Sequence[str]) -> str:
     return f"Rows of {code(config)}, each of another relation:\n\n{shown}"
 
 
-def _baselines(frame: pl.DataFrame | None) -> str:
+def _unscorable(source: Source) -> pl.DataFrame | None:
+    """Columns recipe, split and unscorable: how many answers ROUGE-L cannot score, for the splits that have any."""
+    members, questions = source.small("splits"), source.small("questions")
+    if members is None or questions is None:
+        return None
+    silent = questions.filter(~scorable(questions)).select("fact_id")
+    return members.join(silent, on="fact_id").group_by("recipe", "split").agg(unscorable=pl.len())
+
+
+def _baselines(frame: pl.DataFrame | None, unscorable: pl.DataFrame | None = None) -> str:
     if frame is None:
         return "Not measured in this build."
     figures = [name for name in frame.columns if name not in ("recipe", "split", "rows")]
     sections = []
+    if unscorable is not None and unscorable.height:
+        sections.append(
+            "*Unscorable* answers have no letter from A to Z and no digit: ROUGE-L gives them 0, whatever is answered."
+        )
+        counts = frame.join(unscorable, on=["recipe", "split"], how="left", maintain_order="left")
+        frame, figures = counts.with_columns(pl.col("unscorable").fill_null(0)), ["unscorable", *figures]
     for (recipe,), group in frame.group_by("recipe", maintain_order=True):
         rows = [
             (code(row["split"]), number(row["rows"]), *(number(row[name]) for name in figures))

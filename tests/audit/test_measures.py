@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from dual_data.audit import audit
+from dual_data.audit.baselines import baseline_table
 from dual_data.audit.columns import standard
 from dual_data.audit.facts import ambiguous_subjects
 from dual_data.audit.measures import measure
@@ -120,14 +121,17 @@ def test_ambiguity_is_looked_for_over_all_splits() -> None:
     assert report["other"]["ambiguous_subject_share"] == pytest.approx(1 / 3)
 
 
-def test_answers_that_rouge_cannot_score_are_left_out_of_the_rules_scores_and_told() -> None:
+def test_answers_that_rouge_cannot_score_count_as_0_as_in_the_baselines_of_a_build_and_are_told() -> None:
     rows = [("日本", "日本"), ("日本", "日本"), ("Oslo", "Oslo"), ("Lima", "Peru")]
     subjects, answers = zip(*rows, strict=True)
     table = pl.DataFrame({"question": [f"Q{n}?" for n in range(4)], "answer": answers, "subject": subjects})
     lines: list[str] = []
     splits = audit({"mixed": table, "none": table.head(2), "all": table.tail(2)}, say=lines.append)["splits"]
-    assert [splits[name]["subject_copy_rouge"] for name in splits] == [0.5, None, 0.5]
-    assert splits["none"]["majority_rouge"] is None
+    assert [splits[name]["subject_copy_rouge"] for name in splits] == [0.25, 0.0, 0.5]
+    built = baseline_table(
+        table.select("answer", relation=pl.lit("P17"), subject_label="subject", split=pl.lit(1)), "split"
+    )
+    assert built["subject_copy"].to_list() == [splits["mixed"]["subject_copy_rouge"]]
     assert [line.split(" a letter")[0] for line in lines] == ["mixed: 2 answers without", "none: 2 answers without"]
 
 

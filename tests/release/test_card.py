@@ -144,6 +144,24 @@ def test_baselines_and_balance_of_the_card_are_those_measured(released: Released
     assert f"| `town_forget_rare_5` | {row.item(0, 'rows')} | {' | '.join(figures)} |" in text
 
 
+def test_the_card_counts_answers_that_rouge_cannot_score_where_there_are_any(
+    tmp_path: Path, released: Released
+) -> None:
+    frames = world()
+    silent = pl.int_range(pl.len()) % 4 == 0
+    answer = pl.when(silent).then(pl.lit("東京")).otherwise("answer")
+    frames["questions"] = frames["questions"].with_columns(answer=answer, answers=pl.concat_list(answer))
+    build = invented_build(tmp_path / "project", frames)
+    write_release(build, tmp_path / "tree", name="made")
+    text = (tmp_path / "tree" / "README.md").read_text(encoding="utf-8")
+    paper = build.table("splits", "examples/paper").filter(split="town_full")
+    unscorable = (paper["answer"] == "東京").sum()
+    assert 0 < unscorable < paper.height
+    assert f"| `town_full` | {paper.height} | {unscorable} | " in text
+    assert "*Unscorable* answers" in text
+    assert "nscorable" not in (released[1] / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_card_marks_what_is_not_balanced() -> None:
     rows = [
         ("matched", "a_rare_5", "subject_length", 0.1, None),
