@@ -86,11 +86,8 @@ def _numbers(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> H
     for pair in pairs:
         for side, frame in (("rare", pair.rare), ("popular", pair.popular)):
             values = _values(frame, column)
-            quantiles = (
-                np.quantile(values, _QUANTILES, method="inverted_cdf").tolist()
-                if values.size
-                else [None] * len(_QUANTILES)
-            )
+            # The median is that of the figure and of the audit: the mean of the two in the middle.
+            quantiles = np.quantile(values, _QUANTILES).tolist() if values.size else [None] * len(_QUANTILES)
             rows.append((f"{pair.family}, {pair.percent} %", side, frame.height, *map(_round, quantiles)))
     header = ("topic and size", "side", "rows", "smallest", "lower quartile", "median", "upper quartile", "largest")
     return table(f"Recipe {recipe}: {meaning}", header, rows)
@@ -117,15 +114,16 @@ def _ridges(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> Fi
         for row, pair in enumerate(pairs):
             axes.axhline(row, color=SOFT, linewidth=0.6)
             for side, (colour, sign) in sides.items():
-                numbers = place(values[pair.family, side])
-                if not numbers.size:
+                sample = values[pair.family, side]
+                if not sample.size:
                     continue
+                numbers = place(sample)
                 heights = np.histogram(numbers, edges)[0] / numbers.size
                 tall = row - sign * 0.42 * heights / max(heights.max(), 1e-12)
                 axes.stairs(
                     tall, edges, baseline=row, fill=True, color=colour, alpha=0.75, label=side if row == 0 else None
                 )
-                middle = float(np.median(numbers))
+                middle = float(place(np.median(sample)))
                 axes.plot([middle, middle], [row, row - sign * 0.46], color=INK, linewidth=1.4)
         axes.set_yticks(range(len(pairs)), [f"{shortened(pair.family, 26)}  {pair.percent} %" for pair in pairs])
         axes.set_ylim(len(pairs) - 0.45, -0.55)

@@ -77,6 +77,8 @@ def test_medians_are_read_out_with_all_their_digits_and_their_side(tmp_path: Pat
     assert medians
     rare, popular = (int(number.replace(",", "")) for number in medians[0])
     assert (rare < popular, rare % 5_004, popular % 5_004) == (True, 0, 0)
+    cells = r"river, \d+ %</bdi></th><td><bdi>\w+</bdi></td>" + r'<td class="number">([\d,.]+)</td>' * 4
+    assert [median for *_, median in re.findall(cells, text)] == [median for pair in medians for median in pair]
 
 
 def test_links_that_were_counted_otherwise_are_told(tmp_path: Path) -> None:
