@@ -181,6 +181,7 @@ def _eligible(pool: pl.DataFrame, params: MatchedParams) -> matched.Pool | str:
     """The facts from which the matched recipes choose, or why there are none."""
     functional = pool.with_columns(capped=capped(params.signal, params.side)).filter(pl.col("functional"))
     candidates = functional.filter(pl.col("popularity").is_not_null())
+    unranked = functional.filter(pl.col("popularity").is_null())["topic"]
     if candidates.is_empty() and params.signal == "given":
         return f"{params.given} names no functional fact; take the ids of facts/data.parquet of this build"
     if candidates.is_empty():
@@ -193,7 +194,7 @@ def _eligible(pool: pl.DataFrame, params: MatchedParams) -> matched.Pool | str:
         if known.is_empty():
             return f"{model} knows none of the {candidates.height} facts that are left to choose from"
         candidates = known
-    return matched.eligible(candidates, params)
+    return matched.eligible(candidates, params, unranked)
 
 
 def _set_another(key: str, pool: pl.DataFrame, signals: Sequence[Signal], side: Side) -> str:
@@ -226,10 +227,14 @@ def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> R
             return RecipeOutcome("paper", [], f"the stage knowledge has no answer of {model} by the rule paper")
         candidates = candidates.join(answers.filter("known"), on="fact_id", how="semi", maintain_order="left")
     candidates = candidates.select("topic", "fact_id", "question", "pop_sum", capped=capped(params.paper.signal, "sum"))
+    known = f" and is known to {model}" if model else ""
+    no_candidate = f"no fact has {params.paper.signal} of subject and object{known}; dates, numbers and texts have none"
     splits = []
     for topic, prefix in names.items():
         family = Family(prefix, topic, params.matched, params.percents, params.smallest)
-        splits += paper.splits(candidates.filter(pl.col("topic") == topic), family, params.paper.retain)
+        of_topic = candidates.filter(pl.col("topic") == topic)
+        made = paper.splits(of_topic, family, params.paper.retain)
+        splits += [split._replace(reason=no_candidate) for split in made] if of_topic.is_empty() else made
     ranking = candidates.sort("pop_sum", maintain_order=True)["fact_id"].to_list()
     splits.append(paper.full(ranking, "full_", params.smallest))
     return RecipeOutcome(
@@ -294,7 +299,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=12,
+    version=13,
     run=run,
     schema=Splits,
     params=SplitsParams,

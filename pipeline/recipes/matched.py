@@ -21,7 +21,8 @@ neighbor_subject                other facts of the forget subjects, in the order
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -132,6 +133,8 @@ class Pool(NamedTuple):
     """Of ROLES."""
     echo: NDArray[np.bool_]
     """Whether giving the subject as the answer would score above 0."""
+    unranked: Counter[str]
+    """By topic, how many further functional facts have no popularity."""
 
     def places_of(self, topic: str | None) -> NDArray[np.int64]:
         """Places of the facts of a topic, or of all topics for None."""
@@ -143,6 +146,11 @@ class Pool(NamedTuple):
         """Rows of `sided` of a topic, or all of them for None."""
         return self.sided if topic is None else self.sided.filter(topic=topic)
 
+    def others(self, topic: str | None, params: MatchedParams) -> str:
+        """In brackets, how many facts of a topic, or of the pool, have no popularity; empty for none."""
+        facts = self.unranked.total() if topic is None else self.unranked[topic]
+        return f" ({facts:,} more have no popularity by {params.given or params.signal})" if facts else ""
+
     def stopped(self, topic: str | None) -> str:
         """The end of a reason: how many relations of a topic, or of the pool, the cap leaves out; empty for none."""
         rows = self.unsided if topic is None else self.unsided.filter(topic=topic)
@@ -150,11 +158,11 @@ class Pool(NamedTuple):
         return f"; {stopped(f'in {relations} relation(s) before it told rare from popular')}" if relations else ""
 
 
-def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
+def eligible(facts: pl.DataFrame, params: MatchedParams, unranked: Iterable[str] = ()) -> Pool:
     """The pool of the facts that may be chosen.
 
     `facts` has the columns of `pipeline.recipes.examples`, popularity, capped (whether popularity is a lower bound) and
-    rank, and is in the order of rank.
+    rank, and is in the order of rank; `unranked` has the topic of each functional fact without popularity.
     """
     answer = pl.col("answer")
     words, characters = answer.str.count_matches(r"\S+"), answer.str.len_chars() // params.length_step
@@ -178,6 +186,7 @@ def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
         unsided=ranked.group_by(keys).agg(below.any() & (pl.len() > 2)).filter("capped").select(keys),
         role=np.array(ROLES)[role.to_numpy()],
         echo=np.array(share_a_word(facts["answer"], facts["subject_label"])),
+        unranked=Counter(unranked),
         **{name: numbers[name].to_numpy() for name in numbers.columns},
     )
 
@@ -235,11 +244,12 @@ def _forget_splits(
     names = [f"{rare[:8]}-{popular[:8]}" for rare, popular in zip(*facts, strict=True)]
     lacking = any(size >= family.smallest and choice.filled[size] < size for size in sizes.values())
     possible = _without_share(pool, family, by) if lacking else 0
+    others = pool.others(family.topic, family.params)
     outcomes: list[SplitOutcome] = []
     largest = 0
     for side, ids in zip(sampling.SIDES, facts, strict=True):
         for percent, size in sizes.items():
-            basis = f"{percent} % of {total} eligible facts are {size} rows"
+            basis = f"{percent} % of {total} eligible facts{others} {are_rows(size)}"
             reason = ""
             if size < family.smallest:
                 reason = f"{basis}, fewer than {family.smallest} (splits.percents, splits.smallest)"
@@ -251,6 +261,11 @@ def _forget_splits(
             split = f"{family.prefix}_forget_{side}_{percent}"
             outcomes.append(SplitOutcome(split, ids[:taken], names[:taken], holds, size, reason))
     return outcomes, chosen[:, :largest], names
+
+
+def are_rows(size: int) -> str:
+    """The end of a clause such as "1 % of 300 candidates are 3 rows"."""
+    return f"{'is' if size == 1 else 'are'} {count(size, 'row')}"
 
 
 def _without_share(pool: Pool, family: Family, by: str) -> int:

@@ -21,8 +21,9 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from dual_data.config import Rows, Strict, each_once
+from dual_data.display import count
 from dual_data.sampling import SIDES
-from pipeline.recipes.matched import Family, SplitOutcome
+from pipeline.recipes.matched import Family, SplitOutcome, are_rows
 from pipeline.recipes.popularity import EntitySignal, stopped
 
 PUBLISHED_MODELS = {"Llama-3.1-8B-Instruct": "Llama_8b_Instract"}
@@ -57,7 +58,8 @@ def splits(candidates: pl.DataFrame, family: Family, retain: tuple[int, ...]) ->
     forget_questions = {question for fact, question in rows if fact in forget}
     rest = [fact for fact, question in rows if question not in forget_questions]
     for wanted in retain:
-        reason = "" if len(rest) >= wanted else f"{len(rest)} rows beside the forget splits; {wanted} are asked for"
+        few = f"{count(len(rest), 'row')} beside the forget splits; {wanted} are asked for"
+        reason = "" if len(rest) >= wanted else few
         if not forget:
             reason = "no forget split could be made"
         chosen = rest[: 0 if reason else wanted]
@@ -68,7 +70,7 @@ def splits(candidates: pl.DataFrame, family: Family, retain: tuple[int, ...]) ->
 def full(ranking: Sequence[str], split: str, smallest: int) -> SplitOutcome:
     """Every candidate. `ranking` has the rarest first."""
     size = len(ranking)
-    reason = f"{size} rows, fewer than {smallest} (splits.smallest)" if size < smallest else ""
+    reason = f"{count(size, 'row')}, fewer than {smallest} (splits.smallest)" if size < smallest else ""
     return _unpaired(split, ranking[: 0 if reason else size], size, size, reason)
 
 
@@ -78,14 +80,14 @@ def _share(ranking: Sequence[str], capped: Sequence[bool], side: str, percent: i
     # Candidates before the first capped one are fully counted; after it, the true order may differ.
     certain = capped.index(True) if any(capped) else len(ranking)
     if size < family.smallest:
-        few = f"{size} rows, fewer than {family.smallest} (splits.percents, splits.smallest)"
-        reason = f"{percent} % of {len(ranking)} candidates are {few}"
+        few = f"fewer than {family.smallest} (splits.percents, splits.smallest)"
+        reason = f"{percent} % of {len(ranking)} candidates {are_rows(size)}, {few}"
     elif certain < (size if side == "rare" else len(ranking) - size):
         end = "least" if side == "rare" else "most"
         holds = certain if side == "rare" else 0
         reason = stopped(f"for {sum(capped)} of {len(ranking)} candidates, so the {size} {end} popular are not known")
-    count = 0 if reason else size
-    chosen = ranking[:count] if side == "rare" else ranking[len(ranking) - count :]
+    taken = 0 if reason else size
+    chosen = ranking[:taken] if side == "rare" else ranking[len(ranking) - taken :]
     return _unpaired(f"{family.prefix}_forget_{side}_{percent}", chosen, holds, size, reason)
 
 

@@ -47,7 +47,7 @@ def test_a_split_of_the_smallest_size_is_made_and_a_smaller_one_is_not() -> None
     assert outcomes["forget_rare_10"].facts == []
     assert (
         outcomes["forget_rare_10"].reason
-        == "10 % of 10 candidates are 1 rows, fewer than 2 (splits.percents, splits.smallest)"
+        == "10 % of 10 candidates is 1 row, fewer than 2 (splits.percents, splits.smallest)"
     )
     assert outcomes["forget_rare_20"].reason == ""
     assert _outcomes(_candidates(range(10)), (10,), 10)["full"].facts == [str(place) for place in range(10)]

@@ -227,6 +227,27 @@ def test_a_split_that_is_too_small_says_so(project: Tools) -> None:
     assert capacity.filter(pl.col("made"))["rows"].min() == 9 or (capacity.filter("made")["rows"] >= 9).all()
 
 
+def test_a_topic_without_popularity_is_the_reason_for_each_of_its_splits(project: Tools) -> None:
+    inputs = drawn_world(project, 1, 260)
+    counted = pl.when(topic=TOPICS[0]).then(pl.lit(5))
+    facts = inputs.facts.with_columns(subject_sitelinks=counted, object_sitelinks=counted)
+    chosen = params(matched={"signal": "sitelinks"}, paper={"signal": "sitelinks"})
+    capacity = make_splits(project, inputs._replace(facts=facts), chosen).tables["capacity"]
+    functional = inputs.questions.filter("functional").join(facts, on="fact_id")
+    cities, writers = (functional.filter(topic=topic).height for topic in TOPICS)
+    reasons = dict(capacity.filter(recipe="matched").select("split", "reason").iter_rows())
+    assert reasons["writer_forget_rare_2"] == (
+        f"2 % of 0 eligible facts ({writers} more have no popularity by sitelinks) are 0 rows, fewer than 2 "
+        "(splits.percents, splits.smallest)"
+    )
+    assert f"2 % of {cities} eligible facts ({writers} more" in reasons["all_forget_rare_2"]
+    assert f"2 % of {cities} eligible facts are" in reasons["city_forget_rare_2"]
+    of_writers = capacity.filter(pl.col("split").str.starts_with("writer_"), recipe="paper")
+    assert of_writers["reason"].unique().to_list() == [
+        "no fact has sitelinks of subject and object; dates, numbers and texts have none"
+    ]
+
+
 def test_a_split_of_just_the_smallest_size_is_made(project: Tools) -> None:
     inputs = drawn_world(project, 1, 260)
     capacity = make_splits(project, inputs).tables["capacity"]
