@@ -4,7 +4,7 @@ Besides the memberships the stage writes
 
     examples/RECIPE   the rows of every split of the recipe, joined with the tables of the earlier stages
     recipes           which recipes were made, and why the others were not
-    capacity          how many rows each split of each recipe was chosen from, and why some were not made
+    capacity          how many rows each split of each recipe was chosen from, and why some are smaller or not made
     baselines         what answers that know nothing score on each split
     balance           how far rare and popular differ in what should not differ
 """
@@ -262,7 +262,7 @@ def _recipes(outcomes: Sequence[RecipeOutcome]) -> pl.DataFrame:
 
 def _capacity(outcomes: Sequence[RecipeOutcome]) -> pl.DataFrame:
     rows = [
-        (outcome.recipe, split.name, not split.reason, len(split.facts), split.wanted, split.holds, split.reason)
+        (outcome.recipe, split.name, bool(split.facts), len(split.facts), split.wanted, split.holds, split.reason)
         for outcome in outcomes
         for split in outcome.splits
     ]
@@ -299,7 +299,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=13,
+    version=14,
     run=run,
     schema=Splits,
     params=SplitsParams,

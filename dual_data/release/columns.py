@@ -52,7 +52,7 @@ JOINED: Mapping[str, str] = {
         "Number of rows to choose from, before the limits on one answer, on answers that share a word with their "
         "subject and on one relation leave fewer; of a forget split that lacks pairs, the pairs within the limits."
     ),
-    "reason": "Why it was not made; empty where it was.",
+    "reason": "Why it was not made, or has fewer rows than were wanted and could be chosen from; else empty.",
     "rare": "Name of the rare split.",
     "popular": "Name of the popular split that belongs to it.",
     "measure": "What is compared.",

@@ -139,7 +139,7 @@ def recipes(built: Built) -> Section:
     rows = summary.select("recipe", "splits", "rows", reason).rows()
     tables = [table("Recipes", ("recipe", "splits", "memberships", "why not made"), rows)]
     if capacity is not None and capacity.height:
-        header = ("split", "recipe", "rows", "rows wanted", "rows to choose from", "why not made")
+        header = ("split", "recipe", "rows", "rows wanted", "rows to choose from", "why not made, or fewer")
         split_rows = capacity.select("split", "recipe", "rows", "wanted", "holds", reason).rows()
         tables.append(table("Every split", header, split_rows))
     return Section("recipes", title, tuple(tables))

@@ -108,7 +108,7 @@ class SplitOutcome(NamedTuple):
     wanted: int
     """Rows asked for."""
     reason: str
-    """Why it was not made; empty where it was."""
+    """Why it was not made, or holds fewer rows than were wanted and could be chosen from; else empty."""
 
 
 class Pool(NamedTuple):
@@ -313,13 +313,15 @@ def _other_splits(pool: Pool, chosen: NDArray[np.int64], names: Sequence[str], f
         suitable = _in_proportion(pool, fresh, forget, wanted, share) if name == "neighbor_relation" else fresh
         columns = (pool.answer[suitable], np.where(pool.echo[suitable], 0, -1))
         taken = suitable[sampling.within_share(columns, (share, ECHO_SHARE), wanted)]
-        within = " within the largest share of an answer or echo" if len(suitable) > len(taken) else ""
-        few = f"{len(taken)} rows{within}, fewer than {family.smallest} (splits.smallest)"
-        reason = few if len(taken) < family.smallest else ""
+        reason = ""
+        if limited := len(taken) < min(wanted, len(fresh)):
+            relation = ", relation" if name == "neighbor_relation" else ""
+            reason = f" within the largest share of an answer (splits.matched.answer_share){relation} or echo"
+        reason = count(len(taken), "row") + reason if limited or len(taken) < family.smallest else ""
         if family.topic is None and name == "world_facts":
-            reason = "the pool has every topic, so none is left outside"
-        if reason:
-            taken = taken[:0]
+            reason, taken = "the pool has every topic, so none is left outside", taken[:0]
+        elif len(taken) < family.smallest:
+            reason, taken = f"{reason}, fewer than {family.smallest} (splits.smallest)", taken[:0]
         used[pool.bond[taken]] = True
         pairs = [names[pair] if name == "neighbor_subject" else None for pair in order[pool.subject[taken]]]
         outcomes.append(

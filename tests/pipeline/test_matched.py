@@ -185,8 +185,26 @@ def test_a_split_that_the_largest_share_leaves_too_small_says_so(project: Tools)
     capacity = make_splits(project, world(project, rows)).tables["capacity"]
     row = capacity.filter((pl.col("recipe") == "matched") & (pl.col("split") == "city_retain_eval"))
     assert row["reason"].to_list() == [
-        "1 rows within the largest share of an answer or echo, fewer than 2 (splits.smallest)"
+        "1 row within the largest share of an answer (splits.matched.answer_share) or echo, fewer than 2 "
+        "(splits.smallest)"
     ]
+
+
+def test_a_split_that_the_largest_share_of_an_answer_leaves_smaller_says_so(project: Tools) -> None:
+    rows = drawn_facts(5, 260)
+    for row in rows:
+        if row["relation"] == "P36":
+            row |= {"object": "Q5000", "object_label": "Lima"}
+    capacity = make_splits(project, world(project, rows)).tables["capacity"].filter("made", recipe="matched")
+    beside = capacity.filter(~pl.col("split").str.contains("_forget_"))
+    smaller = pl.col("rows") < pl.min_horizontal("wanted", "holds")
+    assert 0 < beside.filter(smaller).height < beside.height
+    for row in beside.filter(smaller).iter_rows(named=True):
+        relation = ", relation" if row["split"].endswith("neighbor_relation") else ""
+        assert row["reason"] == (
+            f"{row['rows']} rows within the largest share of an answer (splits.matched.answer_share){relation} or echo"
+        )
+    assert set(capacity.join(beside.filter(smaller), on="split", how="anti")["reason"]) == {""}
 
 
 @few
