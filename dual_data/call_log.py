@@ -70,17 +70,15 @@ class CallLog:
             self._connection.close()
 
     def read(self, key: str) -> Answer | None:
-        """The answer of a call, or None."""
+        """The answer of a call, or None; one that is damaged, as in a log that was rescued in part, is none."""
         with self._storage() as connection:
             row = connection.execute("SELECT answer FROM calls WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
         try:
             return json.loads(zlib.decompress(row[0]))
-        except (zlib.error, ValueError):
-            raise DualDataError(
-                f"{self.path}: the answer of call {key} is damaged; delete that row and run again"
-            ) from None
+        except (zlib.error, ValueError, TypeError):
+            return None
 
     def write(self, source: str, pairs: Sequence[tuple[Request, Answer]], *, now: float, attempts: int) -> list[Answer]:
         """Store answers received at `now` (epoch seconds) after `attempts` tries, all or none, in place of older ones.
@@ -100,14 +98,17 @@ class CallLog:
         return answers
 
     def known(self, keys: Sequence[str]) -> set[str]:
-        """Those of the calls that have an answer."""
+        """Those of the calls that have an answer; a rescued log has an empty one for an answer on a lost page."""
         known: set[str] = set()
         with self._storage() as connection:
             for start in range(0, len(keys), 500):
                 chunk = keys[start : start + 500]
                 marks = ",".join("?" * len(chunk))
                 known.update(
-                    key for (key,) in connection.execute(f"SELECT key FROM calls WHERE key IN ({marks})", chunk)
+                    key
+                    for (key,) in connection.execute(
+                        f"SELECT key FROM calls WHERE key IN ({marks}) AND length(answer) > 0", chunk
+                    )
                 )
         return known
 

@@ -127,8 +127,9 @@ class Calls:
     def latest(self, source: str, fields: Request) -> Answer | None:
         """The newest answer whose request has all of `fields`. Reads every request of the source: for small ones."""
         for request, _ in reversed(self.log.requests(source)):
-            if all(request.get(name) == value for name, value in fields.items()):
-                return self.recall(source, request)
+            found = all(request.get(name) == value for name, value in fields.items())
+            if found and (answer := self.recall(source, request)) is not None:
+                return answer
         return None
 
     def answered(self, source: str) -> list[tuple[Request, str]]:

@@ -512,15 +512,22 @@ def test_what_is_no_folder_for_the_log_is_said_without_advice_to_rescue_it(tmp_p
     assert "recover" not in str(caught.value)
 
 
-def test_a_damaged_answer_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rest", ["x''", "''", "x'00'", "substr(answer, 1, length(answer) - 1)"])
+def test_an_answer_that_a_rescue_left_unreadable_is_asked_again(tmp_path: Path, rest: str) -> None:
     path = tmp_path / "calls.sqlite"
+    requests = [{"n": n} for n in range(3)]
     with Calls(path) as calls:
-        calls.fetch("a", {}, lambda: [1])
+        calls.fetch_all("a", requests, lambda request: [request["n"]])
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE calls SET answer = x'00'")
+        connection.execute(f"UPDATE calls SET answer = {rest} WHERE request <> '{{\"n\":0}}'")
     connection.close()
-    with Calls(path) as calls, pytest.raises(DualDataError, match="is damaged"):
-        calls.fetch("a", {}, never)
+    with Calls(path, offline=True) as offline, pytest.raises(Offline, match="not in the call log"):
+        offline.fetch_all("a", requests, lambda _: never())
+    with Calls(path) as calls:
+        assert calls.latest("a", {"n": 1}) is None
+        assert calls.fetch_all("a", requests, lambda request: [request["n"]]) == [[0], [1], [2]]
+        assert calls.counts()["a"][:2] == (2, 1)
+    assert Calls(path, offline=True).fetch_all("a", requests, lambda _: never()) == [[0], [1], [2]]
 
 
 def test_a_log_that_another_process_holds_is_said_without_advice_to_rescue_it(tmp_path: Path) -> None:
