@@ -18,7 +18,7 @@ branch of `_harvest`. The reasons:
     unknown_relation    tables: no relation file has the relation
     not_asked_in_topic  tables: no relation file has the relation for this topic
     excluded_relation   tables: pipeline/relations/EXCLUDED.toml has the relation
-    empty               a cell or text without value
+    empty               a cell or text without value; tables, labels: also nan, null, N/A, or only dashes, dots or "?"
     unresolved_label    resolve: nothing carries the label
     ambiguous_label     resolve: several things carry the label, or several statements agree with the row
     unconfirmed         resolve: things carry the labels, but the endpoint states no such fact about them
@@ -52,13 +52,16 @@ from dual_data.engine.stage import Forecast, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.sampling import with_rank
 from dual_data.schema import Facts
-from dual_data.sources.assembly import Harvest, assemble
+from dual_data.sources.assembly import Harvest, assemble, reject
 from dual_data.sources.dumps.params import EngineParams
 from dual_data.sources.tables import files as tables
 from dual_data.sources.tables import resolution, triplets
 from dual_data.sources.wikidata import statements as wikidata
 from dual_data.sources.wikidata.asking import Foresight, Live
 from dual_data.sources.wikidata.sparql import open_endpoint
+
+_NO_VALUE = r"^(?:nan|NaN|NaT|<NA>|null|NULL|n/a|N/A|#N/A|[-‐‑–—_.…?/]+)$"
+"""What stands for no value in tables. Nan, Null, None and NA are names too, and so is "!!!"."""
 
 
 class FactsParams(Strict):
@@ -164,12 +167,12 @@ def _harvest(
     folder = tools.project / params.folder
     names = tuple(topics)
     if params.source == "tables":
-        return triplets.with_ids(folder, names, relations)
+        return _without_placeholders(triplets.with_ids(folder, names, relations))
     if params.source == "dump":
         return _from_dump(params, tools, topics, relations)
     excluded = _excluded(tools.project)
     if params.source == "labels":
-        return triplets.with_labels(folder, names, relations, excluded)
+        return _without_placeholders(triplets.with_labels(folder, names, relations, excluded))
     if params.label_table:
         rows = triplets.read_labels(folder, names, relations, excluded)
         return resolution.through_table(tools.project / params.label_table, rows, topics, relations)
@@ -180,6 +183,14 @@ def _harvest(
     members = wikidata.members(asker, topics, params.queries, tools.limit)
     _expect_members(params, tools, topics, members, tools.services.sparql)
     return wikidata.harvest(asker, members, relations, params.queries)
+
+
+def _without_placeholders(harvest: Harvest) -> Harvest:
+    """Statements whose subject or object is named by what stands for no value get the reason `empty`."""
+    unnamed = harvest.entities.filter(pl.col("label").str.contains(_NO_VALUE))["qid"].implode()
+    text = pl.col("object_text").str.contains(_NO_VALUE)
+    has_none = pl.any_horizontal(pl.col("subject_qid", "object_value").is_in(unnamed), text)
+    return harvest._replace(statements=reject(harvest.statements, has_none, "empty"))
 
 
 def _from_dump(
@@ -239,7 +250,7 @@ def _excluded(project: Path) -> dict[str, tuple[str, ...]]:
 
 FACTS = Stage(
     name="facts",
-    version=9,
+    version=10,
     run=run,
     schema=Facts,
     params=FactsParams,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -361,6 +362,32 @@ def test_tables_with_ids_need_no_service(tmp_path: Path) -> None:
     table_params = FactsParams(source="tables", folder="tables")
     assert run(table_params, kit)["reason"].to_list() == [None, "unknown_relation"]
     assert forecast(table_params, kit) == []
+
+
+PLACEHOLDERS = ("nan", "NaN", "null", "NULL", "N/A", "n/a", "-", "–", "--", "?", "...")
+NAMES = ("None", "Nan", "Null", "NA", "unknown", "C++", "H₂O", "!!!", "+", "東京", "7")
+
+
+@pytest.mark.parametrize("source", ["tables", "labels"])
+def test_what_stands_for_no_value_in_a_table_is_neither_subject_nor_object(tmp_path: Path, source: Any) -> None:
+    project = make_project(tmp_path, relations=("P17", "P1549"))
+    (project / "tables").mkdir()
+    ids = "subject_qid,subject_label,property_id,object_qid,object_label,object_value"
+    lines = [ids if source == "tables" else "subjectLabel,relation,objectLabel"]
+    texts = (*PLACEHOLDERS, *NAMES)
+    for number, text in enumerate(texts):
+        if source == "tables":
+            subject, other = f"Q{1000 + number},Abu{number}", f"Q{2000 + number},{text}"
+            lines += [f"{subject},P17,{other},", f"{other},P17,{subject},", f"{subject},P1549,,,{text}"]
+        else:
+            lines += [f"Abu{number},country,{text}", f"{text},country,Abu{number}", f"Abu{number},P1549,{text}"]
+    (project / "tables" / "places_city.csv").write_text("\n".join(lines), encoding="utf-8")
+    kit = without_models(project, Services(), Calls(tmp_path / "c.sqlite", offline=True))
+    rows = run(FactsParams(source=source, folder="tables"), kit)
+    reasons = rows["reason"].to_list()
+    given = {text: set(reasons[3 * number : 3 * number + 3]) for number, text in enumerate(texts)}
+    assert {text for text, found in given.items() if found == {"empty"}} == set(PLACEHOLDERS)
+    assert not any("empty" in given[name] for name in NAMES)
 
 
 def test_labels_are_resolved_through_the_endpoint_or_a_table(front: Proxy, tmp_path: Path) -> None:
