@@ -75,6 +75,7 @@ class Action(NamedTuple):
 
 
 LOOKING = Action("could not be read from the Hub", "try again")
+TRYING = Action("the release is ready, but its repository could not be read from the Hub", "try again")
 LOOKING_FIRST = Action("could not be read from the Hub, so nothing was sent", _PUSH)
 SENDING = Action("the upload failed", _PUSH)
 
@@ -123,7 +124,7 @@ def push(
     files: dict[str, bytes | Path] = {path: text.encode() for path, text in contents.items()}
     files |= {file.path: folder / file.path for file in stamped.tables()}
     with stopped_as_by_hand():
-        with translated(repository, token, LOOKING if dry_run else LOOKING_FIRST):
+        with translated(repository, token, TRYING if dry_run else LOOKING_FIRST):
             remote = target.look()
             if remote.tagged:
                 target.expect_same(contents[MANIFEST].encode())

@@ -250,7 +250,7 @@ def test_an_error_of_the_network_shows_neither_token_nor_signature() -> None:
 @pytest.mark.parametrize(
     ("dry_run", "words"),
     [
-        (True, r"could not be read from the Hub \(.*; try again\."),
+        (True, r"the release is ready, but its repository could not be read from the Hub \(.*; try again\."),
         (False, r"could not be read from the Hub, so nothing was sent \(.*; push again\."),
     ],
 )
