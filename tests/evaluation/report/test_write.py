@@ -179,7 +179,7 @@ def test_models_that_could_not_be_measured_before_unlearning_are_listed_with_the
 
 def test_the_page_first_says_what_it_answers_and_how_to_read_it(written: Written, tmp_path: Path) -> None:
     about, reading, scope, findings, question, *_ = written.markdown.read_text().split("\n\n")[1:]
-    assert about.startswith("This page shows what unlearning removed and what it kept: ")
+    assert about.startswith("This page shows what unlearning removed and what it kept, method by method, ")
     assert reading.startswith("Brackets after a score hold its 95 % interval. ")
     assert scope.startswith("51 results of the grid g: ")
     assert max(map(len, (about, reading, scope))) < 400
