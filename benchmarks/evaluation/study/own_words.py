@@ -90,6 +90,7 @@ def compare(loaded: Loaded, popular: Group, rare: Group, lr: float) -> dict[str,
         "recall lost": _shown(compare_pairs(popular, rare, lr, pairing)),
         "nats lost in own words": contrast(0, ANY),
         "not likeliest in own words": contrast(1, SHARE.differences),
+        "begins otherwise": contrast(2, SHARE.differences),
         "texts without the answer, and those of which it is likeliest in own words": {
             name: still_likeliest(name) for name in groups
         },
@@ -97,10 +98,10 @@ def compare(loaded: Loaded, popular: Group, rare: Group, lr: float) -> dict[str,
 
 
 def unlearned_in_own_words(loaded: Loaded, group: Group, lr: float) -> Floats:
-    """By how much each answer's log-probability falls, and whether it is not the likeliest after, [2, seeds, items].
+    """By how much each answer's log-probability falls, and whether it and words before are not the likeliest any more.
 
-    NaN for facts that the model does not answer before unlearning. Results keep texts: a text may have been generated
-    in other tokens than it is tokenised into.
+    [3, seeds, items]; NaN for facts that the model does not answer before unlearning. Results keep texts: a text may
+    have been generated in other tokens than it is tokenised into.
     """
     rows = read_result(group.before[0].path)["items"]["forget"]
     items = [
@@ -113,17 +114,17 @@ def unlearned_in_own_words(loaded: Loaded, group: Group, lr: float) -> Floats:
 
     def scores(adapters: Adapters | None = None) -> Floats:
         answers = own_words(open_engine(loaded, adapters), items, prompts, texts)
-        return np.array([answer or (np.nan, np.nan) for answer in answers], dtype=float).T
+        return np.array([answer or (np.nan, np.nan, np.nan) for answer in answers], dtype=float).T
 
-    log_p_before, _ = scores()
+    log_p_before, *_ = scores()
 
     def figures(run: Run) -> Floats:
         folder = adapter_path(run.path.parents[1], run.id)
         adapters = Adapters(loaded.model, read_spec(folder))
         try:
             adapters.load(folder)
-            log_p, likeliest = scores(adapters)
-            return np.stack([log_p_before - log_p, 1 - likeliest])
+            log_p, likeliest, words_likeliest = scores(adapters)
+            return np.stack([log_p_before - log_p, 1 - likeliest, 1 - words_likeliest])
         finally:
             adapters.remove()
 

@@ -27,6 +27,8 @@ class OwnWords(NamedTuple):
     """Mean over the answer's tokens, in nats."""
     likeliest: bool
     """Whether each of them is the argmax."""
+    words_likeliest: bool
+    """Whether each token before them is the argmax."""
 
 
 def own_words(
@@ -48,7 +50,7 @@ def own_words(
 
 
 def _from(scores: TokenScores, start: int) -> OwnWords:
-    return OwnWords(fmean(scores.log_p[start:]), all(scores.greedy[start:]))
+    return OwnWords(fmean(scores.log_p[start:]), all(scores.greedy[start:]), all(scores.greedy[:start]))
 
 
 def answer_span(text: Callable[[Tokens], str], ids: Tokens, item: Item) -> range | None:

@@ -63,9 +63,9 @@ def test_it_is_the_mean_log_probability_after_the_question_and_the_words_before(
         answer = values[index]
         assert answer is not None
         assert answer.log_probability == pytest.approx(sum(expected) / len(expected), abs=1e-4)
-        assert answer.likeliest == all(
-            log_p[first + position].argmax().item() == generations[index][position] for position in span
-        )
+        greedy = [log_p[first + place].argmax().item() == token for place, token in enumerate(generations[index])]
+        assert answer.likeliest == all(greedy[span.start : span.stop])
+        assert answer.words_likeliest == all(greedy[: span.start])
     shuffled = random.Random(0).sample(range(5), 5)
     again = own_words(
         engine,
