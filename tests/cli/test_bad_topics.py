@@ -93,6 +93,8 @@ def test_a_topic_without_classes_is_named_where_its_subjects_are_asked_for(proje
         "1 fault(s)\n"
     )
     tables = '[project]\nname = "dual"\n[facts]\nsource = "{}"\nfolder = "tables"\n'
+    (project / "tables").mkdir()
+    (project / "tables" / "planets.csv").write_text("subjectLabel,relation,objectLabel\n")
     for source in ("labels", "tables"):
         (project / "pipeline" / "dual.toml").write_text(tables.format(source))
         assert dual_data("check", "--project", project).code == 0
