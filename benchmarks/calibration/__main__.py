@@ -14,13 +14,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import (
-    UNIT,
-    Interval,
-    bootstrap_difference,
-    bootstrap_mean,
-    bootstrap_median,
-)
+from dual_data.evaluation.bootstrap import UNIT, Interval, bootstrap_difference, bootstrap_mean, bootstrap_median
 from dual_data.evaluation.report.contrast import compare_sets
 from dual_data.evaluation.report.curves import LOST, compare_retention
 from dual_data.evaluation.report.findings.sentences import LEVEL, Compared, holm_corrected, mean_and_counts

@@ -313,14 +313,13 @@ def _other_splits(pool: Pool, chosen: NDArray[np.int64], names: Sequence[str], f
         suitable = _in_proportion(pool, fresh, forget, wanted, share) if name == "neighbor_relation" else fresh
         columns = (pool.answer[suitable], np.where(pool.echo[suitable], 0, -1))
         taken = suitable[sampling.within_share(columns, (share, ECHO_SHARE), wanted)]
-        reason = ""
-        if limited := len(taken) < min(wanted, len(fresh)):
-            relation = ", relation" if name == "neighbor_relation" else ""
-            reason = f" within the largest share of an answer (splits.matched.answer_share){relation} or echo"
-        reason = count(len(taken), "row") + reason if limited or len(taken) < family.smallest else ""
+        limited, too_few = len(taken) < min(wanted, len(fresh)), len(taken) < family.smallest
+        relation = ", relation" if name == "neighbor_relation" else ""
+        limits = f" within the largest share of an answer (splits.matched.answer_share){relation} or echo"
+        reason = f"{count(len(taken), 'row')}{limits if limited else ''}" if limited or too_few else ""
         if family.topic is None and name == "world_facts":
             reason, taken = "the pool has every topic, so none is left outside", taken[:0]
-        elif len(taken) < family.smallest:
+        elif too_few:
             reason, taken = f"{reason}, fewer than {family.smallest} (splits.smallest)", taken[:0]
         used[pool.bond[taken]] = True
         pairs = [names[pair] if name == "neighbor_subject" else None for pair in order[pool.subject[taken]]]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,12 @@ from dual_data.evaluation.measuring.own_words import own_words
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import Contrast, Side, compare_pairs, mean_contrast, pair_facts
+from dual_data.evaluation.report.findings.popularity import popular_and_rare
 from dual_data.evaluation.report.runs import Group, Run, clusters, stack
 from dual_data.evaluation.results import adapter_path, read_result
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import profile_named, prompt_ids
+from dual_data.evaluation.settings import PRETRAINED
 from dual_data.evaluation.statistics import Floats
 from dual_data.evaluation.training.lora import Adapters, read_spec
 
@@ -40,19 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         loaded = load(options.model, options.dtype, options.device)
         for folder in options.folders:
-            for popular, rare in _popular_and_rare(folder):
+            pretrained = (group for group in collect([folder]).groups if group.key.stage == PRETRAINED)
+            for popular, rare in popular_and_rare(pretrained):
                 for lr in sorted(set(popular.lrs) & set(rare.lrs)):
                     print(json.dumps({"folder": str(folder)} | compare(loaded, popular, rare, lr)), flush=True)
     except DualDataError as error:
         parser.error(str(error))
     return 0
-
-
-def _popular_and_rare(folder: Path) -> Iterator[tuple[Group, Group]]:
-    groups = {group.key: group for group in collect([folder]).groups if group.key.stage == "pretrained"}
-    for key, rare in groups.items():
-        if key.set == "rare" and (popular := groups.get(key._replace(set="popular"))):
-            yield popular, rare
 
 
 def compare(loaded: Loaded, popular: Group, rare: Group, lr: float) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
     over_all, over_pairs, retained = list[Compared](), list[Compared](), list[Compared]()
     paired_groups = list[tuple[Group, Group, float, Pairing]]()
     names, compared_groups = Names.of(collection), list[Group]()
-    pairs = list(_popular_and_rare(collection.groups))
+    pairs = list(popular_and_rare(collection.groups))
     has_several_sets = len({popular.key.set for popular, _ in pairs}) > 1
     for popular, rare in pairs:
         lr = common_rate(popular, rare)
@@ -113,7 +113,8 @@ def common_rate(first: Group, second: Group) -> float | None:
     return max(rates, key=lambda lr: (mean_balance(lr), -lr))
 
 
-def _popular_and_rare(groups: Iterable[Group]) -> Iterable[tuple[Group, Group]]:
+def popular_and_rare(groups: Iterable[Group]) -> Iterable[tuple[Group, Group]]:
+    """Groups that differ only in "popular" and "rare" in the names of their sets, the popular one first."""
     by_key = {group.key: group for group in groups}
     for key, popular in by_key.items():
         if "popular" in key.set:
