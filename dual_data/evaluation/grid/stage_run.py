@@ -132,16 +132,16 @@ class StageRun:
             self._grid_run.begin(missing)
         else:
             self._grid_run.say(f"{first.model} {first.stage} {first.set}: measuring the model before unlearning again")
-        self._workload = self._tokenised.workload(first.stage, first.set)
-        check_workload(self._loaded, self._workload, grid.max_new_tokens)
+        workload = self._tokenised.workload(first.stage, first.set)
+        check_workload(self._loaded, workload, grid.max_new_tokens)
         self._reset_peak()
         began = time.perf_counter()
         engine = self._engine(None)
         self._base = None  # the last set's logits, which may fill half of the device
         (base,) = measure(
-            engine, self._workload, keep_reference=True, embedder=self._embedder, in_own_words=("forget",)
+            engine, workload, keep_reference=True, embedder=self._embedder, in_own_words=("forget", "retain_eval")
         )
-        self._base = base
+        self._base, self._workload = base, base.workload
         self._keep_to(engine, 1)
         effort = Effort(0.0, time.perf_counter() - began, 1, rows=engine.rows)
         with claimed(grid.folder, missing if self._options.ranks.first else ()) as bases:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dual_data.evaluation.measuring.embedding import SentenceEmbedder
 from dual_data.evaluation.measuring.engine import Engine
-from dual_data.evaluation.measuring.own_words import own_words
+from dual_data.evaluation.measuring.own_words import ask_in_own_words, own_words_scores
 from dual_data.evaluation.measuring.score import Reference
 from dual_data.evaluation.metrics import likelihood, membership
 from dual_data.evaluation.metrics.likelihood import TokenScores
@@ -54,6 +54,8 @@ class Measurement(NamedTuple):
     """Outcomes of the engine, with which later cells are compared."""
     reference: Reference | None
     """Logits and hidden states at the answer positions; None unless asked for."""
+    workload: Workload
+    """What was asked, with the right answers in the model's own words."""
     panel: PanelScores | None = None
     """Scores on the workload's panel; None without one."""
 
@@ -70,12 +72,15 @@ def measure(
     """Measure the model, or all active adapters at once; one measurement per adapter.
 
     `base` is the reference model's measurement of the same workload: changes, KL and cosines are relative to it.
-    `embedder` adds minilm_cosine, between the generation and the nearest accepted answer. For the sets of
-    `in_own_words`, the model, which must then be one alone, is also asked how sure it was of the right answers that it
-    gave: own_words_log_probability (:mod:`own_words`).
+    `embedder` adds minilm_cosine, between the generation and the nearest accepted answer. The right answers that the
+    model gives in the sets of `in_own_words` are scored where it gives them (:mod:`own_words`); it must then be one
+    alone. Others are asked for the same by the measurement's workload.
     """
     reference = Reference() if keep_reference else None
     runs = engine.run(workload.requests, reference=base.reference if base is not None else None, keep=reference)
+    if in_own_words:
+        workload, outcomes = ask_in_own_words(engine, workload, runs[0], in_own_words)
+        runs = [outcomes]
     panels = measure_panel(engine, workload.panel) if workload.panel is not None else [None] * len(runs)
     measurements = []
     for cell, (outcomes, panel) in enumerate(zip(runs, panels, strict=True)):
@@ -83,10 +88,9 @@ def measure(
         items = {name: [reader.item(place) for place in places] for name, places in workload.sets.items()}
         if embedder is not None:
             _add_cosines(embedder, [row for rows in items.values() for row in rows])
-        for name in in_own_words:
-            _add_own_words(engine, workload, name, outcomes, items[name])
         summary = {name: summarise(rows, workload.baselines[name]) for name, rows in items.items()}
-        measurements.append(Measurement(items, summary, tuple(outcomes), reference if cell == 0 else None, panel))
+        kept = reference if cell == 0 else None
+        measurements.append(Measurement(items, summary, tuple(outcomes), kept, workload, panel))
     return measurements
 
 
@@ -144,13 +148,14 @@ class _Reader(NamedTuple):
 
     def item(self, place: Place) -> ItemRow:
         item, outcome = place.item, self.outcomes[place.canonical]
-        gold, *wrong = outcome.scores
+        gold, wrong = outcome.scores[0], outcome.scores[1 : 1 + place.distractors]
         mean = likelihood.mean_log_probability
         distractors = [mean(scores) for scores in wrong]
         text = self.loaded.text(outcome.generation)
         scores: Scores = {
             **text_scores(text, item.answer, item.answers, item.kind),
             **likelihood_scores(gold, item.answer, self.before(place.canonical)),
+            **own_words_scores(outcome, place.own_words),
             "truth_ratio": truth_ratio(mean(gold), distractors),
             "normalised_probability": normalised_probability(mean(gold), distractors),
             "sequence_rank": likelihood.sequence_rank(mean(gold), distractors),
@@ -209,17 +214,3 @@ def _add_cosines(embedder: SentenceEmbedder, rows: Sequence[ItemRow]) -> None:
     cosines = embedder.nearest([row["generation"] for row in rows], [row["answers"] for row in rows])
     for row, cosine in zip(rows, cosines, strict=True):
         row["scores"]["minilm_cosine"] = rounded(cosine)
-
-
-def _add_own_words(
-    engine: Engine, workload: Workload, name: str, outcomes: Sequence[Outcome], rows: Sequence[ItemRow]
-) -> None:
-    places = workload.sets[name]
-    answers = own_words(
-        engine,
-        [place.item for place in places],
-        [workload.requests[place.canonical].prompt for place in places],
-        [outcomes[place.canonical].generation for place in places],
-    )
-    for row, answer in zip(rows, answers, strict=True):
-        row["scores"]["own_words_log_probability"] = None if answer is None else rounded(answer.log_probability)

@@ -1,56 +1,72 @@
-"""How sure a model is of a right answer where it gives one, in its own words.
+"""Scores right answers where a model gave them: after the words that it put before them.
 
-A model that answers in sentences gives the bare answer a low log-probability, however well it knows the fact.
+A model that answers in sentences gives the bare answer a low log-probability, however well it knows the fact. And where
+unlearning only makes it begin otherwise, its texts lack an answer that it would still give after the words of before.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from statistics import fmean
-from typing import NamedTuple
 
 from dual_data.evaluation.measuring.engine import Engine
-from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.rows.request import Answer, Request
+from dual_data.evaluation.rows.request import Answer, Outcome
+from dual_data.evaluation.rows.workload import OwnWords, Place, Workload
 from dual_data.matching import contains_answer
 
-Prompt = tuple[int, ...]
 Tokens = Sequence[int]
 
 
-class OwnWords(NamedTuple):
-    """A right answer after the words that a model put before it."""
+def ask_in_own_words(
+    engine: Engine, workload: Workload, outcomes: Sequence[Outcome], sets: Sequence[str]
+) -> tuple[Workload, list[Outcome]]:
+    """Score the right answers inside the generations to some sets, which the engine's one model gave.
 
-    log_probability: float
-    """Mean over the answer's tokens, in nats."""
-    likeliest: bool
-    """Whether each of them is the argmax."""
-    words_likeliest: bool
-    """Whether each token before them is the argmax."""
-
-
-def own_words(
-    engine: Engine, items: Sequence[Item], prompts: Sequence[Prompt], generations: Sequence[Tokens]
-) -> list[OwnWords | None]:
-    """The right answers inside the generations; None for a generation without one.
-
-    The engine runs one model: the one that is scored, which need not be the one that gave the generations.
+    Returns the workload with them as further answers of the canonical requests, which other models can then be asked,
+    and the outcomes with their scores.
     """
-    spans = [answer_span(engine.loaded.text, ids, item) for ids, item in zip(generations, items, strict=True)]
-    requests = [
-        Request(prompt, (Answer(tuple(ids[: span.stop]), span.stop),), generate=False)
-        for prompt, ids, span in zip(prompts, generations, spans, strict=True)
-        if span
-    ]
-    outcomes = engine.run(requests)[0] if requests else []
-    scores = iter(outcome.scores[0] for outcome in outcomes)
-    return [_from(next(scores), span.start) if span else None for span in spans]
+    requests, outcomes = list(workload.requests), list(outcomes)
+    answers: dict[int, list[Answer]] = {}
+
+    def own_words(place: Place) -> OwnWords | None:
+        ids = outcomes[place.canonical].generation
+        span = answer_span(engine.loaded.text, ids, place.item)
+        if span is None:
+            return None
+        own = answers.setdefault(place.canonical, [])
+        own.append(Answer(tuple(ids[: span.stop]), span.stop))
+        return OwnWords(len(requests[place.canonical].answers) + len(own) - 1, span.start)
+
+    asked_sets = {
+        name: tuple(place._replace(own_words=own_words(place)) for place in workload.sets[name]) for name in sets
+    }
+    asked = [requests[index]._replace(answers=tuple(own), generate=False) for index, own in answers.items()]
+    for index, scored in zip(answers, engine.run(asked)[0] if asked else (), strict=True):
+        requests[index] = requests[index]._replace(answers=requests[index].answers + tuple(answers[index]))
+        outcomes[index] = outcomes[index]._replace(scores=outcomes[index].scores + scored.scores)
+    return workload._replace(requests=tuple(requests), sets={**workload.sets, **asked_sets}), outcomes
 
 
-def _from(scores: TokenScores, start: int) -> OwnWords:
-    return OwnWords(fmean(scores.log_p[start:]), all(scores.greedy[start:]), all(scores.greedy[:start]))
+def own_words_scores(outcome: Outcome, own_words: OwnWords | None) -> dict[str, float | None]:
+    """Scores of the answer to an item in a model's own words; None without it, NaN where a model gave no number.
+
+    own_words_log_probability is the mean over the answer's tokens, in nats. own_words_likeliest is whether each of them
+    is the likeliest, and own_words_begun whether each token before them is: then a model that decodes greedily begins
+    with these words.
+    """
+    if own_words is None:
+        return dict.fromkeys(("own_words_log_probability", "own_words_likeliest", "own_words_begun"))
+    scores, start = outcome.scores[own_words.answer], own_words.start
+    log_p = fmean(scores.log_p[start:])
+    is_nan = math.isnan(log_p)
+    return {
+        "own_words_log_probability": log_p,
+        "own_words_likeliest": math.nan if is_nan else float(all(scores.greedy[start:])),
+        "own_words_begun": math.nan if is_nan else float(all(scores.greedy[:start])),
+    }
 
 
 def answer_span(text: Callable[[Tokens], str], ids: Tokens, item: Item) -> range | None:

@@ -26,7 +26,7 @@ from dual_data.evaluation.bootstrap import (
     mean_spread,
     quantiles,
 )
-from dual_data.evaluation.report.runs import SCORES, Group, before_of, clusters, stack
+from dual_data.evaluation.report.runs import SCORES, Group, answered_before, before_of, clusters, stack
 from dual_data.evaluation.statistics import Floats
 from dual_data.ids import digest
 
@@ -168,6 +168,26 @@ def compare_pairs(
         return mean_draws(*paired[number], SHARE.differences, among=among, models=(data, number), degrees=degrees)
 
     return _contrast_of_means(paired, draw, _mean_spread(paired))
+
+
+def compare_in_own_words(first: Group, second: Group, lr: float, pairing: Pairing) -> Contrast | None:
+    """Share of answers that are not the likeliest any more in the model's own words: of `first` minus that of `second`.
+
+    Over the paired facts that the models before unlearning answered. None for fewer than ten such pairs.
+    """
+    groups, sides = (first, second), list[Side]()
+    lost = [1 - stack(group.at(lr), "forget", "own_words_likeliest") for group in groups]
+    known = [
+        answered_before(group.at(lr), group.before, "forget") & ~np.isnan(of_group).any(0)
+        for group, of_group in zip(groups, lost, strict=True)
+    ]
+    pairs = [(left, right) for left, right in pairing.pairs if known[0][left] and known[1][right]]
+    if len(pairs) < _MIN_FACTS:
+        return None
+    subjects = [clusters(group.at(lr), "forget") for group in groups]
+    for of_group, names, indices in zip(lost, subjects, map(list, zip(*pairs, strict=True)), strict=True):
+        sides.append((of_group[:, indices], [names[index] for index in indices]))
+    return mean_contrast(sides, subjects)
 
 
 def compare_answered(group: Group, lr: float) -> Contrast | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dual_data.errors import InputError
 from dual_data.evaluation.bootstrap import ANY, SHARE, UNIT, Scale
@@ -21,6 +22,8 @@ SCORES: Mapping[str, Scale] = {
     "probability": UNIT,
     "mean_log_probability": Scale(high=0.0),
     "own_words_log_probability": Scale(high=0.0),
+    "own_words_likeliest": SHARE,
+    "own_words_begun": SHARE,
     "change_mean_log_probability": ANY,
     "first_rank": Scale(low=1.0),
     "kl": _POSITIVE,
@@ -222,6 +225,13 @@ def stack_panel(runs: Sequence[Run], score: str) -> Floats:
 def before_of(before: Sequence[Run], run: Run) -> Run:
     """The run before unlearning, with the same seed where there is one."""
     return next((base_run for base_run in before if base_run.seed == run.seed), before[0])
+
+
+def answered_before(runs: Sequence[Run], before: Sequence[Run], name: str) -> NDArray[np.bool_]:
+    """Items of a set that every model from which the runs start answered, and was scored on where it did, [items]."""
+    own = stack([before_of(before, run) for run in runs], name, "own_words_log_probability")
+    answered: NDArray[np.bool_] = np.all(~np.isnan(own), axis=0)
+    return answered
 
 
 def clusters(runs: Sequence[Run], name: str) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from dual_data.evaluation.report.findings.section import findings
 from dual_data.evaluation.report.findings.sentences import LEVEL
 from dual_data.evaluation.report.frontier import RULE
 from dual_data.evaluation.report.further import further_scores
+from dual_data.evaluation.report.own_words import own_words
 from dual_data.evaluation.report.pairs import pairs
 from dual_data.evaluation.report.panel import panel
 from dual_data.evaluation.report.places import (
@@ -69,6 +70,7 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], folder: 
     blocks += [Heading("Ranks and log-probabilities"), *shifts(collection, folder)]
     blocks += further_scores(collection, folder)
     blocks += [Heading("Other wordings and prompts"), *worst_cases(collection)]
+    blocks += own_words(collection, folder)
     blocks += [*by_popularity(collection, cells, folder), *membership(cells, folder)]
     blocks += [*panel(collection, folder), *attacks(collection, cells, folder)]
     if items:

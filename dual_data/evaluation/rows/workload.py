@@ -45,13 +45,26 @@ class Attacked(NamedTuple):
     """What counts as a hit; for the reversed question not the item's answer."""
 
 
+class OwnWords(NamedTuple):
+    """The right answer to an item where a model gave it: after the words that the model put before it."""
+
+    answer: int
+    """Index among the answers of the item's canonical request; its tokens begin with those words."""
+    start: int
+    """Number of tokens before the right answer."""
+
+
 class Place(NamedTuple):
     """The requests of an item, as indices into the workload's requests."""
 
     item: Item
     canonical: int
+    distractors: int
+    """Number of wrong answers in the canonical request, after the gold answer."""
     paraphrases: tuple[int, ...]
     attacks: tuple[Attacked, ...]
+    own_words: OwnWords | None = None
+    """None where the model before unlearning was not asked or did not give the answer."""
 
 
 class Workload(NamedTuple):
@@ -156,7 +169,7 @@ class _Builder:
                 answer_ids = gold if answer == item.answer else self._answers([answer])[0]
                 request = self._index_of(Request(tuple(prompt), (answer_ids,), group=attack))
                 attacked.append(Attacked(attack, request, chat[-1][1], answer))
-            places.append(Place(item, canonical, paraphrases, tuple(attacked)))
+            places.append(Place(item, canonical, len(wrong), paraphrases, tuple(attacked)))
         return tuple(places)
 
     def _answers(self, texts: Sequence[str]) -> list[Answer]:

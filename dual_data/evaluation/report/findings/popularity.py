@@ -7,7 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dual_data.display import count
-from dual_data.evaluation.report.contrast import Pairing, average, compare_pairs, compare_sets, pair_facts
+from dual_data.evaluation.report.contrast import (
+    Contrast,
+    Pairing,
+    average,
+    compare_in_own_words,
+    compare_pairs,
+    compare_sets,
+    pair_facts,
+)
 from dual_data.evaluation.report.curves import compare_retention
 from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.findings.sentences import (
@@ -21,6 +29,7 @@ from dual_data.evaluation.report.findings.sentences import (
     loss_sentence,
     no_results,
     over_datasets,
+    points,
     retention_sentence,
     shared_subjects,
     size,
@@ -81,8 +90,10 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
         )
         if paired:
             sentences.append(loss_sentence(f"{data}, paired facts", "popular facts", "rare ones", paired))
-            pairings = [pairing for group, _, _, pairing in paired_groups if names.data(group.key) == data]
-            similarity.append(f"{data}: {_similarity_sentence(pairings)}")
+            of_data = [entry for entry in paired_groups if names.data(entry[0].key) == data]
+            if own_words := [contrast for entry in of_data if (contrast := compare_in_own_words(*entry)) is not None]:
+                sentences.append(f"{data}, paired facts: {_own_words_sentence(own_words)}")
+            similarity.append(f"{data}: {_similarity_sentence([pairing for *_, pairing in of_data])}")
         if lacking := len(unpaired) - len(paired):
             unpaired_data.append(f"{data} ({lacking} of {count(len(unpaired), 'comparison')})")
         if retention_of_data := about_of(retained, about):
@@ -135,6 +146,16 @@ def _little_known_sentences(data: str, groups: Sequence[Group]) -> list[str]:
         f"{follows}. Comparisons there say little about forgetting."
         for follows, names in places.items()
     ]
+
+
+def _own_words_sentence(contrasts: Sequence[Contrast]) -> str:
+    """Of which facts more answers are gone, and not only no longer given."""
+    mean = average(contrasts)
+    return (
+        f"after the words that the model put before its answers before unlearning, {points(mean)} "
+        f"{'more' if mean.value >= 0 else 'less'} of the answers about popular facts than of those about rare ones are "
+        f"not the likeliest any more, on average over {count(len(contrasts), 'comparison')}."
+    )
 
 
 def _similarity_sentence(pairings: Sequence[Pairing]) -> str:

@@ -14,7 +14,7 @@ from dual_data.evaluation.report.findings.baselines import baseline_answer
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.sentences import Compared
 from dual_data.evaluation.report.findings.stages import smoothness_answer, stage_answer
-from dual_data.evaluation.report.findings.wordings import wording_answer
+from dual_data.evaluation.report.findings.wordings import own_words_answer, wording_answer
 from dual_data.evaluation.report.places import sources
 from dual_data.evaluation.report.runs import Collection
 
@@ -38,6 +38,10 @@ _JUMPS = (
 _WORDINGS = (
     "At the chosen learning rates. By chance: how often the same wordings and prompts bring out the answer of another "
     "fact of the relation."
+)
+_OWN_WORDS = (
+    "At the chosen learning rates, for cells that lost ten facts or more. A model that answers in sentences may only "
+    "begin otherwise: its text then lacks an answer that it would still give after the words of before."
 )
 _BASELINES = (
     "The best trivial rule knows no fact; it gives every question the most frequent answer, for example. Scores are "
@@ -76,6 +80,7 @@ def findings(collection: Collection, folder: Path) -> list[Block]:
         ("Does a training stage before unlearning help to retain?", _RETENTION if retained else "", stages),
         ("Is forgetting smoother after a training stage?", _JUMPS, smoother),
         ("Do other wordings bring back what was forgotten?", _WORDINGS, wording_answer(collection)),
+        ("Is what the model no longer says gone?", _OWN_WORDS, own_words_answer(collection)),
         ("Which scores can a trivial rule reach?", _BASELINES, trivial),
     ):
         if sentences:

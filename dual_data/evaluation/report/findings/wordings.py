@@ -1,7 +1,8 @@
-"""Does forgetting generalise to other wordings?"""
+"""Does forgetting generalise to other wordings, and is what the model no longer says gone?"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from dual_data.evaluation.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.evaluation.report.contrast import Contrast, average, compare_shares
 from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.findings.sentences import LEVEL, Names, points
+from dual_data.evaluation.report.own_words import in_own_words
 from dual_data.evaluation.report.places import chosen_cells
 from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
 from dual_data.evaluation.report.swapped import elicited
@@ -75,6 +77,31 @@ def wording_answer(collection: Collection) -> list[str]:
         f"{clearest.group.key.method} ({names.place(clearest.group.key)}, {clearest.group.key.set}): "
         f"{shown(clearest.share)} of the facts known before{beside}."
     ]
+
+
+def own_words_answer(collection: Collection) -> list[str]:
+    """Is what the model no longer says gone? At the chosen learning rates, after the words that it once began with."""
+    names = Names.of(collection)
+    left = [
+        (scores.left, f"{group.key.method} ({names.place(group.key)}, {group.key.set})")
+        for group, runs in chosen_cells(collection.groups)
+        if group.before and (scores := in_own_words(runs, group.before, "forget")) and not math.isnan(scores.left.value)
+    ]
+    if not left:
+        return []
+    ascending = sorted(left, key=lambda entry: entry[0].value)
+    (least, elsewhere), (most, where) = ascending[0], ascending[-1]
+    sentence = (
+        "Of the answers that the model gave before unlearning and no longer gives, "
+        f"{shown(most)} are still the likeliest after the words that it put before them then, with {where}"
+    )
+    if len(left) > 1:
+        mean = np.mean([share.value for share, _ in left])
+        sentence += (
+            f". This is the largest share of {len(left)} cells; the smallest is {shown(least)}, with {elsewhere}, and "
+            f"the mean {mean:.3f}"
+        )
+    return [f"{sentence}."]
 
 
 def _leak(group: Group, runs: Sequence[Run]) -> _Leak | None:
