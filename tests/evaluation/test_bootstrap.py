@@ -146,7 +146,7 @@ def test_a_difference_that_only_seeds_make_is_tested_as_by_student(seeds: tuple[
     # Though every item of every seed differs in the same direction.
     items = np.repeat(np.array(seeds)[:, None], 100, axis=1)
     interval = bootstrap.bootstrap_difference(items, np.zeros(100), range(100))
-    assert interval.p_value == pytest.approx(p_value, rel=0.2)
+    assert interval.p_value == pytest.approx(p_value, rel=0.25)
     assert (interval.low <= 0 <= interval.high) == (p_value > 0.05)
 
 
@@ -231,8 +231,10 @@ def test_a_difference_is_drawn_as_a_mean_is_and_one_of_shares_ends_at_one() -> N
 
 def test_the_same_subjects_are_drawn_whatever_is_measured_on_them() -> None:
     values, names = np.random.default_rng(7).normal(size=60), [index // 3 for index in range(60)]
+    assert bootstrap.bootstrap_mean(values, names)[1:3] == bootstrap.quantiles(
+        bootstrap.mean_draws(values, names, replicates=2000)
+    )
     draws = bootstrap.mean_draws(values, names)
-    assert bootstrap.bootstrap_mean(values, names)[1:3] == bootstrap.quantiles(draws)
     assert bootstrap.mean_draws(np.stack([values] * 3), names) == pytest.approx(draws)  # three seeds, all alike
     assert np.array_equal(bootstrap.mean_draws(values, [f"s{name}" for name in names]), draws)  # in order of appearance
     # A subset of the facts, with subjects drawn among all: in each draw, the mean of the subset's facts in it.
@@ -459,7 +461,19 @@ def test_a_draw_says_nothing_only_where_no_item_of_it_was_drawn() -> None:
     assert np.isnan(draws).mean() == pytest.approx(1 / 4, abs=0.03)  # b twice
 
 
-def test_shared_draws_cannot_be_written() -> None:
-    counts = bootstrap.draw_counts(5, np.random.default_rng(7), 40)
-    with pytest.raises(ValueError, match="read-only"):
-        counts[0, 0] = 0
+def test_who_changes_draws_does_not_change_those_of_others() -> None:
+    first = bootstrap.draw_counts(5, np.random.default_rng(7), 40)
+    before = first.copy()
+    first[:] = 0
+    assert np.array_equal(bootstrap.draw_counts(5, np.random.default_rng(7), 40), before)
+
+
+def test_p_values_hardly_depend_on_the_draws() -> None:
+    scores = np.random.default_rng(3).normal(loc=0.18, scale=0.6, size=60)
+    spread = bootstrap.mean_spread(scores, range(60))
+    p_values = []
+    for seed in range(12):
+        draws = bootstrap.mean_draws(scores, range(60), seed=seed)
+        p_values.append(bootstrap.interval_of(scores.mean(), draws, 60, lambda: spread).p_value or 0.0)
+    assert 0.03 < np.mean(p_values) < 0.06
+    assert np.std(p_values) < 0.005

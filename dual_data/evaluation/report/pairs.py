@@ -47,9 +47,7 @@ def method_pairs(collection: Collection) -> list[Pair]:
                 runs = (*sides[0], *sides[1])
                 scores = stack(runs, name, "rougeL_recall")  # raises where the two were measured on different facts
                 seeds = len(sides[0])
-                difference = bootstrap_difference(
-                    scores[:seeds], scores[seeds:], clusters(runs, name), SHARE, replicates=1000
-                )
+                difference = bootstrap_difference(scores[:seeds], scores[seeds:], clusters(runs, name), SHARE)
                 all_pairs.append(Pair(first, second, name, difference, runs, seeds))
     corrected = holm([pair.difference.p_value if pair.seeds > 1 else None for pair in all_pairs])
     return [pair._replace(corrected=value) for pair, value in zip(all_pairs, corrected, strict=True)]
