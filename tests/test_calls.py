@@ -220,14 +220,21 @@ def test_waits_that_are_no_moment_are_told(tmp_path: Path, capsys: pytest.Captur
     )
 
 
-def test_a_pause_that_an_earlier_run_was_asked_for_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pause_that_an_earlier_run_was_asked_for_is_told_and_waited_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     clock = FakeClock()
     with Calls(tmp_path / "calls.sqlite", {"a": Pace(attempts=1)}, clock=clock) as calls, pytest.raises(ServiceError):
         calls.fetch("a", {}, Flaky(Transient("busy", retry_after=17)))
     assert capsys.readouterr().err == ""
+    clock.time += 5
     with Calls(tmp_path / "calls.sqlite", {"a": Pace(attempts=1)}, clock=clock) as calls:
-        calls.fetch("a", {}, Flaky())
-    assert capsys.readouterr().err == "a: asked for a pause; going on in 17 s\n"
+        calls.fetch("b", {}, Flaky())
+        assert clock.slept == []
+        calls.fetch("a", {"n": 1}, Flaky())
+        calls.fetch("a", {"n": 2}, Flaky())
+    assert clock.slept == [12]
+    assert capsys.readouterr().err == "a: asked for a pause; going on in 12 s\n"
 
 
 def test_calls_that_wait_for_one_service_at_once_tell_it_once(
@@ -267,7 +274,9 @@ def test_other_failures_are_not_tried_again(tmp_path: Path, final: ServiceError)
 def test_a_service_that_asks_for_hours_ends_the_run(tmp_path: Path) -> None:
     clock = FakeClock()
     calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(longest_wait=60)}, clock=clock)
-    with pytest.raises(ServiceError, match=r"^a: asks to wait 86400 s, more than longest_wait \(60 s\)"):
+    with pytest.raises(
+        ServiceError, match=r"^a: asks to wait 86400 s, more than longest_wait \(60 s\).*after that time"
+    ):
         calls.fetch("a", {}, Flaky(Transient("ban", retry_after=86400)))
     assert clock.slept == []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,58 +67,6 @@ def test_a_day_of_builds_keeps_to_the_limits(tmp_path: Path) -> None:
     assert sum(service.arrivals / service.per_minute for service in services.values()) > 24 * 30
 
 
-def test_a_pause_holds_for_every_call_of_the_source_and_for_no_other(tmp_path: Path) -> None:
-    clock = FakeClock()
-    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(attempts=1)}, clock=clock)
-    with pytest.raises(ServiceError, match="gave up"):
-        calls.fetch("a", {"n": 0}, fails(Transient("429", retry_after=120)))
-    began = clock.now()
-    calls.fetch("b", {"n": 0}, lambda: [0])
-    assert clock.now() == began
-    calls.fetch("a", {"n": 1}, lambda: [1])
-    assert clock.now() == began + 120
-    calls.fetch("a", {"n": 2}, lambda: [2])
-    assert clock.now() == began + 120
-
-
-def test_a_pause_outlives_the_process(tmp_path: Path) -> None:
-    clock = FakeClock()
-    with (
-        Calls(tmp_path / "calls.sqlite", {"a": Pace(attempts=1)}, clock=clock) as calls,
-        pytest.raises(ServiceError, match="gave up"),
-    ):
-        calls.fetch("a", {}, fails(Transient("429", retry_after=120)))
-    clock.time += 50
-    began = clock.now()
-    with Calls(tmp_path / "calls.sqlite", {"a": Pace()}, clock=clock) as calls:
-        calls.fetch("a", {}, lambda: [0])
-    assert clock.now() == began + 70
-
-
-def test_a_long_pause_is_refused_again_before_anything_is_sent(tmp_path: Path) -> None:
-    clock = FakeClock()
-    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(longest_wait=60)}, clock=clock)
-    with pytest.raises(ServiceError, match="asks to wait 7200 s"):
-        calls.fetch("a", {}, fails(Transient("429", retry_after=7200)))
-    clock.time += 3600
-    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(longest_wait=60)}, clock=clock)
-    with pytest.raises(ServiceError, match=r"asks to wait 3600 s.* run the same command again after that time"):
-        calls.fetch("a", {}, never)
-    clock.time += 3600
-    assert calls.fetch("a", {}, lambda: [1]) == [1]
-
-
-def test_a_clock_that_goes_back_lengthens_no_pause(tmp_path: Path) -> None:
-    clock = FakeClock()
-    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(attempts=1)}, clock=clock)
-    with pytest.raises(ServiceError, match="gave up"):
-        calls.fetch("a", {}, fails(Transient("429", retry_after=30)))
-    clock.time -= 86_400
-    began = clock.now()
-    calls.fetch("a", {}, lambda: [1])
-    assert clock.now() - began == pytest.approx(30)
-
-
 @pytest.mark.parametrize("back", [0.5, 59.0, 3600.0])
 def test_a_clock_that_goes_back_lets_no_request_through_too_early(tmp_path: Path, back: float) -> None:
     clock = FakeClock()
@@ -159,16 +106,3 @@ def test_a_ban_ends_calls_that_wait_for_their_turn(tmp_path: Path) -> None:
         calls.fetch_all("a", [{"n": n} for n in range(100)], do)
     assert time.monotonic() - began < 10
     assert len(sent) == 8
-
-
-def fails(error: Exception) -> Callable[[], object]:
-    """A call that raises."""
-
-    def do() -> object:
-        raise error
-
-    return do
-
-
-def never() -> object:
-    pytest.fail("the service was asked during its pause")
