@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from dual_data.engine.run import build, read_rows
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy
 from dual_data.files import file_hash
+from dual_data.ids import digest
 from dual_data.locks import locked
 from tests.engine import toy
 
@@ -242,20 +243,37 @@ def test_damage_is_noticed(root: Path) -> None:
     assert reasons(root)["numbers"] == "data.parquet is not what was written"
     run(root)
     manifest = folder / "numbers" / "manifest.json"
-    edited = json.loads(manifest.read_text())
-    edited["basis"]["params"]["count"] = 11
-    manifest.write_text(json.dumps(edited))
-    assert reasons(root, numbers={"count": 11})["numbers"] == "its manifest was edited"
-    edited["basis"]["params"]["count"] = 10
-    edited["rejected"]["unlucky"] = 2
-    manifest.write_text(json.dumps(edited))
-    assert reasons(root)["numbers"] == "its manifest was edited"
     manifest.write_text("{")
     assert reasons(root)["numbers"] == "its manifest cannot be read"
     manifest.unlink()
     assert reasons(root)["numbers"] == "never built"
     run(root)
     assert reasons(root) == {"numbers": "", "totals": ""}
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a parameter": lambda data: data["basis"]["params"].update(count=11),
+    "the fingerprint": lambda data: data.update(fingerprint=digest("x", 64)),
+    "the number of rows": lambda data: data["outcome"]["data"].update(rows=1_000_000),
+    "the hash of the rows": lambda data: data["outcome"]["data"].update(content=digest("x", 64)),
+    "the rejects": lambda data: data["rejected"].update(unlucky=2),
+    "the day": lambda data: data["build"].update(built_at="2020-01-01T00:00:00+00:00"),
+    "the seal": lambda data: data.update(seal=""),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_manifest_edited_by_hand_is_noticed_and_its_stage_built_again(root: Path, name: str) -> None:
+    before = run(root)
+    path = root / "artifacts" / "toy" / "numbers" / "manifest.json"
+    edited = json.loads(path.read_text())
+    EDITS[name](edited)
+    path.write_text(json.dumps(edited))
+    count = edited["basis"]["params"]["count"]
+    assert reasons(root, numbers={"count": count})["numbers"] == "its manifest was edited"
+    after = run(root)
+    assert after["numbers"].outcome == before["numbers"].outcome
+    assert after["numbers"].calls == {"squares": (0, 10, 0)}
 
 
 def test_tables_of_an_earlier_run_do_not_stay(root: Path) -> None:

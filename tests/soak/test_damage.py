@@ -1,4 +1,4 @@
-"""What breaks on a user's machine: full disk, read-only folder, hand-edited manifest, damaged log, two builds at once.
+"""What breaks on a user's machine: full disk, read-only folder, damaged log, two builds at once.
 
 All with the command line in its own process. In every case: one message that says what to do, no traceback, and after
 the repair no answer that was kept is fetched again.
@@ -21,7 +21,6 @@ from typing import Any
 
 import pytest
 
-from dual_data.ids import digest
 from tests.cli.command import copy_project
 from tests.faults.disk import no_file_beyond
 from tests.services import require
@@ -214,34 +213,6 @@ def test_a_relation_of_a_read_only_project_is_previewed(tmp_path: Path) -> None:
         folder.chmod(0o755)
     assert (process.returncode, process.stderr) == (0, "")
     assert "which continent" in process.stdout
-
-
-def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    data = json.loads(path.read_text())
-    change(data)
-    path.write_text(json.dumps(data))
-
-
-EDITS: dict[str, Callable[[dict[str, Any]], None]] = {
-    "a parameter": lambda data: data["basis"]["params"].update(count=41),
-    "the fingerprint": lambda data: data.update(fingerprint=digest("x", 64)),
-    "the number of rows": lambda data: data["outcome"]["data"].update(rows=1_000_000),
-    "the hash of the rows": lambda data: data["outcome"]["data"].update(content=digest("x", 64)),
-    "the rejects": lambda data: data.update(rejected={"unlucky": 3}),
-    "the day": lambda data: data["build"].update(built_at="2020-01-01T00:00:00+00:00"),
-    "the seal": lambda data: data.update(seal=""),
-}
-
-
-@pytest.mark.parametrize("name", EDITS)
-def test_a_manifest_edited_by_hand(tmp_path: Path, name: str) -> None:
-    folder = make(tmp_path / "project")
-    build(folder)
-    before = contents(folder)
-    edit(artifacts(folder) / "numbers" / "manifest.json", EDITS[name])
-    assert "numbers: its manifest was edited" in build(folder)
-    assert contents(folder) == before
-    assert answer_counts(folder) == dict.fromkeys(range(40), 1)
 
 
 def halved(data: bytes) -> bytes:
