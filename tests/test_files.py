@@ -111,27 +111,28 @@ with whole_folder(target, replace=replace) as partial:
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-@pytest.mark.parametrize("step", ["model", "tree"])
-def test_an_interrupt_while_a_folder_is_replaced_leaves_the_earlier_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+@pytest.mark.parametrize(
+    ("moment", "kept"), [("out of the way", "first"), ("into its place", "first"), ("in its place", "second")]
+)
+def test_an_interrupt_while_a_folder_is_replaced_leaves_one_of_the_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, kept: str
 ) -> None:
-    """After the earlier folder is moved aside, or instead of the move of the new one."""
     target = tmp_path / "model"
     fill(target, "first")
     move = Path.rename
 
     def interrupted(path: Path, to: Path) -> Path:
-        if path.name == "tree" == step:
+        if moment == "into its place" and to == target and path.name == "tree":
             raise KeyboardInterrupt
         moved = move(path, to)
-        if path.name == "model" == step:
+        if path == target if moment == "out of the way" else path.name == "tree":
             raise KeyboardInterrupt
         return moved
 
     monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fill(target, "second", replace=True)
-    assert (target / "a").read_text() == "first"
+    assert (target / "a").read_text() == kept
     assert list(tmp_path.iterdir()) == [target]
 
 

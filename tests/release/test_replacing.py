@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dual_data.errors import InputError, ProjectBusy, UsageError
+from dual_data.errors import InputError, UsageError
 from dual_data.release.build import Build
 from dual_data.release.listed import listed_by
 from dual_data.release.tree import write_release
@@ -162,64 +162,3 @@ def test_failure_leaves_the_earlier_release(build: Build, tmp_path: Path) -> Non
         write_release(build, target, name="other", report=stop)
     assert (target / "manifest.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-@pytest.mark.parametrize("moment", ["out of the way", "into its place", "in its place"])
-def test_an_interrupt_while_folders_are_moved_leaves_a_release(
-    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
-    target = tmp_path / "out"
-    write_release(build, target, name="made")
-    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
-    move = Path.rename
-
-    def interrupted(path: Path, to: Path) -> Path:
-        if moment == "out of the way" and path == target:
-            move(path, to)
-            raise KeyboardInterrupt
-        if moment == "into its place" and path.name == "tree":
-            raise KeyboardInterrupt
-        if moment == "in its place" and path.name == "tree":
-            move(path, to)
-            raise KeyboardInterrupt
-        return move(path, to)
-
-    monkeypatch.setattr(Path, "rename", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_release(build, target, name="another")
-    if moment == "in its place":
-        assert read_release(Place(folder=target)).name == "another"
-    else:
-        assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_a_release_that_was_killed_as_it_took_its_place_is_undone_by_the_next(build: Build, tmp_path: Path) -> None:
-    target, scratch = tmp_path / "out", tmp_path / ".out.partial"
-    write_release(build, target, name="made")
-    before = contents(target)
-    shutil.copytree(target, scratch / "new" / "tree")
-    target.rename(scratch / "before")
-
-    def stop(line: str) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_release(build, target, name="another", report=stop)
-    assert contents(target) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_one_release_at_a_time_is_written_to_a_folder(build: Build, tmp_path: Path) -> None:
-    busy: list[str] = []
-
-    def write_too(line: str) -> None:
-        with pytest.raises(ProjectBusy) as caught:
-            write_release(build, tmp_path / "out", name="another")
-        busy.append(str(caught.value))
-
-    write_release(build, tmp_path / "out", name="made", report=write_too)
-    assert set(busy) == {
-        f"{tmp_path / '.out.partial'}: another process that writes out is running here; wait for it to end, or stop it"
-    }
-    assert read_release(Place(folder=tmp_path / "out")).name == "made"
