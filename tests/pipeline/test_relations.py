@@ -1,4 +1,7 @@
-"""The content of pipeline/relations and topics.toml: it covers the published tables, and its questions are fair."""
+"""The content of pipeline/relations and topics.toml: it covers the published tables, and its questions are fair.
+
+What `dual-data check` finds is left to its test on the shipped project.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,6 @@ PIPELINE = Path(__file__).parents[2] / "pipeline"
 RELATIONS = load_relations(PIPELINE / "relations")
 TOPICS = load_topics(PIPELINE / "topics.toml")
 EXCLUDED: dict[str, dict[str, Any]] = tomllib.loads((PIPELINE / "relations" / "EXCLUDED.toml").read_text("utf-8"))
-REASONS = {
-    "vacuous",
-    "vague",
-    "many_answers",
-    "symmetric",
-    "self_answer",
-    "guessable",
-    "time_dependent",
-    "sensitive",
-}
 every_relation = pytest.mark.parametrize("stem", sorted(RELATIONS))
 
 
@@ -64,29 +57,6 @@ def test_dates_quantities_and_texts_are_asked_beside_entities() -> None:
     assert kinds == {"entity", "date", "quantity", "text"}
 
 
-def test_no_label_is_read_as_two_relations_in_one_topic() -> None:
-    readers: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for stem, relation in RELATIONS.items():
-        for label in relation.labels:
-            for topic in topics_of(relation):
-                readers[label, topic].append(stem)
-    assert {key: stems for key, stems in readers.items() if len(stems) > 1} == {}
-
-
-def test_no_question_of_a_topic_is_asked_by_two_relations() -> None:
-    askers: dict[tuple[str, tuple[str, ...]], set[str]] = defaultdict(set)
-    for stem, relation in RELATIONS.items():
-        for topic in topics_of(relation):
-            for question in relation.questions.questions():
-                askers[topic, words(question)].add(stem)
-    assert {key: stems for key, stems in askers.items() if len(stems) > 1} == {}
-
-
-@every_relation
-def test_topics_exist(stem: str) -> None:
-    assert set(topics_of(RELATIONS[stem])) <= set(TOPICS)
-
-
 @every_relation
 def test_each_use_has_its_own_questions(stem: str) -> None:
     wording = RELATIONS[stem].questions
@@ -103,7 +73,6 @@ def test_questions_are_sentences(stem: str) -> None:
         assert re.fullmatch(r'(?:[A-Z]|\{subject\}|"\{subject\}").*[?.]', question), question
         imperative = re.match(r"(?:Name|Give|Quote|Write)\b", question) is not None
         assert question.endswith("." if imperative else "?"), question
-        assert "  " not in question
     assert wording.statement is not None
     assert wording.statement.endswith(".")
 
@@ -135,13 +104,6 @@ def test_songs_stand_in_quotation_marks_wherever_a_file_is_about_songs_alone(ste
 
 
 @every_relation
-def test_the_article_of_a_subject_is_left_to_its_topic(stem: str) -> None:
-    wording = RELATIONS[stem].questions
-    for sentence in (*wording.questions(), wording.statement or ""):
-        assert not re.search(r"\b[Tt]he \{subject\}", sentence), sentence
-
-
-@every_relation
 def test_people_are_asked_about_in_words_that_fit_the_living_and_the_dead(stem: str) -> None:
     relation = RELATIONS[stem]
     if all(topic.startswith("human_") for topic in relation.topics):
@@ -169,14 +131,8 @@ def test_the_topics_are_those_of_the_tables_and_people_belong_by_occupation() ->
 
 
 @pytest.mark.parametrize("label", sorted(EXCLUDED))
-def test_an_exclusion_says_why_and_contradicts_no_relation(label: str) -> None:
-    entry = EXCLUDED[label]
-    assert set(entry) <= {"reason", "rows", "topics", "note"}
-    assert entry["reason"] in REASONS
-    assert entry["note"].endswith(".")
-    topics = set(entry.get("topics", TOPICS))
-    assert topics <= set(TOPICS)
-    assert {topic for topic in topics if (label, topic) in ASKED} == set()
+def test_an_exclusion_is_explained_in_sentences(label: str) -> None:
+    assert EXCLUDED[label]["note"].endswith(".")
 
 
 @needs_reference
