@@ -30,9 +30,9 @@ def hash_rank(keys: pl.Series, salt: str) -> pl.Series:
     return pl.Series("rank", np.frombuffer(joined, dtype=">u8").astype(np.uint64), dtype=pl.UInt64)
 
 
-def with_rank(frame: pl.DataFrame, key: str, salt: str) -> pl.DataFrame:
-    """The frame with the hash rank of column `key` as column `rank`."""
-    return frame.with_columns(hash_rank(frame[key], salt))
+def with_rank(frame: pl.DataFrame, salt: str) -> pl.DataFrame:
+    """The frame with the hash rank of fact_id as column `rank`."""
+    return frame.with_columns(hash_rank(frame["fact_id"], salt))
 
 
 def thirds(frame: pl.DataFrame, value: str, within: Sequence[str], least: str | None = None) -> pl.DataFrame:
@@ -78,12 +78,10 @@ def within_share(columns: Sequence[NDArray[np.int64]], shares: Sequence[float], 
     return rows[:size]
 
 
-def matched_pairs(
-    frame: pl.DataFrame, cell: Sequence[str], *, subject: str, bond: str, answer: str, most: str
-) -> pl.DataFrame:
+def matched_pairs(frame: pl.DataFrame, cell: Sequence[str]) -> pl.DataFrame:
     """Pair rare with popular rows of the same cell, such that no subject and no bond is in two pairs.
 
-    A cell is a combination of values of the columns `cell`. Needs these, the other named columns, fact_id, side and
+    A cell is a combination of values of the columns `cell`. Needs these, subject, bond, answer, most, fact_id, side and
     rank; returns the columns of the rare and of the popular row with the suffixes _rare and _popular, and `rank`: the
     higher of the two members' ranks.
 
@@ -98,9 +96,9 @@ def matched_pairs(
     front of the ranking. Later rounds pair the remaining rows until no new pair is found.
     """
     rows = frame.sort("rank", "fact_id")
-    limits = rows[most].to_numpy()
+    limits = rows["most"].to_numpy()
     popular = (rows["side"] == SIDES[1]).to_numpy().astype(np.int64)
-    keys = rows.select(subject, bond, answer, cell=pl.concat_str(cell, separator="\0"))
+    keys = rows.select("subject", "bond", "answer", cell=pl.concat_str(cell, separator="\0"))
     numbers = keys.select(numbered(name) for name in keys.columns)
     subjects, bonds, answers, cells = (numbers[name].to_numpy() for name in keys.columns)
     # `paired` holds subjects, then bonds; `pair_counts` holds answers by side.

@@ -112,7 +112,7 @@ def run(params: FactsParams, tools: Tools) -> pl.DataFrame:
     rows = assemble(_harvest(params, tools, topics, relations), relations, resolved=params.source != "labels")
     if tools.limit is not None:
         is_fact = pl.col("reason").is_null()
-        facts = with_rank(rows.filter(is_fact), "fact_id", "facts").sort("rank").head(tools.limit).drop("rank")
+        facts = with_rank(rows.filter(is_fact), "facts").sort("rank").head(tools.limit).drop("rank")
         rows = pl.concat([facts, rows.filter(~is_fact)])
     return rows
 

@@ -63,7 +63,7 @@ class QuestionsParams(Strict):
 def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFrame:
     """The questions of every fact; facts that cannot be asked carry a reason."""
     relations = load_relations(tools.project / RELATIONS)
-    chosen = with_rank(facts, "fact_id", "questions")
+    chosen = with_rank(facts, "questions")
     if tools.limit is not None:
         chosen = chosen.sort("rank").head(tools.limit)
     rows = chosen.join(_relation_table(relations), on="relation", how="left", maintain_order="left")

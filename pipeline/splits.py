@@ -103,7 +103,7 @@ def select(params: SplitsParams, tools: Tools, pool: pl.DataFrame) -> Selection:
     pool = _with_given(pool, params, tools.project)
     pool = pool.with_columns(popularity=popularity(params.matched.signal, params.matched.side).cast(pl.Float64))
     names = short_names(pool["topic"].unique().sort().to_list())
-    ready = with_rank(pool, "fact_id", "facts").sort("rank")
+    ready = with_rank(pool, "facts").sort("rank")
     eligible = _eligible(ready, params.matched)
     outcomes = []
     with tools.progress.task("splits", total=len(params.recipes)) as advance:

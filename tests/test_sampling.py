@@ -18,7 +18,7 @@ KEYS = st.lists(st.text("abcdef0123456789", min_size=1, max_size=4), unique=True
 
 def ranked(keys: list[str], **columns: list[object]) -> pl.DataFrame:
     frame = pl.DataFrame({"fact_id": keys, **columns}, schema_overrides={"fact_id": pl.String})
-    return sampling.with_rank(frame, "fact_id", "test")
+    return sampling.with_rank(frame, "test")
 
 
 def test_a_rank_is_the_same_on_every_machine() -> None:
@@ -120,7 +120,7 @@ def sided(rows: Rows, most: int) -> pl.DataFrame:
 
 
 def matched(frame: pl.DataFrame) -> pl.DataFrame:
-    return sampling.matched_pairs(frame, ["cell"], subject="subject", bond="bond", answer="answer", most="most")
+    return sampling.matched_pairs(frame, ["cell"])
 
 
 @given(SIDED, st.integers(1, 4))
@@ -224,10 +224,9 @@ def test_an_answer_has_as_many_pairs_as_it_may_over_all_rounds(most: int, pairs:
 def test_a_cell_of_several_columns_is_not_their_texts_run_together() -> None:
     rows = [("rare", "s1", "b1", "p", "ab"), ("popular", "s2", "b2", "q", "a")]
     frame = sided(rows, 1).with_columns(length=pl.Series(["c", "bc"]))
-    names = {name: name for name in ("subject", "bond", "answer", "most")}
-    assert sampling.matched_pairs(frame, ["cell", "length"], **names).is_empty()
+    assert sampling.matched_pairs(frame, ["cell", "length"]).is_empty()
     alike = frame.with_columns(cell=pl.lit("a"), length=pl.lit("bc"))
-    assert sampling.matched_pairs(alike, ["cell", "length"], **names).height == 1
+    assert sampling.matched_pairs(alike, ["cell", "length"]).height == 1
 
 
 def test_an_answer_counts_on_each_side_for_itself() -> None:

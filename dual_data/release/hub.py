@@ -18,7 +18,7 @@ from dual_data.display import some_of
 from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
 from dual_data.files import file_hash
 from dual_data.interrupts import stopped_as_by_hand
-from dual_data.release.listed import listed_by, text_hash
+from dual_data.release.listed import CARD, card_hash, listed_by
 from dual_data.release.repository import (
     KEPT,
     LOGGED_OUT,
@@ -30,7 +30,7 @@ from dual_data.release.repository import (
     size_of,
 )
 from dual_data.release.secrets import redacted
-from dual_data.release.tree import CARD, texts
+from dual_data.release.tree import texts
 from dual_data.released import MANIFEST, Place, Release, State
 
 Report = Callable[[str], None]
@@ -120,7 +120,7 @@ def push(
     api = huggingface_hub.HfApi(endpoint=endpoint, token=token or False)
     target = _Target(api, repository, token, private, tag, release.content)
     stamped = release.model_copy(update={"repository": repository, "version": tag.removeprefix("v")})
-    stamped, contents = texts(stamped, Place(folder=folder))
+    stamped, contents = texts(stamped, folder)
     files: dict[str, bytes | Path] = {path: text.encode() for path, text in contents.items()}
     files |= {file.path: folder / file.path for file in stamped.tables()}
     with stopped_as_by_hand():
@@ -222,7 +222,7 @@ class _Target(NamedTuple):
         if CARD not in remote.files:
             return False
         card = self.api.hf_hub_download(self.repository, CARD, repo_type="dataset", revision=remote.head)
-        return bool(text_hash(self._manifest_at(remote.head), CARD) != file_hash(Path(card)))
+        return bool(card_hash(self._manifest_at(remote.head)) != file_hash(Path(card)))
 
     def send(
         self, files: Mapping[str, bytes | Path], plan: Pushed, head: str, *, create_pr: bool, report: Report

@@ -9,6 +9,8 @@ from typing import Any
 
 from dual_data.released import MANIFEST
 
+CARD = "README.md"
+
 
 def listed_by(manifest: bytes | None) -> frozenset[str] | None:
     """Paths that the manifest of a release lists; None if it is not the manifest of a release.
@@ -19,9 +21,9 @@ def listed_by(manifest: bytes | None) -> frozenset[str] | None:
     return paths_in(content) if {"format", "content", "configs"} <= content.keys() else None
 
 
-def text_hash(manifest: bytes | None, path: str) -> Any:
-    """SHA-256 of a text as the manifest of a release lists it; None if it lists none."""
-    return _mapping(_parsed(manifest).get("files")).get(path)
+def card_hash(manifest: bytes | None) -> Any:
+    """SHA-256 of the card as the manifest of a release lists it; None if it lists none."""
+    return _mapping(_parsed(manifest).get("files")).get(CARD)
 
 
 def paths_in(manifest: Mapping[str, Any]) -> frozenset[str]:

@@ -17,13 +17,12 @@ from dual_data.release import croissant
 from dual_data.release.build import Build
 from dual_data.release.card import card
 from dual_data.release.licences import notices
-from dual_data.release.listed import files_below, listed_by
+from dual_data.release.listed import CARD, files_below, listed_by
 from dual_data.release.reload import reload_all
 from dual_data.release.secrets import expect_no_secret
 from dual_data.release.tables import tables_of, write_tables
 from dual_data.released import FORMAT, MANIFEST, File, Place, Release
 
-CARD = "README.md"
 Report = Callable[[str], None]
 
 
@@ -47,11 +46,12 @@ def write_release(
     return release
 
 
-def texts(release: Release, place: Place) -> tuple[Release, dict[str, str]]:
+def texts(release: Release, folder: Path) -> tuple[Release, dict[str, str]]:
     """The release with the hashes of the files other than tables, and the texts of these files by path.
 
     Raises DualDataError if one of them would reveal a secret.
     """
+    place = Place(folder=folder)
     contents = {
         CARD: card(release, place),
         croissant.FILE: croissant.croissant(release, place),
@@ -80,7 +80,7 @@ def _fill(build: Build, folder: Path, name: str, about: About) -> Release:
         files={},
         stages={stage: manifest.released() for stage, manifest in build.manifests.items()},
     )
-    release, files = texts(release, Place(folder=folder))
+    release, files = texts(release, folder)
     for path, content in files.items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_bytes(content.encode())  # the hashed bytes, without the platform's line endings

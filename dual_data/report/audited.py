@@ -110,7 +110,7 @@ def section(built: Built) -> Section:
         contents.append(
             paragraph("No recipe has a rare and a popular split of one topic; the published figures stand alone.")
         )
-    contents.append(_beside([theirs, *first], "The published dataset and the largest pair of each recipe"))
+    contents.append(_beside([theirs, *first]))
     further = [pair for family in ours for pair in family]
     if len(further) > len(first):
         contents.append(folded(f"The largest pair of every topic ({len(further)})", _down(further)))
@@ -118,7 +118,8 @@ def section(built: Built) -> Section:
     return Section("audit", "Audit", tuple(contents))
 
 
-def _beside(columns: Sequence[Audited], caption: str) -> Html:
+def _beside(columns: Sequence[Audited]) -> Html:
+    caption = "The published dataset and the largest pair of each recipe"
     header = ["measurement", "ideal"]
     for column in columns:
         header += [f"{column.title}: rare", f"{column.title}: popular"]

@@ -41,7 +41,7 @@ class Probe(NamedTuple):
 def sampled(questions: pl.DataFrame, sample: int | None, limit: int | None) -> pl.DataFrame:
     """The first `sample` questions (at most `limit`) by hash rank; a larger sample contains a smaller one."""
     most = min((size for size in (sample, limit) if size is not None), default=questions.height)
-    return with_rank(questions, "fact_id", SALT).sort("rank", "fact_id").head(most).drop("rank")
+    return with_rank(questions, SALT).sort("rank", "fact_id").head(most).drop("rank")
 
 
 def select(facts: pl.DataFrame, questions: pl.DataFrame, chosen: Collection[str], controls: int) -> Probe:
@@ -61,7 +61,7 @@ def select(facts: pl.DataFrame, questions: pl.DataFrame, chosen: Collection[str]
 def _facts(facts: pl.DataFrame, questions: pl.DataFrame) -> list[Fact]:
     """Every fact that has a question, in the order of a hash."""
     rows = questions.join(facts.select("fact_id", "relation", "object_kind", "subject_qid"), on="fact_id", how="inner")
-    rows = with_rank(rows, "fact_id", "control").sort("rank", "fact_id")
+    rows = with_rank(rows, "control").sort("rank", "fact_id")
     return [
         Fact(
             fact_id=row["fact_id"],

@@ -224,7 +224,7 @@ def _rankings(pool: Pool, families: Sequence[Family], by: str) -> list[NDArray[n
     ]
     keyed = pl.concat(rows or [rows_of(0, families[0], 0).head(0)])
     cell = ["family", "topic", "relation", by]
-    matches = sampling.matched_pairs(keyed, cell, subject="subject", bond="bond", answer="answer", most="most")
+    matches = sampling.matched_pairs(keyed, cell)
     places = matches.select("place_rare", "place_popular").to_numpy().T.astype(np.int64)
     family_index = matches["family"].to_numpy()
     return [places[:, family_index == index] for index in range(len(families))]

@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     given_away = _share(facts["guessable"])
     _say(f"{facts.height} facts; the letters of the name give the country away in {given_away:.1%}")
     loaded = load(options.model, options.dtype, options.device)
-    ranked = with_rank(facts, "fact_id", "limit").sort("rank").drop("rank")
+    ranked = with_rank(facts, "limit").sort("rank").drop("rank")
     probe = ask(loaded, ranked.head(options.limit or facts.height), rows=options.rows)
     _say(
         f"{probe.facts['known'].sum()} of {probe.facts.height} known; another city's answer fits in {probe.control:.1%}"

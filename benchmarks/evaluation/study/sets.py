@@ -27,7 +27,7 @@ def splits(known: pl.DataFrame, style: str, most: int) -> dict[str, pl.DataFrame
     `most` that is more than 5 % of them, but an exact limit would cost a quarter of them. Raises InputError where there
     is hardly a pair.
     """
-    pool = sampling.with_rank(known.filter(pl.col("popularity").is_not_null()), "fact_id", "study")
+    pool = sampling.with_rank(known.filter(pl.col("popularity").is_not_null()), "study")
     if style == "published":
         ordered = pool.sort("popularity", "rank")
         size = min(most, pool.height // 3)
@@ -66,17 +66,14 @@ def _paired(pool: pl.DataFrame, style: str, most: int) -> dict[str, pl.DataFrame
     sided = sampling.thirds(
         pool.with_columns(
             length=pl.col("answer").str.len_chars(),
-            answer_key=pl.col("answer"),
             bond=pl.col("fact_id"),
             most=pl.lit(sampling.most_of(most, ANSWER_SHARE)),
         ),
         "popularity",
         ["relation"],
     )
-    columns = ["fact_id", "side", "rank", "subject", "bond", "answer_key", "most", *cell]
-    pairs = sampling.matched_pairs(
-        sided.select(columns), cell, subject="subject", bond="bond", answer="answer_key", most="most"
-    )
+    columns = ["fact_id", "side", "rank", "subject", "bond", "answer", "most", "length"]
+    pairs = sampling.matched_pairs(sided.select(columns), cell)
     chosen = pairs.sort("rank").head(most)
     return {
         side: chosen.select(fact_id=f"fact_id_{side}").join(pool, on="fact_id", maintain_order="left")

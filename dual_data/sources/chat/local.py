@@ -120,8 +120,8 @@ def open_local(open_model: Callable[[str], ChatModel], spec: str, calls: Calls, 
     return LocalChat(model.name, model.identity, model, calls, batch)
 
 
-def recall_local(spec: str, calls: Calls, weights: str | None = None) -> LocalChat | None:
-    """The model as last opened with the installed packages (and `weights`, if given); None where it never was.
+def recall_local(spec: str, calls: Calls, weights: str | None) -> LocalChat | None:
+    """The model as last opened with the installed packages (and `weights`, if known); None where it never was.
 
     For plans only.
     """
