@@ -114,16 +114,20 @@ def test_a_stopped_import_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: 
     assert manifest.counts()["rows"] == len(ROWS)
 
 
-def test_a_changed_dump_is_imported_anew(tmp_path: Path) -> None:
+def test_a_changed_dump_is_imported_anew_and_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(TEXT)
-    run(tmp_path)
+    run(tmp_path, part=5_000)
     path.write_bytes(dump("linktarget", ROWS[:30]))
     os.utime(path, ns=(1, 1))
     with pytest.raises(InputError, match="not complete, or not of this file"):
         imported(tmp_path)
     run(tmp_path)
     assert titles(tmp_path) == EXPECTED[:20]
+    assert sorted(file.name for file in imported(tmp_path)["linktarget"][0].iterdir()) == [
+        "linktarget-00000.parquet",
+        "manifest.json",
+    ]
 
 
 @pytest.mark.parametrize("ending", [".gz", ".bz2", ".zst"])
@@ -291,19 +295,6 @@ def test_a_damaged_import_is_found_out_and_it_is_said_what_to_do(
     dumped.rename(tmp_path / NAME)
     run(tmp_path)
     assert titles(tmp_path) == EXPECTED
-
-
-def test_an_import_begun_anew_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / NAME
-    path.write_bytes(TEXT)
-    run(tmp_path, part=5_000)
-    path.write_bytes(dump("linktarget", ROWS[:30]))
-    os.utime(path, ns=(1, 1))
-    run(tmp_path)
-    assert sorted(file.name for file in imported(tmp_path)["linktarget"][0].iterdir()) == [
-        "linktarget-00000.parquet",
-        "manifest.json",
-    ]
 
 
 @pytest.mark.parametrize(

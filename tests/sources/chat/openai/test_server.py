@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dual_data.calls import Calls
-from dual_data.errors import ConfigError, DualDataError, Refused, ServiceError, Transient, UsageError
+from dual_data.errors import DualDataError, Refused, ServiceError, Transient, UsageError
 from dual_data.sources.chat.openai import capabilities as features
 from dual_data.sources.chat.openai.closed_book import ServerAnswers
 from dual_data.sources.chat.openai.completions import final_text, messages
@@ -376,13 +376,7 @@ def test_a_declined_call_counts_the_same_in_a_replay(tmp_path: Path) -> None:
     assert judge.ledger.spent == again.ledger.spent == Usage(1, 100, 0, 2)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "", "localhost:8000", "ftp://x/v1", "https://user:pw@host/v1", "https://host/v1?key=1", "http:///v1",
-        "http://127.0.0.1:abc/v1", "http://..com/v1", "http://[bad", "http://127.0.0.1/v\n1",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("url", ["", "localhost:8000", "https://user:pw@host/v1", "https://host/v1?key=1"])
 def test_a_bad_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"is not a URL|must hold no (user|query)"):
         Endpoint(base_url=url, model="m")
@@ -406,8 +400,7 @@ def test_a_timeout_that_no_clock_can_keep_is_refused(seconds: float) -> None:
     assert Endpoint(base_url="http://h/v1", model="m", timeout=86_400).timeout == 86_400
 
 
-def test_errors_are_those_of_the_tree() -> None:
-    assert issubclass(ConfigError, UsageError)
+def test_a_slash_at_the_end_of_a_url_makes_no_other_server() -> None:
     assert Endpoint(base_url="http://h/v1/", model="m").base_url == "http://h/v1"
 
 
