@@ -24,7 +24,7 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
     assert page.counts["svg"] >= 4 * 6
     text = page.text
     for words in (
-        "A <grid>", "popular facts are harder to forget", "trivial rule", "Relearning", "Quantisation", "Utility panel",
+        "A <grid>", "popular facts lose less", "trivial rule", "Relearning", "Quantisation", "Utility panel",
         "loss not finite at step 3", "Forgetting by popularity", "posterior-difference audit", "halved",
         "this describes the curves and tests nothing", "Tasks of lm-eval", "mmlu/acc", "hard.jsonl",
         "hard.jsonl, 40 questions, of which guessing answers 25%, and 3 texts",
@@ -94,7 +94,7 @@ def test_titles_say_what_differs() -> None:
 def test_markdown_and_table(written: Written) -> None:
     text = written.markdown.read_text()
     assert text.startswith("# A &lt;grid>\n")
-    assert "- d, all facts: popular facts are harder to forget than rare ones in" in text
+    assert "- d, all facts: popular facts lose less than rare ones in" in text
     assert "interval of n subjects: 1 - (1/40)^(1/n) for 0, and (1/40)^(1/n) for 1." in text
     title = "Loss of ROUGE-L recall on popular and on rare facts"
     assert f"**{title} (2)**" in text

@@ -28,6 +28,7 @@ from dual_data.evaluation.report.findings.sentences import (
     loses,
     loss_sentence,
     no_results,
+    not_at_equal_forgetting,
     over_datasets,
     points,
     retention_sentence,
@@ -52,64 +53,85 @@ class PopularityAnswer(NamedTuple):
     """Those at equal base confidence."""
 
 
+class _Sides(NamedTuple):
+    """The popular and the rare facts of one place and method, compared at one learning rate."""
+
+    popular: Group
+    rare: Group
+    lr: float
+    about: tuple[str, str]
+    label: str
+    pairing: Pairing | None
+
+    def compared(self, contrast: Contrast) -> Compared:
+        runs = (run for group in (self.popular, self.rare) for run in (*group.before, *group.at(self.lr)))
+        return Compared(self.about, f"{self.label} at {self.lr:g}", contrast, tuple(runs))
+
+
 def popularity_answer(collection: Collection) -> PopularityAnswer:
     """Are popular facts harder to forget?"""
-    over_all, over_pairs, retained = list[Compared](), list[Compared](), list[Compared]()
-    paired_groups = list[tuple[Group, Group, float, Pairing]]()
-    names, compared_groups = Names.of(collection), list[Group]()
-    pairs = list(popular_and_rare(collection.groups))
-    has_several_sets = len({popular.key.set for popular, _ in pairs}) > 1
-    for popular, rare in pairs:
-        lr = common_rate(popular, rare)
-        if lr is None:
-            continue
-        key = popular.key
-        about = (names.data(key), "")
-        compared_groups += (popular, rare)
-        curve_label = ", ".join((names.place(key), *([key.set] if has_several_sets else []), key.method))
-        label = f"{curve_label} at {lr:g}"
-        runs = tuple(run for group in (popular, rare) for run in (*group.before, *group.at(lr)))
-        over_all.append(Compared(about, label, compare_sets(popular, rare, lr), runs))
-        if pairing := pair_facts(popular, rare):
-            paired_groups.append((popular, rare, lr, pairing))
-            over_pairs.append(Compared(about, label, compare_pairs(popular, rare, lr, pairing), runs))
-        if retention := compare_retention(popular, rare):
-            retained.append(Compared(about, curve_label, retention, all_runs(popular, rare)))
-    if not over_all:
+    sides = _sides(collection)
+    if not sides:
         sets = values_with_missing(collection, "set")
         yet = any("popular" in name and name.replace("popular", "rare") in sets for name in sets)
         both = "one method and learning rate on both a rare and a popular set"
         return PopularityAnswer([f"{no_results(both, yet=yet)}, so nothing is said about popularity."], [], [], [])
-    sentences, similarity, unpaired_data = list[str](), list[str](), list[str]()
-    over_all, over_pairs, retained = map(holm_corrected, (over_all, over_pairs, retained))
-    for about in dict.fromkeys(comparison.about for comparison in over_all):
-        data, unpaired, paired = about[0], about_of(over_all, about), about_of(over_pairs, about)
-        sentences.append(loss_sentence(f"{data}, all facts", "popular facts", "rare ones", unpaired))
-        sentences += _little_known_sentences(
-            data, [group for group in compared_groups if names.data(group.key) == data]
-        )
-        if paired:
-            sentences.append(loss_sentence(f"{data}, paired facts", "popular facts", "rare ones", paired))
-            of_data = [entry for entry in paired_groups if names.data(entry[0].key) == data]
-            if own_words := [contrast for entry in of_data if (contrast := compare_in_own_words(*entry)) is not None]:
-                sentences.append(f"{data}, paired facts: {_own_words_sentence(own_words)}")
-            similarity.append(f"{data}: {_similarity_sentence([pairing for *_, pairing in of_data])}")
-        if lacking := len(unpaired) - len(paired):
-            unpaired_data.append(f"{data} ({lacking} of {count(len(unpaired), 'comparison')})")
-        if retention_of_data := about_of(retained, about):
-            sentences.append(
-                retention_sentence(data, "forgetting popular facts", "forgetting rare ones", retention_of_data)
-            )
+    over_all = holm_corrected([entry.compared(compare_sets(entry.popular, entry.rare, entry.lr)) for entry in sides])
+    paired = [(entry.popular, entry.rare, entry.lr, entry.pairing) for entry in sides if entry.pairing is not None]
+    over_pairs = holm_corrected(
+        [
+            entry.compared(compare_pairs(entry.popular, entry.rare, entry.lr, entry.pairing))
+            for entry in sides
+            if entry.pairing is not None
+        ]
+    )
+    retained = holm_corrected(
+        [
+            Compared(entry.about, entry.label, retention, all_runs(entry.popular, entry.rare))
+            for entry in sides
+            if (retention := compare_retention(entry.popular, entry.rare)) is not None
+        ]
+    )
+    sentences, similarity, unpaired, unretained = list[str](), list[str](), list[str](), list[str]()
+    for about in dict.fromkeys(entry.about for entry in sides):
+        data, of_data = about[0], [entry for entry in sides if entry.about == about]
+        sentences.append(loss_sentence(f"{data}, all facts", "popular facts", "rare ones", about_of(over_all, about)))
+        sentences += _little_known_sentences(data, [group for entry in of_data for group in entry[:2]])
+        if of_pairs := about_of(over_pairs, about):
+            sentences.append(loss_sentence(f"{data}, paired facts", "popular facts", "rare ones", of_pairs))
+            sentences += _own_words_sentences(data, of_data)
+            pairings = [entry.pairing for entry in of_data if entry.pairing is not None]
+            similarity.append(f"{data}: {_similarity_sentence(pairings)}")
+        if lacking := len(of_data) - len(of_pairs):
+            unpaired.append(f"{data} ({lacking} of {count(len(of_data), 'comparison')})")
+        if kept := about_of(retained, about):
+            sentences.append(retention_sentence(data, "forgetting popular facts", "forgetting rare ones", kept))
+        else:
+            unretained.append(data)
     if subjects := shared_subjects(collection, over_pairs):
-        mean = average([compare_pairs(*groups, among=subjects) for groups in paired_groups])
+        mean = average([compare_pairs(*groups, among=subjects) for groups in paired])
         datasets = len({comparison.about for comparison in over_pairs})
         sentences.append(
-            f"{over_datasets(datasets, 'paired facts', len(paired_groups))}, "
-            f"{loses('popular facts', 'rare ones', mean)}."
+            f"{over_datasets(datasets, 'paired facts', len(paired))}, {loses('popular facts', 'rare ones', mean)}."
         )
-    if unpaired_data:
-        sentences.append(f"Too few facts can be paired in {'; '.join(unpaired_data)}.")
+    if unretained:
+        sentences.append(not_at_equal_forgetting(unretained, "for popular facts and for rare ones"))
+    if unpaired:
+        sentences.append(f"Too few facts can be paired in {'; '.join(unpaired)}.")
     return PopularityAnswer(sentences, similarity, over_all, over_pairs)
+
+
+def _sides(collection: Collection) -> list[_Sides]:
+    """All that can be compared."""
+    pairs, names = list(popular_and_rare(collection.groups)), Names.of(collection)
+    has_several_sets = len({popular.key.set for popular, _ in pairs}) > 1
+    sides = []
+    for popular, rare in pairs:
+        key, lr = popular.key, common_rate(popular, rare)
+        if lr is not None:
+            label = ", ".join((names.place(key), *([key.set] if has_several_sets else []), key.method))
+            sides.append(_Sides(popular, rare, lr, (names.data(key), ""), label, pair_facts(popular, rare)))
+    return sides
 
 
 def common_rate(first: Group, second: Group) -> float | None:
@@ -148,14 +170,21 @@ def _little_known_sentences(data: str, groups: Sequence[Group]) -> list[str]:
     ]
 
 
-def _own_words_sentence(contrasts: Sequence[Contrast]) -> str:
-    """Of which facts more answers are gone, and not only no longer given."""
+def _own_words_sentences(data: str, sides: Sequence[_Sides]) -> list[str]:
+    """Of which facts more answers are gone, and not only no longer given; none where too few are answered before."""
+    contrasts = [
+        contrast
+        for popular, rare, lr, _, _, pairing in sides
+        if pairing is not None and (contrast := compare_in_own_words(popular, rare, lr, pairing)) is not None
+    ]
+    if not contrasts:
+        return []
     mean = average(contrasts)
-    return (
-        f"after the words that the model put before its answers before unlearning, {points(mean)} "
-        f"{'more' if mean.value >= 0 else 'less'} of the answers about popular facts than of those about rare ones are "
-        f"not the likeliest any more, on average over {count(len(contrasts), 'comparison')}."
-    )
+    return [
+        f"{data}, paired facts: after the words that the model put before its answers before unlearning, "
+        f"{points(mean)} {'more' if mean.value >= 0 else 'less'} of the answers about popular facts than of those "
+        f"about rare ones are not the likeliest any more, on average over {count(len(contrasts), 'comparison')}."
+    ]
 
 
 def _similarity_sentence(pairings: Sequence[Pairing]) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from dual_data.display import count
 from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.contrast import Contrast, average
+from dual_data.evaluation.report.curves import LOST
 from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.places import several_settings
 from dual_data.evaluation.report.runs import Collection, Group, Key, Run, stack
@@ -116,8 +117,8 @@ def loss_sentence(start: str, first: str, second: str, compared: Sequence[Compar
     """Which of two kinds of facts loses more."""
     mean, more, less = mean_and_counts(compared)
     counts = _counts(
-        f"{first} are",
-        {f"harder to forget than {second}": less, f"easier to forget than {second}": more},
+        f"{first} lose",
+        {f"less than {second}": less, f"more than {second}": more},
         f"no difference between {first} and {second} is shown",
         compared,
     )
@@ -134,6 +135,14 @@ def retention_sentence(start: str, first: str, second: str, compared: Sequence[C
         compared,
     )
     return f"{start}: {counts}. {_where(compared)}, {keeps(first, second, mean)}{_of_one_seed(compared)}."
+
+
+def not_at_equal_forgetting(places: Sequence[str], both: str) -> str:
+    """Where two ways of unlearning cannot be compared in what they keep; `both` are those ways."""
+    return (
+        f"Retention cannot be compared at equal forgetting in {'; '.join(places)}: no method has learning rates near "
+        f"{LOST:.0%} of the forget score on both sides of it, {both}."
+    )
 
 
 def loses(first: str, second: str, mean: Interval) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 
 from dual_data.display import count
 from dual_data.evaluation.report.contrast import Contrast, average
-from dual_data.evaluation.report.curves import LOST, compare_jumps, compare_retention
+from dual_data.evaluation.report.curves import compare_jumps, compare_retention
 from dual_data.evaluation.report.findings.sentences import (
     Compared,
     Names,
@@ -17,6 +17,7 @@ from dual_data.evaluation.report.findings.sentences import (
     keeps,
     mean_and_counts,
     no_results,
+    not_at_equal_forgetting,
     over_datasets,
     points,
     retention_sentence,
@@ -45,10 +46,7 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
         if (of_stage := about_of(compared, about))
     ]
     if lacking := [", ".join(about) for about in stages if not about_of(compared, about)]:
-        sentences.append(
-            f"Retention cannot be compared at equal forgetting in {'; '.join(lacking)}: no method has learning rates "
-            f"near {LOST:.0%} of the forget score on both sides of it, after the stage and on the pretrained model."
-        )
+        sentences.append(not_at_equal_forgetting(lacking, "after the stage and on the pretrained model"))
     sentences += _overall_sentences(collection, compared)
     for data in dict.fromkeys(data for data, _ in stages):
         sentences += _control_sentences(data, compared)

@@ -23,7 +23,7 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
     assert len(sentences) == 3
     for sentence, facts in zip(sentences, ("all", "paired"), strict=False):
         assert sentence.startswith(
-            f"d, {facts} facts: popular facts are harder to forget than rare ones in 2 of 2 comparisons. On average, "
+            f"d, {facts} facts: popular facts lose less than rare ones in 2 of 2 comparisons. On average, "
             "popular facts lose 0."
         )
         (loss,) = re.findall(r"lose (\d\.\d+) \[(\d\.\d+), (\d\.\d+)\] less ROUGE-L recall than rare ones\.$", sentence)
@@ -131,7 +131,7 @@ def test_an_effect_in_one_place_is_claimed_of_that_place_alone(tmp_path: Path) -
         for lr, forget in zip(LRS, (0.95, 0.9, 0.85), strict=True):
             write_cell(tmp_path, forget_set="popular", method="NPO", lr=lr, seed=seed, forget=forget, retain=0.9)
     sentences = popularity_answer(collect([tmp_path])).sentences
-    claim = "popular facts are harder to forget than rare ones in 1 of 2 comparisons; in the other 1 no difference is"
+    claim = "popular facts lose less than rare ones in 1 of 2 comparisons; in the other 1 no difference is"
     assert f"{claim} shown." in sentences[0]
 
 

@@ -78,7 +78,7 @@ def test_a_difference_in_the_other_direction_is_said_to_be_one() -> None:
         "of the retain_eval score than that."
     )
     assert loss_sentence("d", "popular facts", "rare ones", [compared_by("", 0.2, 0.01)]) == (
-        "d: popular facts are easier to forget than rare ones in 1 of 1 comparison. There, popular facts lose "
+        "d: popular facts lose more than rare ones in 1 of 1 comparison. There, popular facts lose "
         "0.200 [0.200, 0.200] more ROUGE-L recall than rare ones."
     )
 
