@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dual_data.evaluation.bootstrap import UNIT, Interval, bootstrap, bootstrap_mean
 from dual_data.evaluation.results import ItemRow, cluster_of
@@ -17,7 +18,7 @@ from dual_data.evaluation.statistics import Floats, spearman
 
 _MAX_PARTS = 10
 _MIN_FACTS = 5
-"""Least number of facts in a part: small sets have fewer than ten parts."""
+"""Least number of facts in a part: sets that are small, or have few popularities, have fewer than ten parts."""
 
 
 class Decile(NamedTuple):
@@ -60,7 +61,7 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
     )
     subjects = [cluster_of(new) for _, new in pairs]
     deciles = []
-    for indices in np.array_split(np.arange(len(pairs)), min(_MAX_PARTS, max(1, len(pairs) // _MIN_FACTS))):
+    for indices in _parts(popularity):
         names = [subjects[index] for index in indices]
         drops = (bootstrap_mean(drop[indices], names, UNIT.differences) for drop in (probability_drop, answer_drop))
         deciles.append(Decile(len(indices), *drops))
@@ -75,6 +76,19 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
         correlation(probability_drop, answer_drop),
         tuple(new["id"] for old, new in pairs if _disagree(old["scores"], new["scores"])),
     )
+
+
+def _parts(popularity: Floats) -> list[NDArray[np.intp]]:
+    """Indices of ascending popularities in parts, as equal in size as facts of equal popularity in one part allow."""
+    count = len(popularity)
+    starts = np.flatnonzero(np.diff(popularity)) + 1  # where another popularity begins
+    equal = np.array_split(np.arange(count), min(_MAX_PARTS, max(1, count // _MIN_FACTS)))
+    cuts = [0]
+    for part in equal[1:] if len(starts) else ():
+        cut = int(starts[np.abs(starts - part[0]).argmin()])
+        if cuts[-1] + _MIN_FACTS <= cut <= count - _MIN_FACTS:
+            cuts.append(cut)
+    return np.split(np.arange(count), cuts[1:])
 
 
 def _disagree(old: Mapping[str, float], new: Mapping[str, float]) -> bool:

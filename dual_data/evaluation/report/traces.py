@@ -34,7 +34,7 @@ def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path)
             ("the answer's probability", [part.probability_drop for part in frequency.deciles]),
             ("generations with the answer", [part.answer_drop for part in frequency.deciles]),
         ):
-            spots = tuple(spot(i, drop, f"part {i + 1}: ", row) for i, drop in enumerate(drops_by_part))
+            spots = tuple(spot(i, drop, f"part {i + 1}: ", row, hollow=True) for i, drop in enumerate(drops_by_part))
             drops[key._replace(method=BASE), measure].append(Series(key.method, spots, look=look[key.method]))
         correlations = (frequency.by_probability, frequency.by_answer, frequency.agreement)
         texts = (*map(shown, correlations), str(len(frequency.disagreeing)))
@@ -50,8 +50,9 @@ def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path)
         "rho: popularity, probability drop", "rho: popularity, answer drop", "rho: the two drops", "disagreeing facts",
     )  # fmt: skip
     drop_caption = (
-        "Mean drop since before unlearning, by decile of popularity within the set (small sets have fewer parts): of "
-        "the answer's probability, and of the share of generations that contain the answer."
+        "Mean drop since before unlearning, by decile of popularity within the set: of the answer's probability, and "
+        "of the share of generations that contain the answer. Facts of equal popularity are in one part, so sets of "
+        "few popularities have fewer parts, as have small ones. Hollow points are of one seed, here the first."
     )
     caption = (
         "rho: Spearman's rank correlation over the facts of the first seed at the chosen learning rate, between "

@@ -30,6 +30,23 @@ def test_a_small_set_has_fewer_parts() -> None:
     assert [part.items for part in result.deciles] == [6, 5, 5]
 
 
+@pytest.mark.parametrize(
+    ("facts", "parts"),
+    [
+        # Ten equal parts would divide the last popularity by the ids of the facts.
+        ({1: 24, 2: 22, 3: 17, 5: 26}, [24, 22, 17, 26]),
+        ({1: 1, 2: 88}, [89]),  # of a single fact nothing can be said
+        ({0: 60, **dict.fromkeys(range(1, 41), 1)}, [60, 10, 10, 10, 10]),
+        ({7: 30}, [30]),
+    ],
+)
+def test_facts_of_equal_popularity_are_in_one_part(facts: dict[int, int], parts: list[int]) -> None:
+    rows = [item(i, popularity=i) for i, count in facts.items() for _ in range(count)]
+    result = frequency(rows, rows)
+    assert result is not None
+    assert [part.items for part in result.deciles] == parts
+
+
 def test_facts_without_popularity_and_other_facts() -> None:
     assert frequency([item(0)], [item(0)]) is None
     result = frequency([item(0), item(1, popularity=3.0)], [item(0), item(1, popularity=3.0)])

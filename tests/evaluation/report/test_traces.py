@@ -11,7 +11,7 @@ import pytest
 
 from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import Table
+from dual_data.evaluation.report.document import Charts, Table
 from dual_data.evaluation.report.extras import Membership, extras
 from dual_data.evaluation.report.quality import ForgetQuality
 from dual_data.evaluation.report.traces import by_popularity, membership
@@ -33,6 +33,18 @@ def test_both_drops_are_drawn_by_part(page: Page) -> None:
     for drops in by_row.values():  # a fact that is lost goes from 0.8 to 0.1
         assert drops[:10] == pytest.approx([0.7 * drop for drop in drops[10:]], abs=1e-3)
     assert max(max(drops) for drops in by_row.values()) > 0.5
+
+
+def test_drops_by_part_are_hollow_as_all_points_of_one_seed_are(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=0.9)
+    for seed in (0, 1):
+        write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    cell = extras(collection, collection.groups[0])
+    assert cell is not None
+    (charts,) = (block for block in by_popularity(collection, [cell], tmp_path) if isinstance(block, Charts))
+    assert all(chart.svg.count('class="hole"') == 10 for chart in charts.charts)
+    assert "Hollow points are of one seed, here the first." in charts.caption
 
 
 def test_each_figure_is_in_its_column(tmp_path: Path) -> None:
