@@ -98,11 +98,11 @@ def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
         lines.append(_line(cell, attack, texts, folder)._replace(id=row))
     columns = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS))
     caption = (
-        "Share recovered: of the held-out forget facts that unlearning lost, those that fine-tuning brings back, minus "
-        "what the control gains by the same tuning (a loss counts as 0). Area: mean share recovered over "
-        "log2(1 + steps). Steps: the first measured step by which that share is recovered. Intervals are over seeds "
-        "and subjects. A control that knows the facts has little to gain, so against it the share is an upper bound. A "
-        "dash: unlearning lost none of these facts."
+        "Share recovered: of the gap that unlearning left between the shares of held-out forget facts answered, what "
+        "fine-tuning closes beyond what the control gains by it (a loss counts as 0); facts that tuning loses count "
+        "against those that it brings back. Area: mean share recovered over log2(1 + steps). Steps: the first measured "
+        "step by which that share is recovered. Intervals are over seeds and subjects. A control that knows the facts "
+        "has little to gain, so against it the share is an upper bound. A dash: unlearning left no gap."
     )
     chart_caption = (
         "Ordinary fine-tuning after unlearning, and of models without unlearning; bars are 95 % intervals "
