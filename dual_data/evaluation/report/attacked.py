@@ -62,11 +62,13 @@ def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned
             curves = [result.result[index] for result in attack.results]
             reference_key = (reference_place, attack.results[0].key, first["tuned_on"], tuple(first["subjects"]))
             if by_seed := references.get(reference_key):
-                any_seed = next(iter(by_seed.values()))
-                controls = [by_seed.get(run.seed, any_seed)["control"] for run in attack.runs]
+                any_seed = next(iter(by_seed))
+                controls = [by_seed[run.seed if run.seed in by_seed else any_seed]["control"] for run in attack.runs]
+                without = ", ".join(str(run.seed) for run in attack.runs if run.seed not in by_seed)
+                control_is = f"{_RETRAINED}; that of seed {any_seed} also for seed {without}" if without else _RETRAINED
             else:
-                controls = [curve["control"] for curve in curves]
-            paired.append(Relearned(cell, attack, curves, controls, _RETRAINED if by_seed else _BEFORE))
+                controls, control_is = [curve["control"] for curve in curves], _BEFORE
+            paired.append(Relearned(cell, attack, curves, controls, control_is))
     return paired
 
 
@@ -81,7 +83,7 @@ def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
             ("unlearned", [curve["points"] for curve in curves]),
             ("before unlearning", [curve["control"] for curve in curves]),
         ]
-        if control_is == _RETRAINED:
+        if control_is != _BEFORE:
             sides.append(("retrained", controls))
         series = [Series(name, tuple(_relearned_spots(points, subjects, row))) for name, points in sides]
         title = f"{key.method}, {title_of(key, keys)}: tuned on {curves[0]['tuned_on']}, {tuning}"

@@ -116,14 +116,13 @@ def test_the_control_is_of_the_same_seed_curve_and_facts(tmp_path: Path) -> None
         "forget facts": pytest.approx([0.6, 0.7]),
         "other facts": pytest.approx([0.61, 0.71]),
     }
-    # A seed that was not attacked has the control of another.
+    # A seed that was not attacked has the control of another, and the table says so.
     next((tmp_path / "attacks" / references[1]).glob("relearning-*.json")).unlink()
-    controls = [
-        [control[1]["hits"][0] for control in curves.controls]
-        for curves in relearned(*_chosen_cells(tmp_path))
-        if curves.cell.group.key.stage == "sft"
-    ]
+    of_sft = [curves for curves in relearned(*_chosen_cells(tmp_path)) if curves.cell.group.key.stage == "sft"]
+    controls = [[control[1]["hits"][0] for control in curves.controls] for curves in of_sft]
     assert controls == [pytest.approx([0.6, 0.6]), pytest.approx([0.61, 0.61])]
+    said = "the retrained model, whose stage left out the facts; that of seed 0 also for seed 1"
+    assert {curves.control_is for curves in of_sft} == {said}
 
 
 def test_a_chart_draws_the_model_before_unlearning_and_the_one_that_never_learned_the_facts(
