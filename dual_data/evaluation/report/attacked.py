@@ -108,7 +108,7 @@ def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
     )
     chart_caption = (
         "Ordinary fine-tuning after unlearning, and of models without unlearning; bars are 95 % intervals "
-        "over seeds and subjects."
+        "over seeds and subjects. Hollow points are of one seed."
     )
     figures = (Charts(tuple(charts), chart_caption),)
     return _section("Relearning", columns, lines, caption, charts=figures, exact=("tuning",))
@@ -124,7 +124,7 @@ def _relearned_spots(
 ) -> Iterator[Spot]:
     for index, point in enumerate(points[0]):
         share = bootstrap_mean([seed[index]["hits"] for seed in points], subjects, SHARE)
-        yield spot(1 + point["step"], share, f"step {point['step']}: ", link)
+        yield spot(1 + point["step"], share, f"step {point['step']}: ", link, hollow=len(points) == 1)
 
 
 def _steps_text(steps: Interval) -> str:

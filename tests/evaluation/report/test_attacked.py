@@ -150,6 +150,8 @@ def test_a_chart_draws_the_model_before_unlearning_and_the_one_that_never_learne
     }
     other = drawn["NPO, sft_retain, rare: tuned on forget facts, lr 0.0001, 3 steps"]
     assert [series.name for series in other] == ["unlearned", "before unlearning"]
+    hollow = [{spot.hollow for series in lines for spot in series.spots} for lines in drawn.values()]
+    assert hollow == [{False}, {True}]  # of two seeds, and of one
     for model in ("a", "b"):
         _attack(tmp_path, attacked(), "pretrained", None, model=model)
     _tables(tmp_path)
