@@ -11,7 +11,7 @@ from dual_data.display import count, some_of
 from dual_data.evaluation.bootstrap import UNIT, bootstrap_mean
 from dual_data.evaluation.report.collect import trivial
 from dual_data.evaluation.report.document import Block, Heading, Points
-from dual_data.evaluation.report.estimates import estimate, shown
+from dual_data.evaluation.report.estimates import RULES, estimate, shown
 from dual_data.evaluation.report.places import BEFORE, starts
 from dual_data.evaluation.report.runs import Collection, clusters, stack
 from dual_data.evaluation.results import BASE, ItemRow, fact_of, read_result, unscorable
@@ -106,7 +106,7 @@ def _nothing_kept(collection: Collection) -> list[str]:
         ]
         if keep_none:
             sentences.append(
-                f"{start.key.data}, {start.title}: on retain_eval, the best trivial rule, which knows no fact, scores "
+                f"{start.key.data}, {start.title}: on retain_eval, {RULES} scores "
                 f"{shown(baseline)}; at or below it, at the chosen learning rates: {some_of(keep_none)}."
             )
     return sentences

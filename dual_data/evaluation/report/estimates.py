@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
+from dual_data.audit.baselines import NAMES
 from dual_data.evaluation.bootstrap import UNIT, UNKNOWN, Interval, Scale, bootstrap_mean, bootstrap_median
 from dual_data.evaluation.report.runs import SCORES, Run, clusters, stack
 from dual_data.evaluation.statistics import Floats
@@ -16,6 +17,10 @@ NORMS = (
     "largest norm, not a confidence interval."
 )
 """Explains :func:`gradient_norms` in captions."""
+
+
+RULES = f"the best of {len(NAMES)} short rules that know no fact"
+"""What the trivial rule is, in captions: not the best that one can think of."""
 
 
 def estimate(runs: Sequence[Run], name: str, score: str) -> Interval:
@@ -39,7 +44,7 @@ def median(runs: Sequence[Run], name: str, score: str) -> Interval:
 
 
 def trivial_rule(before: Sequence[Run]) -> Interval:
-    """Score of the best trivial rule, which knows no fact, on the forget facts; the interval is for this rule."""
+    """Score of the trivial rule (:data:`RULES`) on the forget facts; the interval does not account for its choice."""
     return bootstrap_mean(before[0].trivial, clusters(before, "forget"), UNIT)
 
 

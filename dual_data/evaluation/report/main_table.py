@@ -15,7 +15,7 @@ import numpy as np
 from dual_data.evaluation.bootstrap import UNIT, UNKNOWN, Interval, bootstrap_function
 from dual_data.evaluation.metrics.chance import PERFECT
 from dual_data.evaluation.report.document import ITEMS, Entry, Table
-from dual_data.evaluation.report.estimates import estimate, shown, trivial_rule
+from dual_data.evaluation.report.estimates import RULES, estimate, shown, trivial_rule
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import Start, place_columns, place_of, rate_of, row_id, sources, starts
 from dual_data.evaluation.report.runs import Collection, Key, Run, clusters, stack
@@ -23,9 +23,9 @@ from dual_data.evaluation.statistics import Floats
 
 _CAPTION = (
     "Scores are ROUGE-L recall unless another is named; words are compared by their stems, as in the published logs: "
-    '"Germanic" counts as "German". Baseline: the score of the trivial rule that does best on the '
-    "forget facts measured, such as giving every question the most frequent answer, which scores 0 if none repeats; it "
-    "can be high where facts or relations are few, and its interval does not account for the choice of the rule. "
+    f'"Germanic" counts as "German". Baseline: the score of the trivial rule, {RULES}, on the forget facts measured, '
+    "such as giving every question the most frequent answer, which scores 0 if none repeats; it can be high where "
+    "facts or relations are few, and its interval does not account for the choice of the rule. "
     "Corrected: (forget - baseline) / (1 - baseline). Answers held: share of forget facts whose greedy answer contains "
     "an accepted answer. Probability: of the answers to forget, the geometric mean over tokens. Worst case: share of "
     "forget facts that at least one wording or attack prompt brings out. KL on retain: KL(before || after) on "

@@ -10,7 +10,7 @@ from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
 from dual_data.evaluation.report.curves import frontier_area, largest_jump
 from dual_data.evaluation.report.document import Block, Charts
-from dual_data.evaluation.report.estimates import NORMS, estimate, gradient_norms, median, shown, trivial_rule
+from dual_data.evaluation.report.estimates import NORMS, RULES, estimate, gradient_norms, median, shown, trivial_rule
 from dual_data.evaluation.report.marks import is_single_seed, looks, method_series, spot, spots_by_rate
 from dual_data.evaluation.report.places import BEFORE, CellLine, cell_table, rate_of, row_id, sources, starts
 from dual_data.evaluation.report.runs import Collection, Group, Run
@@ -36,7 +36,7 @@ def frontiers(collection: Collection) -> list[Block]:
         charts.append(chart(title, *axes, series, lines))
     caption = (
         "Each point is a learning rate; lines join neighbouring rates. Up and to the left is better. Left of the "
-        "dashed line, the score is no higher than that of a trivial rule, which knows no fact. Bars are 95 % "
+        f"dashed line, the score is no higher than that of the trivial rule, {RULES}. Bars are 95 % "
         "intervals; hollow points are of one seed, so their intervals leave out the variation between seeds."
     )
     return [Charts(tuple(charts), caption)]

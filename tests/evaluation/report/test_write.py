@@ -131,7 +131,7 @@ def test_the_opening_says_how_many_facts_there_are_and_that_they_are_a_sample(tm
     write_cell(tmp_path, forget=1.0, retain=1.0, more=["neighbours"], limit=60)
     text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
     assert f"{facts}, a sample: the grid takes at most 60 of a set." in text
-    assert "that does best on the forget facts measured" in text
+    assert "the best of 5 short rules that know no fact, on the forget facts measured" in text
 
 
 def test_the_opening_counts_the_facts_of_each_grid_where_they_differ(tmp_path: Path) -> None:

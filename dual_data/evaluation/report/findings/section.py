@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dual_data.evaluation.report.curves import LOST
 from dual_data.evaluation.report.document import ITEMS, Block, Folded, Heading, Paragraph, Points, Table
-from dual_data.evaluation.report.estimates import p_value, shown
+from dual_data.evaluation.report.estimates import RULES, p_value, shown
 from dual_data.evaluation.report.findings.baselines import baseline_answer
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.sentences import Compared
@@ -44,7 +44,7 @@ _OWN_WORDS = (
     "begin otherwise: its text then lacks an answer that it would still give after the words of before."
 )
 _BASELINES = (
-    "The best trivial rule knows no fact; it gives every question the most frequent answer, for example. Scores are "
+    f"The trivial rule is {RULES}; it gives every question the most frequent answer, for example. Scores are "
     "ROUGE-L recall on the forget facts measured; cells are at their chosen learning rates. Where the facts that it "
     "is right for are kept and the others lost, a set seems hard to forget because of its answers."
 )
