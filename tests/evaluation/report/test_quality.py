@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from dual_data.evaluation.report.findings.section import _INTERVALS
 from dual_data.evaluation.report.quality import RetainScores, forget_quality, model_utility
 from tests.evaluation.items import item
 
@@ -39,7 +40,8 @@ def test_model_utility_is_a_harmonic_mean() -> None:
     assert utility.value == utility.low == utility.high == pytest.approx(5 / (2 + 1 + 4 + 1 + 1))
     nothing = model_utility([_scores(0.0, 1.0, 0.75)])
     assert nothing is not None
-    assert nothing.value == 0
+    assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
+    assert "Differences have no such end, nor have model utility" in " ".join(_INTERVALS)
     assert model_utility([]) is None
     worse_than_chance = model_utility([_scores(0.5, 0.5, 3.0)])
     assert worse_than_chance is not None

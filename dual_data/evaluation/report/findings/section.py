@@ -59,8 +59,9 @@ _INTERVALS = (
     "Where a model's score is 0 for all facts or 1 for all, all draws are equal. The far end is then that of the exact "
     "binomial interval of n subjects: 1 - (1/40)^(1/n) for 0, and (1/40)^(1/n) for 1. An AUC of 0 or 1 has these "
     "ends too, with n of the smaller class.",
-    "Differences have no such end. Where all draws are equal, as between two sets that are forgotten entirely, their "
-    "interval has no width: 0.000 [0.000, 0.000] holds for the facts measured and says nothing about others.",
+    "Differences have no such end, nor have model utility, n-gram entropy and shares recovered. Where all draws are "
+    "equal, as between two sets that are forgotten entirely, their interval has no width: 0.000 [0.000, 0.000] holds "
+    "for the facts measured and says nothing about others.",
     "Every seed is measured on the same subjects, so each draw has the same subjects for all seeds. An average over "
     "comparisons uses the same draws in all of them, so that facts which they share do not narrow its interval; one "
     "over several datasets therefore draws among the subjects of all of them.",
