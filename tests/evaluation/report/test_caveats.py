@@ -63,6 +63,14 @@ def test_models_whose_generations_are_often_cut_off_are_counted_and_the_worst_is
     assert f"cut off at 64 tokens. Fewest ended by themselves: {fewest}." in sentence
 
 
+def test_a_share_just_below_nine_tenths_does_not_read_as_nine_tenths(tmp_path: Path) -> None:
+    for method, lr in (("none", 0.0), ("NPO", 1e-4)):
+        write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=0.9, facts=58)
+    _end(tmp_path, "NPO", 52)
+    (sentence,) = _sentences(tmp_path)
+    assert "Fewest ended by themselves: 89% of forget and 100% of retain_eval" in sentence
+
+
 def test_random_models_and_what_popularity_counts_are_told(tmp_path: Path) -> None:
     write_cell(tmp_path, forget=1.0, retain=1.0)
     for path in (tmp_path / "cells").glob("*.json"):
