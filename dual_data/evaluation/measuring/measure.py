@@ -102,6 +102,7 @@ def measure_panel(engine: Engine, panel: TokenisedPanel) -> list[PanelScores]:
 def likelihood_scores(scores: TokenScores, text: str, before: TokenScores | None = None) -> Scores:
     """All scores of one answer under teacher forcing; changes are None without `before`, the reference's scores.
 
+    change_log_rank is of the answer's first token, the other changes are of all its tokens.
     Where the likelihood is NaN every score is NaN, since comparisons with NaN would give numbers, such as a rank of 1.
     """
     log_p = likelihood.sum_log_probability(scores)

@@ -28,7 +28,8 @@ _CAPTION = (
     "between the embeddings of a generation and of the nearest accepted answer, where the grid has it measured. Exact"
     " memorisation: share of the answer's tokens that are the likeliest after those before them. Extraction strength:"
     " the longest end of the answer whose tokens are all the likeliest, as a share of the answer. Hidden cosine: "
-    "between the hidden states at the answer before and after unlearning."
+    "between the hidden states at the answer before and after unlearning: their mean over the answer's tokens and the "
+    "outputs of the last 4 layers, before the final norm."
 )
 
 

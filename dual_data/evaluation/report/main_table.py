@@ -28,7 +28,8 @@ _CAPTION = (
     "facts or relations are few, and its interval does not account for the choice of the rule. "
     "Corrected: (forget - baseline) / (1 - baseline). Answers held: share of forget facts whose greedy answer contains "
     "an accepted answer. Probability: of the answers to forget, the geometric mean over tokens. Worst case: share of "
-    "forget facts that at least one wording or attack prompt brings out. KL on retain: KL(before || after) on "
+    "forget facts that at least one wording or attack prompt brings out; multiple_choice is left out, since it shows "
+    "the answer, and reverse asks for the subject. KL on retain: KL(before || after) on "
     "retain_eval, in nats per token."
 )
 

@@ -106,8 +106,8 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
         "unlearning. Rank: median over the facts of the rank of the first answer token."
     )
     chart_caption = (
-        "At the chosen learning rates. Greedy decoding takes rank 1; bars are 95 % intervals. Hollow points are of one "
-        "seed."
+        "At the chosen learning rates. Greedy decoding takes a token of rank 1, which several tokens have where they "
+        "tie, as is common in bfloat16. Bars are 95 % intervals. Hollow points are of one seed."
     )
     return [Charts(tuple(charts), chart_caption), cell_table(columns, lines, caption, ("lr",))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dual_data.evaluation.measuring.hidden import LAST_LAYERS
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import Table
 from dual_data.evaluation.report.further import further_scores
@@ -23,6 +24,7 @@ def test_scores_that_were_measured_stand_in_a_table_of_their_own(tmp_path: Path)
     others = ("0.000 [0.000, 0.116]", "1.000 [0.884, 1.000]", "0.500 [0.500, 0.500]")
     assert before[4:-1] == ("before", "", *all_ended, *others)
     assert (after[4], after[8]) == ("NPO", before[8])
+    assert f"the outputs of the last {LAST_LAYERS} layers, before the final norm" in table.caption
 
     (group,) = collection.groups
     nothing = {name: float("nan") for name in ("exact_answer", "extraction_strength", "hidden_cosine")}

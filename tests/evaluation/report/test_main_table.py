@@ -14,6 +14,7 @@ from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import Block, Folded, Table, to_html
 from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
 from dual_data.evaluation.report.sections import build
+from dual_data.evaluation.rows.attack_prompts import GIVES_ANSWER_AWAY, REVERSE
 from dual_data.rouge import recall_l
 from tests.evaluation.report.made_up import SFT, rescored, write_cell
 
@@ -54,10 +55,12 @@ def test_draws_of_only_facts_that_the_rule_answers_give_no_huge_ends(tmp_path: P
     assert -2 <= low < high <= 0.5
 
 
-def test_the_caption_says_what_the_baseline_is_and_by_what_words_are_compared(tmp_path: Path) -> None:
+def test_the_caption_says_what_baseline_and_worst_case_are_and_how_words_are_compared(tmp_path: Path) -> None:
     write_cell(tmp_path, forget=1.0, retain=1.0)
     caption = main_table(main_rows(collect([tmp_path])), tmp_path).caption
     assert "the trivial rule, the best of 5 short rules that know no fact, on the forget facts measured" in caption
+    (hidden,) = GIVES_ANSWER_AWAY
+    assert f"brings out; {hidden} is left out, since it shows the answer, and {REVERSE} asks for the subject" in caption
     (pair,) = re.findall(r'by their stems, .*: "(\w+)" counts as "(\w+)"\.', caption)
     assert recall_l(pair[1], f"The {pair[0]} language") == 1
     assert recall_l(pair[1], "The Germany language") == 0
