@@ -70,6 +70,9 @@ class ItemRow(Wording):
     ended: bool
     """Whether the generation ended before the limit."""
     tokens: AnswerTokens
+    distractors: NotRequired[list[float]]
+    """Mean log-probability of a token of each wrong answer that the question was scored with, as in the truth ratio;
+    results of earlier versions have none."""
     paraphrases: list[Wording]
     attacks: list[AttackWording]
 

@@ -178,6 +178,7 @@ class _Reader(NamedTuple):
                 "rank": list(gold.rank),
                 "answer_tokens": gold.answer_tokens,
             },
+            "distractors": [rounded(value) for value in distractors],
             "paraphrases": [
                 self._wording(index, wording, item.answer, item.answers, item.kind)
                 for index, wording in zip(place.paraphrases, item.paraphrases, strict=True)

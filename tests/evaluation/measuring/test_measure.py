@@ -15,9 +15,10 @@ from dual_data.evaluation.measuring.measure import Measurement, likelihood_score
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.score import Comparison
 from dual_data.evaluation.metrics.chance import trivial_baselines
-from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.metrics.likelihood import TokenScores, sequence_rank
 from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import text_scores
+from dual_data.evaluation.metrics.truth_ratio import normalised_probability, truth_ratio
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, REVERSE
@@ -73,6 +74,13 @@ def test_items_and_summary(measured: tuple[Measurement, list[Measurement]]) -> N
             expected = text_scores(row["generation"], row["ground_truth"], row["answers"])
             assert {key: row["scores"][key] for key in expected} == expected
             size = len(zlib.compress(row["ground_truth"].encode()))
+            gold, wrong = row["scores"]["mean_log_probability"], row["distractors"]
+            for score, recomputed in (
+                ("truth_ratio", truth_ratio(gold, wrong)),
+                ("normalised_probability", normalised_probability(gold, wrong)),
+                ("sequence_rank", sequence_rank(gold, wrong)),
+            ):
+                assert row["scores"][score] == pytest.approx(recomputed, rel=1e-4)
             assert row["scores"]["member_zlib"] == pytest.approx(row["scores"]["mean_log_probability"] / size, rel=1e-5)
         mean = sum(row["scores"]["probability"] for row in rows) / len(rows)
         assert changed.summary[name]["probability"] == pytest.approx(mean)
