@@ -10,7 +10,7 @@ from dual_data.evaluation.attacking.cell import RelearningRows, relearning_rows
 from dual_data.evaluation.attacking.targets import BITS, AttackOptions, Target
 from dual_data.evaluation.attacks.relearning import BATCH, NEW_TOKENS
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of
-from dual_data.evaluation.grid.forecast import duration, estimated, rate
+from dual_data.evaluation.grid.forecast import counted, duration, estimated, rate
 from dual_data.evaluation.grid.tokenised import Tokenised
 
 
@@ -30,7 +30,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
 
     for target in chosen:
         cell, sets = target.cell, grid.sets[target.cell.stage]
-        parameters, tokens = identities[cell.model].parameters, tokenised[cell.model].tokens
+        parameters, tokens = counted(identities[cell.model]), tokenised[cell.model].tokens
         # Relearning of one subject alone is refused when it is run, which ends no other attack.
         if "relearning" in target.todo and (rows_of_cell := _relearning_rows(grid, cell)):
             tuned, held_out = rows_of_cell

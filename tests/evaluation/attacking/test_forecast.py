@@ -11,6 +11,7 @@ from dual_data.evaluation.attacking import run as attack_run
 from dual_data.evaluation.attacking.targets import AttackOptions, Target, targets
 from dual_data.evaluation.attacks.relearning import STEPS
 from dual_data.evaluation.grid.cells import identity_of
+from dual_data.evaluation.grid.forecast import counted
 from dual_data.evaluation.rows.encoding import encode
 from tests.cli.command import dual_data
 from tests.evaluation.attacking.attacked_grid import GRID, opened, write_project
@@ -54,4 +55,4 @@ def test_what_attacks_will_take_is_told_before_a_model_is_loaded(
     sets = grid.sets["pretrained"]
     asked = encode(identity.tokenizer, [*sets.forget["rare"] * 2, *sets.retain_eval], "chat")
     tokens = sum(len(row.prompt_ids) + len(row.answer_ids) + len(row.end_ids) + 4 for row in asked)
-    assert rounding == 2 * identity.parameters * 2 * tokens
+    assert rounding == 2 * counted(identity) * 2 * tokens
