@@ -53,9 +53,10 @@ _INTERVALS = (
     "their facts. The mean over seeds is drawn from Student's t distribution, since seeds are few. A difference of two "
     "sets or two curves has the degrees of freedom of all their seeds (Welch, Satterthwaite).",
     "In simulations of three and five seeds (two were not tried), 94 to 100 % of the intervals of differences held the "
-    "truth, but a true difference is easily missed. Too narrow, where seeds were far apart, were intervals of scores "
-    "near 0 or 1, of medians, and of methods of which each seed loses nearly all or nearly none: 77 to 92 % held the "
-    "truth. Intervals of one seed hold for the models that were trained, not for others.",
+    "truth where seeds differed as much on both sides, but a true difference is easily missed. Too narrow, where seeds "
+    "were far apart, were intervals of scores near 0 or 1, of medians, of methods of which each seed loses nearly all "
+    "or nearly none, and of differences from a side whose seeds differ less: 75 to 93 % held the truth. Intervals of "
+    "one seed hold for the models that were trained, not for others.",
     "Where a model's score is 0 for all facts or 1 for all, all draws are equal. The far end is then that of the exact "
     "binomial interval of n subjects: 1 - (1/40)^(1/n) for 0, and (1/40)^(1/n) for 1. An AUC of 0 or 1 has these "
     "ends too, with n of the smaller class.",
