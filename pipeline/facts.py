@@ -27,7 +27,7 @@ branch of `_harvest`. The reasons:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -48,12 +48,13 @@ from dual_data.config import (
     load_relations,
     load_topics,
 )
-from dual_data.engine.stage import Forecast, Stage, Tools
-from dual_data.errors import ConfigError
+from dual_data.engine.stage import Forecast, Lack, Stage, Tools
+from dual_data.errors import ConfigError, UsageError
 from dual_data.sampling import with_rank
 from dual_data.schema import Facts
 from dual_data.sources.assembly import Harvest, assemble, reject
 from dual_data.sources.dumps.params import EngineParams
+from dual_data.sources.etiquette import user_agent
 from dual_data.sources.tables import files as tables
 from dual_data.sources.tables import resolution, triplets
 from dual_data.sources.wikidata import statements as wikidata
@@ -119,7 +120,7 @@ def run(params: FactsParams, tools: Tools) -> pl.DataFrame:
 
 def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
     """The queries of `run`: exact where the log has the answers that they depend on."""
-    if params.source in ("tables", "labels", "dump") or params.label_table:
+    if not _asks(params):
         return []
     endpoint = open_endpoint(tools.services)
     relations = load_relations(tools.project / RELATIONS)
@@ -132,6 +133,15 @@ def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
         calls, in_log, exact = wikidata.forecast(asker, topics, relations, params.queries, tools.limit)
     note = "" if exact else "estimated: what is asked depends on answers that are not in the log"
     return [Forecast(endpoint.source, calls, in_log, note=note)]
+
+
+def lacks(params: FactsParams, tools: Tools) -> Iterator[Lack]:
+    """The contact that a public endpoint asks for."""
+    if _asks(params) and tools.services.sparql != EMBEDDED:
+        try:
+            user_agent(tools.services.contact, tools.services.sparql)
+        except UsageError as error:
+            yield Lack(str(error), params)
 
 
 def check(params: FactsParams, project: Path, _: Profile) -> None:
@@ -159,6 +169,11 @@ def sources(params: FactsParams, project: Path, services: Services) -> dict[str,
         else:
             hashes["endpoint"] = services.sparql
     return hashes
+
+
+def _asks(params: FactsParams) -> bool:
+    """Whether an endpoint is asked."""
+    return params.source in ("sparql", "resolve") and not params.label_table
 
 
 def _harvest(
@@ -257,5 +272,6 @@ FACTS = Stage(
     files=(TOPICS, f"{RELATIONS}/*.toml"),
     sources=sources,
     forecast=forecast,
+    lacks=lacks,
     check=check,
 )

@@ -21,7 +21,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from dual_data.config import Profile, Rows, Services, Strict
-from dual_data.engine.stage import Forecast, Result, Stage, Tools
+from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.evaluation.models.cache import weights_seen
 from dual_data.prompts import Prompt, load_prompt
@@ -32,7 +32,7 @@ from dual_data.sources.chat.openai.server import ChatServer, Endpoint
 from dual_data.sources.chat.protocol import Chat, Sampling
 from dual_data.sources.chat.usage import Budget, Ledger
 from pipeline import expected
-from pipeline.probing import published_rule, weights
+from pipeline.probing import keys, published_rule, weights
 from pipeline.probing.probe import Probe, hits, is_majority, sampled, select
 
 SOURCE = "probe"
@@ -107,6 +107,13 @@ def run(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions
                 usage.append(ledger.table(model.name))
     table = pl.DataFrame(rows, schema=Knowledge.create_empty().schema).sort("fact_id", "model", "rule")
     return Result(table, {"knowledge_usage": pl.concat(usage)} if usage else {}, opened)
+
+
+def lacks(params: KnowledgeParams, tools: Tools) -> Iterator[Lack]:
+    """The keys of the models behind servers."""
+    for model in params.models:
+        if model.endpoint is not None:
+            yield from keys.lacks(_server(model, model.endpoint, tools), params.model_copy(update={"models": (model,)}))
 
 
 def sources(params: KnowledgeParams, _: Path, __: Services) -> dict[str, str | None]:
@@ -277,5 +284,6 @@ KNOWLEDGE = Stage(
     sources=sources,
     forecast=forecast,
     outlook=expected.knowledge,
+    lacks=lacks,
     check=check,
 )

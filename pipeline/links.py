@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +12,12 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from dual_data.config import EMBEDDED, SNAPSHOT, Profile, Services, Strict
-from dual_data.engine.stage import Forecast, Stage, Tools
-from dual_data.errors import ConfigError
+from dual_data.engine.stage import Forecast, Lack, Stage, Tools
+from dual_data.errors import ConfigError, UsageError
 from dual_data.ids import item_of_iri
 from dual_data.schema import Links
 from dual_data.sources.dumps.params import EngineParams
+from dual_data.sources.etiquette import user_agent
 from dual_data.sources.wikidata.statements import looked_up
 from pipeline import expected
 
@@ -98,6 +99,16 @@ def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[
     wiki.foresee_linkshere(titles, params.cap)
     plan = Forecast(SOURCE, *wiki.calls())
     return [plan._replace(note="at least; one call more for every 500 links" if plan.to_make else "")]
+
+
+def lacks(params: LinksParams, tools: Tools) -> Iterator[Lack]:
+    """The contact that Wikipedia asks for."""
+    if params.method in ("cirrusdoc", "linkshere"):
+        try:
+            user_agent(tools.services.contact, tools.services.wikipedia)
+        except UsageError as error:
+            # Facts without titles, such as those of label tables, need no answer of Wikipedia's.
+            yield Lack(str(error), params, needed=False)
 
 
 def check(params: LinksParams, _: Path, profile: Profile) -> None:
@@ -214,4 +225,5 @@ LINKS = Stage(
     services=("wikipedia", "sparql"),
     forecast=forecast,
     outlook=expected.links,
+    lacks=lacks,
 )

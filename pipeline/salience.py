@@ -13,7 +13,7 @@ A local model's low mass is flagged, not sampled: its logits are exact, and its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -21,7 +21,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from dual_data.config import RELATIONS, Profile, Rows, Services, Strict, load_relations
-from dual_data.engine.stage import Forecast, Result, Stage, Tools
+from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.evaluation.models.cache import weights_seen
 from dual_data.prompts import Prompt, load_prompt
@@ -41,7 +41,7 @@ from dual_data.sources.chat.openai.server import ChatServer, Endpoint, expected_
 from dual_data.sources.chat.protocol import Chat
 from dual_data.sources.chat.usage import Budget, Ledger, money, sum_of
 from pipeline import expected
-from pipeline.probing import weights
+from pipeline.probing import keys, weights
 from pipeline.probing.probe import sampled
 
 SOURCE = "judge"
@@ -98,11 +98,10 @@ def run(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions:
         return Result(rows, {}, {weights.name_of(params.local): model.weights})
     if params.endpoint is None:
         return Result(_table([], [], params.mass, "", prompt), {})
-    ledger = Ledger("salience.budget", params.endpoint.price, params.budget)
-    with ChatServer(params.endpoint, tools.calls, SOURCE, ledger) as server:
+    with _server(params, params.endpoint, tools) as server:
         verdicts = _Judge(server, params, prompt, tools).judge(chats)
     rows = _table(ids, verdicts, params.mass, params.endpoint.model, prompt)
-    return Result(rows, {"salience_usage": ledger.table(params.endpoint.model)})
+    return Result(rows, {"salience_usage": server.ledger.table(params.endpoint.model)})
 
 
 def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> list[Forecast]:
@@ -115,8 +114,12 @@ def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, quest
         return [Forecast(local.source, *local.plan_labels(chats, prompt.labels), note="in this process")]
     if params.endpoint is None:
         return []
-    server = ChatServer(params.endpoint, tools.calls, SOURCE, Ledger("salience.budget"))
-    return [_Judge(server, params, prompt, tools).plan(chats)]
+    return [_Judge(_server(params, params.endpoint, tools), params, prompt, tools).plan(chats)]
+
+
+def lacks(params: SalienceParams, tools: Tools) -> Iterable[Lack]:
+    """The judge's key."""
+    return keys.lacks(_server(params, params.endpoint, tools), params) if params.endpoint else ()
 
 
 def sources(params: SalienceParams, _: Path, __: Services) -> dict[str, str | None]:
@@ -156,6 +159,10 @@ def _prompt(project: Path) -> Prompt:
         message = "must be subject, relation and object: that is what the judge is given"
         raise ConfigError(message, file=project / PROMPT, key="variables")
     return prompt
+
+
+def _server(params: SalienceParams, endpoint: Endpoint, tools: Tools) -> ChatServer:
+    return ChatServer(endpoint, tools.calls, SOURCE, Ledger("salience.budget", endpoint.price, params.budget))
 
 
 def _judge_locally(model: LocalChat, tools: Tools, prompt: Prompt, chats: Sequence[Chat]) -> list[Verdict]:
@@ -291,5 +298,6 @@ SALIENCE = Stage(
     sources=sources,
     forecast=forecast,
     outlook=expected.salience,
+    lacks=lacks,
     check=check,
 )

@@ -9,7 +9,7 @@ import polars as pl
 from dual_data.cli.text import table
 from dual_data.config import Pace
 from dual_data.engine.plan import Step, expect_sound, plan
-from dual_data.engine.run import read_rows
+from dual_data.engine.run import lacking, read_rows
 from dual_data.engine.stage import Forecast, Tools, needed
 from dual_data.errors import DualDataError
 from dual_data.project import Project
@@ -27,6 +27,7 @@ def planned(project: Project, wanted: Sequence[str], limit: int | None, *, offli
     with tools.calls, project.profile.named_in_errors():
         steps = plan(needed(project.stages, wanted), project.root, project.profile, limit)
         expect_sound(steps, project.root, project.profile, offline=offline)
+        lacks = [] if offline else list(lacking(steps, tools, project.profile))
         forecasts = [(step, forecast) for step in steps if step.reason for forecast in _forecast(step, project, tools)]
     states = [(step.stage.name, "run" if step.reason else "current", step.reason) for step in steps]
     parts = [table(("stage", "state", "why"), states)]
@@ -43,6 +44,8 @@ def planned(project: Project, wanted: Sequence[str], limit: int | None, *, offli
         parts.append("No call is needed.")
     else:
         parts.append("Nothing to do.")
+    if lacks:
+        parts.append("\n  ".join(["A build will refuse to start:", *lacks]))
     return "\n\n".join(parts)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -15,7 +16,7 @@ from dual_data.engine.places import artifacts, command
 from dual_data.engine.plan import Step, expect_sound, plan, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools, needed
 from dual_data.engine.tables import content_hash, expect_supported, read_table, settle
-from dual_data.errors import DualDataError
+from dual_data.errors import DualDataError, UsageError
 from dual_data.files import file_hash, write_parquet, writing
 from dual_data.locks import locked
 
@@ -43,6 +44,8 @@ def build(
         # The fault of a late stage must not come to light after the calls of the earlier ones.
         steps_ahead = plan(wanted, tools.project, profile, tools.limit)
         expect_sound(steps_ahead, tools.project, profile, offline=tools.calls.offline)
+        if not tools.calls.offline and (lack := next(lacking(steps_ahead, tools, profile), None)):
+            raise UsageError(lack)
         for stage in wanted:
             # Again, though planned above: files may have changed while the earlier stages ran.
             step = plan_stage(stage, tools.project, profile, tools.limit, steps)
@@ -55,6 +58,39 @@ def build(
                 report(step, step.manifest)
             steps[stage.name] = step
     return list(steps.values())
+
+
+def lacking(steps: Sequence[Step], tools: Tools, profile: Profile) -> Iterator[str]:
+    """What the stages to run lack for calls that are to be made, such as a key, by stage.
+
+    What a stage asks is unknown while its inputs are. Calls are then expected where the stage says so, and where one
+    that it builds on makes some, since new answers there bring new questions here.
+    """
+
+    for step in steps:
+        stage = step.stage
+        if not step.reason or stage.lacks is None:
+            continue
+        builds_on = needed([other.stage for other in steps], stage.inputs)
+        for lack in stage.lacks(profile.params(stage.name, stage.params), tools):
+            if step.basis is not None:
+                asks = _asks(step, lack.params, tools, profile)
+            else:
+                earlier = [other for other in steps if other.stage in builds_on and other.reason]
+                asks = lack.needed or any(
+                    _asks(other, profile.params(other.stage.name, other.stage.params), tools, profile)
+                    for other in earlier
+                )
+            if asks:
+                yield f"{stage.name}: {lack.message}"
+
+
+def _asks(step: Step, params: Any, tools: Tools, profile: Profile) -> bool:
+    """Whether a stage is known to make calls that the log does not answer."""
+    if step.stage.forecast is None or step.basis is None:
+        return False
+    inputs = {name: read_rows(tools.project, profile, name) for name in step.stage.inputs}
+    return any(forecast.to_make for forecast in step.stage.forecast(params, tools, **inputs))
 
 
 def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Manifest:

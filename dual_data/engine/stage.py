@@ -46,6 +46,16 @@ class Forecast(NamedTuple):
         return self.calls - self.in_log
 
 
+class Lack(NamedTuple):
+    """Something that calls of a stage need and this machine lacks, such as a key."""
+
+    message: str
+    params: Any
+    """The stage's parameters with no other service than the one whose calls need it."""
+    needed: bool = True
+    """Whether calls are expected while the inputs are unknown: not where the log may answer all, or none be made."""
+
+
 @dataclass(frozen=True)
 class Tools:
     """Everything outside a stage that it may use."""
@@ -100,6 +110,8 @@ class Stage:
     outlook: Callable[..., list[Forecast] | None] | None = None
     """`outlook(params, tools, profile)`: an estimate of `forecast` while an input is not built; returns None if there
     is nothing to estimate from."""
+    lacks: Callable[[Any, Tools], Iterable[Lack]] | None = None
+    """`lacks(params, tools)`: what the calls of `forecast` would need and this machine lacks."""
     check: Callable[[Any, Path, Profile], object] | None = None
     """`check(params, project, profile)`: raises UsageError if a parameter, a service or a file is not what the stage
     needs, or the parameters of another stage do not go with them, a ConfigError without file for a key of the profile;

@@ -121,12 +121,17 @@ def site() -> Iterator[str]:
 
 
 ONE_TRY = "[services.pace]\nwikidata = { attempts = 1 }\nwikipedia = { attempts = 1 }\nprobe = { attempts = 1 }\n"
+CONTACT = '[services]\ncontact = "me@example.org"\n'
 COUNTRIES = '[facts]\ntopics = ["places_country"]\n'
 
 
 def test_no_contact(project: Path) -> None:
     write_profile(project, COUNTRIES)
-    expect(build(project), 2, "no contact is set.*DUAL_DATA_CONTACT.*Nothing was asked yet", project, "no contact")
+    message = r"facts: no contact is set.*DUAL_DATA_CONTACT.*Nothing was asked yet"
+    expect(build(project), 2, message, project, "no contact")
+    plan = build(project, "--dry-run").out
+    assert re.search(f"A build will refuse to start:\n  {message}\\.\n  links: no contact is set", plan)
+    assert "refuse" not in build(project, "--dry-run", "--offline").out
 
 
 @pytest.mark.parametrize(
@@ -134,12 +139,12 @@ def test_no_contact(project: Path) -> None:
     [(200, 1, "SPARQL|HTML|JSON"), (404, 1, "404"), (403, 1, "403")],
 )
 def test_an_endpoint_that_is_none(project: Path, site: str, status: int, code: int, message: str) -> None:
-    write_profile(project, f'[services]\nsparql = "{site}/{status}"\n{ONE_TRY}{COUNTRIES}')
+    write_profile(project, f'{CONTACT}sparql = "{site}/{status}"\n{ONE_TRY}{COUNTRIES}')
     expect(build(project), code, message, project, f"endpoint that answers {status}")
 
 
 def test_nobody_listens(project: Path) -> None:
-    write_profile(project, f'[services]\nsparql = "http://127.0.0.1:{free_port()}/query"\n{ONE_TRY}{COUNTRIES}')
+    write_profile(project, f'{CONTACT}sparql = "http://127.0.0.1:{free_port()}/query"\n{ONE_TRY}{COUNTRIES}')
     expect(build(project), 1, "127.0.0.1.*(refused|Refused)", project, "endpoint where nobody listens")
 
 
@@ -182,10 +187,19 @@ def test_a_refused_key(project: Path, site: str, status: int, monkeypatch: pytes
     assert not [path for path in project.rglob("*") if path.is_file() and b"sk-secret" in path.read_bytes()]
 
 
-def test_a_key_that_is_not_set(project: Path, site: str) -> None:
+@pytest.mark.parametrize(
+    ("stage", "table"), [("knowledge", '[[knowledge.models]]\nname = "m"'), ("salience", "[salience]")]
+)
+def test_a_key_that_is_not_set_is_told_before_the_first_stage_runs(
+    project: Path, site: str, stage: str, table: str
+) -> None:
     endpoint = f'{{ base_url = "{site}/200/v1", model = "m", api_key_env = "NO_SUCH_KEY" }}'
-    with_facts(project, f'[links]\nmethod = "none"\n[[knowledge.models]]\nname = "m"\nendpoint = {endpoint}\n')
-    failed_stage(build(project), project, "knowledge", "NO_SUCH_KEY", "key that is not set", code=2)
+    with_facts(project, f'[links]\nmethod = "none"\n{table}\nendpoint = {endpoint}\n')
+    message = f"{stage}: the environment variable NO_SUCH_KEY .* is not set"
+    expect(build(project), 2, message, project, f"key that is not set, {stage}")
+    assert re.search(f"A build will refuse to start:\n  {message}", build(project, "--dry-run").out)
+    assert build(project, "questions").code == 0, "stages that are not asked for may lack keys"
+    assert re.search(message, build(project).err)
 
 
 NAMES = "smollm2, tiny-llama, tiny-gemma, tiny-gemma2, tiny-qwen"

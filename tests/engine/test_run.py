@@ -18,8 +18,8 @@ from dual_data.config import Profile, Services
 from dual_data.engine.manifest import Manifest, read_manifest
 from dual_data.engine.plan import outdated, plan, why_stale
 from dual_data.engine.run import build, read_rows
-from dual_data.engine.stage import Result, Stage, Tools
-from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy
+from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
+from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy, UsageError
 from dual_data.files import file_hash
 from dual_data.ids import digest
 from dual_data.locks import locked
@@ -332,6 +332,52 @@ def test_offline_replays_and_names_what_is_missing(root: Path) -> None:
     with pytest.raises(Offline, match=r"7 call\(s\)"):
         build(toy.PIPELINE, tools, toy.profile())
     tools.calls.close()
+
+
+def adding(params: toy.TotalsParams, tools: Tools, *, numbers: pl.DataFrame) -> Result:
+    """The totals, which a service is asked for."""
+    tools.calls.fetch("adder", {"numbers": numbers["n"].to_list()}, lambda: "key")
+    return toy.totals(params, tools, numbers=numbers)
+
+
+def adder(params: toy.TotalsParams, tools: Tools, *, numbers: pl.DataFrame) -> list[Forecast]:
+    return [Forecast("adder", 1, 1 - len(tools.calls.missing("adder", [{"numbers": numbers["n"].to_list()}])))]
+
+
+def no_key(params: toy.TotalsParams, tools: Tools) -> list[Lack]:
+    return [Lack("no key", params, needed=not tools.calls.answered("adder"))]
+
+
+WITH_KEY = replace(toy.TOTALS, run=adding, forecast=adder)
+WITHOUT = replace(WITH_KEY, lacks=no_key)
+
+
+def test_what_a_late_stage_lacks_for_its_calls_is_told_before_the_first_call(root: Path) -> None:
+    def expect_refusal(count: int) -> None:
+        made = len(toy.tools(root).calls.answered("squares"))
+        with pytest.raises(UsageError, match=r"^totals: no key$"):
+            run(root, toy.NUMBERS, WITHOUT, numbers={"count": count})
+        assert len(toy.tools(root).calls.answered("squares")) == made
+
+    expect_refusal(3)
+    run(root, toy.NUMBERS, numbers={"count": 3})
+    expect_refusal(3)  # its inputs are known, and so is its call
+    run(root, toy.NUMBERS, WITH_KEY, numbers={"count": 3})
+    run(root, toy.NUMBERS, WITHOUT, numbers={"count": 3})
+    expect_refusal(4)  # a new number is to be added
+
+
+def test_a_stage_whose_calls_are_all_in_the_log_lacks_nothing(root: Path) -> None:
+    run(root, toy.NUMBERS, WITH_KEY)
+    folder = root / "artifacts" / "toy"
+    for stage in ("totals", "numbers"):
+        shutil.rmtree(folder / stage)
+        run(root, toy.NUMBERS, WITHOUT)
+    (folder / "calls.sqlite").unlink()
+    with pytest.raises(UsageError, match="no key"):
+        run(root, toy.NUMBERS, replace(WITHOUT, version=2))
+    with pytest.raises(Offline):
+        build((toy.NUMBERS, replace(WITHOUT, version=2)), toy.tools(root, offline=True), toy.profile())
 
 
 def test_the_same_log_gives_the_same_hashes_elsewhere(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import openai
 
-from dual_data.errors import Transient, UsageError
+from dual_data.errors import Transient
 from dual_data.sources.chat.openai.errors import of_answer, redact, translate
 from dual_data.sources.chat.openai.server import Endpoint
 
@@ -21,7 +21,7 @@ class Connection:
     def __init__(self, endpoint: Endpoint, environ: Mapping[str, str]) -> None:
         self._endpoint = endpoint
         self._server = f"{endpoint.base_url} ({endpoint.model})"
-        self._key = _key(endpoint, environ)
+        self._key = endpoint.key(environ)
         http = openai.DefaultHttpxClient(timeout=endpoint.timeout, event_hooks={"response": [self._limit]})
         self._client = openai.OpenAI(
             base_url=endpoint.base_url,
@@ -57,21 +57,6 @@ class Connection:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
-
-
-def _key(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
-    name = endpoint.api_key_env
-    if not name:
-        return ""
-    key = environ.get(name, "").strip()
-    if not key:
-        raise UsageError(
-            f"the environment variable {name} (api_key_env of {endpoint.base_url}) is not set; "
-            "export it with the key of that server"
-        )
-    if not key.isascii() or not key.isprintable():
-        raise UsageError(f"the environment variable {name} holds no valid key: it has characters that no key can have")
-    return key
 
 
 class _Timed(httpx2.SyncByteStream):

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 from dual_data.calls import Calls
 from dual_data.config import LONGEST_TIMEOUT, Strict, Url
-from dual_data.errors import Refused, ServiceError, TooLarge
+from dual_data.errors import Refused, ServiceError, TooLarge, UsageError
 from dual_data.sources.chat.openai.completions import Answer, reduce
 from dual_data.sources.chat.usage import Ledger, Price, Usage, estimate, usage_of
 
@@ -57,6 +57,23 @@ class Endpoint(Strict):
         if "?" in url or "#" in url:
             raise ValueError("must hold no query, since it is written to the call log; name the key in api_key_env")
         return url.rstrip("/")
+
+    def key(self, environ: Mapping[str, str] = os.environ) -> str:
+        """The key; empty where the server wants none. Raises UsageError where it is not set, or can be no key."""
+        name = self.api_key_env
+        if not name:
+            return ""
+        key = environ.get(name, "").strip()
+        if not key:
+            raise UsageError(
+                f"the environment variable {name} (api_key_env of {self.base_url}) is not set; "
+                "export it with the key of that server"
+            )
+        if not key.isascii() or not key.isprintable():
+            raise UsageError(
+                f"the environment variable {name} holds no valid key: it has characters that no key can have"
+            )
+        return key
 
 
 def expected_usage(body: Body) -> Usage:
