@@ -16,7 +16,7 @@ from dual_data.config import RELATIONS, TOPICS, Profile, load_relations, load_to
 from dual_data.engine.stage import Forecast, Tools
 from dual_data.prompts import load_prompt
 from dual_data.sources.chat.openai.completions import messages
-from dual_data.sources.chat.usage import estimate, money
+from dual_data.sources.chat.usage import estimate
 
 if TYPE_CHECKING:
     from pipeline.knowledge import KnowledgeParams
@@ -50,7 +50,7 @@ def links(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecast]
 
 def knowledge(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[Forecast] | None:
     """The questions of the stage knowledge, by model and rule."""
-    from pipeline.knowledge import PROMPT, SOURCE
+    from pipeline.knowledge import PROMPT, SOURCE, ledger
     from pipeline.probing import published_rule
 
     if not params.models:
@@ -64,6 +64,7 @@ def knowledge(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[F
     paraphrases = sum(len(relation.questions.validation) for relation in relations) / max(1, len(relations))
     forecasts = []
     for model in params.models:
+        budget = ledger(model, model.endpoint) if model.endpoint else None
         for index, rule in enumerate(model.rules):
             # A local model draws all samples in one call.
             samples = published_rule.SAMPLING.samples if model.endpoint else 1
@@ -71,20 +72,20 @@ def knowledge(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[F
             # The log-probability of each answer is asked once per model.
             scored = questions if index == 0 else 0
             note = f"{model.name}, {rule}; {BASIS}"
-            if not model.endpoint:
+            if budget is None:
                 forecasts.append(Forecast(f"local:{model.local}", calls + scored, 0, note=note))
                 continue
             new = published_rule.SAMPLING.max_new_tokens if rule == "paper" else params.new_tokens
             usage = estimate(conversation, new).times(calls).plus(estimate(conversation, 1).times(scored))
             note += f"; {scored} calls only where it gives log-probabilities of a prompt" if scored else ""
-            note = "; ".join([note, *money(usage, model.endpoint.price)])
+            note = "; ".join([note, *budget.foresee(usage)])
             forecasts.append(Forecast(SOURCE, calls + scored, 0, usage.tokens, note))
     return forecasts
 
 
 def salience(params: SalienceParams, tools: Tools, profile: Profile) -> list[Forecast] | None:
     """The judgements of the stage salience."""
-    from pipeline.salience import LABEL_TOKENS, PROMPT, SOURCE
+    from pipeline.salience import LABEL_TOKENS, PROMPT, SOURCE, ledger
 
     if params.endpoint is None and params.local is None:
         return []
@@ -97,7 +98,8 @@ def salience(params: SalienceParams, tools: Tools, profile: Profile) -> list[For
     conversation = messages(prompt.system.strip(), prompt.render({"subject": WORD, "relation": WORD, "object": WORD}))
     usage = estimate(conversation, LABEL_TOKENS).times(questions)
     notes = [BASIS, f"{params.samples} calls more for each fact of low label mass"]
-    return [Forecast(SOURCE, questions, 0, usage.tokens, "; ".join([*notes, *money(usage, params.endpoint.price)]))]
+    notes += ledger(params, params.endpoint).foresee(usage)
+    return [Forecast(SOURCE, questions, 0, usage.tokens, "; ".join(notes))]
 
 
 def _subjects(tools: Tools, profile: Profile) -> int | None:

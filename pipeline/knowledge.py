@@ -128,11 +128,13 @@ def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, ques
     canonical = _canonical(prompt, probe)
     plans = []
     for model in params.models:
+        # One for all rules, which share a budget.
+        server = ServerAnswers(_server(model, model.endpoint, tools)) if model.endpoint else None
         for index, rule in enumerate(model.rules):
             # The log-probabilities are asked once per model, whatever its rules.
             answers = [fact.answer for fact in probe.facts] if index == 0 else []
             sampling = published_rule.SAMPLING if rule == "paper" else Sampling(params.new_tokens)
-            plan = _plan(model, tools, _chats(prompt, probe, rule), sampling, canonical, answers)
+            plan = _plan(model, server, tools, _chats(prompt, probe, rule), sampling, canonical, answers)
             plans.append(plan._replace(note=f"{model.name}, {rule}; {plan.note}"))
     return plans
 
@@ -181,21 +183,25 @@ def _open(
         yield ServerAnswers(server), server.ledger
 
 
+def ledger(model: ProbedModel, endpoint: Endpoint) -> Ledger:
+    """The budget of one model."""
+    return Ledger(f"knowledge.models ({model.name}).budget", endpoint.price, model.budget)
+
+
 def _server(model: ProbedModel, endpoint: Endpoint, tools: Tools) -> ChatServer:
-    ledger = Ledger(f"knowledge.models ({model.name}).budget", endpoint.price, model.budget)
-    return ChatServer(endpoint, tools.calls, SOURCE, ledger)
+    return ChatServer(endpoint, tools.calls, SOURCE, ledger(model, endpoint))
 
 
 def _plan(
     model: ProbedModel,
+    server: ServerAnswers | None,
     tools: Tools,
     chats: Sequence[Chat],
     sampling: Sampling,
     canonical: Sequence[Chat],
     answers: Sequence[str],
 ) -> Forecast:
-    if model.endpoint is not None:
-        server = ServerAnswers(_server(model, model.endpoint, tools))
+    if server is not None:
         return Forecast(SOURCE, *server.plan(chats, sampling, canonical, answers))
     spec = model.local or ""
     local = recall_local(spec, tools.calls, weights_seen(spec))

@@ -37,9 +37,9 @@ from dual_data.sources.chat.local import LocalChat, open_local, recall_local
 from dual_data.sources.chat.openai import capabilities as features
 from dual_data.sources.chat.openai.capabilities import TYPICAL, Capabilities
 from dual_data.sources.chat.openai.completions import Answer, final_text, messages
-from dual_data.sources.chat.openai.server import ChatServer, Endpoint, expected_usage
+from dual_data.sources.chat.openai.server import ChatServer, Endpoint
 from dual_data.sources.chat.protocol import Chat
-from dual_data.sources.chat.usage import Budget, Ledger, money, sum_of
+from dual_data.sources.chat.usage import Budget, Ledger
 from pipeline import expected
 from pipeline.probing import keys, weights
 from pipeline.probing.probe import sampled
@@ -161,8 +161,13 @@ def _prompt(project: Path) -> Prompt:
     return prompt
 
 
+def ledger(params: SalienceParams, endpoint: Endpoint) -> Ledger:
+    """The budget of the judge."""
+    return Ledger("salience.budget", endpoint.price, params.budget)
+
+
 def _server(params: SalienceParams, endpoint: Endpoint, tools: Tools) -> ChatServer:
-    return ChatServer(endpoint, tools.calls, SOURCE, Ledger("salience.budget", endpoint.price, params.budget))
+    return ChatServer(endpoint, tools.calls, SOURCE, ledger(params, endpoint))
 
 
 def _judge_locally(model: LocalChat, tools: Tools, prompt: Prompt, chats: Sequence[Chat]) -> list[Verdict]:
@@ -215,15 +220,14 @@ class _Judge:
                     continue
                 low += 1
             requests += self._sampled(chat, can, form)
-        missing = self._tools.calls.missing(SOURCE, requests)
-        usage = sum_of(expected_usage(request["body"]) for request in missing)
+        calls, in_log, tokens, cost = self._server.foresee(requests)
         notes = ["tokens by characters / 4" + (features.AT_MOST if can.reasoning else "")]
-        notes += money(usage, self._server.endpoint.price)
+        notes += cost
         if can.top_logprobs:
             notes.append(f"{self._params.samples} calls more for each fact of low label mass ({low} so far)")
         if features.recall(self._server) is None:
             notes.append("and a few that find out what the server supports")
-        return Forecast(SOURCE, len(requests), len(requests) - len(missing), usage.tokens, "; ".join(notes))
+        return Forecast(SOURCE, calls, in_log, tokens, "; ".join(notes))
 
     def _direct(self, chat: Chat, can: Capabilities) -> dict[str, Any]:
         limit = can.limit(LABEL_TOKENS, 0)

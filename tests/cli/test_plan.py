@@ -103,6 +103,31 @@ def test_a_plan_tells_the_money_where_a_price_is_set(project: Path) -> None:
             assert cost == pytest.approx((tokens if price is of_all else (3 * 24 + 1) * calls / 4) / 1000, abs=0.01)
 
 
+def test_a_plan_tells_which_share_of_the_answers_a_budget_covers(project: Path) -> None:
+    """Before the facts are built, and from the facts; the rules of a model share its budget."""
+    endpoint = 'endpoint = { base_url = "http://127.0.0.1:9/v1", model = "m" }'
+    profile = project / "pipeline" / "embedded.toml"
+    text = profile.read_text().replace('local = "smollm2"', endpoint)
+    text = text.replace("[salience]", "[salience]\nbudget = BUDGET")
+    text = text.replace("[[knowledge.models]]", '[[knowledge.models]]\nrules = ["matched", "paper"]\nbudget = BUDGET')
+
+    def planned(tokens: int) -> tuple[dict[str, str], list[str]]:
+        profile.write_text(text.replace("BUDGET", f"{{ tokens = {tokens} }}"))
+        plan = dual_data("build", "--dry-run", "--project", project, "--profile", "embedded").out
+        return row(plan, "salience"), re.findall(r"(?m)^knowledge .* covers about (\d+) % of this", plan)
+
+    for _ in ("from sizes", "from the facts"):
+        judge, shares = planned(10_000)
+        share = 1_000_000 // int(judge["tokens"])
+        assert f"; salience.budget.tokens = 10,000 covers about {share} % of this" in judge["note"]
+        assert int(shares[0]) > 0
+        assert shares[1] == "0"
+        judge, shares = planned(10_000_000)
+        assert "covers" not in judge["note"]
+        assert not shares
+        assert dual_data("build", "questions", "--project", project, "--profile", "embedded").code == 0
+
+
 def test_the_plan_of_the_embedded_profile_is_the_same_before_and_after_the_facts(project: Path) -> None:
     options = ("--profile", "embedded", "--project", project)
     before = dual_data("build", "--dry-run", *options)

@@ -95,13 +95,6 @@ def sum_of(usages: Iterable[Usage]) -> Usage:
     return reduce(Usage.plus, usages, Usage())
 
 
-def money(usage: Usage, price: Price | None) -> list[str]:
-    """What answers still to be asked are expected to cost, as a part of a plan's note; none without a price."""
-    if price is None or not usage.answers:
-        return []
-    return [f"about {usage.cost(price):,.2f} {price.currency} by the price of {price.date}"]
-
-
 def usage_of(answer: Mapping[str, Any]) -> Usage:
     """The usage of one answer of the log; nothing for a conversation that the server declined."""
     if "declined" in answer:
@@ -140,6 +133,27 @@ class Ledger:
         """Add the usage of an answer that exists already."""
         with self._lock:
             self._spent = self._spent.plus(usage)
+
+    def foresee(self, usage: Usage) -> list[str]:
+        """Parts of a plan's note on answers still to be asked: their price, and the share that the budget covers where
+        that is not all. They count as spent from then on."""
+        price, budget, spent = self._price, self._budget, self.spent
+        self.count(usage)
+        if not usage.answers:
+            return []
+        notes = []
+        limits: list[tuple[str, float, float]] = []
+        if budget.tokens is not None:
+            limits.append((f"tokens = {budget.tokens:,}", budget.tokens - spent.tokens, usage.tokens))
+        if price is not None:
+            cost = usage.cost(price)
+            notes.append(f"about {cost:,.2f} {price.currency} by the price of {price.date}")
+            if budget.money is not None:
+                limits.append((f"money = {budget.money:g}", budget.money - spent.cost(price), cost))
+        for limit, left, wanted in limits:
+            if left < wanted:
+                notes.append(f"{self._key}.{limit} covers about {max(0, int(100 * left / wanted))} % of this")
+        return notes
 
     @contextmanager
     def spending(self, expected: Usage) -> Iterator[Callable[[Usage], None]]:

@@ -8,9 +8,8 @@ from typing import Any
 from dual_data.sources.chat.openai import capabilities as features
 from dual_data.sources.chat.openai.capabilities import TYPICAL, Capabilities
 from dual_data.sources.chat.openai.completions import final_text, messages
-from dual_data.sources.chat.openai.server import ChatServer, expected_usage
+from dual_data.sources.chat.openai.server import ChatServer
 from dual_data.sources.chat.protocol import Chat, Sampling
-from dual_data.sources.chat.usage import money, sum_of
 
 
 class ServerAnswers:
@@ -59,10 +58,8 @@ class ServerAnswers:
         if answers and (verified["verified"] if verified else unknown):
             requests += self._echo(canonical, answers, can or TYPICAL)
             note += f"; {len(answers)} calls only where it gives log-probabilities of a prompt" if unknown else ""
-        missing = self._server.calls.missing(self.source, requests)
-        usage = sum_of(expected_usage(request["body"]) for request in missing)
-        note = "; ".join([note, *money(usage, self._server.endpoint.price)])
-        return len(requests), len(requests) - len(missing), usage.tokens, note
+        calls, in_log, tokens, cost = self._server.foresee(requests)
+        return calls, in_log, tokens, "; ".join([note, *cost])
 
     def _generate(self, chats: Sequence[Chat], sampling: Sampling, can: Capabilities) -> list[dict[str, Any]]:
         limit = can.limit(sampling.max_new_tokens, self._server.endpoint.reasoning_tokens)

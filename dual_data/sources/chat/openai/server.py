@@ -19,7 +19,7 @@ from dual_data.calls import Calls
 from dual_data.config import LONGEST_TIMEOUT, Strict, Url
 from dual_data.errors import Refused, ServiceError, TooLarge, UsageError
 from dual_data.sources.chat.openai.completions import Answer, reduce
-from dual_data.sources.chat.usage import Ledger, Price, Usage, estimate, usage_of
+from dual_data.sources.chat.usage import Ledger, Price, Usage, estimate, sum_of, usage_of
 
 if TYPE_CHECKING:
     from dual_data.sources.chat.openai.connection import Connection
@@ -113,6 +113,13 @@ class ChatServer:
         self._count_logged(requests)
         answers: list[Answer] = self.calls.fetch_all(self.source, requests, self._do, advance)
         return answers
+
+    def foresee(self, requests: Sequence[Mapping[str, Any]]) -> tuple[int, int, int, list[str]]:
+        """For a plan: the number of requests, those in the log, the tokens of the others, and notes on their cost."""
+        self._count_logged(requests)
+        missing = self.calls.missing(self.source, requests)
+        usage = sum_of(expected_usage(request["body"]) for request in missing)
+        return len(requests), len(requests) - len(missing), usage.tokens, self.ledger.foresee(usage)
 
     def probe(self, name: str, do: Callable[[], Answer]) -> Answer:
         """What `do` finds out about the server, once for all: one call in the log, with the usage of its requests."""

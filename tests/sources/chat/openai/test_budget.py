@@ -96,6 +96,17 @@ def test_money_is_a_limit_too(calls: Calls) -> None:
         assert fake.bodies == []
 
 
+def test_a_plan_tells_what_is_left_of_a_budget_of_money() -> None:
+    price = Price.model_validate({"date": "2026-01-01", "input": 1000.0, "output": 0})
+    ledger = Ledger("b", price, Budget(money=2.0))
+    ledger.count(Usage(1, 500))
+    cost = "about 1.00 USD by the price of 2026-01-01"
+    assert ledger.foresee(Usage(5, 1000)) == [cost]
+    assert ledger.foresee(Usage(5, 1000)) == [cost, "b.money = 2 covers about 50 % of this"]
+    assert ledger.foresee(Usage(5, 1000)) == [cost, "b.money = 2 covers about 0 % of this"]
+    assert ledger.foresee(Usage()) == []
+
+
 @pytest.mark.parametrize("key", ["input", "output", "cached_input"])
 def test_a_negative_price_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match=rf"{key}\n.* greater than or equal to 0"):
