@@ -181,11 +181,11 @@ def _harvest(
 ) -> Harvest:
     folder = tools.project / params.folder
     names = tuple(topics)
-    if params.source == "tables":
-        return _without_placeholders(triplets.with_ids(folder, names, relations))
     if params.source == "dump":
         return _from_dump(params, tools, topics, relations)
     excluded = _excluded(tools.project)
+    if params.source == "tables":
+        return _without_placeholders(triplets.with_ids(folder, names, relations, excluded))
     if params.source == "labels":
         return _without_placeholders(triplets.with_labels(folder, names, relations, excluded))
     if params.label_table:
@@ -256,16 +256,21 @@ def _topics(params: FactsParams, project: Path) -> dict[str, Topic]:
 
 
 def _excluded(project: Path) -> dict[str, tuple[str, ...]]:
-    """Relation labels that are left out on purpose, with the topics where they are ("*": all)."""
+    """Labels and property ids of relations left out on purpose, with the topics where they are ("*": all)."""
     path = project / RELATIONS / "EXCLUDED.toml"
     if not path.is_file():
         return {}
-    return {label: entry.topics for label, entry in load_excluded(path).items()}
+    return {
+        name: entry.topics
+        for label, entry in load_excluded(path).items()
+        for name in (label, entry.property)
+        if name is not None
+    }
 
 
 FACTS = Stage(
     name="facts",
-    version=10,
+    version=11,
     run=run,
     schema=Facts,
     params=FactsParams,

@@ -162,6 +162,8 @@ class Excluded(Strict):
 
     reason: str = Field(min_length=1)
     """One word, explained at the top of EXCLUDED.toml."""
+    property: Property | None = None
+    """Wikidata property id, by which tables may name it, too."""
     topics: tuple[str, ...] = Field(default=("*",), min_length=1)
     """Topics for which it is left out; ["*"] for all."""
     rows: int = Field(default=0, ge=0)

@@ -417,6 +417,19 @@ def test_labels_are_resolved_through_the_endpoint_or_a_table(front: Proxy, tmp_p
     assert set(sources(table_params, project, kit.services)) == {"places_city.csv", "label_table"}
 
 
+def test_a_relation_is_left_out_by_its_label_and_by_its_property(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    for folder, table in (
+        ("labels", "subjectLabel,relation,objectLabel\nBerlin,different from,Ulm\nBerlin,P1889,Ulm\n"),
+        ("tables", "subject_qid,subject_label,property_id,object_qid,object_label\nQ64,Berlin,P1889,Q3012,Ulm\n"),
+    ):
+        (project / folder).mkdir()
+        (project / folder / "places_city.csv").write_text(table)
+        params = FactsParams.model_validate({"source": folder, "folder": folder})
+        rows = run(params, tools(project, "http://127.0.0.1:9"))
+        assert set(rows["reason"]) == {"excluded_relation"}
+
+
 @needs_reference
 def test_the_published_label_tables(tmp_path: Path) -> None:
     project = make_project(tmp_path)

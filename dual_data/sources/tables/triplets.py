@@ -39,7 +39,9 @@ MOST_FAULTS = 10
 _COUNT = re.compile(r"(\d{1,18})(?:\.0+)?", re.ASCII)
 
 
-def with_ids(folder: Path, topics: Sequence[str], relations: Mapping[str, Relation]) -> Harvest:
+def with_ids(
+    folder: Path, topics: Sequence[str], relations: Mapping[str, Relation], excluded: Mapping[str, Collection[str]]
+) -> Harvest:
     """Read a folder of triplets with ids. Raises InputError for the first rows that are not what they should be."""
     rows = in_topic_order(read_folder(folder, ID_COLUMNS, ID_OPTIONS), topics)
     _check_ids(rows)
@@ -54,7 +56,7 @@ def with_ids(folder: Path, topics: Sequence[str], relations: Mapping[str, Relati
             value = values.Value(
                 row["object_qid"] or row["object_value"] or "",
                 row["object_label"] or row["object_value"],
-                "not_asked_in_topic" if property_id in known else "unknown_relation",
+                _why_not_asked(topic, excluded.get(property_id, ()), is_known=property_id in known),
             )
         else:
             kind = relations[stem].object
@@ -156,7 +158,7 @@ def _relation_table(
 ) -> pl.DataFrame:
     """What each (topic, relation as written) stands for: stem, property_id, object_kind, relation_reason.
 
-    `excluded` has the topics, or "*", for which a label was left out on purpose.
+    `excluded` has the topics, or "*", for which a label or a property id was left out on purpose.
     """
     stems: dict[tuple[str, str], str] = {}
     properties: dict[str, set[str]] = {}
@@ -174,13 +176,17 @@ def _relation_table(
         # The same words name one property in every topic, unless two properties claim them.
         candidates = properties.get(label, set())
         property_id = next(iter(candidates)) if len(candidates) == 1 else label_id(label)
-        reason = "not_asked_in_topic" if candidates else "unknown_relation"
-        left_out = excluded.get(label, ())
-        if topic in left_out or "*" in left_out:
-            reason = "excluded_relation"
+        reason = _why_not_asked(topic, excluded.get(label, ()), is_known=bool(candidates))
         rows.append((topic, written, None, property_id, "entity", reason))
     columns = ["topic", "relation", "stem", "property_id", "object_kind", "relation_reason"]
     return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
+
+
+def _why_not_asked(topic: str, left_out: Collection[str], *, is_known: bool) -> str:
+    """The reason of a relation that no file asks about in a topic; `is_known`: one does in another."""
+    if topic in left_out or "*" in left_out:
+        return "excluded_relation"
+    return "not_asked_in_topic" if is_known else "unknown_relation"
 
 
 def _with_literals(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:

@@ -25,7 +25,7 @@ RELATIONS = {
     ),
     "P190": relation("entity", property="P190", labels=["twin"], topics=["places_city"], symmetric=True),
 }
-EXCLUDED = {"instance of": ("*",), "sex": ("human_writer",)}
+EXCLUDED = {"instance of": ("*",), "P31": ("*",), "sex": ("human_writer",)}
 
 
 def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
@@ -61,6 +61,7 @@ def test_tables_with_ids(tmp_path: Path) -> None:
             city("Q3", "Ebu", None, None, object_value="Landia"),
             city("Q3", "Ebu", "Q2", "Abu", property_id="P19"),
             city("Q3", "Ebu", "Q2", "Abu", property_id="P999"),
+            city("Q3", "Ebu", "Q9", "city", property_id="P31"),
             city("Q3", "Ebu", "Q2", "Abu", property_id="P190"),
             city("Q2", "Abu", "Q3", "Ebu", property_id="P190"),
             city("Q4", "Q4", "Q10", "Landia"),
@@ -68,7 +69,7 @@ def test_tables_with_ids(tmp_path: Path) -> None:
             city("Q2", "Abu", "Q10", "Landia"),
         ],
     )
-    rows = assemble(with_ids(folder, TOPICS, RELATIONS), RELATIONS, resolved=True)
+    rows = assemble(with_ids(folder, TOPICS, RELATIONS, EXCLUDED), RELATIONS, resolved=True)
     assert with_reason(rows) == [
         ("Abu", "P17", "Q10", None),
         ("Abu", "P2044", "12 Q11573", None),
@@ -76,6 +77,7 @@ def test_tables_with_ids(tmp_path: Path) -> None:
         ("Ebu", "P17", "Landia", "wrong_kind"),
         ("Ebu", "P19", "Q2", "not_asked_in_topic"),
         ("Ebu", "P999", "Q2", "unknown_relation"),
+        ("Ebu", "P31", "Q9", "excluded_relation"),
         ("Ebu", "P190", "Q2", "mirrored"),
         ("Abu", "P190", "Q3", None),
         (None, "P17", "Q10", "no_label"),
@@ -98,7 +100,7 @@ def test_counts_are_read_though_empty_cells_beside_them_made_them_floats(tmp_pat
         frame.write_csv(path)
     else:
         frame.write_parquet(path)
-    entities = with_ids(tmp_path, TOPICS, RELATIONS).entities
+    entities = with_ids(tmp_path, TOPICS, RELATIONS, EXCLUDED).entities
     assert entities.select("qid", "sitelinks").rows() == [("Q2", 7), ("Q10", None)]
 
 
@@ -131,7 +133,7 @@ def test_counts_are_read_though_empty_cells_beside_them_made_them_floats(tmp_pat
 def test_bad_ids(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> None:
     folder = write(tmp_path / "t", "places_city.csv", rows)
     with pytest.raises(InputError, match=message) as caught:
-        with_ids(folder, TOPICS, RELATIONS)
+        with_ids(folder, TOPICS, RELATIONS, EXCLUDED)
     assert "places_city.csv" in str(caught.value)
 
 
@@ -139,7 +141,7 @@ def test_bad_ids_of_several_rows_and_kinds_are_told_at_once_in_the_order_of_the_
     rows = [city("Q1", "a", "Q2", "b", property_id="capital"), city("Q1", "a", "Q2", "other"), city("", "c", None, "d")]
     path = write(tmp_path / "t", "places_city.csv", rows) / "places_city.csv"
     with pytest.raises(InputError) as caught:
-        with_ids(path.parent, TOPICS, {})
+        with_ids(path.parent, TOPICS, {}, {})
     assert [line.partition(";")[0] for line in str(caught.value).splitlines()] == [
         f"{path}: line 2: property_id: 'capital' is not of the form P36",
         f"{path}: line 3: Q2 is called 'other' here and 'b' in {path}: line 2",
@@ -148,7 +150,7 @@ def test_bad_ids_of_several_rows_and_kinds_are_told_at_once_in_the_order_of_the_
     ]
     write(path.parent, path.name, [city(f"q{number}", "a", "x", "b") for number in range(11)])
     with pytest.raises(InputError) as caught:
-        with_ids(path.parent, TOPICS, {})
+        with_ids(path.parent, TOPICS, {}, {})
     *told, more = str(caught.value).splitlines()
     assert [line.split(": ")[1] for line in told] == [f"line {2 + number // 2}" for number in range(10)]
     assert more == "there are more such faults"
@@ -162,10 +164,10 @@ def test_titles_are_in_the_normal_form_that_wikipedia_answers_in(tmp_path: Path,
         city("Q1", "a", "Q2", "b", **{f"{side}_title": written}),
     ]
     folder = write(tmp_path / "t", "places_city.csv", rows[1:])
-    titles = dict(with_ids(folder, TOPICS, RELATIONS).entities.select("qid", "title").iter_rows())
+    titles = dict(with_ids(folder, TOPICS, RELATIONS, EXCLUDED).entities.select("qid", "title").iter_rows())
     assert titles == {"Q1": None, "Q2": None} | {"Q1" if side == "subject" else "Q2": "São Tomé"}
     blank = write(tmp_path / "blank", "places_city.csv", rows[:1])
-    assert with_ids(blank, TOPICS, RELATIONS).entities["title"].null_count() == 2
+    assert with_ids(blank, TOPICS, RELATIONS, EXCLUDED).entities["title"].null_count() == 2
 
 
 def test_a_table_must_be_named_after_a_topic(tmp_path: Path) -> None:
@@ -173,7 +175,7 @@ def test_a_table_must_be_named_after_a_topic(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"line 2: 'places_moon' is not a topic.*Known topics: places_city, human_writer"
     ):
-        with_ids(folder, TOPICS, RELATIONS)
+        with_ids(folder, TOPICS, RELATIONS, EXCLUDED)
 
 
 def label(subject: str | None, name: str | None, target: str | None) -> dict[str, Any]:
@@ -239,12 +241,18 @@ def test_tables_with_labels_alone(tmp_path: Path) -> None:
 def test_a_relation_may_be_named_by_its_property(tmp_path: Path) -> None:
     rows = [
         label("Abu", "P17", "Landia"), label("Abu", "country", "Landia"), label("Abu", "P19", "Landia"),
-        label("Abu", "P99", "x"),
+        label("Abu", "P99", "x"), label("Abu", "P31", "city"),
     ]  # fmt: skip
     folder = write(tmp_path / "t", "places_city.csv", rows)
     facts = assemble(with_labels(folder, TOPICS, RELATIONS, EXCLUDED), RELATIONS, resolved=False)
-    assert facts["reason"].to_list() == [None, "duplicate", "not_asked_in_topic", "unknown_relation"]
-    assert facts["property_id"].to_list() == ["P17", "P17", "P19", label_id("P99")]
+    assert facts["reason"].to_list() == [
+        None,
+        "duplicate",
+        "not_asked_in_topic",
+        "unknown_relation",
+        "excluded_relation",
+    ]
+    assert facts["property_id"].to_list() == ["P17", "P17", "P19", label_id("P99"), label_id("P31")]
 
 
 def test_mentions_are_the_triplets_that_name_a_label(tmp_path: Path) -> None:
