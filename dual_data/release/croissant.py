@@ -20,7 +20,7 @@ import polars as pl
 
 from dual_data.release.columns import describe
 from dual_data.release.licences import WIKIDATA, licences
-from dual_data.release.popularity import LinkWords, counted, told_apart
+from dual_data.release.popularity import WIKIPEDIA, LinkWords, counted, told_apart
 from dual_data.released import Place, Release
 
 FILE = "croissant.json"
@@ -31,6 +31,12 @@ CREATIVE_COMMONS = "https://creativecommons.org"
 HUB = "https://huggingface.co/datasets"
 GIT = "repository"
 
+_SELECTED = {
+    "sparql": "Statements are of best rank and have no end date.",
+    "dump": "Statements are of best rank; whether they have ended is not told.",
+    **dict.fromkeys(("tables", "labels", "resolve"), "Triplets are read from tables."),
+}
+"""Which statements there are, by the source of the facts."""
 _KINDS = {pl.Boolean: "sc:Boolean", pl.Float64: "sc:Float", pl.Float32: "sc:Float"}
 
 
@@ -40,15 +46,14 @@ def croissant(release: Release, place: Place) -> str:
     base = json.loads(files("dual_data.release").joinpath(BASE).read_text(encoding="utf-8"))
     about = release.about
     links = counted(release, place)
-    items = "entities, named by their labels," if release.state.unresolved else "Wikidata items"
-    words = {**links._asdict(), "popularity": told_apart(release, links), "items": items}
+    words = {**links._asdict(), "popularity": told_apart(release, links), **_words(release, links)}
     optional = {
         "citeAs": " ".join(about.citation.split()),
         "creator": {"@type": "Organization", "name": about.creator} if about.creator else "",
         "url": f"{HUB}/{release.repository}" if release.repository else about.url,
     }
     document: dict[str, Any] = {
-        **{key: _filled(value, words) for key, value in base.items()},
+        **{key: filled for key, value in base.items() if (filled := _filled(value, words)) not in ("", [])},
         "name": release.title,
         "description": " ".join([*about.description.split(), _filled(base["description"], words)]),
         "inLanguage": about.language,
@@ -62,8 +67,41 @@ def croissant(release: Release, place: Place) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
+def _words(release: Release, links: LinkWords) -> dict[str, str]:
+    """What holds for this release alone, by name; empty where it does not hold."""
+    facts = release.stages.get("facts")
+    source = "" if facts is None else str(facts.basis.params.get("source", ""))
+    probed, judged = (release.whole(table) is not None for table in ("knowledge", "salience"))
+    annotated = [
+        "Knowledge is probed by closed-book questions to named models." if probed else "",
+        "Salience is an LLM judge's expected score on a fixed scale, with the prompt's version in every row."
+        if judged
+        else "",
+        "" if probed or judged else "No model was asked.",
+    ]
+    columns = [column for column, is_there in (("model", probed), ("judge", judged)) if is_there]
+    edited = ["Wikidata"] if source in ("sparql", "dump") and not release.state.snapshot else []
+    edited += ["Wikipedia"] if links is WIKIPEDIA else []
+    named = f"Language models named in the column{'s' if len(columns) > 1 else ''} {' and '.join(columns)}"
+    return {
+        "items": "entities, named by their labels," if release.state.unresolved else "Wikidata items",
+        "wikidata": "" if release.state.unresolved else "Wikidata",
+        "selected": _SELECTED.get(source, ""),
+        "annotated": " ".join(filter(None, annotated)),
+        "tools": named if columns else "",
+        "favoured": "Facts and labels favour what their source favours"
+        + (f"; the editors of {' and '.join(edited)} favour some places, people and topics." if edited else "."),
+        "judged": "An LLM judge rates what it knows as better known." if judged else "",
+        "confounded": "The configuration paper keeps the confounds of the published selection."
+        if "paper" in release.configs
+        else "",
+    }
+
+
 def _filled(value: Any, words: dict[str, str]) -> Any:
-    """A value with the words of the release in the place of their names."""
+    """A value with the words of the release in the place of their names; empty parts of a list are left out."""
+    if isinstance(value, list):
+        return [filled for part in value if (filled := _filled(part, words))]
     return Template(value).substitute(words).strip() if isinstance(value, str) else value
 
 
