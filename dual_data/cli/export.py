@@ -51,7 +51,7 @@ def lm_eval(
     """
     from dual_data.export.lm_eval import lm_eval_files
 
-    release, place = _read(source, project, profile)
+    release, place = _read(folder, source, project, profile)
     _write("lm-eval", lm_eval_files(release, place), folder, release, place)
 
 
@@ -69,7 +69,7 @@ def open_unlearning(
     """
     from dual_data.export.open_unlearning import open_unlearning_files
 
-    release, place = _read(source, project, profile)
+    release, place = _read(folder, source, project, profile)
     _write("open-unlearning", open_unlearning_files(release, place, say), folder, release, place)
 
 
@@ -87,17 +87,19 @@ def tofu_json(
     """
     from dual_data.export.tofu_json import tofu_json_files
 
-    release, place = _read(source, project, profile)
+    release, place = _read(folder, source, project, profile)
     _write("tofu-json", tofu_json_files(release, place, say), folder, release, place)
 
 
-def _read(source: str, project: Path, profile: str) -> tuple[Release, Place]:
-    """The release that `source` names, or else that of the profile."""
+def _read(target: Path, source: str, project: Path, profile: str) -> tuple[Release, Place]:
+    """The release that `source` names, or else that of the profile; refused before if `target` cannot be a folder."""
     from dual_data.cli.release import FOLDER
     from dual_data.errors import InputError
     from dual_data.project import load_project
     from dual_data.released import locate, read_release
 
+    if file := next((path for path in (target, *target.parents) if path.is_file()), None):
+        raise InputError(f"{file}: is a file; name a folder to write to")
     if source:
         place = locate(source)
     else:

@@ -117,6 +117,16 @@ def test_a_build_that_is_out_of_date_is_not_released(project: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lm-eval", "open-unlearning", "tofu-json"])
+def test_an_export_to_a_file_is_refused_before_the_release_is_read(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "labels.csv").write_text("mine")
+    for target in (tmp_path / "labels.csv", tmp_path / "labels.csv" / "out"):
+        outcome = dual_data("export", kind, target, "--release", tmp_path / "nowhere")
+        assert (outcome.code, outcome.err) == (
+            2, f"error: {tmp_path / 'labels.csv'}: is a file; name a folder to write to\n",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["lm-eval", "open-unlearning", "tofu-json"])
 def test_exports_of_the_release_of_the_project(project: Path, tmp_path: Path, kind: str) -> None:
     outcome = dual_data("export", kind, tmp_path / "out", "--project", project, "--profile", "made")
     assert outcome.code == 0, outcome.err
