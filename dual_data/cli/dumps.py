@@ -21,7 +21,9 @@ def fetch(
     wiki: Annotated[
         str,
         typer.Option(
-            "--wiki", metavar="NAME", help="wikidata for statements, wikidatawiki for sitelinks, enwiki for links."
+            "--wiki",
+            metavar="NAME",
+            help="wikidata for statements, wikidatawiki for sitelinks, a Wikipedia such as enwiki for links.",
         ),
     ],
     date: Annotated[str, typer.Option("--date", metavar="DAY", help="Day of the dump: YYYYMMDD.")],

@@ -46,16 +46,19 @@ class Remote(NamedTuple):
 
 
 def remote(wiki: str, date: str, mirror: str = MIRROR) -> Remote:
-    """Where the dumps of a wiki lie: `wikidata` for truthy statements, `wikidatawiki` for the table of sitelinks, any
-    other for the five tables that links are counted in. Raises InputError for a malformed mirror, date or wiki."""
+    """Where the dumps of a wiki lie: `wikidata` for truthy statements, `wikidatawiki` for the table of sitelinks, the
+    name of a Wikipedia for the five tables that links are counted in. Raises InputError for a malformed mirror, date or
+    wiki."""
     try:
         check_url(mirror)
     except ValueError as error:
         raise InputError(f"--mirror: {error}") from None
     if not _is_day(date):
         raise InputError(f"--date {date}: a day such as 20261101 is expected, as in the folders of {mirror}")
-    if not re.fullmatch(r"[a-z0-9_]+", wiki):
-        raise InputError(f"--wiki {wiki}: a name such as enwiki, wikidata or wikidatawiki is expected")
+    if not re.fullmatch(r"[a-z0-9_]+wiki|wikidata", wiki):
+        raise InputError(
+            f"--wiki {wiki}: wikidata, wikidatawiki or the name of a Wikipedia, such as enwiki, is expected"
+        )
     root = mirror.rstrip("/")
     if wiki == "wikidata":
         folder, names = f"{root}/wikidatawiki/entities/{date}/", [f"wikidata-{date}-truthy-BETA.nt.gz"]

@@ -303,7 +303,8 @@ def test_where_dumps_lie() -> None:
     assert truthy == ("http://x/wikidatawiki/entities/20261101/", "wikidata-20261101-sha1sums.txt", truthy.names)
     assert truthy.names == ("wikidata-20261101-truthy-BETA.nt.gz",)
     assert remote("wikidatawiki", DAY).names == ("wikidatawiki-20261101-wb_items_per_site.sql.gz",)
-    for wiki, date in (("enwiki", "latest"), ("../x", DAY)):
+    assert len(remote("simplewiki", DAY).names) == 5
+    for wiki, date in (("enwiki", "latest"), ("../x", DAY), ("foo", DAY), ("wiki", DAY)):
         with pytest.raises(InputError, match="is expected"):
             remote(wiki, date)
 
