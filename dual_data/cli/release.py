@@ -105,9 +105,15 @@ def diff(
 
     Example: dual-data diff owner/dual@v1.0.0 artifacts/dual/release
     """
-    from dual_data.release.diff import compare, read_snapshot
+    from dual_data.release.diff import compare, ids_differ, read_snapshot
 
-    difference = compare(read_snapshot(before), read_snapshot(after))
+    sides = read_snapshot(before), read_snapshot(after)
+    if ids_differ(*sides):
+        say(
+            "The ids of one are minted from labels, those of the other are Wikidata's: no fact of one can be found in "
+            "the other, so all are told as added or removed."
+        )
+    difference = compare(*sides)
     print(as_json(difference.summary()) if json else _shown(difference))
 
 
@@ -193,6 +199,10 @@ def _built_since(released: Release, project: Project) -> list[str]:
 
 
 def _shown(difference: Difference) -> str:
+    import polars as pl
+
+    from dual_data.display import count
+
     counts = [(name, len(getattr(difference, name))) for name in ("added", "removed", "corrected", "changed")]
     changed = [(fact, ", ".join(columns)) for fact, columns in difference.changed.rows()]
     parts = [table(("facts", "count"), counts)]
@@ -201,7 +211,9 @@ def _shown(difference: Difference) -> str:
         frame = getattr(difference, name)
         parts += _first((name, *frame.columns[1:]), frame.rows())
     parts += _first(("changed", "columns"), changed)
-    parts.append(table(difference.splits.columns, difference.splits.rows()))
+    moved = difference.splits.filter((pl.col("added") > 0) | (pl.col("removed") > 0))
+    same = f"{count(difference.splits.height - moved.height, 'split')} with the same members"
+    parts.append(f"{table(moved.columns, moved.rows())}\n{same}" if moved.height else same)
     return "\n\n".join(parts)
 
 

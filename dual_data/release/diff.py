@@ -13,6 +13,7 @@ from dual_data.engine.places import maker
 from dual_data.engine.tables import read_table
 from dual_data.errors import InputError
 from dual_data.files import expect_utf_8
+from dual_data.ids import MINTED
 from dual_data.release.names import plain_names
 from dual_data.released import WHOLE, checked, locate, read_release
 from dual_data.released import read_table as read_released
@@ -112,6 +113,12 @@ def compare(before: Snapshot, after: Snapshot) -> Difference:
         changed=_changed(before, after),
         splits=_splits(before.splits, after.splits),
     )
+
+
+def ids_differ(before: Snapshot, after: Snapshot) -> bool:
+    """Whether the facts of one have ids minted from labels alone, and those of the other have none."""
+    minted = [set(side.facts["subject_qid"].str.starts_with(MINTED)) for side in (before, after)]
+    return minted in ([{True}, {False}], [{False}, {True}])
 
 
 def _corrected(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

@@ -90,6 +90,24 @@ def test_diff_shows_what_changed(project: Path, tmp_path: Path) -> None:
     assert difference["added"] == []
 
 
+def test_diff_counts_the_splits_that_are_the_same(project: Path) -> None:
+    folder = project / "artifacts" / "made"
+    splits = json.loads(dual_data("diff", folder, folder, "--json").out)["splits"]
+    outcome = dual_data("diff", folder, folder / "release")
+    assert outcome.out.endswith(f"\n\n{len(splits)} splits with the same members\n")
+    assert "forget" not in outcome.out
+    assert outcome.err == ""
+
+
+def test_diff_says_that_minted_ids_match_no_others(project: Path, tmp_path: Path) -> None:
+    minted = artifacts(tmp_path, world(subjects=40, resolved=False))
+    for sides in ((project / "artifacts" / "made", minted), (minted, project / "artifacts" / "made")):
+        outcome = dual_data("diff", *sides)
+        assert "minted from labels" in outcome.err
+        assert " kept " in outcome.out
+    assert dual_data("diff", minted, minted).err == ""
+
+
 def test_diff_says_how_much_it_does_not_show(project: Path, tmp_path: Path) -> None:
     folder = artifacts(tmp_path, world(subjects=30))
     outcome = dual_data("diff", project / "artifacts" / "made" / "release", folder)
