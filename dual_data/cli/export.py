@@ -83,12 +83,18 @@ def tofu_json(
     row has no more. They are of its relation, or if this has too few, also of relations with the same kind of object,
     which are easier to tell apart. Files with fewer than five, or with answers of other relations, are named.
 
+    Load them by file: load_dataset("json", data_files="DIR/CONFIG/SPLIT.json", split="train"). In a folder, the library
+    datasets takes files for train or test by their names, and leaves out others.
+
     Example: dual-data export tofu-json data/dual
     """
     from dual_data.export.tofu_json import tofu_json_files
 
     release, place = _read(folder, source, project, profile)
-    _write("tofu-json", tofu_json_files(release, place, say), folder, release, place)
+    files = tofu_json_files(release, place, say)
+    _write("tofu-json", files, folder, release, place)
+    if files:
+        say(f'load them by file: load_dataset("json", data_files="{folder / min(files)}", split="train")')
 
 
 def _read(target: Path, source: str, project: Path, profile: str) -> tuple[Release, Place]:

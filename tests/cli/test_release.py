@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from datasets import load_dataset
 
 from tests.cli.command import copy_project, dual_data, forget_pipeline
 from tests.release.made import NAMES, artifacts, world
@@ -151,6 +152,16 @@ def test_exports_of_the_release_of_the_project(project: Path, tmp_path: Path, ki
     listing = json.loads((tmp_path / "out" / f"dual-data-{kind}.json").read_text())
     assert outcome.out == f"{tmp_path / 'out'}: {len(listing['files'])} files\n"
     assert all((tmp_path / "out" / path).is_file() for path in listing["files"])
+
+
+def test_the_json_lines_load_as_the_export_says(project: Path, tmp_path: Path) -> None:
+    source = project / "artifacts" / "made" / "release"
+    outcome = dual_data("export", "tofu-json", tmp_path / "out", "--release", source)
+    (arguments,) = re.findall(
+        r'load them by file: load_dataset\("json", data_files="(.*)", split="train"\)', outcome.err
+    )
+    rows = load_dataset("json", data_files=arguments, split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(rows) == len(Path(arguments).read_text().splitlines())
 
 
 def test_without_a_build_or_release_the_next_command_is_named(tmp_path: Path, project: Path) -> None:
