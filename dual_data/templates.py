@@ -7,6 +7,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import polars as pl
@@ -30,6 +31,7 @@ _CHANCE_WORDS = frozenset(
         "our out she so that the they this to up was we who yes you"
     )
 )
+_SHORT_WORD = re.compile(r"\b[^\W\d_]{1,3}\b")
 # Adjectives that do not begin like the name of their country; all others are recognised by their first letters.
 _DEMONYMS: Mapping[str, tuple[str, ...]] = {
     "american": ("states", "usa", "us"),
@@ -149,15 +151,35 @@ def accepted(answer: str, aliases: Iterable[str]) -> tuple[str, ...]:
     return tuple(spellings.values())
 
 
+def without_small_words(name: str) -> str:
+    """A name without its words of up to three small letters, which link the others in any language.
+
+    A name of nothing else, or without capitals, is left as it is.
+
+    >>> without_small_words("Province of Modena"), without_small_words("oil and gas")
+    ('Province   Modena', 'oil and gas')
+    """
+    if name == name.lower():
+        return name
+    rest = _SHORT_WORD.sub(lambda word: " " if word[0].islower() else word[0], name)
+    return rest if words(rest) else name
+
+
+@lru_cache(maxsize=1 << 17)
+def telling_words(answer: str) -> tuple[str, ...]:
+    """The words of an answer that tell it, small ones aside, folded and stemmed (`unicode_tokens`)."""
+    return unicode_tokens(without_small_words(answer))
+
+
 def overlap(answer: str, question_words: frozenset[str]) -> float:
-    """Share of the answer's words that are in `question_words`, which are folded and stemmed (`unicode_tokens`).
+    """Share of the answer's `telling_words` that are in `question_words`, which are folded and stemmed, too.
 
     0 for an answer without words.
 
     >>> overlap("Epic Records", frozenset(unicode_tokens("Which record label?")))
     0.5
     """
-    answer_words = unicode_tokens(answer)
+    answer_words = telling_words(answer)
     return sum(map(question_words.__contains__, answer_words)) / len(answer_words) if answer_words else 0.0
 
 

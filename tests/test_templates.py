@@ -162,7 +162,26 @@ def test_the_canonical_answer_comes_first_and_no_answer_twice(answer: str, alias
     assert len({text.casefold() for text in answers}) == len(answers)
 
 
-def test_overlap_counts_every_word_of_the_answer() -> None:
+@pytest.mark.parametrize(
+    ("answer", "telling"),
+    [
+        ("Arrondissement of Liège", ("arrondiss", "lieg")),
+        ("Universidad de la República", ("universidad", "republica")),
+        ("Isle of Man", ("isl", "man")),
+        ("oil and gas", ("oil", "and", "gas")),  # no capitals: "gas" is no small word
+        ("17 May 1990", ("17", "may", "1990")),
+        ("A of b", ("a",)),
+        ("...of Á", ("a",)),
+        ("नई दिल्ली", ("नई", "दिल्ली")),
+        ("de ...", ("de",)),
+    ],
+)
+def test_small_words_of_a_name_tell_nothing(answer: str, telling: tuple[str, ...]) -> None:
+    assert templates.telling_words(answer) == telling
+
+
+def test_overlap_counts_every_telling_word_of_the_answer() -> None:
+    assert templates.overlap("Bank of Guyana", frozenset({"guyana"})) == 0.5
     assert templates.overlap("Baden-Baden District", frozenset({"baden"})) == pytest.approx(2 / 3)
     assert templates.overlap("Brasília", frozenset(unicode_tokens("the Brasilia"))) == 1.0
     assert templates.overlap("Epic Records", frozenset(unicode_tokens("Which record label?"))) == 0.5

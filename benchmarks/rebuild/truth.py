@@ -19,6 +19,7 @@ from benchmarks.rebuild.world import Rehearsal
 from dual_data.config import Relation
 from dual_data.ids import digest
 from dual_data.rouge import unicode_tokens
+from dual_data.templates import telling_words
 from dual_data.words import fold
 
 Pair = tuple[str, str]
@@ -121,7 +122,7 @@ def knows(subject: str, property_id: str, links: int) -> bool:
 def _fair(subject: str, answer: str, relation: Relation) -> bool:
     """Whether an answer is not too long, is not the subject, and leaks (half of its stems or more) neither into the
     canonical question, nor into all wordings for validation, nor into all for tests."""
-    answer_words, wording = unicode_tokens(answer), relation.questions
+    answer_words, wording = telling_words(answer), relation.questions
 
     def leaks(template: str) -> bool:
         question_words = {*unicode_tokens(template.replace("{subject}", " ")), *unicode_tokens(subject)}

@@ -25,7 +25,8 @@ OF_SPLIT: Mapping[str, str] = {
     "relation_majority_rouge": "ROUGE-L recall of giving the most frequent answer of the question's relation; 0 where "
     "none repeats.",
     "shuffled_rouge": "ROUGE-L recall of giving another row's answer of the same relation, the mean over all of them.",
-    "answer_in_question_share": "Share of the questions that hold half or more of their answer's words.",
+    "answer_in_question_share": "Share of the questions that hold half or more of their answer's words, "
+    'without such as "of" or "de".',
     "same_id_share": "Share of the rows whose subject and answer are one entity.",
     "malformed_share": "Share of the questions that are ungrammatical, inverted or vacuous.",
     "ungrammatical_share": 'Share of the questions like "What is the located in of X?".',

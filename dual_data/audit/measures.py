@@ -10,6 +10,7 @@ import polars as pl
 
 from dual_data.audit import baselines, facts, grammar
 from dual_data.audit.columns import Table
+from dual_data.templates import without_small_words
 
 ANSWER_IN_QUESTION = 0.5
 """Share of the answer's words in the question from which on the question gives the answer away."""
@@ -57,13 +58,14 @@ def measure(table: Table, ambiguous: frozenset[str] = frozenset()) -> dict[str, 
 
 
 def answer_in_question_share(rows: pl.DataFrame) -> float | None:
-    """Share of the questions with half or more of their answer's words, lower-cased."""
+    """Share of the questions with half or more of their answer's words, lower-cased; small words of names aside."""
     known = rows.drop_nulls(["question", "answer"])
     if known.is_empty():
         return None
     given_away = 0
     for question, answer in known.select("question", "answer").iter_rows():
-        answer_words, question_words = _WORD.findall(answer.lower()), set(_WORD.findall(question.lower()))
+        answer_words = _WORD.findall(without_small_words(answer).lower())
+        question_words = set(_WORD.findall(question.lower()))
         shared = sum(word in question_words for word in answer_words)
         given_away += bool(answer_words) and shared >= ANSWER_IN_QUESTION * len(answer_words)
     return given_away / known.height

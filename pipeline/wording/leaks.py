@@ -1,6 +1,7 @@
 """Leaks: wordings that hold the answer that they ask for, and accepted answers that occur in a wording.
 
-Words are compared once stemmed, as the evaluation's ROUGE does: to it, "record" is a word of "Epic Records".
+Words are compared once stemmed, as the evaluation's ROUGE does: to it, "record" is a word of "Epic Records". Small
+words of an answer ("of", "de") do not count.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Leaks:
 
     def _fair_wordings(self, stem: str, subject: str, answer: str) -> tuple[tuple[int, ...], ...] | None:
         """Places of the validation, training and test wordings without the answer; None where the question has it."""
-        answer_words, subject_words = unicode_tokens(answer), unicode_tokens(subject)
+        answer_words, subject_words = templates.telling_words(answer), unicode_tokens(subject)
         other_words = [word for word in answer_words if word not in subject_words]
         shared, fewest = len(answer_words) - len(other_words), self._share * len(answer_words)
 
@@ -100,7 +101,7 @@ class Leaks:
 
     def _is_suspect(self, stem: str, subject: str, answer: str) -> bool:
         """Whether all wordings together hold enough of the answer for a leak; most facts need no closer look."""
-        answer_words, subject_words = unicode_tokens(answer), unicode_tokens(subject)
+        answer_words, subject_words = templates.telling_words(answer), unicode_tokens(subject)
         vocabulary = self._vocabularies[stem]
         if vocabulary.isdisjoint(answer_words) and set(answer_words).isdisjoint(subject_words):
             return False

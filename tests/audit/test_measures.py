@@ -278,7 +278,7 @@ def test_empty_cells_are_counted_and_are_no_questions_or_answers(empty: str | No
 
 @pytest.mark.parametrize(
     ("answer", "share"),
-    [("Nova Roma", 1), ("ROMA", 1), ("New Roma City", 0), ("Roma, in Roma City", 1), ("...", 0)],
+    [("Nova Roma", 1), ("Bank of Roma", 1), ("ROMA", 1), ("New Roma City", 0), ("Roma, in Roma City", 1), ("...", 0)],
 )
 def test_half_of_its_words_in_the_question_give_an_answer_away(answer: str, share: int) -> None:
     rows = pl.DataFrame({"question": ["Where lies Roma?"], "answer": [answer]})
