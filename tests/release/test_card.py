@@ -144,12 +144,13 @@ def test_baselines_and_balance_of_the_card_are_those_measured(released: Released
     assert f"| `town_forget_rare_5` | {row.item(0, 'rows')} | {' | '.join(figures)} |" in text
 
 
-def test_the_card_counts_answers_that_rouge_cannot_score_where_there_are_any(
+def test_the_card_counts_answers_that_rouge_cannot_score_or_tell_apart_where_there_are_any(
     tmp_path: Path, released: Released
 ) -> None:
     frames = world()
-    silent = pl.int_range(pl.len()) % 4 == 0
-    answer = pl.when(silent).then(pl.lit("東京")).otherwise("answer")
+    place = pl.int_range(pl.len()) % 4
+    answer = pl.when(place == 0).then(pl.lit("東京")).otherwise("answer")
+    answer = pl.when(place == 1).then(pl.lit("C++")).when(place == 2).then(pl.lit("C#")).otherwise(answer)
     frames["questions"] = frames["questions"].with_columns(answer=answer, answers=pl.concat_list(answer))
     build = invented_build(tmp_path / "project", frames)
     write_release(build, tmp_path / "tree", name="made")
@@ -157,9 +158,13 @@ def test_the_card_counts_answers_that_rouge_cannot_score_where_there_are_any(
     paper = build.table("splits", "examples/paper").filter(split="town_full")
     unscorable = (paper["answer"] == "東京").sum()
     assert 0 < unscorable < paper.height
-    assert f"| `town_full` | {paper.height} | {unscorable} | " in text
+    confusable = paper["answer"].is_in(["C++", "C#"]).sum()
+    assert f"| `town_full` | {paper.height} | {unscorable} | {confusable} | " in text
     assert "*Unscorable* answers" in text
-    assert "nscorable" not in (released[1] / "README.md").read_text(encoding="utf-8")
+    assert "*confusable* answers" in text
+    without = (released[1] / "README.md").read_text(encoding="utf-8")
+    assert "nscorable" not in without
+    assert "onfusable" not in without
 
 
 def test_the_card_marks_what_is_not_balanced() -> None:
