@@ -93,6 +93,20 @@ def self_answer_share(rows: pl.DataFrame) -> float | None:
     return share(known["subject_label"].str.to_lowercase() == known["answer"].str.to_lowercase())
 
 
+def several_names_share(rows: pl.DataFrame) -> float | None:
+    """Share of the rows with an id that has several names in the table, case aside: for all but one it is wrong.
+
+    Of the rows that have any id; None if none has.
+    """
+    ends = (("subject_id", "subject_label"), ("object_id", "answer"))
+    names = pl.concat([rows.select(id=own, name=pl.col(label).str.to_lowercase()) for own, label in ends])
+    named = names.drop_nulls().group_by("id").agg(pl.col("name").n_unique())
+    ids = pl.col("subject_id", "object_id")
+    known = rows.filter(pl.any_horizontal(ids.is_not_null()))
+    several = named.filter(pl.col("name") > 1)["id"].implode()
+    return share(known.select(pl.any_horizontal(ids.is_in(several).fill_null(False))).to_series())
+
+
 def mirrored_share(rows: pl.DataFrame) -> float | None:
     """Share of the rows that state the fact of another row from the other side."""
     known = keyed(rows).select(FACT).drop_nulls()

@@ -28,6 +28,7 @@ OF_SPLIT: Mapping[str, str] = {
     "answer_in_question_share": "Share of the questions that hold half or more of their answer's words, "
     'without such as "of" or "de".',
     "same_id_share": "Share of the rows whose subject and answer are one entity.",
+    "several_names_share": "Share of the rows whose subject or answer has an id that has several names in the split.",
     "malformed_share": "Share of the questions that are ungrammatical, inverted or vacuous.",
     "ungrammatical_share": 'Share of the questions like "What is the located in of X?".',
     "inverted_share": 'Share that asks for the other end: "What is the capital of X?" where X is the capital.',

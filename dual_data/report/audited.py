@@ -48,6 +48,7 @@ SPLIT = (
     Measure("inverted_share", "Malformed: asked backwards", "0 %"),
     Measure("vacuous_share", "Malformed: vacuous", "0 %"),
     Measure("same_id_share", "Subject and answer with the same id", "0 %"),
+    Measure("several_names_share", "An id with several names", "0 %"),
     Measure("self_answer_share", "Subject and answer with the same name", "0 %"),
     Measure("ambiguous_subject_share", "Ambiguous subjects", "0 %"),
     Measure("many_objects_share", "Several right answers, only one accepted", "0 %"),

@@ -58,6 +58,7 @@ def test_our_columns() -> None:
         "shuffled_rouge": 0.0,
         "answer_in_question_share": 0.25,
         "same_id_share": 0.25,
+        "several_names_share": 0.0,
         "malformed_share": 0.0,
         "ungrammatical_share": 0.0,
         "inverted_share": 0.0,
@@ -167,6 +168,7 @@ def test_bare_questions_and_answers_tell_little_and_say_so() -> None:
         "relation_majority_rouge",
         "shuffled_rouge",
         "same_id_share",
+        "several_names_share",
         "inverted_share",
         "vacuous_share",
         "ambiguous_subject_share",
@@ -303,6 +305,17 @@ def test_empty_cells_are_counted_and_are_no_questions_or_answers(empty: str | No
 def test_half_of_its_words_in_the_question_give_an_answer_away(answer: str, share: int) -> None:
     rows = pl.DataFrame({"question": ["Where lies Roma?"], "answer": [answer]})
     assert audit({"some": rows})["splits"]["some"]["answer_in_question_share"] == share
+
+
+def test_an_id_with_several_names_is_told_in_all_rows_that_have_it() -> None:
+    ids = ("Q30", "Q30", "Q9", None), ("Q31", "Q32", "Q30", "Q32")
+    table = OURS.with_columns(
+        pl.Series(name, values) for name, values in zip(("subject_qid", "object_qid"), ids, strict=True)
+    )
+    table = table.with_columns(
+        subject_label=pl.Series(["Mur", "MUR", "Qus", "Nu"]), answer=pl.Series(["A", "B", "Qus", "b"])
+    )
+    assert audit({"some": table})["splits"]["some"]["several_names_share"] == 0.75
 
 
 def test_only_rows_with_the_ids_of_both_ends_have_the_same_id_or_not() -> None:

@@ -57,6 +57,8 @@ def triplets() -> pl.DataFrame:
         (POPULAR, "subject_copy_rouge", 0.0),
         (POPULAR, "answer_in_question_share", 0.0),
         (POPULAR, "same_id_share", 2 / 482),
+        (RARE, "several_names_share", 38 / 482),
+        (POPULAR, "several_names_share", 381 / 482),
         (POPULAR, "malformed_share", 8 / 482),
         (POPULAR, "inverted_share", 5 / 482),
     ],
