@@ -6,7 +6,8 @@ branch of `_harvest`. The reasons:
     no_label            subject or object has no English label (nor one for all languages), or a bare id for one
     duplicate           the same fact stands further up, in this topic or an earlier one
     mirrored            another fact says the same from the other side, and both relations are asked for one object
-    somevalue           the source says that there is an object, and not which
+    somevalue           the source says that there is an object, and not which; also "anonymous" and "unknown" where the
+                        question begins with "Who"
     wrong_kind          the object is not of the kind that the relation asks for, or cannot be read as such: a date
                         such as 05/01/1990 or "about 1990", a number such as "2.800,5" or "2700 points"
     wrong_class         the object belongs to none of the classes that the relation accepts
@@ -64,6 +65,9 @@ from dual_data.sources.wikidata.sparql import open_endpoint
 _NO_VALUE = r"^(?:nan|NaN|NaT|<NA>|null|NULL|n/a|N/A|#N/A|[-‐‑–—_.…?/]+)$"
 """What stands for no value in tables. Nan, Null, None and NA are names too, and so is "!!!"."""
 
+_NOBODY = ("anonymous", "unknown")
+"""Names of entities that answer no "Who ...?"; with a capital they are names of bands and the like."""
+
 
 class FactsParams(Strict):
     """Where the triplets come from."""
@@ -110,7 +114,8 @@ def run(params: FactsParams, tools: Tools) -> pl.DataFrame:
     """All facts of the source, and the rejected rows with their reasons."""
     relations = load_relations(tools.project / RELATIONS)
     topics = _topics(params, tools.project)
-    rows = assemble(_harvest(params, tools, topics, relations), relations, resolved=params.source != "labels")
+    harvest = _without_nobody(_harvest(params, tools, topics, relations), relations)
+    rows = assemble(harvest, relations, resolved=params.source != "labels")
     if tools.limit is not None:
         is_fact = pl.col("reason").is_null()
         facts = with_rank(rows.filter(is_fact), "facts").sort("rank").head(tools.limit).drop("rank")
@@ -206,6 +211,14 @@ def _without_placeholders(harvest: Harvest) -> Harvest:
     text = pl.col("object_text").str.contains(_NO_VALUE)
     has_none = pl.any_horizontal(pl.col("subject_qid", "object_value").is_in(unnamed), text)
     return harvest._replace(statements=reject(harvest.statements, has_none, "empty"))
+
+
+def _without_nobody(harvest: Harvest, relations: Mapping[str, Relation]) -> Harvest:
+    """Statements that name no one where a question asks who get the reason `somevalue`."""
+    asks_who = [stem for stem, relation in relations.items() if relation.questions.canonical.startswith("Who ")]
+    nobody = harvest.entities.filter(pl.col("label").is_in(_NOBODY))["qid"].implode()
+    wrong = pl.col("relation").is_in(asks_who) & pl.col("object_value").is_in(nobody)
+    return harvest._replace(statements=reject(harvest.statements, wrong, "somevalue"))
 
 
 def _from_dump(

@@ -100,6 +100,9 @@ def read_facts(project: Path, folder: Path, outcome: Outcome) -> Any:  # noqa: P
     rows = rows.merge(table, on=["topic", "relation"], how="left")
     bare = rows.subject_label.str.fullmatch(r"Q[1-9]\d*") | rows.object_label.str.fullmatch(r"Q[1-9]\d*")
     rows.loc[bare, "reason"] = "no_label"
+    asks_who = [stem for stem, relation in relations.items() if relation.questions.canonical.startswith("Who ")]
+    nobody = rows.stem.isin(asks_who) & rows.object_label.isin(["anonymous", "unknown"])
+    rows.loc[nobody & rows.reason.isna(), "reason"] = "somevalue"
 
     rows["value"], rows["text"] = rows["object"], rows.object_label
     literals = rows[(rows.kind != "entity") & rows.reason.isna()]

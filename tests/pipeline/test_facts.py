@@ -390,6 +390,22 @@ def test_what_stands_for_no_value_in_a_table_is_neither_subject_nor_object(tmp_p
     assert not any("empty" in given[name] for name in NAMES)
 
 
+@pytest.mark.parametrize("source", ["tables", "labels"])
+def test_anonymous_is_no_answer_where_a_question_asks_who(tmp_path: Path, source: Any) -> None:
+    project = make_project(tmp_path, relations=("P17", "P112_city"))
+    (project / "tables").mkdir()
+    objects = ("anonymous", "unknown", "Anonymous")
+    lines = ["subject_qid,subject_label,property_id,object_qid,object_label"]
+    lines += [f"Q{n},Abu{n},{stem},Q{9 - n},{name}" for n, name in enumerate(objects, 1) for stem in ("P112", "P17")]
+    if source == "labels":
+        fields = [line.split(",") for line in lines[1:]]
+        lines = ["subjectLabel,relation,objectLabel", *(f"{row[1]},{row[2]},{row[4]}" for row in fields)]
+    (project / "tables" / "places_city.csv").write_text("\n".join(lines), encoding="utf-8")
+    kit = without_models(project, Services(), Calls(tmp_path / "c.sqlite", offline=True))
+    reasons = run(FactsParams(source=source, folder="tables"), kit)["reason"].to_list()
+    assert reasons == ["somevalue", None, "somevalue", None, None, None]
+
+
 def test_labels_are_resolved_through_the_endpoint_or_a_table(front: Proxy, tmp_path: Path) -> None:
     model = world()
     project = make_project(tmp_path, relations=("P17",))
@@ -451,6 +467,7 @@ def test_the_published_label_tables(tmp_path: Path) -> None:
         "duplicate",
         "mirrored",
         "no_label",
+        "somevalue",
     }
     assert settled.rows.height > 45_000
     assert forecast(labels, kit) == []
