@@ -47,6 +47,15 @@ TOPIC_FILE = ROOT / TOPICS
         ("business_corporation", "Bank of America", "Bank of America"),
         *(("places_landmark", label, f"the {label}") for label in ("Potala Palace", "Sistine Chapel", "London Eye")),
         *(("places_landmark", label, label) for label in ("Buckingham Palace", "Windsor Castle", "Covent Garden")),
+        *(("places_landmark", label, label) for label in ("Hadrian's Wall", "St George’s Chapel", "Jaffa Gate")),
+        *(
+            ("places_landmark", label, f"the {label}")
+            for label in ("Maiden's Tower", "Atatürk Library", "Remission Gate")
+        ),
+        *(
+            ("places_landmark", label, f"the {label}")
+            for label in ("Southbank Centre", "Divriği Great Mosque and Hospital")
+        ),
         ("places_landmark", "The Pentagon", "the Pentagon"),
         ("places_landmark", "Tower of London", "the Tower of London"),
         ("places_landmark", "Stonehenge", "Stonehenge"),
