@@ -73,14 +73,15 @@ def cut(template: str) -> Pieces:
 def rendered(texts: Sequence[pl.Expr], values: Sequence[pl.Expr]) -> pl.Expr:
     """Sentences made of the templates' texts and the values between them; null where one of these is null.
 
-    A sentence starts with a capital, unless its first word has one elsewhere ("iPhone"); ".." at its end becomes ".".
+    A sentence starts with a capital, unless its first word has one elsewhere ("iPhone"); ".." at its end becomes ".",
+    and "??" becomes "?".
     """
     pieces = [piece for pair in zip(texts, values, strict=False) for piece in pair]
     sentence = pl.concat_str([*pieces, texts[-1]])
     first = sentence.str.extract(r"^([^ ]*)")
     capital = sentence.str.slice(0, 1).str.to_uppercase() + sentence.str.slice(1)
     plain = first == first.str.to_lowercase()
-    return pl.when(plain).then(capital).otherwise(sentence).str.replace(r"([^.])\.\.$", "${1}.")
+    return pl.when(plain).then(capital).otherwise(sentence).str.replace(r"([^.]\.)\.$|([^?]\?)\?$", "${1}${2}")
 
 
 def template_id(stem: str, wording: Wording) -> str:

@@ -273,7 +273,7 @@ def _repeated() -> pl.Expr:
 
 QUESTIONS = Stage(
     name="questions",
-    version=9,
+    version=10,
     run=run,
     schema=Questions,
     params=QuestionsParams,

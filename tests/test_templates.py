@@ -54,7 +54,9 @@ def test_a_name_with_a_capital_inside_keeps_its_first_letter() -> None:
     assert rendered("{subject} runs on what?", subject="iPhone 4") == "iPhone 4 runs on what?"
 
 
-def test_a_sentence_ends_in_one_full_stop() -> None:
+def test_a_sentence_ends_in_one_full_stop_or_question_mark() -> None:
+    assert rendered("Who founded {subject}?", subject="Have I Been Pwned?") == "Who founded Have I Been Pwned?"
+    assert rendered("Who wrote {subject}?", subject="Really??") == "Who wrote Really???"
     assert rendered("It was made by {answer}.", answer="Apple Inc.") == "It was made by Apple Inc."
     assert rendered("And then{subject}", subject="...") == "And then..."
 

@@ -247,7 +247,7 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
         text = template.format(subject=form, answer=answer)
         first = text.split(" ", 1)[0]
         text = text[:1].upper() + text[1:] if first == first.lower() else text
-        return re.sub(r"([^.])\.\.$", r"\1.", text) if text.endswith("..") else text
+        return re.sub(r"([^.]\.)\.$|([^?]\?)\?$", r"\1\2", text) if text.endswith(("..", "??")) else text
 
     wanted = facts[["stem", "form", "answer"]].fillna("")
     triples = list(wanted.itertuples(index=False, name=None))
