@@ -17,6 +17,7 @@ import pytest
 
 from dual_data.config import Relation, load_relations, load_topics
 from dual_data.rouge import unicode_tokens
+from dual_data.templates import telling_words
 from dual_data.words import words
 from tests.reference import REFERENCE, needs_reference
 
@@ -184,7 +185,7 @@ def test_answers_rarely_stand_in_the_words_of_the_question_or_of_all_wordings_of
     """A relation whose wordings all name the kind of answer ("which party") would lose half of its facts as leaks."""
     relation = RELATIONS[stem]
     rows = raw().filter(pl.col("relation").is_in(relation.labels) & pl.col("topic").is_in(topics_of(relation)))
-    answers = [set(unicode_tokens(answer)) for answer in rows["objectLabel"].unique()]
+    answers = [set(telling_words(answer)) for answer in rows["objectLabel"].unique()]
     for use in ((relation.questions.canonical,), relation.questions.validation, relation.questions.test):
         wordings = [set(unicode_tokens(question)) for question in use]
         leaking = [
@@ -193,3 +194,17 @@ def test_answers_rarely_stand_in_the_words_of_the_question_or_of_all_wordings_of
             if answer and all(2 * len(answer & wording) >= len(answer) for wording in wordings)
         ]
         assert len(leaking) <= max(2, len(answers) // 7), (use, leaking)
+
+
+@needs_reference
+@every_relation
+def test_no_word_of_the_question_ends_the_words_of_many_answers(stem: str) -> None:
+    """ "Which of the shires?" tells how "Yorkshire" and many others end."""
+    relation = RELATIONS[stem]
+    rows = raw().filter(pl.col("relation").is_in(relation.labels) & pl.col("topic").is_in(topics_of(relation)))
+    asked = {word.removesuffix("s") for word in words(relation.questions.canonical) if len(word) > 4}
+    answers = [words(answer) for answer in rows["objectLabel"].unique()]
+    ended = [
+        answer for answer in answers if any(word.endswith(end) and word != end for word in answer for end in asked)
+    ]
+    assert len(ended) <= max(2, len(answers) // 10), ended
