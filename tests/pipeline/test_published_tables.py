@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from dual_data.audit import measures, pairs
@@ -47,6 +49,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
 def tables_of(built: Result, recipe: str) -> dict[str, Table]:
     rows = built.tables[f"examples/{recipe}"]
     return {str(name): standard(split) for (name,), split in rows.group_by("split", maintain_order=True)}
+
+
+@pytest.mark.parametrize(("side", "asked", "chosen"), [("rare", 53, 27), ("popular", 457, 331)])
+def test_readme_says_how_many_published_rows_a_rebuild_keeps(built: Result, side: str, asked: int, chosen: int) -> None:
+    split, columns = f"city_forget_{side}_5", ["subjectLabel", "property_pid", "objectLabel"]
+    theirs = pl.read_parquet(REFERENCE / "duet" / f"{split}.parquet")
+    ours = built.tables["examples/paper"]
+    kept = [theirs.join(ours.filter(split=name), on=columns, how="semi").height for name in ("city_full", split)]
+    assert (theirs.height, kept) == (482, [asked, chosen])
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert all(re.search(rf"\b{number}\b", readme) for number in (asked, chosen))
 
 
 def forget_tables(built: Result, recipe: str) -> dict[str, Table]:
