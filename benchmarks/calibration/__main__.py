@@ -15,7 +15,7 @@ from statistics import NormalDist
 import numpy as np
 
 from dual_data.evaluation.bootstrap import UNIT, Interval, bootstrap_difference, bootstrap_mean, bootstrap_median
-from dual_data.evaluation.report.contrast import compare_sets
+from dual_data.evaluation.report.contrast import Side, compare_sets, mean_contrast
 from dual_data.evaluation.report.curves import LOST, compare_retention
 from dual_data.evaluation.report.findings.sentences import LEVEL, Compared, holm_corrected, mean_and_counts
 from dual_data.evaluation.report.frontier import Point, retain_at
@@ -85,6 +85,7 @@ def trials() -> list[tuple[str, Trial, int]]:
         ("two methods", _paired, 1),
         ("two methods, log-probability", _log_probabilities, 1),
         ("popular and rare", _sets, 1),
+        ("sides of unequal spread", _unequal, 1),
         ("retention", _retention, 4),
         ("retention after a stage", partial(_retention, stage=True), 4),
         (f"{_METHODS} methods, popular and rare", _methods, 4),
@@ -147,6 +148,17 @@ def _sets(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
     )
     same, other = (compare_sets(side, rare, _LR).difference for side in (popular, easier))
     return {"interval": held(same, 0), "false positives": rejected(same), "power at 0.2": rejected(other)}
+
+
+def _unequal(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
+    """Of one set hardly anything is left, by seeds that are apart; of the other, each seed loses nearly all or none."""
+    shifts = random.normal(size=(seeds, 1)), random.choice([-2.0, 2.0], (seeds, 1))
+    sides: list[Side] = [
+        (scores(random, True, mean, random.normal(size=FACTS), by_seed, spread), [f"{mean} {i}" for i in range(FACTS)])
+        for mean, by_seed, spread in zip((0.05, 0.5), shifts, (APART["apart"], apart), strict=True)
+    ]
+    difference = mean_contrast(sides, [subjects for _, subjects in sides]).difference
+    return {"interval": held(difference, 0.05 - 0.5)}
 
 
 def _retention(random: np.random.Generator, seeds: int, apart: float, *, stage: bool = False) -> Outcomes:
