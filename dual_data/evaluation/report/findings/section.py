@@ -41,7 +41,8 @@ _WORDINGS = (
 )
 _OWN_WORDS = (
     "At the chosen learning rates, for cells that lost ten facts or more. A model that answers in sentences may only "
-    "begin otherwise: its text then lacks an answer that it would still give after the words of before."
+    "begin otherwise: its text then lacks an answer that it would still give after the words of before. These may hint "
+    "at the answer, as a region does at its country."
 )
 _BASELINES = (
     f"The trivial rule is {RULES}; it gives every question the most frequent answer, for example. Scores are "
