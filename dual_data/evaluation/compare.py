@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +19,12 @@ from dual_data.evaluation.results import read_result
 from dual_data.evaluation.sides import setting, side_files
 from dual_data.evaluation.statistics import holm
 
-COMPARED = ("rougeL_recall", "contains_answer", "probability", "mean_log_probability", "minilm_cosine", "worst")
-"""Scores that are compared; `worst` is whether any wording or fair prompt elicits the answer."""
+OWN_WORDS = "own_words_likeliest"
+COMPARED = (
+    "rougeL_recall", "contains_answer", "probability", "mean_log_probability", OWN_WORDS, "minilm_cosine", "worst",
+)  # fmt: skip
+"""Scores that are compared; `worst` is whether any wording or fair prompt elicits the answer. OWN_WORDS is of the facts
+that the models before unlearning answered, all others of all facts."""
 
 
 class Row(NamedTuple):
@@ -77,9 +82,11 @@ def compare_results(first: Path, second: Path) -> Comparison:
             if score == "worst" and not rephrased:  # It is `contains_answer`, which would be tested twice.
                 continue
             a, b = (np.concatenate([_ordered(run, name, score, ids) for run in side]) for side in (left, right))
-            if np.isnan(a).any() or np.isnan(b).any():
+            has_numbers = np.all(~np.isnan(np.concatenate([a, b])), axis=0)
+            if not has_numbers.any() or (score != OWN_WORDS and not has_numbers.all()):
                 continue
-            rows.append(_row(name, score, SCORES[score], a, b, left[0].sets[name].subjects))
+            subjects = list(itertools.compress(left[0].sets[name].subjects, has_numbers))
+            rows.append(_row(name, score, SCORES[score], a[:, has_numbers], b[:, has_numbers], subjects))
     rows += _panel(left, right)
     corrected = holm([row.corrected for row in rows])
     rows = [row._replace(corrected=value) for row, value in zip(rows, corrected, strict=True)]

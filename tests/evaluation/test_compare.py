@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from dual_data.errors import InputError
-from dual_data.evaluation.compare import COMPARED, compare_results
+from dual_data.evaluation.compare import COMPARED, OWN_WORDS, compare_results
 from dual_data.evaluation.results import cell_path, read_result, read_results, write_result
 from tests.evaluation.report.made_up import write_cell
 
-HELD = set(COMPARED) - {"minilm_cosine"}
+HELD = set(COMPARED) - {"minilm_cosine", OWN_WORDS}
 """Scores of made-up cells: the cosine is measured only on request."""
 
 
@@ -119,6 +119,18 @@ def test_scores_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
     broken = write_result(tmp_path, "broken", result)
     scores = {row.score for row in compare_results(first, broken).rows if row.set == "forget"}
     assert scores == HELD - {"probability"}
+
+
+def test_answers_in_own_words_are_compared_where_they_were_given(tmp_path: Path) -> None:
+    sides = []
+    for method, likeliest in (("NPO", 0.0), ("WGA", 1.0)):
+        cell = write_cell(tmp_path, method=method, lr=1e-4, forget=0.5, retain=0.9)
+        result = read_result(cell_path(tmp_path, cell))
+        for row in result["items"]["forget"][:20]:
+            row["scores"][OWN_WORDS] = likeliest
+        sides.append(write_result(tmp_path, cell, result))
+    (compared,) = (row for row in compare_results(*sides).rows if row.score == OWN_WORDS)
+    assert (compared.set, compared.items, compared.first, compared.second) == ("forget", 20, 0.0, 1.0)
 
 
 def test_the_worst_of_one_wording_is_left_out(tmp_path: Path) -> None:
