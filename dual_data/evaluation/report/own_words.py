@@ -9,7 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import ANY, SHARE, UNIT, UNKNOWN, Interval, bootstrap_difference, bootstrap_function
+from dual_data.evaluation.bootstrap import (
+    ANY,
+    SHARE,
+    UNIT,
+    UNKNOWN,
+    Interval,
+    bootstrap_difference,
+    bootstrap_function,
+    bootstrap_mean,
+)
 from dual_data.evaluation.report.document import Block, Heading
 from dual_data.evaluation.report.estimates import mean_of, shown
 from dual_data.evaluation.report.places import CellLine, cell_table, rate_of, row_id, sources, starts
@@ -68,6 +77,9 @@ def in_own_words(runs: Sequence[Run], before: Sequence[Run], name: str) -> InOwn
 def _left(lost: Floats, likeliest: Floats, subjects: Sequence[str]) -> Interval:
     if lost.sum() < _MIN_LOST or np.isnan(likeliest).any():
         return UNKNOWN
+    if (lost * likeliest).sum() in (0, lost.sum()):  # all draws are alike
+        fewer = len({subject for subject, is_lost in zip(subjects, lost.sum(0) > 0, strict=True) if is_lost})
+        return bootstrap_mean(np.full(fewer, float((lost * likeliest).any())), range(fewer), SHARE)
 
     def share(both: Floats, all_lost: Floats) -> Floats:
         # Weights of seeds can be negative, and a draw can lack lost facts.

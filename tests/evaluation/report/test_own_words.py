@@ -73,7 +73,8 @@ def test_what_is_left_in_own_words_stands_in_a_table(tmp_path: Path) -> None:
 
 def test_the_cells_with_the_most_and_the_least_left_are_named(tmp_path: Path) -> None:
     (sentence,) = own_words_answer(_collection(tmp_path, {"rare": 10, "popular": 40}))
-    assert "no longer gives, 1.000 [" in sentence
+    assert "no longer gives, 1.000 [0." in sentence
+    assert "the smallest is 0.000 [0.000, 0.2" in sentence  # of 15 subjects that lost a fact
     assert (
         "with NPO (d, m, pretrained, popular). This is the largest share of 2 cells; the smallest is 0.000" in sentence
     )
