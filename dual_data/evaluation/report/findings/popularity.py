@@ -180,10 +180,12 @@ def _own_words_sentences(data: str, sides: Sequence[_Sides]) -> list[str]:
     if not contrasts:
         return []
     mean = average(contrasts)
+    alone = all(contrast.is_of_one_seed for contrast in contrasts)
     return [
         f"{data}, paired facts: after the words that the model put before its answers before unlearning, "
         f"{points(mean)} {'more' if mean.value >= 0 else 'less'} of the answers about popular facts than of those "
-        f"about rare ones are not the likeliest any more, on average over {count(len(contrasts), 'comparison')}."
+        f"about rare ones are not the likeliest any more, on average over {count(len(contrasts), 'comparison')}"
+        f"{', each of one seed' if alone else ''}."
     ]
 
 
