@@ -111,7 +111,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "exclusion with an unknown key": (
         replaced("pipeline/relations/EXCLUDED.toml", '["x"]\nreason = "vague"\ntopic = ["a"]\n'),
-        "EXCLUDED.toml: x.topic: unknown key; known here: note, reason, rows, topics",
+        "EXCLUDED.toml: x.topic: unknown key; known here: note, property, reason, rows, topics",
     ),
     "exclusion with one topic for many": (
         replaced("pipeline/relations/EXCLUDED.toml", '["x"]\nreason = "vague"\ntopics = "a"\n'),

@@ -110,12 +110,12 @@ def test_labels_that_no_relation_has_are_named_the_commonest_first(project: Path
 
 def test_properties_that_no_relation_has_need_a_file_of_their_own(project: Path) -> None:
     header = "subject_qid,subject_label,property_id,object_qid,object_label\n"
-    (project / "tables" / "places_country.csv").write_text(f"{header}Q1,Orbus,P6,Q2,Tor\n")
+    (project / "tables" / "places_country.csv").write_text(f"{header}Q1,Orbus,P999999,Q2,Tor\n")
     profile = project / "pipeline" / "mine.toml"
     profile.write_text(profile.read_text().replace('source = "labels"', 'source = "tables"'))
     outcome = dual_data("build", "facts", "--project", project, "--profile", "mine")
     assert (
-        "unknown_relation: P6 (1); to ask about one of these, make a relation file with: dual-data relations new P... "
+        "unknown_relation: P999999 (1); to ask about one of these, make a relation file with: dual-data relations new P... "
         in outcome.err
     )
 

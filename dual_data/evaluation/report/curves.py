@@ -19,7 +19,8 @@ from dual_data.evaluation.report.runs import Group
 from dual_data.evaluation.statistics import Floats
 from dual_data.ids import digest
 
-_REPLICATES = 4000
+_REPLICATES = 1000
+"""Fewer draws than elsewhere, since each takes a pass over all points of a curve."""
 _MIN_FORGOTTEN = 0.2
 """Share of the forget score that must be lost at some learning rate for jumps to be compared."""
 LOST = 0.5
