@@ -68,8 +68,8 @@ _INTERVALS = (
     "comparisons uses the same draws in all of them, so that facts which they share do not narrow its interval; one "
     "over several datasets therefore draws among the subjects of all of them.",
     "p-values are corrected by Holm's method over all comparisons of a kind. Comparisons of one seed are not tested. A "
-    "p-value near 0.05, before correction, is known to about 0.003 from 10,000 draws, and one of retention to 0.01 from "
-    "1,000.",
+    "p-value near five per cent, before correction, is known to three thousandths from 10,000 draws, and one of "
+    "retention to a hundredth from 1,000.",
 )
 
 
