@@ -33,7 +33,7 @@ artifacts/$(DEMO)/splits/manifest.json:
 	$(MAKE) demo
 
 test: $(VENV)/.dev  ## All tests; what needs a service that is not installed is skipped with its reason
-	$(BIN)/python -m pytest -n auto --dist loadscope
+	$(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
 test-lowest:  ## All tests, with the oldest packages that pyproject.toml allows
 	$(PYTHON) -m venv $(LOWEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -28,6 +29,18 @@ os.environ |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "commit.gpgsign", "G
 # No deadline: the time of an example depends more on how busy the machine is than on the code.
 settings.register_profile("dual-data", deadline=None)
 settings.load_profile("dual-data")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files whose tests take long, so that none of them runs alone at the end."""
+    long = {item.path for item in items if any(map(item.get_closest_marker, ("slow", "spark", "real_model")))}
+    items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish() -> None:
+    """Spare garbage collections what lives to the end: collected tests and imported modules, most of all objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

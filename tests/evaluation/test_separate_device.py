@@ -20,10 +20,13 @@ from dual_data.evaluation.measuring.decoding import CHECK_EVERY
 from dual_data.evaluation.methods import METHODS
 from tests.evaluation.on_separate_device import NEW_TOKENS
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
-    reason=f"torch {torch.__version__} knows no device that is written in Python",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+        reason=f"torch {torch.__version__} knows no device that is written in Python",
+    ),
+]
 
 
 @pytest.fixture(scope="module")
