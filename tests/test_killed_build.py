@@ -60,14 +60,14 @@ entities = 60
 method = "linkshere"
 
 [knowledge]
-sample = 6
+sample = 4
 
 [[knowledge.models]]
 name = "small"
 endpoint = {{ base_url = "{model}/v1", model = "smollm2", api_key_env = "TEST_KEY" }}
 
 [salience]
-sample = 6
+sample = 4
 endpoint = {{ base_url = "{model}/v1", model = "smollm2", api_key_env = "TEST_KEY" }}
 """
 

@@ -45,9 +45,10 @@ def spelled_out(cells: Counts) -> tuple[float, float]:
             return value, rows > 0
         labels = left_out[rows, side]
         deviation = math.sqrt((rows + 1) * len(labels) * share * (1 - share))
-        if side * (sum(labels) - share * len(labels)) > 2 * deviation:
+        # Rounded: what equals two deviations is not beyond them.
+        if round(side * (sum(labels) - share * len(labels)) - 2 * deviation, 9) > 0:
             value = sum(labels) / len(labels) - share
-        return value, purest / rows * len(labels) > 2 * deviation
+        return value, round(purest / rows * len(labels) - 2 * deviation, 9) > 0
 
     wins = untold = 0.0
     for i, (a_i, b_i) in enumerate(cells):
@@ -63,6 +64,7 @@ def spelled_out(cells: Counts) -> tuple[float, float]:
 
 @given(counts)
 @example([(0, 2)] * 40 + [(2, 0)] * 10 + [(1, 1)] * 20 + [(40, 2), (0, 38)])
+@example([(0, 2), (0, 6), (0, 6), (2, 0), (3, 6)])  # equal to two deviations
 def test_it_is_leave_pair_out_cross_validation(cells: Counts) -> None:
     first, second = zip(*cells, strict=True)
     expected, untold = spelled_out(cells)
