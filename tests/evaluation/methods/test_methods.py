@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,9 @@ def test_losses_equal_the_formula_for_every_batch_size_and_accumulation(
     bench: tuple[Problem, Oracle, dict[tuple[int, ...], Step]], name: str, plain: bool | None
 ) -> None:
     setup = bench[0]
-    for batch in range(1, 8):
+    model: Any = setup.loaded.model
+    # Every size with one architecture; batches are made in the same way for the others.
+    for batch in range(1, 8) if model.config.model_type == "llama" else (3, 7):
         for passes in (1, 4):
             optimisation = Optimisation(epochs=1, batch=batch, micro_batch=-(-batch // passes))
             trace = setup.train(name, optimisation, plain=plain, **OPTIONS.get(name, {}))[0]
