@@ -105,7 +105,7 @@ def start(folder: Path, before: Sequence[str] = ()) -> subprocess.Popen[str]:
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Exit code and messages of a build."""
     try:
-        _, messages = process.communicate(timeout=60)
+        _, messages = process.communicate(timeout=600)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()

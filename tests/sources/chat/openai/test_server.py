@@ -126,7 +126,7 @@ def test_a_date_in_retry_after_is_kept(real: Llama, calls: Calls, clock: FakeClo
 
 def test_a_body_in_drips_ends_at_the_timeout(real: Llama, calls: Calls) -> None:
     """Each drip comes well within the client's own timeout, which applies to each read."""
-    with proxy(real.root, slow(60.0)) as front, server(f"{front.url}/v1", calls, timeout=4.0) as judge:
+    with proxy(real.root, slow(60.0)) as front, server(f"{front.url}/v1", calls, timeout=10.0) as judge:
         (answer,) = judge.ask([france(judge)])
         assert "Paris" in answer["text"]
         assert front.faults_made == ["slow", ""]
