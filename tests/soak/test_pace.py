@@ -104,5 +104,5 @@ def test_a_ban_ends_calls_that_wait_for_their_turn(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(Refused, match="banned until tomorrow"):
         calls.fetch_all("a", [{"n": n} for n in range(100)], do)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert len(sent) == 8
