@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dual_data.engine.stage import Tools
@@ -346,6 +346,11 @@ ROWS = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(ROWS, st.lists(LABELS, min_size=5, max_size=5), st.randoms(use_true_random=False))
+@example(
+    [{"subject": "Q4", "relation": "P276", "object": "Q1"}, {"subject": "Q4", "relation": "P276", "object": "Q3"}],
+    ["Rome", "Rome", "The Hague", "Łódź", "Rome"],  # "alias of The Hague" shares only small words with a question
+    random.Random(0),
+)
 def test_every_question_keeps_every_rule(
     project: Tools, rows: list[dict[str, str]], labels: list[str], shuffler: random.Random
 ) -> None:
@@ -381,7 +386,8 @@ def test_every_question_keeps_every_rule(
         for wording in (fact["question"], *(text for texts in paraphrases for text in texts)):
             wording_words = set(unicode_tokens(wording))
             for answer in fact["answers"]:
-                tokens = unicode_tokens(answer)
+                telling = [word for word in answer.split() if len(word) > 3 or not word.islower()]
+                tokens = unicode_tokens(" ".join(telling) if answer != answer.lower() else answer)
                 assert 2 * sum(token in wording_words for token in tokens) < max(1, len(tokens)), wording
         assert len(paraphrases[0]) % 2 == 1
         assert paraphrases[2]
