@@ -24,7 +24,7 @@ def list_relations(
 ) -> None:
     """Print every relation of the project.
 
-    Shows id, name, kind of object, uniqueness, number of questions and topics.
+    Shows id, name, labels in tables of labels, kind of object, uniqueness, number of questions and topics.
 
     Example: dual-data relations list --topic places_city
     """
@@ -37,11 +37,11 @@ def list_relations(
     if topic and topic not in (known := load_topics(root / TOPICS)):
         raise UsageError(f"{topic}: no such topic; the topics are: {', '.join(known)}")
     rows = [
-        (stem, r.name, r.object, r.unique, len(r.questions.questions()), " ".join(r.topics))
+        (stem, r.name, ", ".join(r.labels), r.object, r.unique, len(r.questions.questions()), " ".join(r.topics))
         for stem, r in relations.items()
         if not topic or r.applies_to(topic)
     ]
-    print(table(("relation", "name", "object", "unique", "questions", "topics"), rows))
+    print(table(("relation", "name", "labels", "object", "unique", "questions", "topics"), rows))
 
 
 @app.command()
