@@ -30,7 +30,7 @@ def audit(
         list[str] | None, typer.Option("--split", metavar="SPLIT", help="Only splits of this name; may be repeated.")
     ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Show every measurement however many splits there are; else of up to 6.")
+        bool, typer.Option("--full", help="Show every measurement also of more than 6 splits; a summary is shown else.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help='Print one JSON object {"splits": ..., "pairs": ...}.')] = False,
     explain: Annotated[  # noqa: ARG001 - its callback ends the command
