@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import polars as pl
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from dual_data.config import EMBEDDED, SNAPSHOT, About, Strict
 from dual_data.display import count
@@ -32,10 +32,14 @@ SOURCE = "DUAL_DATA_DATASET"
 """Environment variable with the release that `load` reads by default."""
 
 
+Name = Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")]
+"""Of a configuration or split, after which files are named: the manifest may be a stranger's."""
+
+
 class File(Strict):
     """One table of a release."""
 
-    path: str
+    path: Annotated[str, Field(pattern="^[A-Za-z0-9_]+/[A-Za-z0-9_]+[.]parquet$")]
     """Below the release folder, with forward slashes."""
     rows: int
     content: str
@@ -121,7 +125,7 @@ class Release(Strict):
     content: str
     """Hash over the content of all tables: equal for two releases with the same rows."""
     state: State
-    configs: Mapping[str, Mapping[str, File]]
+    configs: Mapping[Name, Mapping[Name, File]]
     """By configuration and split."""
     absent: Mapping[str, str]
     """Configurations that could not be made, with the reason."""

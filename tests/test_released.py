@@ -109,6 +109,18 @@ def test_a_later_format_is_refused(folder: Path, tmp_path: Path, new_fields: dic
         read_release(Place(folder=tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"full_":', '"../../full_":'), ('"paper":', '"/tmp/paper":'), ("paper/full_.parquet", "../full_.parquet")],
+)
+def test_names_that_lead_elsewhere_are_refused(folder: Path, tmp_path: Path, old: str, new: str) -> None:
+    text = (folder / "manifest.json").read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "manifest.json").write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(InputError, match=r"manifest.json is not that of a release \(.*: String should match pattern"):
+        read_release(Place(folder=tmp_path))
+
+
 def test_places(tmp_path: Path) -> None:
     assert locate(tmp_path) == Place(folder=tmp_path)
     assert locate("owner/name@v1") == Place(repository="owner/name", revision="v1")
