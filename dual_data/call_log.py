@@ -61,6 +61,7 @@ class CallLog:
     def __init__(self, path: Path, *, read_only: bool = False, patience: float = 60.0) -> None:
         self.path, self._patience = path, patience
         self._lock = threading.RLock()
+        self._immutable = False
         self._connection = self._open(read_only)
         weakref.finalize(self, self._connection.close)  # where nobody calls `close`
 
@@ -183,10 +184,11 @@ class CallLog:
         if not isinstance(error, sqlite3.DatabaseError):
             return f"Nothing was changed by this. Make {self.path.parent} a folder that can be written."
         name = self.path.name
+        again = "If another process wrote it meanwhile, run the same command again. " if self._immutable else ""
         return (
-            "Nothing was changed by this. If the disk is full or the folder cannot be written, correct that. If the "
-            f"file is damaged, run in {self.path.parent}: sqlite3 {name} .recover | sqlite3 rescued.sqlite, move "
-            f"rescued.sqlite to {name} and remove {name}-wal; answers that could not be rescued are asked again."
+            f"Nothing was changed by this. {again}If the disk is full or the folder cannot be written, correct that. "
+            f"If the file is damaged, run in {self.path.parent}: sqlite3 {name} .recover | sqlite3 rescued.sqlite, "
+            f"move rescued.sqlite to {name} and remove {name}-wal; answers that could not be rescued are asked again."
         )
 
     def _connect(self) -> sqlite3.Connection:
@@ -195,9 +197,10 @@ class CallLog:
 
     def _connect_read_only(self) -> sqlite3.Connection:
         if self.path.exists():
-            # Without a write-ahead file nobody is writing, and SQLite need not create a shared-memory file.
-            immutable = not self.path.with_name(self.path.name + "-wal").exists()
-            target = self.path.resolve().as_uri() + "?mode=ro" + ("&immutable=1" if immutable else "")
+            # Without a write-ahead file nobody is writing, and SQLite need not create a shared-memory file. But if a
+            # process begins to write, pages change under this reader, to which the file then looks damaged.
+            self._immutable = not self.path.with_name(self.path.name + "-wal").exists()
+            target = self.path.resolve().as_uri() + "?mode=ro" + ("&immutable=1" if self._immutable else "")
             with ExitStack() as unless_kept:
                 connection = sqlite3.connect(target, timeout=self._patience, uri=True, check_same_thread=False)
                 unless_kept.callback(connection.close)

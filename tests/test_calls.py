@@ -156,6 +156,26 @@ def test_a_plan_beside_a_build_sees_its_answers_and_does_not_block_it(tmp_path: 
     log.close()
 
 
+def test_a_plan_during_which_a_build_began_is_told_to_run_again(tmp_path: Path) -> None:
+    def pairs(first: int) -> list[tuple[dict[str, int], str]]:
+        return [({"n": n}, "answer" * 50) for n in range(first, first + 2000)]
+
+    path = tmp_path / "calls.sqlite"
+    log = CallLog(path)
+    log.write("a", pairs(0), now=0.0, attempts=1)
+    log.close()
+    reader = CallLog(path, read_only=True)
+    log = CallLog(path)
+    log.write("a", pairs(2000), now=0.0, attempts=1)
+    log.close()
+    with pytest.raises(DualDataError, match=r"another process wrote it meanwhile, run the same command again\."):
+        reader.requests("a")
+    reader.close()
+    reader = CallLog(path, read_only=True)
+    assert len(reader.requests("a")) == 4000
+    reader.close()
+
+
 def test_a_log_that_was_killed_before_its_first_table_reads_as_empty(tmp_path: Path) -> None:
     path = tmp_path / "calls.sqlite"
     path.touch()
