@@ -14,6 +14,8 @@ from typing import Any
 
 from dual_data.call_log import Request
 from dual_data.calls import Calls
+from dual_data.errors import Offline
+from dual_data.ids import canonical
 from dual_data.sources.chat.protocol import Chat, ChatModel, Sampling
 
 SOURCE = "local"
@@ -110,9 +112,12 @@ def open_local(open_model: Callable[[str], ChatModel], spec: str, calls: Calls, 
     """The model that a profile names. Raises MissingExtra where no local model can be opened here.
 
     Offline it is the model as last opened, with whatever packages: its answers are in the log, and a miss is an error
-    before the model would be asked.
+    before the model would be asked. Raises Offline for one that never was: opening may download it.
     """
-    if calls.offline and (opened := calls.latest(SOURCE, {"task": "open", "model": spec})):
+    if calls.offline:
+        opened = calls.latest(SOURCE, {"task": "open", "model": spec})
+        if opened is None:
+            raise Offline(SOURCE, [canonical(_opening(spec))])
         return LocalChat(opened["name"], opened["identity"], None, calls, batch)
     model = open_model(spec)
     opened = {"name": model.name, "identity": dict(model.identity)}

@@ -15,7 +15,7 @@ from dual_data.engine.manifest import Manifest
 from dual_data.engine.plan import plan
 from dual_data.engine.run import build
 from dual_data.engine.stage import Stage, Tools
-from dual_data.errors import MissingExtra, Offline
+from dual_data.errors import Offline
 from dual_data.project import open_model
 from dual_data.schema import Facts, Questions
 from pipeline.knowledge import KNOWLEDGE, KnowledgeParams, forecast, run
@@ -43,7 +43,7 @@ def test_a_replay_needs_neither_the_model_nor_the_packages_that_ran_it(
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "another")
     with Calls(tools.calls.log.path, offline=True) as log:
         assert probed(replace(tools, calls=log, open_model=no_model), data).equals(first)
-        with pytest.raises(MissingExtra):
+        with pytest.raises(Offline):
             probed(replace(tools, calls=log, open_model=no_model), {"models": [{"name": "m", "local": "y"}]})
 
 
