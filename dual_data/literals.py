@@ -5,9 +5,13 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
-_MONTHS = tuple(calendar.month_name[month].lower() for month in range(1, 13))
+# Not the calendar's names, which are those of the process's locale.
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
 # ASCII only: ignoring case, a pattern matches a long s as "s" and a dotless i as "i", which no table of words has.
-_MONTH = "(?a:" + "|".join(f"{name}|{name[:3]}\\.?" for name in _MONTHS) + "|sept\\.?)"
+_MONTH = "(?a:" + "|".join(f"{name}|{name[:3]}\\.?" for name in MONTHS) + "|sept\\.?)"
 _BC = r"b\.?\s?c\.?(?:\s?e\.?)?"
 _ERA = rf"(?:\s*(?P<era>{_BC}|a\.?\s?d\.?|c\.?\s?e\.?)(?![a-z]))?"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
@@ -217,7 +221,7 @@ def _date(groups: dict[str, str | None]) -> Date | None:
 
 
 def _month(name: str) -> int:
-    return [month[:3] for month in _MONTHS].index(name[:3].lower()) + 1
+    return [month[:3] for month in MONTHS].index(name[:3].title()) + 1
 
 
 def _quantities(text: str) -> list[tuple[Quantity, tuple[int, int]]]:

@@ -79,13 +79,13 @@ class Links(dy.Schema):
     sitelinks = dy.Int64(nullable=True, min=0)
     """Wikimedia pages about the entity; null where the source does not count them."""
     method = dy.String(min_length=1)
-    """How links were counted: cirrusdoc (approximate), linkshere (exact; beside cirrusdoc, the titles that the search
-    index lacks), dump (exact), in_degree (in the embedded graph). Where they were not: sitelinks for entities that have
-    those, else mentions (labels mode)."""
+    """How links were counted, or would have been if the entity had an article: cirrusdoc (approximate), linkshere
+    (exact; beside cirrusdoc, the titles that the search index lacks), dump (exact), in_degree (in the embedded graph).
+    Where none are counted (`method = "none"`): sitelinks for entities that have those, else mentions."""
     counted_on = dy.String(nullable=True, regex=r"^\d{4}-\d{2}-\d{2}$")
-    """Day of the row: the UTC day on which Wikipedia answered, or where there was no article or link to ask it for, the
-    endpoint that was asked about the entity; in a dump or the embedded snapshot, its day. Null where nobody was asked
-    and nothing was counted: entities of tables, without article."""
+    """Day of the row: the UTC day on which Wikipedia answered, or where there was no article or link to ask it for, on
+    which the endpoint was first asked about the entity; in a dump or the embedded snapshot, its day. Null where nobody
+    was asked and nothing was counted: entities of tables, without article."""
 
     @dy.rule()
     def a_count_has_its_day(cls) -> pl.Expr:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import re
 import string
 from collections import Counter
@@ -14,7 +13,7 @@ import polars as pl
 
 from dual_data.config import Relation, Wording
 from dual_data.ids import digest
-from dual_data.literals import parse_number, written_number, written_year
+from dual_data.literals import MONTHS, parse_number, written_number, written_year
 from dual_data.matching import normalise
 from dual_data.rouge import unicode_tokens
 from dual_data.words import words
@@ -116,7 +115,7 @@ def _date_answers(value: str, precision: str) -> tuple[str, ...]:
     year_text = written_year(year)
     if not month:
         return (year_text,)
-    name = calendar.month_name[month]
+    name = MONTHS[month - 1]
     iso = f"{match[1]}-{match[2]}"
     if not day:
         return f"{name} {year_text}", iso

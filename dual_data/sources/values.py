@@ -13,7 +13,6 @@ in 1643.
 
 from __future__ import annotations
 
-import calendar
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from typing import NamedTuple
 
 from dual_data.config import Relation
 from dual_data.ids import ENTITY_PREFIX, is_item, item_of_iri
-from dual_data.literals import dates, parse_number, without_dates, written_number, written_year
+from dual_data.literals import MONTHS, dates, parse_number, without_dates, written_number, written_year
 from dual_data.sources.wikidata.sparql import Term
 
 PRECISIONS = {"year": 9, "month": 10, "day": 11}
@@ -38,6 +37,7 @@ _AMOUNT = re.compile(
 )
 _EARLY_YEAR = re.compile(r"0\d{3}", re.ASCII)
 """A year below 1000 as facts write it, with zeros: without them, one below 100 is not read as a year."""
+_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _TIME_OF_DAY = re.compile(r"(?<=\d-\d\d)[T ]\d\d:\d\d(?::[\d.]+)?(?:Z|[+-]\d\d:\d\d)?$", re.ASCII)
 """The time after a date, which exports add to a column of days."""
 
@@ -69,6 +69,11 @@ def stated(relation: Relation, term: Term, details: Sequence[Term | None]) -> Va
     return text(term)
 
 
+def integer(term: Term | None) -> int | None:
+    """The integer that a term is; None for any other, which an endpoint other than Wikidata's may send."""
+    return int(term.value) if term is not None and _INTEGER.fullmatch(term.value) else None
+
+
 def entity(term: Term) -> Value:
     """An item; other entities, such as properties, are no answers."""
     qid = item_of_iri(term.value) if term.kind == "iri" else None
@@ -82,12 +87,13 @@ def date(
     match = _TIME.fullmatch((time or term).value)
     if match is None:
         return Value(term.value, reason="wrong_kind")
-    if precision is None or int(precision.value) < PRECISIONS[relation.precision]:
+    stated = integer(precision)
+    if stated is None or stated < PRECISIONS[relation.precision]:
         return Value(term.value, reason="precision_too_low")
     sign, year, month, day = match.groups()
     moment = (int(f"{sign}{year}"), int(month), int(day))
     julian = calendar_model is not None and calendar_model.value == JULIAN
-    if julian and relation.precision != "day" and int(precision.value) >= PRECISIONS["day"]:
+    if julian and relation.precision != "day" and stated >= PRECISIONS["day"]:
         moment = _julian(*moment)
     return _date(*moment, relation.precision)
 
@@ -156,8 +162,8 @@ def _date(year: int, month: int, day: int, precision: str) -> Value:
     if not 1 <= month <= 12 or not 1 <= day <= 31:
         return Value(iso, reason="precision_too_low")
     if precision == "month":
-        return Value(f"{iso}-{month:02d}", f"{calendar.month_name[month]} {shown}")
-    return Value(f"{iso}-{month:02d}-{day:02d}", f"{day} {calendar.month_name[month]} {shown}")
+        return Value(f"{iso}-{month:02d}", f"{MONTHS[month - 1]} {shown}")
+    return Value(f"{iso}-{month:02d}-{day:02d}", f"{day} {MONTHS[month - 1]} {shown}")
 
 
 def _quantity(written: str, unit: str | None, relation: Relation) -> Value:

@@ -68,6 +68,7 @@ def test_coarse_dates_are_rejected(cut: str, precision: int) -> None:
     value = values.date(day, day, number(str(precision)), relation("date", precision=cut))
     assert value.reason == "precision_too_low"
     assert values.date(day, None, None, relation("date")).reason == "precision_too_low"
+    assert values.date(day, day, number("11.0"), relation("date")).reason == "precision_too_low"  # no integer
 
 
 @pytest.mark.parametrize(

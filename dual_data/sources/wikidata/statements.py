@@ -79,7 +79,7 @@ def subjects(asker: Asker, name: str, topic: Topic, sizes: Sizes, limit: int | N
         for _, answer in asker.ask(f"{name} with {low} sitelinks or more", batches):
             for item, count in answer.rows:
                 if qid := _item(item):
-                    sitelinks[qid] = int(count.value) if count is not None else 0
+                    sitelinks[qid] = values.integer(count) or 0
         if len(sitelinks) >= most:
             break
         high = low
@@ -91,7 +91,8 @@ def subjects(asker: Asker, name: str, topic: Topic, sizes: Sizes, limit: int | N
 def looked_up(calls: Calls, services: Services) -> dict[str, str]:
     """Day on which the endpoint was asked about each entity (its article, its sitelinks), by id, from the call log.
 
-    The UTC day of the newest such answer; for the embedded snapshot its own day.
+    The UTC day of the oldest such answer, which later questions about the entity, such as those of a preview, leave as
+    it is; for the embedded snapshot its own day.
     """
     if services.sparql == EMBEDDED:
         from dual_data.sources.embedded import EmbeddedGraph
@@ -102,7 +103,7 @@ def looked_up(calls: Calls, services: Services) -> dict[str, str]:
         source, origin, own_day = HttpEndpoint.source, ("endpoint", services.sparql), ""
     return {
         qid: own_day or day
-        for request, day in calls.answered(source)
+        for request, day in reversed(calls.answered(source))
         if origin in request.items()
         for qid in described_in(request["query"])
     }
@@ -185,7 +186,7 @@ def _entity(
     label = labels.get("en") or labels.get("mul")
     names = {values.clean(term.value) for term in fields["alias"]} | set(labels.values())
     description = next((values.clean(term.value) for term in sorted(fields["description"])), None)
-    counts = [int(term.value) for term in fields["sitelinks"]]
+    counts = [count for term in fields["sitelinks"] if (count := values.integer(term)) is not None]
     title = next((term.value for term in sorted(fields["title"])), None)
     return label, sorted(names - {label or "", ""}), description, max(counts, default=None), title
 
