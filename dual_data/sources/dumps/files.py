@@ -112,7 +112,7 @@ class Source:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = _Hashed(path)
+            self._file = _Hashed(path.open("rb", buffering=0))
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -159,9 +159,9 @@ class Source:
 class _Hashed(io.RawIOBase):
     """A file that hashes and counts what is read of it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: io.FileIO) -> None:
         super().__init__()
-        self._file = path.open("rb", buffering=0)
+        self._file = file
         self.hash = hashlib.sha256()
         self.count = 0
 
