@@ -24,6 +24,7 @@ from dual_data.config import Profile, Rows, Services, Strict
 from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.evaluation.models.cache import weights_seen
+from dual_data.evaluation.models.names import public_name
 from dual_data.prompts import Prompt, load_prompt
 from dual_data.schema import Knowledge
 from dual_data.sources.chat.local import LocalChat, open_local, recall_local
@@ -50,7 +51,7 @@ class ProbedModel(Strict):
     """How it is called in the rows and by the splits."""
     endpoint: Endpoint | None = None
     """An OpenAI-compatible server."""
-    local: str | None = Field(default=None, min_length=1)
+    local: weights.LocalSpec | None = None
     """A name or folder, as the evaluation opens models."""
     rules: tuple[Rule, ...] = ("matched",)
     budget: Budget = Field(default=Budget(), exclude=True)
@@ -84,6 +85,9 @@ class KnowledgeParams(Strict):
     def _names(self) -> Self:
         if len({model.name for model in self.models}) < len(self.models):
             raise ValueError("two models have the same name")
+        folders = {model.local for model in self.models if model.local}
+        if len({public_name(folder) for folder in folders}) < len(folders):
+            raise ValueError("two folders of local models have the same name, by which manifests tell them apart")
         return self
 
 
@@ -206,7 +210,7 @@ def _plan(
     spec = model.local or ""
     local = recall_local(spec, tools.calls, weights_seen(spec))
     if local is None:
-        return Forecast(f"local:{spec}", len(chats) + len(answers), 0, note="the model was not loaded yet")
+        return Forecast(f"local:{public_name(spec)}", len(chats) + len(answers), 0, note="the model was not loaded yet")
     return Forecast(local.source, *local.plan(chats, sampling, canonical, answers), note="in this process")
 
 

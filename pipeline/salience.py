@@ -24,6 +24,7 @@ from dual_data.config import RELATIONS, Profile, Rows, Services, Strict, load_re
 from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.evaluation.models.cache import weights_seen
+from dual_data.evaluation.models.names import public_name
 from dual_data.prompts import Prompt, load_prompt
 from dual_data.schema import Salience
 from dual_data.sources.chat.label_scores import (
@@ -58,7 +59,7 @@ class SalienceParams(Strict):
 
     endpoint: Endpoint | None = None
     """The judge behind an OpenAI-compatible server."""
-    local: str | None = Field(default=None, min_length=1)
+    local: weights.LocalSpec | None = None
     """The judge in this process: a name or folder, as the evaluation opens models."""
     sample: Rows | None = None
     """Judge only this many facts, the first by hash; None for all."""
@@ -94,7 +95,7 @@ def run(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions:
     prompt, ids, chats = _prepare(params, tools, facts, questions)
     if params.local is not None:
         model = open_local(tools.open_model, params.local, tools.calls, params.batch)
-        rows = _table(ids, _judge_locally(model, tools, prompt, chats), params.mass, params.local, prompt)
+        rows = _table(ids, _judge_locally(model, tools, prompt, chats), params.mass, public_name(params.local), prompt)
         return Result(rows, {}, {weights.name_of(params.local): model.weights})
     if params.endpoint is None:
         return Result(_table([], [], params.mass, "", prompt), {})
@@ -110,7 +111,7 @@ def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, quest
     if params.local is not None:
         local = recall_local(params.local, tools.calls, weights_seen(params.local))
         if local is None:
-            return [Forecast(f"local:{params.local}", len(ids), 0, note="the model was not loaded yet")]
+            return [Forecast(f"local:{public_name(params.local)}", len(ids), 0, note="the model was not loaded yet")]
         return [Forecast(local.source, *local.plan_labels(chats, prompt.labels), note="in this process")]
     if params.endpoint is None:
         return []

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import Field, PlainSerializer
 
 from dual_data.errors import ConfigError
 from dual_data.evaluation.models.cache import weights_seen
-from dual_data.evaluation.models.names import name_fault
+from dual_data.evaluation.models.names import name_fault, public_name
+
+LocalSpec = Annotated[str, Field(min_length=1), PlainSerializer(public_name)]
+"""A name or folder, as the evaluation opens models. A manifest keeps no path of this machine, and a stage does not run
+again where the folder was moved: its weights are among the stage's sources."""
 
 
 def name_of(spec: str) -> str:
     """The name of a model's weights in a manifest."""
-    return f"weights of {spec}"
+    return f"weights of {public_name(spec)}"
 
 
 def expect_model(spec: str | None, key: str) -> None:

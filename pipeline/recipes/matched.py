@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +79,8 @@ class MatchedParams(Strict):
         if (self.signal == "given") != bool(self.given):
             missing = "signal = 'given'" if self.given else "given, the table of fact_id and popularity"
             raise ValueError(f"the signal given and its table belong together: set {missing}, or leave both out")
+        if Path(self.given).is_absolute():  # it would be published
+            raise ValueError(f"given is relative to the project: write {self.given} as seen from there, as in ../x.csv")
         return self
 
 

@@ -320,6 +320,11 @@ def test_a_given_popularity_that_cannot_be_used_is_refused_with_its_line(project
         check(params(matched={"signal": "given", "given": "own.csv"}), project.project, PROFILE)
 
 
+def test_a_given_popularity_outside_the_project_is_named_as_seen_from_there() -> None:
+    with pytest.raises(ValueError, match=r"given is relative to the project: write /home/me/own\.csv as seen from"):
+        params(matched={"signal": "given", "given": "/home/me/own.csv"})
+
+
 def test_a_given_popularity_in_text_without_the_ending_of_csv_is_told_to_have_it(project: Tools) -> None:
     (project.project / "own.tsv").write_text("fact_id\tpopularity\n")
     with pytest.raises(

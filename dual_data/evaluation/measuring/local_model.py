@@ -14,6 +14,7 @@ from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.metrics.likelihood import sum_log_probability
 from dual_data.evaluation.models.context import check_tokens
 from dual_data.evaluation.models.loading import Loaded, load
+from dual_data.evaluation.models.names import public_name
 from dual_data.evaluation.rows.encoding import render
 from dual_data.evaluation.rows.request import Answer, Outcome, Request
 from dual_data.ids import digest
@@ -37,8 +38,8 @@ class LocalModel:
 
     @property
     def name(self) -> str:
-        """The spec by which the model was loaded."""
-        return self._loaded.info.spec
+        """The spec by which the model was loaded, as `public_name` has it."""
+        return public_name(self._loaded.info.spec)
 
     @property
     def identity(self) -> Mapping[str, str]:

@@ -23,6 +23,16 @@ def is_tiny(spec: str) -> bool:
     return spec.startswith(TINY) and "/" not in spec
 
 
+def public_name(spec: str) -> str:
+    """The name of a model in what may be published; of an absolute path, which is of one machine, the last part.
+
+    >>> public_name("/home/me/models/probe"), public_name("models/probe"), public_name("owner/probe")
+    ('probe', 'models/probe', 'owner/probe')
+    """
+    path = Path(spec).expanduser()
+    return path.name if path.is_absolute() else spec
+
+
 def name_fault(spec: str) -> str:
     """Why `spec` can be no model, with what to write; empty where it can be, if only one of the Hub: owner/name."""
     if spec in SHORT_NAMES or is_repository(spec) or Path(spec).expanduser().exists() or cached_commit(spec):

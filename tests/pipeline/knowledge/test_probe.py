@@ -186,6 +186,10 @@ def test_a_local_plan_opens_no_model(tools: Tools) -> None:
         ({"models": [{"name": "m", "local": "x", "rules": []}]}, "rules are matched, paper or both"),
         ({"models": [{"name": "m", "local": "x", "rules": ["exact"]}]}, "models.0.rules.0: must be 'matched'"),
         ({"models": [{"name": "m", "local": "x"}] * 2}, "two models have the same name"),
+        (
+            {"models": [{"name": "m", "local": "/a/x"}, {"name": "n", "local": "/b/x"}]},
+            "two folders of local models have the same name",
+        ),
         ({"models": [{"name": "m", "local": "x", "budget": {"money": 1}}]}, "budget.money needs endpoint.price"),
         ({"model": []}, "knowledge.model: unknown key"),
         ({"controls": -1}, "knowledge.controls"),

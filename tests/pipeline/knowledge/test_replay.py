@@ -102,7 +102,7 @@ def test_new_weights_in_the_folder_are_seen_before_they_are_opened(
         with Calls(root / "calls.sqlite", clock=clock, offline=offline) as log:
             manifest = build(stages, capitals.tools(root, log, open_model=open_model), profile)[-1].manifest
             assert manifest is not None
-            counts = log.counts().get(f"local:{model}")
+            counts = log.counts().get("local:model")
         clock.sleep(60)
         return manifest, counts.made if counts else 0
 
@@ -117,8 +117,9 @@ def test_new_weights_in_the_folder_are_seen_before_they_are_opened(
     clock = FakeClock()
     put(0)
     first, calls_made = built()
-    name = f"weights of {model}"
+    name = "weights of model"
     assert (calls_made, set(first.basis.sources), state()) == (24, {name}, ("", 24))
+    assert str(tmp_path) not in first.model_dump_json(exclude={"build"}), "a manifest is published"
 
     put(1)
     assert state() == (f"{name} changed", 0)
