@@ -34,6 +34,10 @@ FAULTS: dict[str, Fault] = {
         replaced("pipeline/topics.toml", '[a]\nclasses = ["Q515"]\nlimit = 0\n'),
         "topics.toml: a.limit: .*greater than or equal to 1",
     ),
+    "topic without a limit, by a number that no frame can count": (
+        replaced("pipeline/topics.toml", '[a]\nclasses = ["Q515"]\nlimit = 10_000_000_000\n'),
+        "topics.toml: a.limit: .*less than or equal to 2147483648",
+    ),
     "article that the engine refuses": (
         replaced("pipeline/topics.toml", '[a]\nclasses = ["Q515"]\narticle = ["^(a)\\\\1"]\n'),
         "topics.toml: a.article: .* is not a supported regular expression: backreferences are not supported$",
