@@ -14,6 +14,11 @@ _STROKES = str.maketrans(
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
 
 
+def clean(text: str) -> str:
+    """NFC, without white space at the ends, runs of it collapsed."""
+    return unicodedata.normalize("NFC", " ".join(text.split()))
+
+
 def fold(text: str) -> str:
     """Casefold, decompose (NFKD), drop the diacritics of Latin, Greek and Cyrillic letters, compose again.
 

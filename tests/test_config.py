@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 from dual_data.config import (
     About,
     Pace,
+    Relation,
     Services,
     Strict,
     Topic,
@@ -172,6 +173,14 @@ def test_wordings_of_other_scripts_and_with_other_spaces_are_told_apart() -> Non
         "test": ["ما هي عاصمة {subject}؟"],
     }
     assert len(Wording.model_validate(wording).questions()) == 4
+
+
+def test_labels_of_a_relation_are_read_as_the_cells_of_tables_are() -> None:
+    wording = {"canonical": "Where is {subject}?", "validation": ["Find {subject}."], "test": ["Locate {subject}."]}
+    wording["training"] = ["Say where {subject} is."]
+    fields = {"property": "P36", "name": "capital", "topics": ["a"], "object": "entity", "questions": wording}
+    relation = Relation.model_validate({**fields, "labels": ["capital  city ", "cafe\u0301"]})
+    assert relation.labels == ("capital city", "caf\u00e9")
 
 
 def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:

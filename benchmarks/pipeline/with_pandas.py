@@ -55,7 +55,8 @@ def read_facts(project: Path, folder: Path, outcome: Outcome) -> Any:  # noqa: P
 
     from dual_data.config import load_relations, load_topics
     from dual_data.ids import fact_id, label_id
-    from dual_data.sources.values import cell, clean
+    from dual_data.sources.values import cell
+    from dual_data.words import clean
 
     relations = load_relations(project / "pipeline" / "relations")
     topics = load_topics(project / "pipeline" / "topics.toml")

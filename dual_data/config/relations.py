@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from dual_data.config.files import Item, Property, Strict, parse, parse_toml, read_text, read_toml, table
 from dual_data.config.places import TOPICS
 from dual_data.errors import ConfigError, InputError
-from dual_data.words import words
+from dual_data.words import clean, words
 
 TO_FILL_IN = "..."
 """Placeholder for missing words in the skeleton of a relation file."""
@@ -106,7 +106,7 @@ class Relation(Strict):
     """Wikidata property id."""
     name: str = Field(min_length=1)
     """English noun phrase of the relation."""
-    labels: tuple[str, ...] = ()
+    labels: tuple[Annotated[str, AfterValidator(clean)], ...] = ()
     """Its names in tables that have labels but no ids."""
     topics: tuple[str, ...] = Field(min_length=1)
     """Topics that it applies to; ["*"] for all."""
@@ -226,4 +226,5 @@ def _double_claims(relations: Mapping[str, Relation]) -> Iterator[tuple[str, str
 
 def load_excluded(path: Path) -> dict[str, Excluded]:
     """Read relations/EXCLUDED.toml: what is excluded on purpose, by label."""
-    return {label: parse(Excluded, table(data, path, label), path, label) for label, data in read_toml(path).items()}
+    content = read_toml(path)
+    return {clean(label): parse(Excluded, table(data, path, label), path, label) for label, data in content.items()}

@@ -14,7 +14,6 @@ in 1643.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from dual_data.config import Relation
 from dual_data.ids import ENTITY_PREFIX, is_item, item_of_iri
 from dual_data.literals import MONTHS, dates, parse_number, without_dates, written_number, written_year
 from dual_data.sources.wikidata.sparql import Term
+from dual_data.words import clean
 
 PRECISIONS = {"year": 9, "month": 10, "day": 11}
 """Wikidata's numbers of the precisions that a relation can ask for; lower ones are decades, centuries and so on."""
@@ -137,11 +137,6 @@ def cell(written: str, relation: Relation) -> Value:
         return value._replace(text=written) if value.reason == "wrong_kind" else value
     plain = clean(written)
     return Value(plain, plain, None if plain else "empty")
-
-
-def clean(written: str) -> str:
-    """NFC, without white space at the ends, runs of it collapsed."""
-    return unicodedata.normalize("NFC", " ".join(written.split()))
 
 
 def _julian(year: int, month: int, day: int) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ from dual_data.literals import parse_date, parse_quantity
 from dual_data.matching import exact_answer
 from dual_data.sources import values
 from dual_data.sources.wikidata.sparql import Term
+from dual_data.words import clean
 
 QUESTIONS = {
     "canonical": "A {subject}?",
@@ -211,9 +212,9 @@ def test_texts_are_clean_and_know_their_language() -> None:
 
 @given(st.text())
 def test_clean_is_stable(text: str) -> None:
-    clean = values.clean(text)
-    assert clean == values.clean(clean) == clean.strip()
-    assert unicodedata.is_normalized("NFC", clean)
+    cleaned = clean(text)
+    assert cleaned == clean(cleaned) == cleaned.strip()
+    assert unicodedata.is_normalized("NFC", cleaned)
 
 
 @pytest.mark.parametrize(

@@ -250,5 +250,5 @@ def _entities(tables: Tables, items: pl.Series) -> pl.DataFrame:
 
 
 def _clean(text: pl.Expr) -> pl.Expr:
-    """`values.clean` on a column."""
+    """`words.clean` on a column."""
     return text.str.replace_all(r"[\s\x1c-\x1f]+", " ").str.strip_chars(" ").str.normalize("NFC")

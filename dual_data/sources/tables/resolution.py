@@ -24,7 +24,6 @@ import polars as pl
 from dual_data.config import Relation, Topic
 from dual_data.errors import InputError
 from dual_data.ids import is_item, item_of_iri
-from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
 from dual_data.sources.tables.files import location, read_table
 from dual_data.sources.tables.triplets import as_written, minted_entities, split_aliases, with_details
@@ -40,6 +39,7 @@ from dual_data.sources.wikidata.statements import (
     reject_wrong_classes,
     subclasses,
 )
+from dual_data.words import clean
 
 
 def through_endpoint(
@@ -160,7 +160,7 @@ def _carriers(asker: Asker, name: str, topic: Topic, labels: Sequence[str], size
             if label is None or item is None or of_class is None or item_of_iri(of_class.value) not in accepted:
                 continue
             if qid := item_of_iri(item.value):
-                carriers[values.clean(label.value)].add(qid)
+                carriers[clean(label.value)].add(qid)
     return carriers
 
 
@@ -203,7 +203,7 @@ def _label_table(path: Path) -> pl.DataFrame:
                 "its other names belong in the column aliases"
             )
         lines[row["qid"]] = row["line"]
-    label = pl.col("label").map_elements(values.clean, return_dtype=pl.String)
+    label = pl.col("label").map_elements(clean, return_dtype=pl.String)
     named = table.with_columns(label).filter(pl.col("label") != "")
     aliases = pl.Series([split_aliases(text) for text in named["aliases"]], dtype=pl.List(pl.String))
     return with_details(named.select("qid", "label")).with_columns(aliases.alias("aliases"), named["class"])

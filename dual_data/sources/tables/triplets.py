@@ -23,6 +23,7 @@ from dual_data.ids import ITEM, is_item, is_property, is_title, label_id
 from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
 from dual_data.sources.tables.files import LIST_MARK, location, read_folder
+from dual_data.words import clean
 
 DETAILS = ("aliases", "description", "sitelinks", "title")
 ID_COLUMNS = ("subject_qid", "subject_label", "property_id")
@@ -142,7 +143,7 @@ def with_details(labels: pl.DataFrame) -> pl.DataFrame:
 def _minted(labels: pl.Series) -> pl.DataFrame:
     """Columns written, label and id: every distinct label, cleaned and hashed once."""
     written = labels.drop_nulls().unique().to_list()
-    cleaned = [values.clean(label) for label in written]
+    cleaned = [clean(label) for label in written]
     return pl.DataFrame(
         {
             "written": written,
@@ -168,7 +169,7 @@ def _relation_table(
             stems.update({(label, topic): stem for topic in relation.topics})
     rows: list[tuple[str | None, ...]] = []
     for topic, written in pairs.iter_rows():
-        label = values.clean(written or "")
+        label = clean(written or "")
         asked = stems.get((label, topic)) or stems.get((label, "*"))
         if asked is not None:
             rows.append((topic, written, asked, relations[asked].property, relations[asked].object, None))
@@ -239,7 +240,7 @@ def _faults(rows: pl.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def _may_be_title(text: str) -> bool:
-    plain = values.clean(text)
+    plain = clean(text)
     return not plain or is_title(plain)
 
 
@@ -282,9 +283,9 @@ def _entities_of(rows: pl.DataFrame) -> pl.DataFrame:
         pl.col("label", *DETAILS).drop_nulls().first(),
     )
     aliases = [split_aliases(text) for text in merged["aliases"]]
-    label = pl.col("label").map_elements(values.clean, return_dtype=pl.String)
+    label = pl.col("label").map_elements(clean, return_dtype=pl.String)
     # Wikipedia answers with titles in NFC, whatever it was asked with.
-    title = pl.col("title").map_elements(values.clean, return_dtype=pl.String)
+    title = pl.col("title").map_elements(clean, return_dtype=pl.String)
     return merged.with_columns(
         label=pl.when((label != "") & ~label.str.contains(f"^{ITEM}$")).then(label),
         aliases=pl.Series(aliases, dtype=pl.List(pl.String)),
@@ -295,5 +296,5 @@ def _entities_of(rows: pl.DataFrame) -> pl.DataFrame:
 
 def split_aliases(written: str | None) -> list[str]:
     """The aliases of a cell, each once, in their order."""
-    aliases: Iterable[str] = (values.clean(alias) for alias in (written or "").split(LIST_MARK))
+    aliases: Iterable[str] = (clean(alias) for alias in (written or "").split(LIST_MARK))
     return list(dict.fromkeys(alias for alias in aliases if alias))

@@ -22,6 +22,7 @@ from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, reject
 from dual_data.sources.wikidata.asking import Asker, Foresight, NotKnown
 from dual_data.sources.wikidata.queries import Entities, Members, Statements, Subclasses, described_in, in_batches
 from dual_data.sources.wikidata.sparql import HttpEndpoint, Term
+from dual_data.words import clean
 
 ENTITIES_A_SUBJECT = 3
 """For forecasts: distinct entities in the facts of a topic, per subject."""
@@ -180,12 +181,12 @@ def _entity(
     fields: Mapping[str, list[Term]],
 ) -> tuple[str | None, list[str], str | None, int | None, str | None]:
     """Label, aliases, description, sitelinks and title. An English label is preferred to one for all languages."""
-    labels = {term.tag: values.clean(term.value) for term in fields["label"]}
+    labels = {term.tag: clean(term.value) for term in fields["label"]}
     # Some items are called by their own id, which is no name.
     labels = {language: label for language, label in labels.items() if label and not is_item(label)}
     label = labels.get("en") or labels.get("mul")
-    names = {values.clean(term.value) for term in fields["alias"]} | set(labels.values())
-    description = next((values.clean(term.value) for term in sorted(fields["description"])), None)
+    names = {clean(term.value) for term in fields["alias"]} | set(labels.values())
+    description = next((clean(term.value) for term in sorted(fields["description"])), None)
     counts = [count for term in fields["sitelinks"] if (count := values.integer(term)) is not None]
     title = next((term.value for term in sorted(fields["title"])), None)
     return label, sorted(names - {label or "", ""}), description, max(counts, default=None), title

@@ -19,6 +19,7 @@ from dual_data.schema import Facts
 from dual_data.sources import values
 from dual_data.sources.dumps.wikidata import _clean, _value
 from dual_data.sources.wikidata.sparql import Term
+from dual_data.words import clean
 from pipeline.facts import FactsParams, forecast, run, sources
 from tests.services.oxigraph import oxigraph
 from tests.sources.dumps import truthy
@@ -185,7 +186,7 @@ def test_an_empty_class_and_a_folder_that_is_not_imported_are_named(tmp_path: Pa
 
 @given(st.text(max_size=20))
 def test_cleaning_a_column_is_cleaning_each_text(text: str) -> None:
-    assert pl.DataFrame({"t": [text]}).select(_clean(pl.col("t"))).item() == values.clean(text)
+    assert pl.DataFrame({"t": [text]}).select(_clean(pl.col("t"))).item() == clean(text)
 
 
 def test_the_world_has_what_is_compared() -> None:
