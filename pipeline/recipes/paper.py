@@ -60,6 +60,8 @@ def splits(candidates: pl.DataFrame, family: Family, retain: tuple[int, ...]) ->
     for wanted in retain:
         few = f"{count(len(rest), 'row')} beside the forget splits; {wanted} are asked for"
         reason = "" if len(rest) >= wanted else few
+        if wanted < family.smallest:
+            reason = f"{count(wanted, 'row')}, fewer than {family.smallest} (splits.smallest)"
         if not forget:
             reason = "no forget split could be made"
         chosen = rest[: 0 if reason else wanted]

@@ -50,6 +50,10 @@ def test_a_split_of_the_smallest_size_is_made_and_a_smaller_one_is_not() -> None
         == "10 % of 10 candidates is 1 row, fewer than 2 (splits.percents, splits.smallest)"
     )
     assert outcomes["forget_rare_20"].reason == ""
+    assert (outcomes["fast_retain_1"].facts, outcomes["fast_retain_1"].reason) == (
+        [],
+        "1 row, fewer than 2 (splits.smallest)",
+    )
     assert _outcomes(_candidates(range(10)), (10,), 10)["full"].facts == [str(place) for place in range(10)]
     too_small = _outcomes(_candidates(range(10)), (10,), 11)["full"]
     assert (too_small.facts, too_small.holds, too_small.reason) == ([], 10, "10 rows, fewer than 11 (splits.smallest)")
