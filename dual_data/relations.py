@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dual_data.config import RELATIONS, TOPICS, Relation, load_relation, load_relations, load_topics
+from dual_data.config import RELATIONS, TOPICS, Relation, Strict, load_relation, load_relations, load_topics
 from dual_data.engine.places import command
 from dual_data.engine.stage import Result, Tools, needed
 from dual_data.engine.tables import Settled, settle
@@ -178,7 +178,7 @@ def _questions(project: Project, tools: Tools, stem: str) -> tuple[Settled, pl.D
     if "questions" not in {stage.name for stage in project.stages}:
         raise UsageError("the pipeline of this project has no stage called questions, so nothing can be previewed")
     for stage in needed(project.stages, ["questions"]):
-        params = project.profile.params(stage.name, stage.params)
+        params = _out_of_the_copy(project.profile.params(stage.name, stage.params), project.root)
         with project.profile.named_in_errors():
             returned = stage.run(params, tools, **{name: frames[name] for name in stage.inputs})
         rows = returned.rows if isinstance(returned, Result) else returned
@@ -188,6 +188,13 @@ def _questions(project: Project, tools: Tools, stem: str) -> tuple[Settled, pl.D
             # With tables, the rows of all other relations are rejected too, because this one is alone here.
             before.append(settled.rejected.filter(pl.col("relation") == stem))
     return settled, pl.concat(before, how="diagonal_relaxed")
+
+
+def _out_of_the_copy(params: Strict, root: Path) -> Strict:
+    """Parameters in which a path that leads out of the project is absolute: the copy lies elsewhere."""
+    texts = {name: value for name, value in params if isinstance(value, str)}
+    outside = {name: str(root / value) for name, value in texts.items() if value.split("/")[0] == ".."}
+    return params.model_copy(update=outside)
 
 
 def _by_reason(rows: pl.DataFrame, relation: Relation) -> list[Rejected]:

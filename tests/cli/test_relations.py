@@ -145,6 +145,14 @@ def test_topics_that_give_no_subject_are_told(project: Path, topics: str, profil
     assert further == [f"error: {path}: topics: 'town' is not in pipeline/topics.toml"] * topics.count(",")
 
 
+def test_tables_beside_the_project_are_read_in_a_preview_too(project: Path) -> None:
+    inside = preview(project, "P1082")
+    (project / "tables").rename(project.parent / "tables of all projects")
+    profile = project / "pipeline" / "mine.toml"
+    profile.write_text(profile.read_text().replace('"tables"\n[links]', '"../tables of all projects"\n[links]'))
+    assert preview(project, "P1082") == inside
+
+
 def test_a_relation_is_named_by_its_file_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     by_name = preview(project, "P1082")
     monkeypatch.chdir(project / "tables")
