@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import polars as pl
+
 from dual_data.cli.from_dumps import as_built, dump_options
 from dual_data.engine.plan import outdated as find
+from dual_data.errors import DualDataError
 from dual_data.project import Project
 
 
@@ -23,3 +29,16 @@ def outdated(project: Project) -> str:
     # Of stages with several limits, a common one would make the others smaller.
     limit = f" --limit {limits.pop()}" if len(limits) == 1 and None not in limits else ""
     return f"{'; '.join(reasons)}; run: {project.command('build')}{dump_options(project, built)}{limit}"
+
+
+@contextmanager
+def reading(project: Project, stale: str) -> Iterator[None]:
+    """Raises DualDataError where a table lacks a column and the artifacts are out of date, as `stale` says."""
+    try:
+        yield
+    except (pl.exceptions.ColumnNotFoundError, pl.exceptions.SchemaError) as error:
+        if not stale:
+            raise
+        fault = str(error).partition("\n")[0]
+        where = f"{project.artifacts}: a table has other columns than a build writes ({fault})"
+        raise DualDataError(f"{where}; {stale}") from None

@@ -36,7 +36,7 @@ def report(
 
     Example: dual-data report --profile embedded --figures figures
     """
-    from dual_data.cli.outdated import outdated
+    from dual_data.cli.outdated import outdated, reading
     from dual_data.config import RELATIONS, load_relations
     from dual_data.errors import UsageError
     from dual_data.project import load_project
@@ -51,8 +51,10 @@ def report(
     built = built._replace(outdated=outdated(loaded), title=loaded.profile.about.title)
     relations = load_relations(loaded.root / RELATIONS)
     page = out or loaded.artifacts / "report.html"
-    written = write_report(built, relations, page, figures)
-    if doubts := built.doubts():
+    with reading(loaded, built.outdated):
+        written = write_report(built, relations, page, figures)
+        doubts = built.doubts()
+    if doubts:
         say("\n  ".join(["Before you cite this build:", *doubts]))
     print(page)
     if figures:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from dual_data.cli.outdated import outdated
+from dual_data.cli.outdated import outdated, reading
 from dual_data.cli.text import printable, table
 from dual_data.display import count
 from dual_data.engine.manifest import Manifest
@@ -31,10 +31,11 @@ def summary(project: Project, sample: int) -> str:
     built = read_built(project.profile.name, project.artifacts, names, project.command("build"))
     stale = outdated(project)
     place = f"Built in {project.artifacts}" + (f"\nOut of date: {stale}" if stale else "")
-    parts = [place, _rows(built.manifests), _rejects(project, built.manifests)]
-    parts += ["\n".join(_remarks(built)), *_tables(built)]
-    if sample and (questions := built.table("questions")) is not None:
-        parts.append(_samples(questions, sample))
+    with reading(project, stale):
+        parts = [place, _rows(built.manifests), _rejects(project, built.manifests)]
+        parts += ["\n".join(_remarks(built)), *_tables(built)]
+        if sample and (questions := built.table("questions")) is not None:
+            parts.append(_samples(questions, sample))
     return "\n\n".join(part for part in parts if part)
 
 

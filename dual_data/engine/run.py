@@ -11,7 +11,7 @@ import polars as pl
 
 from dual_data.calls import Counts
 from dual_data.config import Profile
-from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, write_manifest
+from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, read_manifest, write_manifest
 from dual_data.engine.places import artifacts, command
 from dual_data.engine.plan import Step, expect_sound, plan, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools, needed
@@ -66,7 +66,6 @@ def lacking(steps: Sequence[Step], tools: Tools, profile: Profile) -> Iterator[s
     What a stage asks is unknown while its inputs are. Calls are then expected where the stage says so, and where one
     that it builds on makes some, since new answers there bring new questions here.
     """
-
     for step in steps:
         stage = step.stage
         if not step.reason or stage.lacks is None:
@@ -126,11 +125,14 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Ma
 
 
 def read_rows(project: Path, profile: Profile, stage: str, table: str = "data") -> pl.DataFrame:
-    """A table of a stage from disk. Raises DualDataError if it was not built or is damaged."""
+    """A table of a stage from disk. Raises DualDataError if it was not built, or is damaged or another one."""
     path = artifacts(project, profile) / stage / f"{table}.parquet"
     made_by = f"{command(project, 'build', profile)} {stage}"
     if not path.is_file():
         raise DualDataError(f"{path}: not built yet; run: {made_by}")
+    manifest = read_manifest(path.parent)
+    if manifest and table in manifest.outcome and manifest.outcome[table].file != file_hash(path):
+        raise DualDataError(f"{path}: is not what was written; run: {made_by}")
     return read_table(path, made_by)
 
 

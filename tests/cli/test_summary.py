@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,3 +147,26 @@ def test_what_the_answers_of_servers_took_is_told_with_its_price(project: Path, 
         f"Usage: salience, judge: {answers} answers, {1000 * answers:,} prompt tokens ({600 * answers:,} of them "
         f"cached), {4 * answers:,} completion tokens; {answers * 0.00144:.4f} EUR by the price of 2026-11-01."
     )
+
+
+@pytest.mark.parametrize("command", ["show", "report"])
+def test_a_table_that_no_build_wrote_is_said_with_what_to_run(project: Path, command: str) -> None:
+    summary_of(project, UNCOUNTED)
+    facts = project / "artifacts" / "mine" / "facts"
+    shutil.copy(facts / "data.parquet", facts.parent / "links" / "data.parquet")
+    shutil.copy(facts.parent / "splits" / "recipes.parquet", facts / "data.parquet")
+    outcome = dual_data(command, "--project", project, "--profile", "mine")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith(f"error: {facts.parent}: a table has other columns than a build writes (")
+    assert "facts must rerun (data.parquet is not what was written); " in outcome.err
+    assert outcome.err.endswith(f"run: dual-data build --project {project} --profile mine\n")
+
+
+def test_a_plan_counts_no_calls_for_a_table_that_no_build_wrote(project: Path) -> None:
+    summary_of(project, UNCOUNTED)
+    facts = project / "artifacts" / "mine" / "facts"
+    shutil.copy(facts.parent / "splits" / "recipes.parquet", facts / "data.parquet")
+    (project / "pipeline" / "mine.toml").write_text(FACTS)  # counts links
+    outcome = dual_data("build", "--dry-run", "--project", project, "--profile", "mine")
+    assert outcome.code == 0, outcome.err
+    assert "known once facts is built" in outcome.out
