@@ -26,7 +26,7 @@ OF_SPLIT: Mapping[str, str] = {
     "none repeats.",
     "shuffled_rouge": "ROUGE-L recall of giving another row's answer of the same relation, the mean over all of them.",
     "answer_in_question_share": "Share of the questions that hold half or more of their answer's words, "
-    'without such as "of" or "de".',
+    'without such as "of" or "de". Words are compared as written; the recipes ignore accents and endings.',
     "same_id_share": "Share of the rows whose subject and answer are one entity.",
     "several_names_share": "Share of the rows whose subject or answer has an id that has several names in the split.",
     "malformed_share": "Share of the questions that are ungrammatical, inverted or vacuous.",

@@ -59,7 +59,10 @@ def measure(table: Table, ambiguous: frozenset[str] = frozenset()) -> dict[str, 
 
 
 def answer_in_question_share(rows: pl.DataFrame) -> float | None:
-    """Share of the questions with half or more of their answer's words, lower-cased; small words of names aside."""
+    """Share of the questions with half or more of their answer's words, lower-cased; small words of names aside.
+
+    Words are compared as written, as in the figures about the published dataset; `templates.overlap` folds and stems.
+    """
     known = rows.drop_nulls(["question", "answer"])
     if known.is_empty():
         return None
