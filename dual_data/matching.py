@@ -6,7 +6,7 @@ answers "324 metres". A short entity answer must occur as whole words: "Oman" is
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -65,6 +65,20 @@ def exact_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity")
         return _all(_right_quantities(text, answers)) and _only_fillers(literals.without_quantities(text))
     normal = normalise(text)
     return bool(normal) and any(normal == normalise(answer) for answer in answers)
+
+
+def may_be_right(text: str, answers: Collection[str], kind: ObjectKind = "entity") -> bool:
+    """Whether a text is no wrong answer: it is an accepted one, or says the same more or less precisely.
+
+    >>> may_be_right("March 1889", ["31 March 1889"], "date"), may_be_right("0.324 km", ["324 metres"], "quantity")
+    (True, True)
+    """
+    if exact_answer(text, answers):  # also of a value that is not read as one
+        return True
+    values = kind in ("date", "quantity")
+    return values and (
+        exact_answer(text, answers, kind) or any(exact_answer(answer, [text], kind) for answer in answers)
+    )
 
 
 def _readings(text: str) -> set[str]:

@@ -21,7 +21,7 @@ import polars.selectors as cs
 
 from dual_data.display import count
 from dual_data.ids import digest
-from dual_data.matching import exact_answer, kind_of, normalise
+from dual_data.matching import kind_of, may_be_right, normalise
 from dual_data.released import WHOLE, Place, Release, read_table
 
 PERTURBED = 5
@@ -123,9 +123,7 @@ def _wrong(row: dict[str, Any], right_answers: set[str], rings: Iterable[list[st
             if len(answers) == PERTURBED:
                 break
             answer = ring[(start + step) % len(ring)]
-            # A less precise form of the right date ("1889") is not wrong either.
-            is_right = exact_answer(answer, right_answers, kind) or exact_answer(row["answer"], [answer], kind)
-            if not is_right and not exact_answer(answer, right_answers):
+            if not may_be_right(answer, right_answers, kind):
                 answers.setdefault(normalise(answer), answer)
         numbers.append(len(answers))
     return Wrong(list(answers.values()), numbers[0])

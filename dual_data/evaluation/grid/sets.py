@@ -13,7 +13,7 @@ from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.rows.data import Item, read_split
 from dual_data.evaluation.settings import DataSettings, SplitSettings, StageSettings
 from dual_data.ids import digest
-from dual_data.matching import normalise
+from dual_data.matching import may_be_right, normalise
 
 
 class Sets(NamedTuple):
@@ -130,19 +130,27 @@ def counterfactual_answers(items: Sequence[Item], needed_by: str) -> dict[tuple[
     all_answers = sorted({item.answer for item in items})
     folded = {answer: normalise(answer) for answer in all_answers}
     by_relation: dict[str, set[str]] = {}
+    right: dict[str, set[str]] = {}
     for item in items:
         by_relation.setdefault(item.relation, set()).add(item.answer)
+        right.setdefault(item.question, set()).update((item.answer, *item.answers))
+
+    def wrong_answer(item: Item, answers: Sequence[str]) -> str | None:
+        accepted = {normalise(answer) for answer in (item.answer, *item.answers)}
+        others = [answer for answer in answers if folded[answer] not in accepted]
+        start = int(digest(f"counterfactual|{item.id}"), 16) % max(1, len(others))
+        ring = others[start:] + others[:start]
+        return next((answer for answer in ring if not may_be_right(answer, right[item.question], item.kind)), None)
+
     chosen = {}
     for item in items:
-        accepted = {normalise(answer) for answer in (item.answer, *item.answers)}
-        wrong = [answer for answer in sorted(by_relation[item.relation]) if folded[answer] not in accepted]
-        wrong = wrong or [answer for answer in all_answers if folded[answer] not in accepted]
-        if not wrong:
+        wrong = wrong_answer(item, sorted(by_relation[item.relation])) or wrong_answer(item, all_answers)
+        if wrong is None:
             raise InputError(
                 f"{needed_by} swaps the answers of rows, so it needs rows with at least two different answers: take "
                 "more rows (raise --limit), or leave it out"
             )
-        chosen[item.id, item.answer] = wrong[int(digest(f"counterfactual|{item.id}"), 16) % len(wrong)]
+        chosen[item.id, item.answer] = wrong
     return chosen
 
 

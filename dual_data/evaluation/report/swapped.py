@@ -10,7 +10,7 @@ from dual_data.evaluation.metrics.summary import fair_wordings
 from dual_data.evaluation.results import ItemRow, Wording
 from dual_data.evaluation.rows.attack_prompts import REVERSE
 from dual_data.ids import digest
-from dual_data.matching import contains_answer, kind_of, normalise
+from dual_data.matching import contains_answer, kind_of, may_be_right
 
 
 def elicited(rows: Sequence[ItemRow]) -> list[tuple[bool, bool | None]]:
@@ -21,7 +21,14 @@ def elicited(rows: Sequence[ItemRow]) -> list[tuple[bool, bool | None]]:
     contain the answer nor ask for something else.
     """
     accepted = [[row["ground_truth"], *row["answers"]] for row in rows]
-    normal = [frozenset(map(normalise, answers)) for answers in accepted]
+    kinds = [kind_of(row.get("kind")) for row in rows]
+
+    def is_wrong(partner: int, index: int) -> bool:
+        """Whether the answers of one item are none of the other's."""
+        return rows[partner]["question"] != rows[index]["question"] and not any(
+            may_be_right(answer, accepted[index], kinds[index]) for answer in accepted[partner]
+        )
+
     by_relation: dict[str, list[int]] = defaultdict(list)
     for index in sorted(range(len(rows)), key=lambda index: digest(f"swapped|{rows[index]['id']}")):
         by_relation[rows[index]["relation"]].append(index)
@@ -29,12 +36,11 @@ def elicited(rows: Sequence[ItemRow]) -> list[tuple[bool, bool | None]]:
     for indices in by_relation.values():
         for position, index in enumerate(indices):
             candidates = (*indices[position + 1 :], *indices[:position])
-            partner = next((other for other in candidates if normal[other].isdisjoint(normal[index])), None)
+            partner = next((other for other in candidates if is_wrong(other, index)), None)
             if partner is not None:
-                kind = kind_of(rows[partner].get("kind"))
                 swapped[index] = _only_otherwise(
                     [
-                        contains_answer(entry["generation"], accepted[partner], kind)
+                        contains_answer(entry["generation"], accepted[partner], kinds[partner])
                         for entry in _fact_questions(rows[index])
                     ]
                 )

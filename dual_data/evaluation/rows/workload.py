@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
@@ -16,7 +17,7 @@ from dual_data.evaluation.rows.encoding import PromptFormat, encode, profile_nam
 from dual_data.evaluation.rows.panel import TokenisedPanel
 from dual_data.evaluation.rows.request import Answer, Request
 from dual_data.ids import digest
-from dual_data.matching import normalise
+from dual_data.matching import may_be_right, normalise
 
 
 class MeasureOptions(NamedTuple):
@@ -124,18 +125,23 @@ class _Pool:
 
     def __init__(self, sets: Mapping[str, Sequence[Item]]) -> None:
         self._answers: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+        self._right: dict[str, set[str]] = defaultdict(set)
         for name, items in sets.items():
             for item in items:
                 self._of(name, item).setdefault(normalise(item.answer), item.answer)
+                self._right[item.question].update((item.answer, *item.answers))
 
     def _of(self, name: str, item: Item) -> dict[str, str]:
         return self._answers[item.relation, "" if item.relation else name]
 
     def distractors(self, name: str, item: Item, count: int) -> list[str]:
-        """The first `count` wrong answers to an item of a set, ordered by a hash of item and answer."""
-        accepted = {normalise(answer) for answer in (item.answer, *item.answers)}
-        wrong = [answer for key, answer in self._of(name, item).items() if key not in accepted]
-        return sorted(wrong, key=lambda answer: digest(f"distractor|{item.id}|{answer}"))[:count]
+        """The first `count` wrong answers to an item of a set, ordered by a hash of item and answer.
+
+        No other row's answer to the same question is wrong.
+        """
+        answers = sorted(self._of(name, item).values(), key=lambda answer: digest(f"distractor|{item.id}|{answer}"))
+        right = self._right[item.question]
+        return list(islice((answer for answer in answers if not may_be_right(answer, right, item.kind)), count))
 
 
 class _Builder:

@@ -45,7 +45,8 @@ def test_rows_that_repeat_a_question_are_told_by_set() -> None:
 
 def test_counterfactual_answers_are_wrong_of_the_same_relation_and_the_same_everywhere() -> None:
     other = Item("y", "When was it founded?", "1889", ("1889",), relation="P571")
-    items = [*cities(), other, other._replace(id="z", answer="1901", answers=("1901",))]
+    later = other._replace(id="z", question="When was the other?", answer="1901", answers=("1901",))
+    items = [*cities(), other, later]
     changed = counterfactual_answers(items, "")
     countries = {item.answer for item in items[:7]}
     for item in items[:7]:
@@ -57,6 +58,24 @@ def test_counterfactual_answers_are_wrong_of_the_same_relation_and_the_same_ever
     assert whole.retain_train[1].answers == (whole.retain_train[1].answer,)
     with pytest.raises(InputError, match=r"^DPO swaps .* at least two different answers: .*raise --limit"):
         counterfactual_answers(cities(1), "DPO")
+
+
+def test_what_also_answers_the_question_is_not_its_counterfactual_answer() -> None:
+    belgium = Item("a", "Which language is spoken in Belgium?", "Dutch", ("Dutch",), relation="P37")
+    languages = [
+        belgium,
+        belgium._replace(id="b", answer="French", answers=("French",)),
+        Item("c", "Which language is spoken in Japan?", "Japanese", ("Japanese",), relation="P37"),
+    ]
+    founded = Item("d", "When was it founded?", "1889", ("1889",), relation="P571", kind="date")
+    days = [
+        founded,
+        founded._replace(id="e", question="When was the other?", answer="31 March 1889", answers=("31 March 1889",)),
+        founded._replace(id="f", question="When was the third?", answer="1901", answers=("1901",)),
+    ]
+    changed = counterfactual_answers([*languages, *days], "")
+    assert changed["a", "Dutch"] == changed["b", "French"] == "Japanese"
+    assert changed["d", "1889"] == changed["e", "31 March 1889"] == "1901"
 
 
 def test_counterfactual_answers_are_wrong_where_ids_begin_anew_in_every_file() -> None:

@@ -15,7 +15,7 @@ def _row(number: int, text: str, relation: str = "P17") -> ItemRow:
 
 
 def _wording(number: int, text: str) -> Wording:
-    return {"question": "?", "generation": text, "scores": {"contains_answer": f"Land{number}" in text}}
+    return {"question": f"{number}?", "generation": text, "scores": {"contains_answer": f"Land{number}" in text}}
 
 
 def test_what_only_other_wordings_bring_out() -> None:
@@ -38,6 +38,13 @@ def test_what_the_question_says_too_is_not_brought_out_by_others() -> None:
 def test_facts_of_one_answer_have_no_other() -> None:
     rows = [_row(number, "Land0") | {"ground_truth": "Land0"} for number in range(3)]
     assert [other for _, other in elicited(rows)] == [None] * 3
+
+
+def test_what_also_answers_the_question_is_no_other_answer() -> None:
+    rows = [_row(0, "1889") | {"ground_truth": "31 March 1889", "kind": "date"}, _row(1, "") | {"ground_truth": "1889"}]
+    assert elicited(rows)[0] == (False, None)
+    rows = [_row(0, "Land1"), _row(1, "") | {"question": "0?"}]
+    assert elicited(rows) == [(False, None)] * 2
 
 
 def test_which_other_answer_is_the_control_does_not_depend_on_the_order_of_the_file() -> None:

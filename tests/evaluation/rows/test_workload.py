@@ -32,6 +32,26 @@ def test_distractors_are_other_answers_of_the_relation() -> None:
     assert request.answers == whole.answers[:3]  # chosen by hash, whatever the order
 
 
+def test_distractors_are_wrong_by_value_and_for_every_row_of_the_question() -> None:
+    loaded = tiny("llama")
+    first, *_ = cities()
+    days = [
+        first._replace(id=str(n), question=f"{n}?", answer=answer, answers=(answer,), relation="P571", kind="date")
+        for n, answer in enumerate(("1889", "31 March 1889", "1901"))
+    ]
+    languages = [
+        first._replace(id=answer, question=question, answer=answer, answers=(answer,), relation="P37")
+        for question, answer in (("Of Belgium?", "Dutch"), ("Of Belgium?", "French"), ("Of Japan?", "Japanese"))
+    ]
+    workload = build_workload(loaded.tokenizer, {"forget": [*days, *languages]}, "chat", MeasureOptions(distractors=9))
+    wrong = [
+        {loaded.tokenizer.decode(list(answer.ids[: answer.answer_tokens])) for answer in answers}
+        for place in workload.sets["forget"]
+        for answers in [workload.requests[place.canonical].answers[1:]]
+    ]
+    assert wrong == [{"1901"}, {"1901"}, {"1889", "31 March 1889"}, {"Japanese"}, {"Japanese"}, {"Dutch", "French"}]
+
+
 def test_distractors_of_a_fact_without_a_relation_are_other_answers_of_its_set() -> None:
     loaded = tiny("llama")
     items = [item._replace(relation="") for item in cities()]
