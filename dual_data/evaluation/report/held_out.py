@@ -66,15 +66,18 @@ def matched_by_popularity(
 ) -> tuple[list[ItemRow], list[ItemRow], str]:
     """Facts of both sides in pairs of similar popularity, and a text that gives the number of pairs.
 
-    Unpaired facts are left out. Popularity is a count. Pairs differ by at most `CALIPER` pooled standard deviations of
-    log(1 + count) and are made closest first. Both sides stay whole, and the text says why, where a fact has no
-    popularity or where there are fewer than `FEWEST` pairs.
+    Unpaired facts are left out. Pairs differ by at most `CALIPER` pooled standard deviations of log(1 + count) and are
+    made closest first. Both sides stay whole, and the text says why, where a fact has no popularity, where popularity
+    is no count (a negative number, or shares below 1) or where there are fewer than `FEWEST` pairs.
     """
     # In order of hash: among facts of equal popularity, the first of a sorted file would be no random sample.
     sides = [sorted(side, key=lambda row: digest(f"pair|{row['id']}")) for side in (forget, candidates)]
     if any(row["popularity"] is None for side in sides for row in side):
         return list(forget), list(candidates), "unmatched: no popularity"
-    log_left, log_right = (np.log1p(np.array([row["popularity"] for row in side], dtype=float)) for side in sides)
+    counts = [np.array([row["popularity"] for row in side], dtype=float) for side in sides]
+    if min(side.min() for side in counts) < 0 or 0 < max(side.max() for side in counts) < 1:
+        return list(forget), list(candidates), "unmatched: popularity is no count"
+    log_left, log_right = map(np.log1p, counts)
     pairs = nearest_pairs(log_left, log_right, CALIPER * float(np.sqrt((log_left.var() + log_right.var()) / 2)))
     if len(pairs) < FEWEST:
         return list(forget), list(candidates), f"unmatched: under {FEWEST} pairs of like popularity"

@@ -112,6 +112,14 @@ def test_the_caliper_is_a_quarter_of_a_standard_deviation_of_the_logarithms(apar
     assert label == (f"{pairs} pairs of like popularity" if pairs else "unmatched: under 10 pairs of like popularity")
 
 
+@pytest.mark.parametrize("scale", [1e-9, -1.0])
+def test_what_is_no_count_has_no_logarithm_by_which_to_pair(scale: float) -> None:
+    sides = [_rows_of_popularity(first, [scale * 2.0**power for power in range(12)]) for first in (0, 100)]
+    assert matched_by_popularity(*sides) == (*sides, "unmatched: popularity is no count")
+    zeros = [_rows_of_popularity(first, [0.0] * 12) for first in (0, 100)]
+    assert matched_by_popularity(*zeros)[2] == "12 pairs of like popularity"
+
+
 @pytest.mark.parametrize(("facts", "label"), [(10, "10 pairs of like"), (9, "unmatched: under 10 pairs of like")])
 def test_ten_pairs_are_enough(facts: int, label: str) -> None:
     forget, candidates = _rows_of_popularity(0, [3.0] * facts), _rows_of_popularity(100, [3.0] * 40)
