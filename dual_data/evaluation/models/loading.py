@@ -180,6 +180,8 @@ def _tokenizer(source: str, spec: str | Path, options: dict[str, Any]) -> PreTra
     if folder.is_dir() and not any(file for pattern in _TOKENIZER_FILES for file in folder.glob(pattern)):
         raise UsageError(f"{spec}: {_NO_TOKENIZER}")
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
+    if not tokenizer.get_vocab().keys() - {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}:
+        raise UsageError(f"{spec}: {_NO_TOKENIZER}")  # made up by transformers 5.0 from an empty configuration
     return tokenizer
 
 
