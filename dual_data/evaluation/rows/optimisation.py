@@ -42,7 +42,7 @@ class Optimisation(Strict):
     """The mean over labels: over all labels of the step, of the micro-batches' means (as transformers did before 4.46),
     or over rows of each row's mean."""
     forget_kl: float = Field(default=0.0, ge=0)
-    """Weight of KL(reference || model) over all positions of the forget rows except padding, as in `early`."""
+    """Weight of KL(reference || model) over all positions of the forget rows except padding (preset `early`)."""
     stop_forget_nll: float = Field(default=0.0, ge=0)
     """A cell stops when the mean forget loss of a step exceeds this; 0 for never."""
     diverged_nll: float = Field(default=2.0, ge=0)
@@ -58,9 +58,11 @@ class Optimisation(Strict):
         return self
 
     def expect_warm(self, epochs: int) -> None:
-        """Raise ValueError where `epochs` end before the warm-up does, so that no step has the learning rate."""
-        if self.warmup_epochs > epochs:
-            raise ValueError(f"warmup_epochs = {self.warmup_epochs:g} is longer than the training, epochs = {epochs}")
+        """Raise ValueError where the warm-up is not over before `epochs` are, so that no step has the learning rate."""
+        if self.warmup_epochs >= epochs:
+            raise ValueError(
+                f"warmup_epochs = {self.warmup_epochs:g} leaves nothing of the training, epochs = {epochs}"
+            )
 
     def without_effect(self) -> set[str]:
         """Settings that change no number of a cell with these values, and so are no part of its identity."""

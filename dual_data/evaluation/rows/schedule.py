@@ -76,7 +76,8 @@ def _split(
 def factors(optimisation: Optimisation, epoch_steps: Sequence[int]) -> list[float]:
     """Factor on the learning rate at each step: warm-up from 0, then the schedule down to 0."""
     total = sum(epoch_steps)
-    warmup = round(optimisation.warmup_epochs * total / max(len(epoch_steps), 1))
+    # At least the last step has the learning rate, however few there are.
+    warmup = min(round(optimisation.warmup_epochs * total / max(len(epoch_steps), 1)), total - 1)
     values = []
     for step in range(total):
         if step < warmup:

@@ -171,12 +171,12 @@ def test_the_answers_to_prefer_are_part_of_a_cell_that_prefers_them(project: Pat
         (
             "batch = 2",
             "warmup_epochs = 2.5",
-            "presets.short: warmup_epochs = 2.5 is longer than the training, epochs = 2",
+            "presets.short: warmup_epochs = 2.5 leaves nothing of the training, epochs = 2",
         ),
         (
             'preset = "short"\nseeds = [0, 1]',
-            'preset = "slow"\nepochs = 1\n[presets.slow]\nlrs = [1e-3]\nwarmup_epochs = 2\nmethods = { NPO = {} }',
-            "grids.one.epochs: of slow, warmup_epochs = 2 is longer than the training, epochs = 1",
+            'preset = "slow"\nepochs = 1\n[presets.slow]\nlrs = [1e-3]\nwarmup_epochs = 1\nmethods = { NPO = {} }',
+            "grids.one.epochs: of slow, warmup_epochs = 1 leaves nothing of the training, epochs = 1",
         ),
         (
             "popular = ",

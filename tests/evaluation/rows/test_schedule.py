@@ -40,4 +40,6 @@ def test_weights_of_a_step_sum_to_one_whatever_the_normalisation() -> None:
 def test_schedules() -> None:
     assert factors(Optimisation(epochs=2), [2, 2]) == [1.0] * 4
     assert factors(Optimisation(epochs=2, schedule="linear", warmup_epochs=1.0), [2, 2]) == [0.0, 0.5, 1.0, 0.5]
+    # Rounded, this warm-up would take both steps.
+    assert factors(Optimisation(epochs=2, warmup_epochs=1.9), [1, 1]) == [0.0, 1.0]
     assert factors(Optimisation(epochs=2, schedule="cosine"), [1, 1]) == pytest.approx([1.0, 0.5])
