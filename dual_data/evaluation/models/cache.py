@@ -177,7 +177,11 @@ def damaged_weights(folder: Path) -> str:
 
     Judges by headers and pickles, not by every weight.
     """
-    for path in _weight_files(folder):
+    try:
+        paths = _weight_files(folder)
+    except ValueError as error:
+        return str(error)
+    for path in paths:
         if reason := _why_unreadable(path):
             return f"{path}: not readable: {reason}. Copy or download it again"
     return ""
@@ -201,13 +205,24 @@ def _why_unreadable(weights: Path) -> str:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The files that transformers loads weights from; others in the folder may be left from training or copies."""
+    """The files that transformers loads weights from; others in the folder may be left from training or copies.
+
+    Raises ValueError for an index of these files that cannot be read.
+    """
     for pattern in ("model*.safetensors", "pytorch_model*.bin"):
         index = folder / f"{pattern.replace('*', '')}.index.json"
         if paths := sorted(folder.glob(pattern)):
-            named = set(json.loads(index.read_text("utf-8"))["weight_map"].values()) if index.exists() else set()
+            named = _named_in(index) if index.exists() else set()
             return [path for path in paths if not named or path.name in named]
     return []
+
+
+def _named_in(index: Path) -> set[str]:
+    try:
+        return set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{index}: not readable: {reason}. Copy or download it again") from None
 
 
 def _content(path: Path) -> str:

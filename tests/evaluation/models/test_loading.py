@@ -149,6 +149,20 @@ def test_of_damaged_weights_the_file_is_named(saved: Path, tmp_path: Path, kept:
         load(folder)
 
 
+@pytest.mark.parametrize("content", ['{"metadata": {}}', "[]", '{"weight_map": {"model.norm'])
+def test_of_a_damaged_index_of_weights_the_file_is_named(tmp_path: Path, content: str) -> None:
+    loaded = tiny("llama")
+    loaded.model.save_pretrained(tmp_path, max_shard_size="20KB")
+    loaded.tokenizer.save_pretrained(tmp_path)
+    index = tmp_path / "model.safetensors.index.json"
+    assert load(tmp_path).info.weights == weights_seen(str(tmp_path))
+    index.write_text(content)
+    for read in (load, identify):
+        with pytest.raises(UsageError, match=rf"^{index}: not readable: .*\. Copy or download it again"):
+            read(str(tmp_path))
+    assert weights_seen(str(tmp_path)) is None
+
+
 @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", 0.1, 0.5, 0.9])
 def test_of_a_damaged_pickle_of_weights_the_file_is_named(saved: Path, tmp_path: Path, content: bytes | float) -> None:
     folder = _copied(saved, tmp_path / "m")
