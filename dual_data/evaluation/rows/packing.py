@@ -175,12 +175,15 @@ def pack(
     *,
     rows_per_bin: int = 32,
     plain: bool = False,
+    each_label: bool = False,
     pad_id: int = 0,
     device: torch.device | str = "cpu",
 ) -> Packed:
     """Lay out the micro-batches of K cells, [cell][micro-batch], with rows from `sources` [cell][kind].
 
     The plain layout, one row per sequence and nothing shared, is for models whose attention does not take our masks.
+    Where every token is a label, those that the prefix predicts become one, with the weights of all rows; with
+    `each_label` they stay one a row, in order.
     """
     every_cell = list(zip(cells, sources, strict=True))
     # Cells that differ in their learning rate alone have the same rows in the same order: these are laid out once.
@@ -195,7 +198,10 @@ def pack(
     for micro_batches, by_kind in (every_cell[number] for number in distinct):
         starts = {kind: source.starts() for kind, source in by_kind.items()}
         planned.append(
-            [_plan(micro_batch, by_kind, starts, rows_per_bin, len(prefix)) for micro_batch in micro_batches]
+            [
+                _plan(micro_batch, by_kind, starts, rows_per_bin, len(prefix), each_label=each_label)
+                for micro_batch in micro_batches
+            ]
         )
     every_plan = [plan for plans in planned for plan in plans]
     bins = max(len(plan.bins) for plan in every_plan)
@@ -231,25 +237,38 @@ def _plan(
     starts: Mapping[str, list[int]],
     rows_per_bin: int,
     prefix: int,
+    *,
+    each_label: bool,
 ) -> _Plan:
-    sizes = [len(source.tokens(index)) for kind, source in sources.items() for index in micro_batch.rows[kind]]
-    bin_indices = iter(_spread(sizes, rows_per_bin))
-    bins: list[list[list[int]]] = [[] for _ in range(-(-len(sizes) // rows_per_bin))]
+    tokens_of = {
+        (kind, index): tuple(source.tokens(index))
+        for kind, source in sources.items()
+        for index in micro_batch.rows[kind]
+    }
+    # The same tokens go through the model once, such as a forget row that is also a row of the KL term.
+    distinct = list(dict.fromkeys(tokens_of.values()))
+    bins: list[list[list[int]]] = [[] for _ in range(-(-len(distinct) // rows_per_bin))]
     ends = [prefix] * len(bins)
+    placed: dict[tuple[int, ...], tuple[int, int]] = {}
+    for tokens, bin_index in zip(distinct, _spread([*map(len, distinct)], rows_per_bin), strict=True):
+        placed[tokens] = bin_index, ends[bin_index]
+        bins[bin_index].append([*tokens[prefix:]])
+        ends[bin_index] += len(tokens) - prefix
     by_kind: dict[str, list[tuple[float, ...]]] = {kind: [] for kind in sources}
     for kind, source in sources.items():
+        in_prefix = max(0, prefix - 1) if source.everywhere and not each_label else 0
+        weights = micro_batch.weights[kind]
         for number, index in enumerate(micro_batch.rows[kind]):
-            own = source.tokens(index)[prefix:]
             first, targets = source.labels(index)
-            bin_index = next(bin_indices)
+            bin_index, start = placed[tokens_of[kind, index]]
             for t, target in enumerate(targets):
+                if t < in_prefix and number:
+                    continue
                 position = first + t - (0 if source.at_label else 1)
-                column = ends[bin_index] + position - prefix if position >= prefix else position
+                column = start + position - prefix if position >= prefix else position
                 constants = (values[index][t] for values in source.constants.values())
-                token, weight = starts[kind][index] + t, micro_batch.weights[kind][number]
+                token, weight = starts[kind][index] + t, sum(weights) if t < in_prefix else weights[number]
                 by_kind[kind].append((bin_index, column, target, number, token, weight, *constants))
-            bins[bin_index].append(own)
-            ends[bin_index] += len(own)
     return _Plan(bins, by_kind, micro_batch.shares)
 
 

@@ -75,7 +75,7 @@ def compute(
         """One pass; returns its number of rows."""
         even = [0.0] * len(chosen)
         micro_batch = MicroBatch({"rows": chosen}, {"rows": even}, {"rows": even})
-        packed = pack([[micro_batch]], [{"rows": source}], pad_id=pad_id, plain=plain, device=device)
+        packed = pack([[micro_batch]], [{"rows": source}], pad_id=pad_id, plain=plain, each_label=True, device=device)
         layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=device))
         rows = groups["rows"]
         with trainable.disabled():

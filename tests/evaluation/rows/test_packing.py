@@ -153,6 +153,29 @@ def test_where_every_token_is_a_label_only_the_first_is_none() -> None:
     assert (source.labels(0), source.tokens(0)) == ((1, [6, 7, 2]), [5, 6, 7])
 
 
+def test_rows_of_two_kinds_go_through_the_model_once_and_what_all_begin_with_is_labelled_once() -> None:
+    """As the forget rows and those of the KL term over all positions."""
+    rows = [Encoded((5, 6, 8, 4), (7,), (2,)), Encoded((5, 6, 8, 9), (10, 11), (2,))]
+    micro_batch = MicroBatch(
+        {"forget": [1, 0], "everywhere": [1, 0]},
+        {"forget": [0.2, 0.2], "everywhere": [0.1, 0.125]},
+        {"forget": [0.5, 0.5], "everywhere": [0.5, 0.5]},
+    )
+    sources = {"forget": Source(rows, train_end=True), "everywhere": Source(rows, train_end=True, everywhere=True)}
+    both = pack([[micro_batch]], [sources])
+    alone = pack([[micro_batch]], [{"forget": sources["forget"]}])
+    assert torch.equal(both.layout.ids, alone.layout.ids)
+    forget, everywhere = (both.at(torch.zeros(1, dtype=torch.long))[1][kind] for kind in ("forget", "everywhere"))
+    assert torch.equal(forget.label_positions, alone.groups["forget"].label_positions[0])
+    ids = both.layout.ids[0, 0]
+    assert ids[:3].tolist() == [5, 6, 8]
+    real = everywhere.real[0] == 1
+    # 6 and 8 once, then of each row what follows.
+    assert everywhere.targets[0, real].tolist() == [6, 8, 9, 10, 11, 2, 4, 7, 2]
+    assert everywhere.weight[0, real].tolist() == pytest.approx([0.225] * 2 + [0.1] * 4 + [0.125] * 3)
+    assert everywhere.weight.sum().item() == pytest.approx(6 * 0.1 + 5 * 0.125)
+
+
 def test_rows_longer_than_a_sliding_window_are_not_packed() -> None:
     assert packs(MODELS["gemma2"], 64)
     assert not packs(MODELS["gemma2"], 65)
