@@ -212,20 +212,36 @@ def cells_of(grid: Grid, identity_for: Callable[[ModelSettings], Identity] = ide
     for model, settings in grid.models.items():
         identity = identity_for(settings)
         for stage in grid_settings.stages:
+            recipe = grid.stages[stage]
+            trained = "" if recipe is None else data_hash(grid.sets[stage].trained(recipe))
             # A stage that trains nothing has one model before unlearning, whichever seeds are asked for.
-            seeds = grid_settings.seeds if grid.stages[stage] is not None else (0,)
+            seeds = grid_settings.seeds if recipe is not None else (0,)
             for name in grid_settings.sets or tuple(grid.sets[stage].forget):
-                bases = {seed: _cell(grid, (model, stage, name, BASE), 0.0, seed, identity) for seed in seeds}
+                place = model, stage, name
+                rows = _RowHashes({key: data_hash(rows) for key, rows in grid.evaluated(stage, name).items()}, trained)
+                bases = {seed: _cell(grid, (*place, BASE), 0.0, seed, identity, rows) for seed in seeds}
                 cells += bases.values()
                 for method in grid.methods:
                     preferred = grid.preferred(stage, name, method)
+                    of_method = rows._replace(preferred=data_hash(preferred) if preferred else "")
                     for seed in grid_settings.seeds:
                         base = bases.get(seed, bases[seeds[0]]).id
                         cells += [
-                            _cell(grid, (model, stage, name, method), lr, seed, identity, preferred)._replace(base=base)
+                            _cell(grid, (*place, method), lr, seed, identity, of_method)._replace(base=base)
                             for lr in rates
                         ]
     return cells
+
+
+class _RowHashes(NamedTuple):
+    """Hashes of the rows that a cell depends on; computed once for all cells that share them."""
+
+    data: Mapping[str, str]
+    """By name, of the sets that are evaluated."""
+    trained: str
+    """Of the rows of its stage."""
+    preferred: str = ""
+    """Of the answers that its method prefers; empty where it prefers none."""
 
 
 def _cell(
@@ -234,7 +250,7 @@ def _cell(
     lr: float,
     seed: int,
     model_identity: Identity,
-    preferred: Sequence[Item] = (),
+    rows: _RowHashes,
 ) -> Cell:
     model, stage, name, method = place
     settings, recipe = grid.models[model], grid.stages[stage]
@@ -248,10 +264,7 @@ def _cell(
         "template": digest(str(getattr(model_identity.tokenizer, "chat_template", None) or "")),
         "profile": grid.profile._asdict(),
         "stage": {"name": stage},
-        "data": {
-            "name": grid.settings.data,
-            **{key: data_hash(rows) for key, rows in grid.evaluated(stage, name).items()},
-        },
+        "data": {"name": grid.settings.data, **rows.data},
         "set": name,
         "max_new_tokens": grid.max_new_tokens,
         "measure": grid.measure._asdict(),
@@ -263,12 +276,12 @@ def _cell(
     if recipe is not None:
         identity["stage"] |= {
             "seed": seed,
-            "rows": data_hash(grid.sets[stage].trained(recipe)),
+            "rows": rows.trained,
             "recipe": {**recipe.recipe(), "apply": recipe.apply},
         }
     if method != BASE:
-        if preferred:
-            identity["data"]["preferred"] = data_hash(preferred)
+        if rows.preferred:
+            identity["data"]["preferred"] = rows.preferred
         named = set(Optimisation.model_fields) - grid.preset.without_effect()
         identity |= {
             "preset": grid.settings.preset,
