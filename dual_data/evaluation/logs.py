@@ -180,7 +180,7 @@ def _of_result(result: Result) -> Log:
         for row in rows:
             answers, kind = tuple(row["answers"]), kind_of(row["kind"])
             scores = {score: float(row["scores"][score]) for score in TEXT_SCORES if score in row["scores"]}
-            items.append(LogItem(name, row["ground_truth"], answers, row["generation"], scores, kind))
+            items.append(LogItem(name, row["ground_truth"], answers, str(row["generation"]), scores, kind))
             wordings += _wordings(row, items[-1])
     return Log(tuple(items), {}, (), result["cell"], tuple(wordings), tuple(_means(result)))
 

@@ -69,7 +69,7 @@ def card(result: Result) -> str:
         *(_row(name, scores) for name, scores in result["summary"].items()),
         "",
         *_panel(result.get("panel")),
-        *([f"{hours:.4f} GPU hours."] if hours is not None else []),
+        *([f"{hours:.4f} GPU hours."] if hours else []),  # a CPU's are none
         "`result.json` has every setting, version and mean.",
         "",
         "```python",

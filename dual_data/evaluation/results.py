@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
@@ -159,6 +159,11 @@ def fact_of(row: ItemRow) -> tuple[str, str]:
 def cluster_of(row: ItemRow) -> str:
     """The cluster of an item, as `Item.cluster`: what samples are drawn of."""
     return row["subject"] or row["id"]
+
+
+def is_finite(rows: Iterable[ItemRow]) -> bool:
+    """Whether the model gave a number for every item: one that diverged did not."""
+    return all(row["scores"]["probability"] is not None for row in rows)
 
 
 def unscorable(rows: Sequence[ItemRow]) -> int:

@@ -151,7 +151,9 @@ def test_a_card_shows_the_scores_under_their_names(results: dict[str, Path]) -> 
         "Utility panel `facts`: 75.0% of 1,200 right, guessing gives 25.0%.\n\n0.2500 GPU hours.\n"
     ) in card(result)
     result["panel"]["accuracy"] = None
+    result["run"]["gpu_hours"] = 0.0  # of a CPU
     assert "Utility" not in card(result)
+    assert "GPU hours" not in card(result)
 
 
 def test_the_card_of_a_stacked_stage_leaves_both_adapters_on_the_base(project: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ WORDING_SCORES = (
     "change_log_rank",
     "kl",
 )
-"""Scores kept for paraphrases and attacks, of which there are many: those that the report and the audit read."""
+"""Scores kept for paraphrases and attacks, of which there are many."""
 
 
 class Measurement(NamedTuple):

@@ -18,7 +18,7 @@ from dual_data.errors import UsageError
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.packing import Rows
 
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 
 
 class Answers:
@@ -243,7 +243,7 @@ class Method(NamedTuple):
         return options
 
     @staticmethod
-    def bind(function: Callable[..., Result], options: Mapping[str, Any]) -> Callable[..., Result]:
+    def bind(function: Callable[..., Returned], options: Mapping[str, Any]) -> Callable[..., Returned]:
         """The function with those options that are its parameters."""
         names = inspect.signature(function).parameters
         return partial(function, **{name: value for name, value in options.items() if name in names})

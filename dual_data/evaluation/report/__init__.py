@@ -5,6 +5,6 @@ frontier     which learning rate is chosen; contrast, curves, pairs, swapped, he
              with what
 frequency    and quality: analyses that follow other papers
 findings     the questions and their answers, in sentences
-sections     all sections; caveats, main_table, further, every_cell, attacked, traces, panel, extras: the rest
+sections     all sections; caveats, main_table, own_words, further, every_cell, attacked, traces, panel, extras: theirs
 document     headings, tables and figures as HTML or Markdown; chart, marks, plots: SVG; write: the files
 """

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from dual_data.evaluation.bootstrap import (
     SHARE,
     Interval,
-    Scale,
     Spread,
     bootstrap_difference,
     bootstrap_mean,
@@ -102,8 +101,9 @@ def pair_facts(first: Group, second: Group) -> Pairing | None:
     if len(pairs) < _MIN_FACTS:
         return None
     left, right = (list(side) for side in zip(*pairs, strict=True))
+    subjects = clusters(first.before, "forget")
     gaps = [
-        bootstrap_difference(a[left], b[right], range(len(pairs)), SCORES[score])
+        bootstrap_difference(a[left], b[right], [subjects[fact] for fact in left], SCORES[score])
         for score, (a, b) in (("mean_log_probability", sure), ("rougeL_recall", recall))
     ]
     return Pairing(pairs, gaps[0], gaps[1], in_own_words)
@@ -206,18 +206,17 @@ def compare_answered(group: Group, lr: float) -> Contrast | None:
 def mean_contrast(
     sides: Sequence[Side],
     among: Sequence[Sequence[str]],
-    scale: Scale = SHARE.differences,
     *,
     together: bool = False,
 ) -> Contrast:
-    """Contrast of the means of two sides on a scale, whose subjects are drawn among all of their sets.
+    """Contrast of the means of two sides, shares, whose subjects are drawn among all of their sets.
 
     `together` is for two parts of one set in the same models: both get the same draws of subjects and seeds.
     """
 
     def draw(number: int, degrees: float | None) -> Floats:
         seed = (0, 0 if together else number)
-        return mean_draws(*sides[number], scale, among=among[number], seed=seed, degrees=degrees)
+        return mean_draws(*sides[number], SHARE.differences, among=among[number], seed=seed, degrees=degrees)
 
     return _contrast_of_means(sides, draw, _spread_within(sides, among[0]) if together else _mean_spread(sides))
 

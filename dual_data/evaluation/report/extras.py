@@ -17,7 +17,7 @@ from dual_data.evaluation.report.held_out import HeldOut, held_out
 from dual_data.evaluation.report.quality import ForgetQuality, RetainScores, forget_quality, model_utility
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.report.runs import Collection, Group, Run, before_of, clusters, stack
-from dual_data.evaluation.results import ItemRow, cluster_of, read_result
+from dual_data.evaluation.results import ItemRow, cluster_of, is_finite, read_result
 
 
 class AttackResults(NamedTuple):
@@ -116,18 +116,13 @@ def _attacks(runs: Sequence[Run]) -> dict[str, list[AttackResults]]:
     return attacks
 
 
-def _finite(rows: Sequence[ItemRow]) -> bool:
-    """Whether the model gave a number for every item: one that diverged did not."""
-    return all(row["scores"]["probability"] is not None for row in rows)
-
-
 def _aucs(held_out_facts: HeldOut, items: Mapping[str, Sequence[ItemRow]]) -> dict[str, Interval]:
     """AUCs of a model from its items; empty where it lacks some of the facts or gave no number for one."""
     sides = []
     for name, facts in (("forget", held_out_facts.forget), (held_out_facts.set, held_out_facts.rows)):
         by_id = {row["id"]: row for row in items.get(name, ())}
         sides.append([by_id[row["id"]] for row in facts if row["id"] in by_id])
-        if not facts or len(sides[-1]) < len(facts) or not _finite(sides[-1]):
+        if not facts or len(sides[-1]) < len(facts) or not is_finite(sides[-1]):
             return {}
     return membership_aucs(*sides)
 

@@ -74,14 +74,19 @@ def read_split(
         frame = frame.filter(texts.is_in(values))
     by_question = _paraphrases(Path(paraphrases)) if paraphrases is not None else {}
     items: list[Item] = []
-    seen: dict[str, int] = {}
+    ids: set[str] = set()
+    numbers: dict[str, int] = {}
     for row in frame.iter_rows(named=True):
         location = f"{path}: row {row[_ROW]}"
         if _is_empty(row["question"]) or _is_empty(row["answer"]):
             raise InputError(f"{location} has no question or no answer")
         item = _item(row, by_question, location)
-        seen[item.id] = seen.get(item.id, 0) + 1
-        items.append(item if seen[item.id] == 1 else item._replace(id=f"{item.id}.{seen[item.id]}"))
+        name = item.id
+        while name in ids:
+            numbers[item.id] = numbers.get(item.id, 1) + 1
+            name = f"{item.id}.{numbers[item.id]}"
+        ids.add(name)
+        items.append(item._replace(id=name))
     if not items:
         raise InputError(f"{path}: the table is empty")
     return items
@@ -137,7 +142,7 @@ def _paraphrases(path: Path) -> dict[str, list[str]]:
 def _item(row: Mapping[str, Any], paraphrases: Mapping[str, list[str]], location: str) -> Item:
     question, answer = str(row["question"]), str(row["answer"])
     return Item(
-        id=str(row.get("fact_id") or digest(f"{question}\n{answer}")),
+        id=digest(f"{question}\n{answer}") if _is_empty(row.get("fact_id")) else str(row["fact_id"]),
         question=question,
         answer=answer,
         answers=_unique([answer, *_texts(row, "answers", location)]),

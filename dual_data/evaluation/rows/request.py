@@ -42,6 +42,11 @@ class Outcome(NamedTuple):
     """Whether a stop token came before the limit."""
 
 
+def answer_of(row: Encoded) -> Answer:
+    """A row's own answer."""
+    return Answer(row.answer_ids + row.end_ids, len(row.answer_ids))
+
+
 def request_of(row: Encoded) -> Request:
     """The request that scores a row's own answer and generates one."""
-    return Request(row.prompt_ids, (Answer(row.answer_ids + row.end_ids, len(row.answer_ids)),))
+    return Request(row.prompt_ids, (answer_of(row),))

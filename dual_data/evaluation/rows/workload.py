@@ -15,7 +15,7 @@ from dual_data.evaluation.rows.attack_prompts import attack_chats
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import PromptFormat, encode, profile_named, prompt_ids, render, turn_end
 from dual_data.evaluation.rows.panel import TokenisedPanel
-from dual_data.evaluation.rows.request import Answer, Request
+from dual_data.evaluation.rows.request import Answer, Request, answer_of
 from dual_data.ids import digest
 from dual_data.matching import may_be_right, normalise
 
@@ -163,7 +163,7 @@ class _Builder:
         wording_ids = iter(prompt_ids(self.tokenizer, wordings, self.profile))
         places = []
         for item, row, texts in zip(items, rows, distractors, strict=True):
-            gold = Answer(row.answer_ids + row.end_ids, len(row.answer_ids))
+            gold = answer_of(row)
             wrong = tuple(next(distractor_answers) for _ in texts)
             canonical = self._index_of(Request(row.prompt_ids, (gold, *wrong), group="question"))
             paraphrases = tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +245,25 @@ def test_ten_pairs_are_a_comparison(popular_and_rare: tuple[Group, Group], near:
     if pairing is not None:
         assert pairing.pairs == [(index, index) for index in range(10)]
         assert pairing.confidence[:3] == pytest.approx((-0.25, -0.25, -0.25))
+
+
+def test_how_alike_pairs_are_is_said_for_other_subjects_too(popular_and_rare: tuple[Group, Group]) -> None:
+    """Three facts of a subject with equal gaps are one observation."""
+    first = np.arange(60) * -10.0
+    second = first + np.repeat(np.random.default_rng(0).normal(0, 0.05, 20), 3)
+    popular, rare = (
+        scored_before(group, mean_log_probability=[side.tolist()], contains_answer=[[1.0] * 60])
+        for group, side in zip(popular_and_rare, (first, second), strict=True)
+    )
+
+    def half_width(subjects: Sequence[int]) -> float:
+        (run,) = popular.before
+        items = run.sets["forget"]._replace(subjects=tuple(map(str, subjects)))
+        pairing = pair_facts(popular._replace(before=(run._replace(sets={**run.sets, "forget": items}),)), rare)
+        assert pairing is not None
+        return pairing.confidence.high - pairing.confidence.low
+
+    assert half_width([fact // 3 for fact in range(60)]) > 1.5 * half_width(range(60))
 
 
 def test_facts_are_paired_by_their_answers_in_the_models_own_words(popular_and_rare: tuple[Group, Group]) -> None:

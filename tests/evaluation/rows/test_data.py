@@ -88,6 +88,11 @@ def test_repeated_rows_have_ids_of_their_own(tmp_path: Path) -> None:
     pl.DataFrame({"question": ["Q?"] * 3, "answer": ["A"] * 3}).write_csv(tmp_path / "a.csv")
     ids = [item.id for item in read_split(tmp_path / "a.csv")]
     assert len(set(ids)) == 3
+    rows = [{"question": f"{n}?", "answer": "A", "fact_id": name} for n, name in enumerate(("a", "a", "a.2", "a"))]
+    (tmp_path / "named.json").write_text("\n".join(map(json.dumps, rows)))
+    assert [item.id for item in read_split(tmp_path / "named.json")] == ["a", "a.2", "a.2.2", "a.3"]
+    (tmp_path / "numbered.json").write_text('{"question": "Q?", "answer": "A", "fact_id": 0}')
+    assert [item.id for item in read_split(tmp_path / "numbered.json")] == ["0"]
 
 
 @pytest.mark.parametrize(
