@@ -36,7 +36,7 @@ def profiled(do: Callable[[], object], device: str) -> Profile:
     wait(device)
     seconds = time.perf_counter() - began
     activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
-    with profile(activities=[activity]) as profiler:
+    with profile(activities=[activity], acc_events=True) as profiler:  # torch 2.11 warns of one cycle without it
         do()
         wait(device)
     rows: list[tuple[str, float, int]] = []
