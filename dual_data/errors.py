@@ -1,4 +1,4 @@
-"""Every exception that dual-data raises on purpose.
+"""The exceptions that dual-data raises on purpose; a few narrower ones stand beside the code that tells them apart.
 
     DualDataError               one clear message: what, where, what to do    exit 1
     |-- UsageError              the user's input is wrong                     exit 2

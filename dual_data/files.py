@@ -138,5 +138,5 @@ def _delete(path: Path) -> None:
 
 def _settle(path: Path) -> None:
     """Wait until a file is on disk, where it outlasts a power cut."""
-    with path.open("rb") as file:
+    with path.open("r+b") as file:  # Windows settles no file that is open for reading alone
         os.fsync(file.fileno())

@@ -105,7 +105,8 @@ def load_prompt(path: Path) -> Prompt:
     body = "\n".join(lines[end + 1 :]).strip()
     if not body:
         raise ConfigError("holds no prompt below the front matter", file=path)
-    return parse(Prompt, {**front, "name": path.stem, "body": body}, path)
+    prompt = parse(Prompt, {**front, "name": path.stem, "body": body}, path)
+    return prompt.model_copy(update={"system": prompt.system.strip()})
 
 
 def _variables(body: str) -> list[str]:

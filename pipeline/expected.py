@@ -95,7 +95,7 @@ def salience(params: SalienceParams, tools: Tools, profile: Profile) -> list[For
     if params.endpoint is None:
         return [Forecast(f"local:{params.local}", questions, 0, note=BASIS)]
     prompt = load_prompt(tools.project / PROMPT)
-    conversation = messages(prompt.system.strip(), prompt.render({"subject": WORD, "relation": WORD, "object": WORD}))
+    conversation = messages(prompt.system, prompt.render({"subject": WORD, "relation": WORD, "object": WORD}))
     usage = estimate(conversation, LABEL_TOKENS).times(questions)
     notes = [BASIS, f"{params.samples} calls more for each fact of low label mass"]
     notes += ledger(params, params.endpoint).foresee(usage)

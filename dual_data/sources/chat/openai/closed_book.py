@@ -17,7 +17,6 @@ class ServerAnswers:
 
     def __init__(self, server: ChatServer) -> None:
         self._server = server
-        self.source = server.source
 
     def generate(
         self, chats: Sequence[Chat], sampling: Sampling, advance: Callable[[int], None] = lambda _: None
