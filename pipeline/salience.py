@@ -146,9 +146,7 @@ def _prepare(
     chats = []
     for subject, relation, label in rows.select("subject", "relation", "object_label").iter_rows():
         name = relations[relation].name if relation in relations else relation
-        chats.append(
-            Chat(prompt.system, prompt.render({"subject": subject, "relation": name, "object": label}))
-        )
+        chats.append(Chat(prompt.system, prompt.render({"subject": subject, "relation": name, "object": label})))
     return prompt, rows["fact_id"].to_list(), chats
 
 

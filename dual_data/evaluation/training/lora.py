@@ -35,6 +35,11 @@ from dual_data.files import whole_folder
 from dual_data.ids import digest
 
 CONFIG, WEIGHTS = ADAPTER_FILES
+_UNUSUAL = (
+    "use_dora", "use_rslora", "modules_to_save", "rank_pattern", "alpha_pattern", "layers_to_transform",
+    "fan_in_fan_out",
+)  # fmt: skip
+"""Settings of peft that change what an adapter computes, and that an adapter here never has."""
 
 
 class _Slot(NamedTuple):
@@ -281,7 +286,7 @@ def read_spec(folder: Path) -> LoraSpec:
         raise InputError(f"{folder}: no readable {CONFIG}: {error}") from error
     if not isinstance(config, dict):
         raise InputError(f"{folder}: {CONFIG} is not a JSON object")
-    unusual = [key for key in ("use_dora", "use_rslora", "modules_to_save", "rank_pattern") if config.get(key)]
+    unusual = [key for key in _UNUSUAL if config.get(key)]
     if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or unusual:
         raise InputError(
             f"{folder}: only plain LoRA adapters are read; this one has {', '.join(unusual) or 'another type'}"

@@ -108,9 +108,10 @@ def test_adapters_of_another_kind_or_shape_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected LoraSpec"):
         Adapters(tiny().model, SPEC._replace(rank=2)).load(tmp_path / "a")
     config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
-    (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
-    with pytest.raises(InputError, match="use_dora"):
-        read_spec(tmp_path / "a")
+    for unusual in ({"use_dora": True}, {"alpha_pattern": {"q_proj": 64}}):
+        (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(config | unusual))
+        with pytest.raises(InputError, match=next(iter(unusual))):
+            read_spec(tmp_path / "a")
     with pytest.raises(InputError, match=r"no readable adapter_config.json"):
         read_spec(tmp_path / "b")
     del config["r"]
