@@ -86,8 +86,9 @@ FACTS = [
         ("P17", "Q1005", "The Gambia", "Nevada is located in The Gambia."),
         ("P17", "Q7777", "United Mines", "Nevada is located in United Mines."),  # the subject of no topic
         ("P361", "Q4421", "Black Forest", "Nevada is part of the Black Forest."),  # a forest, by the second topic not
-        ("P4552", "Q4421", "Black Forest", "Nevada is part of the Black Forest."),  # the wording has the article
-        ("P166", "Q19317", "FIFA World Cup", "Nevada has received the FIFA World Cup."),
+        ("P4552", "Q4421", "Black Forest", "The mountain range of Nevada is the Black Forest."),
+        ("P275", "Q4421", "Black Forest", "Nevada is released under the Black Forest."),  # the wording has the article
+        ("P166", "Q19317", "FIFA World Cup", "An honour given to Nevada: the FIFA World Cup."),
         ("P710", "Q30", "United States", "The United States took part in Nevada."),
     ],
 )
