@@ -10,6 +10,7 @@ import pytest
 from dual_data.errors import InputError
 from dual_data.evaluation.compare import COMPARED, OWN_WORDS, compare_results
 from dual_data.evaluation.results import cell_path, read_result, read_results, write_result
+from dual_data.evaluation.statistics import holm
 from tests.evaluation.report.made_up import write_cell
 
 HELD = set(COMPARED) - {"minilm_cosine", OWN_WORDS}
@@ -229,3 +230,25 @@ def test_names_of_no_setting_are_refused_with_what_is_known(tmp_path: Path, side
     write_cell(grid, forget=1.0, retain=1.0)
     with pytest.raises(InputError, match=message):
         compare_results(Path(f"{grid}{side}"), npo)
+
+
+def test_p_values_are_corrected_over_all_rows(tmp_path: Path) -> None:
+    base = cell_path(tmp_path, write_cell(tmp_path, forget=1.0, retain=0.9))
+    cell = cell_path(tmp_path, write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9))
+    rows = compare_results(cell, base).rows
+    assert [row.corrected for row in rows] == pytest.approx(holm([row.difference.p_value for row in rows]))
+    forget = next(row for row in rows if (row.set, row.score) == ("forget", "rougeL_recall"))
+    assert forget.corrected > (forget.difference.p_value or 0.0) > 0
+
+
+def test_own_words_rows_keep_their_own_subjects(tmp_path: Path) -> None:
+    sides = []
+    for method, likeliest in (("NPO", 0.0), ("WGA", 1.0)):
+        cell = write_cell(tmp_path, method=method, lr=1e-4, forget=0.5, retain=0.9)
+        result = read_result(cell_path(tmp_path, cell))
+        for row in result["items"]["forget"][::2]:  # one of two facts of each of 30 subjects
+            row["scores"][OWN_WORDS] = likeliest
+        sides.append(write_result(tmp_path, cell, result))
+    (compared,) = (row for row in compare_results(*sides).rows if row.score == OWN_WORDS)
+    assert compared.items == 30
+    assert compared.difference.p_value == 2**-29

@@ -331,3 +331,25 @@ def test_a_difference_of_shares_may_be_below_zero_in_other_seeds() -> None:
     assert (contrast.facts, contrast.seeds) == (40, 3)
     assert contrast.difference.low < 0  # though no value below zero was measured
     assert average([contrast])[1:3] == pytest.approx(contrast.difference[1:3], abs=0.05)
+
+
+def test_models_of_two_datasets_are_drawn_apart(tmp_path: Path) -> None:
+    for name in ("popular", "rare"):
+        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
+        write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    zero = Interval(0.0, 0.0, 0.0)
+    groups = []
+    for group in collect([tmp_path]).groups:
+        before = rescored(group.before[0], rougeL_recall=np.ones(60))
+        runs = tuple(
+            rescored(group.runs[0], rougeL_recall=np.full(60, left))._replace(seed=seed)
+            for seed, left in enumerate((0.4, 0.5, 0.6))
+        )
+        groups.append(group._replace(before=(before,), runs=runs))
+    among = clusters(groups[0].runs, "forget") + clusters(groups[1].runs, "forget")
+    pairing = Pairing([(fact, fact) for fact in range(60)], zero, zero)
+    draws = []
+    for data in ("d", "e"):
+        popular, rare = (group._replace(key=group.key._replace(data=data)) for group in groups)
+        draws.append(compare_pairs(popular, rare, 1e-4, pairing, among=among).draws)
+    assert abs(float(np.asarray(np.corrcoef(np.array(draws)))[0, 1])) < 0.1

@@ -101,3 +101,15 @@ def test_full_fine_tuning_takes_the_memory_that_is_forecast(dtype: torch.dtype) 
         if tensor is not None
     }
     assert sum(sizes.values()) == bytes_per_parameter(dtype) * sum(tensor.numel() for tensor in model.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_full_fine_tuning_that_is_reset_starts_anew(dtype: torch.dtype) -> None:
+    rows, loaded = problem(), tiny("llama", dtype=dtype)
+    weights = FullWeights(loaded.model)
+    runs = []
+    for _ in range(2):
+        runs.append(train(loaded, weights, METHODS["GradDiff"], [rows.cell(1e-2)], Optimisation(epochs=2, batch=7))[0])
+        weights.reset()
+    assert runs[0].losses[1] != runs[0].losses[0]
+    assert runs[0] == runs[1]

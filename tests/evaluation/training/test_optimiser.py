@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 
 from dual_data.evaluation.training.optimiser import AdamW, Buffer
 
 
 class Numbers:
-    """Two cells of three weights each, as a trainable of the optimiser."""
+    """Two cells of a few weights each, as a trainable of the optimiser; full fine-tuning has a buffer a parameter."""
 
     count = 2
 
-    def __init__(self) -> None:
-        self.buffers = [Buffer(torch.ones(2, 3), torch.zeros(2, 3))]
+    def __init__(self, *sizes: int, dtype: torch.dtype = torch.float32) -> None:
+        self.buffers = [Buffer(torch.ones(2, size), torch.zeros(2, size, dtype=dtype)) for size in sizes or (3,)]
 
     def publish(self) -> None: ...
 
@@ -25,20 +26,31 @@ class Numbers:
         return hidden
 
 
-def test_adamw_equals_torch_for_each_cell_with_its_own_rate_and_clipping() -> None:
-    numbers = Numbers()
-    ours = AdamW(numbers, [0.1, 0.01], [1.0, 0.5, 1.0], clip=1.0, most_norm=0.0, weight_decay=0.1)
-    theirs = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
-    adams = [torch.optim.AdamW([p], lr=lr, weight_decay=0.1) for p, lr in zip(theirs, (0.1, 0.01), strict=True)]
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_adamw_equals_torch_for_each_cell_with_its_own_rate_and_clipping(dtype: torch.dtype) -> None:
+    sizes, lrs = (3, 5), (0.1, 0.01)
+    numbers = Numbers(*sizes, dtype=dtype)
+    ours = AdamW(numbers, lrs, [1.0, 0.5, 1.0], clip=1.0, most_norm=0.0, weight_decay=0.1)
+    theirs = [[torch.nn.Parameter(torch.ones(n)) for n in sizes] for _ in lrs]
+    adams = [torch.optim.AdamW(cell, lr=lr, weight_decay=0.1) for cell, lr in zip(theirs, lrs, strict=True)]
+    random = torch.Generator().manual_seed(0)
     for step, factor in enumerate((1.0, 0.5, 1.0)):
-        gradient = torch.randn(2, 3, generator=torch.Generator().manual_seed(step)) * 3
-        numbers.buffers[0].gradient.copy_(gradient)
+        sums = [torch.zeros(2, n) for n in sizes]
+        for _ in range(3):  # micro-batches
+            for buffer, total in zip(numbers.buffers, sums, strict=True):
+                gradient = torch.randn(total.shape, generator=random).to(dtype)
+                buffer.gradient.add_(gradient)
+                total.add_(gradient)
+            ours.accumulate()
         ours.step()
-        for k, (p, adam) in enumerate(zip(theirs, adams, strict=True)):
-            p.grad = gradient[k].clone()
-            torch.nn.utils.clip_grad_norm_([p], 1.0)
-            adam.param_groups[0]["lr"] = (0.1, 0.01)[k] * factor
+        for k, (cell, adam) in enumerate(zip(theirs, adams, strict=True)):
+            for weight, total in zip(cell, sums, strict=True):
+                weight.grad = total[k].clone()
+            norm = torch.nn.utils.clip_grad_norm_(cell, 1.0)
+            assert ours.norms[step, k].item() == pytest.approx(norm.item(), rel=1e-5)
+            adam.param_groups[0]["lr"] = lrs[k] * factor
             adam.step()
-    for k, p in enumerate(theirs):
-        assert torch.allclose(numbers.buffers[0].master[k], p.data, atol=1e-6)
-    assert not numbers.buffers[0].gradient.any()
+    for k, cell in enumerate(theirs):
+        for buffer, weight in zip(numbers.buffers, cell, strict=True):
+            assert torch.allclose(buffer.master[k], weight.data, atol=1e-6)
+            assert not buffer.gradient.any()

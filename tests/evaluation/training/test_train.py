@@ -11,14 +11,16 @@ import torch
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods import METHODS
+from dual_data.evaluation.methods.adapop import DualAscent
 from dual_data.evaluation.methods.base import Batch, Loss, Outputs
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.schedule import plan
 from dual_data.evaluation.training import run
+from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.train import train
 from tests.evaluation.methods.formulas import FORMULAS
-from tests.evaluation.training.oracle import LAYER, Oracle, Problem, disturb, peft_twin, problem
+from tests.evaluation.training.oracle import LAYER, SPEC, Oracle, Problem, disturb, peft_twin, problem
 
 
 @pytest.mark.parametrize("method", ["GradDiff", "NPO", "AdaPop", "JensUn"])
@@ -199,3 +201,46 @@ def test_disturbed_adapters_differ_from_the_base() -> None:
     base = setup.loaded.model(ids).logits
     disturb(setup.adapters)
     assert not torch.allclose(setup.loaded.model(ids).logits, base, atol=1e-3)
+
+
+def test_a_controller_is_told_of_the_steps_of_the_last_epoch_alone() -> None:
+    told: list[dict[str, list[float]]] = []
+
+    class Listening(DualAscent):
+        def after_epoch(self, parts: Any) -> dict[str, float]:
+            told.append({name: list(values) for name, values in parts.items()})
+            return super().after_epoch(parts)
+
+    setup = problem(fresh=True)
+    trace = train(
+        setup.loaded,
+        setup.adapters,
+        METHODS["AdaPop"]._replace(controller=Listening),
+        [setup.cell(3e-2)],
+        Optimisation(epochs=3, batch=3, micro_batch=2),
+        options={"tolerance": 0.0},
+    )[0]
+    # Seven rows in batches of three are three steps an epoch; after the last epoch nothing is left to steer.
+    for name in ("retain_nll", "retain_before", "alpha"):
+        values = trace.parts[name]
+        assert [parts[name] for parts in told] == [values[:3], values[3:6]], name
+    assert trace.parts["alpha"][:3] == [0.5] * 3  # of each step, not of its micro-batches
+
+
+def test_in_a_narrow_type_too_the_size_of_forward_passes_changes_little() -> None:
+    runs = []
+    for micro_batch in (0, 2):
+        rows, loaded = problem(), tiny("llama", dtype=torch.bfloat16)
+        adapters = Adapters(loaded.model, SPEC)
+        before = adapters.master.clone()
+        trace = train(
+            loaded,
+            adapters,
+            METHODS["GradDiff"],
+            [rows.cell(1e-3)],
+            Optimisation(epochs=2, batch=7, micro_batch=micro_batch),
+        )[0]
+        runs.append((trace, adapters.master - before))
+    (whole, change), (parts, other) = runs
+    assert parts.norms == pytest.approx(whole.norms, rel=0.05)
+    assert (other - change).norm() < 0.3 * change.norm()
