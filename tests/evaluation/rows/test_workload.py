@@ -6,6 +6,7 @@ import pytest
 
 from dual_data.errors import InputError
 from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.rows.attack_prompts import IN_CONTEXT
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from tests.evaluation.questions import cities
 
@@ -50,6 +51,17 @@ def test_distractors_are_wrong_by_value_and_for_every_row_of_the_question() -> N
         for answers in [workload.requests[place.canonical].answers[1:]]
     ]
     assert wrong == [{"1901"}, {"1901"}, {"1889", "31 March 1889"}, {"Japanese"}, {"Japanese"}, {"Dutch", "French"}]
+
+
+def test_what_the_in_context_attack_shows_does_not_depend_on_the_order_of_the_file() -> None:
+    loaded = tiny("llama")
+    item, *demonstrations = cities() * 2
+    options = MeasureOptions(attacks=(IN_CONTEXT,))
+    asked = [
+        build_workload(loaded.tokenizer, {"forget": [item]}, "chat", options, demonstrations=shown).requests
+        for shown in (demonstrations, demonstrations[::-1])
+    ]
+    assert asked[0] == asked[1]
 
 
 def test_distractors_of_a_fact_without_a_relation_are_other_answers_of_its_set() -> None:
