@@ -153,3 +153,38 @@ def test_a_model_that_only_the_slow_engine_serves_has_the_same_curve(monkeypatch
     monkeypatch.setattr(engine, "why_not_fast", lambda _: "made up")
     monkeypatch.setattr(engine, "FastEngine", None)
     assert curve() == pytest.approx(fast, rel=1e-4)
+
+
+def test_a_share_of_the_subjects_is_tuned_on() -> None:
+    items = [item._replace(id=str(n), subject=str(n // 2)) for n, item in enumerate(cities(4) * 5)]  # ten subjects
+    for share, subjects in ((0.2, 2), (0.3, 3), (0.7, 7)):
+        tuned, scored = split_by_subject(items, share)
+        assert (len({item.subject for item in tuned}), len(tuned), len(scored)) == (
+            subjects,
+            2 * subjects,
+            20 - 2 * subjects,
+        )
+
+
+def test_the_control_of_a_seed_is_a_fresh_adapter_of_that_seed() -> None:
+    loaded = tiny("llama")
+    rows = encode(loaded.tokenizer, cities(4), "chat")
+    adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
+
+    def control(seed: int) -> tuple[float, ...]:
+        curve = relearn(
+            loaded,
+            adapters,
+            None,
+            rows,
+            held_out=rows,
+            items=cities(4),
+            lr=1e-2,
+            steps=(4,),
+            seed=seed,
+            max_new_tokens=2,
+        )
+        return curve.points[-1].probabilities
+
+    assert control(1) == control(1)
+    assert control(1) != pytest.approx(control(0), rel=0.01)

@@ -329,3 +329,11 @@ def test_the_shipped_grid_file_is_right_and_its_refusals_are_read() -> None:
     chosen = [refusal_of(item, refusals) for item in cities()]
     assert chosen == [refusal_of(item, refusals) for item in cities()]
     assert len(set(chosen)) > 1
+
+
+def test_the_size_of_micro_batches_addresses_cells_whose_loss_depends_on_it(project: Path) -> None:
+    ids = []
+    for size in (1, 2):
+        text = FILE.replace("batch = 2", f'batch = 2\nnormalise = "micro_batch"\nmicro_batch = {size}')
+        ids.append({cell.id for cell in opened(project, file=text)[1] if cell.method != BASE})
+    assert not ids[0] & ids[1]

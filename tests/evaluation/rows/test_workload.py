@@ -106,3 +106,25 @@ def test_a_set_without_rows_and_attacks_without_a_chat_are_refused() -> None:
         build_workload(loaded.tokenizer, {"forget": cities()}, "dual-raw", MeasureOptions(attacks=("cloze",)))
     raw = build_workload(loaded.tokenizer, {"forget": cities()}, "dual-raw", MeasureOptions())
     assert all(len(answer.ids) == answer.answer_tokens for request in raw.requests for answer in request.answers)
+
+
+def test_an_accepted_answer_of_the_item_is_no_distractor() -> None:
+    loaded = tiny("llama")
+    items = cities()[:4]
+    items[0] = items[0]._replace(answers=(items[0].answer, items[1].answer))  # another name for the same
+    workload = build_workload(loaded.tokenizer, {"forget": items}, "chat", MeasureOptions(distractors=9))
+    place = workload.sets["forget"][0]
+    answers = workload.requests[place.canonical].answers
+    texts = {loaded.tokenizer.decode(list(answer.ids[: answer.answer_tokens])) for answer in answers[1:]}
+    assert texts == {item.answer for item in items[2:]} - {items[0].answer}
+
+
+def test_items_of_a_relation_have_distractors_of_their_own() -> None:
+    loaded = tiny("llama")
+    items = [
+        item._replace(id=str(n), question=f"{n}?", answer=f"Place {n}", answers=(f"Place {n}",))
+        for n, item in enumerate(cities(4) * 5)
+    ]
+    workload = build_workload(loaded.tokenizer, {"forget": items}, "chat", MeasureOptions(distractors=1))
+    wrong = {workload.requests[place.canonical].answers[1].ids for place in workload.sets["forget"]}
+    assert len(wrong) > 5
