@@ -45,6 +45,11 @@ def test_every_forget_split_has_experiments_with_splits_that_exist(exported: Exp
             assert splits[f"{role}_split"] in release.configs[splits["config"]]
             arguments = parsed(files, f"data/datasets/DUAL_QA_{role}.yaml")[f"DUAL_QA_{role}"]["args"]["hf_args"]
             assert (arguments["name"], arguments["split"]) == ("${eval.dual.config}", f"${{eval.dual.{role}_split}}")
+        if splits["config"] != "paper":  # there one split is retained and measured
+            topic = splits["forget_split"].partition("_forget_")[0]
+            assert path == f"experiment/unlearn/dual/{splits['config']}/{splits['forget_split']}.yaml"
+            assert splits["retain_split"] == f"{topic}_retain_train"
+            assert splits["retain_eval_split"] == f"{topic}_retain_eval"
         assert settings["model"]["template_args"]["system_prompt"] == SYSTEM_PROMPT
         assert files[path].startswith("# @package _global_\n")
 
@@ -131,12 +136,16 @@ def test_datasets_name_the_folder_or_the_revision(exported: Exported) -> None:
 def test_published_retain_splits_serve_both_ways(exported: Exported, smallest: str) -> None:
     release, _ = exported
     retain = f"city_fast_retain_{smallest}"
-    rows = {"city_forget_rare_5": 99, "city_forget_popular_5": 99, "city_fast_retain_1500": 1500, retain: 500}
+    rows = {
+        **{f"city_forget_{side}_{percent}": percent * 20 for side in ("rare", "popular") for percent in (5, 10, 1)},
+        "city_fast_retain_1500": 1500,
+        retain: 500,
+    }
     file = release.configs["facts"]["train"]
     splits = {name: file.model_copy(update={"rows": number}) for name, number in rows.items()}
     (family,) = families(release.model_copy(update={"configs": {"paper": splits}}))
     assert (family.retain, family.retain_eval) == (retain, retain)
-    assert family.full == ("city_forget_rare_5", "city_forget_popular_5", retain)
+    assert family.full == ("city_forget_rare_10", "city_forget_popular_10", retain)
 
 
 @pytest.mark.slow

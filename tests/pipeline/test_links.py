@@ -82,6 +82,12 @@ def test_every_entity_carries_the_day_on_which_it_was_asked_about(tmp_path: Path
     assert settle(links, Links, "links").rejected.is_empty()
 
 
+def test_what_one_row_lacks_of_an_entity_is_taken_from_another(tmp_path: Path) -> None:
+    again = facts_frame([{"subject": "Q1", "object": "Q5", "fact_id": "0" * 16}])
+    links = run(LinksParams(method="none"), tools(tmp_path), facts=pl.concat([again, facts()]))
+    assert links.filter(pl.col("qid") == "Q1")["sitelinks"].to_list() == [5]
+
+
 def test_a_title_that_the_search_index_lacks_is_counted_by_its_links_to_the_end_and_says_so(tmp_path: Path) -> None:
     with Calls(tmp_path / "calls.sqlite", clock=FakeClock(1_700_000_000.0)) as calls:
         wiki = Wikipedia(SERVICES, calls)

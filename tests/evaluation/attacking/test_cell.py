@@ -16,7 +16,7 @@ from torch import nn
 from dual_data.evaluation.attacking import cell as attacks_on_cell
 from dual_data.evaluation.attacking import forecast as attack_forecast
 from dual_data.evaluation.attacking import run as attack_run
-from dual_data.evaluation.attacking.cell import sample, unrelated
+from dual_data.evaluation.attacking.cell import relearning_rows, sample, unrelated
 from dual_data.evaluation.attacking.run import attack
 from dual_data.evaluation.attacking.targets import AttackOptions, targets
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores
@@ -51,6 +51,16 @@ def test_tasks_are_kept_with_their_items_after_and_before(tmp_path: Path, monkey
     assert (content["tasks_before"], content["tasks_items_before"]) == before
     assert calls == [{"folder": None, "shots": 5, "rows": 16}] * 2
     assert content["options"]["shots"] == 5
+
+
+def test_facts_to_retain_that_a_model_is_tuned_on_are_not_those_that_are_measured(tmp_path: Path) -> None:
+    write_project(tmp_path, adapters=False)
+    grid, cells = opened(tmp_path)
+    rows = relearning_rows(grid, cells[0])
+    sets = grid.sets["pretrained"]
+    assert set(rows.tuned["retain facts"]) <= set(sets.retain_train)
+    assert set(rows.tuned["retain facts"]).isdisjoint(sets.retain_eval)
+    assert {*rows.tuned["forget facts"], *rows.held_out} == {*sets.forget["rare"]}
 
 
 def test_the_model_that_two_cells_start_from_is_attacked_once_and_with_the_same_result(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.evaluation.grid.forecast import duration, forecast
+from dual_data.evaluation.grid.forecast import Line, duration, forecast
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.methods import METHODS
@@ -45,6 +45,20 @@ def test_the_forecast_counts_the_kinds_of_rows_that_a_method_has(
     tokens = {line.cell.method: line.training_tokens for line in forecast(grid, cells, "cpu").lines}
     assert tokens["IdkDPO"] == 2 * tokens["GradAscent"]
     assert tokens["DPO"] == tokens["NPO"] + tokens["GradAscent"]
+
+
+def test_the_forecast_counts_every_epoch_and_what_trained_weights_cost(project: Path) -> None:
+    def line(file: str) -> Line:
+        return next(line for line in forecast(*opened(project, file=file), "cpu").lines if line.steps)
+
+    once = line(FILE.replace("epochs = 2\nbatch", "epochs = 1\nbatch"))
+    twice = line(FILE)
+    full = line(FILE.replace("lora = { rank = 2, alpha = 4.0 }", "full = true"))
+    assert (twice.training_tokens, twice.steps) == (2 * once.training_tokens, 2 * once.steps)
+    # Two operations per weight and token forward and two backward; two more for the gradient of a trained weight.
+    measured = 2 * twice.measured_tokens
+    weights = twice.operations / (measured + 4 * twice.training_tokens)
+    assert full.operations == pytest.approx(weights * (measured + 6 * twice.training_tokens))
 
 
 @pytest.mark.parametrize("options", [(), ("--dry-run",)])

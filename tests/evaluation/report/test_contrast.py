@@ -315,6 +315,8 @@ def test_an_average_of_what_shares_nothing_is_narrower_and_skips_missing_draws()
     mean = average(contrasts)
     assert mean.value == 1
     assert (mean.low, mean.high) == pytest.approx((1 - 1.96 / 2, 1 + 1.96 / 2), abs=0.08)
+    unequal = [contrasts[0]._replace(difference=Interval(value, -9.0, 9.0)) for value in (0.0, 1.0, 5.0)]
+    assert average(unequal).value == 2
     missing = contrasts[0]._replace(draws=np.full(2000, np.nan))
     assert average([contrasts[0], missing])[1:3] == pytest.approx(average(contrasts[:1])[1:3])
 
@@ -331,6 +333,8 @@ def test_a_difference_of_shares_may_be_below_zero_in_other_seeds() -> None:
     assert (contrast.facts, contrast.seeds) == (40, 3)
     assert contrast.difference.low < 0  # though no value below zero was measured
     assert average([contrast])[1:3] == pytest.approx(contrast.difference[1:3], abs=0.05)
+    reverse = compare_shares(nothing, elicited, subjects, chosen)
+    assert reverse.draws == pytest.approx(-contrast.draws)
 
 
 def test_models_of_two_datasets_are_drawn_apart(tmp_path: Path) -> None:

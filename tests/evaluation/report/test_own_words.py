@@ -133,6 +133,13 @@ def test_popular_and_rare_facts_are_compared_in_own_words(tmp_path: Path) -> Non
     assert "30.0 [" in said[0]
     assert " percentage points more of the answers about popular facts" in said[0]
     assert compare_in_own_words(popular, rare, 1e-4, pairing._replace(pairs=pairing.pairs[:9])) is None
+    # Of the pairs of a popular fact with the fifth rare one after it, 35 have answers on both sides.
+    fifth_after = compare_in_own_words(
+        popular, rare, 1e-4, pairing._replace(pairs=[(fact, fact + 5) for fact in range(50)])
+    )
+    assert fifth_after is not None
+    assert fifth_after.facts == KNOWN - 5
+    assert (fifth_after.first.value, fifth_after.second.value) == pytest.approx((13 / 35, 6 / 35))
 
 
 def test_rows_link_to_the_results(tmp_path: Path) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.findings.section import _INTERVALS
 from dual_data.evaluation.report.quality import RetainScores, forget_quality, model_utility
+from dual_data.evaluation.results import cell_path
 from tests.evaluation.items import item
+from tests.evaluation.report.made_up import write_cell
 
 
 def test_forget_quality() -> None:
@@ -46,6 +52,30 @@ def test_model_utility_is_a_harmonic_mean() -> None:
     worse_than_chance = model_utility([_scores(0.5, 0.5, 3.0)])
     assert worse_than_chance is not None
     assert worse_than_chance.value == 0
+    # An item whose wrong answers are likelier than the right one counts as 0, not below it.
+    ratios = np.array([[0.0, 3.0]] * 2)
+    half = model_utility([RetainScores(range(2), np.full((2, 2), 0.5), np.full((2, 2), 0.5), ratios)])
+    assert half is not None
+    assert half.value == pytest.approx(0.5)
+
+
+def test_the_probability_of_general_facts_is_that_among_their_options(tmp_path: Path) -> None:
+    # As in TOFU; facts like the trained ones have their plain probability.
+    names = "retain_eval", "world_facts"
+    for cell in (
+        write_cell(tmp_path, forget=1.0, retain=1.0, more=names[1:]),
+        write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=1.0, more=names[1:]),
+    ):
+        result = json.loads(cell_path(tmp_path, cell).read_text())
+        for rows in result["items"].values():
+            for row in rows:
+                row["scores"] |= {"probability": 0.4, "normalised_probability": 0.8, "truth_ratio": None}
+        cell_path(tmp_path, cell).write_text(json.dumps(result))
+    collection = collect([tmp_path])
+    figures = extras(collection, collection.groups[0])
+    assert figures is not None
+    assert figures.model_utility is not None
+    assert figures.model_utility.value == pytest.approx(4 / (1 / 0.4 + 1 / 0.8 + 1 + 1))
 
 
 def test_a_draw_without_a_fact_that_has_a_score_leaves_the_score_out() -> None:

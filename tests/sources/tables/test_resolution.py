@@ -214,6 +214,15 @@ def test_a_label_table_resolves_what_it_names_once(tmp_path: Path) -> None:
     ]
 
 
+def test_a_class_in_the_table_settles_nothing_where_a_topic_names_none(tmp_path: Path) -> None:
+    case = Case(tmp_path, {"places_city": [label("Abu", "country", "Landia")]})
+    case.topics["places_city"] = case.topics["places_city"].model_copy(update={"classes": ()})
+    path = tmp_path / "labels.csv"
+    path.write_text("qid,label,class\nQ1,Abu,Q515\nQ9,Landia,\n", encoding="utf-8")
+    rows = through_table(path, case.rows, case.topics, case.relations).statements
+    assert outcome(rows) == [("Q1", "Q9", None)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
