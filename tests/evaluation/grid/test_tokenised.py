@@ -13,10 +13,13 @@ from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.workload import build_workload
 from tests.evaluation.grid.small_grid import FILE, opened
 
-COUNTERFACTUAL = FILE.replace('["pretrained", "sft"]\nsets', '["pretrained", "sft", "sft_new"]\nsets')
+IN_CONTEXT = FILE.replace('sets = ["rare"]', 'sets = ["rare"]\nattacks = ["in_context"]')
+"""Its workloads depend on the demonstrations too."""
+COUNTERFACTUAL = IN_CONTEXT.replace('["pretrained", "sft"]\nsets', '["pretrained", "sft", "sft_new"]\nsets')
 
 
 def test_stages_share_token_ids_unless_they_change_the_answers(project: Path) -> None:
@@ -41,6 +44,7 @@ def test_stages_share_token_ids_unless_they_change_the_answers(project: Path) ->
     by_seed = [texts.cell_data(cell) for cell in cells if (cell.stage, cell.method, cell.lr) == ("sft", "NPO", 1e-3)]
     assert [data.seed for data in by_seed] == [0, 1]
     assert by_seed[0].forget is by_seed[1].forget
+    assert by_seed[0].retain == encode(tokenizer, grid.sets["sft"].retain_train, grid.profile)
 
 
 def test_a_run_tokenises_what_its_cells_are_asked_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.schedule import plan
 from dual_data.evaluation.training import run
+from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.train import train
 from tests.evaluation.methods.formulas import FORMULAS
@@ -38,6 +39,29 @@ def test_three_cells_together_equal_three_alone(method: str) -> None:
         assert traces[k].norms == pytest.approx(trace.norms, rel=1e-4)
         difference = (together.adapters.master[k] - alone.adapters.master[0]).abs().max()
         assert float(difference) < 1e-4
+
+
+@pytest.mark.parametrize("method", ["NPO", "DPO", "RMU"])
+def test_cells_with_other_rows_than_their_neighbours_equal_each_alone(method: str) -> None:
+    optimisation = Optimisation(epochs=2, batch=2)
+
+    def cell(setup: Problem, number: int) -> CellData:
+        part = slice(3 * number, 3 * number + 4)
+        whole = setup.cell(3e-3, number)
+        return whole._replace(
+            forget=whole.forget[part],
+            refusal=whole.refusal[part],
+            retain=whole.retain[number:],
+            items=whole.items[part],
+        )
+
+    together = problem(seeds=(0, 1), fresh=True)
+    traces = together.train(method, optimisation, *(cell(together, number) for number in range(2)))
+    for number, trace in enumerate(traces):
+        alone = problem(seeds=(number,), fresh=True)
+        (expected,) = alone.train(method, optimisation, cell(alone, number))
+        assert trace.losses == pytest.approx(expected.losses, rel=1e-4, abs=1e-5)
+        assert float((together.adapters.master[number] - alone.adapters.master[0]).abs().max()) < 1e-4
 
 
 def test_ten_steps_equal_peft_with_torch_adamw_and_clipping() -> None:
