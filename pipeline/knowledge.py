@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import Profile, Rows, Services, Strict
+from dual_data.config import RELATIONS, Profile, Rows, Services, Strict, load_relations
 from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.evaluation.models.cache import weights_seen
@@ -29,9 +29,10 @@ from dual_data.prompts import Prompt, load_prompt
 from dual_data.schema import Knowledge
 from dual_data.sources.chat.local import LocalChat, open_local, recall_local
 from dual_data.sources.chat.openai.closed_book import ServerAnswers
+from dual_data.sources.chat.openai.completions import messages
 from dual_data.sources.chat.openai.server import ChatServer, Endpoint
 from dual_data.sources.chat.protocol import Chat, Sampling
-from dual_data.sources.chat.usage import Budget, Ledger
+from dual_data.sources.chat.usage import Budget, Ledger, estimate
 from pipeline import expected
 from pipeline.probing import keys, published_rule, weights
 from pipeline.probing.probe import Probe, hits, is_majority, sampled, select
@@ -143,6 +144,37 @@ def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, ques
     return plans
 
 
+def outlook(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[Forecast] | None:
+    """An estimate of `forecast` before the facts are built; None where there is nothing to estimate from."""
+    if not params.models:
+        return []
+    questions = expected.questions(tools, profile, params.sample)
+    if questions is None:
+        return None
+    prompt, name = _prompt(tools.project), expected.NAME
+    conversation = messages(prompt.system, prompt.render({"question": f"Which {name} of {name} is the {name}?"}))
+    relations = load_relations(tools.project / RELATIONS).values()
+    paraphrases = sum(len(relation.questions.validation) for relation in relations) / max(1, len(relations))
+    plans = []
+    for model in params.models:
+        budget = _ledger(model, model.endpoint) if model.endpoint else None
+        for index, rule in enumerate(model.rules):
+            # A local model draws all samples in one call.
+            samples = published_rule.SAMPLING.samples if model.endpoint else 1
+            calls = round(questions * (samples if rule == "paper" else paraphrases))
+            scored = questions if index == 0 else 0
+            note = f"{model.name}, {rule}; {expected.BASIS}"
+            if budget is None:
+                plans.append(Forecast(f"local:{model.local}", calls + scored, 0, note=note))
+                continue
+            new = published_rule.SAMPLING.max_new_tokens if rule == "paper" else params.new_tokens
+            usage = estimate(conversation, new).times(calls).plus(estimate(conversation, 1).times(scored))
+            note += f"; {scored} calls only where it gives log-probabilities of a prompt" if scored else ""
+            note = "; ".join([note, *budget.foresee(usage)])
+            plans.append(Forecast(SOURCE, calls + scored, 0, usage.tokens, note))
+    return plans
+
+
 def check(params: KnowledgeParams, project: Path, _: Profile) -> None:
     """Raise UsageError for a prompt that does not fit, and for the name of a local model that none can have."""
     _prompt(project)
@@ -187,13 +219,13 @@ def _open(
         yield ServerAnswers(server), server.ledger
 
 
-def ledger(model: ProbedModel, endpoint: Endpoint) -> Ledger:
+def _ledger(model: ProbedModel, endpoint: Endpoint) -> Ledger:
     """The budget of one model."""
     return Ledger(f"knowledge.models ({model.name}).budget", endpoint.price, model.budget)
 
 
 def _server(model: ProbedModel, endpoint: Endpoint, tools: Tools) -> ChatServer:
-    return ChatServer(endpoint, tools.calls, SOURCE, ledger(model, endpoint))
+    return ChatServer(endpoint, tools.calls, SOURCE, _ledger(model, endpoint))
 
 
 def _plan(
@@ -293,7 +325,7 @@ KNOWLEDGE = Stage(
     files=(PROMPT,),
     sources=sources,
     forecast=forecast,
-    outlook=expected.knowledge,
+    outlook=outlook,
     lacks=lacks,
     check=check,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -99,6 +100,22 @@ def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[
     wiki.foresee_linkshere(titles, params.cap)
     plan = Forecast(SOURCE, *wiki.calls())
     return [plan._replace(note="at least; one call more for every 500 links" if plan.to_make else "")]
+
+
+def outlook(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecast] | None:
+    """An estimate of `forecast` before the facts are built; None where there is nothing to estimate from."""
+    if params.method in ("none", "in_degree", "dump"):
+        return []
+    from dual_data.sources.wikipedia.api import SOURCE
+    from dual_data.sources.wikipedia.counts import TITLES_A_REQUEST
+
+    subjects = expected.subjects(tools, profile)
+    if subjects is None:
+        return None
+    batches = math.ceil(expected.TITLES_A_SUBJECT * subjects / TITLES_A_REQUEST)
+    if params.method == "cirrusdoc":
+        return [Forecast(SOURCE, 1 + batches, 0, note=expected.BASIS)]
+    return [Forecast(SOURCE, 2 * batches, 0, note=f"{expected.BASIS}; at least, one call more for every 500 links")]
 
 
 def lacks(params: LinksParams, tools: Tools) -> Iterator[Lack]:
@@ -224,6 +241,6 @@ LINKS = Stage(
     sources=sources,
     services=("wikipedia", "sparql"),
     forecast=forecast,
-    outlook=expected.links,
+    outlook=outlook,
     lacks=lacks,
 )

@@ -40,7 +40,7 @@ from dual_data.sources.chat.openai.capabilities import TYPICAL, Capabilities
 from dual_data.sources.chat.openai.completions import Answer, final_text, messages
 from dual_data.sources.chat.openai.server import ChatServer, Endpoint
 from dual_data.sources.chat.protocol import Chat
-from dual_data.sources.chat.usage import Budget, Ledger
+from dual_data.sources.chat.usage import Budget, Ledger, estimate
 from pipeline import expected
 from pipeline.probing import keys, weights
 from pipeline.probing.probe import sampled
@@ -118,6 +118,23 @@ def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, quest
     return [_Judge(_server(params, params.endpoint, tools), params, prompt, tools).plan(chats)]
 
 
+def outlook(params: SalienceParams, tools: Tools, profile: Profile) -> list[Forecast] | None:
+    """An estimate of `forecast` before the facts are built; None where there is nothing to estimate from."""
+    if params.endpoint is None and params.local is None:
+        return []
+    questions = expected.questions(tools, profile, params.sample)
+    if questions is None:
+        return None
+    if params.endpoint is None:
+        return [Forecast(f"local:{params.local}", questions, 0, note=expected.BASIS)]
+    prompt = _prompt(tools.project)
+    conversation = messages(prompt.system, prompt.render(dict.fromkeys(prompt.variables, expected.NAME)))
+    usage = estimate(conversation, LABEL_TOKENS).times(questions)
+    notes = [expected.BASIS, f"{params.samples} calls more for each fact of low label mass"]
+    notes += _ledger(params, params.endpoint).foresee(usage)
+    return [Forecast(SOURCE, questions, 0, usage.tokens, "; ".join(notes))]
+
+
 def lacks(params: SalienceParams, tools: Tools) -> Iterable[Lack]:
     """The judge's key."""
     return keys.lacks(_server(params, params.endpoint, tools), params) if params.endpoint else ()
@@ -160,13 +177,13 @@ def _prompt(project: Path) -> Prompt:
     return prompt
 
 
-def ledger(params: SalienceParams, endpoint: Endpoint) -> Ledger:
+def _ledger(params: SalienceParams, endpoint: Endpoint) -> Ledger:
     """The budget of the judge."""
     return Ledger("salience.budget", endpoint.price, params.budget)
 
 
 def _server(params: SalienceParams, endpoint: Endpoint, tools: Tools) -> ChatServer:
-    return ChatServer(endpoint, tools.calls, SOURCE, ledger(params, endpoint))
+    return ChatServer(endpoint, tools.calls, SOURCE, _ledger(params, endpoint))
 
 
 def _judge_locally(model: LocalChat, tools: Tools, prompt: Prompt, chats: Sequence[Chat]) -> list[Verdict]:
@@ -300,7 +317,7 @@ SALIENCE = Stage(
     files=(PROMPT, f"{RELATIONS}/*.toml"),
     sources=sources,
     forecast=forecast,
-    outlook=expected.salience,
+    outlook=outlook,
     lacks=lacks,
     check=check,
 )
