@@ -223,7 +223,7 @@ def _with_answers(rows: pl.DataFrame) -> pl.DataFrame:
         {"fact_id": fact_ids, "all_answers": answer_lists}, {"fact_id": pl.String, "all_answers": pl.List(pl.String)}
     )
     rows = rows.join(table, on="fact_id", how="left", maintain_order="left")
-    answers = pl.coalesce("all_answers", pl.concat_arr("answer").arr.to_list())
+    answers = pl.coalesce("all_answers", pl.concat_list("answer"))
     return rows.with_columns(answers=pl.when(pl.col("answer").is_not_null()).then(answers)).drop("all_answers")
 
 
