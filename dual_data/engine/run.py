@@ -15,7 +15,7 @@ from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, read_
 from dual_data.engine.places import artifacts, command
 from dual_data.engine.plan import Step, expect_sound, plan, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools, needed
-from dual_data.engine.tables import content_hash, expect_supported, read_table, settle
+from dual_data.engine.tables import content_hash, expect_supported, read_parquet, settle
 from dual_data.errors import DualDataError, UsageError
 from dual_data.files import file_hash, write_parquet, writing
 from dual_data.locks import locked
@@ -133,7 +133,7 @@ def read_rows(project: Path, profile: Profile, stage: str, table: str = "data") 
     manifest = read_manifest(path.parent)
     if manifest and table in manifest.outcome and manifest.outcome[table].file != file_hash(path):
         raise DualDataError(f"{path}: is not what was written; run: {made_by}")
-    return read_table(path, made_by)
+    return read_parquet(path, made_by)
 
 
 def _remove_stale_tables(folder: Path, tables: dict[str, pl.DataFrame]) -> None:

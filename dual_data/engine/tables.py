@@ -108,7 +108,7 @@ def _kinds(dtype: Kind) -> Iterator[Kind]:
         yield dtype
 
 
-def read_table(path: Path, command: str) -> pl.DataFrame:
+def read_parquet(path: Path, command: str) -> pl.DataFrame:
     """Read a table that `command` wrote. Raises DualDataError if it is damaged."""
     try:
         return pl.read_parquet(path, glob=False)

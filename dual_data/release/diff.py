@@ -10,7 +10,7 @@ import polars as pl
 
 from dual_data.engine.manifest import Manifest, faults, read_manifest
 from dual_data.engine.places import maker
-from dual_data.engine.tables import read_table
+from dual_data.engine.tables import read_parquet
 from dual_data.errors import InputError
 from dual_data.files import expect_utf_8
 from dual_data.ids import MINTED
@@ -92,7 +92,7 @@ def _built(folder: Path) -> dict[str, pl.DataFrame]:
         stages += [name for name in manifest.basis.inputs if name not in stages]
     if fault := next(faults(folder, manifests), None):
         raise InputError(f"{folder}: {fault}{advice}")
-    return {name: read_table(folder / name / "data.parquet", command or "dual-data build") for name in COMPARED}
+    return {name: read_parquet(folder / name / "data.parquet", command or "dual-data build") for name in COMPARED}
 
 
 def _snapshot(tables: Mapping[str, pl.DataFrame]) -> Snapshot:

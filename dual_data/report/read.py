@@ -11,7 +11,7 @@ import polars as pl
 from dual_data.engine.manifest import EXAMPLES, Manifest, faults, read_manifests
 from dual_data.engine.places import to_build
 from dual_data.engine.plan import NEVER_BUILT, why_unread
-from dual_data.engine.tables import read_table
+from dual_data.engine.tables import read_parquet
 from dual_data.errors import DualDataError
 from dual_data.released import State
 
@@ -37,7 +37,7 @@ class Built(NamedTuple):
         manifest = self.manifests.get(stage)
         if manifest is None or name not in manifest.outcome:
             return None
-        return read_table(self.folder / stage / f"{name}.parquet", f"{self.command} {stage}")
+        return read_parquet(self.folder / stage / f"{name}.parquet", f"{self.command} {stage}")
 
     def recipes(self) -> dict[str, pl.DataFrame]:
         """The examples of every recipe that has any, by name."""

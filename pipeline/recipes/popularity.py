@@ -9,7 +9,7 @@ import polars as pl
 
 from dual_data.errors import InputError
 from dual_data.schema import FACT_ID
-from dual_data.sources.tables.files import location, read_table
+from dual_data.sources.tables.files import location, read_file
 
 EntitySignal = Literal["inbound_links", "sitelinks", "mentions"]
 Signal = Literal["inbound_links", "sitelinks", "mentions", "salience", "given"]
@@ -63,7 +63,7 @@ def read_given(path: Path) -> pl.DataFrame:
         "popularity {popularity!r} is not a number": ~value.is_finite(),
         "the fact {fact_id} has more than one row; keep one": fact.is_duplicated(),
     }
-    rows = read_table(path, ("fact_id", "popularity"))
+    rows = read_file(path, ("fact_id", "popularity"))
     for fault, has_it in faults.items():
         for row in rows.filter(has_it.fill_null(value=True)).head(1).iter_rows(named=True):
             raise InputError(f"{location(row)}: {fault.format(**row)}")

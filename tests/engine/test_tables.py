@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.engine.tables import content_hash, read_table
+from dual_data.engine.tables import content_hash, read_parquet
 from dual_data.files import write_parquet
 from dual_data.ids import digest
 from tests.faults.disk import no_room
@@ -113,4 +113,4 @@ def test_a_table_for_which_the_disk_has_no_room_is_an_error_of_the_system(tmp_pa
 def test_a_path_is_no_pattern(tmp_path: Path) -> None:
     for name in ("a[1]", "a1"):
         write_parquet(frame([(name, 1, [])]), tmp_path / name / "x.parquet")
-    assert read_table(tmp_path / "a[1]" / "x.parquet", "dual-data build")["a"].to_list() == ["a[1]"]
+    assert read_parquet(tmp_path / "a[1]" / "x.parquet", "dual-data build")["a"].to_list() == ["a[1]"]

@@ -55,10 +55,10 @@ def hash_of(path: Path) -> str:
 def read_folder(folder: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pl.DataFrame:
     """All tables of a folder as one frame: the columns asked for (null where a file lacks an optional one), `topic`,
     `file` (its path) and `line` (where the row begins; of a Parquet file the row's number). Empty cells are null."""
-    return pl.concat(read_table(path, required, optional) for path in table_files(folder))
+    return pl.concat(read_file(path, required, optional) for path in table_files(folder))
 
 
-def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pl.DataFrame:
+def read_file(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pl.DataFrame:
     """One table, as `read_folder` gives it. Raises InputError for whatever is wrong with the file as such."""
     frame, lines = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
     if absent := [name for name in required if name not in frame.columns]:

@@ -25,7 +25,7 @@ from dual_data.config import Relation, Topic
 from dual_data.errors import InputError
 from dual_data.ids import is_item, item_of_iri
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
-from dual_data.sources.tables.files import location, read_table
+from dual_data.sources.tables.files import location, read_file
 from dual_data.sources.tables.triplets import as_written, minted_entities, split_aliases, with_details
 from dual_data.sources.wikidata.asking import Asker, Foresight, NotKnown
 from dual_data.sources.wikidata.queries import Named, in_batches
@@ -192,7 +192,7 @@ def _label_table(path: Path) -> pl.DataFrame:
     """Columns of ENTITIES and `class`. Raises InputError for malformed or repeated ids."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; a CSV or Parquet table with the columns qid and label is expected")
-    table = read_table(path, ("qid", "label"), ("aliases", "class"))
+    table = read_file(path, ("qid", "label"), ("aliases", "class"))
     lines: dict[str, int] = {}
     for row in table.iter_rows(named=True):
         if row["qid"] is None or not is_item(row["qid"]):
