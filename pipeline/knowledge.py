@@ -157,20 +157,20 @@ def outlook(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[For
     paraphrases = sum(len(relation.questions.validation) for relation in relations) / max(1, len(relations))
     plans = []
     for model in params.models:
-        budget = _ledger(model, model.endpoint) if model.endpoint else None
+        ledger = _server(model, model.endpoint, tools).ledger if model.endpoint else None
         for index, rule in enumerate(model.rules):
             # A local model draws all samples in one call.
             samples = published_rule.SAMPLING.samples if model.endpoint else 1
             calls = round(questions * (samples if rule == "paper" else paraphrases))
             scored = questions if index == 0 else 0
             note = f"{model.name}, {rule}; {expected.BASIS}"
-            if budget is None:
+            if ledger is None:
                 plans.append(Forecast(f"local:{model.local}", calls + scored, 0, note=note))
                 continue
             new = published_rule.SAMPLING.max_new_tokens if rule == "paper" else params.new_tokens
             usage = estimate(conversation, new).times(calls).plus(estimate(conversation, 1).times(scored))
             note += f"; {scored} calls only where it gives log-probabilities of a prompt" if scored else ""
-            note = "; ".join([note, *budget.foresee(usage)])
+            note = "; ".join([note, *ledger.foresee(usage)])
             plans.append(Forecast(SOURCE, calls + scored, 0, usage.tokens, note))
     return plans
 
@@ -219,13 +219,9 @@ def _open(
         yield ServerAnswers(server), server.ledger
 
 
-def _ledger(model: ProbedModel, endpoint: Endpoint) -> Ledger:
-    """The budget of one model."""
-    return Ledger(f"knowledge.models ({model.name}).budget", endpoint.price, model.budget)
-
-
 def _server(model: ProbedModel, endpoint: Endpoint, tools: Tools) -> ChatServer:
-    return ChatServer(endpoint, tools.calls, SOURCE, _ledger(model, endpoint))
+    budget = f"knowledge.models ({model.name}).budget"
+    return ChatServer(endpoint, tools.calls, SOURCE, Ledger(budget, endpoint.price, model.budget))
 
 
 def _plan(

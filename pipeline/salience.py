@@ -131,7 +131,7 @@ def outlook(params: SalienceParams, tools: Tools, profile: Profile) -> list[Fore
     conversation = messages(prompt.system, prompt.render(dict.fromkeys(prompt.variables, expected.NAME)))
     usage = estimate(conversation, LABEL_TOKENS).times(questions)
     notes = [expected.BASIS, f"{params.samples} calls more for each fact of low label mass"]
-    notes += _ledger(params, params.endpoint).foresee(usage)
+    notes += _server(params, params.endpoint, tools).ledger.foresee(usage)
     return [Forecast(SOURCE, questions, 0, usage.tokens, "; ".join(notes))]
 
 
@@ -177,13 +177,8 @@ def _prompt(project: Path) -> Prompt:
     return prompt
 
 
-def _ledger(params: SalienceParams, endpoint: Endpoint) -> Ledger:
-    """The budget of the judge."""
-    return Ledger("salience.budget", endpoint.price, params.budget)
-
-
 def _server(params: SalienceParams, endpoint: Endpoint, tools: Tools) -> ChatServer:
-    return ChatServer(endpoint, tools.calls, SOURCE, _ledger(params, endpoint))
+    return ChatServer(endpoint, tools.calls, SOURCE, Ledger("salience.budget", endpoint.price, params.budget))
 
 
 def _judge_locally(model: LocalChat, tools: Tools, prompt: Prompt, chats: Sequence[Chat]) -> list[Verdict]:
