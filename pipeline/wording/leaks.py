@@ -103,10 +103,8 @@ class Leaks:
         """Whether all wordings together hold enough of the answer for a leak; most facts need no closer look."""
         answer_words, subject_words = templates.telling_words(answer), unicode_tokens(subject)
         vocabulary = self._vocabularies[stem]
-        if vocabulary.isdisjoint(answer_words) and set(answer_words).isdisjoint(subject_words):
-            return False
         shared = sum(word in vocabulary or word in subject_words for word in answer_words)
-        return shared >= self._share * len(answer_words)
+        return shared > 0 and shared >= self._share * len(answer_words)
 
 
 def _vocabulary(question: str) -> frozenset[str]:
