@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import polars as pl
 
@@ -12,7 +12,7 @@ from dual_data.schema import FACT_ID
 from dual_data.sources.tables.files import location, read_file
 
 EntitySignal = Literal["inbound_links", "sitelinks", "mentions"]
-Signal = Literal["inbound_links", "sitelinks", "mentions", "salience", "given"]
+Signal = Literal[EntitySignal, "salience", "given"]
 Side = Literal["subject", "object", "sum"]
 CAPPED = ("capped_subject", "capped_object")
 """Columns of `signals` that mark capped counts; no table that is written has them, for `links` has `capped`."""
@@ -37,11 +37,7 @@ def signals(facts: pl.DataFrame, links: pl.DataFrame, salience: pl.DataFrame) ->
     judged = salience.select("fact_id", salience="score", salience_spread="spread", salience_low_mass="low_mass")
     return rows.join(judged, on="fact_id", how="left").select(
         "fact_id",
-        *(
-            f"{signal}_{side}"
-            for signal in ("inbound_links", "sitelinks", "mentions")
-            for side in ("subject", "object")
-        ),
+        *(f"{signal}_{side}" for signal in get_args(EntitySignal) for side in ("subject", "object")),
         *CAPPED,
         "salience",
         "salience_spread",
