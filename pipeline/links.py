@@ -81,7 +81,7 @@ def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFra
     if params.method == "none":
         method = pl.when(pl.col("sitelinks").is_not_null()).then(pl.lit("sitelinks")).otherwise(pl.lit("mentions"))
     # Wikipedia's counts carry their method: where its index has gaps, there are two.
-    return _rows(entities, counts, days).select(pl.exclude("method"), method=pl.coalesce("method", method))
+    return _rows(entities, counts, days).with_columns(method=pl.coalesce("method", method))
 
 
 def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[Forecast]:
