@@ -118,9 +118,9 @@ def _statements(
     """Rows of STATEMENTS, by topic, relation, subject and object."""
     jobs = pl.DataFrame(
         [
-            (topic_number, topic, place, stem, number(relation.property), relation.property, relation.object)
+            (topic_number, topic, relation_number, stem, number(relation.property), relation.property, relation.object)
             for topic_number, topic in enumerate(members)
-            for place, (stem, relation) in enumerate(relations.items())
+            for relation_number, (stem, relation) in enumerate(relations.items())
             if relation.applies_to(topic)
         ],
         schema={
@@ -130,7 +130,7 @@ def _statements(
         orient="row",
     )  # fmt: skip
     subjects = pl.DataFrame(
-        [(place, item) for place, items in enumerate(members.values()) for item in items],
+        [(topic_number, item) for topic_number, items in enumerate(members.values()) for item in items],
         schema={"topic_number": pl.Int64, "item": pl.Int64},
         orient="row",
     )
