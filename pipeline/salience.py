@@ -35,8 +35,7 @@ from dual_data.sources.chat.label_scores import (
     of_samples,
 )
 from dual_data.sources.chat.local import LocalChat, open_local, recall_local
-from dual_data.sources.chat.openai import capabilities as features
-from dual_data.sources.chat.openai.capabilities import TYPICAL, Capabilities
+from dual_data.sources.chat.openai import features
 from dual_data.sources.chat.openai.completions import Answer, final_text, messages
 from dual_data.sources.chat.openai.server import ChatServer, Endpoint
 from dual_data.sources.chat.protocol import Chat
@@ -218,7 +217,7 @@ class _Judge:
 
     def plan(self, chats: Sequence[Chat]) -> Forecast:
         """The calls that `judge` makes, as far as the log shows."""
-        can = features.recall(self._server) or TYPICAL
+        can = features.recall(self._server) or features.TYPICAL
         known = self._server.recall_probe("structured")
         form = known["format"] if known else "json_schema"
         requests, low = [], 0
@@ -240,12 +239,12 @@ class _Judge:
             notes.append("and a few that find out what the server supports")
         return Forecast(SOURCE, calls, in_log, tokens, "; ".join(notes))
 
-    def _direct(self, chat: Chat, can: Capabilities) -> dict[str, Any]:
+    def _direct(self, chat: Chat, can: features.Capabilities) -> dict[str, Any]:
         limit = can.limit(LABEL_TOKENS, 0)
         wanted = {"logprobs": True, "top_logprobs": can.top_logprobs}
         return self._server.request({"messages": messages(*chat), **limit, **can.sampling(0.0), **wanted})
 
-    def _sampled(self, chat: Chat, can: Capabilities, form: str) -> list[dict[str, Any]]:
+    def _sampled(self, chat: Chat, can: features.Capabilities, form: str) -> list[dict[str, Any]]:
         limit = can.limit(
             features.STRUCTURED_TOKENS if form else 2 * LABEL_TOKENS, self._server.endpoint.reasoning_tokens
         )

@@ -24,7 +24,7 @@ import pytest
 
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.tables import content_hash
-from dual_data.sources.chat.openai.capabilities import BRIEF, PROBE
+from dual_data.sources.chat.openai.features import BRIEF, PROBE
 from tests.faults.proxy import DROP, RESET, Proxy, error_500, proxy, too_many
 from tests.services.llama import KEY, llama
 from tests.services.mediawiki import mediawiki

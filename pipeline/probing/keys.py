@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dual_data.config import Strict
 from dual_data.engine.stage import Lack
 from dual_data.errors import UsageError
-from dual_data.sources.chat.openai import capabilities as features
+from dual_data.sources.chat.openai import features
 from dual_data.sources.chat.openai.server import ChatServer
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dual_data.sources.chat.openai import capabilities as features
-from dual_data.sources.chat.openai.capabilities import TYPICAL, Capabilities
+from dual_data.sources.chat.openai import features
 from dual_data.sources.chat.openai.completions import final_text, messages
 from dual_data.sources.chat.openai.server import ChatServer
 from dual_data.sources.chat.protocol import Chat, Sampling
@@ -51,16 +50,16 @@ class ServerAnswers:
             note += "; the server was not asked yet what it supports"
         elif can.reasoning:
             note += features.AT_MOST
-        requests = self._generate(chats, sampling, can or TYPICAL)
+        requests = self._generate(chats, sampling, can or features.TYPICAL)
         verified = self._server.recall_probe("prompt_logprobs")
-        unknown = verified is None and bool((can or TYPICAL).top_logprobs)
+        unknown = verified is None and bool((can or features.TYPICAL).top_logprobs)
         if answers and (verified["verified"] if verified else unknown):
-            requests += self._echo(canonical, answers, can or TYPICAL)
+            requests += self._echo(canonical, answers, can or features.TYPICAL)
             note += f"; {len(answers)} calls only where it gives log-probabilities of a prompt" if unknown else ""
         calls, in_log, tokens, cost = self._server.foresee(requests)
         return calls, in_log, tokens, "; ".join([note, *cost])
 
-    def _generate(self, chats: Sequence[Chat], sampling: Sampling, can: Capabilities) -> list[dict[str, Any]]:
+    def _generate(self, chats: Sequence[Chat], sampling: Sampling, can: features.Capabilities) -> list[dict[str, Any]]:
         limit = can.limit(sampling.max_new_tokens, self._server.endpoint.reasoning_tokens)
         parameters = limit | can.sampling(sampling.temperature, sampling.top_p)
         requests = []
@@ -73,6 +72,6 @@ class ServerAnswers:
                     requests.append(self._server.request(body, sample))
         return requests
 
-    def _echo(self, chats: Sequence[Chat], answers: Sequence[str], can: Capabilities) -> list[dict[str, Any]]:
+    def _echo(self, chats: Sequence[Chat], answers: Sequence[str], can: features.Capabilities) -> list[dict[str, Any]]:
         pairs = zip(chats, answers, strict=True)
         return [self._server.request(features.echo(messages(*chat), answer, can)) for chat, answer in pairs]

@@ -1,8 +1,8 @@
 """Chat models behind an OpenAI-compatible server: OpenAI, vLLM, llama.cpp and their like.
 
 One client per server; its own retries are off, because pacing and retrying live in the call log. Nothing that a server
-claims is trusted: bodies are checked in `completions`, features in `capabilities`, and constraints on an answer by the
-code that asked for them.
+claims is trusted: bodies are checked in `completions`, what it supports in `features`, and constraints on an answer by
+the code that asked for them.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 from dual_data.calls import Calls
 from dual_data.config import Pace
 from dual_data.errors import BudgetSpent, Refused
-from dual_data.sources.chat.openai import capabilities as features
+from dual_data.sources.chat.openai import features
 from dual_data.sources.chat.openai.server import expected_usage
 from dual_data.sources.chat.usage import Budget, Ledger, Price, Usage
 from tests.services.stand_in import Body, completion, stand_in

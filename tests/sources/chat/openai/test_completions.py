@@ -10,7 +10,7 @@ import pytest
 
 from dual_data.calls import Calls
 from dual_data.errors import Transient
-from dual_data.sources.chat.openai import capabilities as features
+from dual_data.sources.chat.openai import features
 from dual_data.sources.chat.openai.completions import final_text, reduce
 from dual_data.sources.chat.usage import Usage, usage_of
 from tests.services.stand_in import completion, stand_in

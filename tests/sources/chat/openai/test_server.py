@@ -16,7 +16,7 @@ import pytest
 
 from dual_data.calls import Calls
 from dual_data.errors import DualDataError, Refused, ServiceError, Transient, UsageError
-from dual_data.sources.chat.openai import capabilities as features
+from dual_data.sources.chat.openai import features
 from dual_data.sources.chat.openai.closed_book import ServerAnswers
 from dual_data.sources.chat.openai.completions import final_text, messages
 from dual_data.sources.chat.openai.server import ChatServer, Endpoint

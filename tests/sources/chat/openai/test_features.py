@@ -10,7 +10,7 @@ import pytest
 
 from dual_data.calls import Calls
 from dual_data.errors import Refused
-from dual_data.sources.chat.openai import capabilities as features
+from dual_data.sources.chat.openai import features
 from dual_data.sources.chat.openai.closed_book import ServerAnswers
 from dual_data.sources.chat.protocol import Chat, Sampling
 from tests.faults.proxy import CUT, RESET, error_500, proxy, too_many
