@@ -13,6 +13,7 @@ from dual_data.config import (
     Excluded,
     Profile,
     Relation,
+    Topic,
     load_excluded,
     load_profile,
     load_relation,
@@ -35,70 +36,90 @@ _EXPLAINED = re.compile(r"^#\s{2,}([a-z_]+)\s{2,}\S", re.MULTILINE)
 """A line of the comment at the top of EXCLUDED.toml: a reason and its meaning."""
 
 
-def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
-    """Every fault as `file: key: message`, and a line with the numbers of checked items."""
-    findings: list[str] = []
+class _Findings(list[str]):
+    """Faults, each as `file: key: message`."""
 
-    def attempt(read: Callable[..., Any], *arguments: Any) -> Any:
+    def attempt(self, read: Callable[..., Any], *arguments: Any) -> Any:
+        """What `read` returns; None where it raises UsageError, whose faults are added."""
         try:
             return read(*arguments)
         except UsageError as error:
-            findings.extend(str(error).split("\n"))
+            self.extend(str(error).split("\n"))
             return None
 
-    pipeline_files = sorted((root / "pipeline").glob("*.toml"))
-    read_files = {path for stage in stages for pattern in stage.files for path in root.glob(pattern)}
-    grid_files = []
-    for path in pipeline_files:
-        data = attempt(read_toml, path)
-        if data is not None and "grids" in data:
-            grid_files.append(path)
-            if (settings := attempt(read_settings, path)) is not None:
-                findings.extend(_missing_data(settings, root, path))
-        if data is not None and path not in read_files and not data.keys() & {"project", "grids"}:
-            findings.append(f"{path}: nothing reads it: it has neither [project] nor [grids]; topics are in {TOPICS}")
-    method_faults, methods = _checked_methods(root, grid_files)
-    findings.extend(method_faults)
-    for path in sorted((*root.glob("pipeline/*.*"), *root.glob(f"{RELATIONS}/*.*"))):
-        if path.suffix != ".toml" and path.suffix.lower() == ".toml":
-            findings.append(f"{path}: nothing reads it: it ends in {path.suffix}; rename it to {path.stem}.toml")
-    relation_files = [p for p in sorted((root / RELATIONS).glob("*.toml")) if p.stem != "EXCLUDED"]
-    prompt_files = sorted((root / "prompts").glob("*.md"))
 
-    profiles = [profile for path in profile_files(root) if (profile := attempt(load_profile, path)) is not None]
+def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
+    """Every fault as `file: key: message`, and a line with the numbers of checked items."""
+    findings = _Findings()
+    grid_files = _checked_pipeline_files(root, stages, findings)
+    method_faults, methods = _checked_methods(root, grid_files)
+    findings += method_faults
+    findings += _wrong_endings(root)
+    files = profile_files(root)
+    profiles = [profile for path in files if (profile := findings.attempt(load_profile, path)) is not None]
     for profile in profiles:
         for stage in stages:
-            attempt(check_stage, stage, root, profile)
-        findings.extend(_unknown_tables(profile, stages))
-        findings.extend(_missing_triplets(profile, root))
-    findings.extend(_same_names(profiles))
-    topics = attempt(load_topics, root / TOPICS)
-    relations = {path: relation for path in relation_files if (relation := attempt(load_relation, path)) is not None}
-    if len(relations) == len(relation_files):
-        attempt(load_relations, root / RELATIONS)
-    findings.extend(_same_questions(relations))
-    topics_by_place = {
-        f"{path}: topics": relations[path].topics if path in relations else _stated_topics(path)
-        for path in relation_files
-    }
-    exclusions = root / RELATIONS / "EXCLUDED.toml"
-    if exclusions.exists() and (excluded := attempt(load_excluded, exclusions)) is not None:
-        findings.extend(_wrong_exclusions(exclusions, excluded, relations))
-        topics_by_place |= {f"{exclusions}: {label}.topics": entry.topics for label, entry in excluded.items()}
-    if topics is not None:
-        findings.extend(_unknown_topics(topics_by_place, topics))
+            findings.attempt(check_stage, stage, root, profile)
+        findings += _unknown_tables(profile, stages)
+        findings += _missing_triplets(profile, root)
+    findings += _same_names(profiles)
+    topics = findings.attempt(load_topics, root / TOPICS)
+    relations = _checked_relations(root, topics, findings)
+    prompt_files = sorted((root / "prompts").glob("*.md"))
     for path in prompt_files:
-        attempt(load_prompt, path)
-    idle = [name for name in topics or () if not any(relation.applies_to(name) for relation in relations.values())]
+        findings.attempt(load_prompt, path)
+    idle = [name for name in topics or () if not any(relation.applies_to(name) for relation in relations)]
     # No fault: its relations may come later.
     unasked = f" (no relation, so no fact, is of {', '.join(idle)})" if idle else ""
     summary = (
         f"{len(profiles)} profiles, {len(topics or ())} topics{unasked}, {len(relations)} relations with "
-        f"{sum(len(relation.questions.questions()) for relation in relations.values())} questions, "
+        f"{sum(len(relation.questions.questions()) for relation in relations)} questions, "
         f"{len(prompt_files)} prompts, {count(len(grid_files), 'grid file')}{methods}: no fault found"
     )
     # Without duplicates: a prompt is read here and again by the check of its stage, for every profile.
     return list(dict.fromkeys(findings)), summary
+
+
+def _checked_pipeline_files(root: Path, stages: Sequence[Stage], findings: _Findings) -> list[Path]:
+    """The grid files; adds the faults of all TOML files in pipeline/ but those of a stage or a profile alone."""
+    read_by_stages = {path for stage in stages for pattern in stage.files for path in root.glob(pattern)}
+    grid_files = []
+    for path in sorted((root / "pipeline").glob("*.toml")):
+        if (data := findings.attempt(read_toml, path)) is None:
+            continue
+        if "grids" in data:
+            grid_files.append(path)
+            if (settings := findings.attempt(read_settings, path)) is not None:
+                findings += _missing_data(settings, root, path)
+        elif "project" not in data and path not in read_by_stages:
+            findings.append(f"{path}: nothing reads it: it has neither [project] nor [grids]; topics are in {TOPICS}")
+    return grid_files
+
+
+def _wrong_endings(root: Path) -> Iterator[str]:
+    """A fault for each TOML file whose ending is written in a way that nothing looks for, such as .TOML."""
+    for path in sorted((*root.glob("pipeline/*.*"), *root.glob(f"{RELATIONS}/*.*"))):
+        if path.suffix != ".toml" and path.suffix.lower() == ".toml":
+            yield f"{path}: nothing reads it: it ends in {path.suffix}; rename it to {path.stem}.toml"
+
+
+def _checked_relations(root: Path, topics: Mapping[str, Topic] | None, findings: _Findings) -> Collection[Relation]:
+    """The relations that can be read; adds their faults, and those of EXCLUDED.toml."""
+    files = [path for path in sorted((root / RELATIONS).glob("*.toml")) if path.stem != "EXCLUDED"]
+    relations = {path: relation for path in files if (relation := findings.attempt(load_relation, path)) is not None}
+    if len(relations) == len(files):
+        findings.attempt(load_relations, root / RELATIONS)
+    findings += _same_questions(relations)
+    topics_by_key = {
+        f"{path}: topics": relations[path].topics if path in relations else _stated_topics(path) for path in files
+    }
+    exclusions = root / RELATIONS / "EXCLUDED.toml"
+    if exclusions.exists() and (excluded := findings.attempt(load_excluded, exclusions)) is not None:
+        findings += _wrong_exclusions(exclusions, excluded, relations)
+        topics_by_key |= {f"{exclusions}: {label}.topics": entry.topics for label, entry in excluded.items()}
+    if topics is not None:
+        findings += _unknown_topics(topics_by_key, topics)
+    return relations.values()
 
 
 def _checked_methods(root: Path, grid_files: Sequence[Path]) -> tuple[list[str], str]:
@@ -166,12 +187,12 @@ def _stated_topics(path: Path) -> list[str]:
     return [topic for topic in topics if isinstance(topic, str)] if isinstance(topics, list) else []
 
 
-def _unknown_topics(topics_by_place: Mapping[str, Sequence[str]], known: Collection[str]) -> Iterator[str]:
+def _unknown_topics(topics_by_key: Mapping[str, Sequence[str]], known: Collection[str]) -> Iterator[str]:
     """Faults for topics by file and key that are not in topics.toml."""
-    for place, topics in topics_by_place.items():
+    for key, topics in topics_by_key.items():
         for topic in topics:
             if topic != "*" and topic not in known:
-                yield f"{place}: {topic!r} is not in {TOPICS}"
+                yield f"{key}: {topic!r} is not in {TOPICS}"
 
 
 def _wrong_exclusions(
