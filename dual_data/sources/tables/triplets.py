@@ -221,14 +221,14 @@ def _faults(rows: pl.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
         ("property_id", is_property, "P36"),
         ("object_qid", is_item, "Q90"),
     ):
-        yield from _faults_of_column(rows, name, valid, example, nullable=name == "object_qid")
+        yield from _faults_of_column(rows, name, valid, example)
     for row in _some(rows, pl.col("object_qid").is_null() & pl.col("object_value").is_null()):
         yield row, "neither object_qid nor object_value has a value; a triplet needs one of them"
     for name in ("subject_sitelinks", "object_sitelinks"):
-        yield from _faults_of_column(rows, name, _COUNT.fullmatch, "31", nullable=True)
+        yield from _faults_of_column(rows, name, _COUNT.fullmatch, "31")
     title = "Paris, without # | < > [ ] { } or control characters"
     for name in ("subject_title", "object_title"):
-        yield from _faults_of_column(rows, name, _may_be_title, title, nullable=True)
+        yield from _faults_of_column(rows, name, _may_be_title, title)
     labels = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col("label").is_not_null())
     first_labels = labels.unique("qid", keep="first", maintain_order=True).select(
         "qid", first="label", first_line="line", first_file="file"
@@ -245,13 +245,14 @@ def _may_be_title(text: str) -> bool:
 
 
 def _faults_of_column(
-    rows: pl.DataFrame, name: str, valid: Callable[[str], object], example: str, *, nullable: bool
+    rows: pl.DataFrame, name: str, valid: Callable[[str], object], example: str
 ) -> Iterator[tuple[dict[str, Any], str]]:
     wrong = [text for text in rows[name].drop_nulls().unique() if not valid(text)]
     for row in _some(rows, pl.col(name).is_in(wrong)):
         yield row, f"{name}: {row[name]!r} is not of the form {example}"
-    for row in [] if nullable else _some(rows, pl.col(name).is_null()):
-        yield row, f"{name}: is empty; a value such as {example} is expected"
+    if name in ID_COLUMNS:
+        for row in _some(rows, pl.col(name).is_null()):
+            yield row, f"{name}: is empty; a value such as {example} is expected"
 
 
 def _some(rows: pl.DataFrame, wrong: pl.Expr) -> Iterator[dict[str, Any]]:
