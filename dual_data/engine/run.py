@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from operator import sub
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +155,5 @@ def _by_reason(rejected: pl.DataFrame) -> dict[str, int]:
 
 def _difference(before: dict[str, Counts], after: dict[str, Counts]) -> dict[str, Counts]:
     zero = Counts(0, 0, 0)
-    differences = {}
-    for source, counts in after.items():
-        delta = Counts(*(now - then for now, then in zip(counts, before.get(source, zero), strict=True)))
-        if any(delta):
-            differences[source] = delta
-    return differences
+    deltas = {source: Counts(*map(sub, counts, before.get(source, zero))) for source, counts in after.items()}
+    return {source: delta for source, delta in deltas.items() if any(delta)}
