@@ -87,13 +87,13 @@ def date(
     match = _TIME.fullmatch((time or term).value)
     if match is None:
         return Value(term.value, reason="wrong_kind")
-    stated = integer(precision)
-    if stated is None or stated < PRECISIONS[relation.precision]:
+    level = integer(precision)
+    if level is None or level < PRECISIONS[relation.precision]:
         return Value(term.value, reason="precision_too_low")
     sign, year, month, day = match.groups()
     moment = (int(f"{sign}{year}"), int(month), int(day))
     julian = calendar_model is not None and calendar_model.value == JULIAN
-    if julian and relation.precision != "day" and stated >= PRECISIONS["day"]:
+    if julian and relation.precision != "day" and level >= PRECISIONS["day"]:
         moment = _julian(*moment)
     return _date(*moment, relation.precision)
 
