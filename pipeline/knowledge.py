@@ -165,7 +165,7 @@ def outlook(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[For
             scored = questions if index == 0 else 0
             note = f"{model.name}, {rule}; {expected.BASIS}"
             if ledger is None:
-                plans.append(Forecast(f"local:{model.local}", calls + scored, 0, note=note))
+                plans.append(Forecast(f"local:{public_name(model.local or '')}", calls + scored, 0, note=note))
                 continue
             new = published_rule.SAMPLING.max_new_tokens if rule == "paper" else params.new_tokens
             usage = estimate(conversation, new).times(calls).plus(estimate(conversation, 1).times(scored))

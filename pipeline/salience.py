@@ -125,7 +125,7 @@ def outlook(params: SalienceParams, tools: Tools, profile: Profile) -> list[Fore
     if questions is None:
         return None
     if params.endpoint is None:
-        return [Forecast(f"local:{params.local}", questions, 0, note=expected.BASIS)]
+        return [Forecast(f"local:{public_name(params.local or '')}", questions, 0, note=expected.BASIS)]
     prompt = _prompt(tools.project)
     conversation = messages(prompt.system, prompt.render(dict.fromkeys(prompt.variables, expected.NAME)))
     usage = estimate(conversation, LABEL_TOKENS).times(questions)

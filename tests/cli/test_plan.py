@@ -160,3 +160,17 @@ def test_the_readme_tells_this_plan(project: Path) -> None:
         assert requests.replace(",", "") == planned["calls to make"]
         assert (tokens or "-").replace(",", "") == planned["tokens"]
         assert least == (planned["at least"] or "your server")
+
+
+def test_a_local_model_is_called_the_same_before_and_after_the_facts(project: Path) -> None:
+    """Its folder is not told, and a limit of requests under [services.pace] for its name holds in both."""
+    folder = project / "private" / "model"
+    folder.mkdir(parents=True)
+    profile = project / "pipeline" / "embedded.toml"
+    profile.write_text(profile.read_text().replace('local = "smollm2"', f"local = '{folder}'"))
+    options = ("--profile", "embedded", "--project", project)
+    for _ in ("from sizes", "from the facts"):
+        plan = dual_data("build", "--dry-run", *options)
+        assert plan.code == 0, plan.err
+        assert [row(plan.out, stage)["source"] for stage in ("knowledge", "salience")] == ["local:model"] * 2
+        assert dual_data("build", "questions", *options).code == 0
