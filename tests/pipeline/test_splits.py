@@ -137,6 +137,21 @@ def test_only_facts_that_the_models_know_are_taken(project: Tools) -> None:
     assert models == {f"log_probability of {model}" for model in (MODEL, published)}
 
 
+def test_of_several_models_each_must_know_a_fact(project: Tools) -> None:
+    inputs = drawn_world(project, 3, 400)
+    known, known_to_other = (set(inputs.facts["fact_id"].to_list()[start::3]) for start in (0, 1))
+    both = set(inputs.facts["fact_id"].to_list()[2::3])
+    probes = [
+        knowledge(inputs.facts, MODEL, "matched", known | both),
+        knowledge(inputs.facts, "other", "matched", known_to_other | both),
+    ]
+    chosen = params(matched={"signal": "mentions", "answer_share": 0.3, "models": [MODEL, "other"]})
+    result = make_splits(project, inputs._replace(knowledge=pl.concat(probes)), chosen)
+    members = set(result.rows.filter(recipe="matched")["fact_id"])
+    assert members
+    assert members <= both
+
+
 def test_facts_with_several_right_objects_are_left_to_the_recipe_paper(project: Tools) -> None:
     inputs = drawn_world(project, 3, 260)
     several = set(inputs.questions["fact_id"].to_list()[::3])
