@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from benchmarks.evaluation.clock import Clock, is_gpu
 from benchmarks.evaluation.subject import Work
 from dual_data.evaluation.device.memory import release
+from dual_data.evaluation.measuring.workload import MeasureOptions, Workload, build_workload
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.loading import dtype_named
 from dual_data.evaluation.rows.encoding import Encoded, encode
@@ -30,7 +31,6 @@ from dual_data.evaluation.rows.optimisation import ATTENTION, Optimisation
 from dual_data.evaluation.rows.packing import MicroBatch
 from dual_data.evaluation.rows.request import Answer
 from dual_data.evaluation.rows.schedule import plan
-from dual_data.evaluation.rows.workload import MeasureOptions, Workload, build_workload
 
 EVALUATION_ROWS = 32
 _REST = "train, all steps but the first"

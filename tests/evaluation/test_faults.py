@@ -12,6 +12,7 @@ from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.plain import PlainEngine
+from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.adapop import DualAscent
 from dual_data.evaluation.metrics.summary import summarise
@@ -22,7 +23,6 @@ from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.request import request_of
-from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.forward import packs
 from dual_data.evaluation.training.train import train
 from tests.evaluation.questions import cities

@@ -12,6 +12,7 @@ import torch
 from dual_data.evaluation.measuring.local_model import LocalModel
 from dual_data.evaluation.measuring.measure import measure, measure_panel
 from dual_data.evaluation.measuring.open_engine import open_engine
+from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.metrics.panel import summary
 from dual_data.evaluation.models.loading import Loaded, load
@@ -19,7 +20,6 @@ from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import PROFILES, encode, turn_end
 from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.rows.panel import read_panel, tokenise_panel
-from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.train import train

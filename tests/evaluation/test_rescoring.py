@@ -16,11 +16,11 @@ from dual_data.errors import InputError
 from dual_data.evaluation.logs import read_log
 from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.measuring.open_engine import open_engine
+from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rescoring import Rescored, rescore
 from dual_data.evaluation.results import FORMAT, Result, write_result
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
-from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from tests.evaluation.questions import cities
 from tests.reference import REFERENCE, needs_reference
 

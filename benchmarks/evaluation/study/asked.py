@@ -9,10 +9,10 @@ import polars as pl
 
 from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.measuring.open_engine import open_engine
+from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import ItemRow
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.ids import digest
 from dual_data.matching import contains_answer
 

@@ -17,11 +17,11 @@ from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.stages import applied, prepare
 from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.measuring.open_engine import open_engine
+from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import adapter_path, stages_folder
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import encode
-from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.lora import Adapters, read_spec
 from dual_data.ids import digest
 

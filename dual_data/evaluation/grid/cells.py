@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from dual_data.errors import ConfigError, UsageError
 from dual_data.evaluation.grid.origin import origin
 from dual_data.evaluation.grid.sets import Sets, counterfactual_answers, read_refusals, read_sets, refusal_of
+from dual_data.evaluation.measuring.workload import MeasureOptions
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Identity, identify
 from dual_data.evaluation.results import BASE, adapter_path, cell_id, cell_path, head_of, stages_folder
@@ -16,7 +17,6 @@ from dual_data.evaluation.rows.data import Item, data_hash
 from dual_data.evaluation.rows.encoding import PromptFormat, profile_named
 from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.panel import PANEL, SHIPPED, Panel, panel_hash, read_panel
-from dual_data.evaluation.rows.workload import MeasureOptions
 from dual_data.evaluation.settings import (
     PRETRAINED,
     EvaluationSettings,

@@ -21,14 +21,13 @@ from dual_data.evaluation.measuring.embedding import SentenceEmbedder
 from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.measure import Measurement, measure
 from dual_data.evaluation.measuring.open_engine import open_engine
+from dual_data.evaluation.measuring.workload import Workload, check_workload
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.metrics import panel
-from dual_data.evaluation.models.context import check_workload
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import BASE, adapter_path, stages_folder, write_result
 from dual_data.evaluation.rows.encoding import token_hash
 from dual_data.evaluation.rows.optimisation import Optimisation
-from dual_data.evaluation.rows.workload import Workload
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.full import FullWeights

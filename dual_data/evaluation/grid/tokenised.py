@@ -8,10 +8,10 @@ from functools import cached_property
 from transformers import PreTrainedTokenizerBase
 
 from dual_data.evaluation.grid.cells import Cell, Grid
+from dual_data.evaluation.measuring.workload import Workload, build_workload
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import Encoded, encode
 from dual_data.evaluation.rows.panel import TokenisedPanel, tokenise_panel
-from dual_data.evaluation.rows.workload import Workload, build_workload
 from dual_data.evaluation.training.cells import CellData
 
 _Rows = tuple[Item, ...]

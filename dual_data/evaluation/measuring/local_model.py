@@ -12,7 +12,6 @@ from dual_data.errors import UsageError
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.metrics.likelihood import sum_log_probability
-from dual_data.evaluation.models.context import check_tokens
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.models.names import public_name
 from dual_data.evaluation.rows.encoding import render
@@ -107,7 +106,7 @@ class LocalModel:
 
     def _check(self, requests: Sequence[Request], max_new_tokens: int) -> None:
         longest = max((request.tokens(max_new_tokens) for request in requests), default=0)
-        check_tokens(self._loaded, longest, "the longest chat")
+        self._loaded.expect_room(longest, "the longest chat")
 
     def _prompt(self, chat: Chat) -> str:
         return render(self._loaded.tokenizer, [("system", chat.system), ("user", chat.user)])

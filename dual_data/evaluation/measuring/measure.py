@@ -13,8 +13,8 @@ from dual_data.evaluation.measuring.embedding import SentenceEmbedder
 from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.own_words import ask_in_own_words, own_words_scores
 from dual_data.evaluation.measuring.score import Reference
+from dual_data.evaluation.measuring.workload import Attacked, Place, Workload
 from dual_data.evaluation.metrics import likelihood, membership
-from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.metrics.panel import PanelScores, panel_scores
 from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import text_scores
@@ -23,8 +23,7 @@ from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import AttackWording, ItemRow, Wording
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.panel import TokenisedPanel
-from dual_data.evaluation.rows.request import Outcome
-from dual_data.evaluation.rows.workload import Attacked, Place, Workload
+from dual_data.evaluation.rows.request import Outcome, TokenScores
 from dual_data.matching import ObjectKind
 
 Scores = dict[str, float | None]

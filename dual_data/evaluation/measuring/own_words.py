@@ -12,9 +12,9 @@ from itertools import takewhile
 from statistics import fmean
 
 from dual_data.evaluation.measuring.engine import Engine
+from dual_data.evaluation.measuring.workload import OwnWords, Place, Workload
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.request import Answer, Outcome
-from dual_data.evaluation.rows.workload import OwnWords, Place, Workload
 from dual_data.matching import contains_answer
 
 Tokens = Sequence[int]

@@ -18,9 +18,8 @@ from dual_data.evaluation.device.memory import if_it_fits
 from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.hidden import last_layers, mean_of_answers, mean_of_layers
 from dual_data.evaluation.measuring.score import Comparison, score_answers
-from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models.decoder import last_hidden
-from dual_data.evaluation.rows.request import Answer, Outcome, Request
+from dual_data.evaluation.rows.request import Answer, Outcome, Request, TokenScores
 
 
 class PlainEngine(Engine):

@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from transformers import PreTrainedModel
 
-from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models.decoder import head
-from dual_data.evaluation.rows.request import Answer
+from dual_data.evaluation.rows.request import Answer, TokenScores
 
 _CHUNK = 1 << 27
 """Most logits at once in float32, 512 MiB; computing the figures needs a few times as much for a moment."""

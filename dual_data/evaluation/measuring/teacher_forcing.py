@@ -18,9 +18,8 @@ from transformers import PreTrainedModel
 from dual_data.evaluation.measuring.hidden import last_layers, mean_of_answers, mean_of_layers
 from dual_data.evaluation.measuring.score import Comparison, score_answers
 from dual_data.evaluation.measuring.static_cache import StaticCache, answers_mask, prompt_seen
-from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models.decoder import last_hidden
-from dual_data.evaluation.rows.request import Answer
+from dual_data.evaluation.rows.request import Answer, TokenScores
 
 
 class Prompts(NamedTuple):

@@ -8,7 +8,8 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 
-from dual_data.evaluation.metrics.likelihood import TokenScores, mean_log_probability
+from dual_data.evaluation.metrics.likelihood import mean_log_probability
+from dual_data.evaluation.rows.request import TokenScores
 
 
 def zlib_ratio(scores: TokenScores, text: str) -> float:

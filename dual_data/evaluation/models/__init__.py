@@ -5,5 +5,4 @@ names        what a model can be called
 tiny         random models
 decoder      layers, hidden states and head of a model
 attention    norms: faster kernels in place of a model's own code; trial_text: what fast paths are tried on
-context      how many tokens a model takes
 """

@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from dual_data.errors import UsageError
+from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.models.cache import (
     cache_folder,
@@ -90,6 +90,14 @@ class Loaded(NamedTuple):
     def text(self, ids: Sequence[int]) -> str:
         """The text of generated tokens, without special ones."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def expect_room(self, tokens: int, what: str) -> None:
+        """Raise InputError where `what` has more tokens than the model takes: its output would be meaningless."""
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if limit is not None and 0 < limit < tokens:  # -1 for an architecture without a limit
+            raise InputError(
+                f"{what} has {tokens} tokens, but {self.info.spec} takes {limit}: shorten the row or remove it"
+            )
 
 
 def dtype_named(name: str) -> torch.dtype:

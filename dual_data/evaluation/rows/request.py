@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.rows.encoding import Encoded
 
 
@@ -30,6 +29,32 @@ class Request(NamedTuple):
         """Most tokens that it can take: the prompt with its longest answer or with the longest generation."""
         longest = max((len(answer.ids) for answer in self.answers), default=0)
         return len(self.prompt) + max(longest, max_new_tokens if self.generate else 0)
+
+
+class TokenScores(NamedTuple):
+    """Figures of one answer from one forward pass, one per token: the answer's tokens, then those that end the turn."""
+
+    answer_tokens: int
+    """Number of tokens of the answer itself; at least one."""
+    log_p: tuple[float, ...]
+    """Natural log-probability of the gold token, in float32 from the logits."""
+    rank: tuple[int, ...]
+    """1 + the number of vocabulary entries with a strictly higher logit."""
+    greedy: tuple[bool, ...]
+    """Whether the gold token is the argmax."""
+    mean: tuple[float, ...]
+    """Mean of log p(v) over the vocabulary under p itself, which is minus the entropy in nats."""
+    deviation: tuple[float, ...]
+    """Standard deviation of log p(v) under p."""
+    kl: tuple[float, ...] = ()
+    """KL(reference || model) in nats over the whole vocabulary; empty without a reference."""
+    cosine: float | None = None
+    """Cosine between the reference's and the model's mean hidden state at the answer positions."""
+
+    @property
+    def answer_log_p(self) -> tuple[float, ...]:
+        """Log-probabilities of the answer tokens alone."""
+        return self.log_p[: self.answer_tokens]
 
 
 class Outcome(NamedTuple):

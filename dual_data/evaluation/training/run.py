@@ -16,7 +16,6 @@ from dual_data.errors import UsageError
 from dual_data.evaluation.device.devices import rows_per_bin
 from dual_data.evaluation.device.repeatable import is_refused, repeatable
 from dual_data.evaluation.methods.base import Answers, Controller, Facts, Loss, Method, divergence
-from dual_data.evaluation.models.context import check_tokens
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.optimisation import Optimisation
@@ -73,7 +72,7 @@ class TrainingRun:
         self.epoch_steps = [len(epoch) for epoch in plans[0]]
         self.steps_planned = len(self._micro_batches_of_step)
         micro_batches, longest = _micro_batches(plans), _longest(sources)
-        check_tokens(loaded, longest, f"the longest row that {method.name} trains on")
+        loaded.expect_room(longest, f"the longest row that {method.name} trains on")
         self.plain = self._has_to_pad(loaded, longest) if plain is None else plain
         self._packed: Packed = pack(
             micro_batches,

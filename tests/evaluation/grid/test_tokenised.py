@@ -12,9 +12,9 @@ from dual_data.evaluation.grid import tokenised
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.tokenised import Tokenised
+from dual_data.evaluation.measuring.workload import build_workload
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.encoding import encode
-from dual_data.evaluation.rows.workload import build_workload
 from tests.evaluation.grid.small_grid import FILE, opened
 
 IN_CONTEXT = FILE.replace('sets = ["rare"]', 'sets = ["rare"]\nattacks = ["in_context"]')

@@ -11,8 +11,8 @@ import torch
 from dual_data.evaluation.measuring.embedding import SentenceEmbedder
 from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.measuring.open_engine import open_engine
+from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from tests.evaluation.questions import cities
 from tests.services import require
 

@@ -14,8 +14,9 @@ from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.measure import Measurement, likelihood_scores, measure
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.score import Comparison
+from dual_data.evaluation.measuring.workload import MeasureOptions, Workload, build_workload
 from dual_data.evaluation.metrics.chance import trivial_baselines
-from dual_data.evaluation.metrics.likelihood import TokenScores, sequence_rank
+from dual_data.evaluation.metrics.likelihood import sequence_rank
 from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.metrics.truth_ratio import normalised_probability, truth_ratio
@@ -23,8 +24,7 @@ from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, REVERSE
 from dual_data.evaluation.rows.optimisation import LoraSpec
-from dual_data.evaluation.rows.request import Answer, Outcome, Request
-from dual_data.evaluation.rows.workload import MeasureOptions, Workload, build_workload
+from dual_data.evaluation.rows.request import Answer, Outcome, Request, TokenScores
 from dual_data.evaluation.training.lora import Adapters
 from tests.evaluation.questions import cities
 

@@ -14,12 +14,11 @@ from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.own_words import answer_span, own_words_scores
 from dual_data.evaluation.measuring.score import Reference
-from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.measuring.workload import MeasureOptions, OwnWords, build_workload
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.rows.request import Outcome, Request
-from dual_data.evaluation.rows.workload import MeasureOptions, OwnWords, build_workload
+from dual_data.evaluation.rows.request import Outcome, Request, TokenScores
 from dual_data.matching import ObjectKind
 
 

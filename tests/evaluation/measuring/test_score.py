@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dual_data.evaluation.measuring.score import figures, figures_of_hidden, split_scores
-from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.rows.request import TokenScores
 
 
 def _softmax(row: Sequence[float]) -> list[float]:

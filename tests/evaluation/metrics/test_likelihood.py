@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dual_data.evaluation.metrics import likelihood
-from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.rows.request import TokenScores
 
 
 def scores(

@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from dual_data.evaluation.metrics import membership
-from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.rows.request import TokenScores
 
 SCORES = TokenScores(
     5,

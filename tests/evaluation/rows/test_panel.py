@@ -17,14 +17,13 @@ from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure, measure_panel
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.metrics.panel import items, summary
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.rows.panel import Choice, Panel, panel_hash, read_panel, tokenise_panel
-from dual_data.evaluation.rows.request import Outcome
-from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
+from dual_data.evaluation.rows.request import Outcome, TokenScores
 from dual_data.evaluation.training.lora import Adapters
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.questions import cities

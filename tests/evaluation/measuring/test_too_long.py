@@ -10,10 +10,9 @@ from dual_data.errors import InputError
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.measuring.local_model import LocalModel
-from dual_data.evaluation.models.context import check_workload
+from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload, check_workload
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
-from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.sources.chat.protocol import Chat, Sampling
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.questions import cities

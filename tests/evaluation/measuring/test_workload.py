@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dual_data.errors import InputError
+from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.attack_prompts import IN_CONTEXT
-from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from tests.evaluation.questions import cities
 
 

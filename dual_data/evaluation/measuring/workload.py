@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dual_data.errors import InputError
 from dual_data.evaluation.metrics.chance import trivial_baselines
+from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.attack_prompts import attack_chats
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import PromptFormat, encode, profile_named, prompt_ids, render, turn_end
@@ -115,6 +116,22 @@ def build_workload(
         {name: max(trivial_baselines(items).values()) for name, items in sets.items()},
         panel,
     )
+
+
+def check_workload(loaded: Loaded, workload: Workload, max_new_tokens: int) -> None:
+    """Raise InputError for an item, or question of the panel, too long with its answers or its longest generation."""
+    sizes = [request.tokens(max_new_tokens) for request in workload.requests]
+    for name, places in workload.sets.items():
+        for place in places:
+            attacks = [attacked.request for attacked in place.attacks]
+            most = max(sizes[index] for index in (place.canonical, *place.paraphrases, *attacks))
+            loaded.expect_room(most, f"{name}: item {place.item.id}, with its answers and what may be generated,")
+    if workload.panel is not None:
+        panel, requests = workload.panel
+        texts = [*(choice.question for choice in panel.choices), *panel.texts]
+        for text, request in zip(texts, requests, strict=True):
+            what = f"the utility panel {panel.name}: {text[:40]!r}, with its options,"
+            loaded.expect_room(request.tokens(max_new_tokens), what)
 
 
 class _Pool:
