@@ -3,5 +3,5 @@
 devices      the devices that a user names, and how many rows and cells suit them
 memory       out of memory: try again with half the rows
 repeatable   deterministic gradients
-sharding     one model on several devices
+sharding     processes that share a model on several devices
 """

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.evaluation.device.memory import enough_memory
-from dual_data.evaluation.device.sharding import ALONE, Ranks, shard
+from dual_data.evaluation.device.sharding import ALONE, Ranks
 from dual_data.evaluation.grid.cells import Cell, Grid, is_done
 from dual_data.evaluation.grid.claims import any_free, claimed
 from dual_data.evaluation.grid.provenance import blank
 from dual_data.evaluation.grid.stages import Prepared
 from dual_data.evaluation.models.loading import Loaded, load
+from dual_data.evaluation.models.shard import shard
 from dual_data.evaluation.results import write_result
 from dual_data.evaluation.settings import ModelSettings
 

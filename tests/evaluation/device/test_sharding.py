@@ -12,12 +12,13 @@ import torch.distributed as dist
 
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import enough_memory, halving
-from dual_data.evaluation.device.sharding import ALONE, CAN_SHARD, OutOfStep, Ranks
+from dual_data.evaluation.device.sharding import ALONE, OutOfStep, Ranks
 from dual_data.evaluation.grid import workers
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.workers import run_spread
 from dual_data.evaluation.measuring.fast import FastEngine
+from dual_data.evaluation.models.shard import CAN_SHARD
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import BASE, read_results
 from dual_data.evaluation.rows.optimisation import Optimisation
