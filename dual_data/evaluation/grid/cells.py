@@ -97,8 +97,8 @@ class Grid(NamedTuple):
         """Longest generation in tokens."""
         return self.settings.max_new_tokens or self.preset.max_new_tokens
 
-    def place(self, cell: Cell) -> dict[str, Any]:
-        """The coordinates of a cell in its result, which determine its place in a report."""
+    def coordinates(self, cell: Cell) -> dict[str, Any]:
+        """The coordinates of a cell, as its result has them."""
         return {
             "model": cell.model,
             "data": self.settings.data,
@@ -246,13 +246,13 @@ class _RowHashes(NamedTuple):
 
 def _cell(
     grid: Grid,
-    place: tuple[str, str, str, str],
+    coordinates: tuple[str, str, str, str],
     lr: float,
     seed: int,
     model_identity: Identity,
     rows: _RowHashes,
 ) -> Cell:
-    model, stage, name, method = place
+    model, stage, name, method = coordinates
     settings, recipe = grid.models[model], grid.stages[stage]
     identity: dict[str, Any] = {
         "model": {

@@ -57,13 +57,13 @@ def conflicting(grid: Grid, cells: Sequence[Cell]) -> dict[str, Cell]:
     """
     measured = {name: head.cell for name, head in _heads(grid.folder).items() if head.status != "failed"}
     # A cell that is already measured is run only for its adapter and gives the same result.
-    new_cells = [(cell, grid.place(cell)) for cell in cells if cell.id not in measured]
-    new_places = {place_key(place): cell for cell, place in new_cells}
-    new_kinds = {_kind(place): cell for cell, place in reversed(new_cells)}
-    found = {name: cell for name, place in measured.items() if (cell := new_places.get(place_key(place)))}
+    new_cells = [(cell, grid.coordinates(cell)) for cell in cells if cell.id not in measured]
+    by_key = {coordinates_key(coordinates): cell for cell, coordinates in new_cells}
+    new_kinds = {_kind(coordinates): cell for cell, coordinates in reversed(new_cells)}
+    found = {name: cell for name, old in measured.items() if (cell := by_key.get(coordinates_key(old)))}
     ids_by_kind: dict[tuple[str, ...], list[str]] = {}
-    for name, place in measured.items():
-        ids_by_kind.setdefault(_kind(place), []).append(name)
+    for name, coordinates in measured.items():
+        ids_by_kind.setdefault(_kind(coordinates), []).append(name)
     for kind, names in ids_by_kind.items():  # those of one kind have one recipe, else they had been refused
         comparable = [cell for new_kind, cell in reversed(new_kinds.items()) if new_kind[2:] == kind[2:]]
         if comparable and not found.keys() >= set(names):
@@ -78,12 +78,12 @@ def superseded(grid: Grid, cells: Sequence[Cell]) -> list[str]:
 
     They do not stand in the way, but nothing ever runs them again: they are of rows, settings or code that changed.
     """
-    places = {place_key(grid.place(cell)) for cell in cells}
+    keys = {coordinates_key(grid.coordinates(cell)) for cell in cells}
     ids = {cell.id for cell in cells}
     return [
         name
         for name, head in _heads(grid.folder).items()
-        if head.status == "failed" and name not in ids and place_key(head.cell) in places
+        if head.status == "failed" and name not in ids and coordinates_key(head.cell) in keys
     ]
 
 
@@ -123,10 +123,10 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [name for name in shared if old.get(name) != new.get(name)]
 
 
-def place_key(place: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Key of a result's place in a report; the pretrained model before unlearning is the same for all seeds."""
-    seedless = (place["stage"], place["method"]) == (PRETRAINED, BASE)
-    return tuple(sorted((dict(place) | ({"seed": 0} if seedless else {})).items()))
+def coordinates_key(coordinates: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Key of a result's coordinates; the pretrained model before unlearning is the same for all seeds."""
+    seedless = (coordinates["stage"], coordinates["method"]) == (PRETRAINED, BASE)
+    return tuple(sorted((dict(coordinates) | ({"seed": 0} if seedless else {})).items()))
 
 
 def _heads(folder: Path) -> dict[str, Head]:
@@ -134,9 +134,9 @@ def _heads(folder: Path) -> dict[str, Head]:
     return {path.stem: head for path in json_files(folder / "cells") if (head := head_of(path))}
 
 
-def _kind(place: Mapping[str, Any]) -> tuple[str, ...]:
+def _kind(coordinates: Mapping[str, Any]) -> tuple[str, ...]:
     """Coordinates of a result except learning rate and seed: set, method, then those within which recipes agree."""
-    return tuple(str(place[name]) for name in ("set", "method", "data", "model", "stage", "preset", "profile"))
+    return tuple(str(coordinates[name]) for name in ("set", "method", "data", "model", "stage", "preset", "profile"))
 
 
 def _provenance(grid: Grid, name: str) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from dual_data.errors import InputError
-from dual_data.evaluation.grid.conflicts import place_key
+from dual_data.evaluation.grid.conflicts import coordinates_key
 from dual_data.evaluation.results import read_json, write_json
 
 if TYPE_CHECKING:
@@ -28,16 +28,16 @@ def keep_plan(grid: Grid, cells: Sequence[Cell]) -> None:
 
     A cell replaces one with the same coordinates but other rows or settings, whose result failed or was removed.
     """
-    new = {cell.id: grid.place(cell) for cell in cells}
+    new = {cell.id: grid.coordinates(cell) for cell in cells}
     if new.keys() <= read_plan(grid.folder).keys():
         return
     lock = grid.folder / "claims" / "planned.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):  # so that runs that start at once keep each other's cells
         old = read_plan(grid.folder)
-        places = {place_key(place) for place in new.values()}
-        merged = {name: place for name, place in old.items() if place_key(place) not in places} | new
-        write_json(grid.folder / FILE, {"format": _FORMAT, "cells": merged})
+        keys = {coordinates_key(coordinates) for coordinates in new.values()}
+        kept = {name: coordinates for name, coordinates in old.items() if coordinates_key(coordinates) not in keys}
+        write_json(grid.folder / FILE, {"format": _FORMAT, "cells": kept | new})
 
 
 def read_plan(folder: Path) -> Mapping[str, Mapping[str, Any]]:

@@ -49,7 +49,7 @@ def blank(
         "id": cell.id,
         "base": cell.base,
         "grid": grid.name,
-        "cell": grid.place(cell),
+        "cell": grid.coordinates(cell),
         "status": status,
         "reason": reason,
         "summary": {},

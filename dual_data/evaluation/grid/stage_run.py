@@ -118,8 +118,8 @@ class StageRun:
         A batch has the same cells whatever is left to do: the last digits of a cell's numbers depend on what is trained
         and measured beside it, since products of other shapes add in another order.
         """
-        place = _without_rate(like)
-        cells = [cell for cell in self._grid_run.cells if _without_rate(cell) == place]
+        wanted = _without_rate(like)
+        cells = [cell for cell in self._grid_run.cells if _without_rate(cell) == wanted]
         size = even_size(len(cells), self._cells_at_once)
         return [cells[start : start + size] for start in range(0, len(cells), size)]
 

@@ -33,7 +33,7 @@ class Slots:
         self.columns = torch.zeros(1, dtype=torch.long, device=device)
         self.allowed = torch.zeros(rows, 1, 1, width, dtype=torch.bool, device=device)
         self.chunk = torch.zeros(rows, CHECK_EVERY, dtype=torch.long, device=device)
-        self.place = torch.zeros(1, dtype=torch.long, device=device)
+        self.chunk_column = torch.zeros(1, dtype=torch.long, device=device)
         self.graphs: dict[object, torch.cuda.CUDAGraph | None] = {}
         """By key of the model's state; None after the first step, which is the warm-up."""
 
@@ -43,10 +43,10 @@ class Slots:
         cache = self.cache.at(self.columns, self.cache.width)
         hidden = last_hidden(model, self.ids, self.allowed, self.positions, cache)
         self.ids.copy_(head(model, hidden[:, -1]).argmax(-1, keepdim=True))
-        self.chunk.index_copy_(1, self.place, self.ids)
+        self.chunk.index_copy_(1, self.chunk_column, self.ids)
         self.positions.add_(1)
         self.columns.add_(1)
-        self.place.add_(1)
+        self.chunk_column.add_(1)
 
     def take_rows(self, other: Slots, rows: Tensor) -> None:
         """Continue with `rows` of another state."""
@@ -122,7 +122,7 @@ class Decoder:
                 smaller.take_rows(slots, picked)
                 slots, owner, ended = smaller, owner[picked], ended[picked]
             steps = min(self.check_every, most - done)
-            slots.place.zero_()
+            slots.chunk_column.zero_()
             for _ in range(steps):
                 self._step(slots, key)
             new_tokens = slots.chunk[:, :steps]

@@ -203,7 +203,7 @@ class FastEngine(Engine):
                 cache.at(columns, prefix + longest),
             )
         if not is_whole:
-            slots.cache.place(cache, cache_rows, prefix, prefix + length - longest)
+            slots.cache.take_columns(cache, cache_rows, prefix, prefix + length - longest)
         end = states[:, -1].view(self.cells, len(rows), -1)
         mean = mean_of_layers([layer[:, -1] for layer in layers])
         return end, mean.view(self.cells, len(rows), -1) if layers else mean

@@ -13,7 +13,7 @@ from dual_data.evaluation.measuring.embedding import SentenceEmbedder
 from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.own_words import ask_in_own_words, own_words_scores
 from dual_data.evaluation.measuring.score import Reference
-from dual_data.evaluation.measuring.workload import Attacked, Place, Workload
+from dual_data.evaluation.measuring.workload import Asked, Attacked, Workload
 from dual_data.evaluation.metrics import likelihood, membership
 from dual_data.evaluation.metrics.panel import PanelScores, panel_scores
 from dual_data.evaluation.metrics.summary import summarise
@@ -84,7 +84,7 @@ def measure(
     measurements = []
     for cell, (outcomes, panel) in enumerate(zip(runs, panels, strict=True)):
         reader = _Reader(outcomes, base, engine.loaded)
-        items = {name: [reader.item(place) for place in places] for name, places in workload.sets.items()}
+        items = {name: [reader.item(asked) for asked in asked_items] for name, asked_items in workload.sets.items()}
         if embedder is not None:
             _add_cosines(embedder, [row for rows in items.values() for row in rows])
         summary = {name: summarise(rows, workload.baselines[name]) for name, rows in items.items()}
@@ -146,16 +146,16 @@ class _Reader(NamedTuple):
     base: Measurement | None
     loaded: Loaded
 
-    def item(self, place: Place) -> ItemRow:
-        item, outcome = place.item, self.outcomes[place.canonical]
-        gold, wrong = outcome.scores[0], outcome.scores[1 : 1 + place.distractors]
+    def item(self, asked: Asked) -> ItemRow:
+        item, outcome = asked.item, self.outcomes[asked.canonical]
+        gold, wrong = outcome.scores[0], outcome.scores[1 : 1 + asked.distractors]
         mean = likelihood.mean_log_probability
         distractors = [mean(scores) for scores in wrong]
         text = self.loaded.text(outcome.generation)
         scores: Scores = {
             **text_scores(text, item.answer, item.answers, item.kind),
-            **likelihood_scores(gold, item.answer, self.before(place.canonical)),
-            **own_words_scores(outcome, place.own_words),
+            **likelihood_scores(gold, item.answer, self.before(asked.canonical)),
+            **own_words_scores(outcome, asked.own_words),
             "truth_ratio": truth_ratio(mean(gold), distractors),
             "normalised_probability": normalised_probability(mean(gold), distractors),
             "sequence_rank": likelihood.sequence_rank(mean(gold), distractors),
@@ -180,9 +180,9 @@ class _Reader(NamedTuple):
             "distractors": [rounded(value) for value in distractors],
             "paraphrases": [
                 self._wording(index, wording, item.answer, item.answers, item.kind)
-                for index, wording in zip(place.paraphrases, item.paraphrases, strict=True)
+                for index, wording in zip(asked.paraphrases, item.paraphrases, strict=True)
             ],
-            "attacks": [self._attack(attacked, item) for attacked in place.attacks],
+            "attacks": [self._attack(attacked, item) for attacked in asked.attacks],
         }
 
     def _attack(self, attacked: Attacked, item: Item) -> AttackWording:

@@ -12,7 +12,7 @@ from itertools import takewhile
 from statistics import fmean
 
 from dual_data.evaluation.measuring.engine import Engine
-from dual_data.evaluation.measuring.workload import OwnWords, Place, Workload
+from dual_data.evaluation.measuring.workload import Asked, OwnWords, Workload
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.request import Answer, Outcome
 from dual_data.matching import contains_answer
@@ -31,20 +31,20 @@ def ask_in_own_words(
     requests, outcomes = list(workload.requests), list(outcomes)
     answers: dict[int, list[Answer]] = {}
 
-    def own_words(place: Place) -> OwnWords | None:
-        ids = outcomes[place.canonical].generation
-        span = answer_span(engine.loaded.text, ids, place.item)
+    def own_words(asked: Asked) -> OwnWords | None:
+        ids = outcomes[asked.canonical].generation
+        span = answer_span(engine.loaded.text, ids, asked.item)
         if span is None:
             return None
-        own = answers.setdefault(place.canonical, [])
+        own = answers.setdefault(asked.canonical, [])
         own.append(Answer(tuple(ids[: span.stop]), span.stop))
-        return OwnWords(len(requests[place.canonical].answers) + len(own) - 1, span.start)
+        return OwnWords(len(requests[asked.canonical].answers) + len(own) - 1, span.start)
 
     asked_sets = {
-        name: tuple(place._replace(own_words=own_words(place)) for place in workload.sets[name]) for name in sets
+        name: tuple(asked._replace(own_words=own_words(asked)) for asked in workload.sets[name]) for name in sets
     }
-    asked = [requests[index]._replace(answers=tuple(own), generate=False) for index, own in answers.items()]
-    for index, scored in zip(answers, engine.run(asked)[0] if asked else (), strict=True):
+    further = [requests[index]._replace(answers=tuple(own), generate=False) for index, own in answers.items()]
+    for index, scored in zip(answers, engine.run(further)[0] if further else (), strict=True):
         requests[index] = requests[index]._replace(answers=requests[index].answers + tuple(answers[index]))
         outcomes[index] = outcomes[index]._replace(scores=outcomes[index].scores + scored.scores)
     return workload._replace(requests=tuple(requests), sets={**workload.sets, **asked_sets}), outcomes

@@ -49,12 +49,12 @@ class PlainEngine(Engine):
 
     def _batch(self, batch: Sequence[Request], start: int, comparison: Comparison) -> list[Outcome]:
         scores: list[list[TokenScores]] = [[] for _ in batch]
-        for place in range(max(len(request.answers) for request in batch)):
-            rows = [row for row, request in enumerate(batch) if len(request.answers) > place]
-            answers = [batch[row].answers[place] for row in rows]
+        for number in range(max(len(request.answers) for request in batch)):
+            rows = [row for row, request in enumerate(batch) if len(request.answers) > number]
+            answers = [batch[row].answers[number] for row in rows]
             prompts = [batch[row].prompt for row in rows]
             indices = [start + row for row in rows]
-            answer_scores = self._score(prompts, answers, indices, comparison if place == 0 else Comparison())
+            answer_scores = self._score(prompts, answers, indices, comparison if number == 0 else Comparison())
             for row, token_scores in zip(rows, answer_scores, strict=True):
                 scores[row].append(token_scores)
         wanted = [row for row, request in enumerate(batch) if request.generate]

@@ -93,8 +93,8 @@ class StaticCache:
                 own[layer][:, :, :columns] = tensor[:, :, :columns].index_select(0, rows)
         return other
 
-    def place(self, other: StaticCache, rows: Tensor, start: int, column: int) -> None:
-        """Copy the columns of `other` from `start` on into `rows` of this cache, from `column` on."""
+    def take_columns(self, other: StaticCache, rows: Tensor, start: int, column: int) -> None:
+        """Copy the columns of another cache from `start` on into `rows` of this one, from `column` on."""
         for own, source in ((self.keys, other.keys), (self.values, other.values)):
             for layer, tensor in source.items():
                 target = self._layer_store(own, layer, tensor)

@@ -46,7 +46,7 @@ class Scored(NamedTuple):
 
     row: int
     """Within the part."""
-    place: int
+    number: int
     """Index among the row's answers."""
     answer: Answer
     columns: list[int]
@@ -63,8 +63,8 @@ def forced_scores(
     results: list[list[list[TokenScores]]] = [[[] for _ in answers] for _ in prompts.end_hidden]
     for rows in _parts(answers):
         hidden, layers, scored = _run(model, prompts, rows, [answers[row] for row in rows])
-        first = [entry for entry in scored if entry.place == 0]
-        rest = [entry for entry in scored if entry.place > 0]
+        first = [entry for entry in scored if entry.number == 0]
+        rest = [entry for entry in scored if entry.number > 0]
         indices = [prompts.indices[rows[entry.row]] for entry in first]
         for chosen, entry_comparison in ((first, comparison), (rest, Comparison())):
             if not chosen:
@@ -85,11 +85,11 @@ def _run(
     table = []
     scored = []
     for row, row_answers in enumerate(answers):
-        tokens: list[tuple[int, int, int]] = []  # (id, place in its answer, which answer)
-        for place, answer in enumerate(row_answers):
+        tokens: list[tuple[int, int, int]] = []  # (id, index in its answer, which answer)
+        for number, answer in enumerate(row_answers):
             start = len(tokens)
-            tokens += [(token, index, place) for index, token in enumerate(answer.ids[:-1])]
-            scored.append(Scored(row, place, answer, [0, *range(start + 1, len(tokens) + 1)]))
+            tokens += [(token, index, number) for index, token in enumerate(answer.ids[:-1])]
+            scored.append(Scored(row, number, answer, [0, *range(start + 1, len(tokens) + 1)]))
         table.append(tokens + [(0, 0, -1)] * (fed - len(tokens)))
     row_indices = torch.tensor(rows, device=device)
     hidden = prompts.end_hidden[:, row_indices, None]

@@ -56,8 +56,8 @@ class OwnWords(NamedTuple):
     """Number of tokens before the right answer."""
 
 
-class Place(NamedTuple):
-    """The requests of an item, as indices into the workload's requests."""
+class Asked(NamedTuple):
+    """What is asked about an item, as indices into the workload's requests."""
 
     item: Item
     canonical: int
@@ -73,7 +73,7 @@ class Workload(NamedTuple):
     """Distinct requests, and which of them belong to each item of each set."""
 
     requests: tuple[Request, ...]
-    sets: Mapping[str, tuple[Place, ...]]
+    sets: Mapping[str, tuple[Asked, ...]]
     baselines: Mapping[str, float]
     """By set, the score of the trivial rule that does best."""
     panel: TokenisedPanel | None = None
@@ -100,7 +100,7 @@ def build_workload(
     ordered = sorted(demonstrations, key=lambda item: digest(f"demonstration|{item.id}"))
     pool = _Pool(sets)
     builder = _Builder(tokenizer, profile)
-    places: dict[str, tuple[Place, ...]] = {}
+    asked_sets: dict[str, tuple[Asked, ...]] = {}
     for name, items in sets.items():
         if not items:
             raise InputError(f"the set {name} is empty")
@@ -109,10 +109,10 @@ def build_workload(
         is_worded = (name in chosen if isinstance(chosen, tuple) else chosen) and name != "retain_train"
         set_items = items if is_worded else [item._replace(paraphrases=()) for item in items]
         wrong = [pool.distractors(name, item, options.distractors) for item in set_items]
-        places[name] = builder.place(set_items, wrong, attacks, ordered)
+        asked_sets[name] = builder.ask(set_items, wrong, attacks, ordered)
     return Workload(
         tuple(builder.requests),
-        places,
+        asked_sets,
         {name: max(trivial_baselines(items).values()) for name, items in sets.items()},
         panel,
     )
@@ -121,11 +121,11 @@ def build_workload(
 def check_workload(loaded: Loaded, workload: Workload, max_new_tokens: int) -> None:
     """Raise InputError for an item, or question of the panel, too long with its answers or its longest generation."""
     sizes = [request.tokens(max_new_tokens) for request in workload.requests]
-    for name, places in workload.sets.items():
-        for place in places:
-            attacks = [attacked.request for attacked in place.attacks]
-            most = max(sizes[index] for index in (place.canonical, *place.paraphrases, *attacks))
-            loaded.expect_room(most, f"{name}: item {place.item.id}, with its answers and what may be generated,")
+    for name, asked_items in workload.sets.items():
+        for asked in asked_items:
+            attacks = [attacked.request for attacked in asked.attacks]
+            most = max(sizes[index] for index in (asked.canonical, *asked.paraphrases, *attacks))
+            loaded.expect_room(most, f"{name}: item {asked.item.id}, with its answers and what may be generated,")
     if workload.panel is not None:
         panel, requests = workload.panel
         texts = [*(choice.question for choice in panel.choices), *panel.texts]
@@ -167,18 +167,18 @@ class _Builder:
         self.requests: dict[Request, int] = {}
         self._end = (turn_end(tokenizer),) if profile.chat else ()
 
-    def place(
+    def ask(
         self,
         items: Sequence[Item],
         distractors: Sequence[Sequence[str]],
         attacks: tuple[str, ...],
         demonstrations: Sequence[Item],
-    ) -> tuple[Place, ...]:
+    ) -> tuple[Asked, ...]:
         rows = encode(self.tokenizer, items, self.profile)
         distractor_answers = iter(self._answers([text for texts in distractors for text in texts]))
         wordings = [text for item in items for text in item.paraphrases]
         wording_ids = iter(prompt_ids(self.tokenizer, wordings, self.profile))
-        places = []
+        asked_items = []
         for item, row, texts in zip(items, rows, distractors, strict=True):
             gold = answer_of(row)
             wrong = tuple(next(distractor_answers) for _ in texts)
@@ -192,8 +192,8 @@ class _Builder:
                 answer_ids = gold if answer == item.answer else self._answers([answer])[0]
                 request = self._index_of(Request(tuple(prompt), (answer_ids,), group=attack))
                 attacked.append(Attacked(attack, request, chat[-1][1], answer))
-            places.append(Place(item, canonical, len(wrong), paraphrases, tuple(attacked)))
-        return tuple(places)
+            asked_items.append(Asked(item, canonical, len(wrong), paraphrases, tuple(attacked)))
+        return tuple(asked_items)
 
     def _answers(self, texts: Sequence[str]) -> list[Answer]:
         if not texts:

@@ -62,7 +62,7 @@ def dequantised(gguf: Path) -> Path:
 
     Raises InputError where the file cannot be read, OSError where the checkpoint cannot be written.
     """
-    folder = _place(gguf)
+    folder = _converted_folder(gguf)
     if folder.exists():
         return folder
     if importlib.util.find_spec("gguf") is None:
@@ -87,7 +87,7 @@ def dequantised(gguf: Path) -> Path:
     return folder
 
 
-def _place(gguf: Path) -> Path:
+def _converted_folder(gguf: Path) -> Path:
     key = digest(f"{_LAYOUT}|{file_hash(gguf)}|{version('transformers')}")
     return cache_folder() / f"{gguf.stem}-{key}"
 
@@ -255,6 +255,6 @@ def _seen(path: Path) -> str | None:
     ggufs = sorted(path.glob("*.gguf")) if path.is_dir() else [path]
     if len(ggufs) != 1 or ggufs[0].suffix != ".gguf" or not ggufs[0].is_file():
         return None
-    folder = _place(ggufs[0])
+    folder = _converted_folder(ggufs[0])
     # Not converted, so never loaded here: the hash of the file equals none that was recorded with a loaded model.
     return files_hash(folder) if folder.exists() else file_hash(ggufs[0])

@@ -12,7 +12,7 @@ import numpy as np
 
 from dual_data.display import some_of
 from dual_data.errors import InputError
-from dual_data.evaluation.grid.conflicts import difference, place_key, settings_of
+from dual_data.evaluation.grid.conflicts import coordinates_key, difference, settings_of
 from dual_data.evaluation.grid.planned import read_plan
 from dual_data.evaluation.metrics.chance import best_rule
 from dual_data.evaluation.metrics.summary import fair_wordings
@@ -93,9 +93,9 @@ def _without_path(model: str, names: dict[Path, str]) -> str:
 
 def _without_superseded(by_key: Mapping[Key, list[Run]]) -> dict[Key, list[Run]]:
     """The runs without those that failed and were later measured with other settings or code."""
-    measured_places = {place_key(run.cell) for runs in by_key.values() for run in runs if run.sets}
+    measured = {coordinates_key(run.cell) for runs in by_key.values() for run in runs if run.sets}
     return {
-        key: [run for run in runs if run.sets or place_key(run.cell) not in measured_places]
+        key: [run for run in runs if run.sets or coordinates_key(run.cell) not in measured]
         for key, runs in by_key.items()
     }
 

@@ -38,8 +38,8 @@ def telling(method: Method, part: str) -> Iterator[None]:
             raise
         file = _file(method)
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-        place = f"{file}: line {lines[-1]}" if lines else file
-        raise MethodFault(f"{place}: the {part} of {method.name} fails: {type(error).__name__}: {error}") from error
+        location = f"{file}: line {lines[-1]}" if lines else file
+        raise MethodFault(f"{location}: the {part} of {method.name} fails: {type(error).__name__}: {error}") from error
 
 
 def facts_of(cell: CellData, tokenizer: PreTrainedTokenizerBase, train_end: bool) -> Facts:
