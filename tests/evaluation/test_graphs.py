@@ -182,7 +182,7 @@ def test_rows_that_are_left_stay_in_the_memory_of_all(monkeypatch: pytest.Monkey
     engine.run(_requests(loaded))
     caches = [slots.cache for slots in engine.decoder._slots.values()]
     assert len(caches) > 1
-    assert len({cache.keys[0].data_ptr() for cache in caches}) == 1
+    assert len({cache.stores[0, "keys"].data_ptr() for cache in caches}) == 1
 
 
 @pytest.mark.parametrize("in_parts", [False, True])

@@ -21,8 +21,8 @@ class StaticCache:
 
     def __init__(self, rows: int, width: int) -> None:
         self.rows, self.width = rows, width
-        self.keys: dict[int, Tensor] = {}
-        self.values: dict[int, Tensor] = {}
+        self.stores: dict[tuple[int, str], Tensor] = {}
+        """By layer, and "keys" or "values"."""
         self.columns = torch.zeros(1, dtype=torch.long)
         """Columns of the next write, one per token."""
         self.visible = width
@@ -35,24 +35,24 @@ class StaticCache:
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Write the new keys and values of a layer. Returns all visible ones."""
-        self._layer_store(self.keys, layer, keys).index_copy_(2, self.columns, keys)
-        self._layer_store(self.values, layer, values).index_copy_(2, self.columns, values)
-        if self.visible == self.width:
-            return self.keys[layer], self.values[layer]
-        return self.keys[layer][:, :, : self.visible], self.values[layer][:, :, : self.visible]
+        return self._write((layer, "keys"), keys), self._write((layer, "values"), values)
 
-    def _layer_store(self, store: dict[int, Tensor], layer: int, like: Tensor) -> Tensor:
+    def _write(self, key: tuple[int, str], new: Tensor) -> Tensor:
+        store = self._store(key, new).index_copy_(2, self.columns, new)
+        return store if self.visible == self.width else store[:, :, : self.visible]
+
+    def _store(self, key: tuple[int, str], like: Tensor) -> Tensor:
         """The keys or the values of a layer, allocated at the first write."""
-        if layer not in store:
-            store[layer] = like.new_zeros(self.rows, like.shape[1], self.width, like.shape[3])
-        return store[layer]
+        if key not in self.stores:
+            self.stores[key] = like.new_zeros(self.rows, like.shape[1], self.width, like.shape[3])
+        return self.stores[key]
 
     def clear(self) -> None:
         """Zero all keys and values in place. Masked columns matter too: NaN plus a mask, or times 0, is NaN.
 
         It costs one write of the memory that every decoding step reads.
         """
-        for tensor in (*self.keys.values(), *self.values.values()):
+        for tensor in self.stores.values():
             tensor.zero_()
 
     def get_seq_length(self, *_: Any) -> int:
@@ -61,44 +61,39 @@ class StaticCache:
 
     def take_prefix(self, prefix: StaticCache) -> None:
         """Fill the first columns of all rows from a cache with one row per cell; rows are grouped by cell."""
-        for own, prefix_store in ((self.keys, prefix.keys), (self.values, prefix.values)):
-            for layer, source in prefix_store.items():
-                target = self._layer_store(own, layer, source)
-                target.view(len(source), -1, *target.shape[1:])[:, :, :, : prefix.width] = source[:, None]
+        for key, source in prefix.stores.items():
+            target = self._store(key, source)
+            target.view(len(source), -1, *target.shape[1:])[:, :, :, : prefix.width] = source[:, None]
 
     def take_rows(self, other: StaticCache, rows: Tensor) -> None:
         """Fill all rows from `rows` of another cache of the same width; this one may be its `beginning`."""
-        for own, source in ((self.keys, other.keys), (self.values, other.values)):
-            for layer, tensor in source.items():
-                picked = tensor.index_select(0, rows)
-                if layer in own:
-                    own[layer].copy_(picked)
-                else:
-                    own[layer] = picked
+        for key, source in other.stores.items():
+            picked = source.index_select(0, rows)
+            if key in self.stores:
+                self.stores[key].copy_(picked)
+            else:
+                self.stores[key] = picked
 
     def beginning(self, rows: int) -> StaticCache:
         """A cache that shares the memory of this one's first rows: writing to one writes to the other."""
         other = StaticCache(rows, self.width)
-        other.keys, other.values = (
-            {layer: tensor[:rows] for layer, tensor in store.items()} for store in (self.keys, self.values)
-        )
+        other.stores = {key: store[:rows] for key, store in self.stores.items()}
         return other
 
     def branch(self, rows: Tensor, columns: int, more: int) -> StaticCache:
         """A new cache of `rows` with a copy of their first `columns` and space for `more`."""
         other = StaticCache(len(rows), columns + more)
-        for own, source in ((other.keys, self.keys), (other.values, self.values)):
-            for layer, tensor in source.items():
-                own[layer] = tensor.new_empty(len(rows), tensor.shape[1], columns + more, tensor.shape[3])
-                own[layer][:, :, :columns] = tensor[:, :, :columns].index_select(0, rows)
+        for key, source in self.stores.items():
+            copy = source.new_empty(len(rows), source.shape[1], columns + more, source.shape[3])
+            copy[:, :, :columns] = source[:, :, :columns].index_select(0, rows)
+            other.stores[key] = copy
         return other
 
     def take_columns(self, other: StaticCache, rows: Tensor, start: int, column: int) -> None:
         """Copy the columns of another cache from `start` on into `rows` of this one, from `column` on."""
-        for own, source in ((self.keys, other.keys), (self.values, other.values)):
-            for layer, tensor in source.items():
-                target = self._layer_store(own, layer, tensor)
-                target[:, :, column : column + other.width - start].index_copy_(0, rows, tensor[:, :, start:])
+        for key, source in other.stores.items():
+            target = self._store(key, source)
+            target[:, :, column : column + other.width - start].index_copy_(0, rows, source[:, :, start:])
 
 
 def prompt_mask(prefix: int, pads: Tensor, length: int) -> Tensor:
