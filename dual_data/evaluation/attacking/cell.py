@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from dual_data.display import count
-from dual_data.evaluation.attacking.targets import BITS, SHARE, AttackOptions, Say, Target
+from dual_data.evaluation.attacking.targets import BITS, SHARE, AttackOptions, Say
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, lm_eval_scores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import Curve, relearn, split_by_subject
@@ -30,8 +30,10 @@ Before = dict[tuple[object, ...], Any]
 
 
 class Restored(NamedTuple):
-    """A cell's model: its adapter on the base after its stage."""
+    """A cell with its model: its adapter on the base after its stage."""
 
+    grid: Grid
+    cell: Cell
     loaded: Loaded
     adapters: Adapters
     stage: Adapters | None
@@ -58,7 +60,7 @@ def restored(grid: Grid, loaded: Loaded, cell: Cell, before: Before) -> Iterator
         adapters = Adapters(loaded.model, read_spec(adapter))
         try:
             adapters.load(adapter)
-            yield Restored(loaded, adapters, stacked, before)
+            yield Restored(grid, cell, loaded, adapters, stacked, before)
         finally:
             adapters.remove()
 
@@ -83,8 +85,8 @@ def relearning_rows(grid: Grid, cell: Cell) -> RelearningRows:
     return RelearningRows(rows, scored)
 
 
-def _relearning(grid: Grid, restored: Restored, target: Target, options: AttackOptions, tell: Say) -> dict[str, Any]:
-    cell, loaded = target.cell, restored.loaded
+def _relearning(restored: Restored, options: AttackOptions, tell: Say) -> dict[str, Any]:
+    grid, cell, loaded, *_ = restored
     tuned, held_out = relearning_rows(grid, cell)
     held_out_rows = encode(loaded.tokenizer, held_out, grid.profile)
 
@@ -131,10 +133,10 @@ def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> 
     ]
 
 
-def _quantisation(grid: Grid, restored: Restored, target: Target, options: AttackOptions, tell: Say) -> dict[str, Any]:
+def _quantisation(restored: Restored, options: AttackOptions, tell: Say) -> dict[str, Any]:
     """Answers after rounding of the unlearned model and, as a control, of the model before unlearning."""
-    loaded, adapters, stage, _ = restored
-    cell, sets = target.cell, grid.sets[target.cell.stage]
+    grid, cell, loaded, adapters, stage, _ = restored
+    sets = grid.sets[cell.stage]
     rows = {"forget": sets.forget[cell.set], "retain_eval": sets.retain_eval}
     measure_options = MeasureOptions(distractors=0, paraphrases=False)
 
@@ -161,7 +163,7 @@ def _quantisation(grid: Grid, restored: Restored, target: Target, options: Attac
     return {"quantisation": {f"int{bits}": rounded_to(bits) for bits in BITS}}
 
 
-def _tasks(_: Grid, restored: Restored, target: Target, options: AttackOptions, tell: Say) -> dict[str, Any]:
+def _tasks(restored: Restored, options: AttackOptions, tell: Say) -> dict[str, Any]:
     loaded, adapters = restored.loaded, restored.adapters
 
     def run_tasks(model: str) -> TaskScores:
@@ -175,12 +177,12 @@ def _tasks(_: Grid, restored: Restored, target: Target, options: AttackOptions, 
             return run_tasks("before")
 
     after = run_tasks("after")
-    before = restored.once(("tasks", target.cell.seed), run_before)
+    before = restored.once(("tasks", restored.cell.seed), run_before)
     items = {"tasks_items": after.items, "tasks_items_before": before.items}
     return {"tasks": after.scores, "tasks_before": before.scores, **items}
 
 
-RUNNERS: Mapping[str, Callable[[Grid, Restored, Target, AttackOptions, Say], dict[str, Any]]] = {
+RUNNERS: Mapping[str, Callable[[Restored, AttackOptions, Say], dict[str, Any]]] = {
     "relearning": _relearning,
     "quantisation": _quantisation,
     "tasks": _tasks,

@@ -61,7 +61,7 @@ def attack(
                 tell = partial(_tell, say, f"{cell.label}: {name}")
                 try:
                     with enough_memory(f"attacking by {name}"):
-                        result = RUNNERS[name](grid, model_of_cell, target, options, tell)
+                        result = RUNNERS[name](model_of_cell, options, tell)
                 except DualDataError as error:
                     failed(cell, name, error)
                     continue
