@@ -142,8 +142,6 @@ def _copied(loaded: Loaded, adapters: Adapters, cell: int | None, seed: int) -> 
 
 def _point(loaded: Loaded, step: int, outcomes: Sequence[Outcome], items: Sequence[Item]) -> Point:
     texts = [loaded.text(outcome.generation) for outcome in outcomes]
-    hits = tuple(
-        contains_answer(text, (item.answer, *item.answers), item.kind) for text, item in zip(texts, items, strict=True)
-    )
+    hits = tuple(contains_answer(text, item.answers, item.kind) for text, item in zip(texts, items, strict=True))
     probabilities = tuple(rounded(probability(outcome.scores[0])) for outcome in outcomes)
     return Point(step, probabilities, hits)

@@ -133,10 +133,10 @@ def counterfactual_answers(items: Sequence[Item], needed_by: str) -> dict[tuple[
     right: dict[str, set[str]] = {}
     for item in items:
         by_relation.setdefault(item.relation, set()).add(item.answer)
-        right.setdefault(item.question, set()).update((item.answer, *item.answers))
+        right.setdefault(item.question, set()).update(item.answers)
 
     def wrong_answer(item: Item, answers: Sequence[str]) -> str | None:
-        accepted = {normalise(answer) for answer in (item.answer, *item.answers)}
+        accepted = {normalise(answer) for answer in item.answers}
         others = [answer for answer in answers if folded[answer] not in accepted]
         start = int(digest(f"counterfactual|{item.id}"), 16) % max(1, len(others))
         ring = others[start:] + others[:start]

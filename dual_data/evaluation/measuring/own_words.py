@@ -77,7 +77,7 @@ def answer_span(text: Callable[[Tokens], str], ids: Tokens, item: Item) -> range
     """
 
     def has_answer(start: int, stop: int) -> bool:
-        return contains_answer(text(ids[start:stop]), (item.answer, *item.answers), item.kind)
+        return contains_answer(text(ids[start:stop]), item.answers, item.kind)
 
     lengths = list(takewhile(lambda stop: has_answer(0, stop), range(len(ids), 0, -1)))
     if not lengths:

@@ -146,7 +146,7 @@ class _Pool:
         for name, items in sets.items():
             for item in items:
                 self._of(name, item).setdefault(normalise(item.answer), item.answer)
-                self._right[item.question].update((item.answer, *item.answers))
+                self._right[item.question].update(item.answers)
 
     def _of(self, name: str, item: Item) -> dict[str, str]:
         return self._answers[item.relation, "" if item.relation else name]

@@ -91,12 +91,11 @@ def _multiple_choice(item: Item, distractors: Sequence[str]) -> str:
 
 def _demonstration_turns(item: Item, candidates: Sequence[Item]) -> Chat:
     """Demonstrations as turns. Their answers must differ from the item's, so that copying one is not a right answer."""
-    accepted = (item.answer, *item.answers)
     fair = (
         shown
         for shown in candidates
-        if not contains_answer(shown.answer, accepted, item.kind)
-        and not any(contains_answer(answer, [shown.answer], item.kind) for answer in accepted)
+        if not contains_answer(shown.answer, item.answers, item.kind)
+        and not any(contains_answer(answer, [shown.answer], item.kind) for answer in item.answers)
     )
     chosen = islice(fair, _DEMONSTRATIONS)
     return [turn for shown in chosen for turn in (("user", shown.question), ("assistant", shown.answer))]

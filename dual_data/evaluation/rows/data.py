@@ -28,6 +28,7 @@ class Item(NamedTuple):
     question: str
     answer: str
     answers: tuple[str, ...]
+    """All right ones, `answer` among them."""
     subject: str = ""
     relation: str = ""
     popularity: float | None = None

@@ -15,7 +15,9 @@ def test_distractors_are_other_answers_of_the_relation() -> None:
     loaded = tiny("llama")
     items = cities()
     mixed = [item._replace(relation="P36") if index > 4 else item for index, item in enumerate(items)]
-    mixed[1] = mixed[1]._replace(answer="France")  # the same answer twice, once under another subject
+    mixed[1] = mixed[1]._replace(
+        answer="France", answers=("France",)
+    )  # the same answer twice, once under another subject
     workload = build_workload(loaded.tokenizer, {"forget": mixed}, "chat", MeasureOptions(distractors=9))
     end = (loaded.info.end_id,)
 
