@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from dual_data.config import NO_FOLDER, Strict, each_once, is_folder, parse, read_toml
 from dual_data.errors import ConfigError, UsageError
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
-from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
+from dual_data.evaluation.rows.optimisation import LoraSpec, Names, Optimisation
 
 PRETRAINED = "pretrained"
 """The stage that trains nothing."""
@@ -24,8 +24,6 @@ _OWN_SETS = ("forget", "retain_train", "retain_eval", "name", "preferred")
 
 
 Rate = Annotated[float, Field(gt=0)]
-# A list that would be empty is left out: an empty one would silently run nothing, or all that it could name.
-Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(each_once)]
 Rates = Annotated[tuple[Rate, ...], Field(min_length=1), AfterValidator(each_once)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(each_once)]
 
@@ -99,18 +97,6 @@ class DataSettings(Strict):
         return measured
 
 
-class LoraSettings(Strict):
-    """Shape of the adapters."""
-
-    rank: int = Field(default=LoraSpec().rank, ge=1)
-    alpha: float = Field(default=LoraSpec().alpha, gt=0)
-    targets: Names = LoraSpec().targets
-
-    def spec(self) -> LoraSpec:
-        """These settings as a `LoraSpec`."""
-        return LoraSpec(self.rank, self.alpha, self.targets)
-
-
 class StageSettings(Optimisation):
     """A training stage before unlearning: fine-tuning of an adapter that becomes part of the base."""
 
@@ -120,7 +106,7 @@ class StageSettings(Optimisation):
     """Whether every row's answer is first replaced by another of its relation, both in training and in measurement,
     which makes facts that can only have been learned here."""
     lr: Rate = 2e-4
-    lora: LoraSettings = LoraSettings()
+    lora: LoraSpec = LoraSpec()
     apply: Literal["merge", "stack"] = "merge"
     """merge: added to the base's weights and rounded, at no later cost; stack: kept as a frozen adapter, unrounded."""
 
@@ -137,7 +123,7 @@ class PresetSettings(Optimisation):
     lrs: Rates
     profile: Literal["chat", "dual-raw"] = "chat"
     max_new_tokens: int = Field(default=64, ge=1)
-    lora: LoraSettings = LoraSettings()
+    lora: LoraSpec = LoraSpec()
     full: bool = False
     """Train all weights, not adapters: one cell at a time, with 16 to 20 bytes of device memory per parameter."""
 

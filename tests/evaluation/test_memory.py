@@ -221,7 +221,7 @@ def test_memory_that_runs_out_says_nothing_about_an_architecture(monkeypatch: py
         with pytest.raises(torch.OutOfMemoryError):
             engine.open_engine(loaded)
     # Nor do active adapters: two rows cannot be divided among three.
-    adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=range(3))
+    adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0), seeds=range(3))
     assert isinstance(engine.open_engine(loaded, adapters), FastEngine)
     assert adapters.enabled
 

@@ -14,11 +14,11 @@ from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
+from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.settings import (
     DataSettings,
     EvaluationSettings,
     GridSettings,
-    LoraSettings,
     ModelSettings,
     PresetSettings,
     SplitSettings,
@@ -36,7 +36,7 @@ REFERENCE = ("reference", "reference_answer", "reference_published")
 
 def test_every_key_of_a_grid_file_is_named_in_the_shipped_one() -> None:
     text = SHIPPED.read_text(encoding="utf-8")
-    tables = (ModelSettings, SplitSettings, DataSettings, StageSettings, PresetSettings, LoraSettings, GridSettings)
+    tables = (ModelSettings, SplitSettings, DataSettings, StageSettings, PresetSettings, LoraSpec, GridSettings)
     for table in tables:
         missing = [
             key for key in table.model_fields if not re.search(rf"(?:^|[`{{.,] ?){key}(?:`| =|\.|\])", text, re.M)

@@ -288,7 +288,7 @@ def _cell(
             "code": method_named(method).code,
             "options": method_named(method).options(grid.preset.methods[method]),
             "optimisation": grid.preset.model_dump(include=named),
-            "lora": None if grid.preset.full else grid.preset.lora.spec()._asdict(),
+            "lora": None if grid.preset.full else grid.preset.lora.model_dump(),
             "lr": lr,
         }
     identifier = cell_id(identity)

@@ -179,7 +179,7 @@ class StageRun:
         data = [rows._replace(lr=cell.lr, seed=cell.seed) for cell in cells]
         self._reset_peak()
         seeds = [cell.seed for cell in cells]
-        adapters = None if grid.preset.full else Adapters(loaded.model, grid.preset.lora.spec(), seeds=seeds)
+        adapters = None if grid.preset.full else Adapters(loaded.model, grid.preset.lora, seeds=seeds)
         distributions = bool(method.reference_rows) or grid.preset.forget_kl > 0
         trainable = adapters or FullWeights(loaded.model, keep_head=distributions and not method.at_layer)
 

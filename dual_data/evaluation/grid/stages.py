@@ -116,7 +116,7 @@ def _train(
 ) -> None:
     """Train the stage's adapter; of processes that share the base, the first writes it."""
     began, notes = time.perf_counter(), list[str]()
-    adapters = Adapters(loaded.model, stage.lora.spec(), seeds=(seed,))
+    adapters = Adapters(loaded.model, stage.lora, seeds=(seed,))
     cell = CellData(rows, (), stage.lr, seed)
 
     def attempt(optimisation: Optimisation) -> Trace:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from dual_data.config import Strict
+from dual_data.config import Strict, each_once
+
+# A list that would be empty is left out: an empty one would silently run nothing, or all that it could name.
+Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(each_once)]
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 """The layers that adapters are trained on unless others are named."""
 
 
-class LoraSpec(NamedTuple):
+class LoraSpec(Strict):
     """Shape of an adapter. `targets` are the last components of the names of linear layers."""
 
-    rank: int = 32
-    alpha: float = 64.0
-    targets: tuple[str, ...] = ATTENTION
+    rank: int = Field(default=32, ge=1)
+    alpha: float = Field(default=64.0, gt=0)
+    targets: Names = ATTENTION
 
     @property
     def scaling(self) -> float:

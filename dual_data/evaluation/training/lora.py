@@ -226,8 +226,8 @@ class Adapters:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        if read_spec(folder) != self.spec._replace(targets=tuple(sorted(self.spec.targets))):
-            raise InputError(f"{folder}: the adapter has the shape {read_spec(folder)}, expected {self.spec}")
+        if read_spec(folder) != self.spec.model_copy(update={"targets": tuple(sorted(self.spec.targets))}):
+            raise InputError(f"{folder}: the adapter has the shape {read_spec(folder)!r}, expected {self.spec!r}")
         try:
             tensors = load_file(folder / WEIGHTS)
         except (OSError, SafetensorError) as error:
@@ -295,9 +295,9 @@ def read_spec(folder: Path) -> LoraSpec:
         raise InputError(f"{folder}: {CONFIG} lacks {', '.join(missing)}")
     targets = config["target_modules"]
     return LoraSpec(
-        config["r"],
-        float(config["lora_alpha"]),
-        tuple(sorted([targets] if isinstance(targets, str) else targets)),
+        rank=config["r"],
+        alpha=config["lora_alpha"],
+        targets=tuple(sorted([targets] if isinstance(targets, str) else targets)),
     )
 
 

@@ -113,7 +113,7 @@ def test_likelihoods_are_those_of_hflm(architecture: str, max_length: int | None
     requests = instances("loglikelihood", pairs())
     before = ours(loaded, max_length=max_length).loglikelihood(requests, disable_tqdm=True)
     assert_equal(before, theirs(loaded, max_length=max_length).loglikelihood(requests, disable_tqdm=True))
-    adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
+    adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0))
     disturb(adapters)
     model = ours(loaded, max_length=max_length)
     after = model.loglikelihood(requests, disable_tqdm=True)

@@ -65,7 +65,7 @@ loaded = tiny("llama")
 def scores(shots):
     return lm_eval_scores(loaded, ["our_panel"], folder=Path(sys.argv[1]), shots=shots, rows=32)
 results = [scores(0)]
-disturb(Adapters(loaded.model, LoraSpec(4, 8.0)))
+disturb(Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0)))
 results += [scores(0), scores(3)]
 lm_eval_model.PrefixCachingLM = lambda loaded, rows: HFLM(
     pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=rows
@@ -108,7 +108,7 @@ def test_lm_eval_says_of_the_panel_what_we_and_its_own_model_say(tmp_path: Path)
     assert errors[1].startswith("lm-eval cannot run our_panel: ")
     results = json.loads(process.stdout.splitlines()[-1])
     loaded = tiny("llama")
-    adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
+    adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0))
     requests = tokenise_panel(loaded.tokenizer, panel)
     ours = [measure_panel(FastEngine(loaded, rows=64), requests)[0]]
     disturb(adapters)

@@ -38,7 +38,7 @@ def test_zeros_stay_zeros_and_few_bits_are_refused() -> None:
 @pytest.mark.parametrize("architecture", ["llama", "qwen"])  # a tied head and a separate one
 def test_weights_come_back_bit_for_bit(architecture: str) -> None:
     loaded = tiny(architecture)
-    adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=(0, 1))
+    adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0), seeds=(0, 1))
     for k in range(2):
         adapters.load_weights(k, {name: (a, torch.full_like(b, 0.1)) for name, (a, b) in adapters.weights(k).items()})
     before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
@@ -73,7 +73,7 @@ def test_weights_come_back_bit_for_bit(architecture: str) -> None:
 @pytest.mark.parametrize("target", ["v_proj", "lm_head"])
 def test_an_adapter_that_changes_nothing_leaves_no_difference_to_its_control(architecture: str, target: str) -> None:
     loaded = tiny(architecture)
-    adapters = Adapters(loaded.model, LoraSpec(4, 8.0, ("q_proj", target)))  # fresh: B = 0
+    adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0, targets=("q_proj", target)))  # fresh: B = 0
     head = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     before, logits = head.weight.clone(), list[torch.Tensor]()
     for cell in (0, None):
@@ -86,7 +86,7 @@ def test_an_adapter_that_changes_nothing_leaves_no_difference_to_its_control(arc
 @pytest.mark.parametrize("targets", [("q_proj",), ("q_proj", "lm_head")])
 def test_a_stage_that_stays_an_adapter_is_rounded_as_a_merged_one(targets: tuple[str, ...]) -> None:
     loaded = tiny("qwen")  # its head is tied
-    stage = Adapters(loaded.model, LoraSpec(4, 8.0, targets))
+    stage = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0, targets=targets))
     disturb(stage)
     stage.freeze()
     adapters = Adapters(loaded.model, SPEC, seeds=(1,))

@@ -41,10 +41,10 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
     loaded = tiny("llama")
     items = cities(4)
     rows = encode(loaded.tokenizer, items, "chat")
-    teacher = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=(7,))
+    teacher = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0), seeds=(7,))
     train(loaded, teacher, fine_tune.METHOD, [CellData(rows, (), 1e-2, 7)], Optimisation(epochs=30))
     teacher.merge()
-    adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=(0, 1))
+    adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0), seeds=(0, 1))
     # Cell 1 knows less than the base: it was trained on wrong answers.
     wrong = [row._replace(answer_ids=rows[(index + 1) % 4].answer_ids) for index, row in enumerate(rows)]
     data = [CellData(wrong, (), 1e-2, seed) for seed in (0, 1)]
@@ -103,7 +103,7 @@ def test_a_model_that_unlearning_destroyed_is_tuned_to_the_end() -> None:
     rows = encode(loaded.tokenizer, items, "chat")
     curve = relearn(
         loaded,
-        Adapters(loaded.model, LoraSpec(4, 8.0)),
+        Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0)),
         0,
         rows,
         held_out=rows,
@@ -121,7 +121,7 @@ def test_a_model_that_unlearning_destroyed_is_tuned_to_the_end() -> None:
 def test_a_curve_of_tuning_that_diverged_has_every_step_and_says_so(lr: float) -> None:
     loaded = tiny("llama")
     rows = encode(loaded.tokenizer, cities(7), "chat")
-    adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
+    adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0))
 
     def curve(cell: int | None, steps: Sequence[int]) -> Curve:
         options: dict[str, Any] = {"held_out": rows[3:], "items": cities(7)[3:], "max_new_tokens": 2}
@@ -144,7 +144,7 @@ def test_a_model_that_only_the_slow_engine_serves_has_the_same_curve(monkeypatch
     def curve() -> list[float]:
         loaded = tiny("llama")
         rows = encode(loaded.tokenizer, cities(4), "chat")
-        adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
+        adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0))
         result = relearn(loaded, adapters, 0, rows, held_out=rows, items=cities(4), lr=1e-3, steps=(2,))
         return [fmean(point.probabilities) for point in result.points]
 
@@ -169,7 +169,7 @@ def test_a_share_of_the_subjects_is_tuned_on() -> None:
 def test_the_control_of_a_seed_is_a_fresh_adapter_of_that_seed() -> None:
     loaded = tiny("llama")
     rows = encode(loaded.tokenizer, cities(4), "chat")
-    adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
+    adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0))
 
     def control(seed: int) -> tuple[float, ...]:
         curve = relearn(

@@ -322,7 +322,11 @@ def test_the_shipped_grid_file_is_right_and_its_refusals_are_read() -> None:
     root = Path(__file__).parents[3]
     settings = load_settings(root / "pipeline" / "evaluation.toml")
     assert {"paper", "later", "early", "demo", "smoke"} <= set(settings.grids)
-    assert settings.presets["paper"].lora.spec() == (32, 64.0, ("q_proj", "k_proj", "v_proj", "o_proj"))
+    assert settings.presets["paper"].lora.model_dump() == {
+        "rank": 32,
+        "alpha": 64.0,
+        "targets": ("q_proj", "k_proj", "v_proj", "o_proj"),
+    }
     assert set(settings.stages) == {"sft", "sft_demo", "sft_format", "sft_new", "sft_retain"}
     refusals = read_refusals(root)
     assert len(refusals) == len(set(refusals)) >= 20

@@ -15,8 +15,8 @@ from dual_data.evaluation.measuring.local_model import LocalModel
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.encoding import PROFILES, encode
-from dual_data.evaluation.rows.optimisation import Optimisation
-from dual_data.evaluation.settings import LoraSettings, StageSettings
+from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
+from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.train import train
@@ -25,7 +25,7 @@ from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import SPEC
 
 CHAT = PROFILES["chat"]
-STAGE = StageSettings(train=("forget",), epochs=80, batch=3, lr=2e-2, lora=LoraSettings(rank=8, alpha=16))
+STAGE = StageSettings(train=("forget",), epochs=80, batch=3, lr=2e-2, lora=LoraSpec(rank=8, alpha=16))
 
 
 def test_a_stage_learns_its_rows_once_and_leaves_no_trace(tmp_path: Path) -> None:

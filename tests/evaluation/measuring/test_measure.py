@@ -41,7 +41,7 @@ def measured() -> tuple[Measurement, list[Measurement]]:
     loaded = tiny("llama")
     workload = _workload(loaded, MeasureOptions(attacks=ATTACK_NAMES))
     base = measure(open_engine(loaded, max_new_tokens=6), workload, keep_reference=True)[0]
-    adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=(0, 1))
+    adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0), seeds=(0, 1))
     weights = {name: (a, torch.full_like(b, 0.05)) for name, (a, b) in adapters.weights(1).items()}
     adapters.load_weights(1, weights)
     cells = measure(open_engine(loaded, adapters, rows=5, max_new_tokens=6), workload, base=base)

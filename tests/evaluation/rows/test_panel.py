@@ -107,7 +107,7 @@ def test_each_adapter_of_a_cell_has_the_scores_that_it_has_alone_and_the_plain_w
     loaded = tiny("llama")
     panel = tokenise_panel(loaded.tokenizer, read_panel().first(40))
     workload = build_workload(loaded.tokenizer, {"forget": cities()[:2]}, "chat", MeasureOptions(), panel=panel)
-    adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=[0, 1, 2])
+    adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0), seeds=[0, 1, 2])
     disturb(adapters)
     together = [measurement.panel for measurement in measure(FastEngine(loaded, adapters, rows=7), workload)]
     assert len({scores.given for scores in together if scores is not None}) == 3

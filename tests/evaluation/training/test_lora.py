@@ -18,7 +18,7 @@ from dual_data.evaluation.training.lora import Adapters, is_whole, read_spec
 from tests.evaluation.training.oracle import disturb
 from tests.faults.disk import no_room
 
-SPEC = LoraSpec(4, 8.0, (*ATTENTION, "gate_proj", "up_proj", "down_proj"))
+SPEC = LoraSpec(rank=4, alpha=8.0, targets=(*ATTENTION, "gate_proj", "up_proj", "down_proj"))
 IDS = torch.arange(3, 30)[None]
 
 
@@ -94,7 +94,7 @@ def test_peft_reads_what_we_write_and_the_other_way_round(tmp_path: Path) -> Non
         warnings.simplefilter("ignore", FutureWarning)
         theirs: Any = get_peft_model(base, config)
     theirs.save_pretrained(tmp_path / "theirs")
-    assert read_spec(tmp_path / "theirs") == SPEC._replace(targets=tuple(sorted(SPEC.targets)))
+    assert read_spec(tmp_path / "theirs") == SPEC.model_copy(update={"targets": tuple(sorted(SPEC.targets))})
     adapters.load(tmp_path / "theirs", 0)
     with adapters.only(0):
         assert torch.allclose(logits(loaded.model), logits(theirs), atol=1e-5)
@@ -106,7 +106,7 @@ def test_adapters_of_another_kind_or_shape_are_refused(tmp_path: Path) -> None:
     adapters = Adapters(tiny().model, SPEC)
     adapters.save(tmp_path / "a")
     with pytest.raises(InputError, match="expected LoraSpec"):
-        Adapters(tiny().model, SPEC._replace(rank=2)).load(tmp_path / "a")
+        Adapters(tiny().model, SPEC.model_copy(update={"rank": 2})).load(tmp_path / "a")
     config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
     for unusual in ({"use_dora": True}, {"alpha_pattern": {"q_proj": 64}}):
         (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(config | unusual))
@@ -164,7 +164,7 @@ def test_an_adapter_for_which_the_disk_has_no_room_is_an_error_of_the_system(tmp
 @pytest.mark.parametrize("architecture", ["llama", "qwen"])
 def test_merging_equals_adapting_also_for_a_tied_head(architecture: str) -> None:
     model: Any = tiny(architecture).model
-    adapters = Adapters(model, SPEC._replace(targets=(*SPEC.targets, "lm_head")))
+    adapters = Adapters(model, SPEC.model_copy(update={"targets": (*SPEC.targets, "lm_head")}))
     disturb(adapters)
     expected = logits(model)
     embedding = model.get_input_embeddings().weight.clone()
