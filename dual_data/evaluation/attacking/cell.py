@@ -116,10 +116,10 @@ def _relearning(restored: Restored, options: AttackOptions, tell: Say) -> dict[s
     return {"relearning": entries, "notes": notes}
 
 
-def sample(items: Sequence[Item], count: int) -> list[Item]:
-    """At most `count` items, chosen by hash: the first rows of a sorted file would be no random sample."""
+def sample(items: Sequence[Item], most: int) -> list[Item]:
+    """At most `most` items, chosen by hash: the first rows of a sorted file would be no random sample."""
     facts = {item.fact: item for item in items}  # measured sets may share facts
-    return sorted(facts.values(), key=lambda item: (digest(f"relearn|{item.id}"), item.question))[:count]
+    return sorted(facts.values(), key=lambda item: (digest(f"relearn|{item.id}"), item.question))[:most]
 
 
 def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> list[Item]:

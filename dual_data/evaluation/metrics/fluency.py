@@ -37,7 +37,7 @@ def fluency(texts: Sequence[str], clusters: Sequence[Hashable]) -> Fluency:
 
 def _of_size(word_lists: Sequence[Sequence[str]], size: int) -> tuple[list[float], list[float]]:
     """By text, the sum of the surprisals of its n-grams, whose probabilities are from all texts, and their number."""
-    by_text = [[tuple(words[i : i + size]) for i in range(len(words) - size + 1)] for words in word_lists]
+    by_text = [[tuple(row[i : i + size]) for i in range(len(row) - size + 1)] for row in word_lists]
     counts = Counter(ngram for ngrams in by_text for ngram in ngrams)
     bits = {ngram: math.log2(counts.total() / count) for ngram, count in counts.items()}
     sums = [math.fsum(bits[ngram] for ngram in ngrams) for ngrams in by_text]

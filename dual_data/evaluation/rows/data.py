@@ -61,7 +61,7 @@ def read_split(
     path = Path(path)
     wanted = {"split": [split] if split else [], "relation": list(relations)}
     filters = {name: values for name, values in wanted.items() if values}
-    frame = _read_table(path, ("question", "answer", *filters)).with_row_index(_ROW, offset=1)
+    frame = _table_with(path, ("question", "answer", *filters)).with_row_index(_ROW, offset=1)
     if path.suffix.lower() in _JSON and any(frame.schema.get(name) == pl.String for name in _LISTS):
         # Of lists and a text, polars makes texts: only the file tells which row has the text.
         for number, row in enumerate(_lines(path), 1):
@@ -93,7 +93,7 @@ def read_split(
     return items
 
 
-def _read_table(path: Path, required: Sequence[str]) -> pl.DataFrame:
+def _table_with(path: Path, required: Sequence[str]) -> pl.DataFrame:
     """A table with at least the `required` columns, whose values are neither nested nor bytes."""
     frame = read_table(path)
     if not frame.columns:
@@ -135,7 +135,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 def _paraphrases(path: Path) -> dict[str, list[str]]:
     columns = ("question", "paraphrase")
     by_question: dict[str, list[str]] = {}
-    for question, text in _read_table(path, columns).select(columns).drop_nulls().unique(maintain_order=True).rows():
+    for question, text in _table_with(path, columns).select(columns).drop_nulls().unique(maintain_order=True).rows():
         by_question.setdefault(str(question), []).append(str(text))
     return by_question
 
