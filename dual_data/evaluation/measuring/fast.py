@@ -156,20 +156,18 @@ class FastEngine(Engine):
         suffixes = [prompt[prefix:] for prompt in prompts]
         length = max(map(len, suffixes))
         pads = torch.tensor([length - len(ids) for ids in suffixes], device=self.device).repeat(self.cells)
-        ends, layers = [], []
+        ends, means = [], []
         parts = _parts([len(ids) for ids in suffixes], self.cells)
         for rows in parts:
-            end, layer = self._prompt_part(
+            end, mean = self._prompt_part(
                 [suffixes[row] for row in rows], rows, prefix, length, slots, is_whole=len(parts) == 1, hidden=hidden
             )
             ends.append(end)
-            layers.append(layer)
+            means += [mean] if mean is not None else []
         original_order = torch.argsort(torch.tensor([row for rows in parts for row in rows], device=self.device))
-        mean = torch.cat(layers, dim=1)[:, original_order] if layers[0].numel() else layers[0]
-        positions = prefix + length - pads
-        return Prompts(
-            slots.cache, indices, prefix, pads, length, positions, torch.cat(ends, dim=1)[:, original_order], mean
-        )
+        end_hidden = torch.cat(ends, dim=1)[:, original_order]
+        mean = torch.cat(means, dim=1)[:, original_order] if means else None
+        return Prompts(slots.cache, indices, prefix, pads, length, prefix + length - pads, end_hidden, mean)
 
     def _prompt_part(
         self,
@@ -181,7 +179,7 @@ class FastEngine(Engine):
         *,
         is_whole: bool,
         hidden: bool,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Run some rows of a batch; final and mean last-layer hidden states [cells, rows, width] at the last tokens."""
         longest = max(map(len, suffixes))
         padded = torch.tensor([[0] * (longest - len(ids)) + list(ids) for ids in suffixes], device=self.device)
@@ -204,9 +202,9 @@ class FastEngine(Engine):
             )
         if not is_whole:
             slots.cache.take_columns(cache, cache_rows, prefix, prefix + length - longest)
-        end = states[:, -1].view(self.cells, len(rows), -1)
-        mean = mean_of_layers([layer[:, -1] for layer in layers])
-        return end, mean.view(self.cells, len(rows), -1) if layers else mean
+        shape = self.cells, len(rows), -1
+        mean = mean_of_layers([layer[:, -1] for layer in layers]).view(shape) if layers else None
+        return states[:, -1].view(shape), mean
 
     def _decode(self, batch: Prompts, slots: Slots, wanted: list[bool]) -> list[list[int]]:
         end = batch.end_hidden

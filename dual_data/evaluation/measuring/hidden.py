@@ -39,8 +39,8 @@ def last_layers(model: PreTrainedModel, *, wanted: bool) -> Iterator[list[Tensor
 
 
 def mean_of_layers(layers: Sequence[Tensor]) -> Tensor:
-    """Mean over layers in float32; an empty tensor without layers."""
-    return torch.stack([layer.float() for layer in layers]).mean(0) if layers else torch.empty(0)
+    """Mean over layers in float32."""
+    return torch.stack([layer.float() for layer in layers]).mean(0)
 
 
 def mean_of_answers(states: Tensor, answers: Sequence[Answer]) -> Tensor:

@@ -37,8 +37,8 @@ class Prompts(NamedTuple):
     """Position of the first token after each prompt, [rows of all cells]."""
     end_hidden: Tensor
     """Final hidden state at the last prompt token, [cells, rows, width]."""
-    end_layers: Tensor
-    """The same as a mean over the last layers, [cells, rows, width]; empty where not wanted."""
+    end_layers: Tensor | None
+    """The same as a mean over the last layers, [cells, rows, width]; None where not wanted."""
 
 
 class Scored(NamedTuple):
@@ -78,7 +78,7 @@ def forced_scores(
 
 def _run(
     model: PreTrainedModel, prompts: Prompts, rows: list[int], answers: Sequence[Sequence[Answer]]
-) -> tuple[Tensor, Tensor, list[Scored]]:
+) -> tuple[Tensor, Tensor | None, list[Scored]]:
     """Hidden states [cells, rows, 1 + fed, width] of a part, the same of the last layers, and the answers' columns."""
     cells, device = len(prompts.end_hidden), prompts.pads.device
     fed = max(map(_fed, answers))
@@ -93,15 +93,14 @@ def _run(
         table.append(tokens + [(0, 0, -1)] * (fed - len(tokens)))
     row_indices = torch.tensor(rows, device=device)
     hidden = prompts.end_hidden[:, row_indices, None]
-    wanted = prompts.end_layers.numel() > 0
-    layers = prompts.end_layers[:, row_indices, None] if wanted else prompts.end_layers
+    layers = prompts.end_layers[:, row_indices, None] if prompts.end_layers is not None else None
     if fed:
         cache_rows = (row_indices + torch.arange(cells, device=device)[:, None] * len(prompts.indices)).flatten()
         start = prompts.prefix + prompts.length
         columns = torch.arange(start, start + fed, device=device)
         ids, offsets, segments = torch.tensor(table, device=device).repeat(cells, 1, 1).unbind(2)
         seen = prompt_seen(prompts.prefix, prompts.pads[cache_rows], prompts.length)
-        with last_layers(model, wanted=wanted) as states:
+        with last_layers(model, wanted=layers is not None) as states:
             fed_hidden = last_hidden(
                 model,
                 ids,
@@ -110,7 +109,7 @@ def _run(
                 prompts.cache.branch(cache_rows, start, fed).at(columns, start + fed),
             )
         hidden = torch.cat([hidden, fed_hidden.view(cells, len(rows), fed, -1)], dim=2)
-        if wanted:
+        if layers is not None:
             layers = torch.cat([layers, mean_of_layers(states).view(cells, len(rows), fed, -1)], dim=2)
     return hidden, layers, scored
 
@@ -118,7 +117,7 @@ def _run(
 def _scores(
     model: PreTrainedModel,
     hidden: Tensor,
-    layers: Tensor,
+    layers: Tensor | None,
     scored: Sequence[Scored],
     indices: Sequence[int],
     comparison: Comparison,
@@ -130,7 +129,7 @@ def _scores(
     )
     answers = [entry.answer for entry in scored]
     means = None
-    if layers.numel() and comparison.wants_hidden:
+    if layers is not None and comparison.wants_hidden:
         # Gold answers come first in their rows, so their states begin at column 0.
         means = mean_of_answers(layers[:, [entry.row for entry in scored]], answers)
     return score_answers(model, hidden.flatten(1, 2)[:, positions], means, answers, indices, comparison)
