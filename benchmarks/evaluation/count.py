@@ -21,8 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dual_data.evaluation.models import norms
-from dual_data.evaluation.rows import schedule as order
 from dual_data.evaluation.training import run
+from dual_data.evaluation.training import schedule as order
 
 H100 = (798e12, 3.0e12, 9.8e-6)
 """Operations and bytes a second, and seconds a launch, measured once on an H100 80GB HBM3 with torch 2.11."""

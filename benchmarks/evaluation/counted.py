@@ -22,10 +22,10 @@ from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Loaded, ModelInfo, dtype_named
 from dual_data.evaluation.models.norms import fuse, norms_of
 from dual_data.evaluation.rows.encoding import Encoded, encode
-from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training import run as training
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 
 
 def step(

@@ -24,10 +24,10 @@ from dual_data.evaluation.models.loading import Loaded, identify, load
 from dual_data.evaluation.results import run_path
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import encode
-from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.settings import EvaluationSettings
 from dual_data.evaluation.training.cells import CellData, Trace, ways_not_taken
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.train import train
 
 _NO_GRAPHS = ("was not recorded", "without CUDA graphs")

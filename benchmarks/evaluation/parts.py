@@ -36,8 +36,8 @@ from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.loading import Loaded, identify, load
-from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import LoraSpec
 
 Piece = tuple[tuple[str, ...], Callable[[], dict[str, Any]]]
 """Path of a piece's result within the part's, and the function that makes it, which does all that takes time."""

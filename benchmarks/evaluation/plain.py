@@ -27,10 +27,10 @@ from dual_data.evaluation.measuring.workload import MeasureOptions, Workload, bu
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.loading import dtype_named
 from dual_data.evaluation.rows.encoding import Encoded, encode
-from dual_data.evaluation.rows.optimisation import ATTENTION, Optimisation
 from dual_data.evaluation.rows.packing import MicroBatch
 from dual_data.evaluation.rows.request import Answer
-from dual_data.evaluation.rows.schedule import plan
+from dual_data.evaluation.training.optimisation import ATTENTION, Optimisation
+from dual_data.evaluation.training.schedule import plan
 
 EVALUATION_ROWS = 32
 _REST = "train, all steps but the first"

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from dual_data.config import NO_FOLDER, Strict, each_once, is_folder, parse, read_toml
 from dual_data.errors import ConfigError, UsageError
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
-from dual_data.evaluation.rows.optimisation import LoraSpec, Names, Optimisation
+from dual_data.evaluation.training.optimisation import LoraSpec, Names, Optimisation
 
 PRETRAINED = "pretrained"
 """The stage that trains nothing."""

@@ -13,7 +13,7 @@ import pytest
 from dual_data.errors import InputError
 from dual_data.evaluation.methods import load_methods
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.rows.optimisation import Optimisation
+from dual_data.evaluation.training.optimisation import Optimisation
 from tests.cli.command import ROOT, dual_data
 from tests.contributing.method_files import CONTROLLED, METHOD, WEIGHTED, project_method
 from tests.evaluation.grid.small_grid import FILE, project
@@ -27,7 +27,7 @@ FORMULA = """
 import pytest
 from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.methods import METHODS
-from dual_data.evaluation.rows.optimisation import Optimisation
+from dual_data.evaluation.training.optimisation import Optimisation
 from tests.evaluation.methods.formulas import FORMULAS, nll, token_mean
 from tests.evaluation.methods.test_methods import steps_of
 from tests.evaluation.training.oracle import Oracle, peft_twin, problem

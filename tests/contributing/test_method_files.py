@@ -11,7 +11,7 @@ import pytest
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods import METHODS, load_methods, method_named
-from dual_data.evaluation.rows.optimisation import Optimisation
+from dual_data.evaluation.training.optimisation import Optimisation
 from tests.contributing.method_files import METHOD, project_method
 from tests.evaluation.grid.small_grid import project
 from tests.evaluation.training.oracle import problem

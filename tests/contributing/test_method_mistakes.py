@@ -10,8 +10,8 @@ import pytest
 from dual_data.errors import ConfigError, UsageError
 from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.methods import METHODS, load_methods
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.settings import load_settings
+from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.trial import try_method
 from tests.cli.command import dual_data
 from tests.contributing.method_files import CONTROLLED, METHOD, project_method

@@ -22,10 +22,10 @@ from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.request import Request
 from dual_data.evaluation.settings import load_settings
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.train import train
 from tests.evaluation.questions import cities, other_cities, write_rows
 from tests.evaluation.separate_device import NAME, register, separate_device

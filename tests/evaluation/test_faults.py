@@ -21,9 +21,9 @@ from dual_data.evaluation.models.decoder import decoder_layers
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import encode
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.request import request_of
 from dual_data.evaluation.training.forward import packs
+from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.train import train
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import OPTIONS, problem

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation.device.memory import enough_memory, halving
+from dual_data.evaluation.device.memory import enough_memory
 from dual_data.evaluation.grid import grid_run, stage_run, stages
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
@@ -28,7 +28,6 @@ from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import cell_path, read_result, read_results
 from dual_data.evaluation.rows.encoding import encode
-from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.rows.request import Outcome, request_of
 from dual_data.evaluation.settings import ModelSettings
 from dual_data.evaluation.training import reference
@@ -36,7 +35,8 @@ from dual_data.evaluation.training.cells import Trace
 from dual_data.evaluation.training.forward import hidden_at
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
-from dual_data.evaluation.training.train import train
+from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
+from dual_data.evaluation.training.train import halving, train
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import OPTIONS, problem

@@ -18,10 +18,10 @@ from dual_data.evaluation.metrics.panel import summary
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import PROFILES, encode, turn_end
-from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.rows.panel import read_panel, tokenise_panel
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.train import train
 from dual_data.sources.chat.protocol import Chat, Sampling
 from tests.services import require

@@ -14,7 +14,6 @@ from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
-from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.settings import (
     DataSettings,
     EvaluationSettings,
@@ -25,6 +24,7 @@ from dual_data.evaluation.settings import (
     StageSettings,
     load_settings,
 )
+from dual_data.evaluation.training.optimisation import LoraSpec
 from tests.cli.command import dual_data
 from tests.evaluation.questions import cities
 from tests.services import require

@@ -21,11 +21,11 @@ from dual_data.evaluation.metrics.likelihood import probability
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import Encoded
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.request import Outcome, request_of
 from dual_data.evaluation.training import fine_tune
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.train import train
 from dual_data.ids import digest
 from dual_data.matching import contains_answer

@@ -1,4 +1,4 @@
-"""Out of memory: try again with half the rows per forward pass and say so, or say what did not fit."""
+"""Out of memory: whether an error says so, half as many rows to try next, or what did not fit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import torch
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.sharding import stay_in_step
-from dual_data.evaluation.rows.optimisation import Optimisation
 
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
@@ -91,38 +90,3 @@ def half_of(rows: int, of: str = "") -> int:
         raise OutOfMemory(f"{of}{CRAMPED}")
     release()
     return rows // 2
-
-
-def halving(
-    train: Callable[[Optimisation], Value],
-    optimisation: Optimisation,
-    notes: list[str],
-    *,
-    rows: int,
-    undo: Callable[[], None],
-) -> Value:
-    """The result of `train`, called with micro-batches of half the size until memory suffices; noted in `notes`.
-
-    `undo` restores what a failed call has trained. `rows` is the number of forget rows, which the batch may exceed. The
-    loss does not depend on the size of micro-batches unless it is normalised over them; then nothing is halved. Raises
-    OutOfMemory where nothing smaller can be tried.
-    """
-    while True:
-        if (result := if_it_fits(train, optimisation)) is not None:
-            return result
-        release()
-        stay_in_step()
-        if optimisation.normalise == "micro_batch":
-            raise OutOfMemory(
-                "out of memory, and smaller micro-batches would change a loss that is normalised over them "
-                '(normalise = "micro_batch"): set a smaller `micro_batch`, or use fewer cells at once (--cells-at-once)'
-            )
-        rows = min(rows, optimisation.micro_batch or optimisation.batch)
-        if rows == 1:
-            raise OutOfMemory(
-                "out of memory with a single row a forward pass: use a narrower dtype, a smaller model, "
-                "or fewer cells at once (--cells-at-once)"
-            )
-        optimisation = optimisation.model_copy(update={"micro_batch": rows // 2})
-        undo()
-        notes.append(f"out of memory: forward passes of {rows // 2} rows in place of {rows}")

@@ -15,7 +15,6 @@ from dual_data.evaluation.models.loading import Identity, identify
 from dual_data.evaluation.results import BASE, adapter_path, cell_id, cell_path, head_of, stages_folder
 from dual_data.evaluation.rows.data import Item, data_hash
 from dual_data.evaluation.rows.encoding import PromptFormat, profile_named
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.panel import PANEL, SHIPPED, Panel, panel_hash, read_panel
 from dual_data.evaluation.settings import (
     PRETRAINED,
@@ -26,6 +25,7 @@ from dual_data.evaluation.settings import (
     StageSettings,
     resolved,
 )
+from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.train import check_dtype
 from dual_data.ids import digest
 

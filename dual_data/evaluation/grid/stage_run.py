@@ -10,7 +10,7 @@ import torch
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.devices import cells_at_once, even_size, rows_at_once
-from dual_data.evaluation.device.memory import enough_memory, halving
+from dual_data.evaluation.device.memory import enough_memory
 from dual_data.evaluation.grid.cells import Cell, Grid, is_done
 from dual_data.evaluation.grid.claims import claimed
 from dual_data.evaluation.grid.grid_run import GridRun
@@ -27,13 +27,13 @@ from dual_data.evaluation.metrics import panel
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import BASE, adapter_path, stages_folder, write_result
 from dual_data.evaluation.rows.encoding import token_hash
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.method_code import MethodFault
-from dual_data.evaluation.training.train import train
+from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.train import halving, train
 
 
 def grouped(cells: Sequence[Cell], key: Callable[[Cell], object]) -> list[list[Cell]]:

@@ -19,18 +19,17 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation.device.memory import halving
 from dual_data.evaluation.device.sharding import ALONE, Ranks, held
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import write_json
 from dual_data.evaluation.rows.data import Item, data_hash
 from dual_data.evaluation.rows.encoding import Encoded, PromptFormat, encode
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training import fine_tune
 from dual_data.evaluation.training.cells import CellData, Trace, ways_not_taken
 from dual_data.evaluation.training.lora import Adapters, is_whole, read_spec
-from dual_data.evaluation.training.train import train
+from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.train import halving, train
 from dual_data.ids import digest
 
 _LAYOUT = 2

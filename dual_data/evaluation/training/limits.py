@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.rows.optimisation import Optimisation
+from dual_data.evaluation.training.optimisation import Optimisation
 
 
 class Limit(NamedTuple):

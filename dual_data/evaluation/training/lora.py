@@ -29,7 +29,7 @@ from dual_data.errors import InputError
 from dual_data.evaluation.device.sharding import held, rows_held
 from dual_data.evaluation.models.decoder import head, linear_layers
 from dual_data.evaluation.results import ADAPTER_FILES
-from dual_data.evaluation.rows.optimisation import LoraSpec
+from dual_data.evaluation.training.optimisation import LoraSpec
 from dual_data.evaluation.training.optimiser import Buffer
 from dual_data.files import whole_folder
 from dual_data.ids import digest

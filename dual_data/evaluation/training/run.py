@@ -18,9 +18,7 @@ from dual_data.evaluation.device.repeatable import is_refused, repeatable
 from dual_data.evaluation.methods.base import Answers, Controller, Facts, Loss, Method, divergence
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.packing import Layout, MicroBatch, Packed, Rows, Source, pack
-from dual_data.evaluation.rows.schedule import Plan, factors, plan
 from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden, packs
 from dual_data.evaluation.training.limits import Limit, limits_of, why_stopped
@@ -34,8 +32,10 @@ from dual_data.evaluation.training.method_code import (
     sources_of,
     telling,
 )
+from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import AdamW, Trainable
 from dual_data.evaluation.training.reference import Cache, ReferenceFigures, compute
+from dual_data.evaluation.training.schedule import Plan, factors, plan
 
 
 class TrainingRun:

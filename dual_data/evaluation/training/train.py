@@ -6,17 +6,20 @@ On a GPU the first steps run eagerly as a warm-up, then the step is recorded as 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.device.sharding import anywhere, can_record
+from dual_data.evaluation.device.memory import OutOfMemory, if_it_fits, release
+from dual_data.evaluation.device.sharding import anywhere, can_record, stay_in_step
 from dual_data.evaluation.methods.base import Method
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.cuda_graph import WARM_UP, Replayed
+from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import Trainable
 from dual_data.evaluation.training.run import TrainingRun
+
+Result = TypeVar("Result")
 
 
 def check_dtype(model: str, dtype: str) -> None:
@@ -41,7 +44,7 @@ def train(
     plain: bool | None = None,
     on_epoch: Callable[[int], None] | None = None,
 ) -> list[Trace]:
-    """Train cell k of `trainable` on `cells[k]`. Out of memory raises torch's own error: the caller may retry smaller.
+    """Train cell k of `trainable` on `cells[k]`. Out of memory raises torch's own error; see `halving`.
 
     `graphs` is whether steps are replayed as CUDA graphs; None for yes where the model is on a GPU. `plain` is whether
     rows are padded rather than packed; None for only where the model needs it.
@@ -73,3 +76,38 @@ def train(
         if not anywhere(not run.all_stopped):
             break
     return run.traces()
+
+
+def halving(
+    attempt: Callable[[Optimisation], Result],
+    optimisation: Optimisation,
+    notes: list[str],
+    *,
+    rows: int,
+    undo: Callable[[], None],
+) -> Result:
+    """The result of `attempt`, called with micro-batches of half the size until memory suffices; noted in `notes`.
+
+    `undo` restores what a failed call has trained. `rows` is the number of forget rows, which the batch may exceed. The
+    loss does not depend on the size of micro-batches unless it is normalised over them; then nothing is halved. Raises
+    OutOfMemory where nothing smaller can be tried.
+    """
+    while True:
+        if (result := if_it_fits(attempt, optimisation)) is not None:
+            return result
+        release()
+        stay_in_step()
+        if optimisation.normalise == "micro_batch":
+            raise OutOfMemory(
+                "out of memory, and smaller micro-batches would change a loss that is normalised over them "
+                '(normalise = "micro_batch"): set a smaller `micro_batch`, or use fewer cells at once (--cells-at-once)'
+            )
+        rows = min(rows, optimisation.micro_batch or optimisation.batch)
+        if rows == 1:
+            raise OutOfMemory(
+                "out of memory with a single row a forward pass: use a narrower dtype, a smaller model, "
+                "or fewer cells at once (--cells-at-once)"
+            )
+        optimisation = optimisation.model_copy(update={"micro_batch": rows // 2})
+        undo()
+        notes.append(f"out of memory: forward passes of {rows // 2} rows in place of {rows}")

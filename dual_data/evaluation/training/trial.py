@@ -10,9 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dual_data.evaluation.methods.base import Answers, Method
 from dual_data.evaluation.rows.encoding import Encoded
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.packing import Rows, pack
-from dual_data.evaluation.rows.schedule import plan
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.method_code import (
     adds_up,
@@ -24,6 +22,8 @@ from dual_data.evaluation.training.method_code import (
     sources_of,
     telling,
 )
+from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.schedule import plan
 
 _CELLS = 2
 _ROWS = 2

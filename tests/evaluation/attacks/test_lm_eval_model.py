@@ -16,8 +16,8 @@ from dual_data.errors import InputError
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.models.names import SMOLLM2
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import LoraSpec
 from tests.evaluation.training.oracle import disturb
 from tests.services import require
 

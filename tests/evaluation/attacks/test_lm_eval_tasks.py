@@ -17,9 +17,9 @@ from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure_panel
 from dual_data.evaluation.metrics.panel import summary
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.rows.panel import read_panel, tokenise_panel
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import LoraSpec
 from tests.evaluation.training.oracle import disturb
 from tests.services import require
 
@@ -56,7 +56,7 @@ from pathlib import Path
 from dual_data.errors import DualDataError, UsageError
 from lm_eval.models.huggingface import HFLM
 from dual_data.evaluation.attacks import lm_eval_model
-from dual_data.evaluation.rows.optimisation import LoraSpec
+from dual_data.evaluation.training.optimisation import LoraSpec
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.attacks.lm_eval_tasks import check_tasks, lm_eval_scores

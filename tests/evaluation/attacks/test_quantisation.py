@@ -7,8 +7,8 @@ import torch
 
 from dual_data.evaluation.attacks.quantisation import quantised, round_to_nearest
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import LoraSpec
 from tests.evaluation.training.oracle import SPEC, disturb
 
 IDS = torch.tensor([[5, 6, 7]])

@@ -14,9 +14,9 @@ from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.repeatable import is_refused, prepare, repeatable
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.base import Method
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.training import run
 from dual_data.evaluation.training.cells import Trace
+from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import AdamW
 from dual_data.evaluation.training.train import train
 from tests.evaluation.training.oracle import Problem, problem

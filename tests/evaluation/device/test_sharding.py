@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from dual_data.errors import DualDataError, UsageError
-from dual_data.evaluation.device.memory import enough_memory, halving
+from dual_data.evaluation.device.memory import enough_memory
 from dual_data.evaluation.device.sharding import ALONE, OutOfStep, Ranks
 from dual_data.evaluation.grid import workers
 from dual_data.evaluation.grid.grid_run import RunOptions
@@ -21,7 +21,8 @@ from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.models.shard import CAN_SHARD
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import BASE, read_results
-from dual_data.evaluation.rows.optimisation import Optimisation
+from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.train import halving
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.lost import one_killed
 

@@ -15,10 +15,10 @@ from dual_data.evaluation.measuring.local_model import LocalModel
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.encoding import PROFILES, encode
-from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.train import train
 from dual_data.sources.chat.protocol import Chat, Sampling
 from tests.evaluation.questions import cities

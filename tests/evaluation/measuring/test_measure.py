@@ -23,9 +23,9 @@ from dual_data.evaluation.metrics.truth_ratio import normalised_probability, tru
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, REVERSE
-from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.rows.request import Answer, Outcome, Request, TokenScores
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import LoraSpec
 from tests.evaluation.questions import cities
 
 

@@ -17,10 +17,10 @@ from dual_data.evaluation.methods.base import Facts
 from dual_data.evaluation.methods.jensun import jensen_shannon, point_divergence, refusal_tokens
 from dual_data.evaluation.methods.rmu import direction
 from dual_data.evaluation.models.decoder import decoder_layers
-from dual_data.evaluation.rows.optimisation import Optimisation
-from dual_data.evaluation.rows.schedule import plan
 from dual_data.evaluation.settings import load_settings
 from dual_data.evaluation.training.forward import packs
+from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.schedule import plan
 from tests.evaluation.methods.formulas import FORMULAS, LN2, Step, nll, row_figures, undial
 from tests.evaluation.training.oracle import LAYER, OPTIONS, Oracle, Problem, peft_twin, problem, twin_gradient
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from dual_data.evaluation.models.decoder import last_hidden
 from dual_data.evaluation.models.norms import fuse_norms, norms_of
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import LoraSpec
 
 IDS = torch.tensor([[5, 9, 11, 40, 7], [8, 8, 30, 2, 6]])
 

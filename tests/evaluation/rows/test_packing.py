@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.encoding import Encoded, encode
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.packing import MicroBatch, Source, pack, shared_prefix
 from dual_data.evaluation.training import run
 from dual_data.evaluation.training.forward import hidden_at, packs
+from dual_data.evaluation.training.optimisation import Optimisation
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import problem
 

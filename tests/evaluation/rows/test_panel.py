@@ -21,10 +21,10 @@ from dual_data.evaluation.measuring.workload import MeasureOptions, build_worklo
 from dual_data.evaluation.metrics.panel import items, summary
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
-from dual_data.evaluation.rows.optimisation import LoraSpec
 from dual_data.evaluation.rows.panel import Choice, Panel, panel_hash, read_panel, tokenise_panel
 from dual_data.evaluation.rows.request import Outcome, TokenScores
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import LoraSpec
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import disturb

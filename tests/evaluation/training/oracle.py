@@ -13,9 +13,9 @@ from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.encoding import Encoded, encode
-from dual_data.evaluation.rows.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.optimiser import Buffer
 from dual_data.evaluation.training.train import train
 from tests.evaluation.methods.formulas import Figures, Step, row_figures

@@ -12,10 +12,10 @@ from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.encoding import Encoded
-from dual_data.evaluation.rows.optimisation import Optimisation
-from dual_data.evaluation.rows.schedule import plan
 from dual_data.evaluation.training.full import FullWeights, bytes_per_parameter
+from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import AdamW
+from dual_data.evaluation.training.schedule import plan
 from dual_data.evaluation.training.train import train
 from tests.evaluation.methods.formulas import row_figures
 from tests.evaluation.training.oracle import LAYER, Problem, problem

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.training.limits import Limit, limits_of, why_stopped
+from dual_data.evaluation.training.optimisation import Optimisation
 
 FINE = torch.tensor([1.0, 1.0, 1.0, 1.0])
 NAN = torch.tensor([1.0, 1.0, math.nan, math.nan])

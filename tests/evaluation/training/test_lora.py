@@ -13,8 +13,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from dual_data.errors import InputError
 from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny
-from dual_data.evaluation.rows.optimisation import ATTENTION, LoraSpec
 from dual_data.evaluation.training.lora import Adapters, is_whole, read_spec
+from dual_data.evaluation.training.optimisation import ATTENTION, LoraSpec
 from tests.evaluation.training.oracle import disturb
 from tests.faults.disk import no_room
 

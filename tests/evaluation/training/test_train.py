@@ -14,11 +14,11 @@ from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.adapop import DualAscent
 from dual_data.evaluation.methods.base import Batch, Loss, Outputs
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.optimisation import Optimisation
-from dual_data.evaluation.rows.schedule import plan
 from dual_data.evaluation.training import run
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.schedule import plan
 from dual_data.evaluation.training.train import train
 from tests.evaluation.methods.formulas import FORMULAS
 from tests.evaluation.training.oracle import LAYER, SPEC, Oracle, Problem, disturb, peft_twin, problem

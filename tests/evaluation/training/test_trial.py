@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from dual_data.evaluation.methods import METHODS
-from dual_data.evaluation.rows.optimisation import Optimisation
+from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.trial import try_method
 from tests.evaluation.training.oracle import problem
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from dual_data.evaluation.rows.optimisation import Optimisation
 from dual_data.evaluation.rows.packing import MicroBatch
+from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.ids import digest
 
 Plan = list[list[list[MicroBatch]]]

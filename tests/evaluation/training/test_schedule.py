@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dual_data.evaluation.rows.optimisation import Optimisation
-from dual_data.evaluation.rows.schedule import factors, permutation, plan
+from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.schedule import factors, permutation, plan
 
 
 def test_retain_rows_come_from_seeded_permutations_and_all_are_used() -> None:
