@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
@@ -294,11 +295,14 @@ def read_spec(folder: Path) -> LoraSpec:
     if missing := [key for key in ("r", "lora_alpha", "target_modules") if key not in config]:
         raise InputError(f"{folder}: {CONFIG} lacks {', '.join(missing)}")
     targets = config["target_modules"]
-    return LoraSpec(
-        rank=config["r"],
-        alpha=config["lora_alpha"],
-        targets=tuple(sorted([targets] if isinstance(targets, str) else targets)),
-    )
+    try:
+        return LoraSpec(
+            rank=config["r"],
+            alpha=config["lora_alpha"],
+            targets=tuple(sorted([targets] if isinstance(targets, str) else targets)),
+        )
+    except (TypeError, ValidationError) as error:
+        raise InputError(f"{folder}: {CONFIG} has no valid r, lora_alpha and target_modules: {error}") from error
 
 
 def is_whole(folder: Path) -> bool:
