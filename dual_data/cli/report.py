@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -48,14 +49,13 @@ def report(
     loaded = load_project(project, profile)
     names = [stage.name for stage in loaded.stages]
     built = read_built(loaded.profile.name, loaded.artifacts, names, loaded.command("build"))
-    built = built._replace(outdated=outdated(loaded), title=loaded.profile.about.title)
+    built = replace(built, outdated=outdated(loaded), title=loaded.profile.about.title)
     relations = load_relations(loaded.root / RELATIONS)
     page = out or loaded.artifacts / "report.html"
     with reading(loaded, built.outdated):
         written = write_report(built, relations, page, figures)
-        doubts = built.doubts()
-    if doubts:
-        say("\n  ".join(["Before you cite this build:", *doubts]))
+    if built.doubts:
+        say("\n  ".join(["Before you cite this build:", *built.doubts]))
     print(page)
     if figures:
         print(f"{figures}: {len(written)} files")

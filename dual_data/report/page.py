@@ -85,10 +85,9 @@ def _summary(built: Built) -> Html:
 
 
 def _doubts(built: Built) -> Html | None:
-    doubts = built.doubts()
-    if not doubts:
+    if not built.doubts:
         return None
-    items = (element("li", doubt) for doubt in doubts)
+    items = (element("li", doubt) for doubt in built.doubts)
     title = element("h2", "Before you cite this build", id="doubts-title")
     return element("section", title, element("ul", *items), class_="doubts", aria_labelledby="doubts-title")
 

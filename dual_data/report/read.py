@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 
@@ -16,7 +17,8 @@ from dual_data.errors import DualDataError
 from dual_data.released import State
 
 
-class Built(NamedTuple):
+@dataclass(frozen=True)
+class Built:
     """The stages that are built, in order."""
 
     name: str
@@ -54,8 +56,9 @@ class Built(NamedTuple):
             return f"The stage {stage} is not built."
         return f"The manifest of the stage {stage} cannot be read."
 
+    @cached_property
     def doubts(self) -> list[str]:
-        """Reasons not to cite the build as it is; empty for a clean and complete one."""
+        """Reasons not to cite the build as it is; empty for a clean and complete one; hashes every table."""
         reasons = [self.why_missing(name) for name in self.missing]
         if self.outdated:
             reasons.append(f"The build is out of date: {self.outdated}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -170,19 +171,19 @@ def test_doubts_about_a_build_stand_first(tmp_path: Path) -> None:
     folder = artifacts(tmp_path, limit=500, git="dirty")
     (folder / "links" / "data.parquet").write_bytes((folder / "facts" / "data.parquet").read_bytes())
     built = read_built("made", folder, NAMES)
-    doubts = " ".join(built.doubts())
+    doubts = " ".join(built.doubts)
     assert "links/data.parquet is not what the build wrote." in doubts
     assert "limited to 500 facts" in doubts
     assert "uncommitted changes" in doubts
     assert "splits was built from another facts" in " ".join(
-        built._replace(
-            manifests={name: manifest for name, manifest in built.manifests.items() if name != "facts"}
-        ).doubts()
+        replace(
+            built, manifests={name: manifest for name, manifest in built.manifests.items() if name != "facts"}
+        ).doubts
     )
 
 
 def test_a_clean_build_has_no_doubts(full: Report) -> None:
-    assert full.built.doubts() == []
+    assert full.built.doubts == []
     assert "Before you cite" not in full.text
 
 
