@@ -14,6 +14,7 @@ from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.report.frequency import Frequency, frequency
 from dual_data.evaluation.report.held_out import HeldOut, held_out
+from dual_data.evaluation.report.places import chosen_cells
 from dual_data.evaluation.report.quality import ForgetQuality, RetainScores, forget_quality, model_utility
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.report.runs import Collection, Group, Run, before_of, clusters, stack
@@ -64,12 +65,12 @@ class Extras(NamedTuple):
     """Results of `dual-data eval attack` on all seeds, by attack and options; empty where it was not run."""
 
 
-def extras(collection: Collection, group: Group) -> Extras | None:
-    """Figures of a group's chosen cell; None where it has none (:meth:`Group.chosen`)."""
-    lr = group.chosen()
-    if lr is None:
-        return None
-    runs = tuple(group.at(lr))
+def extras(collection: Collection) -> list[Extras]:
+    """Figures of every chosen cell."""
+    return [_extras(collection, group, tuple(runs)) for group, runs in chosen_cells(collection.groups)]
+
+
+def _extras(collection: Collection, group: Group, runs: tuple[Run, ...]) -> Extras:
     first = runs[0]
     items = read_result(first.path)["items"]
     all_rows = [row for rows in items.values() for row in rows]

@@ -46,7 +46,7 @@ def write_report(
     say("reading results")
     collection = collect([folder.resolve() for folder in folders], paths=items)
     say(f"{collection.results} results; examining the chosen cells")
-    cells = [cell for group in collection.groups if (cell := extras(collection, group)) is not None]
+    cells = extras(collection)
     say("writing")
     rows = main_rows(collection)
     table = main_table(rows, out.resolve())

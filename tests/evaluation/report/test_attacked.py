@@ -40,7 +40,7 @@ def _attack(
 
 def _chosen_cells(folder: Path) -> tuple[Collection, list[Extras]]:
     collection = collect([folder])
-    return collection, [cell for group in collection.groups if (cell := extras(collection, group)) is not None]
+    return collection, extras(collection)
 
 
 def _tables(folder: Path) -> dict[str, Table]:

@@ -54,14 +54,13 @@ def test_forget_quality_is_against_the_retrained_reference(tmp_path: Path) -> No
     _stage(tmp_path, "pretrained", None)
     _stage(tmp_path, "sft_retain", WITHOUT, forget=0.0)
     collection = collect([tmp_path])
-    by_stage = {group.key.stage: extras(collection, group) for group in collection.groups}
+    by_stage = {figures.group.key.stage: figures for figures in extras(collection)}
     sft = by_stage["sft"]
-    assert sft is not None
     assert sft.quality is not None
     # The forget facts score as in the model that never learned them.
     assert sft.quality.p_value == 1
     others = [figures for stage, figures in by_stage.items() if stage != "sft"]
-    assert all(figures is not None and figures.quality is None for figures in others)
+    assert all(figures.quality is None for figures in others)
 
 
 def test_model_utility_is_over_all_seeds(tmp_path: Path) -> None:
@@ -69,8 +68,7 @@ def test_model_utility_is_over_all_seeds(tmp_path: Path) -> None:
         write_cell(tmp_path, seed=seed, forget=1.0, retain=1.0)
         write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.9)
     collection = collect([tmp_path])
-    figures = extras(collection, collection.groups[0])
-    assert figures is not None
+    (figures,) = extras(collection)
     assert figures.model_utility is not None
     retain_scores = [run.sets["retain_eval"].scores for run in collection.groups[0].runs]
     means = [
@@ -86,8 +84,7 @@ def test_model_utility_before_is_of_the_same_facts(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.5, more=["world_facts"])
     collection = collect([tmp_path])
-    figures = extras(collection, collection.groups[0])
-    assert figures is not None
+    (figures,) = extras(collection)
     # Over the only set that both were measured on, before any loss: probability 0.8, recall 1, truth ratio 0.2.
     assert figures.utility_before is not None
     assert figures.utility_before[:3] == pytest.approx([3 / (1 / 0.8 + 1 + 1 / 0.8)] * 3)
@@ -103,7 +100,6 @@ def test_a_model_that_diverged_on_some_items_has_no_utility(tmp_path: Path) -> N
         result["items"]["retain_eval"][0]["scores"][score] = None
         path.write_text(json.dumps(result))
         collection = collect([tmp_path])
-        figures = extras(collection, collection.groups[0])
-        assert figures is not None
+        (figures,) = extras(collection)
         assert (figures.model_utility is not None) is has_utility
         assert figures.utility_before is not None

@@ -40,8 +40,7 @@ def test_drops_by_part_are_hollow_as_all_points_of_one_seed_are(tmp_path: Path) 
     for seed in (0, 1):
         write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.9)
     collection = collect([tmp_path])
-    cell = extras(collection, collection.groups[0])
-    assert cell is not None
+    (cell,) = extras(collection)
     (charts,) = (block for block in by_popularity(collection, [cell], tmp_path) if isinstance(block, Charts))
     assert all(chart.svg.count('class="hole"') == 10 for chart in charts.charts)
     assert "Hollow points are of one seed, here the first." in charts.caption
@@ -51,8 +50,7 @@ def test_each_figure_is_in_its_column(tmp_path: Path) -> None:
     write_cell(tmp_path, forget=1.0, retain=0.9)
     write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
     collection = collect([tmp_path])
-    cell = extras(collection, collection.groups[0])
-    assert cell is not None
+    (cell,) = extras(collection)
     assert cell.frequency is not None
 
     def only(value: float) -> Interval:
@@ -142,8 +140,7 @@ def test_model_utility_is_over_all_sets_to_keep_whatever_their_names(tmp_path: P
 
     def utility() -> float:
         collection = collect([tmp_path])
-        cell = extras(collection, collection.groups[0])
-        assert cell is not None
+        (cell,) = extras(collection)
         assert cell.model_utility is not None
         return cell.model_utility.value
 
