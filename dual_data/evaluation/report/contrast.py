@@ -156,10 +156,7 @@ def compare_pairs(
     subjects in every contrast, so that contrasts over datasets that share facts can be averaged.
     """
     sides = forgetting(first, lr), forgetting(second, lr)
-    paired = [
-        (drops[:, indices], [names[index] for index in indices])
-        for (drops, names), indices in zip(sides, map(list, zip(*pairing.pairs, strict=True)), strict=True)
-    ]
+    paired = _of_pairs(sides, pairing.pairs)
     if among is None:
         return mean_contrast(paired, [names for _, names in sides])
     data = int(digest(first.key.data), 16)
@@ -175,7 +172,7 @@ def compare_in_own_words(first: Group, second: Group, lr: float, pairing: Pairin
 
     Over the paired facts that the models before unlearning answered. None for fewer than ten such pairs.
     """
-    groups, sides = (first, second), list[Side]()
+    groups = (first, second)
     lost = [1 - stack(group.at(lr), "forget", "own_words_likeliest") for group in groups]
     known = [
         answered_before(group.at(lr), group.before, "forget") & ~np.isnan(of_group).any(0)
@@ -185,9 +182,15 @@ def compare_in_own_words(first: Group, second: Group, lr: float, pairing: Pairin
     if len(pairs) < _MIN_FACTS:
         return None
     subjects = [clusters(group.at(lr), "forget") for group in groups]
-    for of_group, names, indices in zip(lost, subjects, map(list, zip(*pairs, strict=True)), strict=True):
-        sides.append((of_group[:, indices], [names[index] for index in indices]))
-    return mean_contrast(sides, subjects)
+    return mean_contrast(_of_pairs(list(zip(lost, subjects, strict=True)), pairs), subjects)
+
+
+def _of_pairs(sides: Sequence[Side], pairs: Sequence[tuple[int, int]]) -> list[Side]:
+    """The items of either side that are in a pair."""
+    return [
+        (values[:, indices], [names[index] for index in indices])
+        for (values, names), indices in zip(sides, map(list, zip(*pairs, strict=True)), strict=True)
+    ]
 
 
 def compare_answered(group: Group, lr: float) -> Contrast | None:
