@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from benchmarks import readme
 from dual_data.evaluation.bootstrap import UNIT, Interval, bootstrap_difference, bootstrap_mean, bootstrap_median
 from dual_data.evaluation.report.contrast import Side, compare_sets, mean_contrast
 from dual_data.evaluation.report.curves import LOST, compare_retention
@@ -23,9 +23,6 @@ from dual_data.evaluation.report.runs import Group, Items, Key, Run
 from dual_data.evaluation.statistics import Floats
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results.json"
-MEASURED = "## Measured\n"
-"""Heading of the last section of the README, which a recorded run writes anew."""
 FACTS = 80
 SEEDS = (1, 3, 5)
 APART = {"alike": 0.0, "apart": 0.3, "far apart": 1.0}
@@ -62,16 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(name, file=sys.stderr, flush=True)
     print(table(results), end="")
     if options.record:
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        before = (HERE / "README.md").read_text(encoding="utf-8").partition(MEASURED)[0]
-        (HERE / "README.md").write_text(f"{before}{MEASURED}\n{table(results)}", encoding="utf-8")
+        readme.record(HERE, results, table(results))
 
 
 def table(results: dict[str, list[float | None]]) -> str:
     """The results in Markdown."""
     columns = [f"{seeds} {'seed' if seeds == 1 else 'seeds'}, {name}" for seeds in SEEDS for name in APART]
     rows = [[row, *("-" if share is None else f"{share:.1f}" for share in shares)] for row, shares in results.items()]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (["%", *columns], ["---"] * (1 + len(columns)), *rows))
+    return readme.table(["%", *columns], rows) + "\n"
 
 
 def trials() -> list[tuple[str, Trial, int]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks import readme
 
 HEADING = "## What it showed"
 NAIVE = {
@@ -63,7 +65,7 @@ def _measurements(results: Mapping[str, Any]) -> str:
                 f"{run['cpu']:.2f}", rate, f"{run['ratio']:.1f}", times, f"{run['peak_megabytes']:.0f}",
             ))  # fmt: skip
     head = ("data", "work", "wall s", "cpu s", "rate", "times the first line", "times faster than plainly", "peak MB")
-    return _table(head, rows)
+    return readme.table(head, rows)
 
 
 def _targets(results: Mapping[str, Any]) -> str:
@@ -81,7 +83,7 @@ def _targets(results: Mapping[str, Any]) -> str:
             met = _met(run["seconds"] < SECONDS and gigabytes < GIGABYTES)
             aim, reached_text = f"{SECONDS:g} s, {GIGABYTES:g} GB", f"{run['seconds']:.1f} s, {gigabytes:.1f} GB"
             rows.append((f"`{work}`, {table['size'] / 1e6:g} M links", aim, reached_text, met))
-    return _table(("aim", "target", "reached", ""), rows)
+    return readme.table(("aim", "target", "reached", ""), rows)
 
 
 def _growth(results: Mapping[str, Any]) -> str:
@@ -97,7 +99,7 @@ def _growth(results: Mapping[str, Any]) -> str:
         "Growth: 1 in the last column is linear; less is the start that small counts pay, more is caches outgrown by\n"
         "pages and titles, which grow as the links do.\n\n"
     )
-    return text + _table(head, rows)
+    return text + readme.table(head, rows)
 
 
 def _spark(results: Mapping[str, Any]) -> str:
@@ -112,7 +114,7 @@ def _spark(results: Mapping[str, Any]) -> str:
             ))  # fmt: skip
     head = ("links", "start s", "`local[1]` s", "`local[2]` s", "speed-up of 2", "polars s", "Spark to polars")
     text = "Spark, one run each, its start apart; more than two cores and a cluster were not measured.\n\n"
-    return text + _table(head, rows) if rows else ""
+    return text + readme.table(head, rows) if rows else ""
 
 
 def _extrapolation(results: Mapping[str, Any]) -> str:
@@ -136,7 +138,7 @@ def _extrapolation(results: Mapping[str, Any]) -> str:
         rows.append((text, _minutes(_each(imports["truthy"], "take_in") * TRUTHY), _disk(imports["truthy"], TRUTHY)))
     return f"""A full English Wikipedia and a full Wikidata on this machine, if everything grew in proportion:
 
-{_table(("step", "minutes", "GB of Parquet"), rows)}
+{readme.table(("step", "minutes", "GB of Parquet"), rows)}
 
 - Sizes: pagelinks {PACKED_PAGELINKS} GB packed and linktarget 0.96 GB with about 100 M rows, 10.8 M redirects. The
   {ENGLISH["pagelinks"] / 1e9:g} G rows of pagelinks and the {TRUTHY / 1e9:g} G lines of a truthy dump are assumptions \
@@ -170,11 +172,6 @@ def _disk(table: Table, size: float) -> str:
 
 def _met(met: bool) -> str:
     return "met" if met else "not met"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from benchmarks.readme import table
 
 GRID_METHODS = ("GradAscent", "GradDiff", "NPO")
 GRID_STAGES = ("pretrained", "sft")
@@ -26,20 +28,20 @@ def markdown(results: Mapping[str, Any]) -> str:
         if part and "error" in part:
             lines += [f"{name}: {part['error']}", ""]
         elif part:
-            lines += [*make(part), ""]
+            lines += [make(part), ""]
     if grid := results.get("grid"):
-        lines += [*_grid(grid, results.get("cells", {})), ""]
+        lines += [_grid(grid, results.get("cells", {})), ""]
     return "\n".join(lines)
 
 
-def _ceilings(ceilings: Mapping[str, Any]) -> list[str]:
+def _ceilings(ceilings: Mapping[str, Any]) -> str:
     first = f"Ceilings: {ceilings['flops'] / 1e12:.4g} TFLOP/s, {ceilings['bytes'] / 1e9:.4g} GB/s"
     link = f", {ceilings['link'] / 1e9:.4g} GB/s from the host" if ceilings.get("link") else ""
     launch = f"{ceilings['launch_seconds'] * 1e6:.3g} us a small operation"
-    return [f"{first}{link}, {launch}.", "", *_floors(ceilings["floor"])]
+    return f"{first}{link}, {launch}.\n\n{_floors(ceilings['floor'])}"
 
 
-def _floors(floors: Mapping[str, Any]) -> list[str]:
+def _floors(floors: Mapping[str, Any]) -> str:
     rows = [
         [
             method,
@@ -51,10 +53,10 @@ def _floors(floors: Mapping[str, Any]) -> list[str]:
         for method, floor in floors.items()
         for part in [*floor["parts"], {"name": "**sum**", **floor}]
     ]
-    return _table(["floor of a cell", "part", "TFLOP", "GB", "s"], rows)
+    return table(["floor of a cell", "part", "TFLOP", "GB", "s"], rows)
 
 
-def _counts(counts: Mapping[str, Any]) -> list[str]:
+def _counts(counts: Mapping[str, Any]) -> str:
     rows = []
     for name, count in counts.items():
         if name in ("floor", "modelled"):
@@ -86,11 +88,11 @@ def _counts(counts: Mapping[str, Any]) -> list[str]:
         [method, _figure(count["seconds"]), _figure(count["over_floor"])]
         for method, count in counts["modelled"].items()
     ]
-    modelled = _table(["a cell at the ceilings (modelled, not measured)", "s", "x floor"], cells)
-    return [*_floors(counts["floor"]), "", *_table(head, rows), "", *modelled]
+    modelled = table(["a cell at the ceilings (modelled, not measured)", "s", "x floor"], cells)
+    return "\n\n".join([_floors(counts["floor"]), table(head, rows), modelled])
 
 
-def _cells(cells: Mapping[str, Any]) -> list[str]:
+def _cells(cells: Mapping[str, Any]) -> str:
     rows = []
     for method, variants in cells.items():
         base = variants.get("plain", {})
@@ -111,7 +113,7 @@ def _cells(cells: Mapping[str, Any]) -> list[str]:
                     "; ".join([parts, *_remarks(run)]),
                 ]
             )
-    return _table(["one cell", "by", "s", "times faster", "processor s", "times less", "peak GiB", "parts"], rows)
+    return table(["one cell", "by", "s", "times faster", "processor s", "times less", "peak GiB", "parts"], rows)
 
 
 def _remarks(run: Mapping[str, Any]) -> list[str]:
@@ -123,7 +125,7 @@ def _times(base: Mapping[str, Any], run: Mapping[str, Any], unit: str) -> str:
     return _figure(base[unit] / run[unit]) if unit in base else ""
 
 
-def _grid(pieces: Mapping[str, Any], cells: Mapping[str, Any]) -> list[str]:
+def _grid(pieces: Mapping[str, Any], cells: Mapping[str, Any]) -> str:
     """The pieces, and if all are there, their sum and the plain loop's time, extrapolated from its cells by method."""
     rows = [[f"ours, {stage}", *_spent(piece)] for stage, piece in pieces.items()]
     done = [piece for piece in pieces.values() if "error" not in piece]
@@ -138,7 +140,7 @@ def _grid(pieces: Mapping[str, Any], cells: Mapping[str, Any]) -> list[str]:
             faster = f"{_figure(wall / total)} ({_figure(cpu / busy)} in processor time)"
             partly = "its cells scaled up" if any(run.get("scaled") for run in plain.values()) else ""
             rows.append(["plain, extrapolated from its cells", _figure(wall, 4), _figure(cpu, 4), faster, partly])
-    return _table([f"grid of {count} cells", "s", "processor s", "times slower", "notes"], rows)
+    return table([f"grid of {count} cells", "s", "processor s", "times slower", "notes"], rows)
 
 
 def _spent(piece: Mapping[str, Any]) -> list[str]:
@@ -159,7 +161,7 @@ def _extrapolated(plain: Mapping[str, Any], unit: str) -> float:
     return float(sum(costs) / len(costs))
 
 
-def _parity(cells: Mapping[str, Any]) -> list[str]:
+def _parity(cells: Mapping[str, Any]) -> str:
     head = ["parity, float32", "loss, step 0", "loss, step 10", "loss, worst", "log p, worst", "same greedy text"]
     rows = [
         [method, *[""] * 4, cell["error"]]
@@ -171,15 +173,10 @@ def _parity(cells: Mapping[str, Any]) -> list[str]:
         ]
         for method, cell in cells.items()
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _figure(value: float, digits: int = 3) -> str:
     """So many significant digits, and all digits of a larger number, which would otherwise be a power of ten."""
     text = f"{value:.{digits}g}"
     return f"{value:.0f}" if "e+" in text else text
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    return lines + [f"| {' | '.join(row)} |" for row in rows]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rebuild.report import STAGES
+from dual_data.release.markdown import table
 
 README = Path(__file__).with_name("README.md")
 MARKS = ("<!-- from results.json -->", "<!-- until here -->")
@@ -39,23 +40,23 @@ def _world(figures: Figures) -> str:
 
 
 def _stages(figures: Figures) -> str:
-    rows = [
-        "| stage | least calls | answered | requests sent | faults met | simulated min | least by the limits | "
-        "least by our pace |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = list[list[str]]()
     for stage, source in STAGES.items():
         calls, minutes = figures["calls"][source], figures["minutes"][stage]
         faults = sum(calls["faults"][name] for name in ("429", "500", "cut"))
         floors = (minutes["least_by_the_limits"], minutes["least_by_our_pace"])
         shown = ["no limit" if floor is None else f"{floor:,}" for floor in floors]
         counts = [calls["least"], calls["answers"], calls["requests_sent"], faults, minutes["simulated"]]
-        rows.append(f"| {' | '.join([stage, *(f'{count:,}' for count in counts), *shown])} |")
+        rows.append([stage, *(f"{count:,}" for count in counts), *shown])
     every_source = figures["calls"].values()
     over = sum(calls["over_a_limit"] for calls in every_source)
     paused = [(calls["sent_during_a_pause"], calls["under_way_at_a_pause_at_most"]) for calls in every_source]
     memory, real = figures["memory"], sum(figures["real_minutes"].values())
-    return "\n".join(rows) + (
+    header = (
+        "stage", "least calls", "answered", "requests sent", "faults met", "simulated min", "least by the limits",
+        "least by our pace",
+    )  # fmt: skip
+    return table(header, rows) + (
         f"\n\nRequests beyond a limit: {over}. During a pause that a service had asked for: "
         f"{sum(sent for sent, _ in paused):,}, of at most {sum(most for _, most in paused):,} that could be under way. "
         f"Memory: {memory['peak_mb']:,} MB, {memory['of_which_services_mb']:,} MB of them before the build began, for "
@@ -65,12 +66,11 @@ def _stages(figures: Figures) -> str:
 
 def _facts(figures: Figures) -> str:
     facts = figures["facts"]
-    rows = ["| rejected as | expected | got |", "|---|---|---|"]
-    rows += [f"| {name} | {counts['expected']:,} | {counts['got']:,} |" for name, counts in figures["rejects"].items()]
+    rows = [(name, f"{counts['expected']:,}", f"{counts['got']:,}") for name, counts in figures["rejects"].items()]
     return (
         f"Facts: {facts['expected']:,} expected, {facts['got']:,} there, {facts['kept_from_the_other_side']:,} kept "
         f"from the other side. Lost {facts['lost']}, invented {facts['invented']}, duplicates {facts['duplicates']}, "
-        f"asked from both sides {facts['mirrored_twice']}.\n\n" + "\n".join(rows)
+        f"asked from both sides {facts['mirrored_twice']}.\n\n{table(('rejected as', 'expected', 'got'), rows)}"
     )
 
 
@@ -78,13 +78,13 @@ def _recipes(figures: Figures) -> str:
     recipes = figures["recipes"]
     names = {"askable": "one object, asked fairly", "paper": "`paper`, in `full_`", "matched": "`matched`, eligible"}
     counted = {"askable": "got", "paper": "in_full", "matched": "eligible"}
-    rows = ["| facts | expected | and if worded so | there | lost | invented |", "|---|---|---|---|---|---|"]
+    rows = list[list[str]]()
     for recipe, name in names.items():
         columns = ("expected", "expected_if_worded_so", counted[recipe], "lost", "invented")
-        rows.append(f"| {name} | {' | '.join(f'{recipes[recipe][column]:,}' for column in columns)} |")
+        rows.append([name, *(f"{recipes[recipe][column]:,}" for column in columns)])
     paper, shared = recipes["paper"], recipes["askable"]["namesakes"]
     rule = "known by the published rule" if paper["validated"] else "which nothing validated"
-    return "\n".join(rows) + (
+    return table(("facts", "expected", "and if worded so", "there", "lost", "invented"), rows) + (
         f"\n\n`paper` is made of {paper['candidates']:,} candidates with links on both sides, {rule}. "
         f"Topics of which the stage `splits` counts other eligible facts for `matched` than the truth: "
         f"{len(recipes['matched']['topics_off'])}. Facts of namesakes: {shared.get('kept', 0):,} to be asked with a "
@@ -94,22 +94,21 @@ def _recipes(figures: Figures) -> str:
 
 
 def _confounds(figures: Figures) -> str:
-    rows = [
-        "| city, 5 %: rare / popular | rows | commonest relation | commonest answer | distinct answers | countries | "
-        "AUC of relation | AUC of answer |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    others = []
+    rows, others = list[list[str]](), []
     for name, sides in figures["confounds"].items():
         if "auc" in sides:
-            rows.append(f"| {name} | {' | '.join([*_both(sides), *map(_area, sides['auc'].values())])} |")
+            rows.append([name, *_both(sides), *map(_area, sides["auc"].values())])
         if (middle := sides.get("others", {"topics": 0}))["topics"]:
             relation, answer = (_pair(middle, figure) for figure in ("commonest_relation", "commonest_answer"))
             others.append(
                 f"`{name}` ({middle['topics']} topics): commonest relation {relation}, AUC of relation "
                 f"{_area(middle['auc'])}, commonest answer {answer}, at most {_pair(middle, 'largest_answer')}"
             )
-    rendered = "\n".join(rows)
+    header = (
+        "city, 5 %: rare / popular", "rows", "commonest relation", "commonest answer", "distinct answers", "countries",
+        "AUC of relation", "AUC of answer",
+    )  # fmt: skip
+    rendered = table(header, rows)
     return f"{rendered}\n\nThe other topics' 5 %, medians: {'; '.join(others)}." if others else rendered
 
 

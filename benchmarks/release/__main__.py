@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import resource
 import shutil
@@ -17,11 +16,10 @@ from typing import Any
 
 from benchmarks import ROOT, reference
 from benchmarks.machine import machine
+from benchmarks.readme import record
+from dual_data.release import markdown
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results.json"
-MEASURED = "## Measured\n"
-"""Heading of the last section of the README, which a recorded run writes anew."""
 PACKAGES = ("polars", "pyarrow", "datasets", "huggingface_hub", "matplotlib")
 STAGES = ("facts", "links", "questions", "knowledge", "salience", "splits")
 PROFILE = """[project]
@@ -60,29 +58,23 @@ def main() -> None:
     results["peak_megabytes"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     print(table(results))
     if options.record:
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        readme = HERE / "README.md"
-        before = readme.read_text(encoding="utf-8").partition(MEASURED)[0]
-        readme.write_text(f"{before}{MEASURED}\n{table(results)}", encoding="utf-8")
+        record(HERE, results, table(results))
 
 
 def table(results: dict[str, Any]) -> str:
     """The results in Markdown."""
     host, sizes = results["machine"], results["sizes"]
+    times = [(part, f"{clock:.1f}", f"{busy:.1f}") for part, (clock, busy) in results["seconds"].items()]
     lines = [
         f"{host['date']}, {host['processor']}, {host['cores']} cores, load {host['load']} before; "
         f"Python {host['python']}" + "".join(f", {name} {number}" for name, number in host["packages"].items()),
         "",
-        "| part | seconds | of the processor |",
-        "|---|---|---|",
-        *(f"| {part} | {clock:.1f} | {processor:.1f} |" for part, (clock, processor) in results["seconds"].items()),
+        markdown.table(("part", "seconds", "of the processor"), times),
         "",
         f"{sizes['configurations']} configurations, {sizes['splits']} splits, {sizes['rows']:,} rows; peak memory "
         f"{results['peak_megabytes']:,} MB; findings of verify: {results['findings']}.",
         "",
-        "| what | megabytes |",
-        "|---|---|",
-        *(f"| {name} | {size / 1e6:.2f} |" for name, size in sizes["bytes"].items()),
+        markdown.table(("what", "megabytes"), [(name, f"{size / 1e6:.2f}") for name, size in sizes["bytes"].items()]),
     ]
     return "\n".join(lines) + "\n"
 
