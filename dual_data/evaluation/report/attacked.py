@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from dual_data.evaluation.report.document import Block, Charts, Heading, LinkLis
 from dual_data.evaluation.report.estimates import estimate, shown
 from dual_data.evaluation.report.extras import AttackResults, Extras
 from dual_data.evaluation.report.marks import spot
-from dual_data.evaluation.report.places import CellLine, cell_table, link_to, row_id, title_of
+from dual_data.evaluation.report.places import CellLine, cell_table, row_id, title_of
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.report.runs import Collection, Run, before_of, stack
 from dual_data.evaluation.statistics import Floats
@@ -36,9 +35,9 @@ class Relearned(NamedTuple):
     control_is: str
 
 
-def attacks(collection: Collection, cells: Sequence[Extras], folder: Path) -> list[Block]:
+def attacks(collection: Collection, cells: Sequence[Extras]) -> list[Block]:
     """Sections on the attacks that were run."""
-    return [*_relearning(relearned(collection, cells), folder), *_quantisation(cells, folder), *_tasks(cells, folder)]
+    return [*_relearning(relearned(collection, cells)), *_quantisation(cells), *_tasks(cells)]
 
 
 def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned]:
@@ -72,7 +71,7 @@ def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned
     return paired
 
 
-def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
+def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
     charts, keys = [], [curves.cell.group.key for curves in all_curves]
     lines = list[CellLine]()
     for number, (cell, attack, curves, controls, control_is) in enumerate(all_curves):
@@ -97,7 +96,7 @@ def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
             )
             shares = [shown(recovered.area), *(_steps_text(recovered.steps_to(level)) for level in LEVELS)]
         texts = (curves[0]["tuned_on"], tuning, control_is, *shares)
-        lines.append(_line(cell, attack, texts, folder)._replace(id=row))
+        lines.append(_line(cell, attack, texts)._replace(id=row))
     columns = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS))
     caption = (
         "Share recovered: of the gap that unlearning left between the shares of held-out forget facts answered, what "
@@ -132,7 +131,7 @@ def _steps_text(steps: Interval) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def _quantisation(cells: Sequence[Extras], folder: Path) -> list[Block]:
+def _quantisation(cells: Sequence[Extras]) -> list[Block]:
     lines = list[CellLine]()
     for cell, attack in _results_of(cells, "quantisation"):
         before = [before_of(cell.group.before, run) for run in attack.runs]
@@ -142,7 +141,7 @@ def _quantisation(cells: Sequence[Extras], folder: Path) -> list[Block]:
             scores = [result.result[bits] for result in attack.results]
             rounded = [_rounded(attack, scores, name) for name in ("forget", "retain_eval", "base_rounded")]
             texts = (bits, *unrounded, *rounded, _recovered(before, attack, scores))
-            lines.append(_line(cell, attack, texts, folder))
+            lines.append(_line(cell, attack, texts))
     columns = (
         "weights", "forget before", "forget unlearned", "forget rounded", "retain rounded", "forget before, rounded",
         "recovered",
@@ -187,14 +186,14 @@ def _results_of(cells: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, 
     return ((cell, results) for cell in cells for results in cell.attacks.get(attack, ()))
 
 
-def _tasks(cells: Sequence[Extras], folder: Path) -> list[Block]:
+def _tasks(cells: Sequence[Extras]) -> list[Block]:
     lines = list[CellLine]()
     for cell, attack in _results_of(cells, "tasks"):
         first = attack._replace(runs=attack.runs[:1], results=attack.results[:1])
         after, before, shots = first.results[0].result, first.results[0].before, str(first.options["shots"])
         for name in sorted(name for name in after if "_stderr" not in name):
             texts = (name, shots, _with_error(after, name), _with_error(before, name))
-            lines.append(_line(cell, first, texts, folder))
+            lines.append(_line(cell, first, texts))
     caption = (
         "As lm-eval computed them, after so many worked examples (shots) and without a chat template, of one seed; "
         "intervals from its standard errors."
@@ -216,10 +215,10 @@ def _section(
     return [Heading(title), *charts, cell_table(columns, lines, caption, exact)] if lines else []
 
 
-def _line(cell: Extras, attack: AttackResults, texts: Sequence[str], folder: Path) -> CellLine:
+def _line(cell: Extras, attack: AttackResults, texts: Sequence[str]) -> CellLine:
     """The row of a chosen cell and an attack, with links to its results."""
     pairs = zip(attack.runs, attack.results, strict=True)
-    links = LinkList(tuple(TableCell(f"seed {run.seed}", link_to(result.path, folder)) for run, result in pairs))
+    links = LinkList(tuple(TableCell(f"seed {run.seed}", result.path) for run, result in pairs))
     return CellLine(cell.group.key, cell.group.key.method, texts, links)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from dual_data.display import visible
 from dual_data.evaluation.report.chart import STYLE, Chart
@@ -12,10 +15,10 @@ from dual_data.markup import Html, element, html_page, name
 
 
 class TableCell(NamedTuple):
-    """A cell of a table: its text and the target of its link."""
+    """A cell of a table: its text and the file that it links to."""
 
     text: str
-    link: str = ""
+    link: Path | None = None
 
 
 class LinkList(NamedTuple):
@@ -147,8 +150,13 @@ th,td{padding:.15rem .3rem}td.text{min-width:0}a{color:inherit;text-decoration:n
 """
 
 
-def to_html(title: str, blocks: Sequence[Block]) -> str:
-    """One self-contained HTML page."""
+def link_to(path: Path, folder: Path) -> str:
+    """A relative link from a page in `folder`."""
+    return quote(Path(os.path.relpath(path, folder)).as_posix())
+
+
+def to_html(title: str, blocks: Sequence[Block], folder: Path) -> str:
+    """One self-contained HTML page, with links relative to `folder`."""
     # Every mark of a chart is a stop of the Tab key, so readers need links that skip the charts.
     sections = (
         element("li", element("a", block.text, href=f"#{_slug(block.text)}"))
@@ -156,25 +164,25 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
         if isinstance(block, Heading) and block.level == 2
     )
     nav = element("nav", element("ul", *sections), aria_label="Sections")
-    return html_page(title, _STYLE + STYLE, element("main", element("h1", title), nav, *_html(blocks, set())))
+    return html_page(title, _STYLE + STYLE, element("main", element("h1", title), nav, *_html(blocks, folder, set())))
 
 
 _INTERVAL = re.compile(r"(?<=\d )\[[^\[\]<>&]{1,40}, [^\[\]<>&]{1,40}\]")
 _SPECIAL = re.compile(r"[\\`*~|$]|(?<![^\W_])_|_(?![^\W_])|\[(?=[^\]]*\]\s*[(\[:])|!(?=\[)")
 
 
-def to_markdown(title: str, blocks: Sequence[Block], addresses: Mapping[Chart, str] | None = None) -> str:
+def to_markdown(title: str, blocks: Sequence[Block], folder: Path, addresses: Mapping[Chart, str] | None = None) -> str:
     """The same document as Markdown, with the charts that have an address."""
-    body = "".join(_markdown(block, addresses or {}) for block in blocks)
+    body = "".join(_markdown(block, folder, addresses or {}) for block in blocks)
     return f"# {_literal(title)}\n\n{body.rstrip()}\n"
 
 
-def _html(blocks: Sequence[Block], taken: set[str | None]) -> list[Html]:
+def _html(blocks: Sequence[Block], folder: Path, taken: set[str | None]) -> list[Html]:
     """Elements of blocks; `taken` holds the ids of rows so far."""
-    return [_html_block(block, taken) for block in blocks]
+    return [_html_block(block, folder, taken) for block in blocks]
 
 
-def _html_block(block: Block, taken: set[str | None]) -> Html:
+def _html_block(block: Block, folder: Path, taken: set[str | None]) -> Html:
     match block:
         case Heading(text, level):
             return element(f"h{level}", text, id=_slug(text) if level == 2 else None)
@@ -186,14 +194,15 @@ def _html_block(block: Block, taken: set[str | None]) -> Html:
             figures = element("div", *(Html(chart.svg) for chart in charts), class_="charts")
             return element("figure", figures, element("figcaption", caption))
         case Folded(title, blocks):
-            return element("details", element("summary", title), *_html(blocks, taken))
+            return element("details", element("summary", title), *_html(blocks, folder, taken))
         case Table():
             head = element("tr", *(element("th", name(text), scope="col") for text in block.header))
             ids = block.ids or [None] * len(block.rows)
             rows = []
             for row, row_id in zip(block.rows, ids, strict=True):
                 # A model before unlearning that two presets share has the same row under each.
-                rows.append(element("tr", *map(_html_cell, row), id=None if row_id in taken else row_id))
+                cells = (_html_cell(entry, folder) for entry in row)
+                rows.append(element("tr", *cells, id=None if row_id in taken else row_id))
                 taken.add(row_id)
             table = element("table", element("thead", head), element("tbody", *rows))
             caption = element("figcaption", block.full_caption())
@@ -204,9 +213,12 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _html_cell(entry: Entry) -> Html:
+def _html_cell(entry: Entry, folder: Path) -> Html:
     cells = _cells(entry)
-    shown = (element("a", cell.text, href=cell.link) if cell.link else _html_text(cell.text) for cell in cells)
+    shown = (
+        element("a", cell.text, href=link_to(cell.link, folder)) if cell.link else _html_text(cell.text)
+        for cell in cells
+    )
     is_long = len(" ".join(cell.text for cell in cells)) > 40
     return element("td", Html(" ".join(shown)), class_="text" if is_long else None)
 
@@ -222,7 +234,7 @@ def _cells(entry: Entry) -> tuple[TableCell, ...]:
     return (entry if isinstance(entry, TableCell) else TableCell(entry),)
 
 
-def _markdown(block: Block, addresses: Mapping[Chart, str]) -> str:
+def _markdown(block: Block, folder: Path, addresses: Mapping[Chart, str]) -> str:
     match block:
         case Heading(text, level):
             return f"{'#' * level} {_literal(text)}\n\n"
@@ -235,18 +247,18 @@ def _markdown(block: Block, addresses: Mapping[Chart, str]) -> str:
             start = "\n".join([*images, "", ""]) if images else "Charts, on the HTML page: "
             return f"{start}{_literal(caption)}\n\n"
         case Folded(title, blocks):
-            return f"**{_literal(title)}**\n\n" + "".join(_markdown(inner, addresses) for inner in blocks)
+            return f"**{_literal(title)}**\n\n" + "".join(_markdown(inner, folder, addresses) for inner in blocks)
         case Table():
             lines = [block.header, tuple("---" for _ in block.header), *block.rows]
-            table = "".join(f"| {' | '.join(map(_markdown_cell, row))} |\n" for row in lines)
+            table = "".join(f"| {' | '.join(_markdown_cell(entry, folder) for entry in row)} |\n" for row in lines)
             return f"{table}\n{_literal(block.full_caption())}\n\n"
 
 
-def _markdown_cell(entry: Entry) -> str:
+def _markdown_cell(entry: Entry, folder: Path) -> str:
     texts = []
     for cell in _cells(entry):
         shown = _literal(cell.text)
-        texts.append(f"[{shown}]({cell.link})" if cell.link else shown)
+        texts.append(f"[{shown}]({link_to(cell.link, folder)})" if cell.link else shown)
     return " ".join(texts)
 
 

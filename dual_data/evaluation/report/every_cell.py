@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Heading, Paragraph, Table
 from dual_data.evaluation.report.estimates import NORMS, estimate, gradient_norms, shown
@@ -14,7 +13,7 @@ from dual_data.evaluation.report.runs import Collection, Run
 _SETS = ("forget", "retain_train", "retain_eval")
 
 
-def every_cell(collection: Collection, folder: Path) -> list[Block]:
+def every_cell(collection: Collection) -> list[Block]:
     """One table per place: the model before unlearning, and every method at every learning rate."""
     introduction = f"ROUGE-L recall; learning rates are chosen on forget and retain_train. {NORMS}"
     blocks: list[Block] = [Heading("Every learning rate"), Paragraph(introduction)]
@@ -22,7 +21,7 @@ def every_cell(collection: Collection, folder: Path) -> list[Block]:
         rows = [(BEFORE, before)] if before else []
         rows += [(group.key.method, tuple(group.at(lr))) for group in groups for lr in group.lrs]
         panel = any(has_panel(runs) for _, runs in rows)
-        table_rows = tuple(_row(method, runs, folder, panel=panel) for method, runs in rows)
+        table_rows = tuple(_row(method, runs, panel=panel) for method, runs in rows)
         ids = tuple(row_id("cell", runs) for _, runs in rows)
         header = ("method", "lr", "seeds", *_SETS, *([PANEL] if panel else []), "gradient norm", ITEMS)
         caption = f"ROUGE-L recall, {title}{f'; {PANEL}: accuracy' if panel else ''}."
@@ -30,8 +29,8 @@ def every_cell(collection: Collection, folder: Path) -> list[Block]:
     return blocks
 
 
-def _row(method: str, runs: Sequence[Run], folder: Path, *, panel: bool) -> tuple[Entry, ...]:
+def _row(method: str, runs: Sequence[Run], *, panel: bool) -> tuple[Entry, ...]:
     scores = [shown(estimate(runs, name, "rougeL_recall")) for name in _SETS]
     if panel:
         scores.append(shown(panel_accuracy(runs)))
-    return (method, rate_of(runs), str(len(runs)), *scores, gradient_norms(runs), sources(runs, folder))
+    return (method, rate_of(runs), str(len(runs)), *scores, gradient_norms(runs), sources(runs))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from dual_data.evaluation.report.document import Block, Heading
 from dual_data.evaluation.report.estimates import estimate, shown
@@ -33,7 +32,7 @@ _CAPTION = (
 )
 
 
-def further_scores(collection: Collection, folder: Path) -> list[Block]:
+def further_scores(collection: Collection) -> list[Block]:
     """A table of the scores that the results have."""
     places = [(start.key, method, runs) for start in starts(collection) for method, runs in start.cells]
     table = [{column: estimate(runs, *column) for column in _COLUMNS} for _, _, runs in places]
@@ -41,6 +40,6 @@ def further_scores(collection: Collection, folder: Path) -> list[Block]:
     lines = []
     for (key, method, runs), scores in zip(places, table, strict=True):
         texts = (rate_of(runs), *(shown(scores[column]) for column in measured))
-        lines.append(CellLine(key, method, texts, sources(runs, folder), row_id("further", runs)))
+        lines.append(CellLine(key, method, texts, sources(runs), row_id("further", runs)))
     columns = ("lr", *(_COLUMNS[column] for column in measured))
     return [Heading("Further scores"), cell_table(columns, lines, _CAPTION, ("lr",))]

@@ -14,7 +14,7 @@ import numpy as np
 
 from dual_data.evaluation.bootstrap import UNIT, UNKNOWN, Interval, bootstrap_function
 from dual_data.evaluation.metrics.chance import PERFECT
-from dual_data.evaluation.report.document import ITEMS, Entry, Table
+from dual_data.evaluation.report.document import ITEMS, Entry, Table, link_to
 from dual_data.evaluation.report.estimates import RULES, estimate, shown, trivial_rule
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import Start, place_columns, place_of, rate_of, row_id, sources, starts
@@ -54,8 +54,8 @@ def main_rows(collection: Collection) -> list[Row]:
     return [_row(start, method, runs) for start in starts(collection) for method, runs in start.cells]
 
 
-def main_table(rows: Sequence[Row], folder: Path) -> Table:
-    """The rows for a reader; links are relative to `folder`."""
+def main_table(rows: Sequence[Row]) -> Table:
+    """The rows for a reader."""
     panel = (PANEL,) if any(PANEL in row.scores for row in rows) else ()
     place = place_columns([row.key for row in rows])
     header = (
@@ -71,7 +71,7 @@ def main_table(rows: Sequence[Row], folder: Path) -> Table:
         }
         others = "; ".join(f"{name} {shown(score)}" for name, score in row.others.items())
         texts |= {**_place(row, place), "baseline": shown(row.baseline), "other kept sets": others or "-"}
-        texts[ITEMS] = sources(row.runs, folder)
+        texts[ITEMS] = sources(row.runs)
         lines.append(tuple(texts.get(name, "-") for name in header))
     ids = tuple(row_id("chosen", row.runs) for row in rows)
     caption = f"{_CAPTION} {PANEL.capitalize()}: accuracy." if panel else _CAPTION
@@ -79,7 +79,10 @@ def main_table(rows: Sequence[Row], folder: Path) -> Table:
 
 
 def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
-    """The rows for programs: three columns per score, with the ends of its interval; empty where there is no number."""
+    """The rows for programs: three columns per score, with the ends of its interval; empty where there is no number.
+
+    Items are addresses of results relative to `folder`.
+    """
     scores = [{"baseline": row.baseline, **row.scores, **row.others} for row in rows]
     names = list(dict.fromkeys(name for row_scores in scores for name in row_scores))
     place = place_columns([row.key for row in rows])
@@ -92,7 +95,7 @@ def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
             columns[column], columns[f"{column}_low"], columns[f"{column}_high"] = (
                 ("", "", "") if score is None else tuple(map(_number, score[:3]))
             )
-        lines.append(columns | {ITEMS: " ".join(cell.link for cell in sources(row.runs, folder).cells)})
+        lines.append(columns | {ITEMS: " ".join(link_to(run.path, folder) for run in row.runs)})
     return lines
 
 

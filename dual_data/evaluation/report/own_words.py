@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import compress
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -89,7 +88,7 @@ def _left(lost: Floats, likeliest: Floats, subjects: Sequence[str]) -> Interval:
     return bootstrap_function(share, (lost * likeliest, lost), subjects, UNIT)
 
 
-def own_words(collection: Collection, folder: Path) -> list[Block]:
+def own_words(collection: Collection) -> list[Block]:
     """A table of the chosen cells and of the models before unlearning; nothing where no result has these scores."""
     lines = []
     for start in starts(collection):
@@ -99,7 +98,7 @@ def own_words(collection: Collection, folder: Path) -> list[Block]:
                 continue
             kept = (retain.held, retain.likeliest) if retain else (UNKNOWN, UNKNOWN)
             texts = (rate_of(runs), str(forget.facts), *map(shown, (*forget[1:], *kept)))
-            lines.append(CellLine(start.key, method, texts, sources(runs, folder), row_id("own-words", runs)))
+            lines.append(CellLine(start.key, method, texts, sources(runs), row_id("own-words", runs)))
     if not lines:
         return []
     return [Heading("In the model's own words"), cell_table(_COLUMNS, lines, _CAPTION, ("lr", "facts"))]

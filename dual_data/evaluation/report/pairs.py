@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.display import count
@@ -79,7 +78,7 @@ def _sentence(name: str, all_pairs: Sequence[Pair]) -> str:
     return f"{start}, {len(clearest)} {'differs' if len(clearest) == 1 else 'differ'}, {these}: {'; '.join(texts)}."
 
 
-def pairs(collection: Collection, folder: Path) -> list[Block]:
+def pairs(collection: Collection) -> list[Block]:
     """The pairs that differ, and a table of all; empty where no place has two methods."""
     all_pairs = method_pairs(collection)
     if not all_pairs:
@@ -88,7 +87,7 @@ def pairs(collection: Collection, folder: Path) -> list[Block]:
     rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
             *place_of(pair.first.key, place), pair.set, pair.first.key.method, pair.second.key.method, str(pair.seeds),
-            shown(pair.difference), p_value(pair.corrected), sources(pair.runs, folder),
+            shown(pair.difference), p_value(pair.corrected), sources(pair.runs),
         )
         for pair in all_pairs
     )  # fmt: skip

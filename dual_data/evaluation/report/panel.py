@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -30,7 +29,7 @@ def panel_accuracy(runs: Sequence[Run]) -> Interval:
     return _mean(stack_panel(runs, "right"), SHARE) if has_panel(runs) else UNKNOWN
 
 
-def panel(collection: Collection, folder: Path) -> list[Block]:
+def panel(collection: Collection) -> list[Block]:
     """Accuracy over learning rates, and the changes of the chosen cells; empty where no panel was measured."""
     measured = [start for start in starts(collection) if has_panel(start.before)]
     charts, lines, kind_lines = list[Chart](), list[CellLine](), list[CellLine]()
@@ -44,7 +43,7 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
         for method, runs in start.cells:
             setting = (rate_of(runs), str(len(runs)), f"{table.name} ({len(table.scores['right'])})")
             texts = [text for name in PANEL_SCORES for text in _texts(runs, before, name, changed=method != BEFORE)]
-            links = sources(runs, folder)
+            links = sources(runs)
             lines.append(CellLine(key, method, (*setting, *texts), links, row_id("panel", runs)))
             kind_lines.append(CellLine(key, method, (*setting, *_accuracy_by_kind(runs, kinds)), links))
     if not measured:

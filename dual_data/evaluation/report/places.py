@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 from dual_data.evaluation.report.document import ITEMS, Entry, LinkList, Table, TableCell
 from dual_data.evaluation.report.runs import Collection, Group, Key, Run
@@ -113,21 +110,12 @@ def row_id(table: str, runs: Sequence[Run]) -> str:
     return f"{table}-{runs[0].id}"
 
 
-def link_to(path: Path, folder: Path) -> str:
-    """A relative link from a page in `folder`."""
-    return quote(Path(os.path.relpath(path, folder)).as_posix())
-
-
-def sources(runs: Iterable[Run], folder: Path) -> LinkList:
-    """Links to the results of some runs, which hold the items behind a number; named by seed, and by rate if several.
-
-    Links are relative to `folder`, where the report is written.
-    """
-    all_runs = list(runs)
-    rates = {run.lr for run in all_runs if run.lr}
+def sources(runs: Sequence[Run]) -> LinkList:
+    """Links to the results of some runs, with the items behind a number; named by seed, and by rate if several."""
+    rates = {run.lr for run in runs if run.lr}
 
     def name(run: Run) -> str:
         rate = (BEFORE if not run.lr else f"{run.lr:g}") if len(rates) > 1 or (rates and not run.lr) else ""
         return f"{rate} seed {run.seed}".strip()
 
-    return LinkList(tuple(TableCell(name(run), link_to(run.path, folder)) for run in all_runs))
+    return LinkList(tuple(TableCell(name(run), run.path) for run in runs))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
@@ -42,7 +41,7 @@ def frontiers(collection: Collection) -> list[Block]:
     return [Charts(tuple(charts), caption)]
 
 
-def stability(collection: Collection, folder: Path) -> list[Block]:
+def stability(collection: Collection) -> list[Block]:
     """Scores against the learning rate, the largest jump and the gradient norms."""
     charts, look = [], looks(collection)
     lines = list[CellLine]()
@@ -57,7 +56,7 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
             jump, under_frontier = largest_jump(group), frontier_area(group)
             intervals = ("-" if interval is None else shown(interval) for interval in (jump, under_frontier))
             texts = (*intervals, gradient_norms(group.runs))
-            lines.append(CellLine(key, group.key.method, texts, sources(group.runs, folder)))
+            lines.append(CellLine(key, group.key.method, texts, sources(group.runs)))
     caption = (
         "Largest jump: the largest change of the forget score between neighbouring learning rates, as a share of the "
         "score before unlearning. Its interval is of the change between these two rates; noise alone makes the largest "
@@ -75,7 +74,7 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
     ]
 
 
-def shifts(collection: Collection, folder: Path) -> list[Block]:
+def shifts(collection: Collection) -> list[Block]:
     """Change of log-probability and ranks at the chosen learning rates."""
     charts = []
     lines = list[CellLine]()
@@ -99,7 +98,7 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
         charts.append(chart(start.title, methods, y, series, levels))
         for (method, runs), change, rank in zip(cells, changes, ranks, strict=True):
             texts = (rate_of(runs), *map(shown, change), *(shown(interval, 1) for interval in rank))
-            lines.append(CellLine(start.key, method, texts, sources(runs, folder), row_id("shift", runs)))
+            lines.append(CellLine(start.key, method, texts, sources(runs), row_id("shift", runs)))
     columns = ("lr", "change on forget", "change on retain_eval", "rank on forget", "rank on retain_eval")
     caption = (
         "Change: difference in the mean log-probability of an answer token, in nats, from the model before "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from dual_data.display import count
 from dual_data.engine.manifest import git_text
@@ -32,7 +31,6 @@ from dual_data.evaluation.report.places import (
     BEFORE,
     chosen_cells,
     is_trained,
-    link_to,
     place_columns,
     rate_of,
     starts,
@@ -55,28 +53,39 @@ _READING = (
 )
 
 
-def build(collection: Collection, main: Table, cells: Sequence[Extras], folder: Path, *, items: bool) -> list[Block]:
+def build(collection: Collection, main: Table, cells: Sequence[Extras], *, items: bool) -> list[Block]:
     """All sections, with the main table and the figures of the chosen `cells`.
 
-    Links are relative to `folder`, where the report is written. Without `items`, sections contain no questions or
-    answers and no links to them.
+    Without `items`, sections contain no questions or answers and no links to them.
     """
-    blocks: list[Block] = [*map(Paragraph, _opening(collection, items)), *caveats(collection)]
-    blocks += findings(collection, folder)
-    blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}.")]
-    blocks.append(main)
-    blocks += [*pairs(collection, folder), Heading("Forgetting against retention"), *frontiers(collection)]
-    blocks += [Heading("Stability over learning rates"), *stability(collection, folder)]
-    blocks += [Heading("Ranks and log-probabilities"), *shifts(collection, folder)]
-    blocks += further_scores(collection, folder)
-    blocks += [Heading("Other wordings and prompts"), *worst_cases(collection)]
-    blocks += own_words(collection, folder)
-    blocks += [*by_popularity(collection, cells, folder), *membership(cells, folder)]
-    blocks += [*panel(collection, folder), *attacks(collection, cells, folder)]
-    if items:
-        blocks += [Heading("Examples"), *_examples(collection)]
-    blocks += [*every_cell(collection, folder), *_failures(collection, folder)]
-    blocks += [Heading("How it was run"), _provenance(collection)]
+    blocks: list[Block] = [
+        *map(Paragraph, _opening(collection, items)),
+        *caveats(collection),
+        *findings(collection),
+        Heading("Chosen learning rates"),
+        Paragraph(f"Rule: {RULE}."),
+        main,
+        *pairs(collection),
+        Heading("Forgetting against retention"),
+        *frontiers(collection),
+        Heading("Stability over learning rates"),
+        *stability(collection),
+        Heading("Ranks and log-probabilities"),
+        *shifts(collection),
+        *further_scores(collection),
+        Heading("Other wordings and prompts"),
+        *worst_cases(collection),
+        *own_words(collection),
+        *by_popularity(collection, cells),
+        *membership(cells),
+        *panel(collection),
+        *attacks(collection, cells),
+        *(_examples(collection) if items else []),
+        *every_cell(collection),
+        *_failures(collection),
+        Heading("How it was run"),
+        _provenance(collection),
+    ]
     return blocks if items else list(map(without_items, blocks))
 
 
@@ -112,7 +121,7 @@ def _opening(collection: Collection, items: bool) -> list[str]:
 
 
 def _examples(collection: Collection) -> list[Block]:
-    blocks: list[Block] = []
+    blocks: list[Block] = [Heading("Examples")]
     keys = [start.key for start in starts(collection)]
     for group, runs in chosen_cells(collection.groups):
         run = runs[0]
@@ -127,13 +136,13 @@ def _examples(collection: Collection) -> list[Block]:
     return blocks
 
 
-def _failures(collection: Collection, folder: Path) -> list[Block]:
+def _failures(collection: Collection) -> list[Block]:
     if not collection.failed:
         return []
     place = place_columns(collection.keys)
     rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
-            TableCell(run.id, link_to(run.path, folder)),
+            TableCell(run.id, run.path),
             *(str(run.cell[name]) for name in place),
             str(run.cell["method"]) if run.lr else BEFORE,
             rate_of([run]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 from dual_data.evaluation.attacks.membership import FIXED, REFERENCE_RATIO, over_unlearned
 from dual_data.evaluation.metrics.membership import MEMBERSHIP_ATTACKS
@@ -19,7 +18,7 @@ from dual_data.evaluation.report.runs import Collection, Key
 from dual_data.evaluation.results import BASE
 
 
-def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path) -> list[Block]:
+def by_popularity(collection: Collection, cells: Sequence[Extras]) -> list[Block]:
     """Forgetting by decile of popularity."""
     lines = list[CellLine]()
     charts, look = [], looks(collection)
@@ -38,7 +37,7 @@ def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path)
             drops[key._replace(method=BASE), measure].append(Series(key.method, spots, look=look[key.method]))
         correlations = (frequency.by_probability, frequency.by_answer, frequency.agreement)
         texts = (*map(shown, correlations), str(len(frequency.disagreeing)))
-        lines.append(CellLine(key, key.method, texts, sources(cell.runs[:1], folder), row))
+        lines.append(CellLine(key, key.method, texts, sources(cell.runs[:1]), row))
     keys = [key for key, _ in drops]
     for (key, measure), series in drops.items():
         names = tuple(str(i + 1) for i in range(max(len(line.spots) for line in series)))
@@ -66,15 +65,15 @@ def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path)
     ]
 
 
-def membership(cells: Sequence[Extras], folder: Path) -> list[Block]:
+def membership(cells: Sequence[Extras]) -> list[Block]:
     """Membership inference and posterior-difference audit; forget quality, model utility, fluency."""
     if not cells:
         return []
     heading = Heading("Traces of unlearning, quality and utility")
-    return [heading, _traces(cells, folder), _quality(cells, folder)]
+    return [heading, _traces(cells), _quality(cells)]
 
 
-def _traces(cells: Sequence[Extras], folder: Path) -> Table:
+def _traces(cells: Sequence[Extras]) -> Table:
     lines = list[CellLine]()
     for cell in cells:
         key = cell.group.key
@@ -91,7 +90,7 @@ def _traces(cells: Sequence[Extras], folder: Path) -> Table:
             "over-unlearned" if over_unlearned(aucs, cell.membership.retrained) else "",
             shown(cell.audit) if cell.audit else "-",
         )
-        lines.append(CellLine(key, key.method, texts, sources((cell.before[0], cell.runs[0]), folder)))
+        lines.append(CellLine(key, key.method, texts, sources((cell.before[0], cell.runs[0]))))
     columns = (
         "held-out facts",
         *(f"AUC by {attack}{model}" for attack in (FIXED, "min-k++") for model in ("", ", before", ", retrained")),
@@ -115,7 +114,7 @@ def _traces(cells: Sequence[Extras], folder: Path) -> Table:
     return cell_table(columns, lines, caption, ("held-out facts",))
 
 
-def _quality(cells: Sequence[Extras], folder: Path) -> Table:
+def _quality(cells: Sequence[Extras]) -> Table:
     lines = list[CellLine]()
     for cell in cells:
         key, quality, runs = cell.group.key, cell.quality, {run.id: run for run in (*cell.before, *cell.runs)}
@@ -125,7 +124,7 @@ def _quality(cells: Sequence[Extras], folder: Path) -> Table:
             shown(cell.fluency.entropy),
             shown(cell.fluency.looping),
         )
-        lines.append(CellLine(key, key.method, texts, sources(runs.values(), folder)))
+        lines.append(CellLine(key, key.method, texts, sources([*runs.values()])))
     columns = ("forget quality p", "model utility before", "model utility", "n-gram entropy", "looping")
     caption = (
         "Forget quality p: the p-value, with the statistic D in parentheses, of the Kolmogorov-Smirnov test of truth "

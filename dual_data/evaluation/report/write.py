@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 from dual_data.evaluation.report.chart import as_file
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import ITEMS, Entry, chart_files, to_html, to_markdown
+from dual_data.evaluation.report.document import ITEMS, Entry, chart_files, link_to, to_html, to_markdown
 from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
-from dual_data.evaluation.report.places import link_to
 from dual_data.evaluation.report.sections import build
 from dual_data.files import write_text
 
@@ -48,10 +47,10 @@ def write_report(
     say(f"{collection.results} results; examining the chosen cells")
     cells = extras(collection)
     say("writing")
-    rows = main_rows(collection)
-    table = main_table(rows, out.resolve())
-    blocks = build(collection, table, cells, out.resolve(), items=items)
-    columns = main_columns(rows, out.resolve())
+    rows, page = main_rows(collection), out.resolve()
+    table = main_table(rows)
+    blocks = build(collection, table, cells, items=items)
+    columns = main_columns(rows, page)
     if not items:
         columns = [{name: value for name, value in line.items() if name != ITEMS} for line in columns]
     lines = [dict(zip(table.header, row, strict=True)) for row in table.rows]
@@ -60,8 +59,8 @@ def write_report(
     written = Written(out / "report.html", out / "report.md", out / "report.csv", list(charts), lines)
     for path, text in (
         *((path, as_file(chart)) for path, chart in charts.items()),
-        (written.html, to_html(title, blocks)),
-        (written.markdown, to_markdown(title, blocks, addresses)),
+        (written.html, to_html(title, blocks, page)),
+        (written.markdown, to_markdown(title, blocks, page, addresses)),
         (written.table, _csv(columns)),
     ):
         write_text(path, text)

@@ -44,7 +44,7 @@ def _chosen_cells(folder: Path) -> tuple[Collection, list[Extras]]:
 
 
 def _tables(folder: Path) -> dict[str, Table]:
-    blocks = attacks(*_chosen_cells(folder), folder)
+    blocks = attacks(*_chosen_cells(folder))
     tables = [block for block in blocks if isinstance(block, Table)]
     return dict(zip(("relearning", "quantisation", "tasks"), tables, strict=True))
 

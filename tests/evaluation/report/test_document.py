@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -17,7 +18,7 @@ _READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 def _cell(text: str) -> str:
     """The HTML of a table cell that Markdown makes from a text."""
-    page = _READER.render(to_markdown("t", [Table(("name",), ((text,),), "caption", ("name",))]))
+    page = _READER.render(to_markdown("t", [Table(("name",), ((text,),), "caption", ("name",))], Path()))
     match = re.search(r"<td>(.*?)</td>", page, re.DOTALL)
     assert match is not None, page
     return match[1]
@@ -39,11 +40,11 @@ def test_what_a_model_wrote_is_no_markup(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["0.312 [0.167, 0.454]", "retain_eval", "-0.1 [-0.3, 0.1]", "< 0.001"])
 def test_numbers_and_names_stay_readable_in_the_source(text: str) -> None:
-    assert text.replace("<", "&lt;") in to_markdown("t", [Table(("name",), ((text,),), "caption", ("name",))])
+    assert text.replace("<", "&lt;") in to_markdown("t", [Table(("name",), ((text,),), "caption", ("name",))], Path())
 
 
 def test_an_address_is_no_link() -> None:
     text = to_markdown(
-        "t", [Table(("name",), (("see http://x.example, www.x.example, a@x.example",),), "c", ("name",))]
+        "t", [Table(("name",), (("see http://x.example, www.x.example, a@x.example",),), "c", ("name",))], Path()
     )
     assert not re.search(r"://|www\.|@", text)

@@ -57,7 +57,7 @@ def test_draws_of_only_facts_that_the_rule_answers_give_no_huge_ends(tmp_path: P
 
 def test_the_caption_says_what_baseline_and_worst_case_are_and_how_words_are_compared(tmp_path: Path) -> None:
     write_cell(tmp_path, forget=1.0, retain=1.0)
-    caption = main_table(main_rows(collect([tmp_path])), tmp_path).caption
+    caption = main_table(main_rows(collect([tmp_path]))).caption
     assert "the trivial rule, the best of 5 short rules that know no fact, on the forget facts measured" in caption
     (hidden,) = GIVES_ANSWER_AWAY
     assert f"brings out; {hidden} is left out, since it shows the answer, and {REVERSE} asks for the subject" in caption
@@ -72,7 +72,7 @@ def test_a_small_probability_is_not_shown_as_zero(tmp_path: Path) -> None:
     collection = collect([tmp_path])
     (group,) = collection.groups
     small = group._replace(runs=tuple(rescored(run, probability=[6e-10] * 60) for run in group.runs))
-    table = main_table(main_rows(collection._replace(groups=(small,))), tmp_path)
+    table = main_table(main_rows(collection._replace(groups=(small,))))
     before, after = (row[table.header.index("probability")] for row in table.rows)
     assert (before, after) == ("0.800 [0.800, 0.800]", "6e-10 [6e-10, 6e-10]")
 
@@ -127,13 +127,13 @@ def test_every_table_names_preset_and_profile_where_there_are_several(tmp_path: 
         bases=dict.fromkeys(keys, base),
     )
     for some, columns in ((collection, ()), (combined, ("preset", "profile"))):
-        table = main_table(main_rows(some), tmp_path)
-        tables = [table for table in _tables(build(some, table, [], tmp_path, items=True)) if "stage" in table.header]
+        table = main_table(main_rows(some))
+        tables = [table for table in _tables(build(some, table, [], items=True)) if "stage" in table.header]
         assert len(tables) == 8  # the main table, pairs, stability, shifts, further scores, two of the panel, failures
         for table in tables:
             place = ("data", "model", "stage", "set", *columns)
             start = table.header.index("data")
             assert table.header[start : start + len(place) + 1] in {(*place, "method"), (*place, "measured on")}
             assert all(len(row) == len(table.header) for row in table.rows)
-        ids = re.findall(r' id="([^"]+)"', to_html("t", build(some, table, [], tmp_path, items=True)))
+        ids = re.findall(r' id="([^"]+)"', to_html("t", build(some, table, [], items=True), tmp_path))
         assert len(ids) == len(set(ids)) > 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -92,13 +93,13 @@ def test_charts_have_a_mark_for_every_learning_rate_and_before(page: Page) -> No
 def test_a_number_without_an_interval_would_be_found(
     cell: str, exact: tuple[str, ...], expected: list[tuple[str, str]]
 ) -> None:
-    page = Page(to_html("t", [Heading("h"), Points(("0.5",)), Table(("score",), ((cell,),), "c.", exact)]))
+    page = Page(to_html("t", [Heading("h"), Points(("0.5",)), Table(("score",), ((cell,),), "c.", exact)], Path()))
     (table,) = page.tables
     assert without_interval(table) == expected
     assert page.points == ["0.5"]
 
 
 def test_a_caption_that_names_no_column_would_be_found() -> None:
-    (table,) = Page(to_html("t", [Table(("score",), (("1",),), "c.", ("scores",))])).tables
+    (table,) = Page(to_html("t", [Table(("score",), (("1",),), "c.", ("scores",))], Path())).tables
     with pytest.raises(AssertionError, match="not there"):
         without_interval(table)

@@ -32,7 +32,7 @@ def _cells(folder: Path, seeds: int = 2, before: int = 2) -> tuple[list[str], li
 
 
 def _tables(folder: Path) -> tuple[Table, Table]:
-    _, _, scores, folded = panel(collect([folder]), folder)
+    _, _, scores, folded = panel(collect([folder]))
     assert isinstance(scores, Table)
     assert isinstance(folded, Folded)
     (kinds,) = folded.blocks
@@ -87,7 +87,7 @@ def test_each_method_is_held_against_its_own_base(tmp_path: Path) -> None:
     worse = tuple(run._replace(panel=group.at(1e-4)[0].panel) for run in base)
     other = group._replace(key=group.key._replace(preset="q"), before=worse)
     combined = collection._replace(groups=(group, other), bases={key: base, key._replace(preset="q"): worse})
-    scores: list[Block] = [block for block in panel(combined, tmp_path) if isinstance(block, Table)]
+    scores: list[Block] = [block for block in panel(combined) if isinstance(block, Table)]
     (table,) = scores
     assert isinstance(table, Table)
     rows = _by_column(table)
@@ -102,12 +102,12 @@ def test_tables_have_its_column_where_it_was_measured(tmp_path: Path) -> None:
     _cells(tmp_path / "some")
     for name, measured in (("none", False), ("some", True)):
         collection = collect([tmp_path / name])
-        tables = [main_table(main_rows(collection), tmp_path)]
-        tables += [block for block in every_cell(collection, tmp_path) if isinstance(block, Table)]
+        tables = [main_table(main_rows(collection))]
+        tables += [block for block in every_cell(collection) if isinstance(block, Table)]
         assert [("utility panel" in table.header) for table in tables] == [measured, measured]
         assert all(len(row) == len(table.header) for table in tables for row in table.rows)
         assert ["panel" in table.caption for table in tables] == [measured, measured]
-        assert bool(panel(collection, tmp_path)) is measured
+        assert bool(panel(collection)) is measured
     accuracy = panel_accuracy(collection.groups[0].runs)
     assert accuracy.low < accuracy.value < accuracy.high
     assert main_rows(collection)[1].scores["utility panel"] == accuracy
@@ -128,7 +128,7 @@ def test_there_is_no_chart_over_learning_rates_where_none_was_measured(tmp_path:
     write_cell(tmp_path, forget=1.0, retain=1.0, panel=0.8)
     for status, charts in (("failed", 0), ("done", 1)):
         write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9, panel=0.5, status=status)
-        (drawn,) = [block for block in panel(collect([tmp_path]), tmp_path) if isinstance(block, Charts)]
+        (drawn,) = [block for block in panel(collect([tmp_path])) if isinstance(block, Charts)]
         assert len(drawn.charts) == charts
 
 

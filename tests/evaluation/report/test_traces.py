@@ -41,7 +41,7 @@ def test_drops_by_part_are_hollow_as_all_points_of_one_seed_are(tmp_path: Path) 
         write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.9)
     collection = collect([tmp_path])
     (cell,) = extras(collection)
-    (charts,) = (block for block in by_popularity(collection, [cell], tmp_path) if isinstance(block, Charts))
+    (charts,) = (block for block in by_popularity(collection, [cell]) if isinstance(block, Charts))
     assert all(chart.svg.count('class="hole"') == 10 for chart in charts.charts)
     assert "Hollow points are of one seed, here the first." in charts.caption
 
@@ -65,7 +65,7 @@ def test_each_figure_is_in_its_column(tmp_path: Path) -> None:
         audit=only(0.55), frequency=frequency, fluency=cell.fluency._replace(entropy=only(3.5), looping=only(0.25)),
         quality=ForgetQuality(p_value=0.03, distance=0.5), model_utility=only(0.4), utility_before=only(0.8),
     )  # fmt: skip
-    blocks = [*by_popularity(collection, [cell], tmp_path), *membership([cell], tmp_path)]
+    blocks = [*by_popularity(collection, [cell]), *membership([cell])]
     tables = [block for block in blocks if isinstance(block, Table)]
     figures = {name: text for table in tables for name, text in zip(table.header, table.rows[0], strict=True)}
     expected = {

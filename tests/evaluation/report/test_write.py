@@ -46,8 +46,8 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
 
 def test_what_a_model_says_steers_neither_the_page_nor_the_table() -> None:
     table = Table(("after",), (("a\x07\u202e\r\nb | <c>",),), "c.")
-    assert "<td>a\ufffd\ufffd  b | &lt;c&gt;</td>" in to_html("t", [table])
-    assert "| a\ufffd\ufffd  b \\| &lt;c> |" in to_markdown("t", [table])
+    assert "<td>a\ufffd\ufffd  b | &lt;c&gt;</td>" in to_html("t", [table], Path())
+    assert "| a\ufffd\ufffd  b \\| &lt;c> |" in to_markdown("t", [table], Path())
 
 
 def test_links_lead_to_folders_with_any_name(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.evaluation.report.curves import LOST
@@ -73,8 +72,8 @@ _INTERVALS = (
 )
 
 
-def findings(collection: Collection, folder: Path) -> list[Block]:
-    """The questions with their answers, and the comparisons behind these, linked relative to `folder`."""
+def findings(collection: Collection) -> list[Block]:
+    """The questions with their answers, and the comparisons behind these."""
     blocks: list[Block] = [Heading("Findings")]
     popularity = popularity_answer(collection)
     stages, retained = stage_answer(collection)
@@ -103,11 +102,11 @@ def findings(collection: Collection, folder: Path) -> list[Block]:
         "Largest jump of the forget score between neighbouring learning rates, as a share of that before unlearning"
     )
     answered_title = "Loss of ROUGE-L recall on facts that the trivial rule answers, and on the others"
-    blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.unpaired, folder)
-    blocks += _comparisons(paired_title, ("popular", "rare"), popularity.paired, folder)
-    blocks += _comparisons(retention_title, ("after the stage", "pretrained"), retained, folder)
-    blocks += _comparisons(jump_title, ("after the stage", "pretrained"), jumps, folder)
-    blocks += _comparisons(answered_title, ("answered by the rule", "the others"), answered, folder)
+    blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.unpaired)
+    blocks += _comparisons(paired_title, ("popular", "rare"), popularity.paired)
+    blocks += _comparisons(retention_title, ("after the stage", "pretrained"), retained)
+    blocks += _comparisons(jump_title, ("after the stage", "pretrained"), jumps)
+    blocks += _comparisons(answered_title, ("answered by the rule", "the others"), answered)
     return blocks
 
 
@@ -149,7 +148,7 @@ class _Sample(NamedTuple):
         return equal and (self.data, self.limit) == (data, limit)
 
 
-def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[Compared], folder: Path) -> list[Block]:
+def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[Compared]) -> list[Block]:
     if not compared:
         return []
     rows = tuple(
@@ -161,7 +160,7 @@ def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[Compared
             p_value(comparison.p_value),
             str(comparison.contrast.facts),
             str(comparison.contrast.seeds),
-            sources(comparison.runs, folder),
+            sources(comparison.runs),
         )
         for comparison in compared
     )
