@@ -53,7 +53,7 @@ def release(
     if stale := outdated(loaded):
         raise DualDataError(f"{loaded.artifacts}: is out of date: {stale}")
     target = folder or loaded.artifacts / FOLDER
-    written = write_release(build, target, name=loaded.profile.name, about=loaded.profile.about, report=say)
+    written = write_release(build, target, name=loaded.profile.name, about=loaded.profile.about, say=say)
     for name, reason in written.absent.items():
         say(f"absent: {name}: {reason}")
     params = written.stages["facts"].basis.params if "facts" in written.stages else {}
@@ -177,7 +177,7 @@ def push(
         create_pr=create_pr,
         dry_run=dry_run,
         force=force,
-        report=say,
+        say=say,
     )
     if dry_run and not pushed.tagged:
         for path in pushed.removed:

@@ -33,7 +33,6 @@ from dual_data.release.secrets import redacted
 from dual_data.release.tree import texts
 from dual_data.released import MANIFEST, Place, Release, State
 
-Report = Callable[[str], None]
 _TAG = re.compile(r"v\d[\w+-]*(\.[\w+-]+)*(?<!\.lock)")
 """A version that git takes for the name of a tag: a tag that it refused would leave the commit without one."""
 _PUSH = "push again"
@@ -99,14 +98,14 @@ def push(
     force: bool = False,
     endpoint: str | None = None,
     token: str | None = None,
-    report: Report = lambda _line: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Pushed:
     """Publish the release in `folder`, which must be verified, as dataset `repository`, tagged `tag`.
 
     The published card and manifest name repository and version. With `create_pr` the commit is a pull request and no
     tag is set: merge it, then push again without `create_pr`, which adds only the tag. An interrupted push can be
     repeated: files that are on the Hub already are not sent again. Files that no release wrote stay next to an earlier
-    release unless forced; `report` gets their names, and `verify` reports them. A card that was written or changed on
+    release unless forced; `say` gets their names, and `verify` reports them. A card that was written or changed on
     the Hub is replaced, and reported.
 
     Raises UsageError for a build that must not be published, for a tag of other data, for a repository with files but
@@ -131,9 +130,9 @@ def push(
                 return Pushed(target.tagged_commit(), "", True, (), (), 0)
             strangers = frozenset() if force else target.strangers(remote) - files.keys()
             if target.has_other_card(remote):
-                report(f"replacing {CARD}, which somebody wrote or changed on the Hub; its history there keeps it")
+                say(f"replacing {CARD}, which somebody wrote or changed on the Hub; its history there keeps it")
         if strangers:
-            report(
+            say(
                 f"keeping files that no release wrote: {some_of(sorted(strangers))}; verify will name them, --force "
                 "removes them"
             )
@@ -141,12 +140,12 @@ def push(
         plan = Pushed("", "", False, tuple(sorted(files)), removed, size_of(files))
         if dry_run:
             if not token:
-                report(f"a push will be refused: {LOGGED_OUT}")
+                say(f"a push will be refused: {LOGGED_OUT}")
             return plan
-        info = target.send(files, plan, remote.head, create_pr=create_pr, report=report)
+        info = target.send(files, plan, remote.head, create_pr=create_pr, say=say)
         if create_pr:
             return plan._replace(commit=info.oid, pull_request=info.pr_url or "")
-        report(f"commit {info.oid}")
+        say(f"commit {info.oid}")
         target.set_tag(info.oid)
     return plan._replace(commit=info.oid, tagged=True)
 
@@ -225,7 +224,7 @@ class _Target(NamedTuple):
         return bool(card_hash(self._manifest_at(remote.head)) != file_hash(Path(card)))
 
     def send(
-        self, files: Mapping[str, bytes | Path], plan: Pushed, head: str, *, create_pr: bool, report: Report
+        self, files: Mapping[str, bytes | Path], plan: Pushed, head: str, *, create_pr: bool, say: Callable[[str], None]
     ) -> Any:
         """Make the commit on top of `head`; if that is empty, create the repository first."""
         from huggingface_hub import CommitOperationDelete
@@ -237,8 +236,8 @@ class _Target(NamedTuple):
             existing if head else new_repository(self.api, self.repository, "dataset", private=self.private) as parent,
         ):
             for path in plan.removed:
-                report(f"removing {path}")
-            report(f"uploading {len(files)} files, {plan.bytes / 1e6:.1f} MB")
+                say(f"removing {path}")
+            say(f"uploading {len(files)} files, {plan.bytes / 1e6:.1f} MB")
             with bars_on_terminals_only():
                 return self.api.create_commit(
                     self.repository,

@@ -23,11 +23,9 @@ from dual_data.release.secrets import expect_no_secret
 from dual_data.release.tables import tables_of, write_tables
 from dual_data.released import FORMAT, MANIFEST, File, Place, Release
 
-Report = Callable[[str], None]
-
 
 def write_release(
-    build: Build, target: Path, *, name: str, about: About | None = None, report: Report = lambda _line: None
+    build: Build, target: Path, *, name: str, about: About | None = None, say: Callable[[str], None] = lambda _: None
 ) -> Release:
     """Write the release of a build to `target`, which is absent, empty or an earlier release.
 
@@ -40,9 +38,9 @@ def write_release(
     _expect_replaceable(target)
     with stopped_as_by_hand(), whole_folder(target, replace=True) as folder:
         release = _fill(build, folder, name, about or About())
-        report(f"{len(release.tables())} splits of {len(release.configs)} configurations are written")
+        say(f"{len(release.tables())} splits of {len(release.configs)} configurations are written")
         for line in reload_all(release, folder, folder.with_name("cache")):
-            report(line)
+            say(line)
     return release
 
 

@@ -72,7 +72,7 @@ def test_files_that_no_release_wrote_are_removed_only_if_forced(
             publish(online, released, **options)
     assert online.state() == before
     messages: list[str] = []
-    pushed = publish(online, released, force=True, report=messages.append)
+    pushed = publish(online, released, force=True, say=messages.append)
     assert set(pushed.removed) == set(FOREIGN)
     assert {f"removing {path}" for path in FOREIGN} <= set(messages)
     assert messages[-1] == f"commit {pushed.commit}", "known even if the tag cannot be set"
@@ -90,14 +90,14 @@ def test_a_card_that_was_written_or_changed_on_the_hub_is_replaced_and_named(onl
     repository.commit("main", {".gitattributes": b"", "README.md": b"Soon."}, "announce")
     named = "replacing README.md, which somebody wrote or changed on the Hub; its history there keeps it"
     messages = list[str]()
-    publish(online, released, report=messages.append)
+    publish(online, released, say=messages.append)
     assert messages[0] == named
     messages.clear()
-    publish(online, released, "v1.0.1", report=messages.append)
+    publish(online, released, "v1.0.1", say=messages.append)
     assert named not in messages
     card = repository.head["README.md"] + b"A note."
     repository.commit("main", {**repository.head, "README.md": card}, "add a note on the web")
-    publish(online, released, "v1.0.2", dry_run=True, report=messages.append)
+    publish(online, released, "v1.0.2", dry_run=True, say=messages.append)
     assert messages[-1] == named
 
 
@@ -117,7 +117,7 @@ def test_dry_run_without_a_token_says_what_a_push_will_lack(
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     messages: list[str] = []
     for token in (TOKEN, None):
-        push(*released, NAME, "v1.0.0", endpoint=online.public, token=token, dry_run=True, report=messages.append)
+        push(*released, NAME, "v1.0.0", endpoint=online.public, token=token, dry_run=True, say=messages.append)
     assert messages == [
         "a push will be refused: no Hub token: log in with `hf auth login`, or set HF_TOKEN to a token that may write "
         "to the repository"
@@ -164,7 +164,7 @@ def test_files_that_others_put_beside_a_release_stay_unless_forced(
     repository.commit("main", {**repository.head, **THEIRS}, "by a collaborator")
     before, messages = online.state(), list[str]()
     gone = ("old.md", "old/train.parquet")
-    assert publish(online, released, "v1.0.1", dry_run=True, report=messages.append).removed == gone
+    assert publish(online, released, "v1.0.1", dry_run=True, say=messages.append).removed == gone
     assert online.state() == before
     files = "LICENSE, eval/results.parquet, images/fig.png and 1 more"
     words = f"keeping files that no release wrote: {files}; verify will name"
@@ -172,7 +172,7 @@ def test_files_that_others_put_beside_a_release_stay_unless_forced(
     proposed = publish(online, released, "v1.0.1", create_pr=True)
     assert THEIRS.items() <= repository.commits[proposed.commit].items()
     messages.clear()
-    assert publish(online, released, "v1.0.1", report=messages.append).removed == gone
+    assert publish(online, released, "v1.0.1", say=messages.append).removed == gone
     assert messages[0].startswith(words)
     assert THEIRS.items() <= repository.head.items()
     assert not set(gone) & repository.head.keys()
@@ -203,7 +203,7 @@ def test_a_table_takes_the_place_of_a_file_of_its_name(online: Hub, released: Re
     mine = {"manifest.json": json.dumps(manifest).encode(), "links/train.parquet": b"by a collaborator"}
     repository.commit("main", {**repository.head, **mine}, "by a collaborator")
     messages: list[str] = []
-    assert publish(online, released, "v1.0.1", report=messages.append).tagged
+    assert publish(online, released, "v1.0.1", say=messages.append).tagged
     assert not any("keeping" in line for line in messages)
     assert verify(locate(NAME, "v1.0.1", endpoint=online.url))[1] == []
 

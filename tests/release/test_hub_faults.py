@@ -87,7 +87,7 @@ def test_other_ways_to_stop_an_upload_leave_the_remote_as_it_was(online: Hub, re
 def test_handlers_of_the_program_around_it_stay(online: Hub, released: Released) -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        assert publish(online, released, report=lambda line: os.kill(os.getpid(), signal.SIGTERM)).tagged
+        assert publish(online, released, say=lambda line: os.kill(os.getpid(), signal.SIGTERM)).tagged
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -145,7 +145,7 @@ def test_interrupted_upload_leaves_the_remote_as_it_was(online: Hub, released: R
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        push(release, folder, NAME, "v1.0.0", endpoint=online.url, token=TOKEN, report=stop)
+        push(release, folder, NAME, "v1.0.0", endpoint=online.url, token=TOKEN, say=stop)
     assert online.state() == {}
     assert publish(online, released).tagged
 

@@ -159,6 +159,6 @@ def test_failure_leaves_the_earlier_release(build: Build, tmp_path: Path) -> Non
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_release(build, target, name="other", report=stop)
+        write_release(build, target, name="other", say=stop)
     assert (target / "manifest.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -69,7 +69,7 @@ def test_datasets_users_need_nothing_of_ours(released: Released, tmp_path: Path)
 
 def test_a_release_is_reloaded_before_it_stands(build: Build, tmp_path: Path) -> None:
     lines: list[str] = []
-    release = write_release(build, tmp_path / "out", name="made", report=lines.append)
+    release = write_release(build, tmp_path / "out", name="made", say=lines.append)
     assert lines[1:] == [
         f"{config}: {len(splits)} split{'s' * (len(splits) > 1)} reloaded, all hashes agree"
         for config, splits in release.configs.items()
