@@ -127,7 +127,7 @@ def push(
             remote = target.look()
             if remote.tagged:
                 target.expect_same(contents[MANIFEST].encode())
-                return Pushed(target.tagged_commit(), "", True, (), (), 0)
+                return Pushed(str(api.dataset_info(repository, revision=tag).sha), "", True, (), (), 0)
             strangers = frozenset() if force else target.strangers(remote) - files.keys()
             if target.has_other_card(remote):
                 say(f"replacing {CARD}, which somebody wrote or changed on the Hub; its history there keeps it")
@@ -199,9 +199,6 @@ class _Target(NamedTuple):
                 f"{self.repository}: the tag {self.tag} exists and stands for other data. A published version never "
                 "changes: choose another tag."
             )
-
-    def tagged_commit(self) -> str:
-        return str(self.api.dataset_info(self.repository, revision=self.tag).sha)
 
     def strangers(self, remote: _Remote) -> frozenset[str]:
         """Files that the earlier release did not write. Raises UsageError if there are files but no release."""

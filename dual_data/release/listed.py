@@ -13,24 +13,21 @@ CARD = "README.md"
 
 
 def listed_by(manifest: bytes | None) -> frozenset[str] | None:
-    """Paths that the manifest of a release lists; None if it is not the manifest of a release.
+    """Paths that the manifest of a release lists, and its own; None if it is not the manifest of a release.
 
     The manifest may have another format version: its lists of files are read as far as they have this version's form.
     """
     content = _parsed(manifest)
-    return paths_in(content) if {"format", "content", "configs"} <= content.keys() else None
+    if not {"format", "content", "configs"} <= content.keys():
+        return None
+    configs = _mapping(content["configs"])
+    tables = [_mapping(file).get("path") for splits in configs.values() for file in _mapping(splits).values()]
+    return frozenset(path for path in (MANIFEST, *_mapping(content.get("files")), *tables) if isinstance(path, str))
 
 
 def card_hash(manifest: bytes | None) -> Any:
     """SHA-256 of the card as the manifest of a release lists it; None if it lists none."""
     return _mapping(_parsed(manifest).get("files")).get(CARD)
-
-
-def paths_in(manifest: Mapping[str, Any]) -> frozenset[str]:
-    """Paths of the texts and tables that a manifest lists, and of the manifest itself."""
-    configs = _mapping(manifest.get("configs"))
-    tables = [_mapping(file).get("path") for splits in configs.values() for file in _mapping(splits).values()]
-    return frozenset(path for path in (MANIFEST, *_mapping(manifest.get("files")), *tables) if isinstance(path, str))
 
 
 def files_below(folder: Path) -> list[str]:

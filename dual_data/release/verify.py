@@ -11,7 +11,7 @@ from dual_data.engine.tables import content_hash, expect_supported
 from dual_data.errors import DualDataError
 from dual_data.files import file_hash
 from dual_data.hub_reading import NoSuchFile
-from dual_data.release.listed import files_below, paths_in
+from dual_data.release.listed import files_below
 from dual_data.release.tree import content_of
 from dual_data.released import MANIFEST, Place, Release, get_again, read_release
 
@@ -82,7 +82,7 @@ def _provenance(release: Release) -> Iterator[str]:
 
 
 def _strangers(place: Place, release: Release) -> Iterator[str]:
-    listed = paths_in(release.model_dump(include={"files", "configs"}))
+    listed = {MANIFEST, *release.files, *(file.path for file in release.tables())}
     for path in _paths(place):
         if path not in listed and path not in IGNORED:
             yield f"{path}: is not in {MANIFEST}"
