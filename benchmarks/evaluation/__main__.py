@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -177,7 +177,9 @@ def _setting(
     }
 
 
-_say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
 
 if __name__ == "__main__":
     raise SystemExit(main())

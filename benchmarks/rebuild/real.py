@@ -136,7 +136,7 @@ def _ask(folder: Path, loaded: Project, seconds: dict[str, float]) -> None:
     }
     tools = loaded.tools()
     stages = {stage.name: stage for stage in loaded.stages}
-    try:
+    with tools.calls:
         for name in ("knowledge", "salience"):
             began = time.monotonic()
             try:
@@ -144,8 +144,6 @@ def _ask(folder: Path, loaded: Project, seconds: dict[str, float]) -> None:
             finally:
                 seconds[name] = seconds.get(name, 0.0) + time.monotonic() - began
             table.write_parquet(loaded.artifacts / f"{name}.parquet")
-    finally:
-        tools.calls.close()
 
 
 def _run(stage: Stage, loaded: Project, tools: Tools, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
