@@ -18,6 +18,7 @@ from dual_data.evaluation.report.marks import spot
 from dual_data.evaluation.report.places import CellLine, cell_table, row_id, title_of
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.report.runs import Collection, Run, before_of, stack
+from dual_data.evaluation.results import BASE
 from dual_data.evaluation.statistics import Floats
 
 _BEFORE = "the model before unlearning"
@@ -48,7 +49,7 @@ def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned
     """
     references: dict[tuple[Any, ...], dict[int, Mapping[str, Any]]] = {}  # curves by seed
     for cell, attack in _results_of(cells, "relearning"):
-        place = cell.group.key._replace(method="")
+        place = cell.group.key._replace(method=BASE)
         for run, result in zip(attack.runs, attack.results, strict=True):
             for curve in result.result:
                 key = (place, result.key, curve["tuned_on"], tuple(curve["subjects"]))
@@ -56,10 +57,9 @@ def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned
     paired = []
     for cell, attack in _results_of(cells, "relearning"):
         reference = retrained(collection, cell.group)
-        reference_place = None if reference is None else reference._replace(method="")
         for index, first in enumerate(attack.results[0].result):
             curves = [result.result[index] for result in attack.results]
-            reference_key = (reference_place, attack.results[0].key, first["tuned_on"], tuple(first["subjects"]))
+            reference_key = (reference, attack.results[0].key, first["tuned_on"], tuple(first["subjects"]))
             if by_seed := references.get(reference_key):
                 any_seed = next(iter(by_seed))
                 controls = [by_seed[run.seed if run.seed in by_seed else any_seed]["control"] for run in attack.runs]

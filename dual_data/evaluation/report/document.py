@@ -15,19 +15,19 @@ from dual_data.markup import Html, element, html_page, name
 
 
 class TableCell(NamedTuple):
-    """A cell of a table: its text and the file that it links to."""
+    """A text in a cell of a table, and the file that it links to."""
 
     text: str
     link: Path | None = None
 
 
 class LinkList(NamedTuple):
-    """A cell of a table with several links."""
+    """A cell of a table with links."""
 
     cells: tuple[TableCell, ...]
 
 
-Entry = TableCell | LinkList | str
+Entry = LinkList | str
 EXACT = "Columns without intervals (counts, settings, results of tests): "
 """The end of a caption, before the names of the columns."""
 _LONGEST_NAME = 100
@@ -229,9 +229,7 @@ def _html_text(text: str) -> Html:
 
 
 def _cells(entry: Entry) -> tuple[TableCell, ...]:
-    if isinstance(entry, LinkList):
-        return entry.cells
-    return (entry if isinstance(entry, TableCell) else TableCell(entry),)
+    return entry.cells if isinstance(entry, LinkList) else (TableCell(entry),)
 
 
 def _markdown(block: Block, folder: Path, addresses: Mapping[Chart, str]) -> str:

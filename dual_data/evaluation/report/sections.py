@@ -13,6 +13,7 @@ from dual_data.evaluation.report.document import (
     Entry,
     Folded,
     Heading,
+    LinkList,
     Paragraph,
     Table,
     TableCell,
@@ -142,7 +143,7 @@ def _failures(collection: Collection) -> list[Block]:
     place = place_columns(collection.keys)
     rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
-            TableCell(run.id, run.path),
+            LinkList((TableCell(run.id, run.path),)),
             *(str(run.cell[name]) for name in place),
             str(run.cell["method"]) if run.lr else BEFORE,
             rate_of([run]),
@@ -162,7 +163,7 @@ def _failures(collection: Collection) -> list[Block]:
 
 def _provenance(collection: Collection) -> Table:
     provenance = collection.provenance
-    rows: list[tuple[TableCell | str, ...]] = [("dual-data", str(provenance.get("dual_data", "")))]
+    rows = [("dual-data", str(provenance.get("dual_data", "")))]
     rows += [(name, str(value)) for name, value in provenance.get("packages", {}).items()]
     rows += [("device", str(provenance.get("device", ""))), ("git", git_text(provenance.get("git")))]
     for name, model in sorted(collection.models.items()):
