@@ -78,17 +78,15 @@ def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
         key, subjects = cell.group.key, curves[0]["subjects"]
         tuning = f"lr {attack.options['lr']:g}, {max(attack.options['steps'])} steps"
         row = f"{row_id('relearning', attack.runs)}-{number}"
-        sides: list[tuple[str, Sequence[Sequence[Mapping[str, Any]]]]] = [
-            ("unlearned", [curve["points"] for curve in curves]),
-            ("before unlearning", [curve["control"] for curve in curves]),
-        ]
+        unlearned, before = ([curve[side] for curve in curves] for side in ("points", "control"))
+        sides = {"unlearned": unlearned, "before unlearning": before}
         if control_is != _BEFORE:
-            sides.append(("retrained", controls))
-        series = [Series(name, tuple(_relearned_spots(points, subjects, row))) for name, points in sides]
+            sides["retrained"] = [*controls]
+        series = [Series(name, tuple(_relearned_spots(points, subjects, row))) for name, points in sides.items()]
         title = f"{key.method}, {title_of(key, keys)}: tuned on {curves[0]['tuned_on']}, {tuning}"
         axes = (Axis("1 + steps", log=True), Axis("share of held-out forget facts answered", 0, 1))
         charts.append(chart(title, *axes, series))
-        tuned_hits, before_hits, control_hits = (_hits(points) for points in (sides[0][1], sides[1][1], controls))
+        tuned_hits, before_hits, control_hits = map(_hits, (unlearned, before, controls))
         shares = ["-"] * (1 + len(LEVELS))
         if tuned_hits[:, 0].mean() < before_hits[:, 0].mean():
             recovered = recovery(
