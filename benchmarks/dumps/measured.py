@@ -36,7 +36,7 @@ def unpack_with_python(path: Path) -> int:
 
 def parse_links(path: Path) -> int:
     """SQL to frames: number of rows."""
-    return sum(piece.counts["rows"] for piece in kept.pieces(Source(path).lines(), "pagelinks", str(path), 0, BATCH))
+    return _parse(path, "pagelinks")
 
 
 def parse_links_plainly(path: Path) -> int:
@@ -55,7 +55,11 @@ def parse_links_plainly(path: Path) -> int:
 
 def parse_titles(path: Path) -> int:
     """SQL with strings to frames: number of rows."""
-    return sum(piece.counts["rows"] for piece in kept.pieces(Source(path).lines(), "linktarget", str(path), 0, BATCH))
+    return _parse(path, "linktarget")
+
+
+def _parse(path: Path, table: str) -> int:
+    return sum(piece.counts["rows"] for piece in kept.pieces(Source(path).lines(), table, str(path), 0, BATCH))
 
 
 def parse_titles_plainly(path: Path) -> int:
@@ -110,19 +114,14 @@ def group(path: Path) -> int:
     return Tables(path, Polars()).rows("pagelinks")
 
 
-def count_some(path: Path) -> int:
-    """Links of 50,000 items."""
-    return _count(path, Polars(), pl.Series([f"Q{n}" for n in range(1, 125_000) if n % 5 < 2]))
+def count_some(path: Path, engine: Engine | None = None) -> int:
+    """Links of 50,000 items; on Spark if it is the engine, which is already running."""
+    return _count(path, engine or Polars(), pl.Series([f"Q{n}" for n in range(1, 125_000) if n % 5 < 2]))
 
 
 def count_all(path: Path) -> int:
     """Links of all items."""
     return _count(path, Polars(), None)
-
-
-def count_on_spark(path: Path, engine: Engine) -> int:
-    """Links of 50,000 items on Spark, which is already running."""
-    return _count(path, engine, pl.Series([f"Q{n}" for n in range(1, 125_000) if n % 5 < 2]))
 
 
 def _count(path: Path, engine: Engine, qids: pl.Series | None) -> int:
@@ -170,7 +169,7 @@ def main() -> None:
     before = time.perf_counter()
     spark = Spark(MASTERS[what]) if what in MASTERS else None
     started, busy = time.perf_counter(), cpu_seconds()
-    done = WORK[what](path) if spark is None else count_on_spark(path, spark)
+    done = WORK[what](path) if spark is None else count_some(path, spark)
     result = {"done": done, "seconds": time.perf_counter() - started, "cpu": cpu_seconds() - busy}
     result |= {"start": started - before, "peak_megabytes": peak_megabytes()}
     if spark is not None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from benchmarks.rebuild.chat import Model
-from benchmarks.rebuild.project import make_project
+from benchmarks.rebuild.project import artifacts_of, make_project
 from benchmarks.rebuild.wiki import ActionApi
 from benchmarks.rebuild.world import Rehearsal, project_files
 from dual_data.engine.manifest import Manifest
@@ -69,13 +69,13 @@ def killed(folder: Path, rehearsal: Rehearsal, times: int) -> Outcome:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
             kills += 1
-            after = logged(_artifacts(roots[1]))
+            after = logged(artifacts_of(roots[1]))
             repeated += sum(after.get(key) != row for key, row in before.items())
             before = after
         _finish(roots[1])
         tables = [_contents(root) for root in roots]
         leftovers = len(list(roots[1].rglob("*.tmp")))
-        return Outcome(kills, len(logged(_artifacts(roots[1]))), repeated, tables[0] == tables[1], leftovers)
+        return Outcome(kills, len(logged(artifacts_of(roots[1]))), repeated, tables[0] == tables[1], leftovers)
 
 
 def _without_pace(root: Path) -> None:
@@ -97,10 +97,6 @@ def _finish(root: Path) -> None:
         raise RuntimeError((root / "build.log").read_text())
 
 
-def _artifacts(root: Path) -> Path:
-    return root / "artifacts" / "rehearsal"
-
-
 def logged(artifacts: Path) -> dict[str, str]:
     """Every answered call of a log by key, with the fields that would change if it were asked again."""
     path = artifacts / "calls.sqlite"
@@ -118,7 +114,7 @@ def logged(artifacts: Path) -> dict[str, str]:
 
 def _contents(root: Path) -> dict[str, Any]:
     contents: dict[str, Any] = {}
-    for path in sorted(_artifacts(root).glob("*/manifest.json")):
+    for path in sorted(artifacts_of(root).glob("*/manifest.json")):
         manifest = Manifest.model_validate_json(path.read_bytes())
         stage = path.parent.name
         contents[stage] = {

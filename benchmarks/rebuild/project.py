@@ -50,6 +50,11 @@ model = "{model}"
 """
 
 
+def artifacts_of(root: Path) -> Path:
+    """Where the rehearsal's project is built."""
+    return root / "artifacts" / "rehearsal"
+
+
 def make_project(
     folder: Path,
     urls: Mapping[str, str],

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from benchmarks.rebuild.kill import logged
+from benchmarks.rebuild.project import artifacts_of
 from benchmarks.rebuild.run import OutOfTime, limited
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.project import Project, load_project
@@ -93,7 +94,7 @@ def real_report(folder: Path) -> dict[str, Any]:
     probe, salience = (
         pl.read_parquet(loaded.artifacts / f"{name}.parquet", glob=False) for name in ("knowledge", "salience")
     )
-    questions = pl.read_parquet(_artifacts(folder) / "questions" / "data.parquet", glob=False)
+    questions = _rows(folder, "questions")
     stage = next(stage for stage in loaded.stages if stage.name == "salience")
     params: Any = loaded.profile.params("salience", stage.params)
     sample = min(questions.height, params.sample)
@@ -125,15 +126,13 @@ def real_report(folder: Path) -> dict[str, Any]:
     }
 
 
-def _artifacts(folder: Path) -> Path:
-    return folder / "project" / "artifacts" / "rehearsal"
+def _rows(folder: Path, stage: str) -> pl.DataFrame:
+    return pl.read_parquet(artifacts_of(folder / "project") / stage / "data.parquet", glob=False)
 
 
 def _ask(folder: Path, loaded: Project, seconds: dict[str, float]) -> None:
     """Run the two stages that ask models over the tables of the rehearsal; answers stay in the log."""
-    tables = {
-        name: pl.read_parquet(_artifacts(folder) / name / "data.parquet", glob=False) for name in ("facts", "questions")
-    }
+    tables = {name: _rows(folder, name) for name in ("facts", "questions")}
     tools = loaded.tools()
     stages = {stage.name: stage for stage in loaded.stages}
     with tools.calls:
@@ -153,9 +152,7 @@ def _run(stage: Stage, loaded: Project, tools: Tools, tables: Mapping[str, pl.Da
 
 def _by_links(folder: Path, probe: pl.DataFrame) -> dict[str, float | None]:
     """Known shares of the third of the facts whose subjects have the fewest links, and of the third with the most."""
-    facts, links = (
-        pl.read_parquet(_artifacts(folder) / name / "data.parquet", glob=False) for name in ("facts", "links")
-    )
+    facts, links = (_rows(folder, name) for name in ("facts", "links"))
     link_counts = links.select(subject_qid="qid", links="inbound_links")
     rows = probe.join(facts.select("fact_id", "subject_qid"), on="fact_id").join(link_counts, on="subject_qid")
     ordered = rows.filter(pl.col("links").is_not_null()).sort("links", "fact_id")["known"]

@@ -15,6 +15,7 @@ import polars as pl
 from benchmarks.rebuild import compared
 from benchmarks.rebuild.confounds import confounds, published_confounds
 from benchmarks.rebuild.fault_injection import Limit
+from benchmarks.rebuild.project import artifacts_of
 from benchmarks.rebuild.run import read_state
 from benchmarks.rebuild.services import LIMITS
 from benchmarks.rebuild.truth import truth
@@ -30,7 +31,7 @@ TABLES = (
 def report(folder: Path, rehearsal: Rehearsal, published: Path | None = None) -> dict[str, Any]:
     """The figures of a finished run. `published` is the folder of the published splits, to compare with ours."""
     state = read_state(folder)
-    artifacts = folder / "project" / "artifacts" / "rehearsal"
+    artifacts = artifacts_of(folder / "project")
     tables = {name: pl.read_parquet(artifacts / f"{name}.parquet", glob=False) for name in TABLES}
     expected = truth(rehearsal, project_files()[1])
     pace = tomllib.loads((folder / "project" / "pipeline" / "dual.toml").read_text("utf-8"))["services"]["pace"]
