@@ -77,14 +77,10 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
         both = "one method and learning rate on both a rare and a popular set"
         return PopularityAnswer([f"{no_results(both, yet=yet)}, so nothing is said about popularity."], [], [], [])
     over_all = holm_corrected([entry.compared(compare_sets(entry.popular, entry.rare, entry.lr)) for entry in sides])
-    paired = [(entry.popular, entry.rare, entry.lr, entry.pairing) for entry in sides if entry.pairing is not None]
-    over_pairs = holm_corrected(
-        [
-            entry.compared(compare_pairs(entry.popular, entry.rare, entry.lr, entry.pairing))
-            for entry in sides
-            if entry.pairing is not None
-        ]
-    )
+    paired = [
+        (entry, (entry.popular, entry.rare, entry.lr, entry.pairing)) for entry in sides if entry.pairing is not None
+    ]
+    over_pairs = holm_corrected([entry.compared(compare_pairs(*groups)) for entry, groups in paired])
     retained = holm_corrected(
         [
             Compared(entry.about, entry.label, retention, all_runs(entry.popular, entry.rare))
@@ -109,7 +105,7 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
         else:
             unretained.append(data)
     if subjects := shared_subjects(collection, over_pairs):
-        mean = average([compare_pairs(*groups, among=subjects) for groups in paired])
+        mean = average([compare_pairs(*groups, among=subjects) for _, groups in paired])
         datasets = len({comparison.about for comparison in over_pairs})
         sentences.append(
             f"{over_datasets(datasets, 'paired facts', len(paired))}, {loses('popular facts', 'rare ones', mean)}."
