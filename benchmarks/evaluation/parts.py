@@ -111,13 +111,13 @@ def _counts(bench: Bench) -> dict[str, Any]:
     counts["floor"] = _floor(bench, rates)
     for method in bench.methods:
         for cells in sorted({1, bench.cells_at_once or _COUNTED_CELLS}):
-            work, weights = counted.step(bench.name, tokenizer, bench.work._replace(method=method), cells=cells)
-            counts[f"{method} step of {cells}"] = _counted(work) | {"weights_bytes": weights}
+            cost, weights = counted.step(bench.name, tokenizer, bench.work._replace(method=method), cells=cells)
+            counts[f"{method} step of {cells}"] = _counted(cost) | {"weights_bytes": weights}
     for name, options in (("plain step", plain.FAIREST), ("plain step as shipped", plain.AS_SHIPPED)):
-        work, weights = counted.plain_step(bench.name, tokenizer, bench.work, options=options)
-        counts[name] = _counted(work) | {"weights_bytes": weights}
-    for part, work in counted.batch(bench.name, tokenizer, bench.work, rows=bench.rows).items():
-        counts[part] = _counted(work)
+        cost, weights = counted.plain_step(bench.name, tokenizer, bench.work, options=options)
+        counts[name] = _counted(cost) | {"weights_bytes": weights}
+    for part, cost in counted.batch(bench.name, tokenizer, bench.work, rows=bench.rows).items():
+        counts[part] = _counted(cost)
     counts["modelled"] = modelled(counts, bench.methods, bench.work, bench.rows)
     return counts
 
@@ -344,8 +344,8 @@ def _floor(bench: Bench, rates: Ceilings) -> dict[str, Any]:
     return floors
 
 
-def _counted(work: count.Cost) -> dict[str, Any]:
-    return {**work._asdict(), "eager_seconds": work.eager_seconds()}
+def _counted(cost: count.Cost) -> dict[str, Any]:
+    return {**cost._asdict(), "eager_seconds": cost.eager_seconds()}
 
 
 def _clock(clock: Clock) -> dict[str, Any]:

@@ -25,10 +25,11 @@ class Stored:
         self.results = json.loads(file.read_text())
         before = self.results["setting"]
         now = json.loads(json.dumps(setting))  # as it is read from a file
-        names = sorted((before.keys() | now.keys()) - {"command"})
-        changes = [f"{name}: {before.get(name)} there, {now.get(name)} now" for name in names]
-        changes = [text for text, name in zip(changes, names, strict=True) if before.get(name) != now.get(name)]
-        if changes:
+        if changes := [
+            f"{name}: {before.get(name)} there, {now.get(name)} now"
+            for name in sorted((before.keys() | now.keys()) - {"command"})
+            if before.get(name) != now.get(name)
+        ]:
             raise UsageError(
                 f"{file} has results of another setting ({'; '.join(changes)}): they cannot stand in one table. Name "
                 "another folder as --out, or remove that file"
