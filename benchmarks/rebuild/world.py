@@ -176,10 +176,9 @@ class _Maker:
                 self.rehearsal.ids[subject],
                 property_id,
                 self.rehearsal.ids[own_objects[0]],
-                self.rng.sample(objects, min(3, len(objects))),
+                self.rng.sample(targets[property_id], min(3, len(targets[property_id]))),
             )
             for subject, property_id, own_objects in single.iter_rows()
-            for objects in (targets[property_id],)
         )
         plant_statements(self.rehearsal, pairs, self.rng)
 

@@ -58,10 +58,11 @@ def _task(tag: str, split: str, path: str, place: Place) -> dict[str, Any]:
         # datasets would take [, * and ? in the path for a pattern.
         file = f"{glob.escape(str(place.folder.resolve()))}/{path}"
         dataset, options = "parquet", {"data_files": {"test": file}}
+    name = parse(split)
     return {
         "include": f"../{SHARED}",
         "task": f"{tag}_{split}",
-        "tag": [tag, *(f"{tag}_{name.kind}" for name in [parse(split)] if name)],
+        "tag": [tag, f"{tag}_{name.kind}"] if name else [tag],
         "dataset_path": dataset,
         "dataset_kwargs": options,
     }

@@ -91,6 +91,8 @@ def front_matter(release: Release) -> dict[str, Any]:
     names = licences(release)
     # Ids that were minted from labels are not Wikidata's.
     tags = [tag for tag in TAGS if tag != "wikidata" or not release.state.unresolved]
+    if match := _ARXIV.match(release.about.url):
+        tags.append(f"arxiv:{match[1]}")
     return {
         "license": names[0] if len(names) == 1 else names,
         "language": [release.about.language],
@@ -100,7 +102,7 @@ def front_matter(release: Release) -> dict[str, Any]:
         "annotations_creators": ["machine-generated"],
         "multilinguality": ["monolingual"],
         "source_datasets": ["original"],
-        "tags": [*tags, *(f"arxiv:{match[1]}" for match in [_ARXIV.match(release.about.url)] if match)],
+        "tags": tags,
         "configs": [
             {
                 "config_name": config,
