@@ -71,9 +71,7 @@ def test_the_probability_of_general_facts_is_that_among_their_options(tmp_path: 
             for row in rows:
                 row["scores"] |= {"probability": 0.4, "normalised_probability": 0.8, "truth_ratio": None}
         cell_path(tmp_path, cell).write_text(json.dumps(result))
-    collection = collect([tmp_path])
-    figures = extras(collection, collection.groups[0])
-    assert figures is not None
+    (figures,) = extras(collect([tmp_path]))
     assert figures.model_utility is not None
     assert figures.model_utility.value == pytest.approx(4 / (1 / 0.4 + 1 / 0.8 + 1 + 1))
 
