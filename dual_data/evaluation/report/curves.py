@@ -58,9 +58,10 @@ def compare_jumps(first: Group, second: Group) -> Contrast | None:
 
 
 def largest_jump(group: Group) -> Interval | None:
-    """Largest change of the forget score, relative to before, between neighbouring learning rates; None for one rate.
+    """Largest change of the forget score, relative to before, between neighbouring points; None for one rate.
 
-    The interval is that of the change between these two rates.
+    The curve begins with the model before unlearning, where the rate is 0: a first rate at which all is lost is a jump.
+    The interval is that of the change between these two points.
     """
     return _interval(group, _jump)
 
@@ -72,18 +73,23 @@ def frontier_area(group: Group) -> Interval | None:
 
 def _jump(points: Sequence[Point]) -> Statistic | None:
     """The relative change of the forget score at the step where it is largest, positive in its direction there."""
-    *rates, base = points
-    if len(rates) < 2 or base.forget <= 0:
+    if len(points) < 3 or points[-1].forget <= 0:
         return None
-    changes = [b.forget - a.forget for a, b in itertools.pairwise(rates)]
+    changes = _changes(points)
     step = max(range(len(changes)), key=lambda index: abs(changes[index]))
     sign = -1 if changes[step] < 0 else 1
 
     def jump(points: Sequence[Point]) -> float | None:
         before = points[-1].forget
-        return sign * (points[step + 1].forget - points[step].forget) / before if before > 0 else None
+        return sign * _changes(points)[step] / before if before > 0 else None
 
     return jump
+
+
+def _changes(points: Sequence[Point]) -> list[float]:
+    """Changes of the forget score from each point to the next, from before unlearning to the highest rate."""
+    *rates, base = points
+    return [b.forget - a.forget for a, b in itertools.pairwise([base, *rates])]
 
 
 def _has_forgotten(points: Sequence[Point]) -> bool:

@@ -58,11 +58,12 @@ def stability(collection: Collection) -> list[Block]:
             texts = (*intervals, gradient_norms(group.runs))
             lines.append(CellLine(key, group.key.method, texts, sources(group.runs)))
     caption = (
-        "Largest jump: the largest change of the forget score between neighbouring learning rates, as a share of the "
-        "score before unlearning. Its interval is of the change between these two rates; noise alone makes the largest "
-        "of several changes large. Area: under the frontier of forgetting and retention on retain_eval; 1 for a method "
-        "that forgets everything and loses nothing, more where retain_eval rises above its score before unlearning. "
-        "Points that another one beats on both scores are left out, also that of the model before unlearning. A "
+        "Largest jump: the largest change of the forget score between neighbouring learning rates, or up to the lowest "
+        "of them, as a share of the score before unlearning. Its interval is of that change; noise alone makes the "
+        "largest of several changes large, and rates that lie far apart make every change large. Area: under the "
+        "frontier of forgetting and retention on retain_eval; 1 for a method that forgets everything and loses "
+        "nothing, more where retain_eval rises above its score before unlearning. Points that another one beats on "
+        "both scores are left out, also that of the model before unlearning. A "
         f"dash: too few learning rates, or scores without any spread, from which no interval can be made. {NORMS}"
     )
     return [

@@ -213,9 +213,22 @@ def test_largest_jump(tmp_path: Path) -> None:
     means = [np.mean([run.sets["forget"].scores["rougeL_recall"].mean() for run in group.at(lr)]) for lr in group.lrs]
     jump = largest_jump(group)
     assert jump is not None
-    assert jump.value == pytest.approx(max(abs(means[0] - means[1]), abs(means[1] - means[2])))
+    assert jump.value == pytest.approx(max(1 - means[0], abs(means[0] - means[1]), abs(means[1] - means[2])))
     assert jump.low < jump.value < jump.high
     assert largest_jump(group._replace(runs=group.runs[:1])) is None
+
+
+def test_a_fall_to_the_lowest_rate_is_a_jump(tmp_path: Path) -> None:
+    # A model that loses all at the lowest rate is not smooth because nothing is left to lose.
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    for lr, forget in ((1e-4, 0.2), (1e-3, 0.1)):
+        write_cell(tmp_path, method="NPO", lr=lr, forget=forget, retain=0.9)
+    (group,) = collect([tmp_path]).groups
+    before, low, _ = (run.sets["forget"].scores["rougeL_recall"].mean() for run in (*group.before, *group.runs))
+    jump = largest_jump(group)
+    assert jump is not None
+    assert jump.value == pytest.approx((before - low) / before)
+    assert 0.5 < jump.low < jump.value < jump.high
 
 
 def test_a_jump_up_is_as_large_as_one_down_and_relative_to_before(tmp_path: Path) -> None:
@@ -306,8 +319,8 @@ def test_jumps_of_what_forgets_nothing_are_not_compared(
 
 
 def test_noise_alone_makes_no_jump_certain(tmp_path: Path) -> None:
-    # At three rates the same share of the facts is left, but of different facts: the largest step is due to chance.
-    write_cell(tmp_path, forget=1.0, retain=1.0)
+    # As many facts are answered before as at three rates, but others: the largest step is due to chance.
+    write_cell(tmp_path, forget=0.5, retain=1.0, seed=3)
     for seed, lr in enumerate((1e-5, 1e-4, 1e-3)):
         write_cell(tmp_path, method="NPO", lr=lr, seed=seed, forget=0.5, retain=0.9)
     (group,) = collect([tmp_path]).groups

@@ -30,9 +30,9 @@ _RETENTION = (
     "either side. Retention: the retain_eval score there, as a share of that before unlearning."
 )
 _JUMPS = (
-    "Largest jump: the largest change of the forget score between neighbouring learning rates, in per cent of that "
-    "score before unlearning. Noise alone makes the largest of several changes large: this describes the curves and "
-    "tests nothing."
+    "Largest jump: the largest change of the forget score between neighbouring learning rates, or up to the lowest of "
+    "them, in per cent of that score before unlearning. Noise alone makes the largest of several changes large, and "
+    "rates that lie far apart make every change large: this describes the curves and tests nothing."
 )
 _WORDINGS = (
     "At the chosen learning rates. By chance: how often the same wordings and prompts bring out the answer of another "
