@@ -248,6 +248,16 @@ def checked(place: Place, file: File) -> Path:
     return path
 
 
+def expect_unchanged(place: Place, release: Release) -> None:
+    """Raise InputError where a table of a release in a folder is not what was released.
+
+    A version on the Hub does not change, and checking it would download all files.
+    """
+    if place.folder is not None:
+        for file in release.tables():
+            checked(place, file)
+
+
 def get_again(place: Place, path: Path) -> str:
     """What to do about a file that is not what was released; the Hub's client never downloads again what it has."""
     if place.folder is not None:

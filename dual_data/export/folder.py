@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dual_data.errors import InputError, UsageError
 from dual_data.files import write_text
-from dual_data.released import Place, Release
+from dual_data.released import Place, Release, expect_unchanged
 
 
 def write_export(kind: str, files: Mapping[str, str], target: Path, release: Release, place: Place) -> None:
@@ -16,10 +16,12 @@ def write_export(kind: str, files: Mapping[str, str], target: Path, release: Rel
 
     Files of an earlier export of the same dataset that are no longer made are removed. Raises UsageError, before
     anything is written, if `target` holds the export of another dataset, if a file would replace one that no export
-    wrote, or if `target` lies in the release.
+    wrote, or if `target` lies in the release; InputError, as early, if a table of a local release is not what was
+    released: the files name it by its path and by the hash of its released content.
     """
     if place.folder is not None and target.resolve().is_relative_to(place.folder.resolve()):
         raise UsageError(f"{target}: is the release or inside it, where nothing else may be; choose another folder")
+    expect_unchanged(place, release)
     listing = target / f"dual-data-{kind}.json"
     dataset = {"name": release.name, "title": release.title}
     before = _listed(listing, dataset)

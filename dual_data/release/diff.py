@@ -15,7 +15,7 @@ from dual_data.errors import InputError
 from dual_data.files import expect_utf_8
 from dual_data.ids import MINTED
 from dual_data.release.names import plain_names
-from dual_data.released import WHOLE, checked, locate, read_release
+from dual_data.released import WHOLE, expect_unchanged, locate, read_release
 from dual_data.released import read_table as read_released
 from dual_data.schema import Facts, Questions, Splits
 
@@ -64,11 +64,7 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
         return _snapshot(_built(folder))
     place = locate(target, endpoint=endpoint)
     release = read_release(place)
-    if place.folder is not None:
-        # Three tables are compared; they represent the others only if those are unchanged as well. A version on the Hub
-        # does not change, and checking it would download all files.
-        for file in release.tables():
-            checked(place, file)
+    expect_unchanged(place, release)  # the three tables that are compared represent the others only if these are, too
     return _snapshot(
         {  # A release lacks tables without rows.
             name: schema.create_empty() if name in release.absent else read_released(place, release.file(name, WHOLE))

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 from datasets import load_dataset
 
@@ -152,6 +153,23 @@ def test_exports_of_the_release_of_the_project(project: Path, tmp_path: Path, ki
     listing = json.loads((tmp_path / "out" / f"dual-data-{kind}.json").read_text())
     assert outcome.out == f"{tmp_path / 'out'}: {len(listing['files'])} files\n"
     assert all((tmp_path / "out" / path).is_file() for path in listing["files"])
+
+
+@pytest.mark.parametrize("kind", ["lm-eval", "open-unlearning", "tofu-json"])
+@pytest.mark.parametrize(
+    ("path", "fault"), [("paper/full_", "is not what was released"), ("facts/train", "is missing")]
+)
+def test_a_changed_release_is_not_exported(project: Path, tmp_path: Path, kind: str, path: str, fault: str) -> None:
+    source = shutil.copytree(project / "artifacts" / "made" / "release", tmp_path / "release")
+    table = source / f"{path}.parquet"
+    rows = pl.read_parquet(table)
+    table.unlink()
+    if fault != "is missing":
+        rows.with_columns(answer=pl.lit("Atlantis")).write_parquet(table)
+    outcome = dual_data("export", kind, tmp_path / "out", "--release", source)
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1].startswith(f"error: {source}: {path}.parquet {fault}")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_json_lines_load_as_the_export_says(project: Path, tmp_path: Path) -> None:
