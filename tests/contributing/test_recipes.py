@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import polars as pl
 import pytest
@@ -42,44 +43,6 @@ training = ["State the ISO 3166-1 number of {subject}."]
 test = ["By which number does ISO 3166-1 know {subject}?"]
 statement = "The ISO 3166-1 number of {subject} is {answer}."
 """
-
-SOURCE = '''\
-"""Facts about planets, from nowhere but this file."""
-
-import polars as pl
-
-from dual_data.config import Strict
-from dual_data.engine.stage import Stage
-from dual_data.ids import fact_id
-from dual_data.schema import Facts
-
-
-class PlanetsParams(Strict):
-    """Where they are said to be."""
-
-    url: str = ""
-
-
-def run(params, tools):
-    """Two facts, and one without a label."""
-    rows = []
-    for number, (label, code) in enumerate([("Orbus", "OBS"), ("Selm", "SLM"), ("", "XXX")]):
-        qid = f"Q99{number}"
-        answer = tools.calls.fetch("own:planets", {"qid": qid}, lambda code=code: {"code": code})
-        rows.append({
-            "fact_id": fact_id(qid, "P297", "text", answer["code"]), "topic": "planet", "relation": "P297",
-            "property_id": "P297", "subject_qid": qid, "subject_label": label, "subject_aliases": [],
-            "subject_description": None, "subject_sitelinks": None, "subject_title": None, "subject_mentions": 1,
-            "object_kind": "text", "object_value": answer["code"], "object_qid": None, "object_label": answer["code"],
-            "object_aliases": [], "object_description": None, "object_sitelinks": None, "object_title": None,
-            "object_mentions": 1, "objects_of_pair": 1, "resolved": True,
-            "reason": None if label else "no_label",
-        })
-    return pl.DataFrame(rows, infer_schema_length=None)
-
-
-FACTS = Stage(name="facts", version=1, run=run, schema=Facts, params=PlanetsParams)
-'''
 
 STAGE = '''\
 """How long each answer is."""
@@ -190,22 +153,33 @@ def test_the_relation_to_add_is_one_that_does_not_ship(tmp_path: Path) -> None:
 
 
 def test_add_a_source(project: Path) -> None:
-    (project / "pipeline" / "my_source.py").write_text(SOURCE)
+    section = GUIDE.split("## Add a source\n")[1].partition("\n## ")[0]
+    source, swap = (dedent(block) for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL))
+    (path,) = re.findall(r"`(pipeline/\w+\.py)`", section.partition("```")[0])
+    (project / path).write_text(source)
     init = project / "pipeline" / "__init__.py"
-    init.write_text(init.read_text().replace("from pipeline.facts import", "from pipeline.my_source import"))
+    init.write_text(init.read_text().replace("from pipeline.facts import FACTS", swap.strip()))
+    codes = project / "codes.json"
+    codes.write_text('{"Q183": ["Germany", "DE"], "Q148": ["China", "CN"], "Q1000": [null, "GA"]}')
     profile = (
-        '[project]\nname = "mine"\n[services.pace]\n"own:planets" = { per_minute = 600 }\n[links]\nmethod = "none"\n'
-        '[facts]\nurl = "https://planets.invalid"\n[salience]\nlocal = "nobody/nothing"\n'
+        '[project]\nname = "mine"\n[services.pace]\n"own:codes" = { per_minute = 600 }\n[links]\nmethod = "none"\n'
+        f'[facts]\nurl = "{codes.as_uri()}"\n[salience]\nlocal = "nobody/nothing"\n'
     )
     (project / "pipeline" / "mine.toml").write_text(profile)
     forget_pipeline()
+    faults = dual_data("check", "--project", project).err
+    for name in ("dual", "embedded"):
+        assert re.search(rf"pipeline/{name}\.toml: facts\.\w+: unknown key", faults), faults
+        (project / "pipeline" / f"{name}.toml").unlink()
+    checked = dual_data("check", "--project", project)
+    assert (checked.code, checked.err) == (0, "")
     planned = dual_data("build", "--dry-run", "--project", project, "--profile", "mine")
     assert planned.code == 0, planned.err
     assert re.search(r"^salience .* known once facts is built$", planned.out, re.MULTILINE), planned.out
-    assert "own:planets: 3 calls, 0 replayed" in build(project, "questions")
-    assert table(project, "facts")["subject_label"].to_list() == ["Orbus", "Selm"]
+    assert "own:codes: 1 calls, 0 replayed" in build(project, "questions")
+    assert table(project, "facts")["subject_label"].to_list() == ["Germany", "China"]
     assert table(project, "facts", "rejected")["reason"].to_list() == ["no_label"]
-    assert sorted(table(project, "questions")["answer"]) == ["OBS", "SLM"]
+    assert sorted(table(project, "questions")["answer"]) == ["CN", "DE"]
 
 
 def test_add_a_stage(project: Path) -> None:
