@@ -44,6 +44,8 @@ class Chart(NamedTuple):
 
     title: str
     svg: str
+    measure: str
+    """The label of its y axis."""
 
 
 class Spot(NamedTuple):
@@ -130,7 +132,7 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequenc
         f'<svg viewBox="0 {-above} {_WIDTH} {height + above}" role="{role}" '
         f'aria-label="{html.escape(title, quote=True)}">{heading}{"".join(body)}{"".join(legend)}</svg>'
     )
-    return Chart(title, svg)
+    return Chart(title, svg, y.label)
 
 
 def as_file(chart: Chart) -> str:

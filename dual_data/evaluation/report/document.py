@@ -104,10 +104,16 @@ def without_items(block: Block) -> Block:
 
 
 def chart_files(blocks: Sequence[Block]) -> dict[str, Chart]:
-    """The charts of a document, by names for their files: section and title, with a number where these are the same."""
+    """The charts of a document, by names for their files: section and title, with the measure where charts of several
+    share these, and with a number where all that is the same."""
     files: dict[str, Chart] = {}
-    for section, chart in _charts(blocks, ""):
-        stem = _slug(f"{section} {chart.title}")[:_LONGEST_NAME]
+    charts = list(_charts(blocks, ""))
+    measures: dict[tuple[str, str], set[str]] = {}
+    for section, chart in charts:
+        measures.setdefault((section, chart.title), set()).add(chart.measure)
+    for section, chart in charts:
+        end = f"-{_slug(chart.measure)}" if len(measures[section, chart.title]) > 1 else ""
+        stem = _slug(f"{section} {chart.title}")[: _LONGEST_NAME - len(end)] + end
         names = (f"{stem}{end}.svg" for end in ("", *(f"-{number}" for number in range(2, len(files) + 2))))
         files[next(name for name in names if name not in files)] = chart
     return files

@@ -274,7 +274,13 @@ def test_every_chart_is_a_file_that_markdown_shows_where_a_folder_is_given(writt
     text = report.markdown.read_text()
     shown = re.findall(r"!\[(.*?)\]\(<(.*?)>\)\n", text)
     assert [(folder / "drawn" / unquote(address)).resolve() for _, address in shown] == report.figures
-    assert all(path.name.startswith(("forgetting-against-retention", "stability")) for path in report.figures[:4])
+    names = [path.stem for path in report.figures]
+    assert all(name.startswith(("forgetting-against-retention", "stability")) for name in names[:4])
+    assert [name for name in names if name.startswith("ranks-and-log-probabilities-sft-rare")] == [
+        "ranks-and-log-probabilities-sft-rare-change-of-log-p-a-token-nats",
+        "ranks-and-log-probabilities-sft-rare-median-rank-of-the-first-answer-token",
+    ]
+    assert "other-wordings-and-prompts-sft-rare" in names, "a title of one chart says enough"
     bare = re.sub(r"(!\[.*?\]\(<.*?>\)\n)+\n", "Charts, on the HTML page: ", text)
     assert bare == written.markdown.read_text()
 
