@@ -129,7 +129,7 @@ def outlook(params: SalienceParams, tools: Tools, profile: Profile) -> list[Fore
     prompt = _prompt(tools.project)
     conversation = messages(prompt.system, prompt.render(dict.fromkeys(prompt.variables, expected.NAME)))
     usage = estimate(conversation, LABEL_TOKENS).times(questions)
-    notes = [expected.BASIS, f"{params.samples} calls more for each fact of low label mass"]
+    notes = [expected.BASIS, _more(params.samples)]
     notes += _server(params, params.endpoint, tools).ledger.foresee(usage)
     return [Forecast(SOURCE, questions, 0, usage.tokens, "; ".join(notes))]
 
@@ -217,7 +217,8 @@ class _Judge:
 
     def plan(self, chats: Sequence[Chat]) -> Forecast:
         """The calls that `judge` makes, as far as the log shows."""
-        can = features.recall(self._server) or features.TYPICAL
+        recalled = features.recall(self._server)
+        is_new, can = recalled is None, recalled or features.TYPICAL
         known = self._server.recall_probe("structured")
         form = known["format"] if known else "json_schema"
         requests, low = [], 0
@@ -234,8 +235,8 @@ class _Judge:
         notes = ["tokens by characters / 4" + (features.AT_MOST if can.reasoning else "")]
         notes += cost
         if can.top_logprobs:
-            notes.append(f"{self._params.samples} calls more for each fact of low label mass ({low} so far)")
-        if features.recall(self._server) is None:
+            notes.append(_more(self._params.samples, None if is_new else low))
+        if is_new:
             notes.append("and a few that find out what the server supports")
         return Forecast(SOURCE, calls, in_log, tokens, "; ".join(notes))
 
@@ -276,6 +277,15 @@ class _Judge:
         reason = declined[0] if len(declined) == len(answers) else None
         mass = before.mass if before else None
         return Verdict(of_samples(values, self._prompt.values), mass, len(values), method, reason)
+
+
+def _more(samples: int, low: int | None = None) -> str:
+    """What a plan of one call a fact says of samples; `low` facts had a low mass so far, None for a server that was
+    never asked."""
+    if low is not None:
+        return f"{samples} calls more for each fact of low label mass ({low} so far)"
+    every = f"where the server gives no log-probabilities, {samples} in all for every fact"
+    return f"{samples} calls more for each fact of low label mass; {every}"
 
 
 def _table(ids: Sequence[str], verdicts: Sequence[Verdict], least: float, judge: str, prompt: Prompt) -> pl.DataFrame:

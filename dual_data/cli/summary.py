@@ -128,9 +128,11 @@ def _remarks(built: Built) -> list[str]:
 
 def _usage(stage: str, row: Mapping[str, Any]) -> str:
     """What the answers of one model behind a server took: tokens, and money where its price is set."""
+    # More than the calls made: what a server supports is one call in the log for several answers.
     line = (
-        f"Usage: {stage}, {row['model']}: {count(row['answers'], 'answer')}, {row['prompt_tokens']:,} prompt tokens "
-        f"({row['cached_tokens']:,} of them cached), {row['completion_tokens']:,} completion tokens"
+        f"Usage: {stage}, {row['model']}: {count(row['answers'], 'answer')} (with those that tell what the server "
+        f"supports), {row['prompt_tokens']:,} prompt tokens ({row['cached_tokens']:,} of them cached), "
+        f"{row['completion_tokens']:,} completion tokens"
     )
     if row["estimated"]:
         line += f", those of {count(row['estimated'], 'answer')} estimated"

@@ -144,8 +144,9 @@ def test_what_the_answers_of_servers_took_is_told_with_its_price(project: Path, 
     (judged,) = [line for line in summary.splitlines() if line.startswith("Usage: salience, judge: ")]
     answers = int(judged.split(": ")[2].split()[0])
     assert judged == (
-        f"Usage: salience, judge: {answers} answers, {1000 * answers:,} prompt tokens ({600 * answers:,} of them "
-        f"cached), {4 * answers:,} completion tokens; {answers * 0.00144:.4f} EUR by the price of 2026-11-01."
+        f"Usage: salience, judge: {answers} answers (with those that tell what the server supports), "
+        f"{1000 * answers:,} prompt tokens ({600 * answers:,} of them cached), {4 * answers:,} completion tokens; "
+        f"{answers * 0.00144:.4f} EUR by the price of 2026-11-01."
     )
 
 

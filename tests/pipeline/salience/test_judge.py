@@ -184,6 +184,18 @@ def test_a_plan_knows_what_is_in_the_log(tools: Tools, tmp_path: Path) -> None:
         assert len(fake.bodies) == count
 
 
+def test_a_plan_says_what_a_server_without_log_probabilities_takes(tools: Tools) -> None:
+    facts, questions = capitals.frames()
+    with stand_in(Teacher(logprobs=False)) as fake:
+        params = SalienceParams.model_validate(open_endpoint(fake.base_url))
+        (before,) = forecast(params, tools, facts=facts, questions=questions)
+        assert "; where the server gives no log-probabilities, 5 in all for every fact; " in before.note
+        judge(tools, open_endpoint(fake.base_url, sample=1))
+        (after,) = forecast(params, tools, facts=facts, questions=questions)
+    assert (before.calls, after.calls, after.in_log) == (6, 5 * 6, 5)
+    assert "log-probabilities" not in after.note
+
+
 def test_a_plan_counts_the_tokens_that_its_requests_grant(tools: Tools) -> None:
     """A sampled label in JSON takes more tokens than a bare one, and a judge that reasons may use all it is granted."""
 
