@@ -70,6 +70,14 @@ def section(built: Built) -> Section:
             continue
         column, meaning = signal(built, recipe)
         parts += [_ridges(recipe, recipe_pairs, column, meaning), _numbers(recipe, recipe_pairs, column, meaning)]
+        if recipe != "paper" and (touching := _touching(recipe_pairs, column)):
+            parts.append(
+                paragraph(
+                    "Rare and popular are the lowest and the highest third of each relation in its topic: over several "
+                    "relations, a rare fact may be as popular as a popular one of another relation or more so, as in "
+                    f"{'; '.join(touching)}."
+                )
+            )
     if not parts:
         parts.append(
             paragraph("No recipe has a rare and a popular split of one topic, so there is nothing to compare.")
@@ -91,6 +99,16 @@ def _numbers(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> H
             rows.append((f"{pair.family}, {pair.percent} %", side, frame.height, *map(_round, quantiles)))
     header = ("topic and size", "side", "rows", "smallest", "lower quartile", "median", "upper quartile", "largest")
     return table(f"Recipe {recipe}: {meaning}", header, rows)
+
+
+def _touching(pairs: Sequence[Pair], column: str) -> list[str]:
+    """The pairs whose largest popularity of the rare side is not below the smallest of the popular side."""
+    sides = [(pair, _values(pair.rare, column), _values(pair.popular, column)) for pair in pairs]
+    return [
+        f"{pair.family}, {pair.percent} %"
+        for pair, rare, popular in sides
+        if rare.size and popular.size and rare.max() >= popular.min()
+    ]
 
 
 def _round(value: float | None) -> float | int | None:

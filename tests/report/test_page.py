@@ -203,6 +203,16 @@ def test_pairs_are_the_largest_of_each_topic() -> None:
     assert result == [("river", 1, "river_forget_rare_1"), ("town", 10, "town_forget_rare_10")]
 
 
+def test_pairs_whose_sides_are_not_apart_are_named_with_the_reason(full: Report, tmp_path: Path) -> None:
+    reason = "Rare and popular are the lowest and the highest third of each relation in its topic: "
+    assert reason not in words(section(full.text, "popularity"))
+    frames = world()
+    rivers = pl.col("qid").str.contains(r"^Q20\d\d$")
+    links = frames["links"].with_columns(inbound_links=pl.col("inbound_links") + pl.when(rivers).then(300).otherwise(0))
+    text = words(section(report_on(tmp_path, frames | {"links": links}).text, "popularity"))
+    assert re.findall(rf"{reason}.*?, as in ([^.]*)\.", text) == ["all, 5 %"], "one topic alone has its sides apart"
+
+
 def test_the_audit_shows_the_largest_pair_of_each_recipe(full: Report) -> None:
     largest = []
     for rows in full.built.recipes().values():
