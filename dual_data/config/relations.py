@@ -21,6 +21,8 @@ TO_FILL_IN = "..."
 _ARTICLE = re.compile(r"\bthe\s+\{subject\}", re.IGNORECASE)
 # Other spaces are not at fault: French has one before a question mark.
 _STRAY = re.compile(r"[\x00-\x1f\x7f-\x9f]|  |^ | $")
+# Other scripts have marks of their own, or none.
+_UNENDED = re.compile(r"[A-Za-z0-9}]$")
 
 
 def reading(template: str) -> str:
@@ -53,7 +55,15 @@ def _template(template: str, *wanted: str) -> str:
     return template
 
 
-Question = Annotated[str, AfterValidator(lambda template: _template(template, "subject"))]
+def _question(template: str) -> str:
+    """Validator that returns the template of a question. Raises ValueError as `_template`, and for one without a mark
+    at its end."""
+    if _UNENDED.search(_template(template, "subject")):
+        raise ValueError(f"{template!r}: end it with a question mark, or with a full stop if it is an instruction")
+    return template
+
+
+Question = Annotated[str, AfterValidator(_question)]
 Statement = Annotated[str, AfterValidator(lambda template: _template(template, "subject", "answer"))]
 
 

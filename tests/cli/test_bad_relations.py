@@ -42,6 +42,14 @@ FAULTS: dict[str, Fault] = {
     ),
     "broken braces": (relation("of {subject}?", "of {subject?"), "P36.toml: questions.canonical: "),
     "attribute access": (relation("{subject}", "{subject.__class__}"), "P36.toml: questions.canonical: .*exactly once"),
+    "question without a mark": (
+        relation("is the capital of {subject}?", "is the capital of {subject}"),
+        r"P36.toml: questions.canonical: 'What is the capital of \{subject\}': end it with a question mark, or with",
+    ),
+    "instruction without a mark": (
+        relation("Name the capital of {subject}.", "What {subject} has as its capital"),
+        r"P36.toml: questions.training.0: 'What \{subject\} has as its capital': end it with a question mark",
+    ),
     "article before the subject": (
         relation("does {subject} have", "does the {subject} have"),
         r"P36.toml: questions.test.0: .*write \{subject\} in place of 'the \{subject\}'; `article` of its topic",
