@@ -15,9 +15,20 @@ from dual_data.audit.table_files import read_table
 from dual_data.errors import InputError
 from dual_data.ids import digest
 from dual_data.matching import ObjectKind, kind_of
+from dual_data.sources.tables.files import expect_no_misspelling
 
 _ROW = "row of the file"
 _LISTS = ("answers", "paraphrases_test")
+_SUBJECT = ("subject", "subjectLabel", "subject_label")
+_RELATION = ("relation", "property_id")
+_OPTIONAL = (
+    *((name,) for name in ("fact_id", *_LISTS, "object_kind")),
+    _SUBJECT,
+    _RELATION,
+    # A deliberate object_sitelinks is nearly subject_sitelinks.
+    tuple(name for name in POPULARITY if not name.startswith("subject_")),
+)
+"""Names of each column that may be absent."""
 _JSON = (".json", ".jsonl", ".ndjson")
 
 
@@ -56,12 +67,17 @@ def read_split(
     The published columns (subjectLabel, relation, pop_sum) and ours are both understood. `paraphrases` is a table with
     the columns question and paraphrase, joined by question. `split` and `relations` select rows by the columns split
     and relation. Values of a CSV file are taken as text, unchanged; it cannot hold the lists `answers` and
-    `paraphrases_test`. Raises InputError that names what is missing or has the wrong type.
+    `paraphrases_test`. Raises InputError that names what is missing, misspelt or has the wrong type.
     """
     path = Path(path)
     wanted = {"split": [split] if split else [], "relation": list(relations)}
     filters = {name: values for name, values in wanted.items() if values}
-    frame = _table_with(path, ("question", "answer", *filters)).with_row_index(_ROW, offset=1)
+    required = ("question", "answer", *filters)
+    frame = _table_with(path, required)
+    absent = [name for names in _OPTIONAL if not set(names) & set(frame.columns) for name in names]
+    # Without `answer`, which is nearly `answers`.
+    expect_no_misspelling(path, [name for name in frame.columns if name not in required], absent)
+    frame = frame.with_row_index(_ROW, offset=1)
     if path.suffix.lower() in _JSON and any(frame.schema.get(name) == pl.String for name in _LISTS):
         # Of lists and a text, polars makes texts: only the file tells which row has the text.
         for number, row in enumerate(_lines(path), 1):
@@ -147,12 +163,16 @@ def _item(row: Mapping[str, Any], paraphrases: Mapping[str, list[str]], location
         question=question,
         answer=answer,
         answers=_unique([answer, *_texts(row, "answers", location)]),
-        subject=str(row.get("subject") or row.get("subjectLabel") or row.get("subject_label") or ""),
-        relation=str(row.get("relation") or row.get("property_id") or ""),
+        subject=_first(row, _SUBJECT),
+        relation=_first(row, _RELATION),
         popularity=_popularity(row, location),
         paraphrases=_unique([*_texts(row, "paraphrases_test", location), *paraphrases.get(question, [])]),
         kind=kind_of(row.get("object_kind")),
     )
+
+
+def _first(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    return str(next((value for name in names if (value := row.get(name))), ""))
 
 
 def _is_empty(value: Any) -> bool:

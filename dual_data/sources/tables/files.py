@@ -64,7 +64,7 @@ def read_file(path: Path, required: Sequence[str], optional: Sequence[str] = ())
     if absent := [name for name in required if name not in frame.columns]:
         needed = f"{', '.join(required)}{separator_hint(frame.columns)}"
         raise InputError(f"{path}: no column {', '.join(absent)}; it has: {', '.join(frame.columns)}. Needed: {needed}")
-    _expect_no_misspelling(path, frame.columns, optional)
+    expect_no_misspelling(path, frame.columns, optional)
     columns = (*required, *optional, "topic")
     if nested := [name for name in columns if name in frame.columns and not _is_readable(frame.schema[name])]:
         raise InputError(f"{path}: column {nested[0]} is of type {frame.schema[nested[0]]}; text is expected")
@@ -82,14 +82,16 @@ def location(row: Mapping[str, object]) -> str:
     return f"{row['file']}: line {row['line']}"
 
 
-def _expect_no_misspelling(path: Path, columns: Sequence[str], optional: Sequence[str]) -> None:
+def expect_no_misspelling(path: Path, columns: Sequence[str], optional: Sequence[str]) -> None:
     """Raise InputError for a column named nearly as an optional one that is absent."""
-    absent = [name for name in optional if name not in columns]
+    absent = {name.lower(): name for name in optional if name not in columns}
     for name in columns:
         for close in difflib.get_close_matches(name.lower(), absent, n=1, cutoff=0.9):
             # In subject_title_de, something was added on purpose.
-            if name not in optional and not name.startswith(f"{close}_"):
-                raise InputError(f"{path}: column {name} is not read; name it {close} if it is that, or else otherwise")
+            if name not in optional and not name.startswith(f"{absent[close]}_"):
+                raise InputError(
+                    f"{path}: column {name} is not read; name it {absent[close]} if it is that, or else otherwise"
+                )
 
 
 def _is_readable(dtype: pl.DataType) -> bool:

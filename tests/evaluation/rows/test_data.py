@@ -176,6 +176,37 @@ def test_bytes_are_no_text(tmp_path: Path) -> None:
         read_split(tmp_path / "rows.parquet")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Popularity", "popularity"),
+        ("pop_sums", "pop_sum"),
+        ("Relation", "relation"),
+        ("Subject", "subject"),
+        ("subjectlabel", "subjectLabel"),
+        ("Answers", "answers"),
+        ("paraphrase_test", "paraphrases_test"),
+        ("object_kinds", "object_kind"),
+        ("FACT_ID", "fact_id"),
+    ],
+)
+def test_a_misspelt_column_is_refused(tmp_path: Path, name: str, meant: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"question": "Q?", "answer": "A", name: "5"}))
+    with pytest.raises(InputError, match=rf"rows\.jsonl: column {name} is not read; name it {meant} if it is that, or"):
+        read_split(path)
+
+
+def test_columns_that_are_not_misspelt_are_left_alone(tmp_path: Path) -> None:
+    row = {"question": "Q?", "answer": "A", "popularity_rank": 1, "object_sitelinks": 2, "objectLabel": "A", "topic": 3}
+    # The third is nearly a name of which the row has another.
+    row |= {"subject": "S", "property_id": "P1", "property_pid": "P2"}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row))
+    (item,) = read_split(path)
+    assert (item.subject, item.relation, item.popularity) == ("S", "P1", None)
+
+
 def test_rows_are_counted_as_in_the_file_whichever_are_taken(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("question,answer,split,row,index\nQ?,A,a,,\nR?,A,b,,\nS?,A,a,,\nT?,,b,,\n")
