@@ -143,7 +143,7 @@ class GridSettings(Strict):
     """All of the preset's where none are named."""
     seeds: Seeds = (0,)
     limit: int = Field(default=0, ge=0)
-    """At most this many rows per split, the first by hash; 0 for all."""
+    """At most this many rows per split, the first by hash, and of sets to forget the same pairs; 0 for all."""
     epochs: int = Field(default=0, ge=0)
     """Overrides the preset's; 0 keeps it."""
     batch: int = Field(default=0, ge=0)

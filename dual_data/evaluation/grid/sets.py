@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,6 +80,8 @@ class Sets(NamedTuple):
 def read_sets(data: DataSettings, folder: Path, limit: int) -> Sets:
     """All rows of a dataset in `folder`; with a limit, the first rows of each split by hash, in the order of the file.
 
+    Of the forget sets, these are rows of the same pairs, as long as there are pairs with both members.
+
     Raises InputError for what cannot be read, an empty split, and rows that are in a forget and a retain split.
     """
     if not folder.is_dir():
@@ -92,22 +95,40 @@ def read_sets(data: DataSettings, folder: Path, limit: int) -> Sets:
     def read(split: SplitSettings) -> list[Item]:
         all_items = read_split(folder / split.path, paraphrases, split=split.split, relations=split.relations)
         items = [item for item in all_items if split.start <= int(digest(f"part|{item.id}", 8), 16) / 16**8 < split.end]
-        if limit:
-            first = set(sorted((item.id for item in items), key=lambda name: digest(f"limit|{name}"))[:limit])
-            items = [item for item in items if item.id in first]
         if not items:
             raise InputError(f"{folder / split.path}: no rows in the part from {split.start} to {split.end}")
         return items
 
+    forget = {name: read(split) for name, split in data.forget.items()}
+    pairs = _whole_pairs(forget.values())
     sets = Sets(
-        {name: read(split) for name, split in data.forget.items()},
-        read(data.retain_train),
-        read(data.retain_eval),
-        read(data.format) if data.format else [],
-        {name: read(split) for name, split in data.measured.items()},
+        {name: _first(rows, limit, pairs) for name, rows in forget.items()},
+        _first(read(data.retain_train), limit),
+        _first(read(data.retain_eval), limit),
+        _first(read(data.format), limit) if data.format else [],
+        {name: _first(read(split), limit) for name, split in data.measured.items()},
     )
     _refuse_overlap(sets, folder)
     return sets
+
+
+def _whole_pairs(sets: Iterable[Sequence[Item]]) -> set[str]:
+    """Pairs of which the sets have both members; settings of a split may leave one out."""
+    members: dict[str, set[tuple[str, str]]] = {}
+    for item in itertools.chain.from_iterable(sets):
+        members.setdefault(item.pair, set()).add(item.fact)  # a set may be part of another
+    return {pair for pair, facts in members.items() if pair and len(facts) > 1}
+
+
+def _first(items: list[Item], limit: int, pairs: Collection[str] = ()) -> list[Item]:
+    """The first rows by hash, in their order, those of `pairs` before others and by their pair; all for limit 0."""
+
+    def rank(item: Item) -> tuple[bool, str]:
+        alone = item.pair not in pairs
+        return alone, digest(f"limit|{item.id if alone else item.pair}")
+
+    first = {item.id for item in sorted(items, key=rank)[: limit or None]}
+    return [item for item in items if item.id in first]
 
 
 def _refuse_overlap(sets: Sets, folder: Path) -> None:

@@ -22,7 +22,7 @@ _LISTS = ("answers", "paraphrases_test")
 _SUBJECT = ("subject", "subjectLabel", "subject_label")
 _RELATION = ("relation", "property_id")
 _OPTIONAL = (
-    *((name,) for name in ("fact_id", *_LISTS, "object_kind")),
+    *((name,) for name in ("fact_id", "pair", *_LISTS, "object_kind")),
     _SUBJECT,
     _RELATION,
     # A deliberate object_sitelinks is nearly subject_sitelinks.
@@ -47,6 +47,8 @@ class Item(NamedTuple):
     """Other wordings, held out of training, which test generalisation."""
     kind: ObjectKind = "entity"
     """How answers are compared: names as words, dates and quantities by value."""
+    pair: str = ""
+    """Shared by the rare and the popular member of a matched pair; empty for none."""
 
     @property
     def fact(self) -> tuple[str, str]:
@@ -168,6 +170,7 @@ def _item(row: Mapping[str, Any], paraphrases: Mapping[str, list[str]], location
         popularity=_popularity(row, location),
         paraphrases=_unique([*_texts(row, "paraphrases_test", location), *paraphrases.get(question, [])]),
         kind=kind_of(row.get("object_kind")),
+        pair="" if _is_empty(row.get("pair")) else str(row["pair"]),
     )
 
 
@@ -213,5 +216,5 @@ def _unique(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def data_hash(items: Sequence[Item]) -> str:
-    """Hash of the rows, in order: part of a cell's identity."""
-    return digest(json.dumps(items, ensure_ascii=False))
+    """Hash of the rows, in order: part of a cell's identity. Pairs only decide which rows there are."""
+    return digest(json.dumps([item[:-1] for item in items], ensure_ascii=False))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from dual_data.errors import ConfigError, InputError
-from dual_data.evaluation.grid.sets import Sets, counterfactual_answers, read_refusals
+from dual_data.evaluation.grid.sets import Sets, counterfactual_answers, read_refusals, read_sets
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.settings import StageSettings
+from dual_data.evaluation.settings import DataSettings, StageSettings
+from dual_data.ids import digest
 from tests.evaluation.questions import cities
 
 
@@ -83,6 +86,58 @@ def test_counterfactual_answers_are_wrong_where_ids_begin_anew_in_every_file() -
     whole = Sets({"rare": rows[:4], "popular": rows[4:]}, rows[:1], rows[1:2], [], {}).counterfactual("sft_new")
     for before, name in ((rows[:4], "rare"), (rows[4:], "popular")):
         assert all(old.answer != new.answer for old, new in zip(before, whole.forget[name], strict=True))
+
+
+def side(name: str) -> pl.DataFrame:
+    """Twenty rows of as many pairs; each question names its pair."""
+    return pl.DataFrame({
+        "fact_id": [f"{name}{n}" for n in range(20)],
+        "question": [f"{name} {n}" for n in range(20)],
+        "answer": "A",
+        "pair": [f"p{n}" for n in range(20)],
+        "relation": ["P1", "P2"] * 10,
+    })  # fmt: skip
+
+
+def limited(
+    folder: Path, rare: pl.DataFrame, popular: pl.DataFrame, relations: Sequence[str] = ("P1", "P2")
+) -> dict[str, list[int]]:
+    """The pairs of the rows in each set, with a limit of six; those to forget are of these relations."""
+    for name, frame in {"rare": rare, "popular": popular, "kept": side("kept")}.items():
+        frame.write_parquet(folder / f"{name}.parquet")
+    forget = {name: {"path": f"{name}.parquet", "relations": relations} for name in ("rare", "popular")}
+    kept = {"retain_train": "kept.parquet", "retain_eval": "kept.parquet"}
+    sets = read_sets(DataSettings.model_validate({"folder": "", "forget": forget} | kept), folder, 6)
+    rows_by_set = {**sets.forget, "kept": sets.retain_train}
+    return {name: [int(item.question.split()[1]) for item in rows] for name, rows in rows_by_set.items()}
+
+
+def by_id(name: str) -> list[int]:
+    """The first six rows of a side by the hash of their ids, in order."""
+    return sorted(sorted(range(20), key=lambda number: digest(f"limit|{name}{number}"))[:6])
+
+
+def test_a_limit_takes_the_same_pairs_of_the_forget_sets(tmp_path: Path) -> None:
+    pairs = limited(tmp_path, side("rare"), side("popular").reverse())
+    assert len(pairs["rare"]) == 6
+    assert pairs["rare"] == pairs["popular"][::-1] == sorted(pairs["rare"])
+    assert pairs["kept"] == by_id("kept")
+
+
+def test_a_pair_whose_other_member_is_not_read_is_none(tmp_path: Path) -> None:
+    few = pl.col("pair").is_in(["p1", "p5", "p9"])
+    popular = side("popular").with_columns(relation=pl.when(few).then(pl.lit("P2")).otherwise(pl.lit("P1")))
+    pairs = limited(tmp_path, side("rare"), popular, ["P2"])
+    assert pairs["popular"] == [1, 5, 9]
+    assert len(pairs["rare"]) == 6
+    assert set(pairs["popular"]) < set(pairs["rare"])
+
+
+def test_without_pairs_a_limit_takes_rows_by_their_ids(tmp_path: Path) -> None:
+    unpaired = side("popular").drop("pair")
+    for rare in (side("rare"), side("rare").drop("pair"), side("rare").with_columns(pair=pl.lit(""))):
+        assert limited(tmp_path, rare, unpaired) == {name: by_id(name) for name in ("rare", "popular", "kept")}
+    assert by_id("rare") != by_id("popular")
 
 
 def test_refusals_of_the_project_come_first_and_must_not_be_empty(tmp_path: Path) -> None:
