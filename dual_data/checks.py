@@ -28,6 +28,7 @@ from dual_data.display import count
 from dual_data.engine.plan import check_stage
 from dual_data.engine.stage import Stage
 from dual_data.errors import ConfigError, InputError, UsageError
+from dual_data.evaluation.rows.panel import SHIPPED
 from dual_data.evaluation.settings import EvaluationSettings, load_settings, read_settings, resolved
 from dual_data.prompts import load_prompt
 from dual_data.sources.tables.files import table_files
@@ -91,6 +92,7 @@ def _checked_pipeline_files(root: Path, stages: Sequence[Stage], findings: _Find
             grid_files.append(path)
             if (settings := findings.attempt(read_settings, path)) is not None:
                 findings += _missing_data(settings, root, path)
+                findings += _missing_panels(settings, root, path)
         elif "project" not in data and path not in read_by_stages:
             findings.append(f"{path}: nothing reads it: it has neither [project] nor [grids]; topics are in {TOPICS}")
     return grid_files
@@ -156,16 +158,28 @@ def _broken_code(path: Path) -> Iterator[str]:
 def _missing_data(settings: EvaluationSettings, root: Path, path: Path) -> Iterator[str]:
     """Faults for files of rows that are not there, without those below artifacts/, or whose $VARIABLE is not set."""
     for name, data in settings.data.items():
-        key = f"data.{name}.folder"
-        try:
-            folder = resolved(data.folder, root, key, "the folder of the rows")
-        except ConfigError:
-            continue
-        if folder.resolve().is_relative_to((root / "artifacts").resolve()):
+        if (folder := _kept_place(data.folder, root)) is None:
             continue
         missing = [] if folder.is_dir() else [folder]
         for file in missing or [folder / file for file in data.files if not (folder / file).is_file()]:
             yield f"{path}: data.{name}: {file}: not there, but the grid file takes rows from it: correct the path"
+
+
+def _missing_panels(settings: EvaluationSettings, root: Path, path: Path) -> Iterator[str]:
+    """The same for files of utility panels."""
+    for name, grid in settings.grids.items():
+        if grid.panel in ("", SHIPPED) or (file := _kept_place(grid.panel, root)) is None or file.is_file():
+            continue
+        yield f"{path}: grids.{name}.panel: {file}: no such file; name a file of JSON lines, or {SHIPPED!r}"
+
+
+def _kept_place(text: str, root: Path) -> Path | None:
+    """A path of the grid file; None below artifacts/, which is built, and where its $VARIABLE is not set."""
+    try:
+        place = resolved(text, root, "", "")
+    except ConfigError:
+        return None
+    return None if place.resolve().is_relative_to((root / "artifacts").resolve()) else place
 
 
 def _missing_triplets(profile: Profile, root: Path) -> Iterator[str]:

@@ -203,6 +203,11 @@ class EvaluationSettings(Strict):
                     f"grids.{name}.{key}: unknown {unknown[0]!r}; known here: {', '.join(known) or 'none'}"
                 )
         data, methods = self.data[grid.data], self.presets[grid.preset].methods
+        if grid.attacks and (profile := self.presets[grid.preset].profile) != "chat":
+            raise ValueError(
+                f"grids.{name}.attacks: they need the profile chat, and the preset {grid.preset} has {profile}: take "
+                "another preset, or leave them out"
+            )
         if grid.epochs:
             try:
                 self.presets[grid.preset].expect_warm(grid.epochs)

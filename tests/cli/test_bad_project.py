@@ -68,6 +68,14 @@ FAULTS: dict[str, Fault] = {
         edited("pipeline/evaluation.toml", r"\$DUAL_DATA_PUBLISHED", "prompts"),
         "evaluation.toml: data.published: .*/prompts/city_forget_rare_5.parquet: not there, but the grid file",
     ),
+    "panel that is not there": (
+        edited("pipeline/evaluation.toml", 'panel = "shipped"', 'panel = "mine.jsonl"'),
+        r"evaluation.toml: grids.reference.panel: .*/mine.jsonl: no such file; name a file of JSON lines, or 'shipped'",
+    ),
+    "attack prompts without the chat template": (
+        edited("pipeline/evaluation.toml", 'preset = "demo"', 'preset = "early"\nattacks = ["cloze"]'),
+        "evaluation.toml: grids.demo.attacks: they need the profile chat, and the preset early has dual-raw: take",
+    ),
     "prompt of the judge without labels": (
         edited("prompts/salience.md", r"labels = .*\n", ""),
         "salience.md: labels: the scale's labels are missing",
