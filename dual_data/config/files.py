@@ -82,9 +82,6 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
                 message = f"unknown key; known here: {known}" if known else "unknown key"
             if item["type"] == "string_too_short" and not item["input"]:
                 message = f"fill in `{item['loc'][-1]}`"
-            if item["type"] == "too_short":
-                least = item["ctx"]["min_length"]
-                message = "name at least one" if least == 1 else f"name at least {least}"
             faults.append((key, message))
         first_key, first = faults[0]
         rest = "".join(f"\n{path}: {key}: {message}" for key, message in faults[1:])
@@ -96,6 +93,11 @@ def plain(fault: ErrorDetails) -> str:
     kind, message, value = fault["type"], fault["msg"].removeprefix("Value error, "), fault["input"]
     if kind == "missing":
         return "is missing"
+    if kind == "string_too_short" and not value:
+        return "is empty"
+    if kind == "too_short":
+        least = fault["ctx"]["min_length"]
+        return f"name at least {'one' if least == 1 else least}"
     if not message.startswith("Input should be "):
         return message
     must_be = _MUST_BE.get(kind, message.removeprefix("Input should be "))

@@ -228,9 +228,9 @@ def test_a_panel_may_begin_with_a_byte_order_mark_and_hold_any_character(tmp_pat
         ('{"kind": "a", "question": "?", "options": ["x", "y"], "answer": 2}', "answer is 2, and there are 2 options"),
         (
             '{"kind": "a", "question": "?", "options": ["x", ""], "answer": 0}',
-            "options: 1: String should have at least",
+            "options: 1: is empty; a line holds",
         ),
-        ('{"kind": "a", "question": "?", "options": ["x"], "answer": 0}', "options: Tuple should have at least 2"),
+        ('{"kind": "a", "question": "?", "options": ["x"], "answer": 0}', "options: name at least 2; a line"),
         ('{"kind": "a", "question": "?", "options": "xyz", "answer": 0}', "options: must be a list: .* not 'xyz';"),
         (
             '{"kind": "a", "question": "?", "options": [3, 4], "answer": 0}',
@@ -245,7 +245,7 @@ def test_a_panel_may_begin_with_a_byte_order_mark_and_hold_any_character(tmp_pat
             "kind: must be a text;",
         ),
         ('{"kind": "a", "question": "?", "options": ["x", "y"], "answr": 0}', "line 1: answer: is missing;"),
-        ('{"text": ""}', "text: String should have at least 1"),
+        ('{"text": ""}', "text: is empty; a line"),
         ('{"text": "Words."}', "holds no question"),
     ],
 )
