@@ -238,12 +238,17 @@ def has_coordinate(cell: Mapping[str, Any], name: str) -> bool:
     return name in cell and (name != "lr" or cell.get("method") != BASE)
 
 
-def read_json(path: Path, advice: str = "remove it and run the cell again") -> Any:
-    """The content of a JSON file in a results' folder. Raises InputError, with `advice` for a damaged file."""
+def read_json(path: Path, advice: str = "") -> Any:
+    """The content of a JSON file in a results' folder.
+
+    Raises InputError, with `advice` for a damaged file; without one, with that for a result.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path}: not readable: {error}; {advice}") from error
+        # A result that was cut short is none to a run; one that is damaged elsewhere stays.
+        again = "run the grid again" if head_of(path) is None else "remove it and run the grid again"
+        raise InputError(f"{path}: not readable: {error}; {advice or again}") from error
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
@@ -258,7 +263,7 @@ def json_files(folder: Path) -> list[Path]:
 def head_of(path: Path) -> Head | None:
     """Coordinates and status of a result, without reading its items.
 
-    None where there is no result of this layout, or an incomplete one.
+    None where there is no result of this layout, an incomplete one, or one whose beginning is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -268,7 +273,10 @@ def head_of(path: Path) -> Head | None:
     except FileNotFoundError:
         return None
     match = _HEAD.match(start) if is_complete else None
-    return Head(json.loads(match[1]), match[2]) if match else None
+    try:
+        return Head(json.loads(match[1]), match[2]) if match else None
+    except ValueError:
+        return None
 
 
 def read_results(folder: Path) -> Iterator[tuple[Path, Result]]:

@@ -75,10 +75,16 @@ def test_a_result_that_was_cut_short_is_not_done_and_hidden_files_are_none(proje
     path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")  # as in an archive from a Mac
     assert len(list(read_results(grid.folder))) == len(cells)
     assert is_done(grid.folder, cells[1])
+    for damaged in (whole.replace(b'"model"', b'"model', 1), whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        assert not is_done(grid.folder, cells[1])
+        with pytest.raises(InputError, match=rf"{path}: not readable: .*\(char \d+\); run the grid again$"):
+            list(read_results(grid.folder))
+    path.write_bytes(whole.replace(b'"items":', b'"items":,', 1))
+    assert is_done(grid.folder, cells[1])
+    with pytest.raises(InputError, match=rf"{path}: not readable: .*\(char \d+\); remove it and run the grid again$"):
+        read_result(path)
     path.write_bytes(whole[: len(whole) // 2])
-    assert not is_done(grid.folder, cells[1])
-    with pytest.raises(InputError, match=rf"{path}: not readable: .*; remove it and run the cell again"):
-        list(read_results(grid.folder))
     refuse_mixing(grid, cells)
     assert run(grid, cells, RunOptions(), project=project) == (1, 0, 0, 0)
     assert path.read_bytes() == whole
