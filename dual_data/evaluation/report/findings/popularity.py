@@ -167,7 +167,7 @@ def _little_known_sentences(data: str, groups: Sequence[Group]) -> list[str]:
 
 
 def _own_words_sentences(data: str, sides: Sequence[_Sides]) -> list[str]:
-    """Of which facts more answers are gone, and not only no longer given; none where too few are answered before."""
+    """Of which facts more answers are still the likeliest, given or not; none where too few are answered before."""
     contrasts = [
         contrast
         for popular, rare, lr, _, _, pairing in sides
@@ -179,8 +179,8 @@ def _own_words_sentences(data: str, sides: Sequence[_Sides]) -> list[str]:
     alone = all(contrast.is_of_one_seed for contrast in contrasts)
     return [
         f"{data}, paired facts: after the words that the model put before its answers before unlearning, "
-        f"{points(mean)} {'more' if mean.value >= 0 else 'less'} of the answers about popular facts than of those "
-        f"about rare ones are not the likeliest any more, on average over {count(len(contrasts), 'comparison')}"
+        f"{points(mean)} {'more' if mean.value <= 0 else 'less'} of the answers about popular facts than of those "
+        f"about rare ones are still the likeliest, on average over {count(len(contrasts), 'comparison')}"
         f"{', each of one seed' if alone else ''}."
     ]
 
