@@ -64,8 +64,12 @@ def _sentence(name: str, all_pairs: Sequence[Pair]) -> str:
     keys = [pair.first.key for pair in all_pairs]
     of_set = [pair for pair in all_pairs if pair.set == name]
     tested = [(pair.corrected, pair) for pair in of_set if pair.corrected is not None]
+    start = f"{name}, {_BETTER[name]} is better"
+    if not tested:
+        all_of_them = "the one pair of methods is" if len(of_set) == 1 else f"all {len(of_set)} pairs of methods are"
+        return f"{start}: {all_of_them} of one seed and not tested."
     untested = f" ({len(of_set) - len(tested)} of one seed, not tested)" if len(tested) < len(of_set) else ""
-    start = f"{name}, {_BETTER[name]} is better: of {count(len(of_set), 'pair')} of methods{untested}"
+    start += f": of {count(len(of_set), 'pair')} of methods{untested}"
     clearest = sorted(((p, pair) for p, pair in tested if p < LEVEL), key=lambda entry: entry[0])
     if not clearest:
         return f"{start}, none is shown to differ."

@@ -79,11 +79,16 @@ def test_the_pairs_that_differ_are_named(tmp_path: Path) -> None:
     assert len(re.findall(r"Other[135] 1\.000 \[1\.000, 1\.000\] above Other[024] \(pretrained, rare\)", retain)) == 5
 
 
-def test_pairs_of_one_seed_are_not_said_to_differ(tmp_path: Path) -> None:
+def test_pairs_of_one_seed_are_said_not_to_be_tested(tmp_path: Path) -> None:
     _grid(tmp_path, seeds=(1,))
-    assert _sentences(tmp_path)[0] == (
-        "forget, lower is better: of 1 pair of methods (1 of one seed, not tested), none is shown to differ."
-    )
+    start = "forget, lower is better: "
+    assert _sentences(tmp_path)[0] == f"{start}the one pair of methods is of one seed and not tested."
+    write_cell(tmp_path, method="WGA", lr=1e-5, seed=1, forget=0.6, retain=0.9)
+    assert _sentences(tmp_path)[0] == f"{start}all 3 pairs of methods are of one seed and not tested."
+    for seed in (0, 2):
+        write_cell(tmp_path, method="WGA", lr=1e-5, seed=seed, forget=0.6, retain=0.9)
+    tested = "of 3 pairs of methods (2 of one seed, not tested), none is shown to differ."
+    assert _sentences(tmp_path)[0] == f"{start}{tested}"
 
 
 def test_one_method_has_no_pair(tmp_path: Path) -> None:
