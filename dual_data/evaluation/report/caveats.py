@@ -85,7 +85,7 @@ def _cut_off(collection: Collection) -> list[str]:
         cut = sorted(text for text in cells if text[0] < _FEWEST_ENDED)
         if cut:
             sentences.append(
-                f"{data}: {len(cut)} of {count(len(cells), 'model')} (those before unlearning, and those at the chosen "
+                f"{data}: {len(cut)} of {count(len(cells), 'cell')} (those before unlearning, and those at the chosen "
                 f"learning rates) had more than a tenth of their generations cut off at {limit} tokens. Fewest ended "
                 f"by themselves: {cut[0][1]}. What was cut off may have held the answer, so scores may be too low, "
                 "and a difference between two models may be one of length: longer texts recall more words. Compare "
