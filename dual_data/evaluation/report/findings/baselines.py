@@ -43,9 +43,9 @@ def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
             f"unlearning {shown(score)}{hardly}."
         )
         if total:
-            are = "is" if 1 in (below, total) else "are"
+            are, their = ("is", "its") if 1 in (below, total) else ("are", "their")
             sentence += (
-                f" After unlearning, {below} of {count(total, 'cell')} {are} at or below the rule of their own stage."
+                f" After unlearning, {below} of {count(total, 'cell')} {are} at or below the rule of {their} own stage."
             )
         sentences.append(sentence)
     for group, chosen in cells:

@@ -40,7 +40,7 @@ def test_a_score_at_or_below_the_rule_is_said_to_be_little(
     group = group._replace(before=(base,), runs=(run,))
     (sentence, *_), _ = baseline_answer(collection._replace(groups=(group,), bases={key: (base,)}))
     assert ("so little can be called known" not in sentence) == known
-    assert f"{int(after <= 0.2)} of 1 cell is at or below the rule of their own stage." in sentence
+    assert f"{int(after <= 0.2)} of 1 cell is at or below the rule of its own stage." in sentence
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> N
     write_grid(tmp_path)
     collection = collect([tmp_path])
 
-    def below(rule: float) -> list[tuple[str, str, str]]:
+    def below(rule: float) -> list[list[str]]:
         groups = tuple(
             group._replace(before=tuple(run._replace(trivial=np.full(60, rule)) for run in group.before))
             if group.key.stage == "sft"
@@ -73,7 +73,9 @@ def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> N
             for group in collection.groups
         )
         sentences, _ = baseline_answer(collection._replace(groups=groups))
-        return re.findall(r"(\d) of (\d) cells (is|are) at or below the rule of their own", " ".join(sentences))
+        found = re.findall(r"(\d) of (\d) cells (is|are) at or below the rule of (its|their) own", " ".join(sentences))
+        assert all((verb == "is") == (whose == "its") for _, _, verb, whose in found)
+        return [counts_and_verb for *counts_and_verb, _ in found]
 
     low, high = below(0.0), below(1.0)
     assert all(verb == ("is" if number == "1" else "are") for number, _, verb in (*low, *high))
