@@ -248,7 +248,7 @@ def _markdown(block: Block, folder: Path, addresses: Mapping[Chart, str]) -> str
             return "".join(f"- {_literal(text)}\n" for text in texts) + "\n"
         case Charts(charts, caption):
             images = [f"![{_literal(c.title)}](<{addresses[c]}>)" for c in charts if c in addresses]
-            start = "\n".join([*images, "", ""]) if images else "Charts, on the HTML page: "
+            start = "\n".join([*images, "", ""]) if images else "Charts are on the HTML page. "
             return f"{start}{_literal(caption)}\n\n"
         case Folded(title, blocks):
             return f"**{_literal(title)}**\n\n" + "".join(_markdown(inner, folder, addresses) for inner in blocks)

@@ -101,7 +101,7 @@ def test_markdown_and_table(written: Written) -> None:
     assert f"**{title}, paired on the confidence before unlearning (2)**" in text
     assert "It is France \\| sure." in text
     assert "<svg" not in text
-    assert "Charts, on the HTML page: Each point is a learning rate;" in text
+    assert "\nCharts are on the HTML page. Each point is a learning rate;" in text
     for line in text.splitlines():
         if line.startswith("| data | model | stage | set | method | lr | seeds | forget"):
             assert line.count("|") == 19
@@ -281,7 +281,7 @@ def test_every_chart_is_a_file_that_markdown_shows_where_a_folder_is_given(writt
         "ranks-and-log-probabilities-sft-rare-median-rank-of-the-first-answer-token",
     ]
     assert "other-wordings-and-prompts-sft-rare" in names, "a title of one chart says enough"
-    bare = re.sub(r"(!\[.*?\]\(<.*?>\)\n)+\n", "Charts, on the HTML page: ", text)
+    bare = re.sub(r"(!\[.*?\]\(<.*?>\)\n)+\n", "Charts are on the HTML page. ", text)
     assert bare == written.markdown.read_text()
 
 
