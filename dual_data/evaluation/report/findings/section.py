@@ -165,5 +165,6 @@ def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[Compared
         for comparison in compared
     )
     header = ("comparison", *sides, "difference", "p (Holm)", "facts", "seeds", ITEMS)
-    table = Table(header, rows, f"{title}.", ("comparison", "p (Holm)", "facts", "seeds"))
+    caption = f"{title}. Difference: {sides[0]} minus {sides[1]}."
+    table = Table(header, rows, caption, ("comparison", "p (Holm)", "facts", "seeds"))
     return [Folded(f"{title} ({len(rows)})", (table,))]
