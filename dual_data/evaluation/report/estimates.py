@@ -58,6 +58,11 @@ def shown(interval: Interval, digits: int = 3, *, small: bool = False) -> str:
     return "-" if math.isnan(interval.value) else f"{value} [{low}, {high}]"
 
 
+def shown_rank(interval: Interval) -> str:
+    """A median of ranks with its interval, whole where it is a whole number."""
+    return shown(interval, 1).replace(".0", "")
+
+
 def gradient_norms(runs: Iterable[Run]) -> str:
     """Median of the gradient norms over all steps of some runs, with the least and the largest in brackets."""
     norms = [norm for run in runs for norm in run.norms]

@@ -17,11 +17,17 @@ def looks(collection: Collection) -> dict[str, int]:
     return {name: number for number, name in enumerate((*methods, BEFORE))}
 
 
-def spot(x: float, interval: Interval, start: str, link: str, digits: int = 3, *, hollow: bool = False) -> Spot:
+def spot(
+    x: float,
+    interval: Interval,
+    start: str,
+    link: str,
+    text: Callable[[Interval], str] = shown,
+    *,
+    hollow: bool = False,
+) -> Spot:
     """A point with its interval; its note begins with `start`, and it links to the row behind it."""
-    return Spot(
-        x, interval.value, None, (interval.low, interval.high), f"{start}{shown(interval, digits)}", link, hollow
-    )
+    return Spot(x, interval.value, None, (interval.low, interval.high), f"{start}{text(interval)}", link, hollow)
 
 
 def method_series(

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
 from dual_data.evaluation.report.curves import frontier_area, largest_jump
 from dual_data.evaluation.report.document import Block, Charts
-from dual_data.evaluation.report.estimates import NORMS, RULES, estimate, gradient_norms, median, shown, trivial_rule
+from dual_data.evaluation.report.estimates import (
+    NORMS,
+    RULES,
+    estimate,
+    gradient_norms,
+    median,
+    shown,
+    shown_rank,
+    trivial_rule,
+)
 from dual_data.evaluation.report.marks import is_single_seed, looks, method_series, spot, spots_by_rate
 from dual_data.evaluation.report.places import BEFORE, CellLine, cell_table, rate_of, row_id, sources, starts
 from dual_data.evaluation.report.runs import Collection, Group, Run
@@ -90,15 +99,15 @@ def shifts(collection: Collection) -> list[Block]:
         y = Axis("change of log p a token, nats")
         series = _side_by_side(_SETS, unlearned, changes[1:], "shift")
         charts.append(chart(start.title, methods, y, series, (Line("y", 0.0, "no change"),)))
-        series = _side_by_side(_SETS, unlearned, ranks[1:], "shift", digits=1)
+        series = _side_by_side(_SETS, unlearned, ranks[1:], "shift", text=shown_rank)
         levels = [
-            _line_before(start.before, rank, "shift", f"{name} before", 1)
+            _line_before(start.before, rank, "shift", f"{name} before", shown_rank)
             for name, rank in zip(_SETS, ranks[0], strict=True)
         ]
         y = Axis("median rank of the first answer token", low=0.8, log=True)
         charts.append(chart(start.title, methods, y, series, levels))
         for (method, runs), change, rank in zip(cells, changes, ranks, strict=True):
-            texts = (rate_of(runs), *map(shown, change), *(shown(interval, 1) for interval in rank))
+            texts = (rate_of(runs), *map(shown, change), *map(shown_rank, rank))
             lines.append(CellLine(start.key, method, texts, sources(runs), row_id("shift", runs)))
     columns = ("lr", "change on forget", "change on retain_eval", "rank on forget", "rank on retain_eval")
     caption = (
@@ -150,14 +159,14 @@ def _side_by_side(
     scores_by_cell: Sequence[Sequence[Interval]],
     table: str,
     *,
-    digits: int = 3,
+    text: Callable[[Interval], str] = shown,
 ) -> list[Series]:
     """Two scores of every cell as points side by side, each linked to the row of its runs in the table."""
     return [
         Series(
             name,
             tuple(
-                spot(i + offset, scores[j], f"{method}: ", row_id(table, runs), digits, hollow=is_single_seed(runs))
+                spot(i + offset, scores[j], f"{method}: ", row_id(table, runs), text, hollow=is_single_seed(runs))
                 for i, ((method, runs), scores) in enumerate(zip(cells, scores_by_cell, strict=True))
             ),
             joined=False,
@@ -166,6 +175,8 @@ def _side_by_side(
     ]
 
 
-def _line_before(runs: Sequence[Run], score: Interval, table: str, name: str = BEFORE, digits: int = 3) -> Line:
+def _line_before(
+    runs: Sequence[Run], score: Interval, table: str, name: str = BEFORE, text: Callable[[Interval], str] = shown
+) -> Line:
     """A reference line at a score before unlearning."""
-    return Line("y", score.value, name, shown(score, digits), row_id(table, runs))
+    return Line("y", score.value, name, text(score), row_id(table, runs))

@@ -9,7 +9,7 @@ import pytest
 
 from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.estimates import estimate, shown
+from dual_data.evaluation.report.estimates import estimate, shown, shown_rank
 from tests.evaluation.report.made_up import FACTS, rescored, write_cell
 
 
@@ -46,3 +46,15 @@ def test_an_interval_ends_only_where_the_scale_of_the_score_does(
 )
 def test_a_small_value_is_told_from_zero_where_that_is_asked(ends: tuple[float, float, float], text: str) -> None:
     assert shown(Interval(*ends), small=True) == text
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        ((43298.0, 20.5, 50000.0), "43298 [20.5, 50000]"),
+        ((10.0, 9.96, 10.04), "10 [10, 10]"),
+        ((1.0, 1.0, 1.0), "1 [1, 1]"),
+    ],
+)
+def test_a_whole_rank_is_shown_without_decimals(ends: tuple[float, float, float], text: str) -> None:
+    assert shown_rank(Interval(*ends)) == text

@@ -72,6 +72,15 @@ def test_every_mark_of_a_chart_leads_to_the_row_of_its_items(page: Page, written
             assert set(INTERVAL.findall(stated)) <= set(INTERVAL.findall(" ".join(row.texts)))
 
 
+def test_ranks_are_whole_in_table_and_chart(page: Page) -> None:
+    (table,) = (table for table in page.tables if "rank on forget" in table.header)
+    ranks = {row.texts[table.header.index("rank on forget")] for row in table.rows}
+    assert "1 [1, 1]" in ranks
+    titles = {mark.title for mark in page.marks if mark.link.startswith("#shift-")}
+    assert "forget before 1 [1, 1]" in titles
+    assert not any(re.search(r"\d\.0\b", text) for text in (*ranks, *titles))
+
+
 def test_charts_have_a_mark_for_every_learning_rate_and_before(page: Page) -> None:
     cells = [row.id for table in page.tables for row in table.rows if row.id.startswith("cell-")]
     assert set(cells) == {mark.link[1:] for mark in page.marks if mark.link.startswith("#cell-")}
