@@ -131,9 +131,12 @@ def worst_cases(collection: Collection) -> list[Block]:
         answered = [[estimate(runs, "forget", score) for score in _ASKED_WITH] for _, runs in unlearned]
         methods = Axis("method", names=tuple(method for method, _ in unlearned))
         y = Axis("share of forget facts answered", 0, 1)
-        line = _line_before(start.before, estimate(start.before, "forget", "contains_answer"), "chosen")
+        levels = [
+            _line_before(start.before, estimate(start.before, "forget", score), "chosen", f"{asked_with}, before")
+            for score, asked_with in _ASKED_WITH.items()
+        ]
         series = _side_by_side(tuple(_ASKED_WITH.values()), unlearned, answered, "chosen")
-        charts.append(chart(start.title, methods, y, series, (line,)))
+        charts.append(chart(start.title, methods, y, series, levels))
     caption = (
         "Share of forget facts with a greedy answer that contains an accepted one, at the chosen learning rates. "
         "Hollow points are of one seed."

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dual_data.evaluation.report.document import Heading, Points, Table, to_html
-from dual_data.evaluation.report.write import Written
+from dual_data.evaluation.report.write import Written, write_report
+from tests.evaluation.report.made_up import write_cell
 from tests.evaluation.report.page import INTERVAL, TEXTS, Page, bare_numbers, without_interval
 
 
@@ -70,6 +71,18 @@ def test_every_mark_of_a_chart_leads_to_the_row_of_its_items(page: Page, written
         # The numbers of a mark are those of its row, unless it is a point of a curve that the row summarises.
         if kind not in ("popularity", "relearning"):
             assert set(INTERVAL.findall(stated)) <= set(INTERVAL.findall(" ".join(row.texts)))
+
+
+def test_the_question_alone_and_any_wording_each_have_their_line_of_before(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=0.5, retain=0.9)
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.2, retain=0.9)
+    page = Page(write_report([tmp_path], tmp_path / "report").html.read_text())
+    (table,) = (table for table in page.tables if "worst case" in table.header)
+    before, _ = (dict(zip(table.header, row.texts, strict=True)) for row in table.rows)
+    assert before["answers held"] != before["worst case"]
+    lines = {mark.title for mark in page.marks if mark.kind == "ref"}
+    assert f"the question itself, before {before['answers held']}" in lines
+    assert f"any wording or prompt, before {before['worst case']}" in lines
 
 
 def test_ranks_are_whole_in_table_and_chart(page: Page) -> None:
