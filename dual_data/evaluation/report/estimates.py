@@ -8,7 +8,16 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 
 from dual_data.audit.baselines import NAMES
-from dual_data.evaluation.bootstrap import UNIT, UNKNOWN, Interval, Scale, bootstrap_mean, bootstrap_median
+from dual_data.evaluation.bootstrap import (
+    SHARE,
+    UNIT,
+    UNKNOWN,
+    Interval,
+    Scale,
+    bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_median,
+)
 from dual_data.evaluation.report.runs import SCORES, Run, clusters, stack
 from dual_data.evaluation.statistics import Floats
 
@@ -46,6 +55,12 @@ def median(runs: Sequence[Run], name: str, score: str) -> Interval:
 def trivial_rule(before: Sequence[Run]) -> Interval:
     """Score of the trivial rule (:data:`RULES`) on the forget facts; the interval does not account for its choice."""
     return bootstrap_mean(before[0].trivial, clusters(before, "forget"), UNIT)
+
+
+def above_rule(before: Sequence[Run]) -> Interval:
+    """How much more models before unlearning score on the forget facts than the trivial rule, in the same draws."""
+    scores = stack(before, "forget", "rougeL_recall")
+    return bootstrap_difference(scores, before[0].trivial, clusters(before, "forget"), SHARE)
 
 
 def shown(interval: Interval, digits: int = 3, *, small: bool = False) -> str:

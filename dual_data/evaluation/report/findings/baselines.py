@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dual_data.display import count
 from dual_data.evaluation.report.contrast import compare_answered
-from dual_data.evaluation.report.estimates import estimate, shown, trivial_rule
+from dual_data.evaluation.report.estimates import above_rule, estimate, shown, trivial_rule
 from dual_data.evaluation.report.findings.sentences import (
     Compared,
     Names,
@@ -37,7 +37,9 @@ def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
                 # The rule of its own stage, whose answers may differ.
                 rule = float(group.before[0].trivial.mean())
                 below += float(stack(chosen, "forget", "rougeL_recall").mean()) <= rule
-        hardly = f", so {unknown}" if (unknown := little_known(runs)) else ""
+        hardly = ""
+        if unknown := little_known(runs):
+            hardly = f", which is not shown to be more (difference {shown(above_rule(runs))}), so {unknown}"
         sentence = (
             f"{names.data(key)}, {key.model}, {key.set}: the trivial rule reaches {shown(baseline)}, the model before "
             f"unlearning {shown(score)}{hardly}."

@@ -153,15 +153,15 @@ def popular_and_rare(groups: Iterable[Group]) -> Iterable[tuple[Group, Group]]:
 
 
 def _little_known_sentences(data: str, groups: Sequence[Group]) -> list[str]:
-    """Where the models before unlearning of some groups of a dataset score no more than the trivial rule."""
+    """Where models before unlearning of some groups of a dataset are not shown to score more than the trivial rule."""
     before = {group.key._replace(method=""): group.before for group in groups}
     places: dict[str, list[str]] = defaultdict(list)
     for key, runs in before.items():
         if follows := little_known(runs):
             places[follows].append(f"{key.model}, {key.stage}, {key.set}")
     return [
-        f"{data}: before unlearning, the model scores no more than the trivial rule in {'; '.join(names)}, so "
-        f"{follows}. Comparisons there say little about forgetting."
+        f"{data}: before unlearning, the model is not shown to score more than the trivial rule in "
+        f"{'; '.join(names)}, so {follows}. Comparisons there say little about forgetting."
         for follows, names in places.items()
     ]
 

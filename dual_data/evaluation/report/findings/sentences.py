@@ -9,9 +9,9 @@ from dual_data.display import count
 from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.contrast import Contrast, average
 from dual_data.evaluation.report.curves import LOST
-from dual_data.evaluation.report.estimates import shown
+from dual_data.evaluation.report.estimates import above_rule, shown
 from dual_data.evaluation.report.places import several_settings
-from dual_data.evaluation.report.runs import Collection, Group, Key, Run, stack
+from dual_data.evaluation.report.runs import Collection, Group, Key, Run
 from dual_data.evaluation.results import read_result, unscorable
 from dual_data.evaluation.statistics import holm
 
@@ -168,11 +168,11 @@ def _of_one_seed(compared: Sequence[Compared]) -> str:
 
 
 def little_known(before: Sequence[Run]) -> str:
-    """What follows where the model before unlearning scores no more than the trivial rule; empty where it scores more.
+    """What follows where the model before unlearning is not shown to score more than the trivial rule; else empty.
 
     Answers that ROUGE-L cannot score have a score of 0 in both, so nothing follows about them.
     """
-    if not stack(before, "forget", "rougeL_recall").mean() <= before[0].trivial.mean():
+    if above_rule(before).low > 0:
         return ""
     rows = read_result(before[0].path)["items"]["forget"]
     scorable = len(rows) - unscorable(rows)

@@ -62,8 +62,8 @@ def test_where_the_model_knows_nothing_before_unlearning_it_is_said_at_once(
     said = [sentence for sentence in others if "little" in sentence]
     assert said == others[: len(said)]
     assert said == [
-        f"d: before unlearning, the model scores no more than the trivial rule in {places}, so little can be called "
-        "known. Comparisons there say little about forgetting."
+        f"d: before unlearning, the model is not shown to score more than the trivial rule in {places}, so little can "
+        "be called known. Comparisons there say little about forgetting."
         for _ in places[:1]
     ]
 
