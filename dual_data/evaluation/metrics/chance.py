@@ -5,6 +5,7 @@ name reaches half the score of a good model.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -26,13 +27,21 @@ def trivial_scores(items: Sequence[Item]) -> dict[str, Floats]:
     return {column.name: column.to_numpy() for column in scores if column.count()}
 
 
-def best_rule(items: Sequence[Item]) -> Floats:
-    """Score on every item of the trivial rule with the highest mean, which is the baseline.
+class Rule(NamedTuple):
+    """A trivial rule."""
+
+    name: str
+    scores: Floats
+    """Its score on every item."""
+
+
+def best_rule(items: Sequence[Item]) -> Rule:
+    """The trivial rule with the highest mean, which is the baseline.
 
     An item without the field that the rule needs gets the mean of the others.
     """
-    best = max(trivial_scores(items).values(), key=lambda values: float(np.nanmean(values)))
-    return np.where(np.isnan(best), np.nanmean(best), best)
+    name, best = max(trivial_scores(items).items(), key=lambda rule: float(np.nanmean(rule[1])))
+    return Rule(name, np.where(np.isnan(best), np.nanmean(best), best))
 
 
 def _frame(items: Sequence[Item]) -> pl.DataFrame:

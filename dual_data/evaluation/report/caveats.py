@@ -101,7 +101,7 @@ def _nothing_kept(collection: Collection) -> list[str]:
         if not start.before or not start.before[0].shows_retention("retain_eval"):
             continue
         rule = trivial(read_result(start.before[0].path)["items"]["retain_eval"])
-        baseline = bootstrap_mean(rule, clusters(start.before, "retain_eval"), UNIT)
+        baseline = bootstrap_mean(rule.scores, clusters(start.before, "retain_eval"), UNIT)
         keep_none = [
             "the model before unlearning" if method == BEFORE else method
             for method, runs in start.cells
@@ -109,7 +109,7 @@ def _nothing_kept(collection: Collection) -> list[str]:
         ]
         if keep_none:
             sentences.append(
-                f"{start.key.data}, {start.title}: on retain_eval, {RULES} scores "
+                f"{start.key.data}, {start.title}: on retain_eval, {RULES} ({rule.name}) scores "
                 f"{shown(baseline)}; at or below it, at the chosen learning rates: {some_of(keep_none)}."
             )
     return sentences

@@ -14,7 +14,7 @@ from dual_data.display import some_of
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.conflicts import coordinates_key, difference, settings_of
 from dual_data.evaluation.grid.planned import read_plan
-from dual_data.evaluation.metrics.chance import best_rule
+from dual_data.evaluation.metrics.chance import Rule, best_rule
 from dual_data.evaluation.metrics.summary import fair_wordings
 from dual_data.evaluation.models.names import is_tiny
 from dual_data.evaluation.report.runs import PANEL_SCORES, SCORES, Collection, Group, Items, Key, PanelTable, Run
@@ -176,6 +176,8 @@ def _run(path: Path, result: Result) -> Run:
     provenance = result["provenance"]
     identity = provenance["identity"]
     stage: Mapping[str, Any] = identity["stage"]
+    is_base = cell["method"] == BASE and result["items"]
+    rule = trivial(result["items"]["forget"]) if is_base else Rule("", np.empty(0))
     return Run(
         id=result["id"],
         path=path,
@@ -192,7 +194,8 @@ def _run(path: Path, result: Result) -> Run:
         recipe=stage.get("recipe"),
         same_as_stage=tuple(name for name, rows in identity["data"].items() if rows == stage.get("rows")),
         panel=_panel(result),
-        trivial=trivial(result["items"]["forget"]) if cell["method"] == BASE and result["items"] else np.empty(0),
+        trivial=rule.scores,
+        rule=rule.name,
         limit=provenance["limit"],
         popularity=str(provenance.get("popularity") or ""),
         has_random_weights=is_tiny(str(provenance["model"].get("spec", ""))),
@@ -212,8 +215,8 @@ def _column(values: Sequence[float | None]) -> Floats:
     return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
-def trivial(rows: Sequence[ItemRow]) -> Floats:
-    """Score of the best trivial rule on each item."""
+def trivial(rows: Sequence[ItemRow]) -> Rule:
+    """The best trivial rule for some items."""
     return best_rule(
         [Item(row["id"], row["question"], row["ground_truth"], (), row["subject"], row["relation"]) for row in rows]
     )

@@ -109,6 +109,8 @@ class Run(NamedTuple):
     """Settings that must equal those of runs with other seeds, learning rates and sets."""
     popularity: str = ""
     """What popularity counts, as the data's settings say."""
+    rule: str = ""
+    """Name of the rule that `trivial` is of."""
     has_random_weights: bool = False
     """Whether the model is one of those that only show that a grid runs."""
 

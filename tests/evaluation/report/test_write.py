@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from dual_data.audit.baselines import NAMES
 from dual_data.evaluation.report.document import Table, to_html, to_markdown
 from dual_data.evaluation.report.places import title_of
 from dual_data.evaluation.report.runs import Key
@@ -30,6 +31,8 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
         "hard.jsonl, 40 questions, of which guessing answers 25%, and 3 texts",
     ):  # fmt: skip
         assert words in text
+    rules = text[text.index("The trivial rule is the best of 5 short rules") :]
+    assert all(f"{name} " in rules for name in NAMES)
     assert "Which <country> is" in text  # escaped, not markup
     inside = {link[1:] for link in page.links if link.startswith("#")}
     assert inside <= set(page.ids)

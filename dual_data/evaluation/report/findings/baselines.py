@@ -41,8 +41,8 @@ def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
         if unknown := little_known(runs):
             hardly = f", which is not shown to be more (difference {shown(above_rule(runs))}), so {unknown}"
         sentence = (
-            f"{names.data(key)}, {key.model}, {key.set}: the trivial rule reaches {shown(baseline)}, the model before "
-            f"unlearning {shown(score)}{hardly}."
+            f"{names.data(key)}, {key.model}, {key.set}: the trivial rule ({runs[0].rule}) reaches {shown(baseline)}, "
+            f"the model before unlearning {shown(score)}{hardly}."
         )
         if total:
             are, their = ("is", "its") if 1 in (below, total) else ("are", "their")

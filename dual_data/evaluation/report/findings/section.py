@@ -44,9 +44,11 @@ _OWN_WORDS = (
     "at the answer, as a region does at its country."
 )
 _BASELINES = (
-    f"The trivial rule is {RULES}; it gives every question the most frequent answer, for example. Scores are "
-    "ROUGE-L recall on the forget facts measured; cells are at their chosen learning rates. Where the facts that it "
-    "is right for are kept and the others lost, a set seems hard to forget because of its answers."
+    f"The trivial rule is {RULES}, with its name in parentheses: subject_copy gives the subject's label, "
+    "subject_prefix its first letters, majority_answer the set's most frequent answer, relation_majority that of the "
+    "relation, and shuffled_answers another answer of the relation. Scores are ROUGE-L recall on the forget facts "
+    "measured; cells are at their chosen learning rates. Where the facts that it is right for are kept and the others "
+    "lost, a set seems hard to forget because of its answers."
 )
 _INTERVALS = (
     "Intervals are bootstrap intervals over subjects and seeds. Subjects are drawn with replacement, together with all "

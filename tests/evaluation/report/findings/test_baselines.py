@@ -19,7 +19,9 @@ def test_the_score_of_the_rule_and_what_becomes_of_its_facts(tmp_path: Path) -> 
     write_grid(tmp_path)
     sentences, compared = baseline_answer(collect([tmp_path]))
     assert len(sentences) == len(compared) == 4
-    rule = "rule reaches 0.200 [0.117, 0.283], the model before unlearning 1.000 [0.884, 1.000]. After"
+    rule = (
+        "rule (majority_answer) reaches 0.200 [0.117, 0.283], the model before unlearning 1.000 [0.884, 1.000]. After"
+    )
     assert all(rule in sentence for sentence in sentences[:2])
     same = "no difference between facts that the rule answers and the others is shown in any of 2 comparisons. On"
     assert all(same in sentence for sentence in sentences[2:])
