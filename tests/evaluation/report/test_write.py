@@ -101,7 +101,9 @@ def test_markdown_and_table(written: Written) -> None:
     assert "interval of n subjects: 1 - (1/40)^(1/n) for 0, and (1/40)^(1/n) for 1." in text
     title = "Loss of ROUGE-L recall on popular and on rare facts"
     assert f"**{title} (2)**" in text
-    assert f"\n{title}. Difference: popular minus rare. Columns without intervals " in text
+    assert (
+        f"\n{title}. Difference: popular minus rare. retain_eval: the score of the held-out facts in the same " in text
+    )
     assert f"**{title}, paired on the confidence before unlearning (2)**" in text
     assert "It is France \\| sure." in text
     assert "<svg" not in text

@@ -6,7 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from dual_data.display import count
+from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.contrast import (
     Contrast,
     Pairing,
@@ -14,6 +17,7 @@ from dual_data.evaluation.report.contrast import (
     compare_in_own_words,
     compare_pairs,
     compare_sets,
+    compare_shares,
     pair_facts,
 )
 from dual_data.evaluation.report.curves import compare_retention
@@ -37,7 +41,8 @@ from dual_data.evaluation.report.findings.sentences import (
     values_with_missing,
 )
 from dual_data.evaluation.report.frontier import balance
-from dual_data.evaluation.report.runs import Collection, Group
+from dual_data.evaluation.report.pairs import same_seeds
+from dual_data.evaluation.report.runs import Collection, Group, clusters, stack
 
 
 class PopularityAnswer(NamedTuple):
@@ -62,10 +67,11 @@ class _Sides(NamedTuple):
     about: tuple[str, str]
     label: str
     pairing: Pairing | None
+    kept: Contrast | None
 
     def compared(self, contrast: Contrast) -> Compared:
         runs = (run for group in (self.popular, self.rare) for run in (*group.before, *group.at(self.lr)))
-        return Compared(self.about, f"{self.label} at {self.lr:g}", contrast, tuple(runs))
+        return Compared(self.about, f"{self.label} at {self.lr:g}", contrast, tuple(runs), kept=self.kept)
 
 
 def popularity_answer(collection: Collection) -> PopularityAnswer:
@@ -91,10 +97,10 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
     sentences, similarity, unpaired, unretained = list[str](), list[str](), list[str](), list[str]()
     for about in dict.fromkeys(entry.about for entry in sides):
         data, of_data = about[0], [entry for entry in sides if entry.about == about]
-        sentences.append(loss_sentence(f"{data}, all facts", "popular facts", "rare ones", about_of(over_all, about)))
+        sentences.append(_loss_sentence(f"{data}, all facts", about_of(over_all, about)))
         sentences += _little_known_sentences(data, [group for entry in of_data for group in entry[:2]])
         if of_pairs := about_of(over_pairs, about):
-            sentences.append(loss_sentence(f"{data}, paired facts", "popular facts", "rare ones", of_pairs))
+            sentences.append(_loss_sentence(f"{data}, paired facts", of_pairs))
             sentences += _own_words_sentences(data, of_data)
             pairings = [entry.pairing for entry in of_data if entry.pairing is not None]
             similarity.append(f"{data}: {_similarity_sentence(pairings)}")
@@ -126,8 +132,47 @@ def _sides(collection: Collection) -> list[_Sides]:
         key, lr = popular.key, common_rate(popular, rare)
         if lr is not None:
             label = ", ".join((names.place(key), *([key.set] if has_several_sets else []), key.method))
-            sides.append(_Sides(popular, rare, lr, (names.data(key), ""), label, pair_facts(popular, rare)))
+            about, kept = (names.data(key), ""), _compare_kept(popular, rare, lr)
+            sides.append(_Sides(popular, rare, lr, about, label, pair_facts(popular, rare), kept))
     return sides
+
+
+def _compare_kept(first: Group, second: Group, lr: float) -> Contrast | None:
+    """The retain_eval score of `first` minus that of `second` at one learning rate, over the seeds that both have.
+
+    None where they have no common seed, or were measured on different facts.
+    """
+    sides = same_seeds(first.at(lr), second.at(lr))
+    if sides is None or len({runs[0].sets["retain_eval"].ids for runs in sides}) > 1:
+        return None
+    left, right = (stack(runs, "retain_eval", "rougeL_recall") for runs in sides)
+    subjects = clusters(sides[0], "retain_eval")
+    return compare_shares(left, right, subjects, np.full(len(subjects), fill_value=True))
+
+
+def _loss_sentence(start: str, compared: Sequence[Compared]) -> str:
+    return loss_sentence(start, "popular facts", "rare ones", compared) + _damage(compared)
+
+
+def _damage(compared: Sequence[Compared]) -> str:
+    """Where less of the held-out facts is kept with the set that loses more, by the intervals of both; else empty."""
+    pairs = [(comparison.contrast, comparison.kept) for comparison in compared if comparison.kept is not None]
+    number = sum(_is_opposed(loss.difference, kept.difference) for loss, kept in pairs)
+    where = [f"in {number} of {count(len(compared), 'comparison')}"] if number else []
+    if len(pairs) > 1:
+        loss, kept = (average(contrasts) for contrasts in zip(*pairs, strict=True))
+        where += [f"on average (by {shown(size(kept))})"] if _is_opposed(loss, kept) else []
+    if not where:
+        return ""
+    return (
+        f" {' and '.join(where).capitalize()}, forgetting the set that loses more also keeps less of retain_eval, with "
+        "both intervals apart from 0: part of the difference may be general damage."
+    )
+
+
+def _is_opposed(loss: Interval, kept: Interval) -> bool:
+    """Whether one difference is above 0 and the other below, by their intervals."""
+    return loss.high < 0 < kept.low or kept.high < 0 < loss.low
 
 
 def common_rate(first: Group, second: Group) -> float | None:
@@ -170,7 +215,7 @@ def _own_words_sentences(data: str, sides: Sequence[_Sides]) -> list[str]:
     """Of which facts more answers are still the likeliest, given or not; none where too few are answered before."""
     contrasts = [
         contrast
-        for popular, rare, lr, _, _, pairing in sides
+        for popular, rare, lr, _, _, pairing, _ in sides
         if pairing is not None and (contrast := compare_in_own_words(popular, rare, lr, pairing)) is not None
     ]
     if not contrasts:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from dual_data.evaluation.report.contrast import Contrast
 from dual_data.evaluation.report.curves import LOST
 from dual_data.evaluation.report.document import ITEMS, Block, Folded, Heading, Paragraph, Points, Table
 from dual_data.evaluation.report.estimates import RULES, p_value, shown
@@ -23,7 +24,9 @@ _POPULARITY = (
     'two, of the harmonic mean in the rule under "Chosen learning rates". Paired facts: the model before unlearning '
     "answers both or neither, and gives both answers a similar log-probability. A right answer's is that of its tokens "
     "after the words that the model itself put before them, since a model that answers in sentences gives the bare "
-    "answer a low one whatever it knows; results of earlier versions have only that of the bare answer."
+    "answer a low one whatever it knows; results of earlier versions have only that of the bare answer. At one "
+    'rate, forgetting one set may do more general damage than forgetting the other: the tables under "Details of the '
+    'findings" give the retain_eval score in the same cells beside each comparison.'
 )
 _RETENTION = (
     f"Equal forgetting: where {LOST:.0%} of the forget score is gone, interpolated between the learning rates on "
@@ -150,23 +153,33 @@ class _Sample(NamedTuple):
         return equal and (self.data, self.limit) == (data, limit)
 
 
+def _sides_and_difference(contrast: Contrast | None) -> tuple[str, str, str]:
+    if contrast is None:
+        return "-", "-", "-"
+    return shown(contrast.first), shown(contrast.second), shown(contrast.difference)
+
+
 def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[Compared]) -> list[Block]:
     if not compared:
         return []
+    has_kept = any(comparison.kept for comparison in compared)
     rows = tuple(
         (
             comparison.label,
-            shown(comparison.contrast.first),
-            shown(comparison.contrast.second),
-            shown(comparison.contrast.difference),
+            *_sides_and_difference(comparison.contrast),
             p_value(comparison.p_value),
+            *(_sides_and_difference(comparison.kept) if has_kept else ()),
             str(comparison.contrast.facts),
             str(comparison.contrast.seeds),
             sources(comparison.runs),
         )
         for comparison in compared
     )
-    header = ("comparison", *sides, "difference", "p (Holm)", "facts", "seeds", ITEMS)
+    columns = (*sides, "difference")
+    kept = tuple(f"retain_eval, {name}" for name in columns) if has_kept else ()
+    header = ("comparison", *columns, "p (Holm)", *kept, "facts", "seeds", ITEMS)
     caption = f"{title}. Difference: {sides[0]} minus {sides[1]}."
+    if has_kept:
+        caption += " retain_eval: the score of the held-out facts in the same cells, of the seeds that both sides have."
     table = Table(header, rows, caption, ("comparison", "p (Holm)", "facts", "seeds"))
     return [Folded(f"{title} ({len(rows)})", (table,))]

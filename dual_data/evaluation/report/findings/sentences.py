@@ -31,6 +31,8 @@ class Compared(NamedTuple):
     """The results that it is computed from."""
     p_value: float | None = None
     """Corrected over all comparisons of its kind; None where nothing is tested."""
+    kept: Contrast | None = None
+    """The retain_eval scores in the same cells, where these show what else was lost."""
 
 
 class Names(NamedTuple):

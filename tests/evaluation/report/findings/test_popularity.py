@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import pytest
 from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import Pairing
+from dual_data.evaluation.report.document import Folded, Table
 from dual_data.evaluation.report.findings.popularity import _similarity_sentence, common_rate, popularity_answer
+from dual_data.evaluation.report.findings.section import findings
 from tests.evaluation.report.findings.comparisons import with_copy
 from tests.evaluation.report.made_up import LRS, rescored, write_cell, write_grid
 
@@ -66,6 +69,72 @@ def test_where_the_model_knows_nothing_before_unlearning_it_is_said_at_once(
         "be called known. Comparisons there say little about forgetting."
         for _ in places[:1]
     ]
+
+
+@pytest.mark.parametrize(
+    ("popular", "rare", "where"),
+    [
+        ((0.9, 0.9), (0.2, 0.5), "In 1 of 2 comparisons and on average (by 0.2"),
+        ((0.2, 0.3), (0.9, 0.9), "In 1 of 2 comparisons and on average (by 0."),
+        ((0.9, 0.9), (0.2, 0.9), ""),
+        ((0.9, 0.5), (0.2, 0.9), ""),  # what forgets less has done the damage
+        ((0.5, 0.9), (0.5, 0.5), ""),
+    ],
+)
+def test_what_the_same_cells_keep_is_shown_and_damage_is_said_to_explain_a_part(
+    tmp_path: Path, popular: tuple[float, float], rare: tuple[float, float], where: str
+) -> None:
+    for forget_set, (forget, retain) in (("popular", popular), ("rare", rare)):
+        for seed in range(3):
+            write_cell(tmp_path, forget_set=forget_set, seed=seed, forget=1.0, retain=1.0)
+            scores = {"NPO": (forget, retain), "WGA": (0.5, 0.9)}
+            for method, (left, kept) in scores.items():
+                place: dict[str, Any] = {"forget_set": forget_set, "seed": seed, "method": method, "lr": 1e-4}
+                write_cell(tmp_path, **place, forget=left, retain=kept)
+    collection = collect([tmp_path])
+    answer = popularity_answer(collection)
+    losses = [sentence for sentence in answer.sentences if "facts: " in sentence]
+    assert len(losses) == 2
+    for sentence in losses:
+        _, _, damage = sentence.partition("ROUGE-L recall than rare ones. ")
+        assert damage.startswith(where)
+        assert damage.endswith(": part of the difference may be general damage.") == bool(where)
+    means = {
+        group.key.set: np.mean([run.sets["retain_eval"].scores["rougeL_recall"].mean() for run in group.runs])
+        for group in collection.groups
+        if group.key.method == "NPO"
+    }
+    tables = [
+        block
+        for fold in findings(collection)
+        if isinstance(fold, Folded)
+        for block in fold.blocks
+        if isinstance(block, Table) and "popular" in block.header
+    ]
+    assert len(tables) == 2
+    for table in tables:
+        row = dict(zip(table.header, table.rows[0], strict=True))
+        for name, mean in (*means.items(), ("difference", means["popular"] - means["rare"])):
+            text = row[f"retain_eval, {name}"]
+            assert isinstance(text, str)
+            assert float(text.split()[0]) == pytest.approx(mean, abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "seed", "has_kept"), [("held out", 0, True), ("others", 0, False), ("held out", 1, False)]
+)
+def test_what_is_kept_is_compared_on_the_same_facts_and_seeds_alone(
+    tmp_path: Path, rows: str, seed: int, has_kept: bool
+) -> None:
+    places: tuple[dict[str, Any], ...] = (
+        {"forget_set": "popular"},
+        {"forget_set": "rare", "seed": seed, "retain_rows": rows},
+    )
+    for place in places:
+        write_cell(tmp_path, **place, forget=1.0, retain=1.0)
+        write_cell(tmp_path, **place, method="NPO", lr=1e-4, forget=0.5, retain=0.5)
+    (compared,) = popularity_answer(collect([tmp_path])).unpaired
+    assert (compared.kept is not None) == has_kept
 
 
 def test_the_pairs_that_differ_most_say_how_similar_paired_facts_are() -> None:
