@@ -12,7 +12,7 @@ from dual_data.markup import Html
 from dual_data.report.figures import INK, POPULAR, RARE, SOFT, Figure, shortened, whole_ticks
 from dual_data.report.read import Built
 from dual_data.report.section import Section
-from dual_data.report.tables import paragraph, shown, table
+from dual_data.report.tables import BetweenCounts, paragraph, shown, table
 from dual_data.split_names import parse
 
 _BINS = 32
@@ -95,8 +95,8 @@ def _numbers(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> H
         for side, frame in (("rare", pair.rare), ("popular", pair.popular)):
             values = _values(frame, column)
             # The median is that of the figure and of the audit: the mean of the two in the middle.
-            quantiles = np.quantile(values, _QUANTILES).tolist() if values.size else [None] * len(_QUANTILES)
-            rows.append((f"{pair.family}, {pair.percent} %", side, frame.height, *map(_round, quantiles)))
+            quantiles = _quantiles(values, _QUANTILES) if values.size else [None] * len(_QUANTILES)
+            rows.append((f"{pair.family}, {pair.percent} %", side, frame.height, *quantiles))
     header = ("topic and size", "side", "rows", "smallest", "lower quartile", "median", "upper quartile", "largest")
     return table(f"Recipe {recipe}: {meaning}", header, rows)
 
@@ -111,8 +111,9 @@ def _touching(pairs: Sequence[Pair], column: str) -> list[str]:
     ]
 
 
-def _round(value: float | None) -> float | int | None:
-    return int(value) if value is not None and value == int(value) else value
+def _quantiles(values: np.ndarray[Any, np.dtype[np.float64]], shares: Sequence[float]) -> list[float]:
+    quantiles: list[float] = np.quantile(values, shares).tolist()
+    return [*map(BetweenCounts, quantiles)] if (values == np.round(values)).all() else quantiles
 
 
 def _ridges(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> Figure:
@@ -158,7 +159,7 @@ def _ridges(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> Fi
     medians_by_pair = []
     for pair in pairs[:8]:
         samples = ((side, values[pair.family, side]) for side in sides)
-        medians = [f"{shown(_round(float(np.median(sample))))} {side}" for side, sample in samples if sample.size]
+        medians = [f"{shown(*_quantiles(sample, [0.5]))} {side}" for side, sample in samples if sample.size]
         medians_by_pair.append(f"{pair.family}: median {', '.join(medians) or 'unknown'}")
     caption = (
         f"Recipe {recipe}: {meaning} in the rare (above the line) and the popular split (below it) of each topic. "

@@ -76,9 +76,19 @@ def _number(value: float) -> str:
             return "yes" if value else "no"
         case Percent():
             return f"{float(value):.1%}".replace("%", "\N{NO-BREAK SPACE}%")
+        case BetweenCounts():
+            return f"{float(value):,.2f}".rstrip("0").rstrip(".")
         case int():
             return f"{value:,}"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+class BetweenCounts(float):
+    """A count, or a median or quartile of counts: it is shown with the decimals that it has, at most two.
+
+    >>> shown(BetweenCounts(7.5)), shown(BetweenCounts(1234.25)), shown(BetweenCounts(70))
+    ('7.5', '1,234.25', '70')
+    """
 
 
 class Percent(float):

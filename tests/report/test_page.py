@@ -82,6 +82,16 @@ def test_medians_are_read_out_with_all_their_digits_and_their_side(tmp_path: Pat
     assert [median for *_, median in re.findall(cells, text)] == [median for pair in medians for median in pair]
 
 
+def test_quartiles_of_counts_have_the_decimals_that_they_need_and_no_more(tmp_path: Path) -> None:
+    frames = world()
+    frames["links"] = frames["links"].with_columns(pl.col("inbound_links") * 2 + 1)
+    quantiles = r'<td class="number">([\d,.]+)</td>' * 5 + "</tr>"
+    rows = re.findall(quantiles, section(report_on(tmp_path, frames).text, "popularity"))
+    texts = [text for row in rows for text in row if "." in text]
+    assert texts
+    assert not [text for text in texts if text.endswith("0")]
+
+
 def test_links_that_were_counted_otherwise_are_told(tmp_path: Path) -> None:
     frames = judged(world())
     exact = pl.Series(range(frames["links"].height)) < 2
