@@ -15,6 +15,7 @@ from dual_data.report.statistics import Share, clustered_share, deciles
 from dual_data.report.tables import paragraph, share, table
 
 TITLE = "Known facts by popularity"
+_TOGETHER = "equal counts stay together, and deciles without facts are left out"
 _MARKERS = "osD^vPX*"
 _DASHES = ("-", "--", ":")
 
@@ -87,7 +88,8 @@ def _numbers(by_model: dict[str, list[Decile]], counted: Popularity) -> Html:
             counts = (int(tenth.smallest), int(tenth.largest), known.rows, known.clusters, known.hits)
             rows.append((name, tenth.number, *counts, *map(share, (known.value, known.low, known.high))))
     header = ("model and rule", "decile", "fewest", "most", "facts", "subjects", "known", "share", "95 % from", "to")
-    return table(f"Known facts by decile of the subject's {counted.name}; equal counts stay together", header, rows)
+    caption = f"Known facts by decile of the subject's {counted.name}; {_TOGETHER}"
+    return table(caption, header, rows)
 
 
 def _lines(by_model: dict[str, list[Decile]], counted: Popularity) -> Figure:
@@ -117,12 +119,13 @@ def _lines(by_model: dict[str, list[Decile]], counted: Popularity) -> Figure:
         canvas.legend(loc="outside upper left", ncols=2)
 
     description = "; ".join(
-        f"{name}: {tenths[0].known.value:.0%} in the lowest decile, {tenths[-1].known.value:.0%} in the highest"
+        f"{name}: {tenths[0].known.value:.0%} in decile {tenths[0].number}, {tenths[-1].known.value:.0%} in decile "
+        f"{tenths[-1].number}"
         for name, tenths in by_model.items()
     )
     caption = (
-        "Share of known facts by decile of popularity, model and rule. Bars are 95 % intervals for the effective "
-        "number of facts."
+        f"Share of known facts by decile of popularity, model and rule; {_TOGETHER}. Bars are 95 % intervals for the "
+        "effective number of facts."
     )
     size = (7.2, 3.5 + 0.2 * ((len(by_model) + 1) // 2))
     return Figure("knowledge", caption, f"Line chart. {description}.", size, draw)

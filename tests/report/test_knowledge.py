@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import polars as pl
 import pytest
 
 from dual_data.report.statistics import wilson
 from dual_data.report.tables import share as percent
 from dual_data.report.tables import shown
-from tests.report.conftest import Report
+from tests.release.made import world
+from tests.report.conftest import Report, judged, report_on
 from tests.report.test_page import section, words
 
 
@@ -30,6 +33,18 @@ def test_subjects_that_are_known_wholly_or_not_at_all_count_once(full: Report, c
         assert facts == 3 * subjects
         low, high = wilson(known // 3, subjects)
         assert row[offset + 3 : offset + 6] == [shown(percent(value)) for value in (known / facts, low, high)]
+
+
+def test_deciles_without_facts_are_left_out_and_it_is_said(tmp_path: Path) -> None:
+    frames = judged(world())
+    links = frames["links"]["inbound_links"]
+    frames["links"] = frames["links"].with_columns(inbound_links=pl.when(links > 100).then(500).otherwise(3))
+    text = section(report_on(tmp_path, frames).text, "knowledge")
+    deciles = [row[0] for row in cells(text, "Known facts by decile", "second")]
+    assert 1 <= len(deciles) < 10
+    left_out = "equal counts stay together, and deciles without facts are left out"
+    assert words(text).count(left_out) == 2
+    assert re.search(rf"second .*: \d+% in decile {deciles[0]}, \d+% in decile {deciles[-1]}\.", text)
 
 
 def test_the_page_says_what_the_intervals_are(full: Report) -> None:
