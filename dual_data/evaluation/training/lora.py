@@ -302,7 +302,7 @@ def read_spec(folder: Path) -> LoraSpec:
             targets=tuple(sorted([targets] if isinstance(targets, str) else targets)),
         )
     except (TypeError, ValidationError) as error:
-        raise InputError(f"{folder}: {CONFIG} has no valid r, lora_alpha and target_modules: {error}") from error
+        raise InputError(f"{folder}: {CONFIG}: r, lora_alpha and target_modules are not those of an adapter") from error
 
 
 def is_whole(folder: Path) -> bool:
