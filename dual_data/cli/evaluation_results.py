@@ -152,6 +152,15 @@ def report(
             help="Also write every chart to this folder, as SVG for papers; report.md then shows them.",
         ),
     ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(
+            "--tables",
+            metavar="DIR",
+            file_okay=False,
+            help="Also write every table of the page to this folder, as CSV with the texts that the page shows.",
+        ),
+    ] = None,
 ) -> None:
     """Write the report of one or more grids.
 
@@ -165,7 +174,9 @@ def report(
     """
     from dual_data.evaluation.report.write import write_report
 
-    written = write_report(folders, out or folders[0], title=title, items=not no_items, figures=figures, say=say)
+    written = write_report(
+        folders, out or folders[0], title=title, items=not no_items, figures=figures, tables=tables, say=say
+    )
     if written.rows:
         # The report has the columns preset and profile only where they have several values.
         columns = [name for name in _SHOWN if len({row.get(name) for row in written.rows}) > 1 or name in _ALWAYS]
@@ -173,8 +184,9 @@ def report(
         print("ROUGE-L recall with its 95 % interval at the learning rate that was chosen on forget and retain_train\n")
     for path in (written.html, written.markdown, written.table):
         print(path)
-    if figures:
-        print(f"{figures}: {count(len(written.figures), 'file')}")
+    for folder, files in ((figures, written.figures), (tables, written.tables)):
+        if folder:
+            print(f"{folder}: {count(len(files), 'file')}")
 
 
 def compare(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -106,29 +106,48 @@ def without_items(block: Block) -> Block:
 def chart_files(blocks: Sequence[Block]) -> dict[str, Chart]:
     """The charts of a document, by names for their files: section and title, with the measure where charts of several
     share these, and with a number where all that is the same."""
-    files: dict[str, Chart] = {}
-    charts = list(_charts(blocks, ""))
+    charts = [
+        (section, chart) for section, _, block in _walk(blocks) if isinstance(block, Charts) for chart in block[0]
+    ]
     measures: dict[tuple[str, str], set[str]] = {}
     for section, chart in charts:
         measures.setdefault((section, chart.title), set()).add(chart.measure)
+    files: dict[str, Chart] = {}
     for section, chart in charts:
-        end = f"-{_slug(chart.measure)}" if len(measures[section, chart.title]) > 1 else ""
-        stem = _slug(f"{section} {chart.title}")[: _LONGEST_NAME - len(end)] + end
-        names = (f"{stem}{end}.svg" for end in ("", *(f"-{number}" for number in range(2, len(files) + 2))))
-        files[next(name for name in names if name not in files)] = chart
+        measure = chart.measure if len(measures[section, chart.title]) > 1 else ""
+        files[_file_name(f"{section} {chart.title}", measure, "svg", files)] = chart
     return files
 
 
-def _charts(blocks: Sequence[Block], section: str) -> Iterator[tuple[str, Chart]]:
-    """Every chart with the title of its section."""
+def table_files(blocks: Sequence[Block]) -> dict[str, Table]:
+    """The tables of a document without their links, by names for their files: section, and the title of what is folded
+    without its number of rows; with a number where these are the same."""
+    files: dict[str, Table] = {}
+    for section, folded, block in _walk(blocks):
+        if isinstance(table := without_items(block), Table):
+            title = re.sub(r" \(\d+[^)]*\)$", "", f"{section} {folded}")
+            files[_file_name(title, "", "csv", files)] = table
+    return files
+
+
+def _walk(blocks: Sequence[Block], section: str = "", folded: str = "") -> Iterator[tuple[str, str, Block]]:
+    """Every block with the title of its section, and of what it is folded in."""
     for block in blocks:
         match block:
             case Heading(text, 2):
                 section = text
-            case Folded(_, inner):
-                yield from _charts(inner, section)
-            case Charts(charts):
-                yield from ((section, chart) for chart in charts)
+            case Folded(title, inner):
+                yield from _walk(inner, section, title)
+            case _:
+                yield section, folded, block
+
+
+def _file_name(title: str, what: str, ending: str, others: Collection[str]) -> str:
+    """A name unlike the others, with a number where the titles are the same."""
+    end = f"-{_slug(what)}" if what else ""
+    stem = _slug(title)[: _LONGEST_NAME - len(end)] + end
+    numbers = ("", *(f"-{number}" for number in range(2, len(others) + 2)))
+    return next(name for number in numbers if (name := f"{stem}{number}.{ending}") not in others)
 
 
 _STYLE = """

@@ -1,16 +1,17 @@
-"""Writes a report: one HTML page, one Markdown file, the main table as CSV and, if asked for, the charts as files."""
+"""Writes a report: one HTML page, one Markdown file, the main table as CSV and, if asked for, charts and tables."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dual_data.display import visible
 from dual_data.evaluation.report.chart import as_file
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import ITEMS, Entry, chart_files, link_to, to_html, to_markdown
+from dual_data.evaluation.report.document import ITEMS, Entry, chart_files, link_to, table_files, to_html, to_markdown
 from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
 from dual_data.evaluation.report.sections import build
@@ -24,6 +25,7 @@ class Written(NamedTuple):
     markdown: Path
     table: Path
     figures: list[Path]
+    tables: list[Path]
     rows: list[dict[str, Entry]]
     """The main table: before unlearning and every method at its chosen learning rate, by column."""
 
@@ -35,12 +37,14 @@ def write_report(
     title: str = "Unlearning evaluation",
     items: bool = True,
     figures: Path | None = None,
+    tables: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Written:
     """Read the results of some grids and write their report into `out`. Raises InputError where there are none.
 
     Without `items`, the report contains no questions or answers, no links to them, and no path of a model. In the
-    folder `figures`, every chart is written as an SVG file, which the Markdown file then shows.
+    folder `figures`, every chart is written as an SVG file, which the Markdown file then shows; in the folder `tables`,
+    every table of the page as a CSV file, with the texts of its cells.
     """
     say("reading results")
     collection = collect([folder.resolve() for folder in folders], paths=items)
@@ -56,20 +60,23 @@ def write_report(
     lines = [dict(zip(table.header, row, strict=True)) for row in table.rows]
     charts = {figures / name: chart for name, chart in chart_files(blocks).items()} if figures is not None else {}
     addresses = {chart: link_to(path, out) for path, chart in charts.items()}
-    written = Written(out / "report.html", out / "report.md", out / "report.csv", list(charts), lines)
+    texts = {tables / name: table for name, table in table_files(blocks).items()} if tables is not None else {}
+    written = Written(out / "report.html", out / "report.md", out / "report.csv", list(charts), list(texts), lines)
     for path, text in (
         *((path, as_file(chart)) for path, chart in charts.items()),
+        *(
+            (path, _csv(map(visible, map(str, row)) for row in (table.header, *table.rows)))
+            for path, table in texts.items()
+        ),
         (written.html, to_html(title, blocks, page)),
         (written.markdown, to_markdown(title, blocks, page, addresses)),
-        (written.table, _csv(columns)),
+        (written.table, _csv([[*columns[0]] if columns else [], *(line.values() for line in columns)])),
     ):
         write_text(path, text)
     return written
 
 
-def _csv(rows: Sequence[dict[str, str]]) -> str:
+def _csv(rows: Iterable[Iterable[object]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

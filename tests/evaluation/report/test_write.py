@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 from pathlib import Path
@@ -289,6 +290,24 @@ def test_every_chart_is_a_file_that_markdown_shows_where_a_folder_is_given(writt
     assert "other-wordings-and-prompts-sft-rare" in names, "a title of one chart says enough"
     bare = re.sub(r"(!\[.*?\]\(<.*?>\)\n)+\n", "Charts are on the HTML page. ", text)
     assert bare == written.markdown.read_text()
+
+
+def test_every_table_is_a_file_with_the_texts_of_the_page_where_a_folder_is_given(written: Written) -> None:
+    folder = written.html.parent.parent
+    report = write_report([folder], folder / "told", title="A <grid>", tables=folder / "the tables")
+    assert sorted((folder / "the tables").iterdir()) == sorted(report.tables)
+    assert report.markdown.read_text() == written.markdown.read_text()
+    named = {path.stem: list(csv.reader(path.read_text().splitlines())) for path in report.tables}
+    page = report.html.read_text()
+    assert len(named) == page.count("<table")
+    cells = {html.unescape(re.sub("<.*?>", "", cell)) for cell in re.findall(r"<t[dh].*?</t[dh]>", page, re.DOTALL)}
+    assert {text for rows in named.values() for row in rows for text in row} - {""} <= cells
+    main = named["chosen-learning-rates"]
+    assert "items" not in main[0]
+    assert [len(row) for row in main] == [len(main[0])] * (1 + len(report.rows))
+    loss = "findings-loss-of-rouge-l-recall-on-popular-and-on-rare-facts"
+    assert named[loss][0][:4] == ["comparison", "popular", "rare", "difference"]
+    assert f"{loss}-paired-on-the-confidence-before-unlearning"[:100] in named
 
 
 def test_a_method_has_one_colour_in_all_charts_though_some_lack_others(tmp_path: Path) -> None:
