@@ -165,7 +165,7 @@ def outlook(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[For
             scored = questions if index == 0 else 0
             note = f"{model.name}, {rule}; {expected.BASIS}"
             if ledger is None:
-                plans.append(Forecast(f"local:{public_name(model.local or '')}", calls + scored, 0, note=note))
+                plans.append(Forecast(weights.source_of(model.local or ""), calls + scored, 0, note=note))
                 continue
             new = published_rule.SAMPLING.max_new_tokens if rule == "paper" else params.new_tokens
             usage = estimate(conversation, new).times(calls).plus(estimate(conversation, 1).times(scored))
@@ -238,7 +238,7 @@ def _plan(
     spec = model.local or ""
     local = recall_local(spec, tools.calls, weights_seen(spec))
     if local is None:
-        return Forecast(f"local:{public_name(spec)}", len(chats) + len(answers), 0, note="the model was not loaded yet")
+        return Forecast(weights.source_of(spec), len(chats) + len(answers), 0, note="the model was not loaded yet")
     return Forecast(local.source, *local.plan(chats, sampling, canonical, answers), note="in this process")
 
 

@@ -110,7 +110,7 @@ def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, quest
     if params.local is not None:
         local = recall_local(params.local, tools.calls, weights_seen(params.local))
         if local is None:
-            return [Forecast(f"local:{public_name(params.local)}", len(ids), 0, note="the model was not loaded yet")]
+            return [Forecast(weights.source_of(params.local), len(ids), 0, note="the model was not loaded yet")]
         return [Forecast(local.source, *local.plan_labels(chats, prompt.labels), note="in this process")]
     if params.endpoint is None:
         return []
@@ -125,7 +125,7 @@ def outlook(params: SalienceParams, tools: Tools, profile: Profile) -> list[Fore
     if questions is None:
         return None
     if params.endpoint is None:
-        return [Forecast(f"local:{public_name(params.local or '')}", questions, 0, note=expected.BASIS)]
+        return [Forecast(weights.source_of(params.local or ""), questions, 0, note=expected.BASIS)]
     prompt = _prompt(tools.project)
     conversation = messages(prompt.system, prompt.render(dict.fromkeys(prompt.variables, expected.NAME)))
     usage = estimate(conversation, LABEL_TOKENS).times(questions)

@@ -21,6 +21,11 @@ def name_of(spec: str) -> str:
     return f"weights of {public_name(spec)}"
 
 
+def source_of(spec: str) -> str:
+    """The source of a model's answers in the call log, as `LocalChat` has it; a plan names it before that is opened."""
+    return f"local:{public_name(spec)}"
+
+
 def expect_model(spec: str | None, key: str) -> None:
     """Raise ConfigError where `spec`, the value of `key`, can be no model."""
     if spec is not None and (fault := name_fault(spec)):
