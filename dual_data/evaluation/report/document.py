@@ -107,7 +107,7 @@ def chart_files(blocks: Sequence[Block]) -> dict[str, Chart]:
     """The charts of a document, by names for their files: section and title, with the measure where charts of several
     share these, and with a number where all that is the same."""
     charts = [
-        (section, chart) for section, _, block in _walk(blocks) if isinstance(block, Charts) for chart in block[0]
+        (section, chart) for section, _, block in _walk(blocks) if isinstance(block, Charts) for chart in block.charts
     ]
     measures: dict[tuple[str, str], set[str]] = {}
     for section, chart in charts:
