@@ -1,9 +1,9 @@
 # `make demo` and `make test` do all their own set-up; everything else builds on that.
 
 # The first of these that runs: a version manager may have a command of a version that it has not installed.
-PYTHON ?= $(or $(firstword $(foreach name,python3.11 python3.12 python3.13,$(shell $(name) -c 'print("$(name)")' \
-    2>/dev/null))),$(error No python3.11, python3.12 or python3.13 runs here. Install one, or name a later one: \
-    make $(MAKECMDGOALS) PYTHON=python3.14))
+PYTHON ?= $(or $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14,$(shell $(name) -c \
+    'print("$(name)")' 2>/dev/null))),$(error No python3.11, python3.12, python3.13 or python3.14 runs here. Install \
+    one, or say where one is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.14))
 VENV   := .venv
 BIN    := $(VENV)/bin
 LOWEST := .venv-lowest

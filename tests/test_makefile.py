@@ -36,7 +36,7 @@ def write_command(path: Path, line: str) -> None:
 @pytest.mark.parametrize("options", [(), ("PYTHON=python9",)])
 def test_the_first_python_that_runs_is_taken_unless_one_is_named(tmp_path: Path, options: tuple[str, ...]) -> None:
     write_command(tmp_path / "python3.11", "exit 127")  # as a version manager does for what it has not installed
-    for name in ("python3.12", "python3.13"):
+    for name in ("python3.12", "python3.14"):
         write_command(tmp_path / name, f"echo {name}")
     output = made(tmp_path, ".venv-none/.demo", *options).stdout
     python = "python9" if options else "python3.12"
@@ -48,5 +48,5 @@ def test_without_a_python_one_message_says_what_to_do(tmp_path: Path) -> None:
     process = made(tmp_path, "demo")
     assert process.returncode == 2
     (line,) = process.stderr.splitlines()
-    assert "No python3.11, python3.12 or python3.13 runs here. Install one" in line
+    assert "No python3.11, python3.12, python3.13 or python3.14 runs here. Install one" in line
     assert "make demo PYTHON=" in line

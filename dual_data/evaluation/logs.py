@@ -106,7 +106,9 @@ def _read(path: Path) -> bytes:
 def _parsed(raw: bytes, where: Path | str, advice: str = "") -> Any:
     try:
         return json.loads(raw, parse_int=_integer)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise InputError(f"{where}: not readable as JSON: too many brackets inside each other{advice}") from None
+    except ValueError as error:
         raise InputError(f"{where}: not readable as JSON: {error}{advice}") from error
 
 

@@ -188,7 +188,9 @@ def test_what_the_system_refuses_is_one_message(tmp_path: Path) -> None:
     for command in (("init", tmp_path / ("x" * 300)), ("relations", "new", "P1082", "--project", tmp_path)):
         outcome = dual_data(*command)
         assert (outcome.code, outcome.out) == (1, "")
-        assert re.fullmatch(rf"error: {re.escape(str(tmp_path))}/[^:\n]+: [A-Z][a-z ]+\n", outcome.err)
+        # From Python 3.14 on, a path with such a name does not exist, and the folder cannot be made.
+        why = r"(?:[A-Z][a-z ]+|cannot be made \([A-Z][a-z ]+\); nothing was left behind)"
+        assert re.fullmatch(rf"error: {re.escape(str(tmp_path))}/[^:\n]+: {why}\n", outcome.err)
 
 
 def test_version() -> None:

@@ -111,7 +111,9 @@ def read_panel(path: Path = PANEL) -> Panel:
                 f"{path}: line {number}: {location}{plain(first)}; a line holds kind, question, options, answer and "
                 "perhaps context, or text"
             ) from error
-        except (ValueError, RecursionError) as error:
+        except RecursionError:
+            raise InputError(f"{path}: line {number}: not JSON: too many brackets inside each other") from None
+        except ValueError as error:
             raise InputError(f"{path}: line {number}: not JSON in UTF-8: {error}") from error
     if not choices:
         raise InputError(f"{path}: holds no question")

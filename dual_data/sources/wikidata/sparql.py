@@ -138,7 +138,8 @@ class HttpEndpoint:
             cause = error.__context__
             if not isinstance(cause, urllib.error.HTTPError):
                 raise
-            raise failure(cause.code, cause.headers, str(error), self.url, time.time()) from None
+            with cause:  # SPARQLWrapper leaves it open
+                raise failure(cause.code, cause.headers, str(error), self.url, time.time()) from None
         except urllib.error.HTTPError as error:
             raise failure(error.code, error.headers, _text(error), self.url, time.time()) from None
         except urllib.error.URLError as error:
