@@ -70,6 +70,9 @@ def test_an_adapter_depends_on_its_seed_alone() -> None:
     name = three.slots[0].name
     assert torch.equal(weights[0][name][0], weights[2][name][0])
     assert not torch.equal(weights[0][name][0], weights[1][name][0])
+    same_shape = [slot.name for slot in three.slots if slot.a_size == three.slots[0].a_size]
+    starts = {tuple(weights[0][name][0].flatten().tolist()) for name in same_shape}
+    assert len(starts) == len(same_shape) > 1, "layers of one shape must not start alike"
     three.remove()
     alone = Adapters(model, SPEC, seeds=(5,))
     assert torch.equal(alone.weights()[name][0], weights[1][name][0])
@@ -187,3 +190,5 @@ def test_a_narrow_base_keeps_float32_masters_and_reads_a_narrow_copy() -> None:
     adapters.publish()
     assert torch.equal(adapters.live, adapters.master.bfloat16())
     assert logits(model).dtype == torch.bfloat16
+    adapters.reset()
+    assert torch.equal(adapters.live, adapters.master.bfloat16()), "the next cell would begin with this one's weights"
