@@ -7,7 +7,7 @@ import string
 import pytest
 
 from dual_data.errors import InputError
-from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, IN_CONTEXT, attack_chats
+from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, IN_CONTEXT, MULTIPLE_CHOICE, attack_chats
 from dual_data.evaluation.rows.data import Item
 from tests.evaluation.questions import cities
 
@@ -47,6 +47,8 @@ def test_no_demonstration_holds_the_answer_that_is_asked_for() -> None:
     shown = [text for role, text in chat if role == "assistant"]
     assert shown == [city.answer for city in others if city.answer != item.answer][:4]
     assert attack_chats(item, (IN_CONTEXT,), alike, ()) == []
+    longer = item._replace(answer=f"Kingdom of {item.answer}", answers=(f"Kingdom of {item.answer}",))
+    assert attack_chats(longer, (IN_CONTEXT,), alike[:1], ()) == [], "most of the answer would be shown"
 
 
 @pytest.mark.parametrize(
@@ -80,3 +82,13 @@ def test_a_choice_has_the_answer_however_many_distractors_there_are() -> None:
         options = chat[-1][1].splitlines()[1:-1]
         assert [option[0] for option in options] == list(string.ascii_uppercase)
         assert answer in [option[3:] for option in options]
+
+
+def test_the_place_of_the_right_option_differs_between_questions_with_the_same_options() -> None:
+    item = cities(1)[0]
+    places = set()
+    for number in range(20):
+        ((_, chat, _),) = attack_chats(item._replace(id=f"item-{number}"), (MULTIPLE_CHOICE,), (), ["Spain", "Chad"])
+        lines = chat[-1][1].splitlines()
+        places.add(next(line[0] for line in lines if line.endswith(f". {item.answer}")))
+    assert places == {"A", "B", "C"}
