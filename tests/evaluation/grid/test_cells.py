@@ -53,6 +53,9 @@ def test_results_are_not_written_into_the_folder_of_trained_stages(project: Path
         ("lrs = [1e-3, 1e-2]", "lrs = [1e-2, 1e-3]", True),
         ("end = 0.5", "end = 0.4", False),
         ("tiny-llama", "tiny-qwen", False),
+        ('dtype = "float32"', 'dtype = "bfloat16"', False),
+        ("seeds = [0, 1]", "seeds = [0, 1]\ndistractors = 1", False),
+        ("[stages.sft]", '[stages.sft]\napply = "stack"', False),
     ],
 )
 def test_a_cell_is_addressed_by_what_changes_its_numbers(project: Path, old: str, new: str, same: bool) -> None:
@@ -81,6 +84,24 @@ def test_neither_order_of_names_nor_place_of_a_model_makes_other_cells(
     assert [cell.id for cell in opened(project, file=moved)[1]] == [cell.id for cell in cells]
     monkeypatch.chdir(project)
     assert opened(project, file=file)[0].models["tiny"].spec == "models/one"
+
+
+def test_the_chat_template_and_what_a_panel_asks_address_cells(project: Path) -> None:
+    loaded, panel = tiny("llama"), project / "panel.jsonl"
+    loaded.model.save_pretrained(project / "model")
+    loaded.tokenizer.save_pretrained(project / "model")
+    panel.write_text('{"kind": "life", "question": "What barks?", "options": ["dogs", "cats"], "answer": 0}\n')
+    file = FILE.replace("tiny-llama", "model").replace("seeds = [0, 1]", 'seeds = [0, 1]\npanel = "panel.jsonl"')
+    ids = [{cell.id for cell in opened(project, file=file)[1]}]
+    for path, old, new in (
+        (panel, "barks", "meows"),
+        (project / "model" / "chat_template.jinja", "assistant", "model"),
+    ):
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+        ids.append({cell.id for cell in opened(project, file=file)[1]})
+    assert len(ids[0] | ids[1] | ids[2]) == 3 * len(ids[0])
 
 
 def test_a_dollar_in_a_path_is_only_a_variable_where_it_names_one(
