@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share, recovery
+from dual_data.evaluation.attacks.recovery import LEVELS, Recovery, recovered_share, recovery
 from dual_data.evaluation.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, LinkList, TableCell
@@ -34,6 +34,16 @@ class Relearned(NamedTuple):
     controls: Sequence[Sequence[Mapping[str, Any]]]
     """Points of the same tuning of a model that nothing was unlearned from."""
     control_is: str
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """What the tuning brings back of what unlearning took; None where that left no gap."""
+        first = self.curves[0]
+        tuned, before = (_hits([curve[side] for curve in self.curves]) for side in ("points", "control"))
+        if tuned[:, 0].mean() >= before[:, 0].mean():
+            return None
+        steps = [point["step"] for point in first["points"]]
+        return recovery(steps, tuned, _hits(self.controls), before[:, 0], first["subjects"])
 
 
 def attacks(collection: Collection, cells: Sequence[Extras]) -> list[Block]:
@@ -74,7 +84,8 @@ def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned
 def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
     charts, keys = [], [curves.cell.group.key for curves in all_curves]
     lines = list[CellLine]()
-    for number, (cell, attack, curves, controls, control_is) in enumerate(all_curves):
+    for number, tuned in enumerate(all_curves):
+        cell, attack, curves, controls, control_is = tuned
         key, subjects = cell.group.key, curves[0]["subjects"]
         tuning = f"lr {attack.options['lr']:g}, {max(attack.options['steps'])} steps"
         row = f"{row_id('relearning', attack.runs)}-{number}"
@@ -86,12 +97,8 @@ def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
         title = f"{key.method}, {title_of(key, keys)}: tuned on {curves[0]['tuned_on']}, {tuning}"
         axes = (Axis("1 + steps", log=True), Axis("share of held-out forget facts answered", 0, 1))
         charts.append(chart(title, *axes, series))
-        tuned_hits, before_hits, control_hits = map(_hits, (unlearned, before, controls))
         shares = ["-"] * (1 + len(LEVELS))
-        if tuned_hits[:, 0].mean() < before_hits[:, 0].mean():
-            recovered = recovery(
-                [point["step"] for point in curves[0]["points"]], tuned_hits, control_hits, before_hits[:, 0], subjects
-            )
+        if recovered := tuned.recovery:
             shares = [shown(recovered.area), *(_steps_text(recovered.steps_to(level)) for level in LEVELS)]
         texts = (curves[0]["tuned_on"], tuning, control_is, *shares)
         lines.append(_line(cell, attack, texts)._replace(id=row))

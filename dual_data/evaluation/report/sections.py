@@ -44,7 +44,7 @@ from dual_data.evaluation.report.traces import by_popularity, membership
 _ABOUT = (
     "This page shows what unlearning removed and what it kept, method by method, and, where there are results of it, "
     "whether popular facts are harder to forget than rare ones, whether a training stage before unlearning helps, and "
-    "whether other wordings still bring the facts out."
+    "whether other wordings or fine-tuning still bring the facts out."
 )
 _READING = (
     "Brackets after a score hold its 95 % interval. Where the interval of a difference contains 0, the results are "
@@ -62,7 +62,7 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], *, items
     blocks: list[Block] = [
         *map(Paragraph, _opening(collection, items)),
         *caveats(collection),
-        *findings(collection),
+        *findings(collection, cells),
         Heading("Chosen learning rates"),
         Paragraph(f"Rule: {RULE}."),
         main,

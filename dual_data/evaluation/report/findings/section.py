@@ -10,8 +10,10 @@ from dual_data.evaluation.report.contrast import Contrast
 from dual_data.evaluation.report.curves import LOST
 from dual_data.evaluation.report.document import ITEMS, Block, Folded, Heading, Paragraph, Points, Table
 from dual_data.evaluation.report.estimates import RULES, p_value, shown
+from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.findings.baselines import baseline_answer
 from dual_data.evaluation.report.findings.popularity import popularity_answer
+from dual_data.evaluation.report.findings.relearning import relearning_answer
 from dual_data.evaluation.report.findings.sentences import Compared
 from dual_data.evaluation.report.findings.stages import smoothness_answer, stage_answer
 from dual_data.evaluation.report.findings.wordings import own_words_answer, wording_answer
@@ -46,6 +48,11 @@ _OWN_WORDS = (
     "begin otherwise: its text then lacks an answer that it would still give after the words of before. These may hint "
     "at the answer, as a region does at its country."
 )
+_RELEARNING = (
+    "Cells are tuned on some facts and asked those to forget that they were not tuned on. What the control gains by "
+    'the same tuning is no recovery: the table under "Relearning" names it. Facts that tuning loses count against '
+    "those that it brings back."
+)
 _BASELINES = (
     f"The trivial rule is {RULES}, with its name in parentheses: subject_copy gives the subject's label, "
     "subject_prefix its first letters, majority_answer the set's most frequent answer, relation_majority that of the "
@@ -77,8 +84,8 @@ _INTERVALS = (
 )
 
 
-def findings(collection: Collection) -> list[Block]:
-    """The questions with their answers, and the comparisons behind these."""
+def findings(collection: Collection, cells: Sequence[Extras]) -> list[Block]:
+    """The questions with their answers, and the comparisons behind these; `cells` are the chosen ones."""
     blocks: list[Block] = [Heading("Findings")]
     popularity = popularity_answer(collection)
     stages, retained = stage_answer(collection)
@@ -90,6 +97,7 @@ def findings(collection: Collection) -> list[Block]:
         ("Is forgetting smoother after a training stage?", _JUMPS, smoother),
         ("Do other wordings bring back what was forgotten?", _WORDINGS, wording_answer(collection)),
         ("Is what the model no longer says gone?", _OWN_WORDS, own_words_answer(collection)),
+        ("Does fine-tuning bring back what was forgotten?", _RELEARNING, relearning_answer(collection, cells)),
         ("Which scores can a trivial rule reach?", _BASELINES, trivial),
     ):
         if sentences:

@@ -106,7 +106,7 @@ def test_what_the_same_cells_keep_is_shown_and_damage_is_said_to_explain_a_part(
     }
     tables = [
         block
-        for fold in findings(collection)
+        for fold in findings(collection, [])
         if isinstance(fold, Folded)
         for block in fold.blocks
         if isinstance(block, Table) and "popular" in block.header
