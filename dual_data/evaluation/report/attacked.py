@@ -34,21 +34,13 @@ class Relearned(NamedTuple):
     controls: Sequence[Sequence[Mapping[str, Any]]]
     """Points of the same tuning of a model that nothing was unlearned from."""
     control_is: str
-
-    @property
-    def recovery(self) -> Recovery | None:
-        """What the tuning brings back of what unlearning took; None where that left no gap."""
-        first = self.curves[0]
-        tuned, before = (_hits([curve[side] for curve in self.curves]) for side in ("points", "control"))
-        if tuned[:, 0].mean() >= before[:, 0].mean():
-            return None
-        steps = [point["step"] for point in first["points"]]
-        return recovery(steps, tuned, _hits(self.controls), before[:, 0], first["subjects"])
+    recovery: Recovery | None
+    """What the tuning brings back of what unlearning took; None where that left no gap."""
 
 
-def attacks(collection: Collection, cells: Sequence[Extras]) -> list[Block]:
-    """Sections on the attacks that were run."""
-    return [*_relearning(relearned(collection, cells)), *_quantisation(cells), *_tasks(cells)]
+def attacks(curves: Sequence[Relearned], cells: Sequence[Extras]) -> list[Block]:
+    """Sections on the attacks that were run; `curves` are those of `relearned`."""
+    return [*_relearning(curves), *_quantisation(cells), *_tasks(cells)]
 
 
 def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned]:
@@ -77,15 +69,22 @@ def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned
                 control_is = f"{_RETRAINED}; that of seed {any_seed} also for seed {without}" if without else _RETRAINED
             else:
                 controls, control_is = [curve["control"] for curve in curves], _BEFORE
-            paired.append(Relearned(cell, attack, curves, controls, control_is))
+            paired.append(Relearned(cell, attack, curves, controls, control_is, _recovery(curves, controls)))
     return paired
+
+
+def _recovery(curves: Sequence[Mapping[str, Any]], controls: Sequence[Sequence[Mapping[str, Any]]]) -> Recovery | None:
+    tuned, before = (_hits([curve[side] for curve in curves]) for side in ("points", "control"))
+    if tuned[:, 0].mean() >= before[:, 0].mean():
+        return None
+    steps = [point["step"] for point in curves[0]["points"]]
+    return recovery(steps, tuned, _hits(controls), before[:, 0], curves[0]["subjects"])
 
 
 def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
     charts, keys = [], [curves.cell.group.key for curves in all_curves]
     lines = list[CellLine]()
-    for number, tuned in enumerate(all_curves):
-        cell, attack, curves, controls, control_is = tuned
+    for number, (cell, attack, curves, controls, control_is, recovered) in enumerate(all_curves):
         key, subjects = cell.group.key, curves[0]["subjects"]
         tuning = f"lr {attack.options['lr']:g}, {max(attack.options['steps'])} steps"
         row = f"{row_id('relearning', attack.runs)}-{number}"
@@ -98,7 +97,7 @@ def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
         axes = (Axis("1 + steps", log=True), Axis("share of held-out forget facts answered", 0, 1))
         charts.append(chart(title, *axes, series))
         shares = ["-"] * (1 + len(LEVELS))
-        if recovered := tuned.recovery:
+        if recovered:
             shares = [shown(recovered.area), *(_steps_text(recovered.steps_to(level)) for level in LEVELS)]
         texts = (curves[0]["tuned_on"], tuning, control_is, *shares)
         lines.append(_line(cell, attack, texts)._replace(id=row))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dual_data.display import count
 from dual_data.engine.manifest import git_text
-from dual_data.evaluation.report.attacked import attacks
+from dual_data.evaluation.report.attacked import attacks, relearned
 from dual_data.evaluation.report.caveats import caveats
 from dual_data.evaluation.report.document import (
     Block,
@@ -59,10 +59,11 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], *, items
 
     Without `items`, sections contain no questions or answers and no links to them.
     """
+    tuned = relearned(collection, cells)
     blocks: list[Block] = [
         *map(Paragraph, _opening(collection, items)),
         *caveats(collection),
-        *findings(collection, cells),
+        *findings(collection, tuned),
         Heading("Chosen learning rates"),
         Paragraph(f"Rule: {RULE}."),
         main,
@@ -80,7 +81,7 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], *, items
         *by_popularity(collection, cells),
         *membership(cells),
         *panel(collection),
-        *attacks(collection, cells),
+        *attacks(tuned, cells),
         *(_examples(collection) if items else []),
         *every_cell(collection),
         *_failures(collection),

@@ -44,7 +44,8 @@ def _chosen_cells(folder: Path) -> tuple[Collection, list[Extras]]:
 
 
 def _tables(folder: Path) -> dict[str, Table]:
-    blocks = attacks(*_chosen_cells(folder))
+    collection, cells = _chosen_cells(folder)
+    blocks = attacks(relearned(collection, cells), cells)
     tables = [block for block in blocks if isinstance(block, Table)]
     return dict(zip(("relearning", "quantisation", "tasks"), tables, strict=True))
 

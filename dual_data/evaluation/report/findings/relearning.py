@@ -7,20 +7,19 @@ from collections.abc import Sequence
 
 from dual_data.display import count
 from dual_data.evaluation.bootstrap import Interval
-from dual_data.evaluation.report.attacked import relearned
+from dual_data.evaluation.report.attacked import Relearned
 from dual_data.evaluation.report.estimates import shown
-from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.findings.sentences import Names
 from dual_data.evaluation.report.runs import Collection
 
 
-def relearning_answer(collection: Collection, cells: Sequence[Extras]) -> list[str]:
+def relearning_answer(collection: Collection, tuned: Sequence[Relearned]) -> list[str]:
     """Does fine-tuning bring back what was forgotten? A sentence for each kind of facts that models were tuned on."""
     names = Names.of(collection)
     tunings: dict[str, list[tuple[Interval, bool, str]]] = {}
     """By what models were tuned on: the share recovered, whether half of the loss is at some step, and the cell."""
     last_step = 0
-    for curves in relearned(collection, cells):
+    for curves in tuned:
         if recovered := curves.recovery:
             key = curves.cell.group.key
             reaches_half = math.isfinite(recovered.steps_to(0.5).value)

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from dual_data.evaluation.report.attacked import Relearned
 from dual_data.evaluation.report.contrast import Contrast
 from dual_data.evaluation.report.curves import LOST
 from dual_data.evaluation.report.document import ITEMS, Block, Folded, Heading, Paragraph, Points, Table
 from dual_data.evaluation.report.estimates import RULES, p_value, shown
-from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.findings.baselines import baseline_answer
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.relearning import relearning_answer
@@ -84,8 +84,8 @@ _INTERVALS = (
 )
 
 
-def findings(collection: Collection, cells: Sequence[Extras]) -> list[Block]:
-    """The questions with their answers, and the comparisons behind these; `cells` are the chosen ones."""
+def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
+    """The questions with their answers, and the comparisons behind these; `tuned` are the curves of relearning."""
     blocks: list[Block] = [Heading("Findings")]
     popularity = popularity_answer(collection)
     stages, retained = stage_answer(collection)
@@ -97,7 +97,7 @@ def findings(collection: Collection, cells: Sequence[Extras]) -> list[Block]:
         ("Is forgetting smoother after a training stage?", _JUMPS, smoother),
         ("Do other wordings bring back what was forgotten?", _WORDINGS, wording_answer(collection)),
         ("Is what the model no longer says gone?", _OWN_WORDS, own_words_answer(collection)),
-        ("Does fine-tuning bring back what was forgotten?", _RELEARNING, relearning_answer(collection, cells)),
+        ("Does fine-tuning bring back what was forgotten?", _RELEARNING, relearning_answer(collection, tuned)),
         ("Which scores can a trivial rule reach?", _BASELINES, trivial),
     ):
         if sentences:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dual_data.evaluation.report.attacked import relearned
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import Heading
+from dual_data.evaluation.report.document import Block, Heading
 from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.findings.relearning import relearning_answer
 from dual_data.evaluation.report.findings.section import findings
@@ -25,7 +26,12 @@ def write(folder: Path, method: str, shares: tuple[float, float, float], tuned_o
 
 def answer(folder: Path) -> list[str]:
     collection = collect([folder])
-    return relearning_answer(collection, extras(collection))
+    return relearning_answer(collection, relearned(collection, extras(collection)))
+
+
+def shown(folder: Path) -> list[Block]:
+    collection = collect([folder])
+    return findings(collection, relearned(collection, extras(collection)))
 
 
 def test_the_cells_in_which_the_loss_comes_back_are_counted_by_what_they_were_tuned_on(tmp_path: Path) -> None:
@@ -49,6 +55,6 @@ def test_without_attacks_or_a_loss_nothing_is_said(tmp_path: Path) -> None:
     assert answer(tmp_path) == []
     write(tmp_path, "AdaPop", (0.5, 0.5, 0.5))
     assert answer(tmp_path) == []
-    assert Heading(QUESTION, 3) not in findings(collect([tmp_path]), extras(collect([tmp_path])))
+    assert Heading(QUESTION, 3) not in shown(tmp_path)
     write(tmp_path, "WGA", (0.1, 0.3, 0.5))
-    assert Heading(QUESTION, 3) in findings(collect([tmp_path]), extras(collect([tmp_path])))
+    assert Heading(QUESTION, 3) in shown(tmp_path)
