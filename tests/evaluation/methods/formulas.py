@@ -135,6 +135,28 @@ def adapop(step: Step, gamma: float = 1.0, start_alpha: float = 0.5) -> Tensor:
     return gamma * token_mean(losses) + start_alpha * nll(step.retain)
 
 
+def satimp(step: Step, beta1: float = 5.0, beta2: float = 1.0, gamma: float = 0.1, alpha: float = 1.0) -> Tensor:
+    probabilities = [row.log_p.detach().exp() for row in step.forget]
+    weighted = [p**beta1 * (1 - p) ** beta2 * row.log_p for p, row in zip(probabilities, step.forget, strict=True)]
+    return gamma * token_mean(weighted) + alpha * nll(step.retain)
+
+
+def ceu(step: Step, gamma: float = 1.0, skip: int = 1) -> Tensor:
+    losses = []
+    for row, labels, size in zip(step.forget, step.labels, step.answer_sizes, strict=True):
+        target = row.rows.detach().clone()
+        target[torch.arange(len(labels)), torch.tensor(labels)] = -math.inf
+        loss = torch.nn.functional.cross_entropy(row.rows, target.softmax(-1), reduction="none")
+        counted = torch.arange(len(labels)) >= min(skip, size - 1)
+        losses.append(torch.where(counted, loss, 0.0))
+    return gamma * token_mean(losses)
+
+
+def pdu(step: Step, gamma: float = 1.0, start_alpha: float = 100.0) -> Tensor:
+    margins = [row.rows.max(-1).values - row.rows.mean(-1) for row in step.forget]
+    return gamma * token_mean([margin**2 for margin in margins]) + start_alpha * nll(step.retain)
+
+
 def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
     middle = ((first + second) / 2).log()
 
@@ -169,6 +191,9 @@ FORMULAS: dict[str, Callable[..., Tensor]] = {
     "WGA": wga,
     "AdaPop": adapop,
     "JensUn": jensun,
+    "SatImp": satimp,
+    "CEU": ceu,
+    "PDU": pdu,
 }
 
 LN2 = math.log(2.0)

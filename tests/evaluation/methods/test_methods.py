@@ -13,10 +13,13 @@ import torch
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods import METHODS, code_hash, method_named
 from dual_data.evaluation.methods.adapop import DualAscent, exponents, ranks, share_clipped
-from dual_data.evaluation.methods.base import Facts
+from dual_data.evaluation.methods.base import Answers, Batch, Facts, Outputs
+from dual_data.evaluation.methods.ceu import counted, share_short
 from dual_data.evaluation.methods.jensun import jensen_shannon, point_divergence, refusal_tokens
+from dual_data.evaluation.methods.pdu import DualVariable
 from dual_data.evaluation.methods.rmu import direction
 from dual_data.evaluation.models.decoder import decoder_layers
+from dual_data.evaluation.rows.packing import Rows
 from dual_data.evaluation.settings import load_settings
 from dual_data.evaluation.training.forward import packs
 from dual_data.evaluation.training.optimisation import Optimisation
@@ -113,6 +116,9 @@ def test_undial_pushes_the_label_down_by_its_pressure_and_nothing_else(
         ("WGA", {"beta": 0.2, "gamma": 0.7, "alpha": 1.3}),
         ("AdaPop", {"gamma": 0.7, "start_alpha": 1.3}),
         ("JensUn", {"gamma": 0.7, "alpha": 1.3}),
+        ("SatImp", {"beta1": 0.3, "beta2": 1.7, "gamma": 0.7, "alpha": 1.3}),
+        ("CEU", {"gamma": 0.7, "skip": 2}),
+        ("PDU", {"gamma": 0.7, "start_alpha": 1.3}),
     ],
 )
 def test_every_option_stands_where_the_formula_has_it(
@@ -208,7 +214,8 @@ def test_before_the_first_step_policy_and_reference_are_the_same(
     assert first_step["GradDiffKL"][1]["retain_kl"] == pytest.approx(0.0, abs=1e-6)
     assert first_step["JensUn"][1]["retain"] == pytest.approx(0.0, abs=1e-6)
     assert first_step["RMU"][1]["retain"] == pytest.approx(0.0, abs=1e-6)
-    assert first_step["AdaPop"][1]["retain_nll"] == pytest.approx(first_step["AdaPop"][1]["retain_before"], rel=1e-5)
+    for name in ("AdaPop", "PDU"):
+        assert first_step[name][1]["retain_nll"] == pytest.approx(first_step[name][1]["retain_before"], rel=1e-5)
 
 
 def test_at_the_reference_npo_pulls_as_the_mean_of_sequence_sums_does() -> None:
@@ -234,7 +241,7 @@ def test_simnpo_rewards_forgetting() -> None:
 
 
 def test_methods_without_a_reference_compute_none() -> None:
-    for name in ("GradAscent", "GradDiff", "SimNPO", "WGA"):
+    for name in ("GradAscent", "GradDiff", "SimNPO", "WGA", "SatImp", "CEU"):
         assert not METHODS[name].reference | METHODS[name].reference_rows
 
 
@@ -386,6 +393,67 @@ def test_adapop_of_the_follow_up_tells_sets_apart_and_keeps_its_controller_at_th
     controller = method.bind(DualAscent, options)()
     assert controller.after_epoch({"retain_before": [1.0], "retain_nll": [3.0]})["alpha"] == pytest.approx(0.51)
     assert controller.after_epoch({"retain_before": [1.0] * 50, "retain_nll": [9.0] * 50})["alpha"] == 1.0
+
+
+def test_ceu_leaves_out_the_first_tokens_but_never_all_of_an_answer() -> None:
+    answers = Facts([[1, 9], [1, 2, 9], [1, 2, 3]], [1, 2, 3], [None] * 3, lambda text: [len(text)])
+    assert counted(answers) == {"counted": [[1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]}
+    assert counted(answers, skip=2)["counted"] == [[1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]
+    assert counted(answers, skip=0)["counted"] == [[1.0, 1.0], [1.0] * 3, [1.0] * 3]
+    shares = [share_short(answers, skip=skip)["share_of_answers_too_short_to_skip"] for skip in (0, 1, 2, 3)]
+    assert shares == pytest.approx([0.0, 1 / 3, 2 / 3, 1.0])
+
+
+def test_ceu_forgets_what_the_model_is_certain_of() -> None:
+    """Where gradient ascent has no gradient in the label's logit, since p (1 - p) is 0, CE-U has p."""
+    logits = torch.tensor([[[30.0, 2.0, 1.0]]], requires_grad=True)
+    outputs = Answers(torch.tensor([[0]]), logits=lambda: logits)
+    one = torch.ones(1, 1)
+    zero = torch.zeros(1, 1, dtype=torch.long)
+    rows = Rows(zero, zero, one, zero, zero, one, one, {"counted": one})
+    loss = METHODS["CEU"].loss(Batch(rows, rows, rows, {}), Outputs(outputs, outputs, outputs), None)
+    loss.value.sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    shares = torch.tensor([2.0, 1.0]).softmax(0).tolist()
+    assert logits.grad[0, 0].tolist() == pytest.approx([1.0, -shares[0], -shares[1]], rel=1e-5)
+
+
+def test_pdu_price_by_hand() -> None:
+    def epoch(*losses: float) -> dict[str, list[float]]:
+        return {"retain_before": [1.0] * len(losses), "retain_nll": list(losses)}
+
+    dual = DualVariable()
+    assert dual.start() == {"alpha": 100.0}
+    assert dual.after_epoch(epoch(9.0)) == {"alpha": 100.0}, "the first epoch is for warming up"
+    assert dual.after_epoch(epoch(2.0, 1.5))["alpha"] == pytest.approx(100 + 5 * (0.7 + 0.2))
+    cold = DualVariable(start_alpha=2.0, rate=1.0, slack=0.5, warm_up=0)
+    # Each step counts from 0 up: what a step saves beyond that is lost, as where each is taken at once.
+    assert cold.after_epoch(epoch(1.0, 1.0, 1.0, 1.0, 1.0, 3.0))["alpha"] == pytest.approx(1.5)
+    assert cold.after_epoch(epoch(0.5))["alpha"] == pytest.approx(0.5)
+
+
+def test_pdu_raises_its_price_while_the_rows_to_keep_are_lost() -> None:
+    setup = problem(fresh=True)
+    options: dict[str, Any] = {"start_alpha": 0.0, "rate": 1.0, "warm_up": 0, "slack": 0.0}
+    trace = setup.train("PDU", Optimisation(epochs=6, batch=7), setup.cell(lr=3e-2), **options)[0]
+    losses, alphas = trace.parts["retain_nll"], trace.parts["alpha"]
+    expected_alphas = [0.0]
+    for now, before in zip(losses, trace.parts["retain_before"], strict=True):
+        expected_alphas.append(max(0.0, expected_alphas[-1] + now - before))
+    assert alphas == pytest.approx(expected_alphas[:-1], rel=1e-4, abs=1e-6)
+    assert alphas[-1] > 0.0
+    assert trace.parts["forget"][-1] < trace.parts["forget"][0]
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "value"),
+    [("SatImp", "beta1", -1.0), ("SatImp", "beta2", -0.5), ("CEU", "skip", -1), ("PDU", "start_alpha", -1.0),
+     ("PDU", "rate", -1.0), ("PDU", "warm_up", -1)],
+)  # fmt: skip
+def test_what_must_not_be_negative_is_refused(method: str, option: str, value: float) -> None:
+    with pytest.raises(UsageError, match=rf"^{method}.{option}: {value:g} is negative$"):
+        METHODS[method].options({option: value})
+    METHODS[method].options({option: type(value)(0)})
 
 
 def test_closed_form_of_the_divergence_to_a_point() -> None:
