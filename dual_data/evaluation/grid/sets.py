@@ -176,7 +176,7 @@ def counterfactual_answers(items: Sequence[Item], needed_by: str) -> dict[tuple[
 
 
 def read_refusals(project: Path) -> list[str]:
-    """The refusals of IdkDPO: prompts/refusals.txt of the project, else the shipped file; one per line."""
+    """The refusals to teach: prompts/refusals.txt of the project, else the shipped file; one per line."""
     for folder in (project, shipped_project()):
         path = folder / "prompts" / "refusals.txt"
         if path.exists():
@@ -184,7 +184,7 @@ def read_refusals(project: Path) -> list[str]:
             if refusals := [line for line in lines if line]:
                 return refusals
             raise InputError(f"{path}: holds no refusal; write one per line")
-    raise UsageError(f"{project / 'prompts' / 'refusals.txt'}: no such file; IdkDPO needs refusals, one per line")
+    raise UsageError(f"{project / 'prompts' / 'refusals.txt'}: no such file; write refusals to teach, one per line")
 
 
 def refusal_of(item: Item, refusals: Sequence[str]) -> str:

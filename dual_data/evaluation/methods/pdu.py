@@ -8,8 +8,8 @@ from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs
 def loss(batch: Batch, policy: Outputs, reference: Outputs, *, gamma: float = 1.0) -> Loss:
     """L = gamma mean_t (max_v z_tv - mean_v z_tv)^2 over forget + alpha mean l_retain; z the logits, alpha the dual.
 
-    z_t are the logits that predict the label. open-unlearning takes those a token later, so it flattens what follows the
-    answer and leaves the prediction of its first token alone.
+    z_t are the logits that predict the label. open-unlearning takes those one token later, so it flattens what follows
+    the answer and leaves the prediction of its first token alone.
     """
     logits = policy.forget.logits
     margin = logits.amax(-1) - logits.mean(-1)

@@ -103,6 +103,10 @@ def dpo(step: Step, beta: float = 0.1, gamma: float = 1.0, alpha: float = 1.0) -
     return gamma * (-(2 / beta) * log_sigmoid(beta * margin).mean()) + alpha * nll(step.retain)
 
 
+def idk_nll(step: Step, gamma: float = 1.0, alpha: float = 1.0) -> Tensor:
+    return gamma * nll(step.other) + alpha * nll(step.retain)
+
+
 def rmu(step: Step, steering: float = 2.0, alpha: float = 1.0, direction_seed: int = 0) -> Tensor:
     width = step.forget[0].hidden.shape[-1]
     direction = torch.randn(width, generator=torch.Generator().manual_seed(direction_seed)).double()
@@ -186,6 +190,7 @@ FORMULAS: dict[str, Callable[..., Tensor]] = {
     "SimNPO": simnpo,
     "DPO": dpo,
     "IdkDPO": dpo,
+    "IdkNLL": idk_nll,
     "RMU": rmu,
     "UNDIAL": undial,
     "WGA": wga,

@@ -111,6 +111,7 @@ def test_undial_pushes_the_label_down_by_its_pressure_and_nothing_else(
         ("SimNPO", {"beta": 2.5, "delta": 6.0, "gamma": 0.7, "alpha": 1.3}),
         ("DPO", {"beta": 0.5, "gamma": 0.7, "alpha": 1.3}),
         ("IdkDPO", {"beta": 0.5, "gamma": 0.7, "alpha": 1.3}),
+        ("IdkNLL", {"gamma": 0.7, "alpha": 1.3}),
         ("RMU", {"steering": 3.0, "alpha": 1.3, "direction_seed": 5}),
         ("UNDIAL", {"beta": 0.1, "gamma": 0.7}),
         ("WGA", {"beta": 0.2, "gamma": 0.7, "alpha": 1.3}),
@@ -241,7 +242,7 @@ def test_simnpo_rewards_forgetting() -> None:
 
 
 def test_methods_without_a_reference_compute_none() -> None:
-    for name in ("GradAscent", "GradDiff", "SimNPO", "WGA", "SatImp", "CEU"):
+    for name in ("GradAscent", "GradDiff", "SimNPO", "WGA", "SatImp", "CEU", "IdkNLL"):
         assert not METHODS[name].reference | METHODS[name].reference_rows
 
 
