@@ -23,6 +23,7 @@ from dual_data.cli import (
     dumps,
     evaluation,
     evaluation_attack,
+    evaluation_methods,
     evaluation_push,
     evaluation_results,
     export,
@@ -97,6 +98,7 @@ app.add_typer(dumps.app, name="dumps")
 
 unlearning = typer.Typer(help="Run, score and report the unlearning evaluation.", no_args_is_help=True)
 unlearning.command()(evaluation.run)
+unlearning.command()(evaluation_methods.methods)
 unlearning.command()(evaluation_results.score)
 unlearning.command()(evaluation_results.report)
 unlearning.command()(evaluation_results.compare)

@@ -54,6 +54,18 @@ def method(tmp_path: Path) -> Path:
     return path
 
 
+def test_methods_are_listed_with_their_formulas_options_and_sources(project_method: Path) -> None:
+    project_method.write_text(METHOD.replace("alpha: float = 1.0", "alpha: float = 0.25"))
+    listed = dual_data("eval", "methods", "--project", project_method.parents[2]).out
+    own = listed.index("\nUniform\n    L = ")
+    assert listed[own:].endswith("\n    options: alpha = 0.25\n    source: the paper that it is from\n")
+    npo = "\nNPO\n    L_f = -(2/beta) mean_i log sigmoid(beta (L_i - Lref_i))"
+    assert (
+        listed.index(npo) < listed.index("    options: beta = 0.1, gamma = 1.0, alpha = 1.0\n", listed.index(npo)) < own
+    )
+    assert "\n    options: gamma = 1.0, by = 'quantile', " in listed
+
+
 def _python(method: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run Python with the package that has the method."""
     folder = method.parents[3]
