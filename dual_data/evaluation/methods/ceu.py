@@ -6,12 +6,12 @@ from dual_data.evaluation.methods.base import Batch, Constants, Facts, Loss, Met
 def loss(batch: Batch, policy: Outputs, reference: Outputs, *, gamma: float = 1.0) -> Loss:
     """L = gamma mean_t CE(sg(q_t), p_t) over the forget labels, where q is p without the label: q_v = p_v / (1 - p_y).
 
-    Labels that are skipped count as 0 in the mean. 1 - p_y is summed, since the difference loses all digits where the
-    model is certain.
+    Labels that are skipped count as 0 in the mean. q is the softmax of the other logits, since 1 - p_y has no digits
+    left where the model is certain.
     """
     label = batch.forget.targets[..., None]
-    other_p = policy.forget.log_softmax.detach().exp().scatter(-1, label, 0.0)
-    cross = (other_p * policy.forget.log_softmax).sum(-1) / other_p.sum(-1)
+    others = policy.forget.logits.detach().scatter(-1, label, float("-inf")).softmax(-1)
+    cross = (others * policy.forget.log_softmax).sum(-1)
     forget = batch.forget.token_mean(-cross * batch.forget.constants["counted"])
     forget_nll = batch.forget.token_mean(policy.forget.nll).detach()
     return Loss(gamma * forget, {"forget": forget, "forget_nll": forget_nll})

@@ -405,9 +405,10 @@ def test_ceu_leaves_out_the_first_tokens_but_never_all_of_an_answer() -> None:
     assert shares == pytest.approx([0.0, 1 / 3, 2 / 3, 1.0])
 
 
-def test_ceu_forgets_what_the_model_is_certain_of() -> None:
-    """Where gradient ascent has no gradient in the label's logit, since p (1 - p) is 0, CE-U has p."""
-    logits = torch.tensor([[[30.0, 2.0, 1.0]]], requires_grad=True)
+@pytest.mark.parametrize("certain", [30.0, 300.0])
+def test_ceu_forgets_what_the_model_is_certain_of(certain: float) -> None:
+    """There gradient ascent has no gradient, since 1 - p_y is 0, and CE-U has one of 1 in the label's logit."""
+    logits = torch.tensor([[[certain, 2.0, 1.0]]], requires_grad=True)
     outputs = Answers(torch.tensor([[0]]), logits=lambda: logits)
     one = torch.ones(1, 1)
     zero = torch.zeros(1, 1, dtype=torch.long)
