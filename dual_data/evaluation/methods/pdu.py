@@ -29,12 +29,13 @@ def loss(batch: Batch, policy: Outputs, reference: Outputs, *, gamma: float = 1.
 class DualVariable:
     """Price of the limit R <= R0 + slack: alpha <- max(0, alpha + rate (R - R0 - slack)) for every step.
 
-    R is the retain loss of a step and R0 the reference's loss on the same rows, both in nats per label. After
-    `warm_up` epochs at `start_alpha`, each epoch takes the updates of all its steps together at its end; the authors
-    take each at once. Their limit of 0.3 is absolute, for models that know the rows to keep, where R0 is nearly 0.
+    R is the retain loss of a step and R0 the reference's loss on the same rows, both in nats per label. Each epoch
+    takes the updates of all its steps at its end; the authors take each at once, after `warm_up` epochs at
+    `start_alpha`, which are 5 of their 10 to 30. Their limit of 0.3 is absolute, for models that know the rows to keep,
+    where R0 is nearly 0.
     """
 
-    def __init__(self, *, start_alpha: float = 100.0, rate: float = 5.0, slack: float = 0.3, warm_up: int = 1) -> None:
+    def __init__(self, *, start_alpha: float = 100.0, rate: float = 5.0, slack: float = 0.3, warm_up: int = 0) -> None:
         self._alpha, self._rate, self._slack, self._warm_up = start_alpha, rate, slack, warm_up
 
     def start(self) -> dict[str, float]:
@@ -61,7 +62,7 @@ def not_negative(*, start_alpha: float, rate: float, warm_up: int) -> None:
 METHOD = Method(
     "PDU",
     loss,
-    "Entesari et al. 2025, arXiv 2506.05314; constants of its TOFU runs",
+    "Entesari et al. 2025, arXiv 2506.05314; constants of its TOFU runs, without their warm-up",
     reference=frozenset({"retain"}),
     controller=DualVariable,
     check=not_negative,

@@ -12,8 +12,8 @@ def loss(
     *,
     beta1: float = 5.0,
     beta2: float = 1.0,
-    gamma: float = 0.1,
-    alpha: float = 1.0,
+    gamma: float = 1.0,
+    alpha: float = 0.1,
 ) -> Loss:
     """L = -gamma mean_t sg(p_t^beta1 (1 - p_t)^beta2) l_t over forget + alpha mean l_retain; sg: without a gradient.
 
@@ -38,6 +38,6 @@ def not_negative(*, beta1: float, beta2: float) -> None:
 METHOD = Method(
     "SatImp",
     loss,
-    "Yang et al. 2025, arXiv 2505.11953; weights of the two losses as in open-unlearning",
+    "Yang et al. 2025, arXiv 2505.11953; constants of its authors",
     check=not_negative,
 )

@@ -139,7 +139,7 @@ def adapop(step: Step, gamma: float = 1.0, start_alpha: float = 0.5) -> Tensor:
     return gamma * token_mean(losses) + start_alpha * nll(step.retain)
 
 
-def satimp(step: Step, beta1: float = 5.0, beta2: float = 1.0, gamma: float = 0.1, alpha: float = 1.0) -> Tensor:
+def satimp(step: Step, beta1: float = 5.0, beta2: float = 1.0, gamma: float = 1.0, alpha: float = 0.1) -> Tensor:
     probabilities = [row.log_p.detach().exp() for row in step.forget]
     weighted = [p**beta1 * (1 - p) ** beta2 * row.log_p for p, row in zip(probabilities, step.forget, strict=True)]
     return gamma * token_mean(weighted) + alpha * nll(step.retain)

@@ -426,9 +426,9 @@ def test_pdu_price_by_hand() -> None:
 
     dual = DualVariable()
     assert dual.start() == {"alpha": 100.0}
-    assert dual.after_epoch(epoch(9.0)) == {"alpha": 100.0}, "the first epoch is for warming up"
     assert dual.after_epoch(epoch(2.0, 1.5))["alpha"] == pytest.approx(100 + 5 * (0.7 + 0.2))
-    cold = DualVariable(start_alpha=2.0, rate=1.0, slack=0.5, warm_up=0)
+    cold = DualVariable(start_alpha=2.0, rate=1.0, slack=0.5, warm_up=1)
+    assert cold.after_epoch(epoch(9.0)) == {"alpha": 2.0}, "the first epoch is for warming up"
     # Each step counts from 0 up: what a step saves beyond that is lost, as where each is taken at once.
     assert cold.after_epoch(epoch(1.0, 1.0, 1.0, 1.0, 1.0, 3.0))["alpha"] == pytest.approx(1.5)
     assert cold.after_epoch(epoch(0.5))["alpha"] == pytest.approx(0.5)
@@ -436,7 +436,7 @@ def test_pdu_price_by_hand() -> None:
 
 def test_pdu_raises_its_price_while_the_rows_to_keep_are_lost() -> None:
     setup = problem(fresh=True)
-    options: dict[str, Any] = {"start_alpha": 0.0, "rate": 1.0, "warm_up": 0, "slack": 0.0}
+    options: dict[str, Any] = {"start_alpha": 0.0, "rate": 1.0, "slack": 0.0}
     trace = setup.train("PDU", Optimisation(epochs=6, batch=7), setup.cell(lr=3e-2), **options)[0]
     losses, alphas = trace.parts["retain_nll"], trace.parts["alpha"]
     expected_alphas = [0.0]
