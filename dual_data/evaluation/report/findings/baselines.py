@@ -39,7 +39,9 @@ def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
                 below += float(stack(chosen, "forget", "rougeL_recall").mean()) <= rule
         hardly = ""
         if unknown := little_known(runs):
-            hardly = f", which is not shown to be more (difference {shown(above_rule(runs))}), so {unknown}"
+            difference = above_rule(runs)
+            is_more = "is less" if difference.high < 0 else "is not shown to be more"
+            hardly = f", which {is_more} (difference {shown(difference)}), so {unknown}"
         sentence = (
             f"{names.data(key)}, {key.model}, {key.set}: the trivial rule ({runs[0].rule}) reaches {shown(baseline)}, "
             f"the model before unlearning {shown(score)}{hardly}."
