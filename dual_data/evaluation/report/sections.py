@@ -39,6 +39,7 @@ from dual_data.evaluation.report.places import (
 )
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.runs import Collection, before_of
+from dual_data.evaluation.report.settings import prompts_and_rows, settings
 from dual_data.evaluation.report.traces import by_popularity, membership
 
 _ABOUT = (
@@ -87,6 +88,7 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], *, items
         *_failures(collection),
         Heading("How it was run"),
         _provenance(collection),
+        *settings(collection),
     ]
     return blocks if items else list(map(without_items, blocks))
 
@@ -174,9 +176,10 @@ def _provenance(collection: Collection) -> Table:
         ]
     keys = {(group.key.preset, group.key.profile) for group in collection.groups}
     rows += [("preset and profile", ", ".join(" / ".join(pair) for pair in sorted(keys)))]
+    rows += prompts_and_rows(collection)
     limits = sorted({int(run.settings["max_new_tokens"]) for run in collection.runs})
     rows += [("most new tokens of a generation", ", ".join(map(str, limits)))]
     notes = sorted({note for group in collection.groups for run in group.runs for note in run.notes})
     rows += [("note", note) for note in notes]
-    caption = "From the first result, and of each model from its first; every result file holds its own."
+    caption = "Versions are of the first result, and of each model of its first; every result file holds its own."
     return Table(("what", "value"), tuple(rows), caption)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +110,13 @@ def write_cell(
     panel: float | None = None,
     model: str = "m",
     facts: int = FACTS,
+    settings: Mapping[str, Any] | None = None,
 ) -> str:
     """Write one result in which these shares of the facts are still answered.
 
     `recipe` is that of its stage, `retain_rows` names the rows of retain_eval ("train" for those of retain_train),
-    `more` are further sets, `limit` is that of the grid, `panel` the share of a utility panel that is answered, and
-    `facts` the number of facts to forget.
+    `more` are further sets, `limit` is that of the grid, `panel` the share of a utility panel that is answered,
+    `facts` the number of facts to forget, and `settings` are further parts of its identity.
     """
     identifier = digest(f"{model}|{stage}|{forget_set}|{method}|{lr}|{seed}")
     items = {
@@ -126,7 +127,7 @@ def write_cell(
     }
     cell = {"model": model, "data": "d", "stage": stage, "set": forget_set, "method": method}
     stage_identity = {"name": stage} | ({"recipe": recipe} if recipe else {})
-    identity = {"stage": stage_identity, "data": {}, "max_new_tokens": 64}
+    identity = {"stage": stage_identity, "data": {}, "max_new_tokens": 64, **(settings or {})}
     result: Result = {
         "format": FORMAT,
         "id": identifier,

@@ -11,8 +11,8 @@ from dual_data.evaluation.report.document import EXACT
 _BOUND = r"(?:[-+]?\d[\d.]*(?:e[-+]?\d+)?|never)"
 INTERVAL = re.compile(rf"{_BOUND} \[{_BOUND}, {_BOUND}\]")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d.,]*(?:e[-+]?\d+)?(?!\w)")
-TEXTS = (("question", "answer", "before", "after"), ("what", "value"))
-"""Headers of tables without scores: of items, whose cells are questions and answers, and of versions and settings."""
+TEXTS = ("question", "what", "preset", "setting")
+"""First columns of tables without scores: of items, whose cells are questions and answers, and of how it was run."""
 _VOID = ("meta", "br", "wbr")
 
 
@@ -133,7 +133,7 @@ def bare_numbers(text: str) -> list[str]:
 
 def without_interval(table: ShownTable) -> list[tuple[str, str]]:
     """Column and text of every cell with a number that has no interval, except in exact columns of the caption."""
-    if table.header in TEXTS:
+    if table.header[0] in TEXTS:
         return []
     exact = table.exact()
     assert exact <= set(table.header), "a caption names a column that is not there"
