@@ -42,6 +42,7 @@ def caveats(collection: Collection) -> list[Block]:
                 f"{count(results, 'result')} with, so {they} in the table of every cell alone. Run the grid again, or "
                 "name the folder that has it too."
             )
+    sentences += _stopped(collection)
     sentences += _cut_off(collection)
     sentences += _nothing_kept(collection)
     unscorable_answers: dict[str, dict[str, None]] = defaultdict(dict)
@@ -68,6 +69,26 @@ def caveats(collection: Collection) -> list[Block]:
             f"findings on ROUGE-L say nothing about these answers. Of the facts to forget, see instead {instead}."
         )
     return [Heading("Before the scores"), Points(tuple(dict.fromkeys(sentences)))] if sentences else []
+
+
+def _stopped(collection: Collection) -> list[str]:
+    """A sentence for each place where training of a shown model ended early."""
+    sentences = []
+    for start in starts(collection):
+        stopped = [
+            f"{method} at {run.lr:g} with seed {run.seed}: {run.reason}"
+            for method, runs in start.cells
+            for run in runs
+            if run.stopped
+        ]
+        if stopped:
+            sentences.append(
+                f"{start.key.data}, {start.title}: at the chosen learning rates, training of "
+                f"{count(len(stopped), 'model')} stopped early ({some_of(stopped)}). What is "
+                "reported of them is their state at that step: one that stopped at the first step is the model before "
+                "unlearning."
+            )
+    return sentences
 
 
 def _cut_off(collection: Collection) -> list[str]:

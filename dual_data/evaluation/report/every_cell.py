@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Heading, Paragraph, Table
 from dual_data.evaluation.report.estimates import NORMS, estimate, gradient_norms, shown
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
-from dual_data.evaluation.report.places import BEFORE, rate_of, row_id, sources, starts
+from dual_data.evaluation.report.places import BEFORE, rate_of, row_id, seeds_of, sources, starts
 from dual_data.evaluation.report.runs import Collection, Run
 
 _SETS = ("forget", "retain_train", "retain_eval")
@@ -33,4 +33,4 @@ def _row(method: str, runs: Sequence[Run], *, panel: bool) -> tuple[Entry, ...]:
     scores = [shown(estimate(runs, name, "rougeL_recall")) for name in _SETS]
     if panel:
         scores.append(shown(panel_accuracy(runs)))
-    return (method, rate_of(runs), str(len(runs)), *scores, gradient_norms(runs), sources(runs))
+    return (method, rate_of(runs), seeds_of(runs), *scores, gradient_norms(runs), sources(runs))

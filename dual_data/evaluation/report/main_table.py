@@ -17,7 +17,17 @@ from dual_data.evaluation.metrics.chance import PERFECT
 from dual_data.evaluation.report.document import ITEMS, Entry, Table, link_to
 from dual_data.evaluation.report.estimates import RULES, estimate, shown, trivial_rule
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
-from dual_data.evaluation.report.places import Start, place_columns, place_of, rate_of, row_id, sources, starts
+from dual_data.evaluation.report.places import (
+    Start,
+    place_columns,
+    place_of,
+    rate_of,
+    row_id,
+    seeds_of,
+    sources,
+    starts,
+    stopped_of,
+)
 from dual_data.evaluation.report.runs import Collection, Key, Run, clusters, stack
 from dual_data.evaluation.statistics import Floats
 
@@ -70,7 +80,12 @@ def main_table(rows: Sequence[Row]) -> Table:
             for name, score in row.scores.items()
         }
         others = "; ".join(f"{name} {shown(score)}" for name, score in row.others.items())
-        texts |= {**_place(row, place), "baseline": shown(row.baseline), "other kept sets": others or "-"}
+        texts |= {
+            **_place(row, place),
+            "seeds": seeds_of(row.runs),
+            "baseline": shown(row.baseline),
+            "other kept sets": others or "-",
+        }
         texts[ITEMS] = sources(row.runs)
         lines.append(tuple(texts.get(name, "-") for name in header))
     ids = tuple(row_id("chosen", row.runs) for row in rows)
@@ -88,7 +103,7 @@ def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
     place = place_columns([row.key for row in rows])
     lines = []
     for row, row_scores in zip(rows, scores, strict=True):
-        columns = _place(row, place)
+        columns = _place(row, place) | {"seeds": str(len(row.runs)), "stopped": str(stopped_of(row.runs))}
         for name in names:
             score = row_scores.get(name)
             column = name.replace(" ", "_")
@@ -141,7 +156,7 @@ def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
 
 def _place(row: Row, columns: Sequence[str]) -> dict[str, str]:
     place = dict(zip(columns, place_of(row.key, columns), strict=True))
-    return {**place, "method": row.method, "lr": row.lr, "seeds": str(len(row.runs))}
+    return {**place, "method": row.method, "lr": row.lr}
 
 
 def _number(value: float) -> str:

@@ -100,6 +100,17 @@ def rate_of(runs: Sequence[Run]) -> str:
     return f"{runs[0].lr:g}" if runs[0].lr else ""
 
 
+def seeds_of(runs: Sequence[Run]) -> str:
+    """The number of seeds of some runs, and how many of them stopped before their training ended."""
+    stopped = stopped_of(runs)
+    return f"{len(runs)} ({stopped} stopped)" if stopped else str(len(runs))
+
+
+def stopped_of(runs: Sequence[Run]) -> int:
+    """How many of some measured runs stopped before their training ended."""
+    return sum(run.stopped for run in runs)
+
+
 def is_trained(run: Run) -> bool:
     """Whether the model has a seed: the pretrained model before unlearning, whose results say 0, has none."""
     return bool(run.lr) or run.cell["stage"] != PRETRAINED

@@ -115,6 +115,11 @@ class Run(NamedTuple):
     """Whether the model is one of those that only show that a grid runs."""
 
     @property
+    def stopped(self) -> bool:
+        """Whether training ended early, because it diverged or met a limit; the model was measured as it was then."""
+        return self.status == "stopped"
+
+    @property
     def trained(self) -> tuple[str, ...]:
         """The sets that the stage was trained on, as its recipe names them."""
         return tuple(self.recipe["train"]) if self.recipe else ()

@@ -40,6 +40,23 @@ def test_answers_that_rouge_cannot_score_are_counted_and_another_score_is_named(
     ]
 
 
+def test_models_whose_training_stopped_early_are_named_with_the_reason(tmp_path: Path) -> None:
+    for stage in ("pretrained", "sft"):
+        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
+        for method, status in (("GradDiff", "done"), ("NPO", "stopped"), ("WGA", "failed")):
+            for seed in (0, 1):
+                stopped = status if stage == "sft" and (method, seed) != ("NPO", 1) else "done"
+                write_cell(
+                    tmp_path, stage=stage, method=method, lr=1e-4, seed=seed, forget=0.3, retain=0.9, status=stopped
+                )
+    (sentence,) = [text for text in _sentences(tmp_path) if "early" in text]
+    assert sentence == (
+        "d, sft, rare: at the chosen learning rates, training of 1 model stopped early (NPO at 0.0001 with seed 0: "
+        "loss not finite at step 3). What is reported of them is their state at that step: one that stopped at the "
+        "first step is the model before unlearning."
+    )
+
+
 def _end(folder: Path, method: str, ended: int) -> None:
     """Let so many of the generations about facts to forget end by themselves, in the results of a method."""
     for path in (folder / "cells").glob("*.json"):

@@ -12,6 +12,7 @@ import pytest
 
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import Block, Folded, Table, to_html
+from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
 from dual_data.evaluation.report.sections import build
 from dual_data.evaluation.rows.attack_prompts import GIVES_ANSWER_AWAY, REVERSE
@@ -103,6 +104,21 @@ def test_two_presets_in_one_place_each_have_their_rows_once(tmp_path: Path) -> N
     ]  # fmt: skip
     _, first, _, second = main_columns(main_rows(combined), tmp_path)
     assert {name for name in first if first[name] != second[name]} == {"preset"}
+
+
+def test_rows_count_the_seeds_that_stopped_early(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    for method, of_seeds in (("GradDiff", ("done", "done")), ("NPO", ("stopped", "done"))):
+        for seed, status in enumerate(of_seeds):
+            write_cell(tmp_path, method=method, lr=1e-4, seed=seed, forget=0.3, retain=0.9, status=status)
+    collection = collect([tmp_path])
+    rows = main_rows(collection)
+    table, columns = main_table(rows), main_columns(rows, tmp_path)
+    shown = ["1", "2", "2 (1 stopped)"]
+    assert [row[table.header.index("seeds")] for row in table.rows] == shown
+    assert [(row["seeds"], row["stopped"]) for row in columns] == [("1", "0"), ("2", "0"), ("2", "1")]
+    (every,) = [block for block in every_cell(collection) if isinstance(block, Table)]
+    assert [row[every.header.index("seeds")] for row in every.rows] == shown
 
 
 def _tables(blocks: Sequence[Block]) -> Iterator[Table]:
