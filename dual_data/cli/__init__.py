@@ -63,6 +63,19 @@ class Commands(typer.core.TyperGroup):
             os._exit(130)
 
 
+class Command(typer.core.TyperCommand):
+    """A command that refuses an option given more than once, of which Typer would take the last value alone."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        _, _, given = self.make_parser(ctx).parse_args(list(args))
+        single = [one for one in given if isinstance(one, typer.core.TyperOption) and not (one.is_flag or one.multiple)]
+        for option in single:
+            if (times := single.count(option)) > 1:
+                ctx.fail(f"Option {option.get_error_hint()} is given {times} times, but takes one value: give it once.")
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
     name="dual-data",
     cls=Commands,
@@ -105,6 +118,9 @@ unlearning.command()(evaluation_results.compare)
 unlearning.command()(evaluation_attack.attack)
 unlearning.command()(evaluation_push.push)
 app.add_typer(unlearning, name="eval")
+for _group in (app, *(_info.typer_instance for _info in app.registered_groups)):
+    for _command in _group.registered_commands if _group else ():
+        _command.cls = Command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

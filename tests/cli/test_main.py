@@ -205,6 +205,23 @@ def test_the_package_runs_as_a_module() -> None:
     assert (process.returncode, process.stderr.splitlines()[0]) == (2, "Usage: dual-data [OPTIONS] COMMAND [ARGS]...")
 
 
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_an_option_that_takes_one_value_is_refused_if_it_is_given_twice(path: tuple[str, ...]) -> None:
+    options = [option for option in COMMANDS[path].params if isinstance(option, typer.core.TyperOption)]
+    for option in options:
+        if not option.is_flag and not option.multiple:
+            outcome = dual_data(*path, option.opts[0], "x", f"{option.opts[-1]}=x")
+            assert (outcome.code, outcome.out) == (2, "")
+            said = f"Error: Option {option.get_error_hint()} is given 2 times, but takes one value: give it once."
+            assert outcome.err.splitlines()[-1] == said
+    flags = [option.opts[0] for option in options if option.is_flag]
+    assert dual_data(*path, *flags * 2, "--help").code == 0
+
+
+def test_an_option_that_takes_several_values_may_be_given_twice() -> None:
+    assert dual_data("audit", "--split", "one", "--split", "two", "--help").code == 0
+
+
 def test_an_unknown_command_is_a_usage_error() -> None:
     outcome = dual_data("bulid")
     assert outcome.code == 2
