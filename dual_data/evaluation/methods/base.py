@@ -145,6 +145,11 @@ class Controller(Protocol):
 
 _WITH_OPTIONS = ("loss", "constants", "controller", "notes")
 """The functions of a method whose keyword-only parameters are its options."""
+_NOT_NEGATIVE = ("alpha", "beta", "gamma")
+"""Options that no preset may make negative, unless their default is: weights of losses, and exponents and the like.
+
+A negative weight teaches the facts to forget, or unlearns those to keep.
+"""
 
 
 class Method(NamedTuple):
@@ -240,6 +245,9 @@ class Method(NamedTuple):
             except Exception as error:  # a mistake in the check
                 message = f"{self.name}: the check of its options fails: {type(error).__name__}: {error}"
                 raise UsageError(message) from error
+        for name in _NOT_NEGATIVE:
+            if isinstance(default := known.get(name), int | float) and options[name] < 0 <= default:
+                raise UsageError(f"{self.name}.{name}: {options[name]:g} is negative")
         return options
 
     @staticmethod

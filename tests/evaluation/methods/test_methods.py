@@ -13,7 +13,7 @@ import torch
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods import METHODS, code_hash, method_named
 from dual_data.evaluation.methods.adapop import DualAscent, exponents, ranks, share_clipped
-from dual_data.evaluation.methods.base import Answers, Batch, Facts, Outputs
+from dual_data.evaluation.methods.base import Answers, Batch, Facts, Method, Outputs, positive_beta
 from dual_data.evaluation.methods.ceu import counted, share_short
 from dual_data.evaluation.methods.jensun import jensen_shannon, point_divergence, refusal_tokens
 from dual_data.evaluation.methods.pdu import DualVariable
@@ -450,12 +450,21 @@ def test_pdu_raises_its_price_while_the_rows_to_keep_are_lost() -> None:
 @pytest.mark.parametrize(
     ("method", "option", "value"),
     [("SatImp", "beta1", -1.0), ("SatImp", "beta2", -0.5), ("CEU", "skip", -1), ("PDU", "start_alpha", -1.0),
-     ("PDU", "rate", -1.0), ("PDU", "warm_up", -1)],
+     ("PDU", "rate", -1.0), ("PDU", "warm_up", -1),
+     *((name, option, -0.5) for name, method in METHODS.items() for option in ("alpha", "beta", "gamma")
+       if option in method.defaults and (option, method.check) != ("beta", positive_beta))],
 )  # fmt: skip
 def test_what_must_not_be_negative_is_refused(method: str, option: str, value: float) -> None:
     with pytest.raises(UsageError, match=rf"^{method}.{option}: {value:g} is negative$"):
         METHODS[method].options({option: value})
     METHODS[method].options({option: type(value)(0)})
+
+
+def test_what_is_negative_by_default_may_be_negative() -> None:
+    def loss(batch: Any, policy: Any, reference: Any, *, alpha: float = -1.0, beta: str = "mean") -> Any: ...
+
+    method = Method("Own", loss, "the test")
+    assert method.options({"alpha": -2.0}) == {"alpha": -2.0, "beta": "mean"}
 
 
 def test_closed_form_of_the_divergence_to_a_point() -> None:
