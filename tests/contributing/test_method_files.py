@@ -70,6 +70,11 @@ def test_the_faults_of_all_files_are_told_at_once(project: Path, project_method:
             "constants=lambda facts, power=0.5: {}",
             "constants: 'power' has a default, but is no option, as it is not behind a `*`: write `*, power`",
         ),
+        (
+            "constants=lambda facts, *, alpha=0.5: {}",
+            "constants: the option 'alpha' is 0.5 by default, but 1.0 in loss: give it one default",
+        ),
+        ("controller=lambda *, alpha=1: None", "controller: the option 'alpha' is 1 by default, but 1.0 in loss"),
     ],
 )
 def test_wrong_fields_of_a_method_are_told_with_its_file(

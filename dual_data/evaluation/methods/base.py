@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -206,18 +206,28 @@ class Method(NamedTuple):
                         f"{field}: {name!r} has a default, but is no option, as it is not behind a `*`: write "
                         f"`*, {name}`"
                     )
+        first: dict[str, tuple[str, Any]] = {}
+        for field, name, default in self._options():
+            other, known = first.setdefault(name, (field, default))
+            if (type(known), known) != (type(default), default):
+                raise ValueError(
+                    f"{field}: the option {name!r} is {default!r} by default, but {known!r} in {other}: give it one "
+                    "default"
+                )
         if self.at_layer and type(self.defaults.get("layer")) is not int:
             raise ValueError("at_layer: the loss must have the layer as an option, such as `*, layer: int = 7`")
 
     @property
     def defaults(self) -> dict[str, Any]:
         """Every option of the method with its default."""
-        defaults: dict[str, Any] = {}
+        return {name: default for _, name, default in self._options()}
+
+    def _options(self) -> Iterator[tuple[str, str, Any]]:
+        """Every option with the field of a function that has it and its default there."""
         for field in _WITH_OPTIONS:
             for name, parameter in self._parameters(field).items():
                 if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty:
-                    defaults[name] = parameter.default
-        return defaults
+                    yield field, name, parameter.default
 
     def _parameters(self, field: str) -> Mapping[str, inspect.Parameter]:
         """The parameters of a function of the method; none where it has no such function."""
