@@ -12,8 +12,8 @@ from dual_data.cli.text import printable
 def methods(project: ProjectFolder = HERE) -> None:
     """Print every unlearning method.
 
-    Shows the formula of its loss, its options with their defaults, and its source. Those of the project's
-    pipeline/methods/ are among them.
+    Shows the formulas of its loss, of what the loss reads by row and of what changes between epochs, its options with
+    their defaults, and its source. Those of the project's pipeline/methods/ are among them.
 
     Example: dual-data eval methods
     """
@@ -23,9 +23,10 @@ def methods(project: ProjectFolder = HERE) -> None:
 
     load_methods(find_root(project))
     for name, method in METHODS.items():
-        formula, _, _ = (inspect.getdoc(method.loss) or "").partition("\n\n")
+        parts = [part for part in (method.loss, method.constants, method.controller) if part is not None]
+        formulas = [" ".join((inspect.getdoc(part) or "").partition("\n\n")[0].split()) for part in parts]
         options = ", ".join(f"{option} = {value!r}" for option, value in method.defaults.items())
         print(printable(name))
-        for line in (" ".join(formula.split()), f"options: {options or 'none'}", f"source: {method.source}"):
+        for line in (*formulas, f"options: {options or 'none'}", f"source: {method.source}"):
             if line:
                 print(f"    {printable(line)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dual_data.errors import InputError
-from dual_data.evaluation.methods import load_methods
+from dual_data.evaluation.methods import METHODS, load_methods
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.training.optimisation import Optimisation
 from tests.cli.command import ROOT, dual_data
@@ -59,11 +60,23 @@ def test_methods_are_listed_with_their_formulas_options_and_sources(project_meth
     listed = dual_data("eval", "methods", "--project", project_method.parents[2]).out
     own = listed.index("\nUniform\n    L = ")
     assert listed[own:].endswith("\n    options: alpha = 0.25\n    source: the paper that it is from\n")
-    npo = "\nNPO\n    L_f = -(2/beta) mean_i log sigmoid(beta (L_i - Lref_i))"
+    npo = "\nNPO\n    L = -gamma (2/beta) mean_i log sigmoid(beta (L_i - Lref_i)) + alpha mean l_retain; "
     assert (
         listed.index(npo) < listed.index("    options: beta = 0.1, gamma = 1.0, alpha = 1.0\n", listed.index(npo)) < own
     )
     assert "\n    options: gamma = 1.0, by = 'quantile', " in listed
+    assert "\n    Price of the limit R <= R0 + slack: alpha <- max(0, alpha + rate (R - R0 - slack)) " in listed
+
+
+def test_every_option_of_a_loss_is_in_the_formula_that_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "__init__.py").touch()
+    listed = "\n" + dual_data("eval", "methods", "--project", tmp_path).out
+    for name, method in METHODS.items():
+        _, _, after = listed.partition(f"\n{name}\n")
+        formulas, _, _ = after.partition("    options: ")
+        options = method._replace(constants=None, controller=None, notes=None).defaults
+        assert [option for option in options if not re.search(rf"\b{option}\b", formulas)] == [], name
 
 
 def _python(method: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -36,12 +36,12 @@ def exponents(
     lowest: float = 0.05,
     highest: float = 2.0,
 ) -> Constants:
-    """Exponent b of every label, by row.
+    """b_i = highest (lowest / highest)^u_i by `quantile`, u_i in [0, 1] the rank of row i's popularity s_i; or by
+    `published` clip(scale s_i^-power, lowest, highest).
 
-    `published`: clip(scale s^-power, lowest, highest) of the popularity s itself, which is fitted to the published
-    pop_sum only. `quantile`: highest (lowest / highest)^u, where u in [0, 1] is the row's rank among the forget rows,
-    ties sharing their mean rank. It has the same range whatever the unit of popularity. Ranks are taken within a cell's
-    own set, so `quantile` weights facts against each other, never one set against another.
+    `published` is fitted to the published pop_sum only. `quantile` has the same range whatever the unit of popularity.
+    Its ranks, of which ties share the mean, are taken within a cell's own set, so it weights facts against each other,
+    never one set against another.
     """
     if any(value is None for value in facts.popularity):
         raise UsageError("AdaPop needs the popularity of every forget row: a column pop_sum or popularity")
@@ -77,12 +77,12 @@ def ranks(values: Sequence[float]) -> list[float]:
 
 
 class DualAscent:
-    """Weight of the retain loss: alpha = clip(start + lambda, 0, most), where lambda rises while retain drifts too far.
+    """alpha = clip(start_alpha + lambda, 0, most_alpha), lambda 0 at first; after each epoch lambda <- clip(lambda +
+    rate (max(0, (R - R0) / R0) - tolerance), 0, lambda_most), R l_retain averaged by `decay` and R0 the reference's.
 
-    After each epoch lambda <- clip(lambda + rate (max(0, (R - R0) / R0) - tolerance), 0, lambda_most), where R is the
-    exponential moving average of the retain loss over steps and R0 the reference's loss on the same rows. The published
-    code differs in three points that disable its controller: R0 is taken after an epoch of drift, alpha is capped below
-    what lambda can reach, and the rate is 0.1.
+    R is averaged exponentially over steps, and R0 over the same rows. The published code differs in three points that
+    disable its controller: R0 is taken after an epoch of drift, alpha is capped below what lambda can reach, and the
+    rate is 0.1.
     """
 
     def __init__(

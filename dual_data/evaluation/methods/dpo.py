@@ -12,9 +12,8 @@ def loss(
     gamma: float = 1.0,
     alpha: float = 1.0,
 ) -> Loss:
-    """L_f = -(2/beta) mean_i log sigmoid(beta [(L_i - Lref_i) - (L'_i - Lref'_i)]); plus alpha mean l_retain.
-
-    L_i is the loss of row i's answer, summed over its labels, and L'_i that of the answer to prefer.
+    """L = -gamma (2/beta) mean_i log sigmoid(beta [(L_i - Lref_i) - (L'_i - Lref'_i)]) + alpha mean l_retain; L_i is
+    the loss of row i's answer, summed over its labels, and L'_i that of the answer to prefer.
     """
     true_ratio = batch.forget.row_sum(policy.forget.nll - reference.forget.nll)
     preferred_ratio = batch.refusal.row_sum(policy.refusal.nll - reference.refusal.nll)

@@ -37,7 +37,7 @@ def jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def refusal_tokens(facts: Facts, *, refusal: str = "No idea") -> Constants:
-    """Tokens of the refusal, repeated over the answer's labels; the label of the turn's end keeps its own token."""
+    """e is `refusal`, its tokens repeated over the answer's labels; the label of the turn's end keeps its own token."""
     ids = facts.encode(refusal)
     if not ids:
         raise UsageError(f"JensUn.refusal: {refusal!r} has no tokens")

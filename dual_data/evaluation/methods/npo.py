@@ -12,9 +12,10 @@ def loss(
     gamma: float = 1.0,
     alpha: float = 1.0,
 ) -> Loss:
-    """L_f = -(2/beta) mean_i log sigmoid(beta (L_i - Lref_i)), L_i = sum_t l_t of row i; plus alpha mean l_retain.
+    """L = -gamma (2/beta) mean_i log sigmoid(beta (L_i - Lref_i)) + alpha mean l_retain; L_i = sum_t l_t of row i.
 
-    Sums over the labels of a row, not means. At the reference L_f = (2/beta) ln 2, with the gradient of -mean_i L_i.
+    Sums over the labels of a row, not means. At the reference the forget loss is (2/beta) ln 2, with the gradient of
+    -mean_i L_i.
     """
     ratio = batch.forget.row_sum(policy.forget.nll - reference.forget.nll)
     forget = batch.forget.row_mean(soft_margin(ratio, beta))

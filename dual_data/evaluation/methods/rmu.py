@@ -18,10 +18,11 @@ def loss(
     alpha: float = 1.0,
     direction_seed: int = 0,
 ) -> Loss:
-    """L = mean_t MSE(h(x_f), c u) + alpha mean_t MSE(h(x_r), h_ref(x_r)) at the answer tokens, h the layer's output.
+    """L = mean_t MSE(h(x_f), steering u) + alpha mean_t MSE(h(x_r), h_ref(x_r)) at the answer tokens; h is the output
+    of `layer`, and u the random unit vector of `direction_seed`.
 
-    u is a random unit vector with components drawn around 0; drawn from [0, 1), it would be nearly the same for every
-    seed. Layers after `layer` are not run.
+    The components of u are drawn around 0; drawn from [0, 1), it would be nearly the same for every seed. Layers after
+    `layer` are not run.
     """
     hidden = policy.forget.hidden
     target = steering * direction(hidden.shape[-1], direction_seed, hidden.device)

@@ -13,9 +13,9 @@ def loss(
     gamma: float = 0.125,
     alpha: float = 1.0,
 ) -> Loss:
-    """L_f = -(2/beta) mean_i log sigmoid(beta (L_i / n_i - delta)); falls as the forget loss L_i / n_i grows.
+    """L = -gamma (2/beta) mean_i log sigmoid(beta (m_i - delta)) + alpha mean l_retain; m_i = mean_t l_t of row i.
 
-    The paper's gamma is beta * delta here; `gamma` is the weight of L_f.
+    The paper's gamma is beta * delta here; `gamma` is the weight of the forget loss, which falls as m_i grows.
     """
     mean = batch.forget.row_sum(policy.forget.nll) / batch.forget.lengths()
     forget = batch.forget.row_mean(soft_margin(mean - delta, beta))

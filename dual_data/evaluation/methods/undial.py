@@ -4,7 +4,7 @@ from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs
 
 
 def loss(batch: Batch, policy: Outputs, reference: Outputs, *, beta: float = 10.0, gamma: float = 1.0) -> Loss:
-    """L = mean_t CE(softmax(z_ref - beta onehot(y_t)), p) over the forget labels only.
+    """L = gamma mean_t CE(softmax(z_ref - beta onehot(y_t)), p) over the forget labels only.
 
     With q = p_ref the teacher is q_v / Z, and q_y e^-beta / Z for the label. Z is summed, not computed as
     1 - q_y (1 - e^-beta), which loses all digits where the reference is certain.
