@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dual_data.cli.text import as_json, printable, say, table
-from dual_data.display import count
+from dual_data.display import count, some_of
 
 if TYPE_CHECKING:
     from dual_data.evaluation.compare import Side
@@ -209,7 +209,8 @@ def compare(
     panel if the two were not asked the same questions.
 
     Coordinates are model, data, stage, set, method, preset, profile, lr and seed; before unlearning, the method is
-    none. If several settings match, the coordinates in which they differ are listed.
+    none. If several settings match, the coordinates in which they differ are listed. If A and B differ in a setting
+    that no coordinate tells, such as an option of their method, it is printed.
 
     Example: dual-data eval compare artifacts/evaluation/mine:method=NPO artifacts/evaluation/mine:method=none
     """
@@ -220,12 +221,14 @@ def compare(
     if json:
         rows = [{**row._asdict(), "difference": row.difference._asdict()} for row in comparison.rows]
         cells = {name: {**side.cell, "seeds": list(side.seeds)} for name, side in sides.items()}
-        print(as_json({**cells, "rows": rows}))
+        print(as_json({**cells, "differing": comparison.differing, "rows": rows}))
         return
     # Shown only if they differ, since otherwise the two sides could read as the same.
     more = [name for name in ("preset", "profile") if comparison.first.cell[name] != comparison.second.cell[name]]
     for name, side in sides.items():
         print(f"{name}: {_described(side, more)}")
+    if differing := [f"{name} ({old} and {new})" for name, (old, new) in comparison.differing.items()]:
+        print(printable(f"They differ in {some_of(differing)}"))
     lines = []
     for row in comparison.rows:
         scores = _alike(row.first, row.second)

@@ -11,6 +11,7 @@ import numpy as np
 
 from dual_data.errors import InputError
 from dual_data.evaluation.bootstrap import Interval, Scale, bootstrap_difference
+from dual_data.evaluation.grid.conflicts import difference
 from dual_data.evaluation.report.collect import collect_side
 from dual_data.evaluation.report.pairs import same_seeds
 from dual_data.evaluation.report.panel import PANEL
@@ -55,6 +56,8 @@ class Comparison(NamedTuple):
 
     first: Side
     second: Side
+    differing: Mapping[str, tuple[Any, Any]]
+    """Settings that differ though no coordinate tells, such as `options.beta`, with the values of both sides."""
     rows: list[Row]
 
 
@@ -90,7 +93,7 @@ def compare_results(first: Path, second: Path) -> Comparison:
     rows += _panel(left, right)
     corrected = holm([row.corrected for row in rows])
     rows = [row._replace(corrected=value) for row, value in zip(rows, corrected, strict=True)]
-    return Comparison(_side(left), _side(right), rows)
+    return Comparison(_side(left), _side(right), _differing(left[0], right[0]), rows)
 
 
 def _questions(run: Run) -> dict[str, dict[str, str]]:
@@ -114,6 +117,16 @@ def _why(first: Run, second: Run) -> str:
 
 def _side(runs: Sequence[Run]) -> Side:
     return Side(setting(runs[0].cell), tuple(run.seed for run in runs))
+
+
+def _differing(first: Run, second: Run) -> dict[str, tuple[Any, Any]]:
+    old, new = first.settings, second.settings
+    groups = {name: name.partition(".")[0] for name in difference(old, new)}
+    return {
+        name: (old.get(name), new.get(name))
+        for name, group in groups.items()
+        if first.cell.get(group) == second.cell.get(group)
+    }
 
 
 def _row(

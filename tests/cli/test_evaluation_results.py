@@ -143,6 +143,23 @@ def test_a_comparison_says_what_its_sides_are(folder: Path) -> None:
     )
 
 
+def test_a_comparison_names_the_settings_that_its_headings_do_not_tell(folder: Path) -> None:
+    npo = _path(folder, "NPO", 1e-4)
+    sides = [npo, folder / "other" / "cells" / npo.name]
+    shutil.copytree(folder / "runs", folder / "other" / "runs")
+    sides[1].parent.mkdir()
+    for side, beta in zip(sides, (0.1, 0.5), strict=True):
+        result = json.loads(npo.read_text())
+        result["provenance"]["identity"] |= {"options": {"beta": beta, "gamma": 1.0}, "method": "NPO"}
+        side.write_text(json.dumps(result))
+    first, second, differing, *_ = dual_data("eval", "compare", *sides).out.splitlines()
+    assert first.removeprefix("A") == second.removeprefix("B")
+    assert differing == "They differ in options.beta (0.1 and 0.5)"
+    assert json.loads(dual_data("eval", "compare", *sides, "--json").out)["differing"] == {"options.beta": [0.1, 0.5]}
+    assert "They differ" not in dual_data("eval", "compare", npo, npo).out
+    assert "They differ" not in dual_data("eval", "compare", npo, _path(folder, "none", 0.0)).out
+
+
 def test_no_difference_has_no_sign(folder: Path) -> None:
     npo = _path(folder, "NPO", 1e-4)
     result = json.loads(npo.read_text())

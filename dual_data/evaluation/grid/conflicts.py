@@ -44,7 +44,8 @@ def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
         raise InputError(
             f"{grid.folder}: holds results with other rows or settings than the cells to run "
             f"({names}), such as {cell_path(grid.folder, name)} for {cell.label}. They cannot be reported or compared "
-            "together with new results: name another folder with --out, or set the old results aside with --replace"
+            "together with new results: give a changed preset another name, which keeps both, name another folder with "
+            "--out, or set the old results aside with --replace"
         )
 
 

@@ -126,7 +126,8 @@ def _add(runs: list[Run], new: Run) -> None:
             changed = some_of(difference(old.settings, new.settings)) or "rows or settings"
             raise InputError(
                 f"{old.path} and {new.path} have the same model, stage, set, method, learning rate and seed, but "
-                f"{changed} changed in between; remove the older results, or give every setting its own --out"
+                f"{changed} changed in between; remove the older results, or run the newer ones in a preset of "
+                "another name, which keeps both"
             )
     runs.append(new)
 

@@ -212,7 +212,8 @@ def stack(runs: Sequence[Run], name: str, score: str) -> Floats:
     if len({table.ids for table in tables}) != 1:
         raise InputError(
             f"{runs[0].path.parent}: some cells of one method measured other items of {name} than the rest, since rows "
-            "or settings changed in between; remove the older results, or give every setting its own --out"
+            "or settings changed in between; remove the older results, or run the newer ones in a preset of another "
+            "name"
         )
     return np.stack([table.scores[score] for table in tables])
 
@@ -224,7 +225,7 @@ def stack_panel(runs: Sequence[Run], score: str) -> Floats:
         paths = " and ".join(str(run.path) for run in by_hash.values())
         raise InputError(
             f"{paths} were not asked the same utility panel, or none: remove the results of the setting that you "
-            "do not need, or give every setting its own --out"
+            "do not need, or run the other one in a preset of another name"
         )
     return np.stack([run.panel.scores[score] for run in runs if run.panel is not None])
 

@@ -39,6 +39,7 @@ def test_another_limit_is_named_with_the_way_out(project: Path) -> None:
     message = str(refused.value)
     start = "holds results with other rows or settings than the cells to run (no limit there, limit 2 here), such as "
     assert message.startswith(f"{grid.folder}: {start}{grid.folder / 'cells'}")
+    assert "together with new results: give a changed preset another name, which keeps both," in message
     assert message.endswith("name another folder with --out, or set the old results aside with --replace")
     assert {path: path.read_bytes() for path in grid.folder.rglob("*.json")} == before
 

@@ -146,6 +146,11 @@ def test_results_of_two_settings_are_no_two_seeds_and_a_shared_base_is_one(tmp_p
     with pytest.raises(InputError, match="settings changed in between; remove the older") as raised:
         collect([tmp_path / "one"])
     assert str(path) in str(raised.value)
+    # The advice holds: in a preset of another name, in this folder or another, it is a setting of its own.
+    assert "or run the newer ones in a preset of another name" in str(raised.value)
+    renamed = read_result(path)["cell"] | {"preset": "q"}
+    write_result(tmp_path / "one", "other", read_result(path) | {"id": "other", "cell": renamed})
+    assert [group.key.preset for group in collect([tmp_path / "one"]).groups] == ["p", "q"]
     # A cell that failed under other settings measured nothing.
     write_result(tmp_path / "one", "other", read_result(path) | {"id": "other", "items": {}, "status": "failed"})
     assert collect([tmp_path / "one"]).groups[0].lrs == [1e-4]
