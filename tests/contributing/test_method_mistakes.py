@@ -64,8 +64,38 @@ __all__ = ["project", "project_method"]
             r": line 9: .* did not ask for these outputs: give Method at_layer=True, .* option: `\*, layer: int = 7`",
         ),
         ('return {"weight": 1.0}', "return {}[0]", r": line 16: the controller of Uniform fails: KeyError: 0"),
-        ('parts["weight"]', 'parts["wait"]', r": line 19: the controller of Uniform fails: KeyError: 'wait'"),
-        ('{"weight": parts', '{"wait": parts', r": the controller of Uniform fails: KeyError: 'wait'"),
+        (
+            'parts["weight"]',
+            'parts["wait"]',
+            r": line 19: the controller of Uniform fails: KeyError: 'wait' \(parts: weight, forget, retain_nll\)",
+        ),
+        (
+            '{"weight": parts["weight"][-1]}',
+            '{"wait": 0.5}',
+            r": the controller of .*: after_epoch returns {'wait': 0.5}; return a dict of numbers by name, of the "
+            "state that `start` gives: weight",
+        ),
+        (
+            'return {"weight": parts',
+            '{"weight": parts',
+            r": .*: after_epoch returns None; return a dict of numbers by n",
+        ),
+        (
+            '{"weight": parts["weight"][-1]}',
+            '{"weight": "high"}',
+            r": .*: after_epoch returns {'weight': 'high'}; return",
+        ),
+        (
+            'return {"weight": 1.0}',
+            'return {"weight": "high"}',
+            r": the controller of Uniform fails: ValueError: start returns {'weight': 'high'}; return a dict of "
+            r'numbers by name, such as {"alpha": 1.0}',
+        ),
+        (
+            "policy.retain.nll",
+            'policy.retain.nll * batch.state["wieght"]',
+            r": line 9: the loss .*: KeyError: 'wieght' \(state: weight; constants of batch.forget: one\)",
+        ),
         ("facts.labels", "facts.label", r": line 22: the constants function of Uniform fails: AttributeError: "),
         (
             "* len(row)",
@@ -85,6 +115,15 @@ def test_mistakes_in_a_method_are_told_with_its_file(
         given.train("Uniform", Optimisation(epochs=2, batch=3))
     # A trial has two cells.
     with pytest.raises(UsageError, match=re.escape(str(project_method)) + message.replace(r"not \[1\]", r"not \[2\]")):
+        try_method(METHODS["Uniform"], {}, given.cell(), given.loaded.tokenizer, Optimisation(), train_end=True)
+
+
+def test_a_loss_that_is_no_number_is_told_by_the_trial(project: Path, project_method: Path) -> None:
+    project_method.write_text(METHOD.replace("return Loss(forget", "return Loss((forget - forget.detach() - 1).log()"))
+    load_methods(project)
+    given = problem()
+    told = re.escape(f"{project_method}: the loss of Uniform is [nan, nan] on made-up outputs that are finite: look")
+    with pytest.raises(UsageError, match=told):
         try_method(METHODS["Uniform"], {}, given.cell(), given.loaded.tokenizer, Optimisation(), train_end=True)
 
 

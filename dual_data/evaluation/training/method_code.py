@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.repeatable import is_refused
-from dual_data.evaluation.methods.base import Answers, Batch, Constants, Facts, Loss, Method, Outputs
+from dual_data.evaluation.methods.base import Answers, Batch, Constants, Controller, Facts, Loss, Method, Outputs
 from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.rows.packing import Rows, Source
 from dual_data.evaluation.training.cells import CellData
@@ -25,10 +25,11 @@ class MethodFault(UsageError):
 
 
 @contextmanager
-def telling(method: Method, part: str) -> Iterator[None]:
+def telling(method: Method, part: str, known: str = "") -> Iterator[None]:
     """Raise an error in a part of a method, such as its loss, as MethodFault with the method's file and line.
 
-    Errors of a step that is being recorded stay as they are: it may only be that it cannot be recorded.
+    `known` says what has a name there, for the error of a name that is not known. Errors of a step that is being
+    recorded stay as they are: it may only be that it cannot be recorded.
     """
     try:
         yield
@@ -39,7 +40,9 @@ def telling(method: Method, part: str) -> Iterator[None]:
         file = _file(method)
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         location = f"{file}: line {lines[-1]}" if lines else file
-        raise MethodFault(f"{location}: the {part} of {method.name} fails: {type(error).__name__}: {error}") from error
+        names = f" ({known})" if known and isinstance(error, KeyError) else ""
+        message = f"{location}: the {part} of {method.name} fails: {type(error).__name__}: {error}{names}"
+        raise MethodFault(message) from error
 
 
 def facts_of(cell: CellData, tokenizer: PreTrainedTokenizerBase, train_end: bool) -> Facts:
@@ -115,13 +118,44 @@ def _by_label(name: str, rows: Sequence[Any], labels: Sequence[Sequence[int]]) -
     return by_row
 
 
-def first_loss(method: Method, make: Callable[[], Loss], cells: int) -> Loss:
-    """What `make`, the loss of `method`, returns for `cells` cells.
+def first_state(method: Method, controllers: Sequence[Controller]) -> list[dict[str, float]]:
+    """The state of each cell before the first step. Raises MethodFault for what is no state."""
+    with telling(method, "controller"):
+        return [_numbers(controller.start(), "start") for controller in controllers]
+
+
+def next_state(
+    method: Method, controller: Controller, parts: Mapping[str, Sequence[float]], names: Collection[str]
+) -> dict[str, float]:
+    """What changes in the state of a cell after an epoch. Raises MethodFault for what is no state of these names."""
+    with telling(method, "controller", f"parts: {_listed(parts)}"):
+        return _numbers(controller.after_epoch(parts), "after_epoch", names)
+
+
+def _numbers(state: Any, function: str, names: Collection[str] | None = None) -> dict[str, float]:
+    """The state that a function of a controller returns. Raises ValueError for other names, and for no numbers."""
+    try:
+        numbers = {name: float(value) for name, value in state.items()}
+    except (AttributeError, TypeError, ValueError):
+        numbers = None
+    if numbers is None or (names is not None and not numbers.keys() <= set(names)):
+        form = 'such as {"alpha": 1.0}' if names is None else f"of the state that `start` gives: {_listed(names)}"
+        raise ValueError(f"{function} returns {state!r}; return a dict of numbers by name, {form}")
+    return numbers
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def first_loss(method: Method, make: Callable[[Batch], Loss], batch: Batch, cells: int) -> Loss:
+    """What `make`, the loss of `method`, returns for a batch of `cells` cells.
 
     Raises MethodFault with the file of the method if its code fails, or if it does not return one number per cell.
     """
-    with telling(method, "loss"):
-        loss = make()
+    names = f"state: {_listed(batch.state)}; constants of batch.forget: {_listed(batch.forget.constants)}"
+    with telling(method, "loss", names):
+        loss = make(batch)
     file = _file(method)
     if not isinstance(loss, Loss):
         raise MethodFault(
@@ -164,6 +198,15 @@ def not_adding_up(method: Method) -> MethodFault:
         f"{_file(method)}: the loss of {method.name} is no weighted mean of its rows, so the micro-batches of a step "
         "would not add up: make means with token_mean, or with row_sum and row_mean, of batch.forget or batch.retain"
     )
+
+
+def expect_finite(method: Method, loss: Loss) -> None:
+    """Raise MethodFault for a loss that is no finite number though the outputs of the model are."""
+    if not bool(loss.value.isfinite().all()):
+        raise MethodFault(
+            f"{_file(method)}: the loss of {method.name} is {loss.value.tolist()} on made-up outputs that are finite: "
+            "look for a division by 0, or a logarithm or a root of what is not positive"
+        )
 
 
 def _file(method: Method) -> str:

@@ -28,6 +28,8 @@ from dual_data.evaluation.training.method_code import (
     constants_of,
     facts_of,
     first_loss,
+    first_state,
+    next_state,
     not_adding_up,
     sources_of,
     telling,
@@ -88,12 +90,9 @@ class TrainingRun:
             self._controllers: list[Controller] = [
                 method.bind(method.controller, self._options)() for _ in cells if method.controller
             ]
-            states = [controller.start() for controller in self._controllers]
-            names = states[0] if states else {}
-            self._state = {
-                name: torch.tensor([state[name] for state in states], dtype=torch.float32, device=device)
-                for name in names
-            }
+        states = first_state(method, self._controllers)
+        names = states[0] if states else {}
+        self._state = {name: torch.tensor([state[name] for state in states], device=device) for name in names}
         self._optimiser = AdamW(
             trainable,
             [cell.lr for cell in cells],
@@ -187,9 +186,8 @@ class TrainingRun:
         first = sum(self.epoch_steps[:epoch])
         for k, controller in enumerate(self._controllers):
             parts = {name: table[first : self._steps_done, k].tolist() for name, table in self._parts.items()}
-            with telling(self._method, "controller"):
-                for name, value in controller.after_epoch(parts).items():
-                    self._state[name][k] = value
+            for name, value in next_state(self._method, controller, parts, self._state).items():
+                self._state[name][k] = value
 
     def traces(self) -> list[Trace]:
         """One trace per cell."""
@@ -289,7 +287,9 @@ class TrainingRun:
         }
         batch, *outputs = arguments(groups, policy, reference, self._state)
         if self._steps_done == 0:  # later steps run the same code on the same shapes
-            loss = first_loss(self._method, lambda: self._method_loss(batch, *outputs), self._trainable.count)
+            loss = first_loss(
+                self._method, lambda given: self._method_loss(given, *outputs), batch, self._trainable.count
+            )
             self._adds_up &= adds_up(lambda half: self._method_loss(half, *outputs), batch, loss)
         else:
             with telling(self._method, "loss"):

@@ -16,8 +16,11 @@ from dual_data.evaluation.training.method_code import (
     adds_up,
     arguments,
     constants_of,
+    expect_finite,
     facts_of,
     first_loss,
+    first_state,
+    next_state,
     not_adding_up,
     sources_of,
     telling,
@@ -61,8 +64,8 @@ def try_method(
     }
     with telling(method, "controller"):
         controller = method.bind(method.controller, options)() if method.controller is not None else None
-        state = controller.start() if controller is not None else {}
-        states = {name: torch.tensor([value] * _CELLS, dtype=torch.float32) for name, value in state.items()}
+    (state,) = first_state(method, [controller]) if controller is not None else ({},)
+    states = {name: torch.tensor([value] * _CELLS) for name, value in state.items()}
     rows_by_kind = {kind: _shortened(rows) for kind, rows in cell.by_kind.items()}
     sources = sources_of(method, rows_by_kind, train_end, constants)
     one_batch = optimisation.model_copy(update={"epochs": 1, "batch": _ROWS, "micro_batch": 0})
@@ -79,16 +82,15 @@ def try_method(
         }
         batch, *outputs = arguments(rows, policy, reference, states)
         loss_of = method.bind(method.loss, options)
-        loss = first_loss(method, lambda: loss_of(batch, *outputs), _CELLS)
+        loss = first_loss(method, lambda given: loss_of(given, *outputs), batch, _CELLS)
+        expect_finite(method, loss)
         if not adds_up(lambda half: loss_of(half, *outputs), batch, loss):
             raise not_adding_up(method)
         with telling(method, "gradient of the loss"):
             loss.value.sum().backward()  # type: ignore[no-untyped-call]
     if controller is not None:
-        with telling(method, "controller"):
-            parts = {name: [float(value[0].detach())] for name, value in loss.parts.items()}
-            for name in controller.after_epoch(parts):
-                _ = states[name]  # a name that is no state is a KeyError, as in training
+        parts = {name: [float(value[0].detach())] for name, value in loss.parts.items()}
+        next_state(method, controller, parts, states)
 
 
 def _shortened(rows: Sequence[Encoded]) -> list[Encoded]:
