@@ -56,7 +56,8 @@ def score(
     "generation": ...}. Instead of "answer", a line may have "answers", a list of accepted texts, of which ROUGE uses
     the first. "question" is optional, and so are "kind" (entity, text, date or quantity, which decides how answers are
     compared) and "set" (means are shown for each set, and for the lines without one). Other keys are ignored, except
-    scores such as "rougeL_recall", with which the recomputed ones are compared.
+    scores such as "rougeL_recall", with which the recomputed ones are compared. --json has the scores of every line;
+    its "rougeL_recall_best" is of the accepted text that fits best.
 
     Example: dual-data eval score artifacts/evaluation/demo
     """
@@ -82,6 +83,7 @@ def score(
                 "left_alone": result.left_alone,
                 "counts": result.counts,
                 "means": result.means,
+                **({"lines": result.lines} if result.lines else {}),
             }
             for path, result in rescored.items()
         }

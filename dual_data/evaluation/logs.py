@@ -40,6 +40,8 @@ class LogItem(NamedTuple):
     scores: Mapping[str, float]
     """Scores as logged."""
     kind: ObjectKind = "entity"
+    line: int = 0
+    """Its line in a .jsonl file, from 1; 0 in other logs."""
 
 
 _WORDING_SCORES = ("contains_answer", "rougeL_recall")
@@ -66,7 +68,9 @@ def read_log(path: Path) -> Log:
     raw = _read(path)
     if ".jsonl" in path.suffixes:
         lines = enumerate(raw.splitlines(), 1)
-        items = [_line_item(f"{path}: line {number}", line) for number, line in lines if line.strip()]
+        items = [
+            _line_item(f"{path}: line {number}", line)._replace(line=number) for number, line in lines if line.strip()
+        ]
         # Beside other sets, "all" would read as their union.
         without_set = "no set" if any(item.section for item in items) else "all"
         log = Log(tuple(item._replace(section=item.section or without_set) for item in items), {})

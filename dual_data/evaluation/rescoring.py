@@ -37,6 +37,8 @@ class Rescored(NamedTuple):
     """Items whose answer is in a script that ROUGE-L scores 0, whatever was generated."""
     left_alone: tuple[str, ...]
     """Scores and sections of the log that cannot be computed from generations."""
+    lines: list[dict[str, float]]
+    """Recomputed scores of each line of a .jsonl file, with its number; empty for other logs, which hold scores."""
 
 
 def rescore(log: Log) -> Rescored:
@@ -45,6 +47,7 @@ def rescore(log: Log) -> Rescored:
     by_section: dict[str, float] = {}
     means: dict[str, dict[str, list[float]]] = {}
     left_alone = set(log.other_sections)
+    lines: list[dict[str, float]] = []
 
     def compare(name: str, section: str, recomputed: float, logged: float) -> None:
         distance = _distance(recomputed, logged)
@@ -53,6 +56,8 @@ def rescore(log: Log) -> Rescored:
 
     for item in log.items:
         recomputed = text_scores(item.generation, item.answer, item.answers, item.kind)
+        if item.line:
+            lines.append({"line": item.line, **recomputed})
         for name, value in recomputed.items():
             means.setdefault(item.section, {}).setdefault(name, []).append(value)
         for name, logged in item.scores.items():
@@ -88,6 +93,7 @@ def rescore(log: Log) -> Rescored:
         aggregates,
         unscorable,
         tuple(sorted(left_alone)),
+        lines,
     )
 
 

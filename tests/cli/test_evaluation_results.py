@@ -96,6 +96,17 @@ def test_lines_without_a_set_are_not_called_all_beside_sets(tmp_path: Path) -> N
     assert file["counts"] == {"no set": 4, "rare": 2}
 
 
+def test_the_scores_of_every_line_are_in_the_json(folder: Path) -> None:
+    path = folder / "answers.jsonl"
+    rows = [{"answer": "Rome", "generation": "Oslo"}, {"answers": ["Oslo", "Rome"], "generation": "Rome."}]
+    path.write_text("\n\n".join(map(json.dumps, rows)))
+    result = _path(folder, "NPO", 1e-4)
+    files = json.loads(dual_data("eval", "score", path, result, "--json").out)["files"]
+    names = ("line", "rougeL_recall", "rougeL_recall_best", "contains_answer")
+    assert [[line[name] for name in names] for line in files[str(path)]["lines"]] == [[1, 0, 0, 0], [3, 0, 1, 1]]
+    assert "lines" not in files[str(result)]
+
+
 def test_answers_in_other_scripts_are_told_and_scored_in_any(tmp_path: Path) -> None:
     answers = tmp_path / "answers.jsonl"
     rows = [{"answer": "日本", "generation": "日本"}, {"answer": "Oslo", "generation": "Oslo"}]
