@@ -222,13 +222,17 @@ def compare(
     sides = {"A": comparison.first, "B": comparison.second}
     if json:
         rows = [{**row._asdict(), "difference": row.difference._asdict()} for row in comparison.rows]
-        cells = {name: {**side.cell, "seeds": list(side.seeds)} for name, side in sides.items()}
+        cells = {
+            name: {**side.cell, "seeds": list(side.seeds), "stopped": side.stopped} for name, side in sides.items()
+        }
         print(as_json({**cells, "differing": comparison.differing, "rows": rows}))
         return
     # Shown only if they differ, since otherwise the two sides could read as the same.
     more = [name for name in ("preset", "profile") if comparison.first.cell[name] != comparison.second.cell[name]]
     for name, side in sides.items():
         print(f"{name}: {_described(side, more)}")
+        if stopped := [f"seed {seed}: {reason}" for seed, reason in side.stopped.items()]:
+            print(printable(f"   training stopped early ({some_of(stopped)})"))
     if differing := [f"{name} ({old} and {new})" for name, (old, new) in comparison.differing.items()]:
         print(printable(f"They differ in {some_of(differing)}"))
     lines = []

@@ -49,6 +49,8 @@ class Side(NamedTuple):
     cell: Mapping[str, Any]
     """Coordinates of its results except the seed."""
     seeds: tuple[int, ...]
+    stopped: Mapping[int, str]
+    """Why training stopped early, by the seeds for which it did."""
 
 
 class Comparison(NamedTuple):
@@ -116,7 +118,8 @@ def _why(first: Run, second: Run) -> str:
 
 
 def _side(runs: Sequence[Run]) -> Side:
-    return Side(setting(runs[0].cell), tuple(run.seed for run in runs))
+    stopped = {run.seed: run.reason for run in runs if run.stopped}
+    return Side(setting(runs[0].cell), tuple(run.seed for run in runs), stopped)
 
 
 def _differing(first: Run, second: Run) -> dict[str, tuple[Any, Any]]:

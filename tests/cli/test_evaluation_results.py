@@ -154,6 +154,19 @@ def test_a_comparison_says_what_its_sides_are(folder: Path) -> None:
     )
 
 
+def test_a_comparison_says_which_models_stopped_early(folder: Path) -> None:
+    npo, before = _path(folder, "NPO", 1e-4), _path(folder, "none", 0.0)
+    result = json.loads(npo.read_text())
+    npo.write_text(json.dumps(result | {"status": "stopped", "reason": "loss not finite at step 3"}))
+    first, stopped, second, *_ = dual_data("eval", "compare", npo, before).out.splitlines()
+    assert (first[:2], stopped, second[:2]) == (
+        "A:", "   training stopped early (seed 0: loss not finite at step 3)", "B:",
+    )  # fmt: skip
+    comparison = json.loads(dual_data("eval", "compare", npo, before, "--json").out)
+    assert comparison["A"]["stopped"] == {"0": "loss not finite at step 3"}
+    assert comparison["B"]["stopped"] == {}
+
+
 def test_a_comparison_names_the_settings_that_its_headings_do_not_tell(folder: Path) -> None:
     npo = _path(folder, "NPO", 1e-4)
     sides = [npo, folder / "other" / "cells" / npo.name]
