@@ -27,12 +27,12 @@ def loss(batch: Batch, policy: Outputs, reference: Outputs, *, gamma: float = 1.
 
 
 class DualVariable:
-    """Price of the limit R <= R0 + slack: alpha <- max(0, alpha + rate (R - R0 - slack)) for every step.
+    """Price of the limit R <= R0 + slack: alpha <- max(0, alpha + rate (R - R0 - slack)) for every step after `warm_up`
+    epochs at `start_alpha`.
 
     R is the retain loss of a step and R0 the reference's loss on the same rows, both in nats per label. Each epoch
-    takes the updates of all its steps at its end; the authors take each at once, after `warm_up` epochs at
-    `start_alpha`, which are 5 of their 10 to 30. Their limit of 0.3 is absolute, for models that know the rows to keep,
-    where R0 is nearly 0.
+    takes the updates of all its steps at its end; the authors take each at once, after 5 of their 10 to 30 epochs.
+    Their limit of 0.3 is absolute, for models that know the rows to keep, where R0 is nearly 0.
     """
 
     def __init__(self, *, start_alpha: float = 100.0, rate: float = 5.0, slack: float = 0.3, warm_up: int = 0) -> None:
