@@ -106,11 +106,11 @@ def _cut_off(collection: Collection) -> list[str]:
         cut = sorted(text for text in cells if text[0] < _FEWEST_ENDED)
         if cut:
             sentences.append(
-                f"{data}: {len(cut)} of {count(len(cells), 'cell')} (those before unlearning, and those at the chosen "
-                f"learning rates) had more than a tenth of their generations cut off at {limit} tokens. Fewest ended "
-                f"by themselves: {cut[0][1]}. What was cut off may have held the answer, so scores may be too low, "
-                "and a difference between two models may be one of length: longer texts recall more words. Compare "
-                'scores where both ended (the shares are under "Further scores"), or raise max_new_tokens.'
+                f'{data}: {len(cut)} of {count(len(cells), "row")} under "Chosen learning rates" had more than a '
+                f"tenth of their generations cut off at {limit} tokens. Fewest ended by themselves: {cut[0][1]}. What "
+                "was cut off may have held the answer, so scores may be too low, and a difference between two models "
+                "may be one of length: longer texts recall more words. Compare scores where both ended (the shares are "
+                'under "Further scores"), or raise max_new_tokens.'
             )
     return sentences
 

@@ -75,7 +75,7 @@ def test_models_whose_generations_are_often_cut_off_are_counted_and_the_worst_is
     _end(tmp_path, "NPO", 53)
     _end(tmp_path, "WGA", 6)
     (sentence,) = _sentences(tmp_path)
-    assert sentence.startswith("d: 2 of 3 cells (those before unlearning, and those at the chosen learning rates) had")
+    assert sentence.startswith('d: 2 of 3 rows under "Chosen learning rates" had more than a tenth of their')
     fewest = "10% of forget and 100% of retain_eval (pretrained, rare, WGA)"
     assert f"cut off at 64 tokens. Fewest ended by themselves: {fewest}." in sentence
 
