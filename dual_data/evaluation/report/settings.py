@@ -23,9 +23,10 @@ def prompts_and_rows(collection: Collection) -> list[tuple[str, str]]:
         # Answers that a method prefers to the true ones differ between methods, and are made of the rows to forget.
         rows = {name: text for name, text in _under("data.", run).items() if name not in ("name", "preferred")}
         prompts = {name: text for name, text in _under("profile.", run).items() if name != "name"}
+        swapped = ", answers swapped" if run.settings.get(f"{_OF_STAGE}counterfactual") else ""
         lines |= {
             (f"profile {run.cell['profile']}", _line(prompts)),
-            (f"rows of {run.cell['data']}, {run.cell['set']}", _line(rows)),
+            (f"rows of {run.cell['data']}, {run.cell['set']}{swapped}", _line(rows)),
         }
     seeds = sorted({run.seed for run in collection.runs if run.lr})
     return [*sorted(line for line in lines if line[1]), *([("seeds", ", ".join(map(str, seeds)))] if seeds else [])]

@@ -29,7 +29,7 @@ def _tables(folder: Path) -> dict[str, tuple[tuple[object, ...], ...]]:
 
 
 def test_methods_have_their_options_and_presets_and_stages_their_training(tmp_path: Path) -> None:
-    for stage, recipe in (("pretrained", None), ("sft", SFT)):
+    for stage, recipe in (("pretrained", None), ("sft", SFT | {"counterfactual": True})):
         for seed in (0, 2):
             place: dict[str, Any] = {"stage": stage, "recipe": recipe, "seed": seed}
             write_cell(tmp_path, forget=1.0, retain=1.0, **place)
@@ -49,10 +49,12 @@ def test_methods_have_their_options_and_presets_and_stages_their_training(tmp_pa
         ("lora.targets", "q_proj, v_proj", "-"),
         ("train", "-", "forget, retain_train, retain_eval"),
         ("lr", "-", "0.0002"),
+        ("counterfactual", "-", "true"),
     )
     assert prompts_and_rows(collect([tmp_path])) == [
         ("profile chat", 'chat = true, system = "Be terse."'),
         ("rows of d, rare", "forget = f1"),
+        ("rows of d, rare, answers swapped", "forget = f1"),
         ("seeds", "0, 2"),
     ]
 
