@@ -180,6 +180,8 @@ class Method(NamedTuple):
     """Makes figures about the rows for the result, from `Facts` and the options that are its parameters."""
     check: Callable[..., None] | None = None
     """Raises ValueError, with the option's name first, for values of the options that are its parameters."""
+    not_negative: tuple[str, ...] = ()
+    """Options that no preset may make negative, besides alpha, beta and gamma."""
     code: str = ""
     """Hash of the code of the method's file; set when the method becomes known by name."""
 
@@ -255,7 +257,7 @@ class Method(NamedTuple):
             except Exception as error:  # a mistake in the check
                 message = f"{self.name}: the check of its options fails: {type(error).__name__}: {error}"
                 raise UsageError(message) from error
-        for name in _NOT_NEGATIVE:
+        for name in (*_NOT_NEGATIVE, *self.not_negative):
             if isinstance(default := known.get(name), int | float) and options[name] < 0 <= default:
                 raise UsageError(f"{self.name}.{name}: {options[name]:g} is negative")
         return options

@@ -35,12 +35,6 @@ def share_short(facts: Facts, *, skip: int) -> dict[str, float]:
     return {"share_of_answers_too_short_to_skip": sum(size <= skip for size in facts.answer_tokens) / len(facts.labels)}
 
 
-def not_negative(*, skip: int) -> None:
-    """Raise ValueError for a negative number of labels."""
-    if skip < 0:
-        raise ValueError(f"skip: {skip} is negative")
-
-
 METHOD = Method(
     "CEU",
     loss,
@@ -48,5 +42,5 @@ METHOD = Method(
     kinds=("forget",),
     constants=counted,
     notes=share_short,
-    check=not_negative,
+    not_negative=("skip",),
 )

@@ -52,18 +52,11 @@ class DualVariable:
         return {"alpha": self._alpha}
 
 
-def not_negative(*, start_alpha: float, rate: float, warm_up: int) -> None:
-    """Raise ValueError for values with which the retain loss would be raised, or that count no epochs."""
-    for name, value in (("start_alpha", start_alpha), ("rate", rate), ("warm_up", warm_up)):
-        if value < 0:
-            raise ValueError(f"{name}: {value:g} is negative")
-
-
 METHOD = Method(
     "PDU",
     loss,
     "Entesari et al. 2025, arXiv 2506.05314; constants of its TOFU runs, without their warm-up",
     reference=frozenset({"retain"}),
     controller=DualVariable,
-    check=not_negative,
+    not_negative=("start_alpha", "rate", "warm_up"),
 )

@@ -28,16 +28,9 @@ def loss(
     return Loss(gamma * forget + alpha * retain, {"forget": forget, "forget_nll": forget_nll, "retain_nll": retain})
 
 
-def not_negative(*, beta1: float, beta2: float) -> None:
-    """Raise ValueError for a negative exponent, which gives some labels a weight without bound."""
-    for name, value in (("beta1", beta1), ("beta2", beta2)):
-        if value < 0:
-            raise ValueError(f"{name}: {value:g} is negative")
-
-
 METHOD = Method(
     "SatImp",
     loss,
     "Yang et al. 2025, arXiv 2505.11953; constants of its authors",
-    check=not_negative,
+    not_negative=("beta1", "beta2"),
 )
