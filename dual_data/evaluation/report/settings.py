@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dual_data.evaluation.report.document import Block, Heading, Table
@@ -13,7 +13,8 @@ _OF_STAGE = "stage.recipe."
 
 def settings(collection: Collection) -> list[Block]:
     """A table of the methods, and one of how presets train and of what stages before unlearning train."""
-    return [*_methods(collection), *_training(collection)]
+    runs = [run for run in collection.runs if run.sets]
+    return [*_methods(runs), *_training(runs)]
 
 
 def prompts_and_rows(collection: Collection) -> list[tuple[str, str]]:
@@ -32,7 +33,7 @@ def prompts_and_rows(collection: Collection) -> list[tuple[str, str]]:
     return [*sorted(line for line in lines if line[1]), *([("seeds", ", ".join(map(str, seeds)))] if seeds else [])]
 
 
-def _methods(collection: Collection) -> list[Block]:
+def _methods(runs: Sequence[Run]) -> list[Block]:
     rows = sorted(
         {
             (
@@ -41,9 +42,8 @@ def _methods(collection: Collection) -> list[Block]:
                 _line(_under("options.", run)) or "none",
                 str(run.settings.get("code", "")),
             )
-            for group in collection.groups
-            for run in group.runs
-            if run.sets
+            for run in runs
+            if run.lr
         }
     )
     caption = "An option that the grid file does not set has the method's default. Code: hash of the method's code."
@@ -51,10 +51,10 @@ def _methods(collection: Collection) -> list[Block]:
     return [Heading("Methods", 3), Table(header, tuple(rows), caption, ("options", "code"))] if rows else []
 
 
-def _training(collection: Collection) -> list[Block]:
+def _training(runs: Sequence[Run]) -> list[Block]:
     """One column for each preset and each stage, and for each version of it where results of several are shown."""
     versions: dict[str, list[dict[str, str]]] = {}
-    for title, values in _trained(collection.runs):
+    for title, values in _trained(runs):
         of_title = versions.setdefault(title, [])
         if values not in of_title:
             of_title.append(values)
@@ -72,8 +72,6 @@ def _training(collection: Collection) -> list[Block]:
 def _trained(runs: Iterable[Run]) -> Iterable[tuple[str, dict[str, str]]]:
     """What trained each model, by title: its preset, and the stage before it."""
     for run in runs:
-        if not run.sets:
-            continue
         if run.lr:
             whole = {"full": "true"} if "lora" in run.settings else {}
             adapter = {f"lora.{name}": value for name, value in _under("lora.", run).items()}
