@@ -160,7 +160,8 @@ def report(
             "--tables",
             metavar="DIR",
             file_okay=False,
-            help="Also write every table of the page to this folder, as CSV with the texts that the page shows.",
+            help="Also write every table of the page to this folder, with the texts that the page shows, as CSV and as "
+            "LaTeX (package booktabs).",
         ),
     ] = None,
 ) -> None:
@@ -168,9 +169,9 @@ def report(
 
     Writes report.html (one self-contained page), report.md and report.csv (the main table in numbers). The report
     chooses a learning rate for every method on forget and retain_train, plots the frontier of forgetting against
-    retention with trivial baselines, and answers two questions in words: are popular facts harder to forget, and does a
-    training stage before unlearning help? Scores have intervals, and every row of a table of scores links to the
-    results behind it, with all their items. The frontier is printed as well.
+    retention with trivial baselines, and answers questions in words, such as: are popular facts harder to forget, and
+    does a training stage before unlearning help? Scores have intervals, and every row of a table of scores links to the
+    results behind it, with all their items. The scores at the chosen learning rates are printed as well.
 
     Example: dual-data eval report artifacts/evaluation/demo
     """

@@ -35,7 +35,7 @@ def collect(folders: Sequence[Path], *, paths: bool = True) -> Collection:
     base_of: dict[str, str] = {}
     provenance: Mapping[str, Any] = {}
     models: dict[str, Mapping[str, Any]] = {}
-    names: dict[Path, str] = {}
+    names: dict[str, dict[str, str]] = {"model": {}, "spec": {}}
     grids: dict[str, None] = {}
     planned: dict[str, Mapping[str, Any]] = {}
     for folder in folders:
@@ -73,22 +73,21 @@ def collect(folders: Sequence[Path], *, paths: bool = True) -> Collection:
     )
 
 
-def _hide_paths(result: Result, names: dict[Path, str]) -> None:
-    """Name the model of a result without its path; `names` are those given so far."""
+def _hide_paths(result: Result, names: Mapping[str, dict[str, str]]) -> None:
+    """Name the model of a result without its path; `names` are those given so far, of models and of their specs."""
     cell, model = result["cell"], result["provenance"]["model"]
     for described, key in ((cell, "model"), (model, "spec")):
-        if path := str(described.get(key, "")):
-            described[key] = _without_path(path, names)
-            result["reason"] = result["reason"].replace(path, described[key])
+        if known := str(described.get(key, "")):
+            described[key] = _without_path(known, names[key])
+            if Path(known).is_absolute():
+                result["reason"] = result["reason"].replace(known, described[key])
 
 
-def _without_path(model: str, names: dict[Path, str]) -> str:
-    """The model, or where it is an absolute path, the last part of it, with a number if that names another too."""
-    path = Path(model)
-    if not path.is_absolute():
-        return model
-    same = sum(other.name == path.name for other in names)
-    return names.setdefault(path, f"{path.name} ({same + 1})" if same else path.name)
+def _without_path(model: str, names: dict[str, str]) -> str:
+    """The model, or where it is an absolute path, the last part of it; with a number where that names another too."""
+    last = [Path(name).name if Path(name).is_absolute() else name for name in (model, *names)]
+    same = last.count(last[0])
+    return names.setdefault(model, f"{last[0]} ({same})" if same > 1 else last[0])
 
 
 def _without_superseded(by_key: Mapping[Key, list[Run]]) -> dict[Key, list[Run]]:

@@ -104,7 +104,7 @@ def without_items(block: Block) -> Block:
 
 
 def chart_files(blocks: Sequence[Block]) -> dict[str, Chart]:
-    """The charts of a document, by names for their files: section and title, with the measure where charts of several
+    """The charts of a document, by stems for their files: section and title, with the measure where charts of several
     share these, and with a number where all that is the same."""
     charts = [
         (section, chart) for section, _, block in _walk(blocks) if isinstance(block, Charts) for chart in block.charts
@@ -115,18 +115,18 @@ def chart_files(blocks: Sequence[Block]) -> dict[str, Chart]:
     files: dict[str, Chart] = {}
     for section, chart in charts:
         measure = chart.measure if len(measures[section, chart.title]) > 1 else ""
-        files[_file_name(f"{section} {chart.title}", measure, "svg", files)] = chart
+        files[_stem(f"{section} {chart.title}", measure, files)] = chart
     return files
 
 
 def table_files(blocks: Sequence[Block]) -> dict[str, Table]:
-    """The tables of a document without their links, by names for their files: section, and the title of what is folded
+    """The tables of a document without their links, by stems for their files: section, and the title of what is folded
     without its number of rows; with a number where these are the same."""
     files: dict[str, Table] = {}
     for section, folded, block in _walk(blocks):
         if isinstance(table := without_items(block), Table):
             title = re.sub(r" \(\d+[^)]*\)$", "", f"{section} {folded}")
-            files[_file_name(title, "", "csv", files)] = table
+            files[_stem(title, "", files)] = table
     return files
 
 
@@ -142,12 +142,12 @@ def _walk(blocks: Sequence[Block], section: str = "", folded: str = "") -> Itera
                 yield section, folded, block
 
 
-def _file_name(title: str, what: str, ending: str, others: Collection[str]) -> str:
-    """A name unlike the others, with a number where the titles are the same."""
+def _stem(title: str, what: str, others: Collection[str]) -> str:
+    """A stem unlike the others, with a number where the titles are the same."""
     end = f"-{_slug(what)}" if what else ""
     stem = _slug(title)[: _LONGEST_NAME - len(end)] + end
     numbers = ("", *(f"-{number}" for number in range(2, len(others) + 2)))
-    return next(name for number in numbers if (name := f"{stem}{number}.{ending}") not in others)
+    return next(name for number in numbers if (name := f"{stem}{number}") not in others)
 
 
 _STYLE = """

@@ -11,7 +11,16 @@ from typing import NamedTuple
 from dual_data.display import visible
 from dual_data.evaluation.report.chart import as_file
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import ITEMS, Entry, chart_files, link_to, table_files, to_html, to_markdown
+from dual_data.evaluation.report.document import (
+    ITEMS,
+    Entry,
+    Table,
+    chart_files,
+    link_to,
+    table_files,
+    to_html,
+    to_markdown,
+)
 from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
 from dual_data.evaluation.report.sections import build
@@ -44,7 +53,7 @@ def write_report(
 
     Without `items`, the report contains no questions or answers, no links to them, and no path of a model. In the
     folder `figures`, every chart is written as an SVG file, which the Markdown file then shows; in the folder `tables`,
-    every table of the page as a CSV file, with the texts of its cells.
+    every table of the page as a CSV file and as a LaTeX one, with the texts of its cells.
     """
     say("reading results")
     collection = collect([folder.resolve() for folder in folders], paths=items)
@@ -58,16 +67,18 @@ def write_report(
     if not items:
         columns = [{name: value for name, value in line.items() if name != ITEMS} for line in columns]
     lines = [dict(zip(table.header, row, strict=True)) for row in table.rows]
-    charts = {figures / name: chart for name, chart in chart_files(blocks).items()} if figures is not None else {}
-    addresses = {chart: link_to(path, out) for path, chart in charts.items()}
-    texts = {tables / name: table for name, table in table_files(blocks).items()} if tables is not None else {}
+    charts = (
+        {figures / f"{stem}.svg": chart for stem, chart in chart_files(blocks).items()} if figures is not None else {}
+    )
+    addresses = {chart: link_to(path.resolve(), page) for path, chart in charts.items()}
+    texts: dict[Path, str] = {}
+    if tables is not None:
+        for stem, shown in table_files(blocks).items():
+            texts |= {tables / f"{stem}.csv": _csv(_texts(shown)), tables / f"{stem}.tex": _latex(shown)}
     written = Written(out / "report.html", out / "report.md", out / "report.csv", list(charts), list(texts), lines)
     for path, text in (
         *((path, as_file(chart)) for path, chart in charts.items()),
-        *(
-            (path, _csv(map(visible, map(str, row)) for row in (table.header, *table.rows)))
-            for path, table in texts.items()
-        ),
+        *texts.items(),
         (written.html, to_html(title, blocks, page)),
         (written.markdown, to_markdown(title, blocks, page, addresses)),
         (written.table, _csv([[*columns[0]] if columns else [], *(line.values() for line in columns)])),
@@ -80,3 +91,23 @@ def _csv(rows: Iterable[Iterable[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+# Brackets too: at the start of a row, LaTeX would take them for an argument of the command that ends the row before.
+_ESCAPED = str.maketrans(
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {sign: f"{{{sign}}}" for sign in "[*"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
+
+
+def _latex(table: Table) -> str:
+    r"""A `tabular` of LaTeX's package booktabs, for \input, under a comment that holds the table's caption."""
+    head, *rows = (" & ".join(text.translate(_ESCAPED) for text in row) + r" \\" for row in _texts(table))
+    start = rf"\begin{{tabular}}{{{'l' * len(table.header)}}}"
+    lines = [start, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
+    return "\n".join([f"% {visible(table.full_caption())}", *lines, ""])
+
+
+def _texts(table: Table) -> list[list[str]]:
+    return [[visible(str(entry)) for entry in row] for row in (table.header, *table.rows)]

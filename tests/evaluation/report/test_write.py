@@ -14,7 +14,7 @@ from dual_data.audit.baselines import NAMES
 from dual_data.evaluation.report.document import Table, to_html, to_markdown
 from dual_data.evaluation.report.places import title_of
 from dual_data.evaluation.report.runs import Key
-from dual_data.evaluation.report.write import Written, write_report
+from dual_data.evaluation.report.write import Written, _latex, write_report
 from dual_data.evaluation.results import read_result
 from tests.evaluation.report.made_up import write_cell
 from tests.evaluation.report.page import TEXTS, Page
@@ -250,7 +250,7 @@ def test_every_model_is_identified(tmp_path: Path) -> None:
 
 def test_a_report_without_items_names_a_model_of_a_folder_without_its_path(tmp_path: Path) -> None:
     folder = tmp_path / "grid"
-    for name in ("/home/me/a/gemma", "/home/me/b/gemma"):
+    for name in ("/home/me/a/gemma", "/home/me/b/gemma", "gemma"):
         for status in ("done", "failed"):
             method: dict[str, Any] = {"method": "NPO", "lr": 1e-4} if status == "failed" else {}
             path = (
@@ -265,7 +265,7 @@ def test_a_report_without_items_names_a_model_of_a_folder_without_its_path(tmp_p
         for path in (report.html, report.markdown, report.table):
             text = path.read_text()
             assert ("/home/me" in text) == items, path
-            assert items or ("gemma" in text and "gemma (2)" in text)
+            assert items or all(name in text for name in ("gemma", "gemma (2)", "gemma (3)"))
     assert "| gemma (2): no such model |" in report.markdown.read_text()
 
 
@@ -292,12 +292,24 @@ def test_every_chart_is_a_file_that_markdown_shows_where_a_folder_is_given(writt
     assert bare == written.markdown.read_text()
 
 
+def test_markdown_finds_its_charts_from_a_folder_behind_a_link(tmp_path: Path) -> None:
+    for method, lr in (("none", 0.0), ("NPO", 1e-4)):
+        write_cell(tmp_path, method=method, lr=lr, forget=1.0, retain=1.0)
+    (tmp_path / "disk" / "deep").mkdir(parents=True)
+    (tmp_path / "drawn").symlink_to(tmp_path / "disk" / "deep")
+    report = write_report([tmp_path], tmp_path / "drawn", figures=tmp_path / "figures")
+    shown = re.findall(r"!\[.*?\]\(<(.*?)>\)\n", report.markdown.read_text())
+    assert [(tmp_path / "drawn" / unquote(address)).resolve() for address in shown] == report.figures != []
+
+
 def test_every_table_is_a_file_with_the_texts_of_the_page_where_a_folder_is_given(written: Written) -> None:
     folder = written.html.parent.parent
     report = write_report([folder], folder / "told", title="A <grid>", tables=folder / "the tables")
     assert sorted((folder / "the tables").iterdir()) == sorted(report.tables)
     assert report.markdown.read_text() == written.markdown.read_text()
-    named = {path.stem: list(csv.reader(path.read_text().splitlines())) for path in report.tables}
+    named = {
+        path.stem: list(csv.reader(path.read_text().splitlines())) for path in report.tables if path.suffix == ".csv"
+    }
     page = report.html.read_text()
     assert len(named) == page.count("<table")
     cells = {html.unescape(re.sub("<.*?>", "", cell)) for cell in re.findall(r"<t[dh].*?</t[dh]>", page, re.DOTALL)}
@@ -308,6 +320,35 @@ def test_every_table_is_a_file_with_the_texts_of_the_page_where_a_folder_is_give
     loss = "findings-loss-of-rouge-l-recall-on-popular-and-on-rare-facts"
     assert named[loss][0][:4] == ["comparison", "popular", "rare", "difference"]
     assert f"{loss}-paired-on-the-confidence-before-unlearning"[:100] in named
+    in_latex = {path.stem: _rows_of(path.read_text()) for path in report.tables if path.suffix == ".tex"}
+    assert in_latex == named
+
+
+_OF_LATEX = {
+    r"\textbackslash{}": "\\",
+    r"\textasciitilde{}": "~",
+    r"\textasciicircum{}": "^",
+    "{[}": "[",
+    "{*}": "*",
+    **{f"\\{sign}": sign for sign in "&%$#_{}"},
+}
+
+
+def _rows_of(latex: str) -> list[list[str]]:
+    """The texts of a table in LaTeX, as LaTeX reads them."""
+    rows = [line.removesuffix(r" \\").split(" & ") for line in latex.splitlines() if line.endswith(r" \\")]
+    special = "|".join(map(re.escape, _OF_LATEX))
+    return [[re.sub(special, lambda found: _OF_LATEX[found[0]], cell) for cell in row] for row in rows]
+
+
+def test_a_table_for_latex_has_its_caption_as_a_comment_and_no_row_that_begins_with_an_argument() -> None:
+    texts = ["[Paris]", "50 % & {more}_$#", r"C:\~^"]
+    table = Table(tuple(texts), (tuple(texts), ("*", "2", "3")), "What\nit is.", exact=("n",))
+    first, start, *rows, end = _latex(table).splitlines()
+    assert first == "% What it is. Columns without intervals (counts, settings, results of tests): n."
+    assert (start, end) == (r"\begin{tabular}{lll}", r"\end{tabular}")
+    assert [row[:4] for row in rows] == [r"\top", "{[}P", r"\mid", "{[}P", "{*} ", r"\bot"]
+    assert _rows_of("\n".join(rows)) == [texts, texts, ["*", "2", "3"]]
 
 
 def test_a_method_has_one_colour_in_all_charts_though_some_lack_others(tmp_path: Path) -> None:
