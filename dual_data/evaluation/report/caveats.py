@@ -16,6 +16,7 @@ from dual_data.evaluation.report.estimates import RULES, estimate, shown
 from dual_data.evaluation.report.places import BEFORE, starts
 from dual_data.evaluation.report.runs import Collection, clusters, stack
 from dual_data.evaluation.results import BASE, ItemRow, fact_of, read_result, unscorable
+from dual_data.evaluation.settings import PRETRAINED
 
 _FEWEST_ENDED = 0.9
 """Share of generations that must end by themselves for their scores not to depend on where the others were cut off."""
@@ -42,6 +43,7 @@ def caveats(collection: Collection) -> list[Block]:
                 f"{count(results, 'result')} with, so {they} in the table of every cell alone. Run the grid again, or "
                 "name the folder that has it too."
             )
+    sentences += _before_another_seed(collection)
     sentences += _stopped(collection)
     sentences += _cut_off(collection)
     sentences += _nothing_kept(collection)
@@ -69,6 +71,21 @@ def caveats(collection: Collection) -> list[Block]:
             f"findings on ROUGE-L say nothing about these answers. Of the facts to forget, see instead {instead}."
         )
     return [Heading("Before the scores"), Points(tuple(dict.fromkeys(sentences)))] if sentences else []
+
+
+def _before_another_seed(collection: Collection) -> list[str]:
+    """A sentence for each place whose losses are taken from the model before unlearning of another seed."""
+    sentences = []
+    for start in starts(collection):
+        measured = {run.seed for group in start.groups for run in group.runs if run.sets}
+        lacking = sorted(measured - {run.seed for run in start.before})
+        if start.key.stage != PRETRAINED and start.before and lacking:
+            sentences.append(
+                f"{start.key.data}, {start.title}: there is no result before unlearning (method {BASE}) of the seeds "
+                f"{some_of([str(seed) for seed in lacking])}, so that of seed {start.before[0].seed} stands in for "
+                "them, which learned other things. Run the grid again."
+            )
+    return sentences
 
 
 def _stopped(collection: Collection) -> list[str]:

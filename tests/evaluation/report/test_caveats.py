@@ -40,6 +40,18 @@ def test_answers_that_rouge_cannot_score_are_counted_and_another_score_is_named(
     ]
 
 
+def test_a_loss_since_the_model_before_unlearning_of_another_seed_is_named(tmp_path: Path) -> None:
+    for stage in ("pretrained", "sft"):
+        for seed in (0, 1, 2):
+            if seed == 0:
+                write_cell(tmp_path, stage=stage, seed=seed, forget=1.0, retain=1.0)
+            write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, seed=seed, forget=0.5, retain=0.9)
+    assert _sentences(tmp_path) == [  # pretraining has no seed
+        "d, sft, rare: there is no result before unlearning (method none) of the seeds 1, 2, so that of seed 0 stands "
+        "in for them, which learned other things. Run the grid again."
+    ]
+
+
 def test_models_whose_training_stopped_early_are_named_with_the_reason(tmp_path: Path) -> None:
     for stage in ("pretrained", "sft"):
         write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
