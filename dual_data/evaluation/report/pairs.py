@@ -105,8 +105,9 @@ def pairs(collection: Collection) -> list[Block]:
     caption = (
         "Difference: ROUGE-L recall of the first method minus that of the second, each at its chosen learning rate, on "
         "the same facts and the seeds that both have; other tables use all seeds, so their means can differ. "
-        f"{tests} On forget, lower is better. Methods forget different amounts, so one that keeps less may have "
-        "forgotten more: see the frontiers."
+        f"{tests} They are of these models: the choice of the rates, made on the same scores, is not accounted for, so "
+        "equal methods are found to differ more often than the p-values say. On forget, lower is better. Methods "
+        "forget different amounts, so one that keeps less may have forgotten more: see the frontiers."
     )
     header = (*place, "measured on", "first", "second", "seeds", "difference", "p (Holm)", ITEMS)
     return [
