@@ -15,7 +15,7 @@ from dual_data.evaluation.report.findings.baselines import baseline_answer
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.relearning import relearning_answer
 from dual_data.evaluation.report.findings.sentences import Compared
-from dual_data.evaluation.report.findings.stages import smoothness_answer, stage_answer
+from dual_data.evaluation.report.findings.stages import control_answer, smoothness_answer, stage_answer
 from dual_data.evaluation.report.findings.wordings import own_words_answer, wording_answer
 from dual_data.evaluation.report.places import sources
 from dual_data.evaluation.report.runs import Collection
@@ -92,11 +92,16 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
     blocks: list[Block] = [Heading("Findings")]
     popularity = popularity_answer(collection)
     stages, retained = stage_answer(collection)
+    controls, controlled = control_answer(collection)
     smoother, jumps = smoothness_answer(collection)
     trivial, answered = baseline_answer(collection)
     for question, note, sentences in (
         ("Are popular facts harder to forget?", _POPULARITY if popularity.unpaired else "", popularity.sentences),
-        ("Does a training stage before unlearning help to retain?", _RETENTION if retained else "", stages),
+        (
+            "Does a training stage before unlearning help to retain?",
+            _RETENTION if retained or controlled else "",
+            [*stages, *controls],
+        ),
         ("Is forgetting smoother after a training stage?", _JUMPS, smoother),
         ("Do other wordings bring back what was forgotten?", _WORDINGS, wording_answer(collection)),
         ("Is what the model no longer says gone?", _OWN_WORDS, own_words_answer(collection)),
@@ -121,6 +126,7 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
     blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.unpaired)
     blocks += _comparisons(paired_title, ("popular", "rare"), popularity.paired)
     blocks += _comparisons(retention_title, ("after the stage", "pretrained"), retained)
+    blocks += _comparisons(f"{retention_title}, of controls", ("after the control", "after sft"), controlled)
     blocks += _comparisons(jump_title, ("after the stage", "pretrained"), jumps)
     blocks += _comparisons(answered_title, ("answered by the rule", "the others"), answered)
     return blocks

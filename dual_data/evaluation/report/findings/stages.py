@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 
 from dual_data.display import count
@@ -15,7 +15,6 @@ from dual_data.evaluation.report.findings.sentences import (
     all_runs,
     holm_corrected,
     keeps,
-    mean_and_counts,
     no_results,
     not_at_equal_forgetting,
     over_datasets,
@@ -28,11 +27,17 @@ from dual_data.evaluation.report.runs import Collection, Group
 from dual_data.evaluation.settings import PRETRAINED
 
 _AFTER, _PRETRAINED = "unlearning after this stage", "unlearning the pretrained model"
+_SFT = "sft"
+_CONTROLS = {
+    "sft_format": "which learned the form of the answers on other subjects",
+    "sft_new": "which learned facts that were new",
+    "sft_retain": "which learned all but the facts to forget",
+}
 
 
 def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
-    """Does a training stage first help retention, and what about it helps? Sentences and comparisons."""
-    stages, uncorrected = _compare_with_pretrained(collection, compare_retention)
+    """Does a training stage first help retention? Sentences and comparisons."""
+    stages, uncorrected = _compare_with(PRETRAINED, collection, compare_retention)
     if not stages:
         missing = "a stage beside pretrained"
         if any(group.key.stage != PRETRAINED for group in collection.groups):
@@ -47,15 +52,39 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     ]
     if lacking := [", ".join(about) for about in stages if not about_of(compared, about)]:
         sentences.append(not_at_equal_forgetting(lacking, "after the stage and on the pretrained model"))
-    sentences += _overall_sentences(collection, compared)
-    for data in dict.fromkeys(data for data, _ in stages):
-        sentences += _control_sentences(data, compared)
+    return [*sentences, *_overall_sentences(collection, compared)], compared
+
+
+def control_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
+    """How much of what the stage `sft` does do its controls too? Sentences and comparisons.
+
+    A control is compared with `sft` itself: two gains over the pretrained model, of which one is shown and the other is
+    not, may still be equal.
+    """
+    stages, uncorrected = _compare_with(_SFT, collection, compare_retention, among=_CONTROLS)
+    compared = holm_corrected(uncorrected)
+    sentences = [
+        retention_sentence(
+            f"{data}, {stage}, {_CONTROLS[stage]}",
+            f"unlearning after {stage}",
+            f"unlearning after {_SFT}",
+            of_stage,
+        )
+        for data, stage in stages
+        if (of_stage := about_of(compared, (data, stage)))
+    ]
+    if lacking := [", ".join(about) for about in stages if not about_of(compared, about)]:
+        sentences.append(not_at_equal_forgetting(lacking, f"after the control and after {_SFT}"))
+    if not stages and any(group.key.stage == _SFT for group in collection.groups):
+        sentences.append(
+            f"{no_results(f'a control of {_SFT}', yet=False)}, so nothing is said about what in it matters."
+        )
     return sentences, compared
 
 
 def smoothness_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     """Is forgetting smoother over learning rates after a training stage? Sentences and comparisons, untested."""
-    stages, compared = _compare_with_pretrained(collection, compare_jumps)
+    stages, compared = _compare_with(PRETRAINED, collection, compare_jumps)
     sentences = []
     for about in stages:
         jumps = about_of(compared, about)
@@ -71,10 +100,13 @@ def smoothness_answer(collection: Collection) -> tuple[list[str], list[Compared]
     return sentences, compared
 
 
-def _compare_with_pretrained(
-    collection: Collection, compare: Callable[[Group, Group], Contrast | None]
+def _compare_with(
+    second: str,
+    collection: Collection,
+    compare: Callable[[Group, Group], Contrast | None],
+    among: Container[str] | None = None,
 ) -> tuple[list[tuple[str, str]], list[Compared]]:
-    """Compare every group after a stage with the same group of the pretrained model.
+    """Compare every group after a stage, or one `among` these, with the same group of the stage `second`.
 
     Returns the (dataset, stage) pairs that have both, and the comparisons that were possible.
     """
@@ -82,14 +114,14 @@ def _compare_with_pretrained(
     stages: dict[tuple[str, str], None] = {}
     compared = []
     for key, group in by_key.items():
-        pretrained = by_key.get(key._replace(stage=PRETRAINED))
-        if key.stage == PRETRAINED or pretrained is None:
+        other = by_key.get(key._replace(stage=second))
+        if key.stage == second or other is None or (among is not None and key.stage not in among):
             continue
         about = (names.data(key), key.stage)
         stages.setdefault(about)
-        if contrast := compare(group, pretrained):
+        if contrast := compare(group, other):
             label = f"{names.place(key)}, {key.set}, {key.method}"
-            compared.append(Compared(about, label, contrast, all_runs(group, pretrained)))
+            compared.append(Compared(about, label, contrast, all_runs(group, other)))
     return list(stages), compared
 
 
@@ -100,9 +132,8 @@ def _overall_sentences(collection: Collection, compared: Sequence[Compared]) -> 
     # Only what was compared: `subjects` lacks those of a pair whose draws were too often undefined.
     ids = {run.id for comparison in compared for run in comparison.runs}
     groups = tuple(group for group in collection.groups if any(run.id in ids for run in group.runs))
-    _, drawn_together = _compare_with_pretrained(
-        collection._replace(groups=groups), partial(compare_retention, among=subjects)
-    )
+    retention = partial(compare_retention, among=subjects)
+    _, drawn_together = _compare_with(PRETRAINED, collection._replace(groups=groups), retention)
     sentences = []
     for stage in dict.fromkeys(comparison.about[1] for comparison in drawn_together):
         of_stage = [comparison for comparison in drawn_together if comparison.about[1] == stage]
@@ -110,30 +141,3 @@ def _overall_sentences(collection: Collection, compared: Sequence[Compared]) -> 
             mean = average([comparison.contrast for comparison in of_stage])
             sentences.append(f"{over_datasets(datasets, stage, len(of_stage))}, {keeps(_AFTER, _PRETRAINED, mean)}.")
     return sentences
-
-
-def _control_sentences(data: str, compared: Sequence[Compared]) -> list[str]:
-    """What the control stages say about a gain of the stage `sft`; empty where `sft` could not be compared."""
-    gained = about_of(compared, (data, "sft"))
-    if not gained:
-        return []
-    mean, better, worse = mean_and_counts(gained)
-    if better <= worse or mean.value <= 0:
-        return [f"{data}: fine-tuning first (sft) is not shown to keep more of the retain score."]
-    texts = {
-        "sft_format": "the form of the answers, learned on other subjects",
-        "sft_new": "facts that were first learned in that step",
-        "sft_retain": "fine-tuning without the facts to forget",
-    }
-    gains = [
-        f"{text} ({stage}) gives {points(mean_and_counts(of_control)[0], '+')}"
-        for stage, text in texts.items()
-        if (of_control := about_of(compared, (data, stage)))
-    ]
-    start = (
-        f"{data}: fine-tuning first (sft) keeps more of the retain score in {better} of "
-        f"{count(len(gained), 'comparison')}, {points(mean, '+')} on average"
-    )
-    if not gains:
-        return [f"{start}; without its controls the grid cannot say why."]
-    return [f"{start}. Of its controls, against the same pretrained model, {'; '.join(gains)}."]
