@@ -24,14 +24,8 @@ class Recovery(NamedTuple):
     """Recovered shares on all facts [1, steps]."""
     drawn: Floats
     """The same in bootstrap draws of seeds and subjects [replicates, steps]."""
-
-    @property
-    def area(self) -> Interval:
-        """Mean recovered share over log2(1 + step); 0 none, 1 all at once."""
-        log_steps = np.log2(1 + self.steps)
-        widths = np.diff(log_steps) / (log_steps[-1] - log_steps[0])
-        exact, drawn = (((shares[:, 1:] + shares[:, :-1]) / 2) @ widths for shares in (self.exact, self.drawn))
-        return Interval(float(exact[0]), *quantiles(drawn))
+    area: Interval
+    """Share recovered by the mean score over log2(1 + step); 0 none, 1 all at once."""
 
     def steps_to(self, level: float) -> Interval:
         """First scored step at which the share `level` of the gap is recovered; infinite where it never is.
@@ -43,15 +37,15 @@ class Recovery(NamedTuple):
         return Interval(float(exact[0]), float(low), float(high))
 
 
-def recovered(value: ArrayLike, start: ArrayLike, base: ArrayLike, gained: ArrayLike) -> Floats:
-    """Share of the gap between the unlearned model (`start`) and the base that is closed, between 0 and 1.
+def recovered(gain: ArrayLike, by_control: ArrayLike, gap: ArrayLike) -> Floats:
+    """Share of the gap between the unlearned model and the base that a treatment closes; 0 where there is no gap.
 
-    `gained` is the control's gain from the same treatment, which is no recovery; a loss counts as no gain. 0 where
-    there is no gap.
+    `gain` is what the unlearned model gains by the treatment, `by_control` what the control does, which is no recovery;
+    a loss of the control counts as no gain. The share is not cut to [0, 1]: a mean of shares that noise cannot bring
+    below 0 would be above 0 by noise alone.
     """
-    gap = np.asarray(base, dtype=float) - np.asarray(start, dtype=float)
-    closed = np.asarray(value, dtype=float) - np.asarray(start, dtype=float) - np.maximum(0.0, gained)
-    share: Floats = np.clip(closed / np.where(gap > 0, gap, 1.0), 0.0, 1.0) * (gap > 0)
+    closed, width = np.asarray(gain) - np.maximum(0.0, by_control), np.asarray(gap)
+    share: Floats = closed / np.where(width > 0, width, 1.0) * (width > 0)
     return share
 
 
@@ -63,13 +57,23 @@ def recovery(
     Several seeds are one more axis in front. Recovery is the tuned model's gain over its own start, minus the control's
     gain over its own.
     """
+    at_steps = np.asarray(steps, dtype=float)
+    widths = np.diff(np.log2(1 + at_steps))
+    weights = (np.append(widths, 0.0) + np.insert(widths, 0, 0.0)) / (2 * widths.sum())
+
+    def gains(means: Floats) -> Floats:
+        """By step, and their mean: a control's loss is cut in it once, not at every step, where noise is larger."""
+        above_start = means - means[:, :1]
+        return np.column_stack([above_start, above_start @ weights])
+
     after, by_control = (_means(np.asarray(curve, dtype=float), subjects) for curve in (tuned, control))
     at_first = _means(np.atleast_2d(np.asarray(base, dtype=float))[:, None], subjects)
     exact, drawn = (
-        recovered(after, after[:, :1], at_first, by_control - by_control[:, :1])
+        recovered(gains(after), gains(by_control), at_first - after[:, :1])
         for after, by_control, at_first in zip(after, by_control, at_first, strict=True)
     )
-    return Recovery(np.asarray(steps, dtype=float), exact, drawn)
+    area = Interval(float(exact[0, -1]), *quantiles(drawn[:, -1]))
+    return Recovery(at_steps, exact[:, :-1], drawn[:, :-1], area)
 
 
 def _means(curve: Floats, subjects: Sequence[Hashable]) -> tuple[Floats, Floats]:
@@ -96,6 +100,6 @@ def recovered_share(
     """
 
     def share(before: Floats, unlearned: Floats, attacked: Floats, control: Floats) -> Floats:
-        return recovered(attacked, unlearned, before, control - before)
+        return recovered(attacked - unlearned, control - before, before - unlearned)
 
     return bootstrap_function(share, (before, unlearned, attacked, control), subjects, UNIT)

@@ -105,9 +105,10 @@ def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
     caption = (
         "Share recovered: of the gap that unlearning left between the shares of held-out forget facts answered, what "
         "fine-tuning closes beyond what the control gains by it (a loss counts as 0); facts that tuning loses count "
-        "against those that it brings back. Area: mean share recovered over log2(1 + steps). Steps: the first measured "
-        "step by which that share is recovered. Intervals are over seeds and subjects. A control that knows the facts "
-        "has little to gain, so against it the share is an upper bound. A dash: unlearning left no gap."
+        "against those that it brings back, so it may be below 0. Area: of the mean shares answered over log2(1 + "
+        "steps). Steps: the first measured step by which that share is recovered. Intervals are over seeds and "
+        "subjects. A control that knows the facts has little to gain, so against it the share is an upper bound. A "
+        "dash: unlearning left no gap."
     )
     chart_caption = (
         "Ordinary fine-tuning after unlearning, and of models without unlearning; bars are 95 % intervals "
@@ -152,8 +153,8 @@ def _quantisation(cells: Sequence[Extras]) -> list[Block]:
     )  # fmt: skip
     caption = (
         "ROUGE-L recall; rounded: after round-to-nearest of the merged weights, groups of 128 inputs. Recovered: share "
-        "of the forgotten score that rounding brings back, less what it gives the model before unlearning; a dash if "
-        "none was lost. Intervals are over seeds and subjects."
+        "of the forgotten score that rounding brings back, less what it gives the model before unlearning; below 0 "
+        "where it takes more of it, and a dash if none was lost. Intervals are over seeds and subjects."
     )
     return _section("Quantisation", columns, lines, caption)
 

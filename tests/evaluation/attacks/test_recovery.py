@@ -13,12 +13,12 @@ STEPS = (0, 1, 3)
 
 
 @pytest.mark.parametrize(
-    ("value", "gained", "share"),
-    [(0.1, 0, 0.0), (0.3, 0, 0.5), (0.5, 0, 1.0), (0.9, 0, 1.0), (0.0, 0, 0.0), (0.3, 0.1, 0.25), (0.3, -0.1, 0.5)],
+    ("gain", "by_control", "share"),
+    [(0.0, 0, 0.0), (0.2, 0, 0.5), (0.4, 0, 1.0), (0.8, 0, 2.0), (-0.1, 0, -0.25), (0.2, 0.1, 0.25), (0.2, -0.1, 0.5)],
 )
-def test_recovered_share(value: float, gained: float, share: float) -> None:
-    assert recovered(value, 0.1, 0.5, gained) == pytest.approx(share)
-    assert recovered(value, 0.5, 0.5, gained) == 0
+def test_recovered_share(gain: float, by_control: float, share: float) -> None:
+    assert recovered(gain, by_control, 0.4) == pytest.approx(share)
+    assert recovered(gain, by_control, 0.0) == recovered(gain, by_control, -0.1) == 0
 
 
 def test_the_area_and_the_steps_by_hand() -> None:
@@ -27,6 +27,32 @@ def test_the_area_and_the_steps_by_hand() -> None:
     result = recovery(STEPS, tuned, flat, flat[0], "ab")
     assert result.area.value == pytest.approx((0.25 * 1 + 0.75 * 1) / 2)
     assert [result.steps_to(level).value for level in LEVELS] == [1, 3]
+
+
+def test_noise_about_the_start_is_no_recovery_and_a_gain_is() -> None:
+    """At every step some facts are answered anew, with as many hits as before; the control keeps what it knows."""
+    random = np.random.default_rng(0)
+    steps = (0, 1, 2, 4, 8, 16, 32, 64)
+    shown = {0.0: 0, 0.3: 0}
+    for gained in shown:
+        for _ in range(40):
+            start, anew = (random.random((count, 70)) < 0.3 for count in (1, len(steps)))
+            tuned = np.where(random.random(anew.shape) < 0.3, anew, start)
+            tuned[0] = start[0]
+            tuned[3:] |= random.random(70) < gained
+            known = np.tile(random.random(70) < 0.9, (len(steps), 1))
+            area = recovery(steps, tuned, known, known[0], range(70)).area
+            shown[gained] += area.low > 0
+    assert shown[0.0] <= 4  # a fortieth of the intervals should lie above a truth of 0
+    assert shown[0.3] >= 30
+
+
+def test_noise_of_the_control_takes_little_off() -> None:
+    # At steps 1 and 3 the control gains and loses as much: over all steps it gains nothing.
+    control = [[0.5] * 4, [0.75] * 4, [0.0] * 4]
+    result = recovery(STEPS, [[0.25] * 4, [0.5] * 4, [0.5] * 4], control, control[0], range(4))
+    assert result.area[:3] == (0.75, 0.75, 0.75)
+    assert result.exact.tolist() == [[0, 0, 1]]
 
 
 def test_a_share_that_is_reached_but_for_rounding_is_reached() -> None:
@@ -75,9 +101,9 @@ def test_the_interval_is_over_seeds_too_and_they_are_crossed_with_subjects() -> 
     one_seed = recovery((0, 1), tuned[1], flat[1], flat[1, 0], range(50))
     assert all_seeds.area.value == pytest.approx(one_seed.area.value) == pytest.approx(0.2)
     assert one_seed.area[:3] == pytest.approx((0.2, 0.2, 0.2))  # all subjects are alike, the seeds are not
-    # Half of 0.4 at the last step, within Student's 4.303 standard errors of three seeds, and not below 0.
+    # Half of 0.4 at the last step, within Student's 4.303 standard errors of three seeds.
     assert (all_seeds.area.low, all_seeds.area.high) == pytest.approx(
-        (0, (0.4 + 4.303 * 0.2 / math.sqrt(3)) / 2), abs=0.06
+        [(0.4 + sign * 4.303 * 0.2 / math.sqrt(3)) / 2 for sign in (-1, 1)], abs=0.06
     )
     # Ten seeds that agree give no more information on the subjects than one.
     after = np.random.default_rng(0).uniform(0, 1, 40)
