@@ -29,17 +29,18 @@ def relearning_answer(collection: Collection, tuned: Sequence[Relearned]) -> lis
     sentences = []
     for tuned_on, entries in tunings.items():
         recovering = sum(area.low > 0 for area, _, _ in entries)
-        halves = sum(reaches_half for _, reaches_half, _ in entries)
         sentence = (
             f"Tuned on {tuned_on}: in {recovering or 'none'} of {count(len(entries), 'cell')}, some of what was lost "
-            "is shown to come back (interval above zero, not corrected for the number of cells); in "
-            f"{halves or 'none'}, half of it does at some step up to {last_step}."
+            "is shown to come back (interval above zero, not corrected for the number of cells)"
         )
         if recovering:
+            # Of these alone: where little was lost, noise at one of the steps often reaches half of it.
+            halves = sum(area.low > 0 and reaches_half for area, reaches_half, _ in entries)
+            sentence += f"; in {halves or 'none'} of these, half of it is back at some step up to {last_step}"
             clearest, _, where = max(entries, key=lambda entry: (entry[0].low, entry[0].value))
             sentence += (
-                f" The clearest case is {where}: {shown(clearest)} of the loss, on average over the logarithm of the "
-                "steps."
+                f". The clearest case is {where}: {shown(clearest)} of the loss, on average over the logarithm of the "
+                "steps"
             )
-        sentences.append(sentence)
+        sentences.append(f"{sentence}.")
     return sentences

@@ -43,10 +43,10 @@ def test_the_cells_in_which_the_loss_comes_back_are_counted_by_what_they_were_tu
     write(tmp_path, "AdaPop", (0.5, 0.1, 0.1))  # lost nothing
     common = "some of what was lost is shown to come back (interval above zero, not corrected for the number of cells)"
     assert answer(tmp_path) == [
-        f"Tuned on forget facts: in 2 of 4 cells, {common}; in 2, half of it does at some step up to 3. The "
-        "clearest case is NPO (d, m, pretrained, rare): 0.500 [0.500, 0.500] of the loss, on average over the "
+        f"Tuned on forget facts: in 2 of 4 cells, {common}; in 1 of these, half of it is back at some step up to 3. "
+        "The clearest case is NPO (d, m, pretrained, rare): 0.500 [0.500, 0.500] of the loss, on average over the "
         "logarithm of the steps.",
-        f"Tuned on retain facts: in none of 1 cell, {common}; in none, half of it does at some step up to 3.",
+        f"Tuned on retain facts: in none of 1 cell, {common}.",
     ]
 
 
