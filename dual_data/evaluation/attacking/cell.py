@@ -123,13 +123,16 @@ def sample(items: Sequence[Item], most: int) -> list[Item]:
 
 
 def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> list[Item]:
-    """Facts with the relations of the forget facts but other subjects, from the sets that are never trained on."""
-    relations, subjects = {item.relation for item in items}, {item.subject for item in items}
+    """Facts with the relations of the forget facts but other subjects, from the sets that are never trained on.
+
+    A fact without a subject is its own; not by its id, which may be another fact's in another set.
+    """
+    relations, subjects = {item.relation for item in items}, {item.subject or item.fact for item in items}
     return [
         item
         for rows in measured.values()
         for item in rows
-        if item.relation and item.relation in relations and item.subject not in subjects
+        if item.relation and item.relation in relations and (item.subject or item.fact) not in subjects
     ]
 
 

@@ -182,6 +182,8 @@ def test_unrelated_facts_share_a_relation_and_no_subject() -> None:
     items = cities()
     other = items[1]._replace(relation="P36")
     assert unrelated({"a": [items[0], items[1], other]}, items[:1]) == [items[1]]
+    first, second, third = (item._replace(id="1", subject="") for item in items[:3])
+    assert unrelated({"a": [second], "b": [first, third]}, [first]) == [second, third]
 
 
 def test_what_relearning_tunes_on_does_not_depend_on_the_order_of_the_file() -> None:
