@@ -15,6 +15,7 @@ from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.measuring import fast as stream
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.methods import METHODS
+from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.norms import fuse_norms
 from dual_data.evaluation.models.tiny import tiny
@@ -55,6 +56,24 @@ def test_replayed_training_is_eager_training(method: str, forget_kl: float, monk
     assert replayed == eager
     assert torch.equal(again, weights)
     assert (Graph.recorded, Graph.replayed) == (2, 7 + 5)  # micro-batches and updates of 5 steps, after 3 that warm up
+
+
+def test_a_method_that_cannot_be_recorded_leaves_graphs_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    emulate(monkeypatch)
+    setup = problem()
+
+    def loss(batch: Batch, policy: Outputs, reference: Outputs) -> Loss:
+        return Loss(-batch.forget.token_mean(policy.forget.nll) * policy.forget.nll.isfinite().all().item(), {})
+
+    waiting = Method("Waiting", loss, "made up", kinds=("forget",))
+    optimisation = Optimisation(epochs=4, batch=5)
+    ways = []
+    for method in (waiting, METHODS["GradAscent"], waiting):
+        before = Graph.recorded
+        (trace,) = train(setup.loaded, setup.adapters, method, [setup.cell(1e-4)], optimisation, graphs=True)
+        ways.append((Graph.recorded - before, trace.reasons))
+    reasons = ("training was not recorded: RuntimeError: not permitted when stream is capturing: _local_scalar_dense",)
+    assert ways == [(1, reasons), (2, ()), (0, reasons)]  # a second try of a method would leak as much memory
 
 
 def _trained(

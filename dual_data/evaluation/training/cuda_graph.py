@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 WARM_UP = 3
 """Steps taken before one is recorded; they are part of the training."""
 
-_EAGER: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
-"""Models whose steps cannot be recorded, and why; a failed trial leaks memory, so there is only one."""
+_EAGER: WeakKeyDictionary[PreTrainedModel, dict[str, str]] = WeakKeyDictionary()
+"""By model, the methods whose steps cannot be recorded, and why; a failed trial leaks memory, so each has only one."""
 
 _STREAMS: WeakKeyDictionary[PreTrainedModel, torch.cuda.Stream] = WeakKeyDictionary()
 """One stream for all runs of a model. Torch hands out 32 in turn, keeps a cuBLAS workspace for each, and frees it with
@@ -30,6 +30,8 @@ class Replayed:
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
+        self._method = run._method.name
+        self._eager = _EAGER.setdefault(run.model, {})
         self._steps_taken = 0
         if run.model not in _STREAMS:
             _STREAMS[run.model] = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
@@ -42,10 +44,10 @@ class Replayed:
         try:
             with torch.cuda.stream(self._stream):
                 if self._steps_taken == WARM_UP:
-                    if self._run.model not in _EAGER:
+                    if self._method not in self._eager:
                         self._record()
                     if self._graphs is None:
-                        self._run.note("recorded", 0.0, _EAGER[self._run.model])
+                        self._run.note("recorded", 0.0, self._eager[self._method])
                 if self._graphs is None:
                     self._run.step()
                 else:
@@ -68,7 +70,7 @@ class Replayed:
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
-            _EAGER[self._run.model] = why_not_recorded(error)
+            self._eager[self._method] = why_not_recorded(error)
         else:
             self._graphs = micro_batch, update
 
