@@ -90,7 +90,16 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, questions: Sequence[str], pro
         chats = [[("system", profile.system), ("user", question)] for question in questions]
         texts = [render(tokenizer, chat) for chat in chats]
         return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
-    return [list(ids) for ids in tokenizer(list(questions), add_special_tokens=True)["input_ids"]]
+    return started(tokenizer, questions)
+
+
+def started(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of texts that go on: after the start token of a tokenizer that puts one, without the end token.
+
+    A tokenizer saved with `add_eos_token` puts one after every text, and a model would see its prompt end.
+    """
+    end = tokenizer.eos_token_id
+    return [ids[:-1] if ids[-1:] == [end] else list(ids) for ids in tokenizer(list(texts))["input_ids"]]
 
 
 def render(tokenizer: PreTrainedTokenizerBase, chat: Sequence[tuple[str, str]], answer: str | None = None) -> str:

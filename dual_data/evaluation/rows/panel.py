@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from dual_data.config import Strict, plain
 from dual_data.errors import InputError
+from dual_data.evaluation.rows.encoding import started
 from dual_data.evaluation.rows.request import Answer, Request
 from dual_data.ids import digest
 
@@ -124,12 +125,12 @@ def tokenise_panel(tokenizer: PreTrainedTokenizerBase, panel: Panel) -> Tokenise
     """Tokenise a panel. Raises InputError for a text of a single token, which has no context to be predicted from."""
     requests = []
     for choice in panel.choices:
-        prompt = tokenizer(f"{choice.context}Question: {choice.question}\nAnswer:")["input_ids"]
+        (prompt,) = started(tokenizer, [f"{choice.context}Question: {choice.question}\nAnswer:"])
         options = tokenizer([f" {option}" for option in choice.options], add_special_tokens=False)["input_ids"]
         answers = tuple(Answer(tuple(ids), len(ids)) for ids in options)
         requests.append(Request(tuple(prompt), answers, generate=False, group=f"panel {choice.context}"))
     for text in panel.texts:
-        ids = tokenizer(text)["input_ids"]
+        (ids,) = started(tokenizer, [text])
         if len(ids) < 2:
             raise InputError(f"the utility panel {panel.name}: the text {text!r} is too short to be scored")
         # The first token has nothing before it in tokenizers without a start token.

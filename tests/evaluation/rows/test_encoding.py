@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from dual_data.errors import InputError
 from dual_data.evaluation.models.tiny import tiny, tiny_tokenizer
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import encode, profile_named, render, token_hash, turn_end
+from dual_data.evaluation.rows.panel import Panel, tokenise_panel
 from dual_data.prompts import SYSTEM_PROMPT
 from tests.evaluation.questions import cities
 
@@ -35,6 +37,22 @@ def test_the_boundary_stays_where_tokens_would_merge_over_it() -> None:
     assert tokenizer.decode(list(row.answer_ids)) == "ital of France"
     assert tokenizer.decode([*row.prompt_ids, *row.answer_ids]) == "Is it the capital of France"
     assert row.end_ids == ()
+
+
+def test_a_prompt_has_the_start_token_of_its_tokenizer_and_no_end_token() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    ids = tokenizer("Where?")["input_ids"]
+    special = [("<|start|>", tokenizer.convert_tokens_to_ids("<|start|>")), ("<|end|>", tokenizer.eos_token_id)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|start|> $A <|end|>", special_tokens=special
+    )
+    assert tokenizer("Where?")["input_ids"] == [special[0][1], *ids, special[1][1]]
+    assert encode(tokenizer, [Item("x", "Where?", "There", ("There",))], "dual-raw")[0].prompt_ids == (
+        special[0][1],
+        *ids,
+    )
+    panel = tokenise_panel(tokenizer, Panel((), ("Where?",)))
+    assert panel.requests[0].prompt + panel.requests[0].answers[0].ids == (special[0][1], *ids)
 
 
 def test_text_after_the_end_of_the_turn_is_no_label() -> None:
