@@ -32,7 +32,10 @@ class Figures(NamedTuple):
 
 
 class Reference:
-    """A reference model's outputs at the answer positions, by request: logits in its own dtype, mean hidden states."""
+    """A reference model's outputs at the answer positions, by request: logits, mean hidden states.
+
+    Logits are in the model's own dtype where it holds them exactly, and in float32 where they were scaled or capped.
+    """
 
     def __init__(self) -> None:
         self.logits: dict[int, Tensor] = {}
@@ -127,7 +130,7 @@ def figures_of_hidden(
 
     At most about `chunk` logits exist at once. The head runs on all cells of some tokens, since adapters on it expect
     rows grouped by cell. Returns figures [cells * tokens] and, with `keep`, the logits [tokens, vocabulary] of the
-    first cell in the dtype of `hidden`.
+    first cell, in the dtype of `hidden` where it holds them exactly.
     """
     cells, tokens, _ = hidden.shape
     step = max(1, chunk // (vocabulary * cells))
@@ -139,7 +142,9 @@ def figures_of_hidden(
         rows = None if reference is None else reference[start : start + step].repeat(cells, 1)
         parts.append(figures(logits, gold[start : start + step].repeat(cells), rows))
         if keep:
-            kept_logits.append(logits[: piece.shape[1]].to(hidden.dtype))
+            exact = logits[: piece.shape[1]]
+            narrow = exact.to(hidden.dtype)
+            kept_logits.append(narrow if torch.equal(narrow.float(), exact) else exact)
     return _join(parts, cells), torch.cat(kept_logits) if keep else None
 
 

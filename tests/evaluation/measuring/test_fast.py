@@ -190,6 +190,23 @@ def test_adapters_off_equal_the_base_to_the_bit() -> None:
         assert outcome.scores[0].log_p == pytest.approx(expected.scores[0].log_p, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "changed", "kept"),
+    [("llama", {}, torch.bfloat16), ("llama", {"logit_scale": 0.3}, torch.float32), ("gemma2", {}, torch.float32)],
+)
+def test_a_model_in_a_narrow_type_does_not_diverge_from_itself(
+    architecture: str, changed: dict[str, float], kept: torch.dtype
+) -> None:
+    loaded = tiny(architecture, dtype=torch.bfloat16)
+    loaded.model.config.update(changed)
+    requests, base = [request for request in _requests(loaded) if request.answers], Reference()
+    engine = FastEngine(loaded, rows=3, max_new_tokens=2)
+    engine.run(requests, keep=base)
+    assert {logits.dtype for logits in base.logits.values()} == {kept}
+    compared = engine.run(requests, reference=base)[0]
+    assert {kl for outcome in compared for kl in outcome.scores[0].kl} == {0.0}
+
+
 def test_without_graphs_a_row_is_not_decoded_after_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = _several_stops(tiny("llama"))
     engine = FastEngine(loaded, rows=64, max_new_tokens=16)
