@@ -185,6 +185,26 @@ def test_a_batch_that_did_not_fit_once_is_not_tried_again(project: Path, monkeyp
     assert [note for cell_notes in notes for note in cell_notes] == ["out of memory: evaluation batch halved to 6"]
 
 
+def test_a_batch_that_did_not_fit_the_plain_way_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny("gemma2")  # a window of 64 tokens, shorter than the prompts
+    requests = [request_of(row) for row in encode(loaded.tokenizer, cities(), "chat")]
+    sizes: list[int] = []
+    real = PlainEngine._batch
+
+    def cramped(engine: PlainEngine, batch: Any, *arguments: Any) -> Any:
+        sizes.append(len(batch))
+        if sizes[-1] > 4:
+            raise torch.OutOfMemoryError("made up")
+        return real(engine, batch, *arguments)
+
+    monkeypatch.setattr(PlainEngine, "_batch", cramped)
+    fast = FastEngine(loaded, rows=6, max_new_tokens=2)
+    for _ in range(2):
+        fast.run(requests)
+    assert sizes == [6, 3, 3, 1, 3, 3, 1]
+    assert (fast.rows, fast.notes[1:]) == (3, ["out of memory: evaluation batch halved to 3"])
+
+
 def test_of_two_sets_only_one_reference_is_held_at_a_time(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     references: list[weakref.ref[Reference]] = []
     held: list[int] = []

@@ -88,6 +88,7 @@ class FastEngine(Engine):
         self._note(f"slow evaluation: some prompts exceed the attention window of {self._window} tokens")
         plain = PlainEngine(self.loaded, self.adapters, rows=self.rows, max_new_tokens=self.max_new_tokens)
         outcomes = plain.run(requests, reference=comparison.against, keep=comparison.keep, advance=advance)
+        self.rows = plain.rows
         self.notes += plain.notes
         return outcomes
 
