@@ -18,9 +18,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from dual_data.config import Strict, plain
+from dual_data.config import Strict, each_once, plain
 from dual_data.errors import InputError
 from dual_data.evaluation.rows.encoding import started
 from dual_data.evaluation.rows.request import Answer, Request
@@ -40,7 +40,7 @@ class Choice(Strict):
     kind: str
     """What it tests."""
     question: str = Field(min_length=1)
-    options: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=2)
+    options: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2), AfterValidator(each_once)]
     answer: int = Field(ge=0, strict=True)
     """Index of the right option."""
     context: str = ""

@@ -231,6 +231,10 @@ def test_a_panel_may_begin_with_a_byte_order_mark_and_hold_any_character(tmp_pat
             "options: 1: is empty; a line holds",
         ),
         ('{"kind": "a", "question": "?", "options": ["x"], "answer": 0}', "options: name at least 2; a line"),
+        (
+            '{"kind": "a", "question": "?", "options": ["x", "y", "x"], "answer": 2}',
+            "options: x is listed 2 times; list it once; a line",
+        ),
         ('{"kind": "a", "question": "?", "options": "xyz", "answer": 0}', "options: must be a list: .* not 'xyz';"),
         (
             '{"kind": "a", "question": "?", "options": [3, 4], "answer": 0}',
