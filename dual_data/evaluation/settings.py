@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from dual_data.config import NO_FOLDER, Strict, each_once, is_folder, parse, read_toml
 from dual_data.errors import ConfigError, UsageError
-from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
+from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, MULTIPLE_CHOICE
 from dual_data.evaluation.training.optimisation import LoraSpec, Names, Optimisation
 
 PRETRAINED = "pretrained"
@@ -161,6 +161,15 @@ class GridSettings(Strict):
     """Utility panel of every cell: `shipped`, or a file of JSON lines, relative to the project, with $VARIABLES."""
     panel_questions: int = Field(default=0, ge=0)
     """At most this many questions of the panel, the first by hash, and all its texts; 0 for `limit`."""
+
+    @model_validator(mode="after")
+    def _shows_wrong_answers(self) -> GridSettings:
+        if MULTIPLE_CHOICE in self.attacks and not self.distractors:
+            raise ValueError(
+                f"the attack {MULTIPLE_CHOICE} shows wrong answers, and distractors is 0: set it to 1 or more, or "
+                "leave the attack out"
+            )
+        return self
 
 
 class EvaluationSettings(Strict):

@@ -233,6 +233,12 @@ def test_lists_of_a_grid_and_names_of_sets_are_checked(project: Path, old: str, 
             "evaluation.toml: grids.one.attacks: unknown 'jailbreak'; known here: .*in_context",
         ),
         (
+            'sets = ["rare"]',
+            'attacks = ["cloze", "multiple_choice"]\ndistractors = 0',
+            ConfigError,
+            "evaluation.toml: grids.one: the attack multiple_choice shows wrong answers, and distractors is 0: set it",
+        ),
+        (
             '["forget", "retain_train", "retain_eval"]',
             '["format"]',
             ConfigError,
