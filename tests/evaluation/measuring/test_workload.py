@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from dual_data.errors import InputError
+from dual_data.evaluation.measuring import workload as workload_module
 from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.attack_prompts import IN_CONTEXT
+from dual_data.ids import digest
 from tests.evaluation.questions import cities
 
 
@@ -33,6 +35,19 @@ def test_distractors_are_other_answers_of_the_relation() -> None:
     request = again.requests[again.sets["forget"][-1].canonical]
     whole = workload.requests[workload.sets["forget"][0].canonical]
     assert request.answers == whole.answers[:3]  # chosen by hash, whatever the order
+
+
+def test_answers_are_ranked_only_where_distractors_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, hashed = tiny("llama"), list[str]()
+
+    def watched(text: str) -> str:
+        hashed.append(text)
+        return digest(text)
+
+    monkeypatch.setattr(workload_module, "digest", watched)
+    for distractors, hashes in ((0, 0), (1, 7 * 7)):
+        build_workload(loaded.tokenizer, {"forget": cities()}, "chat", MeasureOptions(distractors=distractors))
+        assert len(hashed) == hashes
 
 
 def test_distractors_are_wrong_by_value_and_for_every_row_of_the_question() -> None:
