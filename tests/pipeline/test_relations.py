@@ -111,6 +111,11 @@ def test_people_are_asked_about_in_words_that_fit_the_living_and_the_dead(stem: 
         assert not re.search(r"\b(?:still|currently|now|today|late)\b", " ".join(relation.questions.questions()))
 
 
+def test_the_material_of_a_landmark_is_asked_in_words_that_fit_a_mountain() -> None:
+    for question in RELATIONS["P186"].questions.questions():
+        assert not re.search(r"\b(?:built|created|ma[dk]e|makers|making)\b", question), question
+
+
 @every_relation
 def test_a_kinship_that_holds_both_ways_is_symmetric(stem: str) -> None:
     assert RELATIONS[stem].symmetric == (RELATIONS[stem].property in {"P26", "P3373"})
