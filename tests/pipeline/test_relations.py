@@ -111,6 +111,16 @@ def test_people_are_asked_about_in_words_that_fit_the_living_and_the_dead(stem: 
         assert not re.search(r"\b(?:still|currently|now|today|late)\b", " ".join(relation.questions.questions()))
 
 
+@every_relation
+def test_conditions_and_performed_genres_need_no_article(stem: str) -> None:
+    """ "What causes wart?" lacks an article; "a case of wart" and "a case of sepsis" are both right."""
+    conditions = set(RELATIONS[stem].topics) <= {"health_disease", "health_symptom"}
+    if conditions or stem == "P3095_genre":
+        before = r"[Cc]ases? of|condition known as|diagnosis of" if conditions else "genre"
+        for question in (*RELATIONS[stem].questions.questions(), RELATIONS[stem].questions.statement):
+            assert re.search(rf"\b(?:{before}) \{{subject\}}", question or ""), question
+
+
 def test_the_material_of_a_landmark_is_asked_in_words_that_fit_a_mountain() -> None:
     for question in RELATIONS["P186"].questions.questions():
         assert not re.search(r"\b(?:built|created|ma[dk]e|makers|making)\b", question), question
