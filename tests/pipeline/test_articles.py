@@ -61,6 +61,12 @@ TOPIC_FILE = ROOT / TOPICS
         ("places_landmark", "Stonehenge", "Stonehenge"),
         ("geography_glacier", "Mendenhall Glacier", "the Mendenhall Glacier"),
         ("places_city", "United", "United"),
+        *(
+            ("places_region", label, f"the {label}")
+            for label in ("Azores", "Jewish Autonomous Oblast", "Federation of Bosnia and Herzegovina", "Free State")
+        ),
+        *(("places_region", label, f"the {label}") for label in ("Eastern Cape", "Northern Cape", "Western Cape")),
+        *(("places_region", label, label) for label in ("Amur Oblast", "Flanders", "Northern Cyprus")),
     ],
 )
 def test_labels_take_the_article_that_their_topic_gives(topic: str, label: str, asked: str) -> None:
