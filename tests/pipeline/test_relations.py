@@ -121,6 +121,11 @@ def test_conditions_and_performed_genres_need_no_article(stem: str) -> None:
             assert re.search(rf"\b(?:{before}) \{{subject\}}", question or ""), question
 
 
+def test_waters_of_a_country_may_be_rivers() -> None:
+    for question in RELATIONS["P206_country"].questions.questions():
+        assert "coast" not in question, question
+
+
 def test_the_material_of_a_landmark_is_asked_in_words_that_fit_a_mountain() -> None:
     for question in RELATIONS["P186"].questions.questions():
         assert not re.search(r"\b(?:built|created|ma[dk]e|makers|making)\b", question), question
