@@ -121,6 +121,12 @@ def test_conditions_and_performed_genres_need_no_article(stem: str) -> None:
             assert re.search(rf"\b(?:{before}) \{{subject\}}", question or ""), question
 
 
+@every_relation
+def test_the_name_of_a_language_may_contain_that_word(stem: str) -> None:
+    if "language" in topics_of(RELATIONS[stem]):
+        assert "language {subject}" not in " ".join(RELATIONS[stem].questions.questions())
+
+
 def test_waters_of_a_country_may_be_rivers() -> None:
     for question in RELATIONS["P206_country"].questions.questions():
         assert "coast" not in question, question
