@@ -42,21 +42,26 @@ class Side(NamedTuple):
 
 def side(rows: pl.DataFrame) -> Side:
     """Count a split under standard names."""
+    return Side(
+        questions=Counter(rows["question"].str.to_lowercase().drop_nulls()),
+        features={name: Counter(values.drop_nulls()) for name, values in features_of(rows).items()},
+        by_id=None if rows.filter(facts.IDENTIFIED).is_empty() else _named(facts.keyed(rows)),
+        by_label=_named(facts.labelled(rows)),
+    )
+
+
+def features_of(rows: pl.DataFrame) -> dict[str, pl.Series]:
+    """What may tell these rows from those of another split, by name; lengths are in characters."""
     answers = rows["answer"]
-    features = {
+    return {
         "relation": rows["relation"],
         "answer": answers.str.to_lowercase(),
+        # Where hardly any answer occurs twice, a word of it may: "US" of US-CA, "Province" of Como Province.
         "answer_first_word": word_at(answers, 0),
         "answer_last_word": word_at(answers, -1),
         "answer_length": answers.str.len_chars(),
         "subject_length": rows["subject_label"].str.len_chars(),
     }
-    return Side(
-        questions=Counter(rows["question"].str.to_lowercase().drop_nulls()),
-        features={name: Counter(values.drop_nulls()) for name, values in features.items()},
-        by_id=None if rows.filter(facts.IDENTIFIED).is_empty() else _named(facts.keyed(rows)),
-        by_label=_named(facts.labelled(rows)),
-    )
 
 
 def word_at(texts: pl.Series, place: int) -> pl.Series:

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from dual_data.audit.auc import auc, auc_of_numbers
-from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE, word_at
+from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE, features_of
 
 SCHEMA = {
     "recipe": pl.String,
@@ -30,33 +30,23 @@ SCHEMA = {
 
 
 def measured(pool: pl.DataFrame) -> pl.DataFrame:
-    """The columns that `compared` and the baselines need: lengths in characters, answer_frequency within the topic."""
+    """The columns that `compared` and the baselines need; answer_frequency is within the topic."""
     return pool.select(
         "fact_id",
         "relation",
         "subject_label",
         "answer",
         "knowledge",
-        answer_length=pl.col("answer").str.len_chars(),
-        subject_length=pl.col("subject_label").str.len_chars(),
         answer_frequency=pl.len().over("topic", pl.col("answer").str.to_lowercase()),
-        answer_text=pl.col("answer").str.to_lowercase(),
-        answer_first_word=word_at(pool["answer"], 0),
-        answer_last_word=word_at(pool["answer"], -1),
     )
 
 
 def compared(rare: pl.DataFrame, popular: pl.DataFrame, models: tuple[str, ...]) -> list[dict[str, Any]]:
     """One row per measure: means, standardised difference, area under the curve, and whether it is balanced."""
-    rows = [
-        _row("relation", None, auc(rare["relation"], popular["relation"])),
-        _row("answer", None, auc(rare["answer_text"], popular["answer_text"])),
-        # Where hardly any answer occurs twice, a word of it may: "US" of US-CA, "Province" of Como Province.
-        *(_row(word, None, auc(rare[word], popular[word])) for word in ("answer_first_word", "answer_last_word")),
-    ]
-    for measure in ("answer_length", "subject_length"):
-        values = (rare[measure], popular[measure])
-        rows.append(_row(measure, values, auc_of_numbers(*values)))
+    rows, others = [], features_of(popular)
+    for measure, feature in features_of(rare).items():
+        values, is_number = (feature, others[measure]), feature.dtype.is_numeric()
+        rows.append(_row(measure, values if is_number else None, (auc_of_numbers if is_number else auc)(*values)))
     rows.append(_row("answer_frequency", (rare["answer_frequency"], popular["answer_frequency"]), None))
     for model in models:
         values = (_log_probability(rare, model), _log_probability(popular, model))
