@@ -299,7 +299,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=14,
+    version=15,
     run=run,
     schema=Splits,
     params=SplitsParams,

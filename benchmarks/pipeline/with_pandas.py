@@ -439,10 +439,10 @@ def family(eligible: Any, own: Any, sided: Any, topic: str | None, *, name: str,
         "world_facts": eligible[(eligible.topic != topic) & ~eligible.subject.isin(own.subject)].sort_values("rank"),
         "neighbor_subject": neighbors.assign(order=neighbors.subject.map(order)).sort_values(["order", "rank"]),
     }
-    bonds = set(forget.bond)
+    bonds, named = set(forget.bond), set(forget.subject_label.str.lower())
     shares = forget.stem.value_counts()
     for split, facts in candidates.items():
-        fresh = facts[~facts.bond.isin(bonds)]
+        fresh = facts[~facts.bond.isin(bonds) & ~facts.key.isin(named)]
         if split == "neighbor_relation":
             fresh = fresh[fresh.groupby("key").cumcount() < int(ANSWER_SHARE * SIZES[split] + 1e-9)]
             fresh = fresh[fresh.stem.isin(shares.index)]

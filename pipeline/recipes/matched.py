@@ -7,8 +7,11 @@ links stopped at a cap, a relation takes part in a topic only if no higher count
 
 A family is the set of splits of one topic, such as `city_forget_rare_5`, or of all topics pooled: `all_forget_rare_5`.
 Its splits are disjoint by fact, question and bond (two facts about the same two entities, such as a fact and its
-mirror image), and by subject; only `neighbor_subject` shares the subjects of the forget splits. Families are separate
-experiments: a fact may be in splits of a topic and of the pool. No answer exceeds its share of any split.
+mirror image), and by subject; only `neighbor_subject` shares the subjects of the forget splits. No forget subject is an
+answer in another split, by name, which is what a model reads: popular subjects are answers more often than rare ones,
+so that training on such rows would name the popular ones again, and forgetting these would change more of what is
+measured. Families are separate experiments: a fact may be in splits of a topic and of the pool. No answer exceeds its
+share of any split.
 
 forget_{rare,popular}_{1,5,10}  prefixes of one ranking of pairs
 retain_train                    same topic, other subjects: may be trained on
@@ -132,6 +135,8 @@ class Pool(NamedTuple):
     subject: NDArray[np.int64]
     bond: NDArray[np.int64]
     answer: NDArray[np.int64]
+    name: NDArray[np.int64]
+    """The number of the answer that is the subject's name, whatever its case; -1 where none is."""
     role: NDArray[np.str_]
     """Of ROLES."""
     echo: NDArray[np.bool_]
@@ -176,6 +181,7 @@ def eligible(facts: pl.DataFrame, params: MatchedParams, unranked: Iterable[str]
         bond=sampling.numbered("bond"),
         answer=sampling.numbered("answer"),
     )
+    number = dict(zip(facts["answer"].str.to_lowercase(), numbers["answer"], strict=True))
     length = pl.concat_str(words, pl.lit("w"), characters, answer.str.extract(CODE).fill_null(""))
     places = facts.select("fact_id", "rank", "popularity", "capped", length=length).with_row_index("place")
     keys = ["topic", "relation"]
@@ -187,6 +193,7 @@ def eligible(facts: pl.DataFrame, params: MatchedParams, unranked: Iterable[str]
         facts=np.array(facts["fact_id"].to_list(), dtype=object),
         sided=sampling.thirds(ranked, "popularity", keys, "capped"),
         unsided=ranked.group_by(keys).agg(below.any() & (pl.len() > 2)).filter("capped").select(keys),
+        name=np.array([number.get(name, -1) for name in facts["subject_label"].str.to_lowercase()]),
         role=np.array(ROLES)[role.to_numpy()],
         echo=np.array(share_a_word(facts["answer"], facts["subject_label"])),
         unranked=Counter(unranked),
@@ -306,12 +313,13 @@ def _other_splits(pool: Pool, chosen: NDArray[np.int64], names: Sequence[str], f
         "world_facts": np.flatnonzero(outside[pool.subject]),
         "neighbor_subject": neighbors[np.argsort(order[pool.subject[neighbors]], kind="stable")],
     }
+    named = np.isin(pool.answer, pool.name[forget])
     used = np.zeros(len(pool.facts), dtype=np.bool_)
     used[pool.bond[forget]] = True
     share = family.params.answer_share
     outcomes = []
     for name, places in candidates.items():
-        fresh = places[~used[pool.bond[places]]]
+        fresh = places[~used[pool.bond[places]] & ~named[places]]
         wanted: int = getattr(family.params, name)
         suitable = _in_proportion(pool, fresh, forget, wanted, share) if name == "neighbor_relation" else fresh
         columns = (pool.answer[suitable], np.where(pool.echo[suitable], 0, -1))

@@ -64,6 +64,21 @@ def test_splits_of_a_family_are_disjoint(draw: Draw, seed: int) -> None:
                         assert not left & right, (recipe, first, second, column)
 
 
+def test_no_subject_to_forget_is_an_answer_in_another_split(project: Tools) -> None:
+    rows = drawn_facts(5, 260)
+    for row in rows:
+        if row["relation"] == "P17":
+            number = 2 * int(row["subject"][1:]) % 260
+            row |= {"object": f"Q{9000 + number}", "object_label": f"NAME{number}"}
+    for recipe in MATCHED:
+        for splits in families(by_split(make_splits(project, world(project, rows)), recipe)).values():
+            forget = pl.concat([split for name, split in splits.items() if name.startswith("forget_")])
+            others = pl.concat([split for name, split in splits.items() if not name.startswith("forget_")])
+            names, answers = (set(column.str.to_lowercase()) for column in (forget["subject_label"], others["answer"]))
+            assert set(others["subject_label"].str.to_lowercase()) & answers
+            assert not names & answers, recipe
+
+
 @few
 @given(SEEDS)
 def test_forget_splits_are_nested_prefixes_of_exact_size(draw: Draw, seed: int) -> None:
