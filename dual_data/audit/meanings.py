@@ -48,6 +48,7 @@ OF_PAIR: Mapping[str, str] = {
     "shared_answers": "Answers that both splits have, whatever their case.",
     "shared_subject_rows": "Rows of the first / of the second split about these subjects.",
     "shared_answer_rows": "Rows of the first / of the second split with these answers.",
+    "answering_subjects": "Subjects of the first / of the second split whose names are answers in the other.",
     "mirrored_facts": "Facts of the first split that the second states from the other side.",
     "auc_relation": "How far the relation alone tells the splits apart: 0.5 not at all, 1 without error.",
     "auc_answer": "The same for the answer.",

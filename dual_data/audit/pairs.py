@@ -75,7 +75,8 @@ def compare(first: Side, second: Side) -> dict[str, Any]:
 
     Subjects and facts are compared by id if both splits have ids, else by label; questions and answers by their
     lower-cased text. `shared_*` are numbers of distinct values, `shared_*_rows` the numbers of rows of the first and of
-    the second split with these values. `untold` says why an area is None although both splits have values.
+    the second split with these values, and `answering_subjects` the numbers of subjects of the first and of the second
+    whose names are answers in the other. `untold` says why an area is None although both splits have values.
     """
     left, right = (first.by_id, second.by_id) if first.by_id and second.by_id else (first.by_label, second.by_label)
     comparable = bool(left.facts and right.facts)
@@ -91,6 +92,10 @@ def compare(first: Side, second: Side) -> dict[str, Any]:
         "shared_answers": _shared(*answers),
         "shared_subject_rows": _sharing(left.subjects, right.subjects),
         "shared_answer_rows": _sharing(*answers),
+        "answering_subjects": [
+            _shared(first.by_label.subjects, answers[1]),
+            _shared(second.by_label.subjects, answers[0]),
+        ],
         "mirrored_facts": facts.mirrored_facts(left.facts, right.facts) if comparable else None,
         **areas,
         "untold": {name: UNTOLD for name, area in areas.items() if area is None and all(features[name])},

@@ -38,6 +38,15 @@ def test_shared_values_are_counted_once_and_their_rows_all() -> None:
     assert measured["shared_answer_rows"] == [3, 3]
 
 
+def test_subjects_whose_names_are_answers_in_the_other_split_are_counted_once() -> None:
+    first = facts([("Peru", "capital", "Lima"), ("Peru", "continent", "America"), ("Chad", "capital", "N'Djamena")])
+    second = facts([("Lima", "country", "PERU"), ("Cusco", "country", "Peru")])
+    assert pair(first, second)["answering_subjects"] == [1, 1]
+    assert pair(first[2:], second)["answering_subjects"] == [0, 0]
+    bare = first.select("answer", question=pl.lit("Where lies it?"))
+    assert pair(bare, second)["answering_subjects"] == [None, 1], "it names no subjects"
+
+
 @pytest.mark.parametrize(
     ("first", "second", "mirrored"),
     [

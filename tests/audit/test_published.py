@@ -92,6 +92,7 @@ def test_retain_shares_subjects_and_answers_with_forget_but_no_question() -> Non
     # 70 forget rows have a subject of the retain set, 130 retain rows an answer of the forget sets.
     assert sum(pair["shared_subject_rows"][0] for pair in pairs) == 70
     assert sum(pair["shared_answer_rows"][1] for pair in pairs) == 130
+    assert [pair["answering_subjects"] for pair in pairs] == [[1, 0], [0, 0]]
 
 
 def test_the_raw_triplets_hold_duplicates_self_answers_and_several_objects() -> None:
