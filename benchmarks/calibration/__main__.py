@@ -152,17 +152,14 @@ def _unequal(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
         (scores(random, True, mean, random.normal(size=FACTS), by_seed, spread), [f"{mean} {i}" for i in range(FACTS)])
         for mean, by_seed, spread in zip((0.05, 0.5), shifts, (APART["apart"], apart), strict=True)
     ]
-    difference = mean_contrast(sides, [subjects for _, subjects in sides]).difference
+    difference = mean_contrast(sides, "data").difference
     return {"interval": held(difference, 0.05 - 0.5)}
 
 
 def _retention(random: np.random.Generator, seeds: int, apart: float, *, stage: bool = False) -> Outcomes:
     facts = random.normal(size=(2, FACTS))
     better = [(forget, min(0.97, retain + 0.1)) for forget, retain in _CURVE]
-    groups = [
-        _group(random, str(number), curve, facts, seeds, apart, stage=stage)
-        for number, curve in enumerate((_CURVE, _CURVE, better))
-    ]
+    groups = [_group(random, "forget", curve, facts, seeds, apart, stage=stage) for curve in (_CURVE, _CURVE, better)]
     points = [Point(0, forget / _BEFORE[0], retain / _BEFORE[1]) for forget, retain in (*_CURVE, _BEFORE)]
     same, other = (compare_retention(group, groups[1]) for group in (groups[0], groups[2]))
     return {
@@ -199,7 +196,7 @@ def _group(
     *,
     stage: bool = False,
 ) -> Group:
-    """Runs at each point of a curve and before unlearning; `facts` are effects of those of either set.
+    """Runs at each point of a curve and before unlearning; `facts` are effects of those of `name` and retain_eval.
 
     There is one model before unlearning or, after a stage, one a seed, whose effect is then in all that it gives.
     """
@@ -211,7 +208,7 @@ def _group(
             scores(random, True, mean, of_set, by_seed, apart)
             for mean, of_set, by_seed in zip(means, facts, of_seeds, strict=True)
         ]
-        return [_run(lr, seed, *(of_set[seed] for of_set in tables)) for seed in range(count)]
+        return [_run(lr, seed, name, *(of_set[seed] for of_set in tables)) for seed in range(count)]
 
     points = [run for point, means in enumerate(curve) for run in runs(_LR * 2**point, means, seeds, apart)]
     before = runs(0.0, _BEFORE, seeds, apart) if stage else runs(0.0, _BEFORE, 1, 0.0)
@@ -219,10 +216,11 @@ def _group(
     return Group(key, tuple(points), tuple(before))
 
 
-def _run(lr: float, seed: int, forget: Floats, retain: Floats) -> Run:
-    names = tuple(map(str, range(FACTS)))
-    left, right = (Items(names, names, {"rougeL_recall": values}, False, ()) for values in (forget, retain))
-    sets = {"forget": left, "retain_eval": right}
+def _run(lr: float, seed: int, name: str, forget: Floats, retain: Floats) -> Run:
+    sets = {}
+    for key, subject, values in (("forget", name, forget), ("retain_eval", "retain", retain)):
+        names = tuple(f"{subject} {fact}" for fact in range(FACTS))
+        sets[key] = Items(names, names, {"rougeL_recall": values}, False, ())
     return Run("", HERE, {}, lr, seed, "", "", sets, (), 0, ("", 0), (), None, (), None, np.empty(0), None, {})
 
 

@@ -4,10 +4,13 @@ Items of one subject are not independent, and neither are items of one training 
 seeds. The two are crossed, not nested: every seed is measured on the same subjects, so one draw of subjects holds for
 all seeds (the pigeonhole bootstrap, Owen 2007, doi 10.1214/07-AOAS122). A fresh draw of subjects in each seed would
 average away how hard the subjects are, which all seeds share. Two systems scored on the same items are compared with
-the same draws: the interval is that of the difference. Subjects are drawn with replacement. A handful of seeds cannot
-be resampled: their mean is drawn from Student's t distribution, which gives the textbook interval where all subjects
-are alike: Welch's (1947, doi 10.1093/biomet/34.1-2.28), where a difference has seeds on both sides. One seed says
-nothing about others: its intervals hold for the models that it gave.
+the same draws: the interval is that of the difference. How often a subject is drawn is a Poisson variable with a mean
+of 1 (independent weights, Owen and Eckles 2012, doi 10.1214/12-AOAS547) that depends on nothing but its name. The k-th
+draw thus has the same subjects in every figure, whatever else was measured and in whichever order, so that draws of
+several figures can be combined. A handful of seeds cannot be resampled: their mean is drawn from Student's t
+distribution, which gives the textbook interval where all subjects are alike: Welch's (1947, doi
+10.1093/biomet/34.1-2.28), where a difference has seeds on both sides. One seed says nothing about others: its intervals
+hold for the models that it gave.
 
 What a seed does to single subjects, the interaction of the two, varies with the draws of subjects, with those of
 seeds, and with both together, which makes intervals too wide, as Owen shows. Differences and curves leave out the last
@@ -17,9 +20,8 @@ so where seeds are far apart. benchmarks/calibration has figures.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dual_data.evaluation.statistics import Floats, auc
+from dual_data.ids import digest
 
 _TAIL = 0.025
 """Share of the draws on either side of a 95 % interval."""
@@ -112,6 +115,7 @@ UNKNOWN = Interval(math.nan, math.nan, math.nan)
 class ClusterSums(NamedTuple):
     """Sums of the values of each cluster."""
 
+    names: tuple[Hashable, ...]
     sums: Floats
     """[clusters, seeds]."""
     sizes: Floats
@@ -133,7 +137,7 @@ def bootstrap_mean(values: ArrayLike, clusters: Sequence[Hashable], scale: Scale
     if scale.share and mean in (0, 1):
         far = _TAIL ** (1 / len(sums.sizes))
         return Interval(mean, 0.0, 1 - far) if mean == 0 else Interval(mean, far, 1.0)
-    return Interval(mean, *quantiles(_draw_means(sums, scale, np.random.default_rng(0), _REPLICATES)))
+    return Interval(mean, *quantiles(_draw_means(sums, scale, _REPLICATES)))
 
 
 def bootstrap_function(
@@ -146,17 +150,16 @@ def bootstrap_function(
     """
     sums = [_cluster_sums(values, clusters) for values in tables]
     exact = function(*(np.array([table_sums.mean()]) for table_sums in sums))
-    # A generator each, with the same seed, so that all tables get the same draws.
-    draws = function(*(_draw_means(table_sums, scale, np.random.default_rng(0), _REPLICATES) for table_sums in sums))
+    draws = function(*(_draw_means(table_sums, scale, _REPLICATES) for table_sums in sums))
     return Interval(float(exact[0]), *quantiles(draws))
 
 
 def bootstrap_median(values: ArrayLike, clusters: Sequence[Hashable], *, replicates: int = 1000) -> Interval:
     """Median over seeds and items with an interval over seeds and clusters; arrays as in :func:`bootstrap_mean`."""
     table = np.atleast_2d(np.asarray(values, dtype=float))
-    random = np.random.default_rng(0)
-    seeds = np.maximum(seed_weights(len(table), random, replicates), 0.0)  # a median needs weights of at least 0
-    counts = item_weights(clusters, random, replicates)
+    seeds = seed_weights(len(table), np.random.default_rng(0), replicates)
+    seeds = np.maximum(seeds, 0.0)  # a median needs weights of at least 0
+    counts = item_weights(clusters, replicates)
     order = np.argsort(table, axis=None, kind="stable")
     ascending = table.ravel()[order]
     below = (seeds[:, :, None] * counts[:, None, :]).reshape(replicates, -1)[:, order].cumsum(1)
@@ -186,7 +189,7 @@ def bootstrap_difference(
     ):
         raise ValueError(f"cannot pair {left.shape} with {right.shape}: [seeds, items] of the same items are needed")
     sums = additive_sums(left - right, clusters)
-    draws = _draw_means(sums, scale.differences, np.random.default_rng(0), replicates)
+    draws = _draw_means(sums, scale.differences, replicates)
     return interval_of(sums.mean(), draws, len(sums.sizes), lambda: _spread(sums))
 
 
@@ -195,22 +198,16 @@ def mean_draws(
     clusters: Sequence[Hashable],
     scale: Scale = ANY,
     *,
-    among: Sequence[Hashable] | None = None,
-    seed: int | Sequence[int] = 0,
-    models: Sequence[int] | None = None,
+    models: Sequence[int] = (0,),
     degrees: float | None = None,
     replicates: int = _TESTED_REPLICATES,
 ) -> Floats:
-    """The mean in every bootstrap draw; NaN where none of the items is drawn.
+    """The mean in every bootstrap draw; arrays as in :func:`bootstrap_mean`.
 
-    Subjects are drawn from `among`, which must contain those of the items (default: those of the items). The same seed
-    and the same `among` draw the same subjects, whatever is measured on them, so draws of several figures can be
-    combined. Training seeds are drawn by the same seed too, or by `models`, which should differ between figures of
-    different models; `degrees` as in :func:`seed_weights`. No draw lies beyond the ends of the scale.
+    Training seeds are drawn by `models`, which should differ between figures of different models; `degrees` as in
+    :func:`seed_weights`. No draw lies beyond the ends of the scale.
     """
-    sums, random = additive_sums(values, clusters, among), np.random.default_rng(seed)
-    seeds_random = random if models is None else np.random.default_rng(models)
-    return _draw_means(sums, scale, random, replicates, seeds_random, degrees)
+    return _draw_means(additive_sums(values, clusters), scale, replicates, models, degrees)
 
 
 def mean_spread(values: ArrayLike, clusters: Sequence[Hashable]) -> Spread:
@@ -234,21 +231,13 @@ def interval_of(value: float, draws: Floats, clusters: int, spread: Callable[[],
 
 
 def bootstrap(statistic: Callable[[NDArray[np.intp]], float], clusters: Sequence[Hashable]) -> Interval:
-    """Interval of a correlation of item indices, by drawing whole clusters with replacement.
+    """Interval of a correlation of item indices, by drawing whole clusters.
 
     A draw that lacks the only items that differ has none (NaN). It counts as 0, no association: without such draws,
     which are many where few items differ, the interval would exclude 0 on the evidence of a single item.
     """
-    cluster_of_item, count = _number_clusters(clusters)
-    order, sizes = np.argsort(cluster_of_item, kind="stable"), np.bincount(cluster_of_item)
-    starts = np.cumsum(sizes) - sizes
-    random = np.random.default_rng(0)
-    values = []
-    for _ in range(_COSTLY_REPLICATES):
-        chosen = random.integers(count, size=count)
-        lengths = sizes[chosen]
-        offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        values.append(statistic(order[np.repeat(starts[chosen], lengths) + offsets]))
+    counts = item_weights(clusters, _COSTLY_REPLICATES).astype(int)
+    values = [statistic(np.repeat(np.arange(len(clusters)), drawn)) for drawn in counts]
     value = statistic(np.arange(len(clusters)))
     if math.isnan(value):
         return UNKNOWN
@@ -267,9 +256,8 @@ def auc_interval(
     An AUC of 0 or 1 has the interval that :func:`bootstrap_mean` gives a share, with as many items as the class with
     fewer clusters has.
     """
-    random = np.random.default_rng(0)
     first, second = np.asarray(positive, dtype=float), np.asarray(negative, dtype=float)
-    weights = [item_weights(names, random, _COSTLY_REPLICATES) for names in (positive_clusters, negative_clusters)]
+    weights = [item_weights(names, _COSTLY_REPLICATES) for names in (positive_clusters, negative_clusters)]
     # An AUC is a weighted mean over pairs, so all draws are two matrix products.
     wins = np.sign(first[:, None] - second[None, :]) / 2 + 0.5
     draws = ((weights[0] @ wins) * weights[1]).sum(1) / (weights[0].sum(1) * weights[1].sum(1))
@@ -280,31 +268,24 @@ def auc_interval(
     return Interval(area, *quantiles(draws))
 
 
-def draw_counts(size: int, random: np.random.Generator, replicates: int) -> Floats:
-    """How often each of `size` things is drawn in `size` draws with replacement, [replicates, size]."""
-    return _draw_counts(size, random, replicates).astype(float)
-
-
-def _draw_counts(size: int, random: np.random.Generator, replicates: int) -> NDArray[np.uint8]:
-    """The same as small integers, read-only.
-
-    A report needs the same draws for hundreds of figures, so they are cached by the state of the generator.
-    """
-    counts, next_state = _counts_from(json.dumps(random.bit_generator.state), size, replicates)
-    random.bit_generator.state = json.loads(next_state)
-    return counts
+def draw_counts(clusters: Iterable[Hashable], replicates: int) -> Floats:
+    """How often each cluster is drawn, [replicates, clusters]."""
+    return _draw_counts(tuple(clusters), replicates).astype(float)
 
 
 @lru_cache(maxsize=32)
-def _counts_from(state: str, size: int, replicates: int) -> tuple[NDArray[np.uint8], str]:
-    random = np.random.default_rng()
-    random.bit_generator.state = json.loads(state)
-    counts = np.empty((replicates, size), dtype=np.uint8)  # nothing is ever drawn 256 times
-    for start in range(0, replicates, _BLOCK):
-        block = counts[start : start + _BLOCK]
-        block[:] = random.multinomial(size, np.full(size, 1 / size), size=len(block))
+def _draw_counts(clusters: tuple[Hashable, ...], replicates: int) -> NDArray[np.uint8]:
+    """The same as small integers, read-only: a report needs them for hundreds of figures."""
+    counts = np.stack([_drawn(str(name), replicates) for name in clusters], axis=1)
+    counts[~counts.any(1)] = 1  # one draw in e ** clusters is of nothing, which has no mean
     counts.flags.writeable = False
-    return counts, json.dumps(random.bit_generator.state)
+    return counts
+
+
+@lru_cache(maxsize=4096)
+def _drawn(cluster: str, replicates: int) -> NDArray[np.uint8]:
+    """How often a cluster is drawn in every draw."""
+    return np.random.default_rng(int(digest(cluster), 16)).poisson(1.0, replicates).astype(np.uint8)
 
 
 def seed_weights(size: int, random: np.random.Generator, replicates: int, degrees: float | None = None) -> Floats:
@@ -324,11 +305,9 @@ def seed_weights(size: int, random: np.random.Generator, replicates: int, degree
     return weights
 
 
-def additive_sums(
-    values: ArrayLike, clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None
-) -> ClusterSums:
-    """Sums by cluster after :func:`additive`; arrays as in :func:`bootstrap_mean`, `among` as in :func:`mean_draws`."""
-    table = _cluster_sums(values, clusters, among)
+def additive_sums(values: ArrayLike, clusters: Sequence[Hashable]) -> ClusterSums:
+    """Sums by cluster after :func:`additive`; arrays as in :func:`bootstrap_mean`."""
+    table = _cluster_sums(values, clusters)
     return table._replace(sums=additive(table.sums, table.sizes))
 
 
@@ -345,10 +324,10 @@ def additive(sums: Floats, sizes: Floats) -> Floats:
     return result
 
 
-def item_weights(clusters: Sequence[Hashable], random: np.random.Generator, replicates: int) -> Floats:
+def item_weights(clusters: Sequence[Hashable], replicates: int) -> Floats:
     """How often each item is drawn when whole clusters are drawn, [replicates, items]."""
-    cluster_of_item, count = _number_clusters(clusters)
-    counts: Floats = draw_counts(count, random, replicates)[:, cluster_of_item]
+    names, cluster_of_item = _number_clusters(clusters)
+    counts: Floats = draw_counts(names, replicates)[:, cluster_of_item]
     return counts
 
 
@@ -358,61 +337,43 @@ def quantiles(draws: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _number_clusters(
-    clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None
-) -> tuple[NDArray[np.intp], int]:
-    """The cluster number of each item, in order of first appearance in `among`, and the number of clusters.
-
-    Raises ValueError for no clusters.
-    """
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters if among is None else among))}
+def _number_clusters(clusters: Sequence[Hashable]) -> tuple[tuple[Hashable, ...], NDArray[np.intp]]:
+    """The clusters in order of first appearance, and the number of each item's. Raises ValueError for no clusters."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
     if not numbers:
         raise ValueError("no items to resample")
-    return np.array([numbers[name] for name in clusters], dtype=np.intp), len(numbers)
+    return tuple(numbers), np.array([numbers[name] for name in clusters], dtype=np.intp)
 
 
-def _cluster_sums(
-    values: ArrayLike, clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None
-) -> ClusterSums:
+def _cluster_sums(values: ArrayLike, clusters: Sequence[Hashable]) -> ClusterSums:
     table = np.atleast_2d(np.asarray(values, dtype=float))
     if table.ndim != 2 or table.shape[1] != len(clusters):
         raise ValueError(f"{len(clusters)} cluster names for values of shape {table.shape}")
-    cluster_of_item, count = _number_clusters(clusters, among)
-    sums = np.zeros((count, len(table)))
+    names, cluster_of_item = _number_clusters(clusters)
+    sums = np.zeros((len(names), len(table)))
     np.add.at(sums, cluster_of_item, table.T)
-    return ClusterSums(sums, np.bincount(cluster_of_item, minlength=count).astype(float))
+    return ClusterSums(names, sums, np.bincount(cluster_of_item).astype(float))
 
 
 def _draw_means(
-    table: ClusterSums,
-    scale: Scale,
-    random: np.random.Generator,
-    replicates: int,
-    seeds_random: np.random.Generator | None = None,
-    degrees: float | None = None,
+    table: ClusterSums, scale: Scale, replicates: int, models: Sequence[int] = (0,), degrees: float | None = None
 ) -> Floats:
-    clusters, seeds = table.sums.shape
-    counts = _draw_counts(clusters, random, replicates)  # before the seeds, so that the number of seeds changes nothing
-    means = _means(table, counts, seed_weights(seeds, seeds_random or random, replicates, degrees))
-    ended: Floats = np.clip(means, scale.low, scale.high)
+    seeds = seed_weights(table.sums.shape[1], np.random.default_rng(models), replicates, degrees)
+    ended: Floats = np.clip(_means(table, seeds, replicates), scale.low, scale.high)
     return ended
 
 
-def _means(table: ClusterSums, counts: NDArray[np.uint8], weights: Floats) -> Floats:
-    """Mean in each draw, from counts of clusters and weights of seeds; NaN where no item is drawn."""
-    columns = np.column_stack([table.sums, table.sizes])
-    drawn = np.concatenate([counts[start : start + _BLOCK] @ columns for start in range(0, len(counts), _BLOCK)])
-    totals, items = (drawn[:, :-1] * weights).sum(1), drawn[:, -1]
-    not_empty = items > 0
-    means = totals / (weights.sum(1) * np.maximum(items, 1.0))
-    result: Floats = np.where(not_empty, means, np.nan)
-    return result
+def _means(table: ClusterSums, weights: Floats, replicates: int) -> Floats:
+    """Mean in each draw, from weights of seeds."""
+    columns, counts = np.column_stack([table.sums, table.sizes]), _draw_counts(table.names, replicates)
+    drawn = np.concatenate([counts[start : start + _BLOCK] @ columns for start in range(0, replicates, _BLOCK)])
+    means: Floats = (drawn[:, :-1] * weights).sum(1) / (weights.sum(1) * drawn[:, -1])
+    return means
 
 
 def _spread(table: ClusterSums) -> Spread:
-    clusters, seeds = table.sums.shape
-    counts = _draw_counts(clusters, np.random.default_rng(0), _COSTLY_REPLICATES)
-    by_subject = float(np.nanvar(_means(table, counts, np.ones((1, seeds)))))
+    seeds = table.sums.shape[1]
+    by_subject = float(_means(table, np.ones((1, seeds)), _COSTLY_REPLICATES).var())
     if seeds == 1:
         return Spread(by_subject, ())
     seed_means = table.sums.sum(0) / table.sizes.sum()

@@ -1,14 +1,13 @@
 """Comparisons of forgetting, each with an interval over seeds and subjects.
 
-Forgetting is the drop of ROUGE-L recall on the forget set. For two sets of different facts, the subjects of each side
-are drawn separately. For two parts of one set, subjects and seeds are drawn together: both parts are measured on the
-same models.
+Forgetting is the drop of ROUGE-L recall on the forget set. Two parts of one set are measured on the same models, so
+their seeds are drawn together.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +32,7 @@ CALIPER = 0.25
 """Largest difference in base log-probability per token between two paired facts, in nats."""
 _MIN_FACTS = 10
 """Least number of pairs for a comparison of paired facts, and of facts on either side of one within a set."""
+_SPREAD_REPLICATES = 2000
 Side = tuple[Floats, Sequence[str]]
 """Items [seeds, items] and their subjects."""
 
@@ -61,8 +61,7 @@ class Contrast(NamedTuple):
     seeds: int
     """Number of training seeds, of the side and learning rate that have the fewest."""
     draws: Floats
-    """The difference in every bootstrap draw; NaN where it is undefined. The k-th draw has the same subjects in every
-    contrast over the same sets, however many of their facts it uses."""
+    """The difference in every bootstrap draw; NaN where it is undefined."""
 
     @property
     def is_of_one_seed(self) -> bool:
@@ -80,8 +79,7 @@ def forgetting(group: Group, lr: float) -> tuple[Floats, tuple[str, ...]]:
 
 def compare_sets(first: Group, second: Group, lr: float) -> Contrast:
     """Forgetting of `first` minus that of `second` at one learning rate, over all their facts."""
-    sides = forgetting(first, lr), forgetting(second, lr)
-    return mean_contrast(sides, [names for _, names in sides])
+    return mean_contrast([forgetting(first, lr), forgetting(second, lr)], first.key.data)
 
 
 def pair_facts(first: Group, second: Group) -> Pairing | None:
@@ -147,24 +145,10 @@ def nearest_pairs(
     return sorted(pairs.items())
 
 
-def compare_pairs(
-    first: Group, second: Group, lr: float, pairing: Pairing, *, among: Sequence[str] | None = None
-) -> Contrast:
-    """Forgetting of `first` minus that of `second` at one learning rate, over paired facts.
-
-    Subjects are drawn from `among`, if given, which must contain those of both sets. The k-th draw then has the same
-    subjects in every contrast, so that contrasts over datasets that share facts can be averaged.
-    """
+def compare_pairs(first: Group, second: Group, lr: float, pairing: Pairing) -> Contrast:
+    """Forgetting of `first` minus that of `second` at one learning rate, over paired facts."""
     sides = forgetting(first, lr), forgetting(second, lr)
-    paired = _of_pairs(sides, pairing.pairs)
-    if among is None:
-        return mean_contrast(paired, [names for _, names in sides])
-    data = int(digest(first.key.data), 16)
-
-    def draw(number: int, degrees: float | None) -> Floats:
-        return mean_draws(*paired[number], SHARE.differences, among=among, models=(data, number), degrees=degrees)
-
-    return _contrast_of_means(paired, draw, _mean_spread(paired))
+    return mean_contrast(_of_pairs(sides, pairing.pairs), first.key.data)
 
 
 def compare_in_own_words(first: Group, second: Group, lr: float, pairing: Pairing) -> Contrast | None:
@@ -182,7 +166,7 @@ def compare_in_own_words(first: Group, second: Group, lr: float, pairing: Pairin
     if len(pairs) < _MIN_FACTS:
         return None
     subjects = [clusters(group.at(lr), "forget") for group in groups]
-    return mean_contrast(_of_pairs(list(zip(lost, subjects, strict=True)), pairs), subjects)
+    return mean_contrast(_of_pairs(list(zip(lost, subjects, strict=True)), pairs), first.key.data)
 
 
 def _of_pairs(sides: Sequence[Side], pairs: Sequence[tuple[int, int]]) -> list[Side]:
@@ -203,29 +187,20 @@ def compare_answered(group: Group, lr: float) -> Contrast | None:
     if min(answered.sum(), (~answered).sum()) < _MIN_FACTS:
         return None
     sides = [(drops[:, side], list(itertools.compress(names, side))) for side in (answered, ~answered)]
-    return mean_contrast(sides, [names, names], together=True)
+    return mean_contrast(sides, group.key.data, together=True)
 
 
-def mean_contrast(
-    sides: Sequence[Side],
-    among: Sequence[Sequence[str]],
-    *,
-    together: bool = False,
-) -> Contrast:
-    """Contrast of the means of two sides, shares, whose subjects are drawn among all of their sets.
+def mean_contrast(sides: Sequence[Side], data: str, *, together: bool = False) -> Contrast:
+    """Contrast of the means of two sides, shares, in models of a dataset.
 
-    `together` is for two parts of one set in the same models: both get the same draws of subjects and seeds.
+    `together` is for two parts of one set in the same models: both get the same draws of seeds.
     """
 
     def draw(number: int, degrees: float | None) -> Floats:
-        seed = (0, 0 if together else number)
-        return mean_draws(*sides[number], SHARE.differences, among=among[number], seed=seed, degrees=degrees)
+        models = models_of(data, 0 if together else number)
+        return mean_draws(*sides[number], SHARE.differences, models=models, degrees=degrees)
 
-    return _contrast_of_means(sides, draw, _spread_within(sides, among[0]) if together else _mean_spread(sides))
-
-
-def _contrast_of_means(sides: Sequence[Side], draw: Callable[[int, float | None], Floats], spread: Spread) -> Contrast:
-    """`draw` gives the mean of a side in every draw, with seeds drawn by so many degrees of freedom."""
+    spread = _spread(sides, together=together)
     exact = [float(values.mean()) for values, _ in sides]
     facts = min(values.shape[1] for values, _ in sides)
     clusters = min(len(set(names)) for _, names in sides)
@@ -234,19 +209,18 @@ def _contrast_of_means(sides: Sequence[Side], draw: Callable[[int, float | None]
     return contrast_of_draws(exact, [draw(0, None), draw(1, None)], difference, facts, clusters, seeds, spread)
 
 
-def _mean_spread(sides: Sequence[Side]) -> Spread:
-    """Spread of the difference of two sides' means, each with its own subjects and models."""
-    spreads = [mean_spread(*side) for side in sides]
-    return Spread(
-        sum(spread.subjects for spread in spreads), tuple(term for spread in spreads for term in spread.seeds)
-    )
+def models_of(data: str, number: int) -> tuple[int, int]:
+    """By what the seeds of a side of a contrast are drawn: models of other data are others."""
+    return int(digest(data), 16), number
 
 
-def _spread_within(sides: Sequence[Side], among: Sequence[str]) -> Spread:
-    """Spread of the difference of the means of two parts of one set in the same models."""
-    left, right = (mean_draws(values.mean(0), names, among=among) for values, names in sides)
-    by_seed = sides[0][0].mean(1) - sides[1][0].mean(1)
-    return Spread(float(np.nanvar(left - right)), mean_spread(by_seed[:, None], ["all"]).seeds)
+def _spread(sides: Sequence[Side], *, together: bool) -> Spread:
+    """Spread of the difference of two sides' means; arguments as of :func:`mean_contrast`."""
+    left, right = (mean_draws(values.mean(0), names, replicates=_SPREAD_REPLICATES) for values, names in sides)
+    by_seed = [values.mean(1) for values, _ in sides]
+    terms = [by_seed[0] - by_seed[1]] if together else by_seed
+    seeds = (term for means in terms for term in mean_spread(means[:, None], ["all"]).seeds)
+    return Spread(float((left - right).var()), tuple(seeds))
 
 
 def contrast_of_draws(
@@ -271,8 +245,10 @@ def contrast_of_draws(
     )
 
 
-def compare_shares(first: Floats, second: Floats, subjects: Sequence[str], chosen: NDArray[np.bool_]) -> Contrast:
-    """The share of `first` minus that of `second`, [seeds, items], over the chosen items of a set."""
+def compare_shares(
+    first: Floats, second: Floats, subjects: Sequence[str], chosen: NDArray[np.bool_], data: str
+) -> Contrast:
+    """The share of `first` minus that of `second`, [seeds, items], over the chosen items of a set in a dataset."""
     left, right, names = first[:, chosen], second[:, chosen], list(itertools.compress(subjects, chosen))
     return Contrast(
         bootstrap_difference(left, right, names, SHARE),
@@ -280,15 +256,15 @@ def compare_shares(first: Floats, second: Floats, subjects: Sequence[str], chose
         bootstrap_mean(right, names, SHARE),
         len(names),
         len(first),
-        mean_draws(left - right, names, SHARE.differences, among=subjects),
+        mean_draws(left - right, names, SHARE.differences, models=models_of(data, 0)),
     )
 
 
 def average(contrasts: Sequence[Contrast]) -> Interval:
-    """Mean difference of several contrasts, with an interval from the same draws of subjects in all of them.
+    """Mean difference of several contrasts; the k-th draw has the same subjects in all of them.
 
-    Facts that contrasts share therefore do not narrow the interval. In a draw where some contrasts are undefined, the
-    mean is that of the others.
+    Facts that contrasts share therefore do not narrow the interval, and others do. In a draw where some contrasts are
+    undefined, the mean is that of the others.
     """
     draws = np.stack([contrast.draws for contrast in contrasts])
     defined = ~np.isnan(draws)

@@ -1,7 +1,4 @@
-"""What curves over learning rates show: retention at equal forgetting, jumps, the area under the frontier.
-
-Where two curves are over the same facts, as those of two stages are, the subjects of both are drawn together.
-"""
+"""What curves over learning rates show: retention at equal forgetting, jumps, the area under the frontier."""
 
 from __future__ import annotations
 
@@ -11,13 +8,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import Interval, Spread, draw_counts, quantiles
-from dual_data.evaluation.report.contrast import Contrast, contrast_of_draws
+from dual_data.evaluation.bootstrap import Interval, Spread, quantiles
+from dual_data.evaluation.report.contrast import Contrast, contrast_of_draws, models_of
 from dual_data.evaluation.report.frontier import Point, area, retain_at
 from dual_data.evaluation.report.levels import Levels, Weights, levels_of
 from dual_data.evaluation.report.runs import Group
 from dual_data.evaluation.statistics import Floats
-from dual_data.ids import digest
 
 _REPLICATES = 1000
 """Fewer draws than elsewhere, since each takes a pass over all points of a curve."""
@@ -31,17 +27,14 @@ Statistic = Callable[[list[Point]], float | None]
 """A statistic of the points of a curve, the last of which is before unlearning; None where it is undefined."""
 
 
-def compare_retention(first: Group, second: Group, *, among: Sequence[str] | None = None) -> Contrast | None:
+def compare_retention(first: Group, second: Group) -> Contrast | None:
     """Retention of `first` minus that of `second` where both have lost `LOST` of the forget score.
 
     Both are relative to the model before unlearning, and interpolated between the points on either side. None where a
     group does not lose that much, has no points close enough on either side, or has a value in fewer than half of the
     draws.
-
-    Subjects are drawn from `among`, if given, which must contain those of both sets. The k-th draw then has the same
-    subjects in every contrast, so that contrasts over datasets that share facts can be averaged.
     """
-    return _contrast(first, second, _retention, among)
+    return _contrast(first, second, _retention)
 
 
 def compare_jumps(first: Group, second: Group) -> Contrast | None:
@@ -109,7 +102,7 @@ def _retention(points: Sequence[Point]) -> Statistic | None:
 def _relative(points: Sequence[Point]) -> list[Point]:
     """Points relative to the last, which is before unlearning; empty where that scores 0."""
     base = points[-1]
-    if not (base.forget > 0 and base.retain > 0):  # not of NaN either
+    if min(base.forget, base.retain) <= 0:
         return []
     return [Point(point.lr, point.forget / base.forget, point.retain / base.retain) for point in points]
 
@@ -124,18 +117,15 @@ def _interval(group: Group, make_statistic: Callable[[list[Point]], Statistic | 
     if levels is None or statistic is None:
         return None
     exact = statistic(levels.points())
-    random = np.random.default_rng(0)
-    values = [statistic(points) for points in levels.draws(levels.weights(random, _REPLICATES), random)]
+    drawn = levels.draws(levels.weights(_REPLICATES), np.random.default_rng(0))
+    values = [statistic(points) for points in drawn]
     defined = np.array([value for value in values if value is not None])
     has_spread = len(defined) > 0 and defined.min() < defined.max()
     return Interval(exact, *quantiles(defined)) if exact is not None and has_spread else None
 
 
 def _contrast(
-    first: Group,
-    second: Group,
-    make_statistic: Callable[[list[Point]], Statistic | None],
-    among: Sequence[str] | None = None,
+    first: Group, second: Group, make_statistic: Callable[[list[Point]], Statistic | None]
 ) -> Contrast | None:
     sides = [levels for group in (first, second) if (levels := levels_of(group)) is not None]
     statistics = [statistic for side in sides if (statistic := make_statistic(side.points())) is not None]
@@ -145,40 +135,22 @@ def _contrast(
     exact = [value for value in values if value is not None]
     if len(exact) < 2:
         return None
-    random = np.random.default_rng(0)
-    if among is None:
-        weights = _weights(sides, random)
-    else:
-        counts = draw_counts(len(among), random, _REPLICATES)
-        weights = [side.weights_among(counts, among) for side in sides]
-        random = np.random.default_rng(int(digest(first.key.data), 16))  # models of other data are others
+    weights = [side.weights(_REPLICATES) for side in sides]
 
-    def draw(degrees: float | None) -> list[Floats]:
-        return [
-            np.array([statistic(points) for points in side.draws(side_weights, random, degrees)], dtype=float)
-            for statistic, side, side_weights in zip(statistics, sides, weights, strict=True)
-        ]
+    def draw(number: int, degrees: float | None) -> Floats:
+        random = np.random.default_rng(models_of(first.key.data, number))
+        drawn = sides[number].draws(weights[number], random, degrees)
+        return np.array([statistics[number](points) for points in drawn], dtype=float)
 
     spread = _spread(statistics, sides, weights)
-    left, right = draw(spread.degrees)
-    difference = left - right
+    difference = draw(0, spread.degrees) - draw(1, spread.degrees)
     if np.isnan(difference).sum() > _REPLICATES / 2:
         return None
     sums = [of_set for side in sides for of_set in side.sides]
     clusters = min(len(of_set.names) for of_set in sums)
     facts = int(min(of_set.sizes.sum() for of_set in sums))
     seeds = min(len(group.at(lr)) for group in (first, second) for lr in group.lrs)
-    return contrast_of_draws(exact, draw(None), difference, facts, clusters, seeds, spread)
-
-
-def _weights(sides: Sequence[Levels], random: np.random.Generator) -> list[Weights]:
-    """Draws of subjects, the same for sets of the same facts: popular and rare sets share retain_eval."""
-    first, second = (side.weights(random, _REPLICATES) for side in sides)
-    if sides[0].forget.names == sides[1].forget.names:
-        second = second._replace(forget=first.forget)
-    if sides[0].retain.names == sides[1].retain.names:
-        second = second._replace(retain=first.retain)
-    return [first, second]
+    return contrast_of_draws(exact, [draw(0, None), draw(1, None)], difference, facts, clusters, seeds, spread)
 
 
 def _spread(statistics: Sequence[Statistic], sides: Sequence[Levels], weights: Sequence[Weights]) -> Spread:

@@ -5,7 +5,7 @@ Statistics of whole curves are computed from them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,23 +28,19 @@ class Sums(NamedTuple):
 
     levels: list[Floats]
     """By level, [seeds, subjects]."""
-    names: tuple[str, ...]
+    names: tuple[Hashable, ...]
     """The subjects."""
     sizes: Floats
     """Items of each subject."""
 
     def means(self, weights: Floats, seeds: Sequence[Floats]) -> Floats:
-        """The means of every level, [replicates, levels], from weights of subjects and, by level, of seeds.
-
-        NaN where no item is drawn.
-        """
+        """The means of every level, [replicates, levels], from weights of subjects and, by level, of seeds."""
         items = weights @ self.sizes
         columns = [
-            ((level_seeds @ table) * weights).sum(1) / (level_seeds.sum(1) * np.maximum(items, 1.0))
+            ((level_seeds @ table) * weights).sum(1) / (level_seeds.sum(1) * items)
             for table, level_seeds in zip(self.levels, seeds, strict=True)
         ]
         clipped: Floats = np.clip(np.stack(columns, axis=1), 0, 1)  # weights of seeds can be negative
-        clipped[items == 0] = np.nan
         return clipped
 
 
@@ -66,14 +62,9 @@ class Levels(NamedTuple):
         """The exact means; the lr of a point is the index of its level."""
         return self.draws_with_fixed_seeds(self._each_subject())[0]
 
-    def weights(self, random: np.random.Generator, replicates: int) -> Weights:
+    def weights(self, replicates: int) -> Weights:
         """Draws of subjects, the same for every level and seed."""
-        return Weights(*(draw_counts(len(side.names), random, replicates) for side in self.sides))
-
-    def weights_among(self, counts: Floats, among: Sequence[str]) -> Weights:
-        """The weights in draws of the subjects `among`, [replicates, among], which must contain those of both sets."""
-        columns = {name: column for column, name in enumerate(among)}
-        return Weights(*(counts[:, [columns[name] for name in side.names]] for side in self.sides))
+        return Weights(*(draw_counts(side.names, replicates) for side in self.sides))
 
     def draws(self, weights: Weights, random: np.random.Generator, degrees: float | None = None) -> list[list[Point]]:
         """The means in every draw; `degrees` as in `seed_weights`.
@@ -139,4 +130,4 @@ def levels_of(group: Group) -> Levels | None:
 def _sums(levels: Sequence[Sequence[Run]], name: str) -> Sums:
     subjects = clusters(levels[0], name)
     tables = [additive_sums(stack(runs, name, "rougeL_recall"), subjects) for runs in levels]
-    return Sums([table.sums.T for table in tables], tuple(dict.fromkeys(subjects)), tables[0].sizes)
+    return Sums([table.sums.T for table in tables], tables[0].names, tables[0].sizes)

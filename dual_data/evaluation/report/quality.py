@@ -67,11 +67,10 @@ def model_utility(sets: Sequence[RetainScores]) -> Interval | None:
     """
     if not sets:
         return None
-    random = np.random.default_rng(0)
     means, draws_by_score = list[float](), list[Floats]()
-    weights_by_seed = seed_weights(len(sets[0].probability), random, _REPLICATES)
+    weights_by_seed = seed_weights(len(sets[0].probability), np.random.default_rng(0), _REPLICATES)
     for scores in sets:
-        subject_weights = item_weights(scores.subjects, random, _REPLICATES)
+        subject_weights = item_weights(scores.subjects, _REPLICATES)
         for values in (scores.probability, scores.recall, np.maximum(0.0, 1 - scores.truth_ratio)):
             defined = ~np.isnan(values)
             if not defined.any():

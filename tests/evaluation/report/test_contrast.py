@@ -24,7 +24,7 @@ from dual_data.evaluation.report.contrast import (
     nearest_pairs,
     pair_facts,
 )
-from dual_data.evaluation.report.runs import Group, clusters
+from dual_data.evaluation.report.runs import Group, Run, clusters
 from tests.evaluation.report.made_up import rescored, scored_before, write_cell, write_grid
 
 
@@ -116,7 +116,7 @@ def test_two_sets_differ_as_far_as_the_facts_and_models_of_both_vary(popular_and
     contrast = compare_sets(first, second, 1e-4)
     spreads = [mean_spread(*forgetting(group, 1e-4)) for group in (first, second)]
     both = Spread(spreads[0].subjects + spreads[1].subjects, spreads[0].seeds + spreads[1].seeds)
-    assert contrast.difference.p_value == pytest.approx(both.tail(contrast.difference.value))
+    assert contrast.difference.p_value == pytest.approx(both.tail(contrast.difference.value), rel=0.2)
     assert contrast.seeds == 4
 
 
@@ -147,7 +147,7 @@ def test_a_p_value_is_not_below_that_of_a_sign_test_of_the_subjects_of_the_small
         assert contrast.facts == 40
 
 
-def test_contrasts_over_one_set_have_the_same_subjects_in_each_draw(popular_and_rare: tuple[Group, Group]) -> None:
+def test_contrasts_of_the_same_subjects_have_them_in_the_same_draws(popular_and_rare: tuple[Group, Group]) -> None:
     random = np.random.default_rng(4)
     first, second = (_after(group, 1e-4, random.random((1, 60))) for group in popular_and_rare)
     zero = Interval(0.0, 0.0, 0.0)
@@ -168,7 +168,7 @@ def test_contrasts_over_one_set_have_the_same_subjects_in_each_draw(popular_and_
     assert within[1] is not None
     assert np.corrcoef(within[0].draws, within[1].draws)[0, 1] > 0.8
     table, subjects = random.random((1, 60)), clusters(first.runs, "forget")
-    shares = [compare_shares(table, 0 * table, subjects, np.arange(60) < chosen) for chosen in (58, 60)]
+    shares = [compare_shares(table, 0 * table, subjects, np.arange(60) < chosen, "d") for chosen in (58, 60)]
     assert np.corrcoef(shares[0].draws, shares[1].draws)[0, 1] > 0.9
 
 
@@ -321,19 +321,53 @@ def test_an_average_of_what_shares_nothing_is_narrower_and_skips_missing_draws()
     assert average([contrasts[0], missing])[1:3] == pytest.approx(average(contrasts[:1])[1:3])
 
 
+@pytest.mark.parametrize("facts", [60, 59])
+def test_an_average_over_sets_of_other_subjects_is_narrower_in_whichever_order_they_are(facts: int) -> None:
+    half = (np.arange(60) < 30).astype(float)[None]
+    contrasts = [
+        compare_shares(share, 0 * share, [f"{name} {index}" for index in range(share.shape[1])], share[0] >= 0, "d")
+        for name, share in (("popular", half), ("rare", 1 - half[:, :facts]))
+    ]
+    widths = [interval.high - interval.low for interval in (average(contrasts), average(contrasts[:1]))]
+    assert widths[0] / widths[1] == pytest.approx(np.sqrt(0.5), abs=0.05)
+
+
+def test_subjects_that_two_sets_share_are_drawn_together(popular_and_rare: tuple[Group, Group]) -> None:
+    # The same facts lose as much in either set, so that only those which one set has alone make a difference.
+    group, _ = popular_and_rare
+    lost = np.random.default_rng(0).random((1, 60))
+    widths = []
+    for shared in (0, 30, 60):
+        names = [[f"{side if index >= shared else 'both'} {index}" for index in range(60)] for side in range(2)]
+        first, second = (_named(_after(group, 1e-4, lost), of_side) for of_side in names)
+        contrast = compare_sets(first, second, 1e-4)
+        assert contrast.difference.value == 0
+        widths.append(contrast.difference.high - contrast.difference.low)
+    assert widths == pytest.approx([widths[0], widths[0] * np.sqrt(0.5), 0], rel=0.1, abs=1e-9)
+
+
+def _named(group: Group, subjects: Sequence[str]) -> Group:
+    """The group with other subjects to forget."""
+
+    def named(run: Run) -> Run:
+        return run._replace(sets={**run.sets, "forget": run.sets["forget"]._replace(subjects=tuple(subjects))})
+
+    return group._replace(before=tuple(map(named, group.before)), runs=tuple(map(named, group.runs)))
+
+
 def test_a_difference_of_shares_may_be_below_zero_in_other_seeds() -> None:
     subjects = [f"s{index}" for index in range(60)]
     chosen, nothing = np.arange(60) < 40, np.zeros((3, 60))
     elicited = np.array(
         [[(index * seed) % 40 < 1 + 3 * seed for index in range(60)] for seed in (1, 2, 3)], dtype=float
     )
-    contrast = compare_shares(elicited, nothing, subjects, chosen)
+    contrast = compare_shares(elicited, nothing, subjects, chosen, "d")
     assert contrast.difference.value == pytest.approx(elicited[:, :40].mean())
     assert contrast.second[:3] == pytest.approx((0, 0, 1 - 0.025 ** (1 / 40)))
     assert (contrast.facts, contrast.seeds) == (40, 3)
     assert contrast.difference.low < 0  # though no value below zero was measured
     assert average([contrast])[1:3] == pytest.approx(contrast.difference[1:3], abs=0.05)
-    reverse = compare_shares(nothing, elicited, subjects, chosen)
+    reverse = compare_shares(nothing, elicited, subjects, chosen, "d")
     assert reverse.draws == pytest.approx(-contrast.draws)
 
 
@@ -350,10 +384,9 @@ def test_models_of_two_datasets_are_drawn_apart(tmp_path: Path) -> None:
             for seed, left in enumerate((0.4, 0.5, 0.6))
         )
         groups.append(group._replace(before=(before,), runs=runs))
-    among = clusters(groups[0].runs, "forget") + clusters(groups[1].runs, "forget")
     pairing = Pairing([(fact, fact) for fact in range(60)], zero, zero)
     draws = []
     for data in ("d", "e"):
         popular, rare = (group._replace(key=group.key._replace(data=data)) for group in groups)
-        draws.append(compare_pairs(popular, rare, 1e-4, pairing, among=among).draws)
+        draws.append(compare_pairs(popular, rare, 1e-4, pairing).draws)
     assert abs(float(np.asarray(np.corrcoef(np.array(draws)))[0, 1])) < 0.1

@@ -10,8 +10,8 @@ import pytest
 
 from dual_data.evaluation.bootstrap import mean_spread
 from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.contrast import average
 from dual_data.evaluation.report.curves import (
-    _retention,
     _spread,
     compare_jumps,
     compare_retention,
@@ -19,7 +19,7 @@ from dual_data.evaluation.report.curves import (
     largest_jump,
 )
 from dual_data.evaluation.report.levels import levels_of
-from dual_data.evaluation.report.runs import Group, Run, clusters, stack
+from dual_data.evaluation.report.runs import Group, Items, Run, clusters, stack
 from tests.evaluation.report.made_up import rescored, scored_before, write_cell, write_grid
 
 
@@ -91,8 +91,8 @@ def test_a_curve_at_one_rate_spreads_as_the_mean_there_does(tmp_path: Path) -> N
             write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, seed=seed, forget=score, retain=0.9)
     groups = _two_stages(tmp_path)
     sides = [levels for group in groups if (levels := levels_of(group)) is not None]
-    # Apart, as two sets of other facts are drawn.
-    weights = [side.weights(np.random.default_rng(number), 4000) for number, side in enumerate(sides)]
+    sides[1] = sides[1]._replace(forget=sides[1].forget._replace(names=tuple(range(30))))  # other subjects
+    weights = [side.weights(4000) for side in sides]
     spread = _spread([lambda points: points[0].forget] * 2, sides, weights)
     means = [
         mean_spread(stack(group.runs, "forget", "rougeL_recall"), clusters(group.runs, "forget")) for group in groups
@@ -176,35 +176,32 @@ def test_facts_that_two_sets_share_are_drawn_together(tmp_path: Path) -> None:
     assert contrast.facts == 60
 
 
-def test_draws_among_more_subjects_spread_as_those_of_the_own_subjects(tmp_path: Path) -> None:
-    write_grid(tmp_path)
-    sft, pretrained = (
-        group for stage in ("sft", "pretrained") for group in collect([tmp_path]).groups
-        if (group.key.stage, group.key.set) == (stage, "rare")
-    )  # fmt: skip
-    subjects = dict.fromkeys(name for items in sft.runs[0].sets.values() for name in items.subjects)
-    contrasts = [compare_retention(sft, pretrained, among=among) for among in (None, (*range(500), *subjects))]
-    (own, among_more) = [contrast.difference for contrast in contrasts if contrast is not None]
-    assert among_more.value == own.value
-    assert among_more.high - among_more.low == pytest.approx(own.high - own.low, rel=0.15)
+@pytest.mark.parametrize("facts", [60, 58])
+def test_an_average_over_sets_is_no_narrower_for_a_shared_retain_set(tmp_path: Path, facts: int) -> None:
+    for name, size in (("popular", 60), ("rare", facts)):
+        for stage in ("pretrained", "sft"):
+            write_cell(tmp_path, stage=stage, forget_set=name, forget=1.0, retain=1.0, facts=size)
+            for lr in (1e-4, 1e-3):
+                write_cell(
+                    tmp_path, stage=stage, forget_set=name, method="NPO", lr=lr, facts=size,
+                    forget=0.5, retain=0.6 if stage == "sft" else 0.4,
+                )  # fmt: skip
+    # As much of every fact to forget is left, so that the draws differ in the retain set alone.
+    groups = {}
+    for group in collect([tmp_path]).groups:
+        runs = tuple(
+            run._replace(sets={**run.sets, "forget": _even(run.sets["forget"], {1e-4: 0.7, 1e-3: 0.3}[run.lr])})
+            for run in group.runs
+        )
+        groups[group.key.set, group.key.stage] = group._replace(runs=runs)
+    contrasts = [compare_retention(groups[name, "sft"], groups[name, "pretrained"]) for name in ("popular", "rare")]
+    (one, other) = [contrast for contrast in contrasts if contrast is not None]
+    assert one.difference.high - one.difference.low > 0.1
+    assert average([one, other])[:3] == pytest.approx(one.difference[:3])
 
 
-def test_a_draw_without_a_subject_of_a_set_says_nothing(tmp_path: Path) -> None:
-    write_cell(tmp_path, forget=1.0, retain=1.0)
-    for lr, forget in ((1e-4, 0.7), (1e-3, 0.3)):
-        write_cell(tmp_path, method="NPO", lr=lr, forget=forget, retain=0.8)
-    (group,) = collect([tmp_path]).groups
-    levels = levels_of(group)
-    assert levels is not None
-    among = ("another", *dict.fromkeys((*levels.forget.names, *levels.retain.names)))
-    counts = np.ones((3, len(among)))
-    counts[1, [among.index(name) for name in levels.forget.names]] = 0
-    draws = levels.draws(levels.weights_among(counts, among), np.random.default_rng(0))
-    assert draws[0] == draws[2] == levels.points()
-    assert all(np.isnan(point.forget) for point in draws[1])
-    statistic = _retention(levels.points())
-    assert statistic is not None
-    assert [statistic(points) is None for points in draws] == [False, True, False]
+def _even(items: Items, score: float) -> Items:
+    return items._replace(scores={"rougeL_recall": np.full(len(items.ids), score)})
 
 
 def test_largest_jump(tmp_path: Path) -> None:
@@ -253,8 +250,8 @@ def test_methods_with_different_rates_draw_the_same_of_the_model_before(tmp_path
     for group in collect([tmp_path]).groups:
         levels = levels_of(group)
         assert levels is not None
-        random = np.random.default_rng(0)
-        before.append([points[-1].forget for points in levels.draws(levels.weights(random, 50), random)])
+        drawn = levels.draws(levels.weights(50), np.random.default_rng(0))
+        before.append([points[-1].forget for points in drawn])
     assert before[0] == before[1]
     assert len(set(before[0])) > 40
 

@@ -30,16 +30,17 @@ def test_baseline_and_score_are_corrected_in_the_same_draws(tmp_path: Path) -> N
     at_chance = group._replace(runs=(rescored(run, rougeL_recall=group.before[0].trivial),))
     before, after = main_rows(collection._replace(groups=(at_chance,)))
     assert (before.method, after.method) == ("before", "NPO")
-    assert after.scores["forget"][:3] == after.baseline[:3] == pytest.approx((0.2, 0.117, 0.283), abs=0.001)
+    assert after.scores["forget"][:3] == after.baseline[:3] == pytest.approx((0.2, 0.117, 0.283), abs=0.01)
+    low, high = after.baseline[1:3]
     assert after.scores["corrected"][:3] == (0, 0, 0)
     # All facts are answered, so only the rule differs between draws, taken at the ends of the score, 0.884 and 1.
-    assert before.scores["corrected"][:3] == pytest.approx((1, (0.8843 - 0.283) / (1 - 0.283), 1), abs=0.005)
+    assert before.scores["corrected"][:3] == pytest.approx((1, (0.8843 - high) / (1 - high), 1), abs=1e-3)
     # And where none is answered, at 0 and 0.116.
     nothing = group._replace(runs=(rescored(run, rougeL_recall=[0.0] * 60),))
     _, after = main_rows(collection._replace(groups=(nothing,)))
     assert after.scores["forget"][:3] == pytest.approx((0, 0, 0.1157), abs=1e-3)
-    ends = -0.283 / (1 - 0.283), (0.1157 - 0.117) / (1 - 0.117)
-    assert after.scores["corrected"][:3] == pytest.approx((-0.25, *ends), abs=0.005)
+    ends = -high / (1 - high), (0.1157 - low) / (1 - low)
+    assert after.scores["corrected"][:3] == pytest.approx((-0.25, *ends), abs=1e-3)
 
 
 def test_draws_of_only_facts_that_the_rule_answers_give_no_huge_ends(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_draws_of_only_facts_that_the_rule_answers_give_no_huge_ends(tmp_path: P
     group = group._replace(before=before, runs=tuple(rescored(run, rougeL_recall=[0.5] * 10) for run in group.runs))
     _, after = main_rows(collection._replace(groups=(group,), bases={key: before}))
     low, high = after.scores["corrected"][1:3]
-    assert -2 <= low < high <= 0.5
+    assert -4 <= low < high <= 0.5
 
 
 def test_the_caption_says_what_baseline_and_worst_case_are_and_how_words_are_compared(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ from dual_data.evaluation.report.findings.sentences import (
     over_datasets,
     points,
     retention_sentence,
-    shared_subjects,
     size,
+    span_datasets,
     values_with_missing,
 )
 from dual_data.evaluation.report.frontier import balance
@@ -110,8 +110,8 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
             sentences.append(retention_sentence(data, "forgetting popular facts", "forgetting rare ones", kept))
         else:
             unretained.append(data)
-    if subjects := shared_subjects(collection, over_pairs):
-        mean = average([compare_pairs(*groups, among=subjects) for _, groups in paired])
+    if span_datasets(collection, over_pairs):
+        mean = average([comparison.contrast for comparison in over_pairs])
         datasets = len({comparison.about for comparison in over_pairs})
         sentences.append(
             f"{over_datasets(datasets, 'paired facts', len(paired))}, {loses('popular facts', 'rare ones', mean)}."
@@ -147,7 +147,7 @@ def _compare_kept(first: Group, second: Group, lr: float) -> Contrast | None:
         return None
     left, right = (stack(runs, "retain_eval", "rougeL_recall") for runs in sides)
     subjects = clusters(sides[0], "retain_eval")
-    return compare_shares(left, right, subjects, np.full(len(subjects), fill_value=True))
+    return compare_shares(left, right, subjects, np.full(len(subjects), fill_value=True), first.key.data)
 
 
 def _loss_sentence(start: str, compared: Sequence[Compared]) -> str:

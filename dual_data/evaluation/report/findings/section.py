@@ -61,9 +61,9 @@ _BASELINES = (
     "lost, a set seems hard to forget because of its answers."
 )
 _INTERVALS = (
-    "Intervals are bootstrap intervals over subjects and seeds. Subjects are drawn with replacement, together with all "
-    "their facts. The mean over seeds is drawn from Student's t distribution, since seeds are few. A difference of two "
-    "sets or two curves has the degrees of freedom of all their seeds (Welch, Satterthwaite).",
+    "Intervals are bootstrap intervals over subjects and seeds. How often a subject is drawn, with all its facts, is a "
+    "Poisson variable with a mean of 1. The mean over seeds is drawn from Student's t distribution, since seeds are "
+    "few. A difference of two sets or two curves has the degrees of freedom of all their seeds (Welch, Satterthwaite).",
     "In simulations of three and five seeds (two were not tried), 94 to 100 % of the intervals of differences held the "
     "truth where seeds differed as much on both sides, but a true difference is easily missed. Too narrow, where seeds "
     "were far apart, were intervals of scores near 0 or 1, of medians, of methods of which each seed loses nearly all "
@@ -78,9 +78,9 @@ _INTERVALS = (
     "Differences have no such end, nor have model utility, n-gram entropy and shares recovered. Where all draws are "
     "equal, as between two sets that are forgotten entirely, their interval has no width: 0.000 [0.000, 0.000] holds "
     "for the facts measured and says nothing about others.",
-    "Every seed is measured on the same subjects, so each draw has the same subjects for all seeds. An average over "
-    "comparisons uses the same draws in all of them, so that facts which they share do not narrow its interval; one "
-    "over several datasets therefore draws among the subjects of all of them.",
+    "Every seed is measured on the same subjects, so each draw has the same subjects for all seeds. It also has the "
+    "same in all comparisons, of all datasets: facts that comparisons share do not narrow the interval of their "
+    "average, and facts of other subjects do.",
     "p-values are corrected by Holm's method over all comparisons of a kind. Comparisons of one seed are not tested. A "
     "p-value near five per cent, before correction, is known to three thousandths from 10,000 draws, and one of "
     "retention to a hundredth from 1,000.",

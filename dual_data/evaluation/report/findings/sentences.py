@@ -71,15 +71,9 @@ def about_of(compared: Sequence[Compared], about: tuple[str, str]) -> list[Compa
     return [comparison for comparison in compared if comparison.about == about]
 
 
-def shared_subjects(collection: Collection, compared: Sequence[Compared]) -> tuple[str, ...]:
-    """The subjects of all results compared, to draw from for an average over datasets, which may share facts.
-
-    Empty where the comparisons are in one dataset, or where they differ in preset or profile, which no average is over.
-    """
-    if len({comparison.about[0] for comparison in compared}) < 2 or Names.of(collection).several:
-        return ()
-    sets = (items for comparison in compared for run in comparison.runs for items in run.sets.values())
-    return tuple(dict.fromkeys(name for items in sets for name in items.subjects))
+def span_datasets(collection: Collection, compared: Sequence[Compared]) -> bool:
+    """Whether comparisons are over several datasets, which may share facts, and of one preset and profile."""
+    return len({comparison.about[0] for comparison in compared}) > 1 and not Names.of(collection).several
 
 
 def all_runs(*groups: Group) -> tuple[Run, ...]:

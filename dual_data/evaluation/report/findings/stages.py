@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from functools import partial
 
 from dual_data.display import count
 from dual_data.evaluation.report.contrast import Contrast, average
@@ -20,7 +19,7 @@ from dual_data.evaluation.report.findings.sentences import (
     over_datasets,
     points,
     retention_sentence,
-    shared_subjects,
+    span_datasets,
     values_with_missing,
 )
 from dual_data.evaluation.report.runs import Collection, Group
@@ -127,16 +126,11 @@ def _compare_with(
 
 def _overall_sentences(collection: Collection, compared: Sequence[Compared]) -> list[str]:
     """The average over all datasets, for every stage that was compared in several."""
-    if not (subjects := shared_subjects(collection, compared)):
+    if not span_datasets(collection, compared):
         return []
-    # Only what was compared: `subjects` lacks those of a pair whose draws were too often undefined.
-    ids = {run.id for comparison in compared for run in comparison.runs}
-    groups = tuple(group for group in collection.groups if any(run.id in ids for run in group.runs))
-    retention = partial(compare_retention, among=subjects)
-    _, drawn_together = _compare_with(PRETRAINED, collection._replace(groups=groups), retention)
     sentences = []
-    for stage in dict.fromkeys(comparison.about[1] for comparison in drawn_together):
-        of_stage = [comparison for comparison in drawn_together if comparison.about[1] == stage]
+    for stage in dict.fromkeys(comparison.about[1] for comparison in compared):
+        of_stage = [comparison for comparison in compared if comparison.about[1] == stage]
         if (datasets := len({comparison.about[0] for comparison in of_stage})) > 1:
             mean = average([comparison.contrast for comparison in of_stage])
             sentences.append(f"{over_datasets(datasets, stage, len(of_stage))}, {keeps(_AFTER, _PRETRAINED, mean)}.")

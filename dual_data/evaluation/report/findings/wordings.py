@@ -116,4 +116,4 @@ def _leak(group: Group, runs: Sequence[Run]) -> _Leak | None:
     share = bootstrap_mean(own[:, known], subjects[known].tolist(), SHARE)
     if not both.any():
         return _Leak(group, share, None)
-    return _Leak(group, share, compare_shares(own, swapped, subjects.tolist(), both))
+    return _Leak(group, share, compare_shares(own, swapped, subjects.tolist(), both, group.key.data))

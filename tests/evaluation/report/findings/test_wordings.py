@@ -45,7 +45,7 @@ def test_facts_that_only_another_wording_brings_out_are_said(tmp_path: Path) -> 
     assert sentence.startswith(
         "In 4 of 4 cells, another wording or prompt still brings out some facts that were known before unlearning and "
         "that the question no longer brings out. No relation has another answer to compare with. "
-        "The clearest case is NPO (d, m, pretrained, rare): 0.0"  # "France" is an accepted answer of all facts
+        "The clearest case is NPO (d, m, sft, popular): 0.0"  # "France" is an accepted answer of all facts
     )
     asked_once = [
         group._replace(
