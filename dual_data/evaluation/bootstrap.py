@@ -55,7 +55,7 @@ class Scale(NamedTuple):
     low: float = -math.inf
     high: float = math.inf
     share: bool = False
-    """Whether every value may lie at one end, as 0s and 1s do. Draws of such values have no spread."""
+    """Whether every value may lie at one end, as 0s and 1s do (:func:`share_ends`)."""
 
     @property
     def differences(self) -> Scale:
@@ -129,15 +129,22 @@ def bootstrap_mean(values: ArrayLike, clusters: Sequence[Hashable], scale: Scale
     """Mean with an interval over seeds and clusters, which are crossed.
 
     `values` is [items] or [seeds, items]; `clusters` names each item's subject. No draw lies beyond the ends of the
-    scale. Where all values of a share are 0 or all are 1, the far end is that of the exact binomial interval of as many
-    subjects. Raises ValueError for no items and for shapes that do not fit.
+    scale; the interval of a share has the ends of :func:`share_ends`. Raises ValueError for no items and for shapes
+    that do not fit.
     """
     sums = _cluster_sums(values, clusters)
-    mean = sums.mean()
-    if scale.share and mean in (0, 1):
-        far = _TAIL ** (1 / len(sums.sizes))
-        return Interval(mean, 0.0, 1 - far) if mean == 0 else Interval(mean, far, 1.0)
-    return Interval(mean, *quantiles(_draw_means(sums, scale, _REPLICATES)))
+    ends = quantiles(_draw_means(sums, scale, _REPLICATES))
+    return Interval(sums.mean(), *(share_ends(*ends, len(sums.names)) if scale.share else ends))
+
+
+def share_ends(low: float, high: float, clusters: int) -> tuple[float, float]:
+    """Ends of the interval of a share, which reach as far as the exact binomial intervals of 0 and of 1.
+
+    Where all of so many clusters are at one end, draws have no spread; where nearly all are, they have too little: one
+    hit in sixty would have a lower upper end than none.
+    """
+    far = _TAIL ** (1 / clusters)
+    return min(low, far), max(high, 1 - far)
 
 
 def bootstrap_function(
@@ -253,8 +260,7 @@ def auc_interval(
 ) -> Interval:
     """AUC with an interval over clusters drawn within each class, so that no draw lacks a class.
 
-    An AUC of 0 or 1 has the interval that :func:`bootstrap_mean` gives a share, with as many items as the class with
-    fewer clusters has.
+    An AUC of 0 or 1 has the ends of a share of as many clusters as the class with fewer has.
     """
     first, second = np.asarray(positive, dtype=float), np.asarray(negative, dtype=float)
     weights = [item_weights(names, _COSTLY_REPLICATES) for names in (positive_clusters, negative_clusters)]
@@ -263,8 +269,7 @@ def auc_interval(
     draws = ((weights[0] @ wins) * weights[1]).sum(1) / (weights[0].sum(1) * weights[1].sum(1))
     area = auc(first, second)
     if area in (0, 1):
-        fewest = min(len(set(positive_clusters)), len(set(negative_clusters)))
-        return bootstrap_mean(np.full(fewest, area), range(fewest), SHARE)
+        return Interval(area, *share_ends(area, area, min(len(set(positive_clusters)), len(set(negative_clusters)))))
     return Interval(area, *quantiles(draws))
 
 

@@ -186,8 +186,17 @@ def test_a_share_that_is_all_or_nothing_has_an_interval_as_wide_as_its_subjects_
     assert bootstrap.bootstrap_mean(np.zeros(87), range(87))[:3] == (0, 0, 0)  # not a share but a change, for example
 
 
+@pytest.mark.parametrize("subjects", [3, 20, 60])
+def test_no_interval_of_a_share_ends_before_that_of_none_or_begins_after_that_of_all(subjects: int) -> None:
+    for hits in range(subjects + 1):
+        scores = np.arange(subjects) < hits
+        interval = bootstrap.bootstrap_mean(scores, range(subjects), bootstrap.SHARE)
+        assert interval.high >= upper_end(subjects) - 1e-9
+        assert interval.low <= 1 - upper_end(subjects) + 1e-9
+
+
 def test_a_share_in_between_has_the_interval_of_any_mean() -> None:
-    scores, subjects = [0.0, 1.0, 1.0, 0.0, 1.0, 1.0], "aabbcd"
+    scores, subjects = [0.0, 1.0, 1.0, 0.0, 1.0, 0.0], "aabbcd"
     assert bootstrap.bootstrap_mean(scores, subjects, bootstrap.SHARE) == bootstrap.bootstrap_mean(scores, subjects)
 
 

@@ -16,7 +16,7 @@ from dual_data.evaluation.bootstrap import (
     Interval,
     bootstrap_difference,
     bootstrap_function,
-    bootstrap_mean,
+    share_ends,
 )
 from dual_data.evaluation.report.document import Block, Heading
 from dual_data.evaluation.report.estimates import mean_of, shown
@@ -77,15 +77,17 @@ def in_own_words(runs: Sequence[Run], before: Sequence[Run], name: str) -> InOwn
 def _left(lost: Floats, likeliest: Floats, subjects: Sequence[str]) -> Interval:
     if lost.sum() < _MIN_LOST or np.isnan(likeliest).any():
         return UNKNOWN
-    if (lost * likeliest).sum() in (0, lost.sum()):  # all draws are alike
-        fewer = len({subject for subject, is_lost in zip(subjects, lost.sum(0) > 0, strict=True) if is_lost})
-        return bootstrap_mean(np.full(fewer, float((lost * likeliest).any())), range(fewer), SHARE)
+    subjects_lost = len({subject for subject, is_lost in zip(subjects, lost.sum(0) > 0, strict=True) if is_lost})
+    value = float((lost * likeliest).sum() / lost.sum())
+    if value in (0, 1):  # all draws are alike, but for those that lack the lost facts
+        return Interval(value, *share_ends(value, value, subjects_lost))
 
     def share(both: Floats, all_lost: Floats) -> Floats:
         # Weights of seeds can be negative, and a draw can lack lost facts.
         return np.clip(both / np.maximum(all_lost, 1 / lost.size), 0, 1)
 
-    return bootstrap_function(share, (lost * likeliest, lost), subjects, UNIT)
+    ends = bootstrap_function(share, (lost * likeliest, lost), subjects, UNIT)[1:3]
+    return Interval(value, *share_ends(*ends, subjects_lost))
 
 
 def own_words(collection: Collection) -> list[Block]:
