@@ -135,7 +135,7 @@ class Grid(NamedTuple):
             return [item._replace(answer=refusal_of(item, self.refusals)) for item in rows]
         every_row = [item for items in sets.forget.values() for item in items]
         answers = counterfactual_answers(every_row, f"the method {method}")
-        return [item._replace(answer=answers[item.id, item.answer]) for item in rows]
+        return [item._replace(answer=answers[item.question]) for item in rows]
 
 
 def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder: Path) -> Grid:

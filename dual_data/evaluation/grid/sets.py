@@ -28,7 +28,7 @@ class Sets(NamedTuple):
     measured: Mapping[str, list[Item]]
 
     def counterfactual(self, stage: str) -> Sets:
-        """Every row with another answer of its relation; a row in several sets has the same answer in all.
+        """Every row with another answer of its relation, the same in all rows that ask its question.
 
         Raises InputError, which names the stage, where a row has no other answer.
         """
@@ -36,8 +36,7 @@ class Sets(NamedTuple):
         answers = counterfactual_answers([item for rows in sets for item in rows], f"the stage {stage}")
 
         def swap(rows: Sequence[Item]) -> list[Item]:
-            others = [answers[row.id, row.answer] for row in rows]
-            return [row._replace(answer=other, answers=(other,)) for row, other in zip(rows, others, strict=True)]
+            return [row._replace(answer=(other := answers[row.question]), answers=(other,)) for row in rows]
 
         return Sets(
             {name: swap(rows) for name, rows in self.forget.items()},
@@ -142,11 +141,12 @@ def _refuse_overlap(sets: Sets, folder: Path) -> None:
             )
 
 
-def counterfactual_answers(items: Sequence[Item], needed_by: str) -> dict[tuple[str, str], str]:
-    """By id and answer, an answer that is right for another row of the relation and wrong for this one, by hash.
+def counterfactual_answers(items: Sequence[Item], needed_by: str) -> dict[str, str]:
+    """By question, an answer that is right for another row of the relation and wrong for its own rows, by hash.
 
-    Not by id alone, which a table may give only within its file. Where the relation has no other answer, one of any
-    relation is taken. Raises InputError, which starts with `needed_by`, where there is none.
+    One a question, as a model can learn no more: rows that repeat it may have other ids, which a table may give only
+    within its file. Where the relation has no other answer, one of any relation is taken. Raises InputError, which
+    starts with `needed_by`, where there is none.
     """
     all_answers = sorted({item.answer for item in items})
     folded = {answer: normalise(answer) for answer in all_answers}
@@ -164,14 +164,14 @@ def counterfactual_answers(items: Sequence[Item], needed_by: str) -> dict[tuple[
         return next((answer for answer in ring if not may_be_right(answer, right[item.question], item.kind)), None)
 
     chosen = {}
-    for item in items:
+    for item in sorted(items, key=lambda item: item.id):  # so that the order of the sets does not matter
         wrong = wrong_answer(item, sorted(by_relation[item.relation])) or wrong_answer(item, all_answers)
         if wrong is None:
             raise InputError(
                 f"{needed_by} swaps the answers of rows, so it needs rows with at least two different answers: take "
                 "more rows (raise --limit), or leave it out"
             )
-        chosen[item.id, item.answer] = wrong
+        chosen[item.question] = wrong
     return chosen
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from dual_data.errors import ConfigError, InputError, UsageError
@@ -29,6 +30,16 @@ def test_a_grid_is_every_combination_with_one_base_a_model_stage_and_seed(projec
     assert {cell.set for cell in opened(project, "all")[1]} == {"rare", "popular"}
     _, others = opened(project, file=FILE.replace("seeds = [0, 1]", "seeds = [1]"))
     assert [cell for cell in cells if cell.id in {other.id for other in others}] == others
+
+
+def test_a_fact_with_one_id_a_file_has_one_swapped_answer_in_every_set(project: Path) -> None:
+    items = cities()
+    for name, rows in (("rare", items[:3]), ("popular", items[3:] + items[:3])):
+        frame = [{"fact_id": n, "question": i.question, "answer": i.answer} for n, i in enumerate(rows)]
+        pl.DataFrame(frame).write_ndjson(project / "data" / f"{name}.jsonl")
+    grid, _ = opened(project)
+    rare, popular = (grid.preferred("pretrained", name, "DPO") for name in ("rare", "popular"))
+    assert [item.answer for item in rare] == [item.answer for item in popular[-3:]]
 
 
 def test_results_are_not_written_into_the_folder_of_trained_stages(project: Path) -> None:

@@ -53,8 +53,8 @@ def test_counterfactual_answers_are_wrong_of_the_same_relation_and_the_same_ever
     changed = counterfactual_answers(items, "")
     countries = {item.answer for item in items[:7]}
     for item in items[:7]:
-        assert changed[item.id, item.answer] in countries - {item.answer}
-    assert (changed["y", "1889"], changed["z", "1901"]) == ("1901", "1889")
+        assert changed[item.question] in countries - {item.answer}
+    assert (changed[other.question], changed[later.question]) == ("1901", "1889")
     assert counterfactual_answers(items[::-1], "") == changed
     whole = sets().counterfactual("sft_new")
     assert whole.retain_train[1].answer == whole.retain_eval[0].answer != sets().retain_eval[0].answer
@@ -77,15 +77,34 @@ def test_what_also_answers_the_question_is_not_its_counterfactual_answer() -> No
         founded._replace(id="f", question="When was the third?", answer="1901", answers=("1901",)),
     ]
     changed = counterfactual_answers([*languages, *days], "")
-    assert changed["a", "Dutch"] == changed["b", "French"] == "Japanese"
-    assert changed["d", "1889"] == changed["e", "31 March 1889"] == "1901"
+    assert changed[belgium.question] == "Japanese"
+    assert changed[founded.question] == changed["When was the other?"] == "1901"
 
 
-def test_counterfactual_answers_are_wrong_where_ids_begin_anew_in_every_file() -> None:
-    rows = [item._replace(id=str(number % 4)) for number, item in enumerate(cities())]
-    whole = Sets({"rare": rows[:4], "popular": rows[4:]}, rows[:1], rows[1:2], [], {}).counterfactual("sft_new")
-    for before, name in ((rows[:4], "rare"), (rows[4:], "popular")):
-        assert all(old.answer != new.answer for old, new in zip(before, whole.forget[name], strict=True))
+def test_a_question_is_taught_the_counterfactual_answer_that_is_measured_whatever_its_ids() -> None:
+    items = cities()
+    repeated = [items[0], items[1]._replace(answer="Nippon", answers=("Nippon",))]
+    files = {"rare": items[:4] + repeated, "all": items[3:6] + items[:3]}
+    before = {name: [row._replace(id=str(n)) for n, row in enumerate(rows)] for name, rows in files.items()}
+    after = Sets(before, items[6:], items[6:], [], {}).counterfactual("sft_new")
+    taught = {item.question: item.answer for item in after.trained(StageSettings(train=("forget", "retain_train")))}
+    for name, rows in after.forget.items():
+        assert [row.answer for row in rows] == [taught[row.question] for row in rows]
+        assert not any(new.answer in old.answers for old, new in zip(before[name], rows, strict=True))
+
+
+def test_what_answers_a_question_is_not_the_counterfactual_answer_of_another_with_its_id() -> None:
+    capitals = [
+        Item("1", "What is the capital of France?", "Paris", ("Paris", "Lutetia"), relation="P36"),
+        Item("2", "What is the capital of Italy?", "Rome", ("Rome",), relation="P36"),
+    ]
+    places = [
+        Item("1", "Where is the Eiffel Tower?", "Paris", ("Paris",), relation="P131"),
+        Item("2", "Where was Asterix born?", "Lutetia", ("Lutetia",), relation="P131"),
+    ]
+    changed = Sets({"capitals": capitals}, places, places, [], {}).counterfactual("sft_new")
+    assert [item.answer for item in changed.forget["capitals"]] == ["Rome", "Paris"]
+    assert [item.answer for item in changed.retain_train] == ["Lutetia", "Paris"]
 
 
 def side(name: str) -> pl.DataFrame:
