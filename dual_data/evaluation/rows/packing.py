@@ -158,8 +158,6 @@ class Packed(NamedTuple):
 
     layout: Layout
     groups: Mapping[str, Rows]
-    tokens: int
-    """Tokens that go through the model, padding included."""
 
     def at(self, step: Tensor) -> tuple[Layout, dict[str, Rows]]:
         """The micro-batch whose index is in `step` [1]; it is selected on the device."""
@@ -218,7 +216,7 @@ def pack(
         )
         for kind, source in sources[0].items()
     }
-    return Packed(layout, groups, ids.numel())
+    return Packed(layout, groups)
 
 
 class _Plan(NamedTuple):

@@ -194,6 +194,8 @@ class TrainingRun:
         losses, norms = self._losses[: self._steps_done].cpu(), self._optimiser.norms[: self._steps_done].cpu()
         parts = {name: table[: self._steps_done].cpu() for name, table in self._parts.items()}
         limits, alive = self._limits(), self._optimiser.alive.tolist()
+        micro_batches = sum(self._micro_batches_of_step[: self._steps_done])
+        tokens = micro_batches * self._packed.layout.ids[0].numel()
         traces = []
         for k in range(self._trainable.count):
             of_cell = {name: table[:, k] for name, table in parts.items()}
@@ -207,7 +209,7 @@ class TrainingRun:
                     {name: values[:steps].tolist() for name, values in of_cell.items()},
                     norms[:steps, k].tolist(),
                     stopped,
-                    self._packed.tokens,
+                    tokens,
                     self._notes[k],
                     tuple(self._reasons),
                 )

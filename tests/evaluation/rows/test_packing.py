@@ -90,8 +90,8 @@ def test_what_all_rows_begin_with_is_laid_out_once() -> None:
     even = [1.0 / 7] * 7
     micro_batch = MicroBatch({"a": range(7)}, {"a": even}, {"a": even})
     source = {"a": Source(rows, train_end=True)}
-    shared = pack([[micro_batch]], [source]).tokens
-    apart = pack([[micro_batch]], [source], plain=True).tokens
+    shared = pack([[micro_batch]], [source]).layout.ids.numel()
+    apart = pack([[micro_batch]], [source], plain=True).layout.ids.numel()
     assert shared < apart / 2
     assert shared_prefix([[1, 2, 3], [1, 2, 4]]) == [1, 2]
     assert shared_prefix([(1, 2), (1, 2)]) == (1,)
@@ -102,7 +102,7 @@ def test_sequences_are_of_similar_length_and_have_no_more_rows_than_asked(length
     rows = [Encoded((number,), (7,) * length, ()) for number, length in enumerate(lengths)]
     micro_batch = MicroBatch({"a": range(4)}, {"a": [0.25] * 4}, {"a": [0.25] * 4})
     packed = pack([[micro_batch]], [{"a": Source(rows, train_end=False)}], rows_per_bin=2)
-    assert packed.tokens == 2 * width
+    assert packed.layout.ids.numel() == 2 * width
     assert packed.layout.segments.max() == 2
 
 

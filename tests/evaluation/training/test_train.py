@@ -159,6 +159,14 @@ def test_a_cell_stops_for_good_when_its_forget_loss_passes_the_limit() -> None:
     assert slow.steps == 8
 
 
+def test_tokens_are_those_of_the_steps_that_were_run() -> None:
+    setup, optimisation = problem(fresh=True), Optimisation(epochs=5, batch=4, micro_batch=3)
+    whole = setup.train("GradAscent", optimisation.model_copy(update={"stop_forget_nll": 0.0}))[0]
+    ended = setup.train("GradAscent", optimisation.model_copy(update={"stop_forget_nll": 0.01}))[0]
+    assert (whole.steps, ended.steps) == (10, 0)
+    assert ended.tokens == whole.tokens / 5  # training ends with the epoch in which the last cell was stopped
+
+
 def loud(setup: Problem) -> Problem:
     """The same with a head that is confident of every output and always wrong."""
     head: Any = setup.loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
