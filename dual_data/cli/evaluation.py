@@ -88,7 +88,7 @@ def run(
 
     from dual_data.evaluation.device.devices import devices_named
     from dual_data.evaluation.grid.cells import refuse_float16
-    from dual_data.evaluation.grid.conflicts import conflicting, refuse_mixing, set_aside, superseded
+    from dual_data.evaluation.grid.conflicts import conflicting, refuse_mixing, superseded
     from dual_data.evaluation.grid.grid_run import RunOptions
 
     devices = devices_named(device, used=not dry_run)
@@ -101,23 +101,35 @@ def run(
     use_threads(threads)
     if dry_run:
         _print_plan(grid, cells, devices[0], adapters=save_adapters)
-    if replace and (old := sorted([*conflicting(grid, cells), *superseded(grid, cells)])):
-        found = f"{grid.folder}: {count(len(old), 'result')} with other rows or settings"
-        say(f"{found} would be set aside" if dry_run else f"{found}, set aside in {set_aside(grid.folder, old)}")
-    if not (dry_run and replace):
+    old: list[str] = []
+    if replace:
+        old = sorted([*conflicting(grid, cells), *superseded(grid, cells)])
+    else:
         refuse_mixing(grid, cells)
     if dry_run:
+        if old:
+            say(f"{_found(grid, old)} would be set aside")
         return
     options = [
         RunOptions(device=where, cells_at_once=cells_at_once or 0, rows=rows or 0, save_adapters=save_adapters)
         for where in devices
     ]
-    _run(grid, cells, options, project=root, shard=shard)
+    _run(grid, cells, options, old, project=root, shard=shard)
 
 
-def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], *, project: Path, shard: bool) -> None:
-    """Run cells on one device or several, and print how they ended. Raises DualDataError if some failed."""
+def _found(grid: Grid, old: list[str]) -> str:
+    return f"{grid.folder}: {count(len(old), 'result')} with other rows or settings"
+
+
+def _run(
+    grid: Grid, cells: list[Cell], options: list[RunOptions], old: list[str], *, project: Path, shard: bool
+) -> None:
+    """Set the results `old` aside, run cells on one device or several, and print how they ended.
+
+    Raises DualDataError if some failed.
+    """
     from dual_data.evaluation.grid.cells import is_done
+    from dual_data.evaluation.grid.conflicts import set_aside
     from dual_data.evaluation.grid.forecast import forecast
     from dual_data.evaluation.grid.planned import keep_plan
     from dual_data.evaluation.grid.run import run as run_grid
@@ -127,6 +139,8 @@ def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], *, project: P
     already_done = sum(is_done(folder, cell, adapter=adapters) for cell in cells)
     if already_done < len(cells):
         say(forecast(grid, cells, options[0].device, adapters=adapters).summary)
+    if old:  # not before the forecast, which refuses what cannot be run
+        say(f"{_found(grid, old)}, set aside in {set_aside(grid.folder, old)}")
     keep_plan(grid, cells)
     if len(options) > 1:
         tally = run_spread(grid, cells, options, project=project, shard=shard)

@@ -222,7 +222,18 @@ def test_run_and_dry_run_refuse(project: Path) -> None:
     assert ": 7 results with other rows or settings would" in dual_data(*command, "--dry-run", "--replace").err
     _write(project, FILE)
     run = dual_data(*command, "--replace", "--lr", "1e-3", "--seed", "0")
-    assert run.err.startswith(f"{found}, set aside in {grid.folder / 'replaced'}\n")
+    assert f"\n{found}, set aside in {grid.folder / 'replaced'}\n" in run.err
     assert (run.code, run.out) == (0, f"{grid.folder}: 2 done, 0 stopped, 0 failed, 0 left to another process; 0 of 2 "
                                       "cells already had results\n")  # fmt: skip
     assert len(list((grid.folder / "cells").glob("*.json"))) == 2 + len(cells) - 9
+
+
+def test_no_result_is_set_aside_for_a_run_that_is_refused(project: Path) -> None:
+    _write(project, FILE)
+    grid, _ = opened(project)
+    before = _contents(grid.folder)
+    command = run_command(project, grid.folder, "--replace")
+    (project / "evaluation.toml").write_text(FILE.replace("rank = 2", 'rank = 2, targets = ["no_layer"]'))
+    refused = dual_data(*command)
+    assert (refused.code, "no_layer" in refused.err) == (2, True)
+    assert _contents(grid.folder) == before
