@@ -23,6 +23,8 @@ def adapter_files(result: Path) -> dict[str, bytes | Path]:
     cell_result = read_result(result)
     folder = result.resolve().parent.parent
     adapter = adapter_path(folder, result.stem)
+    if cell_result["provenance"]["identity"].get("lora", {}) is None:
+        raise InputError(f"{result}: this cell trained all weights, so it has no adapter to publish")
     if not adapter.is_dir():
         raise InputError(
             f"{result}: no adapter was kept for this cell; run the grid with --save-adapters (a cell before unlearning "

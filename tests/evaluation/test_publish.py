@@ -14,15 +14,16 @@ from huggingface_hub import snapshot_download
 
 from dual_data.errors import InputError, Refused, ServiceError, UsageError
 from dual_data.evaluation.grid.grid_run import RunOptions
+from dual_data.evaluation.grid.provenance import blank
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.stages import Prepared, applied
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.publish import STAGE, adapter_files, card
-from dual_data.evaluation.results import BASE, cell_path, read_result
+from dual_data.evaluation.results import BASE, cell_path, read_result, write_result
 from dual_data.evaluation.training.lora import Adapters, read_spec
 from dual_data.release.model_hub import push_model
 from tests.cli.command import dual_data
-from tests.evaluation.grid.small_grid import FILE, opened
+from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.release.conftest import online
 from tests.services.hub import TOKEN, Answer, Hub
 
@@ -195,6 +196,15 @@ def test_a_configuration_that_would_reveal_a_secret_is_refused(results: dict[str
     command = dual_data("eval", "push", results["sft"], "someone/unlearned", "--dry-run")
     assert command.code == 1
     assert "adapter_config.json: would publish what looks like a secret (a password in a URL)" in command.err
+
+
+def test_a_cell_that_trained_all_weights_has_no_adapter_to_push(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true")))
+    path = cell_path(grid.folder, cells[1].id)
+    result = blank(grid, cells[1], status="done", reason="", loaded=None, stage=None, project=project)
+    write_result(grid.folder, cells[1].id, result)
+    with pytest.raises(InputError, match="trained all weights, so it has no adapter to publish"):
+        adapter_files(path)
 
 
 def test_an_adapter_whose_stage_is_gone_is_refused_with_what_makes_both_anew(

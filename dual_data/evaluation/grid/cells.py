@@ -302,6 +302,17 @@ def refuse_float16(grid: Grid, cells: Sequence[Cell]) -> None:
             check_dtype(cell.model, grid.models[cell.model].dtype)
 
 
+def refuse_full(grid: Grid, *, adapters: bool, shard: bool) -> None:
+    """Raise UsageError where a grid that trains all weights is to keep adapters, or to share a base (`shard`)."""
+    if grid.preset.full and adapters:
+        raise UsageError(f"{grid.name} trains all weights and has no adapters to keep: leave --save-adapters out")
+    if grid.preset.full and shard:
+        raise UsageError(
+            f"{grid.name} trains all weights, but the base that --shard spreads over devices is not trained: leave "
+            "--shard out"
+        )
+
+
 def is_done(folder: Path, cell: Cell, *, adapter: bool = False) -> bool:
     """Whether the cell has a result, and its adapter if `adapter`; a failed cell is not done, so it is tried again."""
     if adapter and cell.method != BASE and not adapter_path(folder, cell.id).is_dir():

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.display import count
-from dual_data.errors import UsageError
 from dual_data.evaluation.device.memory import OutOfMemory, release
-from dual_data.evaluation.grid.cells import Cell, Grid, is_done, refuse_float16
+from dual_data.evaluation.grid.cells import Cell, Grid, is_done, refuse_float16, refuse_full
 from dual_data.evaluation.grid.grid_run import GridRun, RunOptions
 from dual_data.evaluation.grid.stage_run import StageRun, grouped, stage_of
 from dual_data.evaluation.grid.tokenised import Tokenised
@@ -54,13 +53,7 @@ def run(
     trained in, and for a model that cannot be loaded for a reason other than memory.
     """
     ranks = options.ranks
-    if options.save_adapters and grid.preset.full:
-        raise UsageError(f"{grid.name} trains all weights and has no adapters to keep: leave --save-adapters out")
-    if grid.preset.full and not ranks.alone:
-        raise UsageError(
-            f"{grid.name} trains all weights, but the base that --shard spreads over devices is not trained: leave "
-            "--shard out"
-        )
+    refuse_full(grid, adapters=options.save_adapters, shard=not ranks.alone)
     refuse_float16(grid, cells)
     todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
     numbers = {cell.id: number for number, cell in enumerate(todo, 1)}

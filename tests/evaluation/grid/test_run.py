@@ -277,6 +277,18 @@ def test_full_fine_tuning_runs_as_a_grid_and_leaves_the_base_alone(project: Path
         assert path.read_bytes() == (grid.folder / "cells" / path.name).read_bytes()
 
 
+def test_what_full_fine_tuning_cannot_do_is_refused_before_anything_is_written(project: Path) -> None:
+    command = ["cpu,cpu" if word == "cpu" else word for word in run_command(project, project / "out")]
+    (project / "evaluation.toml").write_text(one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true")))
+    for option in ("--save-adapters", "--shard"):
+        for more in ([], ["--dry-run"]):
+            refused = dual_data_command(*command, option, *more)
+            assert refused.code == 2
+            assert refused.err.startswith("error: one trains all weights")
+            assert refused.err.endswith(f": leave {option} out\n")
+    assert not (project / "out").exists()
+
+
 def test_full_fine_tuning_takes_the_drift_over_every_position(project: Path) -> None:
     full = one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true\nforget_kl = 0.1"))
     grid, cells = opened(project, file=full)
