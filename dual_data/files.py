@@ -23,6 +23,11 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def expanded(path: str) -> Path:
+    """A path with a leading ~ or ~user as the home folder; where there is no such user it is left, as a shell does."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises RuntimeError there
+
+
 def expect_utf_8(path: Path) -> None:
     """Raise InputError for a path that is not UTF-8 on disk, which polars and pyarrow cannot open."""
     if os.fsencode(path) != str(path).encode("utf-8", "replace"):

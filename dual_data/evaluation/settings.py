@@ -14,6 +14,7 @@ from dual_data.config import NO_FOLDER, Strict, each_once, is_folder, parse, rea
 from dual_data.errors import ConfigError, UsageError
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, MULTIPLE_CHOICE
 from dual_data.evaluation.training.optimisation import LoraSpec, Names, Optimisation
+from dual_data.files import expanded
 
 PRETRAINED = "pretrained"
 """The stage that trains nothing."""
@@ -281,7 +282,7 @@ def resolved(path: str, project: Path, key: str, meaning: str) -> Path:
     Raises ConfigError, of `key` but no file, for an unset variable.
     """
     try:
-        expanded = Template(path).substitute(os.environ)
+        filled = Template(path).substitute(os.environ)
     except KeyError as error:
         name = error.args[0]
         raise ConfigError(
@@ -289,4 +290,4 @@ def resolved(path: str, project: Path, key: str, meaning: str) -> Path:
         ) from None
     except ValueError:
         raise ConfigError(f"{path}: a $ that begins no variable is written $$", key=key) from None
-    return project / Path(expanded).expanduser()
+    return project / expanded(filled)

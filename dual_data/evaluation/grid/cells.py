@@ -27,6 +27,7 @@ from dual_data.evaluation.settings import (
 )
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.train import check_dtype
+from dual_data.files import expanded
 from dual_data.ids import digest
 
 
@@ -184,7 +185,7 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
 def _in_project(project: Path, name: str, model: ModelSettings) -> ModelSettings:
     """The model; where its spec is a path relative to the project, with the path resolved."""
     path = resolved(model.spec, project, f"models.{name}.spec", "a model")
-    if not path.exists() or path.resolve() == Path(model.spec).expanduser().resolve():
+    if not path.exists() or path.resolve() == expanded(model.spec).resolve():
         return model
     return model.model_copy(update={"spec": str(path)})
 

@@ -21,7 +21,7 @@ from filelock import FileLock
 from dual_data.display import count, some_of
 from dual_data.errors import DualDataError, InputError, MissingExtra
 from dual_data.evaluation.models.hub import cached_commit
-from dual_data.files import file_hash, whole_folder, write_text
+from dual_data.files import expanded, file_hash, whole_folder, write_text
 from dual_data.ids import digest
 
 _GGUF_NAMES = {
@@ -244,7 +244,7 @@ def weights_seen(spec: str) -> str | None:
     a package carries, or that is not here.
     """
     try:
-        return _seen(Path(spec).expanduser()) or cached_commit(spec) or None
+        return _seen(expanded(spec)) or cached_commit(spec) or None
     except (OSError, ValueError, PackageNotFoundError):  # loading the model will say what is wrong
         return None
 

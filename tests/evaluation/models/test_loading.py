@@ -307,6 +307,7 @@ def test_remote_code_is_refused_unless_asked_for(saved: Path, tmp_path: Path) ->
     ("spec", "message"),
     [
         ("/no/such/folder", "no such model folder or file"),
+        ("~no-such-user/model", "no such model folder or file"),
         ("nobody/no-such-model", "no folder or file here, not complete in the Hub's cache"),
         ("tiny-nobody/no-such-model", "no folder or file here, not complete in the Hub's cache"),
         ("tiny-mamba", "unknown tiny architecture 'mamba'; known: llama"),

@@ -38,6 +38,7 @@ def test_names_that_can_be_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("tiny-lama", "; did you mean 'tiny-llama'?"),
         ("./nowhere", "."),
         ("/no/where", "."),
+        ("~no-such-user/where", "."),
     ],
 )
 def test_names_that_cannot_be_models(spec: str, hint: str) -> None:
