@@ -32,7 +32,21 @@ def code_hash(source: str | bytes) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [statement for statement in node.body if not _is_text(statement)]
-    return digest(ast.unparse(tree))
+        elif isinstance(node, ast.JoinedStr):
+            node.values = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
+    return digest(str(_plain(tree)))
+
+
+def _plain(node: object) -> object:
+    """A syntax tree as lists of names and values.
+
+    Releases of Python differ in the quotes that `ast.unparse` writes, in the fields without a value that nodes have,
+    which are left out here, and in the empty parts of f-strings.
+    """
+    if isinstance(node, ast.AST):
+        fields = [(name, _plain(value)) for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return [type(node).__name__, *fields]
+    return [_plain(part) for part in node] if isinstance(node, list) else repr(node)
 
 
 def _is_text(statement: ast.stmt) -> bool:

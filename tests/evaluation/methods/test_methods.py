@@ -504,6 +504,16 @@ def test_the_hash_of_a_methods_code_is_of_what_it_does(old: str, new: str, same:
     assert (code_hash(MODULE.replace(old, new)) == code_hash(MODULE)) is same
 
 
+def test_the_hash_of_a_methods_code_is_the_same_with_every_release_of_python() -> None:
+    source = """
+def loss(x, *, mode: str = "a", width: int = 3):
+    if mode not in ("a", "b"):
+        raise ValueError(f'mode: {mode!r:>{width}} is not one of {", ".join(("a", "b"))}')
+    return x
+"""
+    assert code_hash(source) == "c66b0dfec76bfc29"
+
+
 def test_methods_of_one_file_have_its_code() -> None:
     codes = {name: method.code for name, method in METHODS.items()}
     assert codes["DPO"] == codes["IdkDPO"]
