@@ -53,12 +53,14 @@ def exponents(
     return {"exponent": [[b] * len(labels) for b, labels in zip(by_row, facts.labels, strict=True)]}
 
 
-def known_rule(*, by: str, lowest: float, highest: float) -> None:
-    """Raise ValueError for options that give no exponents."""
+def known_rule(*, by: str, lowest: float, highest: float, decay: float) -> None:
+    """Raise ValueError for options that give no exponents, and for a decay with which R is no average of losses."""
     if by not in ("quantile", "published"):
         raise ValueError(f"by: {by!r} is neither quantile nor published")
     if not (0 <= lowest <= highest and highest > 0):
         raise ValueError(f"lowest: {lowest:g}, with highest {highest:g}, is not 0 <= lowest <= highest > 0")
+    if not 0 <= decay < 1:
+        raise ValueError(f"decay: {decay:g} is not 0 <= decay < 1")
 
 
 def share_clipped(

@@ -331,6 +331,12 @@ def test_adapop_of_one_fact_and_of_an_unknown_rule() -> None:
         METHODS["AdaPop"].options({"by": "rank"})
 
 
+@pytest.mark.parametrize("decay", [-0.1, 1.0, 3.0])
+def test_adapop_refuses_a_decay_that_averages_no_losses(decay: float) -> None:
+    with pytest.raises(UsageError, match=f"^AdaPop.decay: {decay:g} is not 0 <= decay < 1$"):
+        METHODS["AdaPop"].options({"decay": decay})
+
+
 @pytest.mark.parametrize(("lowest", "highest"), [(-0.1, 2.0), (2.0, 1.0), (0.0, 0.0)])
 def test_adapop_refuses_bounds_that_no_exponent_can_have(lowest: float, highest: float) -> None:
     with pytest.raises(UsageError, match=r"AdaPop.lowest: .*, with highest .*, is not 0 <= lowest <= highest > 0"):
