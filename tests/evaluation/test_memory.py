@@ -246,7 +246,7 @@ def test_memory_that_runs_out_says_nothing_about_an_architecture(monkeypatch: py
     assert adapters.enabled
 
 
-def attempts(rows: int, errors: list[Exception], notes: list[str], *, batch: int = 8) -> list[int]:
+def attempts(rows: int, errors: list[Exception], notes: list[str], *, batch: int = 8, micro: int = 0) -> list[int]:
     """Sizes of the forward passes tried, where each attempt raises the next of `errors` until none is left."""
     sizes: list[int] = []
 
@@ -256,7 +256,8 @@ def attempts(rows: int, errors: list[Exception], notes: list[str], *, batch: int
             raise errors.pop(0)
         return sizes
 
-    return halving(attempt, Optimisation(batch=batch), notes, rows=rows, undo=lambda: None)
+    optimisation = Optimisation(batch=batch, micro_batch=micro)
+    return halving(attempt, optimisation, notes, rows=rows, undo=lambda: None)
 
 
 def test_out_of_memory_halves_the_forward_pass_until_it_fits_and_says_so() -> None:
@@ -271,6 +272,9 @@ def test_out_of_memory_halves_the_forward_pass_until_it_fits_and_says_so() -> No
     notes.clear()
     assert attempts(5, [MemoryError(), MemoryError()], notes, batch=32) == [32, 2, 1]  # 32 is more than there are
     assert notes[0] == "out of memory: forward passes of 2 rows in place of 5"
+    notes.clear()
+    assert attempts(100, [MemoryError()], notes, batch=4, micro=16) == [16, 2]  # a batch of 4 has no micro-batch of 16
+    assert notes == ["out of memory: forward passes of 2 rows in place of 4"]
     with pytest.raises(RuntimeError, match="shape"):
         attempts(8, [RuntimeError("a wrong shape")], [])
 

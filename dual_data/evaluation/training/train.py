@@ -88,9 +88,9 @@ def halving(
 ) -> Result:
     """The result of `attempt`, called with micro-batches of half the size until memory suffices; noted in `notes`.
 
-    `undo` restores what a failed call has trained. `rows` is the number of forget rows, which the batch may exceed. The
-    loss does not depend on the size of micro-batches unless it is normalised over them; then nothing is halved. Raises
-    OutOfMemory where nothing smaller can be tried.
+    `undo` restores what a failed call has trained. `rows` is the number of forget rows, which the batch may exceed, as
+    `micro_batch` may the batch. The loss does not depend on the size of micro-batches unless it is normalised over
+    them; then nothing is halved. Raises OutOfMemory where nothing smaller can be tried.
     """
     while True:
         if (result := if_it_fits(attempt, optimisation)) is not None:
@@ -102,7 +102,7 @@ def halving(
                 "out of memory, and smaller micro-batches would change a loss that is normalised over them "
                 '(normalise = "micro_batch"): set a smaller `micro_batch`, or use fewer cells at once (--cells-at-once)'
             )
-        rows = min(rows, optimisation.micro_batch or optimisation.batch)
+        rows = min(rows, optimisation.batch, optimisation.micro_batch or rows)
         if rows == 1:
             raise OutOfMemory(
                 "out of memory with a single row a forward pass: use a narrower dtype, a smaller model, "
