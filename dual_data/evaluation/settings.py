@@ -224,7 +224,7 @@ class EvaluationSettings(Strict):
             except ValueError as error:
                 raise ValueError(f"grids.{name}.epochs: of {grid.preset}, {error}") from None
         for stage in grid.stages:
-            if stage != PRETRAINED and set(self.stages[stage].train) == {"format"} and not data.format:
+            if stage != PRETRAINED and "format" in self.stages[stage].train and not data.format:
                 raise ValueError(
                     f"grids.{name}.stages: {stage} trains on the rows of format, and {grid.data} has none: name some "
                     f"as `format` under [data.{grid.data}], or leave {stage} out"

@@ -249,12 +249,15 @@ def test_lists_of_a_grid_and_names_of_sets_are_checked(project: Path, old: str, 
             ConfigError,
             "evaluation.toml: grids.one: the attack multiple_choice shows wrong answers, and distractors is 0: set it",
         ),
-        (
-            '["forget", "retain_train", "retain_eval"]',
-            '["format"]',
-            ConfigError,
-            "evaluation.toml: grids.one.stages: sft trains on the rows of format, and cities has none: name some as "
-            r"`format` under \[data.cities\]",
+        *(
+            (
+                '["forget", "retain_train", "retain_eval"]',
+                train,
+                ConfigError,
+                "evaluation.toml: grids.one.stages: sft trains on the rows of format, and cities has none: name some "
+                r"as `format` under \[data.cities\]",
+            )
+            for train in ('["format"]', '["forget", "format"]')
         ),
         (
             "NPO = { beta = 0.5 }",
