@@ -15,7 +15,7 @@ _FULL = 1_100_000_000
 _MOST_CELLS = 8
 _MOST_ROWS = 4096
 
-_KNOWN = re.compile(r"cpu|cuda(?::(\d+))?")
+_KNOWN = re.compile(r"cpu|cuda(?::(0|[1-9][0-9]*))?")
 
 
 def devices_named(text: str | None, *, used: bool = True) -> list[str]:

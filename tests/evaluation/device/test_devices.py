@@ -33,7 +33,7 @@ def test_a_gpu_must_be_there_to_be_used(gpus: list[int]) -> None:
         devices_named("cuda:0,cuda:2")
 
 
-@pytest.mark.parametrize("name", ["gpu", "", "cuda:", "cuda:x", "cpu,"])
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:", "cuda:x", "cuda:01", "cuda:١", "cpu,"])
 def test_a_name_that_is_no_device_is_refused_whether_used_or_not(name: str) -> None:
     with pytest.raises(UsageError, match="is not a device: write cpu, cuda, or one GPU"):
         devices_named(name, used=False)
