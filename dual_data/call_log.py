@@ -11,7 +11,7 @@ import threading
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,7 +71,7 @@ class CallLog:
             self._connection.close()
 
     def read(self, key: str) -> Answer | None:
-        """The answer of a call, or None; one that is damaged, as in a log that was rescued in part, is none."""
+        """The answer of a call, or None; one that is damaged is none."""
         with self._storage() as connection:
             row = connection.execute("SELECT answer FROM calls WHERE key = ?", (key,)).fetchone()
         if row is None:
@@ -99,17 +99,14 @@ class CallLog:
         return answers
 
     def known(self, keys: Sequence[str]) -> set[str]:
-        """Those of the calls that have an answer; a rescued log has an empty one for an answer on a lost page."""
+        """Those of the calls that have an answer, without a look at it."""
         known: set[str] = set()
         with self._storage() as connection:
             for start in range(0, len(keys), 500):
                 chunk = keys[start : start + 500]
                 marks = ",".join("?" * len(chunk))
                 known.update(
-                    key
-                    for (key,) in connection.execute(
-                        f"SELECT key FROM calls WHERE key IN ({marks}) AND length(answer) > 0", chunk
-                    )
+                    key for (key,) in connection.execute(f"SELECT key FROM calls WHERE key IN ({marks})", chunk)
                 )
         return known
 
@@ -196,21 +193,23 @@ class CallLog:
         return sqlite3.connect(self.path, timeout=self._patience, check_same_thread=False, isolation_level=None)
 
     def _connect_read_only(self) -> sqlite3.Connection:
-        if self.path.exists():
-            # Without a write-ahead file nobody is writing, and SQLite need not create a shared-memory file. But if a
-            # process begins to write, pages change under this reader, to which the file then looks damaged.
-            self._immutable = not self.path.with_name(self.path.name + "-wal").exists()
-            target = self.path.resolve().as_uri() + "?mode=ro" + ("&immutable=1" if self._immutable else "")
-            with ExitStack() as unless_kept:
-                connection = sqlite3.connect(target, timeout=self._patience, uri=True, check_same_thread=False)
-                unless_kept.callback(connection.close)
-                if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    unless_kept.pop_all()
-                    return connection
-                # The process that created the file was killed before the first table: it holds no answer.
-        connection = sqlite3.connect(":memory:", check_same_thread=False)
-        connection.executescript(_SCHEMA)
-        return connection
+        with ExitStack() as unless_kept:
+            memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+            unless_kept.callback(memory.close)
+            if self.path.exists():
+                prepared = _is_prepared(self.path)
+                # Without a write-ahead file nobody is writing, and SQLite need not create a shared-memory file. But if
+                # a process begins to write, pages change under this reader, to which the file then looks damaged.
+                self._immutable = not self.path.with_name(self.path.name + "-wal").exists()
+                target = self.path.resolve().as_uri() + "?mode=ro" + ("&immutable=1" if self._immutable else "")
+                file = sqlite3.connect(target, timeout=self._patience, uri=True, check_same_thread=False)
+                if prepared:
+                    return file
+                with closing(file):
+                    file.backup(memory)
+            _prepare(memory)
+            unless_kept.pop_all()
+            return memory
 
     @contextmanager
     def _storage(self) -> Iterator[sqlite3.Connection]:
@@ -252,7 +251,28 @@ def _prepare(connection: sqlite3.Connection) -> None:
     # A second per gigabyte. Writing to a damaged file would lose more than is lost already.
     if (status := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
         raise sqlite3.DatabaseError(status)
+    connection.executescript(_SCHEMA)
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        # A new file, or one that was rescued: in rows that went over lost pages, .recover leaves gaps or rubbish.
+        connection.create_function("is_whole", 5, _is_whole)
+        blobs = ", ".join(f"CAST({name} AS BLOB)" for name in ("key", "source", "request", "answer", "answered_at"))
+        connection.execute(f"DELETE FROM calls WHERE NOT is_whole({blobs})")
     connection.execute("PRAGMA journal_mode = WAL")
     # In WAL mode NORMAL survives a killed process; only a power cut can cost the last commits.
     connection.execute("PRAGMA synchronous = NORMAL")
-    connection.executescript(_SCHEMA)
+
+
+def _is_prepared(path: Path) -> bool:
+    """Whether the file is in WAL mode, by its header: SQLite does not tell of a file that it opened as immutable."""
+    with path.open("rb") as file:
+        return file.read(19)[18:] == b"\x02"
+
+
+def _is_whole(key: bytes, source: bytes, request: bytes, answer: bytes, answered_at: bytes) -> bool:
+    """Whether all parts of a row are as they were written; SQLite passes None for a part that is lost."""
+    try:
+        json.loads(zlib.decompress(answer))
+        datetime.fromisoformat(str(answered_at, "utf-8"))
+        return str(key, "utf-8") == digest(f"{str(source, 'utf-8')}\n{str(request, 'utf-8')}", 64)
+    except (zlib.error, ValueError, TypeError):
+        return False

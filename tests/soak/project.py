@@ -37,6 +37,7 @@ class Params(Strict):
     seconds: float = 0.0
     pause: float = 0.0
     hang: float = 0.0
+    request_bytes: int = 0
 
 
 class None_(Strict):
@@ -54,8 +55,10 @@ def numbers(params, tools):
             raise Transient("busy", retry_after=params.pause)
         return random.Random(request["n"]).randbytes(params.bytes).hex()
 
-    requests = [{"n": n} for n in range(params.count)]
+    length = params.request_bytes
+    requests = [{"n": n, "padding": random.Random(n).randbytes(length).hex()} for n in range(params.count)]
     answers = tools.calls.fetch_all("own:service", requests, do)
+    assert sorted(request["n"] for request, day in tools.calls.answered("own:service")) == list(range(params.count))
     return pl.DataFrame({"n": range(params.count), "answer": answers})
 
 
