@@ -179,7 +179,8 @@ class Calls:
         does the same, and during that last wait it raises Dropped at once; where a source gets one call at a time, it
         breaks that call off.
         """
-        self._refuse_misses(source, requests)
+        if self.offline and (missing := self.missing(source, requests)):
+            raise _missing(source, missing)
         slots = self.pace(source).concurrency
         if slots == 1:
             answers = []
@@ -225,7 +226,6 @@ class Calls:
         Missing requests are sent in groups of `size` in the order of `requests`; each answer is a call of its own in
         the log, so that another run may group them differently.
         """
-        self._refuse_misses(source, requests)
         distinct, times = _distinct(source, requests)
         done: dict[str, Answer] = {}
         missing: list[str] = []
@@ -236,6 +236,8 @@ class Calls:
             else:
                 done[key] = answer
                 self._count(source, "replayed", times[key])
+        if missing and self.offline:
+            raise _missing(source, [distinct[key] for key in missing])
         advance(sum(times[key] for key in done))
         for start in range(0, len(missing), size):
             keys = missing[start : start + size]
@@ -247,11 +249,6 @@ class Calls:
             self._count(source, "replayed", count - len(keys))
             advance(count)
         return [done[key_of(source, request)] for request in requests]
-
-    def _refuse_misses(self, source: str, requests: Sequence[Request]) -> None:
-        """When calls are off, raise Offline that names all missing requests, not only the first."""
-        if self.offline and (missing := self.missing(source, requests)):
-            raise _missing(source, missing)
 
     def _ask(
         self, source: str, service: str, do: Callable[[], Answer], ended: threading.Event | None = None

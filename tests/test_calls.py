@@ -576,6 +576,15 @@ def test_what_a_rescue_left_of_a_call_is_asked_again(tmp_path: Path, rest: str) 
     assert Calls(path, offline=True).fetch_all("a", requests, lambda _: never()) == [[0], [1], [2]]
 
 
+def test_batches_with_an_answer_that_became_unreadable_are_refused_offline(tmp_path: Path) -> None:
+    calls = Calls(tmp_path / "calls.sqlite")
+    calls.fetch("a", {}, lambda: "answer")
+    calls.log._connection.execute("UPDATE calls SET answer = substr(answer, 1, length(answer) - 1)")
+    calls.offline = True
+    with pytest.raises(Offline, match=r"1 call\(s\) are not in the call log"):
+        calls.fetch_batches("a", [{}, {}], lambda _: never(), size=2)
+
+
 def test_a_log_that_another_process_holds_is_said_without_advice_to_rescue_it(tmp_path: Path) -> None:
     path = tmp_path / "calls.sqlite"
     log = CallLog(path, patience=0.1)
