@@ -67,7 +67,7 @@ class EmbeddedGraph:
 
     def ask(self, query: str) -> Answer:
         """The rows that `select` gives."""
-        return rows_of(self.select(query))
+        return rows_of(self.select(query), query)
 
     def select(self, query: str) -> dict[str, Any]:
         """The answer to a SELECT or ASK query as the object of the W3C's SPARQL 1.1 JSON results format.

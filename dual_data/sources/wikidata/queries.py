@@ -28,6 +28,7 @@ PREFIXES = {
 }
 
 _DESCRIBED = re.compile(r"VALUES \?item \{ ([^}]*) \} \?article schema:about \?item")
+_SELECTED = re.compile(r"^SELECT (.*) WHERE \{", re.MULTILINE)
 _USED = re.compile(r"(?<![\w:/<])([a-z]+):[A-Za-z]")
 
 
@@ -177,6 +178,12 @@ def described_in(query: str) -> list[str]:
     """The items that a query of `Entities` asks about; none for any other query."""
     match = _DESCRIBED.search(query)
     return match[1].replace("wd:", "").split() if match else []
+
+
+def selected_by(query: str) -> list[str]:
+    """The names of the variables that a query selects, in order."""
+    match = _SELECTED.search(query)
+    return match[1].replace("?", "").split() if match else []
 
 
 def in_batches(items: Iterable[str], size: int) -> list[tuple[str, ...]]:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Protocol
 from dual_data.config import EMBEDDED, Services
 from dual_data.errors import BrokenOff, Refused, ServiceError, TooLarge, Transient
 from dual_data.sources.etiquette import user_agent, wait_asked
+from dual_data.sources.wikidata.queries import selected_by
 
 READ_TIMEOUT = 75
 """Seconds without a byte; above the 60 s that Wikidata gives a query, so that the service is the first to give up."""
@@ -63,20 +64,19 @@ class Term(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A whole answer: variables, and rows of terms in their order, None where unbound."""
+    """A whole answer."""
 
-    variables: list[str]
     rows: list[list[Term | None]]
+    """Terms in the order in which the query selects them; None where unbound."""
 
     def to_json(self) -> dict[str, Any]:
         """What the call log keeps."""
-        return {"variables": self.variables, "rows": self.rows}
+        return {"rows": self.rows}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Answer:
         """Inverse of `to_json`."""
-        rows = [[None if cell is None else Term(*cell) for cell in row] for row in data["rows"]]
-        return cls(list(data["variables"]), rows)
+        return cls([[None if cell is None else Term(*cell) for cell in row] for row in data["rows"]])
 
 
 class Endpoint(Protocol):
@@ -117,7 +117,7 @@ class HttpEndpoint:
         """Send one query by POST and check the answer. Raises UsageError where the contact is missing."""
         agent = user_agent(self.contact, self.url, f"SPARQLWrapper/{version('SPARQLWrapper')}")
         content_type, body = self._send(query, agent)
-        answer = read_answer(content_type, body, self.url, patient=self._has_answered)
+        answer = read_answer(content_type, body, query, self.url, patient=self._has_answered)
         self._has_answered = True
         return answer
 
@@ -181,8 +181,8 @@ def open_endpoint(services: Services) -> Endpoint:
     return HttpEndpoint(services.sparql, services.contact)
 
 
-def read_answer(content_type: str, body: bytes, url: str, *, patient: bool) -> Answer:
-    """Rows of an answer that came with status 200; raises the error that it stands for where it has none.
+def read_answer(content_type: str, body: bytes, query: str, url: str, *, patient: bool) -> Answer:
+    """Rows of an answer to a query that came with status 200; raises the error that it stands for where it has none.
 
     `patient`: the endpoint has given good answers before, so that an HTML page is a temporary failure and not the sign
     of a wrong URL.
@@ -200,11 +200,11 @@ def read_answer(content_type: str, body: bytes, url: str, *, patient: bool) -> A
     if isinstance(data, dict) and "exception" in data and _OUT_OF_TIME.search(str(data["exception"])):
         raise TooLarge(f"{url}: {str(data['exception'])[:200]}")
     try:
-        return rows_of(data)
+        return rows_of(data, query)
     except (KeyError, TypeError, ValueError):
         raise ServiceError(
-            f"{url}: answered JSON, but not SPARQL results ({tail[:120]!r}). Set sparql under [services] to a SPARQL "
-            "1.1 query endpoint."
+            f"{url}: answered JSON, but not SPARQL results of the query ({tail[:120]!r}). Set sparql under [services] "
+            "to a SPARQL 1.1 query endpoint."
         ) from None
 
 
@@ -213,11 +213,15 @@ def _broken_off(message: str, body: bytes | bytearray) -> Transient:
     return BrokenOff(message) if body else Transient(message)
 
 
-def rows_of(data: Mapping[str, Any]) -> Answer:
-    """Rows of a SPARQL 1.1 JSON results document. Raises KeyError, TypeError or ValueError where it is none."""
-    variables = [str(name) for name in data["head"]["vars"]]
-    bindings = data["results"]["bindings"]
-    return Answer(variables, [[_term(row[name]) if name in row else None for name in variables] for row in bindings])
+def rows_of(data: Mapping[str, Any], query: str) -> Answer:
+    """Rows of a SPARQL 1.1 JSON results document. Raises KeyError, TypeError or ValueError where it is none, or has
+    other variables than the query, in whatever order the service lists them."""
+    names = selected_by(query)
+    if set(data["head"]["vars"]) != set(names):
+        raise ValueError(f"the variables are not {names}")
+    return Answer(
+        [[_term(row[name]) if name in row else None for name in names] for row in data["results"]["bindings"]]
+    )
 
 
 def _term(cell: Mapping[str, str]) -> Term:

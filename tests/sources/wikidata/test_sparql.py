@@ -46,8 +46,10 @@ from tests.wiki.world import world
 DATA = "".join(f'<urn:s{n}> <urn:p> "v{n}"@en .\n' for n in range(300))
 QUERY = "SELECT ?s ?o WHERE { ?s <urn:p> ?o }"
 JSON_TYPE = "application/sparql-results+json"
-NUMBER = b'{"head": {"vars": ["s"]}, "results": {"bindings": [{"s": {"type": "literal", "value": 5}}]}}'
+NUMBER = b'{"head": {"vars": ["s", "o"]}, "results": {"bindings": [{"s": {"type": "literal", "value": 5}}]}}'
 """A value that is no text, as no term has."""
+OTHER = b'{"head": {"vars": ["s"]}, "results": {"bindings": [{"s": {"type": "uri", "value": "urn:s"}}]}}'
+"""The answer to another query, or to a part of this one."""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,6 @@ def endpoint(url: str, **options: float) -> HttpEndpoint:
 
 def test_rows_come_whole_and_typed(server: str) -> None:
     answer = endpoint(server).ask(QUERY)
-    assert answer.variables == ["s", "o"]
     assert len(answer.rows) == 300
     assert [Term("iri", "urn:s7"), Term("literal", "v7", "en")] in answer.rows
 
@@ -103,6 +104,7 @@ def test_no_contact_no_request() -> None:
         (Fault("json", content_type="application/json", body=b'{"hello": 1}'), ServiceError, "not SPARQL results"),
         (Fault("list", content_type="application/json", body=b"[]"), ServiceError, "not SPARQL results"),
         (Fault("number", content_type=JSON_TYPE, body=NUMBER), ServiceError, "not SPARQL results"),
+        (Fault("other", content_type=JSON_TYPE, body=OTHER), ServiceError, "not SPARQL results of the query"),
         (Fault("404", 404), ServiceError, "answered 404.*SPARQL 1.1 query endpoint"),
         (Fault("401", 401), Refused, "answered 401"),
     ],
@@ -202,7 +204,7 @@ def silent_server() -> Iterator[str]:
 
 @pytest.mark.parametrize("length", ["62, 62", "many"])
 def test_a_body_counts_whatever_length_a_gateway_announces(length: str) -> None:
-    body = '{"head": {"vars": ["s"]}, "results": {"bindings": [{"s": {"type": "uri", "value": "urn:s"}}]}}'
+    body = '{"head": {"vars": ["s", "o"]}, "results": {"bindings": [{"s": {"type": "uri", "value": "urn:s"}}]}}'
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
@@ -218,7 +220,7 @@ def test_a_body_counts_whatever_length_a_gateway_announces(length: str) -> None:
         thread.start()
         rows = endpoint(f"http://127.0.0.1:{listener.getsockname()[1]}").ask(QUERY).rows
         thread.join(timeout=5)
-    assert rows == [[Term("iri", "urn:s")]]
+    assert rows == [[Term("iri", "urn:s"), None]]
 
 
 def test_silence_is_too_large() -> None:
@@ -280,7 +282,7 @@ def test_nobody_there_is_transient() -> None:
 def test_qlevers_timeout_is_too_large() -> None:
     body = b'{"exception": "Operation timed out.", "query": "SELECT"}'
     with pytest.raises(TooLarge):
-        read_answer("application/json", body, "u", patient=True)
+        read_answer("application/json", body, QUERY, "u", patient=True)
     assert type(failure(429, http.client.HTTPMessage(), body.decode(), "u", 0.0)) is TooLarge
 
 
@@ -308,7 +310,7 @@ def test_only_what_a_service_says_of_the_query_makes_it_too_large(
 
 def test_brackets_without_end_are_no_answer() -> None:
     with pytest.raises(BrokenOff):
-        read_answer(JSON_TYPE, b"[" * 100_000, "u", patient=True)
+        read_answer(JSON_TYPE, b"[" * 100_000, QUERY, "u", patient=True)
 
 
 CELLS = st.one_of(
@@ -323,9 +325,17 @@ CELLS = st.one_of(
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=5))
 def test_the_log_keeps_an_answer_exactly(rows: list[tuple[dict[str, str] | None, ...]]) -> None:
     bindings = [{name: cell for name, cell in zip("ab", row, strict=True) if cell is not None} for row in rows]
-    answer = rows_of({"head": {"vars": ["a", "b"]}, "results": {"bindings": bindings}})
+    answer = rows_of({"head": {"vars": ["a", "b"]}, "results": {"bindings": bindings}}, "SELECT ?a ?b WHERE { }")
     assert len(answer.rows) == len(rows)
     assert Answer.from_json(json.loads(json.dumps(answer.to_json()))) == answer
+
+
+@pytest.mark.parametrize("listed", [["s", "o"], ["o", "s"]])
+def test_terms_stand_as_the_query_selects_them_however_the_service_lists_its_variables(listed: list[str]) -> None:
+    row = {name: {"type": "uri", "value": f"urn:{name}"} for name in listed}
+    body = json.dumps({"head": {"vars": listed}, "results": {"bindings": [row]}}).encode()
+    answer = read_answer(JSON_TYPE, body, QUERY, "u", patient=True)
+    assert answer.rows == [[Term("iri", "urn:s"), Term("iri", "urn:o")]]
 
 
 @given(st.integers(0, 10**6))
@@ -337,6 +347,7 @@ def test_no_cut_of_a_good_body_is_an_answer(seed: int) -> None:
         },
         ensure_ascii=False,
     ).encode()
+    query = "SELECT ?a WHERE { }"
     with pytest.raises(Transient):
-        read_answer(JSON_TYPE, body[: seed % len(body)], "u", patient=True)
-    assert len(read_answer(JSON_TYPE + "; charset=utf-8", body, "u", patient=False).rows) == 5
+        read_answer(JSON_TYPE, body[: seed % len(body)], query, "u", patient=True)
+    assert len(read_answer(JSON_TYPE + "; charset=utf-8", body, query, "u", patient=False).rows) == 5
