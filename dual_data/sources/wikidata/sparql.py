@@ -132,6 +132,11 @@ class HttpEndpoint:
         wrapper.setQuery(query)
         try:
             with wrapper.query().response as response:
+                if (encoding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
+                    raise ServiceError(
+                        f"{self.url}: answered in Content-Encoding {encoding}, though asked not to compress. Set "
+                        "sparql under [services] to an endpoint that does as asked."
+                    )
                 return response.headers.get("Content-Type", ""), self._read(response)
         except SPARQLWrapperException as error:
             # The exception keeps the body only; status and headers are those of the error that caused it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import http.client
 import json
 import shutil
@@ -50,6 +51,8 @@ NUMBER = b'{"head": {"vars": ["s", "o"]}, "results": {"bindings": [{"s": {"type"
 """A value that is no text, as no term has."""
 OTHER = b'{"head": {"vars": ["s"]}, "results": {"bindings": [{"s": {"type": "uri", "value": "urn:s"}}]}}'
 """The answer to another query, or to a part of this one."""
+GZIP = gzip.compress(b'{"head": {"vars": ["s", "o"]}, "results": {"bindings": []}}')
+ENCODED = (("Content-Encoding", "gzip"),)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,7 @@ def test_no_contact_no_request() -> None:
         (Fault("list", content_type="application/json", body=b"[]"), ServiceError, "not SPARQL results"),
         (Fault("number", content_type=JSON_TYPE, body=NUMBER), ServiceError, "not SPARQL results"),
         (Fault("other", content_type=JSON_TYPE, body=OTHER), ServiceError, "not SPARQL results of the query"),
+        (Fault("gzip", content_type=JSON_TYPE, body=GZIP, headers=ENCODED), ServiceError, "Content-Encoding gzip"),
         (Fault("404", 404), ServiceError, "answered 404.*SPARQL 1.1 query endpoint"),
         (Fault("401", 401), Refused, "answered 401"),
     ],
