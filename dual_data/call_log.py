@@ -81,21 +81,29 @@ class CallLog:
         except (zlib.error, ValueError, TypeError):
             return None
 
-    def write(self, source: str, pairs: Sequence[tuple[Request, Answer]], *, now: float, attempts: int) -> list[Answer]:
-        """Store answers received at `now` (epoch seconds) after `attempts` tries, all or none, in place of older ones.
+    def write(
+        self, source: str, pairs: Sequence[tuple[Request, Answer]], *, now: float, attempts: int, replace: bool = False
+    ) -> list[Answer]:
+        """Store answers received at `now` (epoch seconds) after `attempts` tries, all or none.
 
-        Returns them as `read` will: without lone surrogates.
+        Unless `replace` is set, an answer that the log has by now, from another process, stands and is returned in
+        place of the new one. The answers come back as `read` will give them: without lone surrogates.
         """
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
-        rows, answers = [], []
+        rows = []
         for request, answer in pairs:
             if answer is None:
                 raise ValueError("a call's answer must not be None: it could not be told from a miss")
             blob, stored = _well_formed(answer)
-            rows.append((key_of(source, request), source, canonical(request), zlib.compress(blob), at, attempts))
-            answers.append(stored)
+            row = (key_of(source, request), source, canonical(request), zlib.compress(blob), at, attempts)
+            rows.append((row, stored))
+        answers = []
         with self._transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?)", rows)
+            for row, answer in rows:
+                logged = None if replace else self.read(row[0])
+                if logged is None:
+                    connection.execute("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?)", row)
+                answers.append(answer if logged is None else logged)
         return answers
 
     def known(self, keys: Sequence[str]) -> set[str]:

@@ -153,7 +153,8 @@ class Calls:
             raise _missing(source, [request])
         # A clock that went back would leave the older answer the newest; in the same second, their keys would decide.
         after = max((datetime.fromisoformat(at).timestamp() + 1 for _, at in self.log.requests(source)), default=0.0)
-        self._write(source, [(request, answer)], 1, max(self.clock.now(), after))
+        self.log.write(source, [(request, answer)], now=max(self.clock.now(), after), attempts=1, replace=True)
+        self._count(source, "made")
 
     def _fetch(self, source: str, request: Request, do: Callable[[], Answer], ended: threading.Event | None) -> Answer:
         answer = self.recall(source, request)
@@ -322,11 +323,9 @@ class Calls:
             self.clock.sleep(min(seconds, NAP))
             seconds -= NAP
 
-    def _write(
-        self, source: str, pairs: Sequence[tuple[Request, Answer]], attempts: int, now: float | None = None
-    ) -> list[Answer]:
+    def _write(self, source: str, pairs: Sequence[tuple[Request, Answer]], attempts: int) -> list[Answer]:
         """Log answers, count them, and return them as the log gives them back."""
-        answers = self.log.write(source, pairs, now=self.clock.now() if now is None else now, attempts=attempts)
+        answers = self.log.write(source, pairs, now=self.clock.now(), attempts=attempts)
         self._count(source, "made", len(pairs))
         return answers
 

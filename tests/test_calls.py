@@ -376,6 +376,22 @@ def test_a_pause_is_not_cut_short_by_a_shorter_one_or_by_a_clock_that_goes_back(
     assert log.take_turn("a", None, clock.now) is None
 
 
+@pytest.mark.parametrize("batch", [False, True])
+def test_of_two_processes_that_ask_the_same_at_once_both_work_with_the_answer_that_stays(
+    tmp_path: Path, batch: bool
+) -> None:
+    first, second = (Calls(tmp_path / "calls.sqlite") for _ in range(2))
+
+    def do() -> str:
+        return str(first.fetch("a", {}, lambda: "of the first"))
+
+    if batch:
+        assert second.fetch_batches("a", [{}], lambda _: [do() and "of the second"], size=1) == ["of the first"]
+    else:
+        assert second.fetch("a", {}, lambda: do() and "of the second") == "of the first"
+    assert first.fetch("a", {}, never) == "of the first"
+
+
 def test_the_pace_holds_for_processes_that_share_a_log(tmp_path: Path) -> None:
     first, second = (CallLog(tmp_path / "calls.sqlite", patience=0.1) for _ in range(2))
 
