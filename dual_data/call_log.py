@@ -205,11 +205,12 @@ class CallLog:
             memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
             unless_kept.callback(memory.close)
             if self.path.exists():
-                prepared = _is_prepared(self.path)
+                path = self.path.resolve()  # SQLite's other files are beside the file itself, not beside a link to it
+                prepared = _is_prepared(path)
                 # Without a write-ahead file nobody is writing, and SQLite need not create a shared-memory file. But if
                 # a process begins to write, pages change under this reader, to which the file then looks damaged.
-                self._immutable = not self.path.with_name(self.path.name + "-wal").exists()
-                target = self.path.resolve().as_uri() + "?mode=ro" + ("&immutable=1" if self._immutable else "")
+                self._immutable = not path.with_name(path.name + "-wal").exists()
+                target = path.as_uri() + "?mode=ro" + ("&immutable=1" if self._immutable else "")
                 file = sqlite3.connect(target, timeout=self._patience, uri=True, check_same_thread=False)
                 if prepared:
                     return file

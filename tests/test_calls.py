@@ -156,6 +156,17 @@ def test_a_plan_beside_a_build_sees_its_answers_and_does_not_block_it(tmp_path: 
     log.close()
 
 
+def test_a_plan_sees_what_a_build_logged_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "large disk").mkdir()
+    path = tmp_path / "calls.sqlite"
+    path.symlink_to(tmp_path / "large disk" / "calls.sqlite")
+    log = CallLog(path)
+    log.write("a", [({"n": 1}, [1])], now=0.0, attempts=1)
+    with Calls(path, read_only=True) as reader:
+        assert reader.recall("a", {"n": 1}) == [1]
+    log.close()
+
+
 def test_a_plan_during_which_a_build_began_is_told_to_run_again(tmp_path: Path) -> None:
     def pairs(first: int) -> list[tuple[dict[str, int], str]]:
         return [({"n": n}, "answer" * 50) for n in range(first, first + 2000)]
