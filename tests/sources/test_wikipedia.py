@@ -218,6 +218,19 @@ def test_a_title_in_another_normal_form_is_found(wiki: Wiki, tmp_path: Path) -> 
     assert (exact["Ostel"].inbound_links, rough["Ostel"].inbound_links) == (3, 6)
 
 
+def test_a_redirect_whose_title_the_wiki_has_come_to_write_otherwise_counts(tmp_path: Path) -> None:
+    page = {"pageid": 1, "ns": 0, "title": "Ostel"}
+    redirects = {"pages": [page | {"redirects": [{"title": "\u10d0"}]}]}
+    links = {
+        "normalized": [{"from": "\u10d0", "to": "\u1c90"}],
+        "pages": [page | {"linkshere": [{"pageid": 2}]}, {"title": "\u1c90", "linkshere": [{"pageid": 3}]}],
+    }
+    faults = [Fault("", content_type=JSON, body=json.dumps({"query": query}).encode()) for query in (redirects, links)]
+    with proxy("http://127.0.0.1:9/", *faults) as front:
+        counts = client(front.url, tmp_path).count_by_linkshere(["Ostel"], 1000, ignore)
+    assert counts["Ostel"].inbound_links == 2
+
+
 @pytest.mark.parametrize("title", ["Varn|Ostel", "Varn#Ostel", "<Varn>", "[Varn", "{{Varn}}", "\x1fVarn", "Va\0rn", ""])
 def test_a_title_that_would_be_read_as_several_or_as_another_is_never_asked_for(tmp_path: Path, title: str) -> None:
     """A bar would change what all titles of its request mean; of "C#", the links of "C" would be counted."""

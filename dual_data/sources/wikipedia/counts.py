@@ -146,17 +146,20 @@ class Wikipedia(ActionApi):
         waiting = sorted(targets)
         while waiting:
             batch, waiting = waiting[:TITLES_A_REQUEST], waiting[TITLES_A_REQUEST:]
-            linked_before: set[str] = set()
+            names, linked_before = Names(), set[str]()
             request = {
                 "wiki": self.api, "prop": "linkshere", "lhnamespace": 0, "lhshow": "!redirect", "lhlimit": "max",
                 "lhprop": "pageid", "titles": batch,
             }  # fmt: skip
             for answer in self._pages(request):
                 day = answer["day"]
-                linked = {page["title"] for page in answer["pages"] if page.get("linkshere")}
-                for page in answer["pages"]:
-                    owner = targets[page["title"]]
-                    linking[owner].update(link["pageid"] for link in page.get("linkshere", ()))
+                # A redirect may be stored under a title that the wiki has since come to write otherwise.
+                names.learn(answer)
+                pages = {page["title"]: page.get("linkshere", ()) for page in answer["pages"]}
+                links = {title: pages.get(names.final(title) or title, ()) for title in batch}
+                linked = {title for title, found in links.items() if found}
+                for title in linked:
+                    linking[targets[title]].update(link["pageid"] for link in links[title])
                 reached = {owner for owner in linking if len(linking[owner]) >= cap} - capped
                 if reached and answer.get("continue"):
                     # A famous page would fill many more answers: ask for the others anew. Titles that had links in
