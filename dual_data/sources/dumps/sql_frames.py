@@ -89,7 +89,7 @@ def _by_arrow(batch: Statement, wanted: Sequence[str]) -> pl.DataFrame | None:
     separators = text.count(_ROWS_BETWEEN)
     text = text[1:-1].replace(_ROWS_BETWEEN, b"\n")
     stripped = 0
-    if marked:
+    if marked or b"_binary '" in text:
         text, stripped = re.subn(rb"(^|[,\n])_binary '", rb"\1'", text)
     table = _csv(text, batch.columns, wanted)
     # A string can hold what looks like a mark; then the counts differ.

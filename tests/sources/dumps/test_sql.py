@@ -109,6 +109,14 @@ def test_what_other_programs_write_is_read_alike(plain: bytes, written: bytes) -
     assert sql_frames.read(batch, ["lt_id", "lt_title"], "x.sql").frame.rows() == [(1, ""), (2, "Rome")]
 
 
+def test_marks_that_the_first_row_lacks_are_no_part_of_the_strings() -> None:
+    data = dump("t", [(1, b"", None, None), (2, b"Rome", b"it", None)], MIXED, mark=True).replace(
+        b"(1,_binary ", b"(1,"
+    )
+    (batch,) = sql_frames.batches(statements(blocks(data), "t", "x.sql"), 1 << 20)
+    assert sql_frames.read(batch, ["a", "b", "c"], "x.sql").frame.rows() == [(1, "", None), (2, "Rome", "it")]
+
+
 def test_columns_are_found_by_name_in_any_order() -> None:
     columns = {"pl_from": "int", "pl_target_id": "bigint", "pl_from_namespace": "int"}
     data = dump("pagelinks", [(7, 99, 0), (8, 98, 4)], columns)
