@@ -172,13 +172,14 @@ class Calls:
         requests: Sequence[Request],
         do: Callable[[Request], Answer],
         advance: Callable[[int], None] = lambda _: None,
+        ended: threading.Event | None = None,
     ) -> list[Answer]:
         """The answers of many calls in the order of `requests`, with the concurrency of the source's pace.
 
         Equal requests are one call; repetitions count as replayed, and `advance` counts them too. The first failure
         stops further calls, also those that wait for their turn; it is raised once those in flight are logged. Ctrl-C
         does the same, and during that last wait it raises Dropped at once; where a source gets one call at a time, it
-        breaks that call off.
+        breaks that call off. Then `ended` is set, for a `do` that waits before it asks.
         """
         if self.offline and (missing := self.missing(source, requests)):
             raise _missing(source, missing)
@@ -193,7 +194,7 @@ class Calls:
         done: dict[str, Answer] = {}
         running: dict[Future[Answer], str] = {}
         queue = iter(distinct.items())
-        ended = threading.Event()
+        ended = threading.Event() if ended is None else ended
         pool = ThreadPoolExecutor(max_workers=slots)
         try:
             while len(done) < len(distinct):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from pydantic import Field
 
+from dual_data.calls import NAP
 from dual_data.config import Strict
 from dual_data.errors import BudgetSpent
 
@@ -156,17 +157,19 @@ class Ledger:
         return notes
 
     @contextmanager
-    def spending(self, expected: Usage) -> Iterator[Callable[[Usage], None]]:
+    def spending(self, expected: Usage, ended: threading.Event | None = None) -> Iterator[Callable[[Usage], None]]:
         """Set `expected` aside during one call; the context's value is called with the real usage.
 
         Where the budget covers it only if other calls turn out cheaper than expected, waits for one of these to end.
-        Raises BudgetSpent where the budget does not cover it.
+        Raises BudgetSpent where the budget does not cover it, or `ended` is set meanwhile.
         """
         with self._lock:
             while not self._covers(self._spent.plus(self._reserved).plus(expected)):
                 if not self._reserved.answers or not self._covers(self._spent.plus(expected)):
                     raise BudgetSpent(self._refusal(expected))
-                self._lock.wait()
+                self._lock.wait(NAP)
+                if ended is not None and ended.is_set():
+                    raise BudgetSpent(self._refusal(expected))
             self._reserved = self._reserved.plus(expected)
         try:
             yield self.count

@@ -11,6 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
@@ -111,7 +112,8 @@ class ChatServer:
     ) -> list[Answer]:
         """Answers of requests made by `request`, in their order. Raises BudgetSpent, Refused, ServiceError."""
         self._count_logged(requests)
-        answers: list[Answer] = self.calls.fetch_all(self.source, requests, self._do, advance)
+        ended = threading.Event()
+        answers: list[Answer] = self.calls.fetch_all(self.source, requests, partial(self._do, ended), advance, ended)
         return answers
 
     def foresee(self, requests: Sequence[Mapping[str, Any]]) -> tuple[int, int, int, list[str]]:
@@ -143,10 +145,11 @@ class ChatServer:
         """The logged answer of a probe, or None; asks nobody."""
         return self.calls.recall(self.source, self._request(probe=name))
 
-    def send(self, body: Body) -> Answer:
-        """Ask the server now, past the log, within the budget. Raises ServiceError in all its kinds, BudgetSpent."""
+    def send(self, body: Body, ended: threading.Event | None = None) -> Answer:
+        """Ask the server now, past the log, within the budget. Raises ServiceError in all its kinds, and BudgetSpent,
+        also where `ended` is set before the budget is free."""
         expected = expected_usage(body)
-        with self.ledger.spending(expected) as count:
+        with self.ledger.spending(expected, ended) as count:
             answer = reduce(self._post({"model": self.endpoint.model, **body}))
             if not any(answer["usage"].values()):
                 # Unreported is not free: without an estimate a budget would stop nothing.
@@ -158,10 +161,10 @@ class ChatServer:
     def _request(self, **what: Any) -> dict[str, Any]:
         return {"server": self.endpoint.base_url, "model": self.endpoint.model, **what}
 
-    def _do(self, request: Mapping[str, Any]) -> Answer:
+    def _do(self, ended: threading.Event, request: Mapping[str, Any]) -> Answer:
         # A final refusal counts as an answer: the build goes on, and does not ask again.
         try:
-            return self.send(request["body"])
+            return self.send(request["body"], ended)
         except TooLarge:
             return {"declined": "prompt_too_large"}
         except Declined:

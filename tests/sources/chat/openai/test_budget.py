@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import time
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,10 @@ from dual_data.calls import Calls
 from dual_data.config import Pace
 from dual_data.errors import BudgetSpent, Refused
 from dual_data.sources.chat.openai import features
+from dual_data.sources.chat.openai.completions import messages
 from dual_data.sources.chat.openai.server import expected_usage
 from dual_data.sources.chat.usage import Budget, Ledger, Price, Usage
-from tests.services.stand_in import Body, completion, stand_in
+from tests.services.stand_in import Body, completion, error, stand_in
 from tests.sources.chat.openai.asking import france, server
 
 
@@ -43,6 +46,29 @@ def test_the_budget_stops_in_time_and_counts_the_log(tmp_path: Path) -> None:
         row = full.table("m").to_dicts()[0]
         assert row["cost"] == pytest.approx((900 * 1.0 + 60 * 10.0) / 1e6)
         assert (row["currency"], str(row["price_date"])) == ("USD", "2026-01-01")
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_calls_that_wait_for_the_budget_are_not_sent_after_a_failure(tmp_path: Path, by_hand: bool) -> None:
+    def reply(_: Body) -> tuple[int, Body]:
+        time.sleep(0.5)
+        if len(fake.bodies) == 2 and by_hand:
+            _thread.interrupt_main()
+        elif len(fake.bodies) == 2:
+            return error(401, "bad key")
+        return completion("Paris", usage={"prompt_tokens": 1, "completion_tokens": 1})
+
+    # One call at a time fits, and seven others wait for it.
+    ledger = Ledger("salience.budget", None, Budget(tokens=150))
+    paces = {"judge": Pace(concurrency=8)}
+    with (
+        stand_in(reply) as fake,
+        Calls(tmp_path / "c.sqlite", paces) as calls,
+        server(fake.base_url, calls, ledger=ledger) as judge,
+        pytest.raises(KeyboardInterrupt if by_hand else Refused),
+    ):
+        judge.ask([judge.request({"messages": messages("", f"Question {n}"), "max_tokens": 100}) for n in range(20)])
+    assert len(fake.bodies) <= 3
 
 
 def uncounted(text: str) -> tuple[int, Body]:
