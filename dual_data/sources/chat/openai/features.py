@@ -2,13 +2,14 @@
 
 Servers accept parameters that they ignore (llama-cpp-python: max_completion_tokens, n; transformers serve:
 response_format), refuse some with 400 and some with 500, and return log-probabilities that are none. So each feature is
-asked for once and its effect is checked. The result is one call in the log for each server, model and feature.
+asked for once and its effect is checked. What was found out is logged for each server, model and feature.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from dual_data.errors import Refused, TooLarge
@@ -31,6 +32,10 @@ AT_MOST = "; at most: all of reasoning_tokens for each answer"
 
 _UNLIKELY = ("3", "7")
 """Labels of the probe of structured output; the prompt does not ask for them, so only a constraint brings them."""
+
+
+class Ignored(Rejected):
+    """The server took a limit and did not keep it."""
 
 
 class Capabilities(NamedTuple):
@@ -113,13 +118,10 @@ def _basics(server: ChatServer) -> Answer:
         body |= {"temperature": 0} if temperature else {}
         body |= {"logprobs": True, "top_logprobs": top} if top else {}
         try:
-            answer = server.send(body)
+            answer = server.attempt(body, partial(_expect_obeyed, limit_key, tokens))
         except Rejected as error:
             reasons[str(error)] = None
-            continue
-        if _length(answer) > tokens:
-            reasons[f"{limit_key} = {tokens} was accepted and ignored"] = None
-            ignored.add(limit_key)
+            ignored |= {limit_key} if isinstance(error, Ignored) else set()
             continue
         reasoning = _reasons(answer) or (temperature and _reasons_unannounced(server, limit_key))
         alternatives = 0 if reasoning or not top else _top(answer["tokens"])
@@ -162,14 +164,14 @@ def _reasons_unannounced(server: ChatServer, limit_key: str) -> bool:
 def _try(server: ChatServer, body: Mapping[str, Any]) -> Answer | None:
     """The answer to a body; None where the server does not take it, or declines."""
     try:
-        return server.send(body)
+        return server.attempt(body)
     except (Rejected, TooLarge, Declined):
         return None
 
 
 def _accepts(server: ChatServer, body: Mapping[str, Any]) -> bool:
     try:
-        server.send(body)
+        server.attempt(body)
     except Rejected:
         return False
     return True
@@ -191,6 +193,11 @@ def _top(tokens: Sequence[Sequence[Any]] | None) -> int:
     return min(len(top) for top in tops)
 
 
+def _expect_obeyed(limit_key: str, tokens: int, answer: Answer) -> None:
+    if _length(answer) > tokens:
+        raise Ignored(f"{limit_key} = {tokens} was accepted and ignored")
+
+
 def _length(answer: Answer) -> int:
     """Tokens of an answer; where the server does not report them, its words, a lower bound."""
     usage = answer["usage"]
@@ -210,7 +217,7 @@ def prompt_probabilities(server: ChatServer, can: Capabilities) -> bool:
 
 def _prompt_probabilities(server: ChatServer, can: Capabilities) -> Answer:
     limit = can.limit(PROBE_TOKENS, 0)
-    written = server.send({"messages": PROBE, **limit, **can.sampling(0.0), "logprobs": True, "top_logprobs": 2})
+    written = server.attempt({"messages": PROBE, **limit, **can.sampling(0.0), "logprobs": True, "top_logprobs": 2})
     text = written["text"]
     echoed_scores = tail(_try(server, echo(PROBE, text, can)) or {}, text)
     own_scores = [p for _, p, _ in written["tokens"] or []]

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 
 from dual_data.calls import Calls
 from dual_data.config import LONGEST_TIMEOUT, Strict, Url
-from dual_data.errors import Refused, ServiceError, TooLarge, UsageError
+from dual_data.errors import Refused, TooLarge, UsageError
 from dual_data.sources.chat.openai.completions import Answer, reduce
 from dual_data.sources.chat.usage import Ledger, Price, Usage, estimate, sum_of, usage_of
 
@@ -124,21 +124,29 @@ class ChatServer:
         return len(requests), len(requests) - len(missing), usage.tokens, self.ledger.foresee(usage)
 
     def probe(self, name: str, do: Callable[[], Answer]) -> Answer:
-        """What `do` finds out about the server, once for all: one call in the log, with the usage of its requests."""
+        """What `do` finds out about the server by `attempt`: kept in the log with the usage of its requests."""
         request = self._request(probe=name)
         self._count_logged([request])
-
-        def attempt() -> Answer:
+        known = self.recall_probe(name)
+        if known is None:
             before = self.ledger.spent
-            try:
-                result = do()
-            except ServiceError:
-                # Its requests will be made again: counted twice, they would not be what a replay of the log counts.
-                self.ledger.count(before.minus(self.ledger.spent))
-                raise
-            return {**result, "usage": self.ledger.spent.minus(before).to_log()}
+            known = do()
+            known["usage"] = self.ledger.spent.minus(before).to_log()
+            self.calls.note(self.source, request, known)
+        return known
 
-        answer: Answer = self.calls.fetch(self.source, request, attempt)
+    def attempt(self, body: Body, check: Callable[[Answer], None] = lambda _: None) -> Answer:
+        """The answer to one request of a probe, a call in the log as any other. Raises what `send` and `check` raise;
+        then nothing is logged, since a server that refuses may be set up otherwise by the next run."""
+        request = self.request(body)
+        self._count_logged([request])
+
+        def do() -> Answer:
+            answer = self.send(body)
+            check(answer)
+            return answer
+
+        answer: Answer = self.calls.fetch(self.source, request, do)
         return answer
 
     def recall_probe(self, name: str) -> Answer | None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dual_data.calls import Calls
+from dual_data.config import Pace
 from dual_data.errors import Refused
 from dual_data.sources.chat.openai import features
 from dual_data.sources.chat.openai.closed_book import ServerAnswers
 from dual_data.sources.chat.protocol import Chat, Sampling
+from tests.clock import FakeClock
 from tests.faults.proxy import CUT, RESET, error_500, proxy, too_many
 from tests.services.llama import Llama
 from tests.services.stand_in import Body, completion, error, stand_in
@@ -133,8 +136,10 @@ def test_a_model_without_room_to_reason_is_read_by_its_log_probabilities(calls: 
 
 def test_a_limit_that_is_ignored_is_no_limit(calls: Calls) -> None:
     with stand_in(deaf) as fake, server(fake.base_url, calls) as judge:
-        with pytest.raises(Refused, match="accepted and ignored"):
-            features.capabilities(judge)
+        for times in (1, 2):  # by the second the server may be set up otherwise
+            with pytest.raises(Refused, match="accepted and ignored"):
+                features.capabilities(judge)
+            assert sum("max_completion_tokens" in body for body in fake.bodies) == times
         assert features.recall(judge) is None
 
 
@@ -147,12 +152,42 @@ def test_a_probe_that_failed_halfway_counts_as_a_replay_counts_it(real: Llama, c
     with proxy(real.root, None, RESET) as front:
         with server(f"{front.url}/v1", calls) as judge:
             features.capabilities(judge)
-            assert front.faults_made == ["", "reset", "", "", ""]
+            assert front.faults_made == ["", "reset", "", ""]
         with server(f"{front.url}/v1", calls) as again:
             features.capabilities(again)
-        assert front.count == 5
+        assert front.count == 4
     assert judge.ledger.spent == again.ledger.spent
     assert judge.ledger.spent.answers == 3
+
+
+def test_a_probe_that_was_stopped_goes_on_after_the_last_answer(calls: Calls) -> None:
+    def reply(body: Body) -> tuple[int, Body]:
+        return error(401, "bad key") if len(fake.bodies) == 3 else silent(body)
+
+    with stand_in(reply) as fake:
+        with server(fake.base_url, calls) as judge, pytest.raises(Refused, match="refuses the key"):
+            features.capabilities(judge)
+        with server(fake.base_url, calls) as again:
+            features.capabilities(again)
+        assert len(fake.bodies) == 4
+        assert fake.bodies[3] == fake.bodies[2]
+        with server(fake.base_url, calls) as replayed:
+            features.capabilities(replayed)
+        assert len(fake.bodies) == 4
+    assert replayed.ledger.spent == again.ledger.spent
+    assert again.ledger.spent.answers == 3
+
+
+def test_the_requests_of_a_probe_keep_the_pace(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with (
+        stand_in(strict) as fake,
+        Calls(tmp_path / "c.sqlite", {"judge": Pace(per_minute=1)}, clock=clock) as calls,
+        server(fake.base_url, calls) as judge,
+    ):
+        features.capabilities(judge)
+    assert clock.slept == [60] * (len(fake.bodies) - 1)
+    assert len(fake.bodies) == 4
 
 
 def test_json_schema_is_tried_first(calls: Calls) -> None:
