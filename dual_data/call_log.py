@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS calls (
     key TEXT PRIMARY KEY, source TEXT NOT NULL, request TEXT NOT NULL, answer BLOB NOT NULL,
     answered_at TEXT NOT NULL, attempts INTEGER NOT NULL
 ) WITHOUT ROWID;
--- Behind the source stands the address of whoever is asked.
+-- Here the source is the address of whoever is asked, where it has one.
 CREATE TABLE IF NOT EXISTS starts (source TEXT NOT NULL, at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS starts_by_source ON starts (source, at);
 CREATE TABLE IF NOT EXISTS pauses (source TEXT PRIMARY KEY, asked_at REAL NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
@@ -162,7 +162,7 @@ class CallLog:
         if row is None:
             return 0.0
         asked_at = float(row[0])
-        until = min(float(row[1]), asked_at + LONGEST_TIMEOUT)
+        until = min(float(row[1]), asked_at + LONGEST_TIMEOUT)  # some services mean milliseconds
         if asked_at > now:  # The clock went back: the pause begins now.
             until -= asked_at - now
             connection.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (service, now, until))

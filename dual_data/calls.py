@@ -345,8 +345,8 @@ def _missing(source: str, requests: Sequence[Request]) -> Offline:
 
 
 def _service(source: str, request: Request) -> str:
-    """Source and address of the service: a pause that one server asks for binds no other of the same source."""
-    return " ".join([source, *(str(request[name]) for name in _ADDRESSES if name in request)])
+    """The address of the service, to which its pauses and its pace belong whoever asks it; without one, the source."""
+    return next((str(request[name]) for name in _ADDRESSES if name in request), source)
 
 
 def _distinct(source: str, requests: Sequence[Request]) -> tuple[dict[str, Request], Counter[str]]:

@@ -355,7 +355,7 @@ def test_what_one_server_asks_for_is_not_asked_of_another(tmp_path: Path, key: s
     # The wait for the pace is longer than the longest that a service may ask for, and is waited all the same.
     calls = Calls(tmp_path / "calls.sqlite", {"probe": Pace(per_minute=1, longest_wait=50)}, clock=clock)
     busy, local = {key: "https://api.example.org/v1"}, {key: "http://127.0.0.1:8000/v1"}
-    with pytest.raises(ServiceError, match=r"^probe https://api\.example\.org/v1: asks to wait 3600 s"):
+    with pytest.raises(ServiceError, match=r"^https://api\.example\.org/v1: asks to wait 3600 s"):
         calls.fetch("probe", busy, Flaky(Transient("busy", retry_after=3600)))
     assert calls.fetch("probe", local, lambda: "answer") == "answer"
     assert clock.slept == []
@@ -364,6 +364,20 @@ def test_what_one_server_asks_for_is_not_asked_of_another(tmp_path: Path, key: s
             calls.fetch("probe", again, never)
     calls.fetch("probe", {**local, "n": 1}, lambda: "answer")
     assert sum(clock.slept) == pytest.approx(60)
+
+
+def test_what_a_server_asks_of_one_source_holds_for_another_that_asks_it_too(tmp_path: Path) -> None:
+    clock = FakeClock()
+    paces = {source: Pace(per_minute=1) for source in ("probe", "judge")}
+    calls = Calls(tmp_path / "calls.sqlite", paces, clock=clock)
+    request = {"server": "https://api.example.org/v1"}
+    calls.fetch("probe", request, lambda: "answer")
+    calls.fetch("judge", request, lambda: "answer")
+    assert clock.slept == [60]
+    with pytest.raises(ServiceError, match="asks to wait 3600 s"):
+        calls.fetch("probe", {**request, "n": 1}, Flaky(Transient("busy", retry_after=3600)))
+    with pytest.raises(ServiceError, match="asks to wait 3600 s"):
+        calls.fetch("judge", {**request, "n": 1}, never)
 
 
 def test_no_pause_outlasts_a_day(tmp_path: Path) -> None:
