@@ -28,9 +28,9 @@ any graph recorded there, so a run must not get the stream on which graphs still
 class Replayed:
     """Steps of a run: eager while warming up, then recorded once and replayed."""
 
-    def __init__(self, run: TrainingRun) -> None:
+    def __init__(self, run: TrainingRun, method: str) -> None:
         self._run = run
-        self._method = run._method.name
+        self._method = method
         self._eager = _EAGER.setdefault(run.model, {})
         self._steps_taken = 0
         if run.model not in _STREAMS:

@@ -66,7 +66,7 @@ def train(
     if record and run.plain:  # without a mask the model reads the positions on the host
         run.note("recorded", 0.0)
         record = False
-    step = Replayed(run) if record and run.steps_planned > WARM_UP else run.step
+    step = Replayed(run, method.name) if record and run.steps_planned > WARM_UP else run.step
     for epoch, count in enumerate(run.epoch_steps):
         for _ in range(count):
             step()
