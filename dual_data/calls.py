@@ -145,8 +145,8 @@ class Calls:
         return self._fetch(source, request, do, None)
 
     def note(self, source: str, request: Request, answer: Answer) -> None:
-        """Log an answer that this process has without a call, in place of an older one; it becomes the newest, and
-        counts as no call.
+        """Log an answer that this process has without a call, in place of an older one; it becomes the newest, of no
+        tries, and counts as no call.
 
         Raises Offline when calls are off, since nothing is logged then.
         """
@@ -154,7 +154,7 @@ class Calls:
             raise _missing(source, [request])
         # A clock that went back would leave the older answer the newest; in the same second, their keys would decide.
         after = max((datetime.fromisoformat(at).timestamp() + 1 for _, at in self.log.requests(source)), default=0.0)
-        self.log.write(source, [(request, answer)], now=max(self.clock.now(), after), attempts=1, replace=True)
+        self.log.write(source, [(request, answer)], now=max(self.clock.now(), after), attempts=0, replace=True)
 
     def _fetch(self, source: str, request: Request, do: Callable[[], Answer], ended: threading.Event | None) -> Answer:
         answer = self.recall(source, request)
