@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from dual_data.display import count
 from dual_data.evaluation.report.contrast import Contrast, average
@@ -44,13 +44,8 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
         yet = values_with_missing(collection, "stage") > {PRETRAINED}
         return [f"{no_results(missing, yet=yet)}, so nothing is said about a training stage first."], []
     compared = holm_corrected(uncorrected)
-    sentences = [
-        retention_sentence(", ".join(about), _AFTER, _PRETRAINED, of_stage)
-        for about in stages
-        if (of_stage := about_of(compared, about))
-    ]
-    if lacking := [", ".join(about) for about in stages if not about_of(compared, about)]:
-        sentences.append(not_at_equal_forgetting(lacking, "after the stage and on the pretrained model"))
+    sides = dict.fromkeys(stages, ("", _AFTER, _PRETRAINED))
+    sentences = _retention_sentences(sides, compared, "after the stage and on the pretrained model")
     return [*sentences, *_overall_sentences(collection, compared)], compared
 
 
@@ -62,23 +57,33 @@ def control_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     """
     stages, uncorrected = _compare_with(_SFT, collection, compare_retention, among=_CONTROLS)
     compared = holm_corrected(uncorrected)
-    sentences = [
-        retention_sentence(
-            f"{data}, {stage}, {_CONTROLS[stage]}",
-            f"unlearning after {stage}",
-            f"unlearning after {_SFT}",
-            of_stage,
-        )
+    sides = {
+        (data, stage): (f", {_CONTROLS[stage]}", f"unlearning after {stage}", f"unlearning after {_SFT}")
         for data, stage in stages
-        if (of_stage := about_of(compared, (data, stage)))
-    ]
-    if lacking := [", ".join(about) for about in stages if not about_of(compared, about)]:
-        sentences.append(not_at_equal_forgetting(lacking, f"after the control and after {_SFT}"))
+    }
+    sentences = _retention_sentences(sides, compared, f"after the control and after {_SFT}")
     if not stages and any(group.key.stage == _SFT for group in collection.groups):
         sentences.append(
             f"{no_results(f'a control of {_SFT}', yet=False)}, so nothing is said about what in it matters."
         )
     return sentences, compared
+
+
+def _retention_sentences(
+    sides: Mapping[tuple[str, str], tuple[str, str, str]], compared: Sequence[Compared], both: str
+) -> list[str]:
+    """What is kept after every stage, and where that cannot be compared, which `both` describes.
+
+    `sides` has by dataset and stage what explains the stage, and the two ways of unlearning.
+    """
+    sentences, lacking = list[str](), list[str]()
+    for about, (meaning, first, second) in sides.items():
+        name = ", ".join(about)
+        if of_stage := about_of(compared, about):
+            sentences.append(retention_sentence(f"{name}{meaning}", first, second, of_stage))
+        else:
+            lacking.append(name)
+    return [*sentences, not_at_equal_forgetting(lacking, both)] if lacking else sentences
 
 
 def smoothness_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
