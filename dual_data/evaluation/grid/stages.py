@@ -1,8 +1,8 @@
 """Training stages before unlearning: an adapter is trained once, stored by content address, and made part of the base.
 
 `pretrained` changes nothing. `sft` learns the facts; controls separate the effects that it mixes: `sft_format` learns
-other subjects in the same format, `sft_new` facts that can only have been learned here, `sft_retain` all facts except
-those to forget.
+other subjects in the same format, `sft_long` the same facts for longer, `sft_new` facts that can only have been learned
+here, `sft_retain` all facts except those to forget.
 """
 
 from __future__ import annotations

@@ -375,7 +375,7 @@ def test_the_shipped_grid_file_is_right_and_its_refusals_are_read() -> None:
         "alpha": 64.0,
         "targets": ("q_proj", "k_proj", "v_proj", "o_proj"),
     }
-    assert set(settings.stages) == {"sft", "sft_demo", "sft_format", "sft_new", "sft_retain"}
+    assert set(settings.stages) == {"sft", "sft_demo", "sft_format", "sft_long", "sft_new", "sft_retain"}
     refusals = read_refusals(root)
     assert len(refusals) == len(set(refusals)) >= 20
     chosen = [refusal_of(item, refusals) for item in cities()]

@@ -100,7 +100,7 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
         ("Are popular facts harder to forget?", _POPULARITY if popularity.unpaired else "", popularity.sentences),
         (
             "Does a training stage before unlearning help to retain?",
-            _RETENTION if retained or controlled else "",
+            _RETENTION if retained or any(controlled.values()) else "",
             [*stages, *controls],
         ),
         ("Is forgetting smoother after a training stage?", _JUMPS, smoother),
@@ -127,7 +127,9 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
     blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.unpaired)
     blocks += _comparisons(paired_title, ("popular", "rare"), popularity.paired)
     blocks += _comparisons(retention_title, ("after the stage", "pretrained"), retained)
-    blocks += _comparisons(f"{retention_title}, of controls", ("after the control", "after sft"), controlled)
+    for trained, of_stage in controlled.items():
+        sides = ("after the control", f"after {trained}")
+        blocks += _comparisons(f"{retention_title}, of controls of {trained}", sides, of_stage)
     blocks += _comparisons(jump_title, ("after the stage", "pretrained"), jumps)
     blocks += _comparisons(answered_title, ("answered by the rule", "the others"), answered)
     return blocks

@@ -28,10 +28,15 @@ from dual_data.evaluation.settings import PRETRAINED
 _AFTER, _PRETRAINED = "unlearning after this stage", "unlearning the pretrained model"
 _SFT = "sft"
 _CONTROLS = {
-    "sft_format": "which learned the form of the answers on other subjects",
-    "sft_new": "which learned facts that were new",
-    "sft_retain": "which learned all but the facts to forget",
+    _SFT: {
+        "sft_format": "which learned the form of the answers on other subjects",
+        "sft_long": "which learned the same facts for longer",
+        "sft_new": "which learned facts that were new",
+        "sft_retain": "which learned all but the facts to forget",
+    },
+    "sft_long": {"sft_new": "which learned new facts for as long"},
 }
+"""By the stage that they are controls of: `sft_new` has to train for longer than `sft` to learn its facts."""
 
 
 def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
@@ -49,20 +54,22 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     return [*sentences, *_overall_sentences(collection, compared)], compared
 
 
-def control_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
-    """How much of what the stage `sft` does do its controls too? Sentences and comparisons.
+def control_answer(collection: Collection) -> tuple[list[str], dict[str, list[Compared]]]:
+    """How much of what the stage `sft` does do its controls too? Sentences, and comparisons by the stage controlled.
 
-    A control is compared with `sft` itself: two gains over the pretrained model, of which one is shown and the other is
-    not, may still be equal.
+    A control is compared with the other stage itself: two gains over the pretrained model, of which one is shown and
+    the other is not, may still be equal.
     """
-    stages, uncorrected = _compare_with(_SFT, collection, compare_retention, among=_CONTROLS)
-    compared = holm_corrected(uncorrected)
-    sides = {
-        (data, stage): (f", {_CONTROLS[stage]}", f"unlearning after {stage}", f"unlearning after {_SFT}")
-        for data, stage in stages
-    }
-    sentences = _retention_sentences(sides, compared, f"after the control and after {_SFT}")
-    if not stages and any(group.key.stage == _SFT for group in collection.groups):
+    sentences, compared = list[str](), dict[str, list[Compared]]()
+    for trained, controls in _CONTROLS.items():
+        stages, uncorrected = _compare_with(trained, collection, compare_retention, among=controls)
+        compared[trained] = holm_corrected(uncorrected)
+        sides = {
+            (data, stage): (f", {controls[stage]}", f"unlearning after {stage}", f"unlearning after {trained}")
+            for data, stage in stages
+        }
+        sentences += _retention_sentences(sides, compared[trained], f"after the control and after {trained}")
+    if not sentences and any(group.key.stage == _SFT for group in collection.groups):
         sentences.append(
             f"{no_results(f'a control of {_SFT}', yet=False)}, so nothing is said about what in it matters."
         )

@@ -10,7 +10,9 @@ import pytest
 
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import average
+from dual_data.evaluation.report.document import Folded
 from dual_data.evaluation.report.findings.popularity import popularity_answer
+from dual_data.evaluation.report.findings.section import findings
 from dual_data.evaluation.report.findings.stages import control_answer, smoothness_answer, stage_answer
 from tests.evaluation.report.findings.comparisons import with_copy
 from tests.evaluation.report.made_up import FACTS, LRS, rescored, write_cell, write_grid
@@ -26,7 +28,7 @@ def test_a_stage_that_helps_retention(tmp_path: Path) -> None:
     )
     assert control_answer(collect([tmp_path])) == (
         ["There are no results of a control of sft, so nothing is said about what in it matters."],
-        [],
+        {"sft": [], "sft_long": []},
     )
     assert all(comparison.contrast.difference.value > 0.15 for comparison in compared)
     assert max(comparison.contrast.difference.low for comparison in compared) > 0
@@ -60,7 +62,9 @@ def test_a_control_is_compared_with_sft_by_the_methods_that_both_have(tmp_path: 
                 write_cell(tmp_path, stage=stage, method="WGA", lr=lr, seed=seed, forget=forget, retain=retain)
                 if stage == "sft_format":
                     write_cell(tmp_path, stage=stage, method="NPO", lr=lr, seed=seed, forget=0.9, retain=0.9)
-    (sentence,), (compared,) = control_answer(collect([tmp_path]))
+    (sentence,), of_stages = control_answer(collect([tmp_path]))
+    (compared,) = of_stages.pop("sft")
+    assert not any(of_stages.values())
     assert sentence.startswith(
         "d, sft_format, which learned the form of the answers on other subjects: at equal forgetting, no difference in "
         "retention is shown in the one comparison. There, unlearning after sft_format keeps "
@@ -69,6 +73,24 @@ def test_a_control_is_compared_with_sft_by_the_methods_that_both_have(tmp_path: 
     assert compared.label == "d, m, sft_format, rare, WGA"
     assert abs(compared.contrast.difference.value) < 0.02
     assert {run.cell["stage"] for run in compared.runs} == {"sft", "sft_format"}
+
+
+def test_new_facts_are_compared_with_the_same_facts_learned_for_as_long(tmp_path: Path) -> None:
+    """Without `sft` too, and apart from its controls: p-values are corrected for those of one stage."""
+    for seed in (0, 1, 2):
+        for stage, retained in (("sft_new", (0.9, 0.85, 0.5)), ("sft_long", (0.9, 0.5, 0.0))):
+            write_cell(tmp_path, stage=stage, seed=seed, forget=1.0, retain=1.0)
+            for lr, forget, retain in zip(LRS, (0.7, 0.25, 0.0), retained, strict=True):
+                write_cell(tmp_path, stage=stage, method="WGA", lr=lr, seed=seed, forget=forget, retain=retain)
+    (sentence,), of_stages = control_answer(collect([tmp_path]))
+    assert sentence.startswith(
+        "d, sft_new, which learned new facts for as long: at equal forgetting, unlearning after sft_new keeps "
+        "more of the retain_eval score in 1 of 1 comparison"
+    )
+    assert sentence.endswith(" percentage points more of the retain_eval score than unlearning after sft_long.")
+    assert {stage: len(compared) for stage, compared in of_stages.items()} == {"sft": 0, "sft_long": 1}
+    folded = [block.title for block in findings(collect([tmp_path]), []) if isinstance(block, Folded)]
+    assert next(title for title in folded if ", of controls" in title).endswith(", of controls of sft_long (1)")
 
 
 def test_what_a_control_lacks_is_said_where_it_is_worth_less_than_sft_or_cannot_be_compared(tmp_path: Path) -> None:
