@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 from dual_data.evaluation.report.document import ITEMS, Entry, LinkList, Table, TableCell
@@ -122,11 +123,15 @@ def row_id(table: str, runs: Sequence[Run]) -> str:
 
 
 def sources(runs: Sequence[Run]) -> LinkList:
-    """Links to the results of some runs, with the items behind a number; named by seed, and by rate if several."""
-    rates = {run.lr for run in runs if run.lr}
+    """Links to the results of some runs, with the items behind a number; named by seed and by what else differs."""
 
-    def name(run: Run) -> str:
-        rate = (BEFORE if not run.lr else f"{run.lr:g}") if len(rates) > 1 or (rates and not run.lr) else ""
-        return f"{rate} seed {run.seed}".strip()
+    def coordinates(run: Run) -> tuple[str, ...]:
+        unlearned = (run.cell["method"], f"{run.lr:g}") if run.lr else ("", BEFORE)
+        return (run.cell["stage"], run.cell["set"], *unlearned)
 
-    return LinkList(tuple(TableCell(name(run), run.path) for run in runs))
+    of_runs = [coordinates(run) for run in runs]
+    differs = [len(set(values) - {""}) > 1 for values in zip(*of_runs, strict=True)]
+    names = [" ".join(filter(None, compress(values, differs))) for values in of_runs]
+    return LinkList(
+        tuple(TableCell(f"{name} seed {run.seed}".strip(), run.path) for name, run in zip(names, runs, strict=True))
+    )
