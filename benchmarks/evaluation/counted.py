@@ -123,5 +123,5 @@ def _loaded(
         parameter.requires_grad_(False)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     layers = model.config.num_hidden_layers
-    info = ModelInfo(shape, "", shape, dtype, "LlamaForCausalLM", parameters, layers, "", 2, (2,), 0, ())
+    info = ModelInfo(shape, "", shape, dtype, "LlamaForCausalLM", parameters, layers, "", 2, (2,), ())
     return Loaded(model.eval(), tokenizer, info), weights

@@ -25,7 +25,7 @@ from dual_data.evaluation.results import run_path
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.settings import EvaluationSettings
-from dual_data.evaluation.training.cells import CellData, Trace, ways_not_taken
+from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.train import train
@@ -65,7 +65,7 @@ def run_cell(
         measurement = measure(engine, workload)[0]
     adapters.remove()
     info = how(engine)
-    notes = [*info["notes"], *ways_not_taken(trace.notes, trace.reasons)]
+    notes = [*info["notes"], *trace.fallbacks]
     if trace.stopped:
         notes.append(f"training ended early: {trace.stopped}")
     return OurCell(clock, trace, measurement, info | {"notes": notes})
@@ -190,7 +190,6 @@ def run_grid(
     peaks = [*clock.peak_bytes.values(), *(row.get("peak_memory_bytes") or 0 for row in runs)]
     clock.peak_bytes |= {"grid": max(peaks)} if any(peaks) else {}
     note_lists = [row.get("notes", ()) for row in runs]
-    note_lists += [ways_not_taken(result["training"]["notes"]) for result in results if result["training"]]
     note_lists += [[f"{result['status']}: {result['reason']}"] for result in results if result["reason"]]
     notes = sorted({note for note_list in note_lists for note in note_list})
     if slow := [note for note in notes if note.startswith("slow evaluation")]:

@@ -513,9 +513,8 @@ def test_training_that_went_another_way_says_so(tmp_path: Path, monkeypatch: pyt
     real = ours.train_cells
 
     def eager(*args: Any, **others: Any) -> list[Trace]:
-        reasons = ("training was not recorded: RuntimeError: no",)
-        notes = {"packed": 0.0, "recorded": 0.0}
-        return [trace._replace(notes=notes, reasons=reasons) for trace in real(*args, **others)]
+        fallbacks = ("training was not packed", "training was not recorded: RuntimeError: no")
+        return [trace._replace(fallbacks=fallbacks) for trace in real(*args, **others)]
 
     monkeypatch.setattr(ours, "train_cells", eager)
     cell = ours.run_cell(folder, work, device="cpu", dtype="float32", rows=4, graphs=None)

@@ -34,14 +34,14 @@ __all__ = ["project", "project_method"]
         (
             "Loss(forget +",
             "Loss(forget.sum() +",
-            r": `value` in the loss of Uniform is \[\] and not \[1\], one number per",
+            r": `value` in the loss of Uniform is \[\] and not \[3\], one number per",
         ),
         (
             '{**batch.state, "forget": forget, "retain_nll": retain}',
             "None",
             r": the parts in the loss of Uniform are a NoneType; give a dict by name",
         ),
-        ('"forget": forget', '"forget": 0.5', r": `forget` in the loss of Uniform is float and not \[1\], one number"),
+        ('"forget": forget', '"forget": 0.5', r": `forget` in the loss of Uniform is float and not \[3\], one number"),
         (
             "return Loss(forget + alpha * retain",
             "return Loss(forget.detach()",
@@ -112,9 +112,6 @@ def test_mistakes_in_a_method_are_told_with_its_file(
     load_methods(project)
     given = problem()
     with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
-        given.train("Uniform", Optimisation(epochs=2, batch=3))
-    # A trial has two cells.
-    with pytest.raises(UsageError, match=re.escape(str(project_method)) + message.replace(r"not \[1\]", r"not \[2\]")):
         try_method(METHODS["Uniform"], {}, given.cell(), given.loaded.tokenizer, Optimisation(), train_end=True)
 
 
@@ -122,7 +119,9 @@ def test_a_loss_that_is_no_number_is_told_by_the_trial(project: Path, project_me
     project_method.write_text(METHOD.replace("return Loss(forget", "return Loss((forget - forget.detach() - 1).log()"))
     load_methods(project)
     given = problem()
-    told = re.escape(f"{project_method}: the loss of Uniform is [nan, nan] on made-up outputs that are finite: look")
+    told = re.escape(
+        f"{project_method}: the loss of Uniform is [nan, nan, nan] on made-up outputs that are finite: look"
+    )
     with pytest.raises(UsageError, match=told):
         try_method(METHODS["Uniform"], {}, given.cell(), given.loaded.tokenizer, Optimisation(), train_end=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from copy import deepcopy
 
 import pytest
 from transformers import PreTrainedModel
@@ -18,6 +19,7 @@ from dual_data.evaluation.methods.adapop import DualAscent
 from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.decoder import decoder_layers
+from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import encode
@@ -60,25 +62,33 @@ def test_no_method_copies_the_model(name: str) -> None:
     assert models() == before
 
 
-def test_a_pad_that_ends_turns_masks_no_end_of_a_turn() -> None:
+def test_a_pad_that_ends_turns_masks_no_end_of_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Elsewhere recomputing the mask from the padding token hides every turn's end in the prompt."""
     setup = problem()
-    loaded = setup.loaded
-    padded_by_end = loaded._replace(info=loaded.info._replace(pad_id=loaded.info.end_id))
-    assert all(loaded.info.end_id in row.prompt_ids for row in setup.forget)
+    loaded, tokenizer = setup.loaded, deepcopy(setup.loaded.tokenizer)
+    end = loaded.info.end_id
+    assert all(end in row.prompt_ids for row in setup.forget)
     requests = [request_of(row) for row in setup.forget]
-    for engine in (FastEngine, PlainEngine):
-        expected, actual = (
-            engine(model, rows=3, max_new_tokens=4).run(requests)[0] for model in (loaded, padded_by_end)
-        )
-        for outcome, other in zip(expected, actual, strict=True):
-            assert (outcome.generation, outcome.scores[0].log_p) == (other.generation, other.scores[0].log_p)
-    for plain in (False, True):
-        losses = [
-            train(model, setup.adapters, METHODS["NPO"], [setup.cell()], Optimisation(epochs=1, batch=3), plain=plain)
-            for model in (loaded, padded_by_end)
+
+    def results(loaded: Loaded) -> list[object]:
+        outcomes = [
+            outcome
+            for engine in (FastEngine, PlainEngine)
+            for outcome in engine(loaded, rows=3, max_new_tokens=4).run(requests)[0]
         ]
-        assert losses[0][0].losses == losses[1][0].losses
+        traces = [
+            train(loaded, setup.adapters, METHODS["NPO"], [setup.cell()], Optimisation(epochs=1, batch=3), plain=plain)
+            for plain in (False, True)
+        ]
+        return [
+            *((outcome.generation, outcome.scores[0].log_p) for outcome in outcomes),
+            *(trace.losses for (trace,) in traces),
+        ]
+
+    before = results(loaded)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(end)
+    monkeypatch.setattr(loaded.model.config, "pad_token_id", end)
+    assert results(loaded._replace(tokenizer=tokenizer)) == before
 
 
 def test_a_controller_steers_the_loss_and_its_errors_are_errors() -> None:

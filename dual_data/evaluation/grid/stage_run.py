@@ -209,7 +209,7 @@ class StageRun:
                 if self._options.save_adapters and adapters is not None:
                     # Before the result, with which the cell counts as done.
                     adapters.save(adapter_path(grid.folder, cell.id), k, base=loaded.info.spec)
-                self._write(cell, measured, effort, [*notes, *trace.reasons, *engine.notes], trace, rows)
+                self._write(cell, measured, effort, [*notes, *trace.fallbacks, *engine.notes], trace, rows)
                 self._grid_run.say(_line(cell, measured, trace, effort.seconds))
                 yield "stopped" if trace.stopped else "done"
         finally:

@@ -26,7 +26,7 @@ from dual_data.evaluation.rows.data import Item, data_hash
 from dual_data.evaluation.rows.encoding import Encoded, PromptFormat, encode
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training import fine_tune
-from dual_data.evaluation.training.cells import CellData, Trace, ways_not_taken
+from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.lora import Adapters, is_whole, read_spec
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.train import halving, train
@@ -136,7 +136,7 @@ def _train(
             "steps": trace.steps,
             "tokens": trace.tokens,
             "loss": trace.losses,
-            "notes": [*notes, *ways_not_taken(trace.notes, trace.reasons)],
+            "notes": [*notes, *trace.fallbacks],
         }
         write_json(_record_path(target), record)  # before the adapter, with which the stage counts as complete
         adapters.save(target, base=loaded.info.spec)

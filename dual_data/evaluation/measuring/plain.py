@@ -90,8 +90,8 @@ class PlainEngine(Engine):
     ) -> list[tuple[tuple[int, ...], bool]]:
         """Greedy tokens of each prompt, and whether a stop token ended them; `processors` change the logits."""
         width = max(map(len, prompts))
-        pad, stops = self.loaded.info.pad_id, set(self.loaded.info.stop_ids)
-        ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in prompts], device=self.loaded.device)
+        stops = self.loaded.info.stop_ids
+        ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in prompts], device=self.loaded.device)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=self.loaded.device)
         generate: Any = self.loaded.model.generate
         output: Tensor = generate(
@@ -101,7 +101,7 @@ class PlainEngine(Engine):
             num_beams=1,
             max_new_tokens=self.max_new_tokens,
             eos_token_id=list(stops),
-            pad_token_id=pad,
+            pad_token_id=stops[0],
             logits_processor=list(processors),
         )
         generations = []

@@ -41,7 +41,7 @@ from dual_data.evaluation.models.decoder import check_head, linear_layers
 from dual_data.evaluation.models.hub import cached_commit, why_unreachable
 from dual_data.evaluation.models.names import SMOLLM2, TINY, is_tiny
 from dual_data.evaluation.models.norms import fuse_norms
-from dual_data.evaluation.models.special_tokens import check_vocabulary, pad_id, stop_ids
+from dual_data.evaluation.models.special_tokens import check_vocabulary, stop_ids
 from dual_data.files import expanded
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -72,7 +72,6 @@ class ModelInfo(NamedTuple):
     """The token that ends an assistant's turn."""
     stop_ids: tuple[int, ...]
     """Every token at which generation stops."""
-    pad_id: int
     packages: tuple[tuple[str, str], ...]
 
 
@@ -238,16 +237,10 @@ def finish(
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     embedding: Any = model.get_input_embeddings()
-    size = int(embedding.weight.shape[0])
-    end = check_vocabulary(tokenizer, size, spec)
+    end = check_vocabulary(tokenizer, int(embedding.weight.shape[0]), spec)
     stops = stop_ids(model, tokenizer, end)
-    pad = pad_id(tokenizer, stops, size)
-    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
-    model.config.pad_token_id = pad
     # Pure greedy decoding: some models come with a repetition penalty, which `generate` would apply.
-    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-        pad_token_id=pad, eos_token_id=list(stops)
-    )
+    model.generation_config = GenerationConfig(eos_token_id=list(stops))  # type: ignore[no-untyped-call]
     info = ModelInfo(
         spec=spec,
         revision=revision,
@@ -259,7 +252,6 @@ def finish(
         template=str(getattr(tokenizer, "chat_template", None) or ""),
         end_id=end,
         stop_ids=stops,
-        pad_id=pad,
         packages=tuple((name, version(name)) for name in ("torch", "transformers", "tokenizers")),
     )
     if embedding.weight.is_cuda:  # a CPU has no such kernel

@@ -1,4 +1,4 @@
-"""The tokens of a model that are no text, where generation stops and what pads rows; and whether it has all of text."""
+"""The tokens at which generation stops, and whether a model has all tokens of text."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dual_data.errors import InputError
 from dual_data.evaluation.rows.encoding import turn_end
-
-_PAD_NAMES = (
-    "<|finetune_right_pad_id|>", "<|endoftext|>", "<pad>", "[PAD]", "<|pad|>", "<unk>", "<|fim_pad|>",
-    "<|vision_pad|>",
-)  # fmt: skip
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, size: int, spec: str) -> int:
@@ -35,26 +30,3 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end: in
     named = getattr(model.generation_config, "eos_token_id", None)
     end_ids = named if isinstance(named, list) else [named]
     return tuple(sorted({int(token) for token in (end, tokenizer.eos_token_id, *end_ids) if token is not None}))
-
-
-def pad_id(tokenizer: PreTrainedTokenizerBase, stops: tuple[int, ...], size: int) -> int:
-    """A padding token that is no stop token and that the model, with `size` tokens, has.
-
-    Our code never recognises padding by its id, since lengths are explicit; others' code that reads the saved tokenizer
-    may do so.
-    """
-    vocabulary = {
-        text: int(token) for text, token in tokenizer.get_vocab().items() if token not in stops and token < size
-    }
-    added = {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}
-    for name in (tokenizer.pad_token, *_PAD_NAMES, tokenizer.unk_token):
-        if name in vocabulary:
-            return vocabulary[name]
-    # Only among the added tokens: a vocabulary may have the word.
-    reserved = [token for text, token in vocabulary.items() if "reserved" in text and text in added]
-    if reserved:
-        return min(reserved)
-    raise InputError(
-        f"the tokenizer of {tokenizer.name_or_path} has no token to pad with that is not an end token: "
-        "set pad_token in its tokenizer_config.json"
-    )

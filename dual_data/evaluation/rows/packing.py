@@ -174,7 +174,6 @@ def pack(
     rows_per_bin: int = 32,
     plain: bool = False,
     each_label: bool = False,
-    pad_id: int = 0,
     device: torch.device | str = "cpu",
 ) -> Packed:
     """Lay out the micro-batches of K cells, [cell][micro-batch], with rows from `sources` [cell][kind].
@@ -207,7 +206,7 @@ def pack(
     by_step = list(zip(*planned, strict=True))
     ids, positions, segments = (
         sequences[:, layout_of_cell].flatten(1, 2)
-        for sequences in _stack_layout(by_step, prefix, bins=bins, width=width, pad_id=pad_id)
+        for sequences in _stack_layout(by_step, prefix, bins=bins, width=width)
     )
     layout = Layout(ids.to(device), positions.to(device), segments.to(device), plain)
     groups = {
@@ -290,14 +289,14 @@ def _align(size: int) -> int:
 
 
 def _stack_layout(
-    by_step: Sequence[Sequence[_Plan]], prefix: list[int], *, bins: int, width: int, pad_id: int
+    by_step: Sequence[Sequence[_Plan]], prefix: list[int], *, bins: int, width: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, positions and segments [micro-batches, cells, bins, S]."""
     sequences = []
     for plans in by_step:
         for plan in plans:
-            sequences += [_sequence(prefix, rows, width, pad_id) for rows in plan.bins]
-            sequences += [_sequence([], [], width, pad_id)] * (bins - len(plan.bins))
+            sequences += [_sequence(prefix, rows, width) for rows in plan.bins]
+            sequences += [_sequence([], [], width)] * (bins - len(plan.bins))
     # One tensor for all sequences: a small one per row takes several times as long.
     ids, positions, segments = (
         torch.tensor(values).view(len(by_step), -1, bins, width) for values in zip(*sequences, strict=True)
@@ -305,9 +304,7 @@ def _stack_layout(
     return ids, positions, segments.int()
 
 
-def _sequence(
-    prefix: list[int], rows: Sequence[list[int]], width: int, pad_id: int
-) -> tuple[list[int], list[int], list[int]]:
+def _sequence(prefix: list[int], rows: Sequence[list[int]], width: int) -> tuple[list[int], list[int], list[int]]:
     """Ids, positions and segments of a sequence, filled up to `width`; see `Layout`."""
     start = len(prefix)
     ids, positions, segments = [*prefix], [*range(start)], [0] * start
@@ -316,7 +313,7 @@ def _sequence(
         positions += range(start, start + len(tokens))
         segments += [number] * len(tokens)
     fill = width - len(ids)
-    return [*ids, *[pad_id] * fill], [*positions, *[0] * fill], [*segments, *[-1] * fill]
+    return [*ids, *[0] * fill], [*positions, *[0] * fill], [*segments, *[-1] * fill]
 
 
 def _stack_rows(by_step: Sequence[Sequence[_Plan]], kind: str, width: int, constants: Sequence[str]) -> Rows:

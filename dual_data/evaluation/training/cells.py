@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from dual_data.evaluation.rows.data import Item
@@ -42,11 +42,5 @@ class Trace(NamedTuple):
     tokens: int
     """Tokens that went through the model for all cells together, padding included."""
     notes: dict[str, float]
-    reasons: tuple[str, ...] = ()
-    """Which ways training did not take because of an error, and the error."""
-
-
-def ways_not_taken(notes: Mapping[str, float], reasons: Sequence[str] = ()) -> list[str]:
-    """From the notes of a trace: fallbacks of training, which are slower or not deterministic; with known reasons."""
-    ways = [f"training was not {name}" for name in ("packed", "recorded", "repeatable") if notes.get(name) == 0.0]
-    return [next((reason for reason in reasons if reason.startswith(f"{way}:")), way) for way in ways]
+    fallbacks: tuple[str, ...] = ()
+    """Ways that training did not take (packed, recorded, repeatable), and why where an error says it."""

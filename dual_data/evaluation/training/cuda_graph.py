@@ -47,7 +47,7 @@ class Replayed:
                     if self._method not in self._eager:
                         self._record()
                     if self._graphs is None:
-                        self._run.note("recorded", 0.0, self._eager[self._method])
+                        self._run.fall_back("recorded", self._eager[self._method])
                 if self._graphs is None:
                     self._run.step()
                 else:

@@ -148,65 +148,51 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def first_loss(method: Method, make: Callable[[Batch], Loss], batch: Batch, cells: int) -> Loss:
-    """What `make`, the loss of `method`, returns for a batch of `cells` cells.
+def sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outputs: Sequence[Outputs]) -> Loss:
+    """The loss of a batch. Raises MethodFault with the file of the method if its code fails, or for what is no loss.
 
-    Raises MethodFault with the file of the method if its code fails, or if it does not return one number per cell.
+    A loss is one finite number per cell that depends on the policy, and a weighted mean of rows, so that the
+    micro-batches of a step add up to it: where the rows have half the weight, it is half as large.
     """
     names = f"state: {_listed(batch.state)}; constants of batch.forget: {_listed(batch.forget.constants)}"
     with telling(method, "loss", names):
-        loss = make(batch)
-    file = _file(method)
+        loss = loss_of(batch, *outputs)
+
+    def fault(what: str) -> MethodFault:
+        return MethodFault(f"{_file(method)}: {what}")
+
+    of = f"the loss of {method.name}"
     if not isinstance(loss, Loss):
-        raise MethodFault(
-            f"{file}: the loss of {method.name} returns a {type(loss).__name__}; return Loss(value, parts)"
-        )
+        raise fault(f"{of} returns a {type(loss).__name__}; return Loss(value, parts)")
     if not isinstance(loss.parts, dict):
-        raise MethodFault(
-            f"{file}: the parts in the loss of {method.name} are a {type(loss.parts).__name__}; give a dict by name, "
-            "which may be empty"
-        )
+        raise fault(f"the parts in {of} are a {type(loss.parts).__name__}; give a dict by name, which may be empty")
+    cells = len(batch.forget.share)
     for name, value in {"value": loss.value, **loss.parts}.items():
         shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
         if shape != [cells]:
-            raise MethodFault(
-                f"{file}: `{name}` in the loss of {method.name} is {shape} and not [{cells}], one number per cell; "
+            raise fault(
+                f"`{name}` in {of} is {shape} and not [{cells}], one number per cell; "
                 "batch.forget.token_mean(...) makes such a mean of [K, M] values"
             )
     if not loss.value.requires_grad:
-        raise MethodFault(f"{file}: the loss of {method.name} has no gradient: it must depend on `policy`")
-    return loss
-
-
-def adds_up(make: Callable[[Batch], Loss], batch: Batch, loss: Loss) -> Tensor:
-    """Whether micro-batches add up to a step [], computed on the device without waiting for it.
-
-    They do if the loss that `make` returns is half of `loss` where the rows of its batch have half the weight.
-    """
+        raise fault(f"{of} has no gradient: it must depend on `policy`")
+    if not bool(loss.value.isfinite().all()):
+        raise fault(
+            f"{of} is {loss.value.tolist()} on made-up outputs that are finite: "
+            "look for a division by 0, or a logarithm or a root of what is not positive"
+        )
     forget, retain, refusal = (
         rows._replace(weight=rows.weight / 2, share=rows.share / 2)
         for rows in (batch.forget, batch.retain, batch.refusal)
     )
     with torch.no_grad():
-        of_half = make(Batch(forget, retain, refusal, batch.state))
-    return torch.isclose(2 * of_half.value, loss.value, rtol=1e-3, atol=1e-6, equal_nan=True).all()
-
-
-def not_adding_up(method: Method) -> MethodFault:
-    """The error where the losses of a method's micro-batches do not add up."""
-    return MethodFault(
-        f"{_file(method)}: the loss of {method.name} is no weighted mean of its rows, so the micro-batches of a step "
-        "would not add up: make means with token_mean, or with row_sum and row_mean, of batch.forget or batch.retain"
-    )
-
-
-def expect_finite(method: Method, loss: Loss) -> None:
-    """Raise MethodFault for a loss that is no finite number though the outputs of the model are."""
-    if not bool(loss.value.isfinite().all()):
-        raise MethodFault(
-            f"{_file(method)}: the loss of {method.name} is {loss.value.tolist()} on made-up outputs that are finite: "
-            "look for a division by 0, or a logarithm or a root of what is not positive"
+        of_half = loss_of(Batch(forget, retain, refusal, batch.state), *outputs)
+    if not torch.allclose(2 * of_half.value, loss.value, rtol=1e-3, atol=1e-6):
+        raise fault(
+            f"{of} is no weighted mean of its rows, so the micro-batches of a step would not add up: make means with "
+            "token_mean, or with row_sum and row_mean, of batch.forget or batch.retain"
         )
+    return loss
 
 
 def _file(method: Method) -> str:

@@ -55,9 +55,7 @@ class ReferenceFigures:
 
 
 @torch.no_grad()
-def compute(
-    model: PreTrainedModel, source: Source, trainable: Trainable, *, pad_id: int, layer: int | None, plain: bool
-) -> Cache:
+def compute(model: PreTrainedModel, source: Source, trainable: Trainable, *, layer: int | None, plain: bool) -> Cache:
     """Run the reference on all rows of `source`, up to `layer` where given.
 
     Where memory runs out, it continues with half as many rows per pass, which changes no result. Raises OutOfMemory
@@ -75,7 +73,7 @@ def compute(
         """One pass; returns its number of rows."""
         even = [0.0] * len(chosen)
         micro_batch = MicroBatch({"rows": chosen}, {"rows": even}, {"rows": even})
-        packed = pack([[micro_batch]], [{"rows": source}], pad_id=pad_id, plain=plain, each_label=True, device=device)
+        packed = pack([[micro_batch]], [{"rows": source}], plain=plain, each_label=True, device=device)
         layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=device))
         rows = groups["rows"]
         with trainable.disabled():

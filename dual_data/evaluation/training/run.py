@@ -23,14 +23,11 @@ from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden, packs
 from dual_data.evaluation.training.limits import Limit, limits_of, why_stopped
 from dual_data.evaluation.training.method_code import (
-    adds_up,
     arguments,
     constants_of,
     facts_of,
-    first_loss,
     first_state,
     next_state,
-    not_adding_up,
     sources_of,
     telling,
 )
@@ -59,7 +56,7 @@ class TrainingRun:
         self._optimisation = optimisation
         self.device = device = loaded.device
         self._deterministic = True
-        self._reasons: list[str] = []
+        self._fallbacks: list[str] = []
         self._options = method.options(options)
         self._method_loss = method.bind(method.loss, self._options)
         facts = [facts_of(cell, loaded.tokenizer, train_end) for cell in cells]
@@ -81,11 +78,10 @@ class TrainingRun:
             sources,
             rows_per_bin=rows_per_bin(device.type, loaded.info.parameters),
             plain=self.plain,
-            pad_id=loaded.info.pad_id,
             device=device,
         )
         self._layer = self._hidden_layer(loaded.info.layers) if method.at_layer else None
-        self._references = self._compute_references(sources, loaded.info.pad_id)
+        self._references = self._compute_references(sources)
         with telling(method, "controller"):
             self._controllers: list[Controller] = [
                 method.bind(method.controller, self._options)() for _ in cells if method.controller
@@ -105,7 +101,6 @@ class TrainingRun:
         self._losses = torch.zeros(self.steps_planned, len(cells), device=device)
         self._parts: dict[str, Tensor] = {}
         self._steps_done = 0
-        self._adds_up = torch.ones((), dtype=torch.bool, device=device)
         self.all_stopped = False
 
     def step(self) -> None:
@@ -153,17 +148,14 @@ class TrainingRun:
             refusal = str(error).partition("\n")[0]
         # The first micro-batch uses all operations of a run, so only its own partial gradients are discarded.
         self._deterministic = False
-        self.note("repeatable", 0.0, refusal)
+        self.fall_back("repeatable", refusal)
         for buffer in self._trainable.buffers:
             buffer.gradient.zero_()
         return self._differentiate(layout, groups)
 
-    def note(self, name: str, value: float, why: str = "") -> None:
-        """Add a note to every cell's trace; `why` is the error because of which training did not take that way."""
-        for notes in self._notes:
-            notes[name] = value
-        if why:
-            self._reasons.append(f"training was not {name}: {why}")
+    def fall_back(self, way: str, why: str = "") -> None:
+        """Note that training does not go that way, and the error because of which it does not."""
+        self._fallbacks.append(f"training was not {way}{f': {why}' if why else ''}")
 
     def update(self) -> None:
         """The optimiser's part of a step."""
@@ -174,12 +166,7 @@ class TrainingRun:
         self._optimiser.step(keep)
 
     def end_epoch(self, epoch: int, *, last: bool) -> None:
-        """Update the controllers; the only place in an epoch that waits for the device.
-
-        Raises UsageError after the first epoch where the losses of micro-batches do not add up.
-        """
-        if epoch == 0 and not bool(self._adds_up):
-            raise not_adding_up(self._method)
+        """Update the controllers; the only place in an epoch that waits for the device."""
         self.all_stopped = not bool(self._optimiser.alive.any())
         if last or not self._controllers:
             return
@@ -211,7 +198,7 @@ class TrainingRun:
                     stopped,
                     tokens,
                     self._notes[k],
-                    tuple(self._reasons),
+                    tuple(self._fallbacks),
                 )
             )
         return traces
@@ -225,7 +212,7 @@ class TrainingRun:
         with self._trainable.disabled():
             plain = not packs(loaded, longest)
         if plain:
-            self.note("packed", 0.0)
+            self.fall_back("packed")
         return plain
 
     def _hidden_layer(self, layers: int) -> int:
@@ -233,8 +220,10 @@ class TrainingRun:
         layer = int(self._options["layer"])
         if layer < 0:
             raise UsageError(f"{self._method.name}.layer: {layer} is not a layer; layers are counted from 0")
-        self.note("layer", min(layer, layers - 1))
-        return min(layer, layers - 1)
+        layer = min(layer, layers - 1)
+        for notes in self._notes:
+            notes["layer"] = layer
+        return layer
 
     @property
     def _kinds(self) -> list[str]:
@@ -251,7 +240,7 @@ class TrainingRun:
             sources["everywhere"] = Source(cell.forget, train_end, everywhere=True)
         return sources
 
-    def _compute_references(self, sources: Sequence[Mapping[str, Source]], pad_id: int) -> dict[str, ReferenceFigures]:
+    def _compute_references(self, sources: Sequence[Mapping[str, Source]]) -> dict[str, ReferenceFigures]:
         kinds = set(self._method.reference | self._method.reference_rows) | (set(sources[0]) & {"everywhere"})
         references = {}
         for kind in sorted(kinds):
@@ -259,7 +248,7 @@ class TrainingRun:
             for by_kind in sources:
                 if (rows := id(by_kind[kind].rows)) not in caches:
                     caches[rows] = compute(
-                        self.model, by_kind[kind], self._trainable, pad_id=pad_id, layer=self._layer, plain=self.plain
+                        self.model, by_kind[kind], self._trainable, layer=self._layer, plain=self.plain
                     )
             cache_of_cell = [list(caches).index(id(by_kind[kind].rows)) for by_kind in sources]
             tables = list(caches.values())
@@ -288,14 +277,8 @@ class TrainingRun:
             for kind, rows in groups.items()
         }
         batch, *outputs = arguments(groups, policy, reference, self._state)
-        if self._steps_done == 0:  # later steps run the same code on the same shapes
-            loss = first_loss(
-                self._method, lambda given: self._method_loss(given, *outputs), batch, self._trainable.count
-            )
-            self._adds_up &= adds_up(lambda half: self._method_loss(half, *outputs), batch, loss)
-        else:
-            with telling(self._method, "loss"):
-                loss = self._method_loss(batch, *outputs)
+        with telling(self._method, "loss"):  # that it is sound, `try_method` has seen
+            loss = self._method_loss(batch, *outputs)
         if "everywhere" in groups:
             kl = divergence(reference["everywhere"].log_softmax, policy["everywhere"].log_softmax)
             drift = groups["everywhere"].token_mean(kl)

@@ -64,7 +64,7 @@ def train(
     )
     record = can_record(loaded.device) if graphs is None else graphs
     if record and run.plain:  # without a mask the model reads the positions on the host
-        run.note("recorded", 0.0)
+        run.fall_back("recorded")
         record = False
     step = Replayed(run, method.name) if record and run.steps_planned > WARM_UP else run.step
     for epoch, count in enumerate(run.epoch_steps):

@@ -13,22 +13,19 @@ from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.rows.packing import Rows, pack
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.method_code import (
-    adds_up,
     arguments,
     constants_of,
-    expect_finite,
     facts_of,
-    first_loss,
     first_state,
     next_state,
-    not_adding_up,
+    sound_loss,
     sources_of,
     telling,
 )
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.schedule import plan
 
-_CELLS = 2
+_CELLS = 3
 _ROWS = 2
 """Rows of each kind, with one and two tokens of their answers: the vocabulary may have 250,000 tokens."""
 _WIDTH = 16
@@ -82,10 +79,7 @@ def try_method(
         }
         batch, *outputs = arguments(rows, policy, reference, states)
         loss_of = method.bind(method.loss, options)
-        loss = first_loss(method, lambda given: loss_of(given, *outputs), batch, _CELLS)
-        expect_finite(method, loss)
-        if not adds_up(lambda half: loss_of(half, *outputs), batch, loss):
-            raise not_adding_up(method)
+        loss = sound_loss(method, loss_of, batch, outputs)
         with telling(method, "gradient of the loss"):
             loss.value.sum().backward()  # type: ignore[no-untyped-call]
     if controller is not None:

@@ -114,7 +114,7 @@ def test_an_operation_without_an_order_is_computed_all_the_same_and_noted() -> N
     reason = "training was not repeatable: cumsum_cuda_kernel does not have a deterministic implementation, but you set"
     # Equal up to rounding, because heads are grouped where training need not be deterministic.
     assert actual._replace(losses=[], parts={}, norms=[]) == expected._replace(
-        losses=[], parts={}, norms=[], notes={"repeatable": 0.0}, reasons=(f"{reason} ...",)
+        losses=[], parts={}, norms=[], fallbacks=(f"{reason} ...",)
     )
     assert actual.losses == pytest.approx(expected.losses, rel=1e-5)
     assert torch.allclose(weights, again, atol=1e-4)
@@ -169,12 +169,12 @@ def test_steps_that_cannot_be_recorded_are_taken_as_they_are(tries: list[Runtime
     tries.append(RuntimeError("operation not permitted when stream is capturing\nSearch for `cudaError...'"))
     setup = problem()
     trace, again = trained(setup=setup, graphs=True)
-    reasons = ("training was not recorded: RuntimeError: operation not permitted when stream is capturing",)
-    assert trace == expected._replace(notes={"recorded": 0.0}, reasons=reasons)
+    fallbacks = ("training was not recorded: RuntimeError: operation not permitted when stream is capturing",)
+    assert trace == expected._replace(fallbacks=fallbacks)
     assert torch.equal(weights, again)
     assert len(tries) == 2
     trace, _ = trained(setup=setup, graphs=True)
-    assert (trace.notes, trace.reasons) == ({"recorded": 0.0}, reasons)
+    assert trace.fallbacks == fallbacks
     assert len(tries) == 2  # known by now
     assert _Stream.created == 1  # each stream keeps memory of its own
 

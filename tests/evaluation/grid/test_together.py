@@ -79,8 +79,8 @@ def test_a_run_says_why_steps_of_its_stage_and_of_its_cells_were_not_recorded(
 ) -> None:
     def eager(why: str) -> Any:
         def trained(*args: Any, **rest: Any) -> list[Trace]:
-            reasons = (f"training was not recorded: {why}",)
-            return [trace._replace(notes={"recorded": 0.0}, reasons=reasons) for trace in train(*args, **rest)]
+            fallbacks = (f"training was not recorded: {why}",)
+            return [trace._replace(fallbacks=fallbacks) for trace in train(*args, **rest)]
 
         return trained
 

@@ -186,5 +186,5 @@ def test_a_run_says_that_its_rows_could_not_be_packed(monkeypatch: pytest.Monkey
     small = problem()
     assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3))[0].notes == {}
     monkeypatch.setattr(run, "packs", lambda *_: False)
-    assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3))[0].notes == {"packed": 0.0}
+    assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3))[0].fallbacks == ("training was not packed",)
     assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3), plain=True)[0].notes == {}  # as was asked for
