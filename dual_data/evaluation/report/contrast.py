@@ -46,8 +46,6 @@ class Pairing(NamedTuple):
     """Mean difference, first minus second, in the base's log-probability of the answer, in nats per token."""
     score: Interval
     """The same for its ROUGE-L recall."""
-    in_own_words: bool = False
-    """Whether the log-probability of a right answer is that in the model's own words."""
 
 
 class Contrast(NamedTuple):
@@ -93,8 +91,7 @@ def pair_facts(first: Group, second: Group) -> Pairing | None:
         return [stack(group.before, "forget", score).mean(0) for group in (first, second)]
 
     answered, recall = [share >= 0.5 for share in before("contains_answer")], before("rougeL_recall")
-    in_own_words = all(map(has_own_words, (first, second)))
-    sure = [confidence(group, in_own_words=in_own_words) for group in (first, second)]
+    sure = [confidence(group) for group in (first, second)]
     pairs = nearest_pairs(sure[0], sure[1], apart=answered[0][:, None] != answered[1][None, :])
     if len(pairs) < _MIN_FACTS:
         return None
@@ -104,23 +101,15 @@ def pair_facts(first: Group, second: Group) -> Pairing | None:
         bootstrap_difference(a[left], b[right], [subjects[fact] for fact in left], SCORES[score])
         for score, (a, b) in (("mean_log_probability", sure), ("rougeL_recall", recall))
     ]
-    return Pairing(pairs, gaps[0], gaps[1], in_own_words)
+    return Pairing(pairs, *gaps)
 
 
-def has_own_words(group: Group) -> bool:
-    """Whether right answers before unlearning were scored in the model's own words; earlier versions did not."""
-    own, answered = (stack(group.before, "forget", score) for score in ("own_words_log_probability", "contains_answer"))
-    return not bool(np.isnan(own[answered > 0]).any())
-
-
-def confidence(group: Group, *, in_own_words: bool) -> Floats:
+def confidence(group: Group) -> Floats:
     """Log-probability of each forget fact's answer before unlearning, in nats a token: the mean over seeds.
 
-    Of the bare answer; if `in_own_words`, of the answer in the model's own words for facts that most seeds answer.
+    Of the answer in the model's own words for facts that most seeds answer; else of the bare answer.
     """
     bare: Floats = stack(group.before, "forget", "mean_log_probability").mean(0)
-    if not in_own_words:
-        return bare
     own = stack(group.before, "forget", "own_words_log_probability")
     given = ~np.isnan(own)
     means: Floats = np.where(given, own, 0.0).sum(0) / np.maximum(given.sum(0), 1)

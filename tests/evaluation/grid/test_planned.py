@@ -33,7 +33,7 @@ def test_a_report_says_what_is_planned_and_not_there(project: Path) -> None:
     run(grid, here, RunOptions(), project=project)
     report = _report(grid, project)
     assert "5 results of the grid one: tiny on cities, 1 seed, incomplete: 5 of 19 planned cells measured. " in report
-    assert "There are no results of a stage beside pretrained yet, " in report
+    assert "There are no results of a stage beside pretrained, " in report
     # Results that were copied alone are all that is known.
     shutil.copytree(grid.folder / "cells", project / "copied" / "cells")
     report = _report(grid._replace(folder=project / "copied"), project)

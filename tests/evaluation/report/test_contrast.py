@@ -20,7 +20,6 @@ from dual_data.evaluation.report.contrast import (
     compare_shares,
     confidence,
     forgetting,
-    has_own_words,
     nearest_pairs,
     pair_facts,
 )
@@ -274,10 +273,8 @@ def test_facts_are_paired_by_their_answers_in_the_models_own_words(popular_and_r
     in_own_words[:, 20:40] += [[1.0], [0.0]]  # of one seed, so nothing levels out what was added
     scores = {"mean_log_probability": [bare.tolist()] * 2, "contains_answer": answered}
     first = scored_before(popular_and_rare[0], **scores, own_words_log_probability=in_own_words.tolist())
-    assert has_own_words(first)
     expected = np.where(np.arange(60) < 40, own, bare)
-    assert confidence(first, in_own_words=True) == pytest.approx(expected)
-    assert confidence(first, in_own_words=False) == pytest.approx(bare)
+    assert confidence(first) == pytest.approx(expected)
     # On the other side, the answers are as certain in own words in the opposite order.
     reverse = np.concatenate([np.arange(40)[::-1], np.arange(40, 60)])
     second = scored_before(
@@ -285,15 +282,7 @@ def test_facts_are_paired_by_their_answers_in_the_models_own_words(popular_and_r
     )
     pairing = pair_facts(first, second)
     assert pairing is not None
-    assert pairing.in_own_words
     assert pairing.pairs == list(enumerate(reverse.tolist()))
-    # Results without it, of an earlier version, make all be paired by the bare answer.
-    without = scored_before(popular_and_rare[1], **scores)
-    assert not has_own_words(without)
-    pairing = pair_facts(first, without)
-    assert pairing is not None
-    assert not pairing.in_own_words
-    assert pairing.pairs == [(index, index) for index in range(60)]
 
 
 def test_an_average_is_as_narrow_as_the_facts_that_are_not_shared(tmp_path: Path) -> None:

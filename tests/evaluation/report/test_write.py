@@ -141,17 +141,17 @@ def test_the_opening_says_how_many_facts_there_are_and_that_they_are_a_sample(tm
     assert "the best of 5 short rules that know no fact, on the forget facts measured" in text
 
 
-def test_the_opening_counts_the_facts_of_each_grid_where_they_differ(tmp_path: Path) -> None:
-    for name, facts, limit in (("few", 8, 8), ("more", 16, 16), ("some", 16, 16)):
+def test_the_opening_counts_the_facts_of_grids_that_take_others(tmp_path: Path) -> None:
+    for name, facts, limit in (("few", 8, 8), ("more", 16, 16), ("some", 12, 16)):
         for forget_set in ("popular", "rare"):
             place: dict[str, Any] = {"model": f"m of {name}", "forget_set": forget_set, "facts": facts, "limit": limit}
             write_cell(tmp_path / name, **place, forget=1.0, retain=1.0)
             write_cell(tmp_path / name, **place, method="NPO", lr=1e-4, forget=0.2, retain=0.9)
     report = write_report([tmp_path / name for name in ("few", "more", "some")], tmp_path / "report")
     counts = [
-        f"{name}: popular (to forget) {facts}, retain_train 60, retain_eval 60, rare (to forget) {facts}, a sample: "
-        f"the grid takes at most {facts} of a set."
-        for name, facts in (("d in few", 8), ("d in more, some", 16))
+        f"d: popular (to forget) {facts}, retain_train 60, retain_eval 60, rare (to forget) {facts}, a sample: "
+        f"the grid takes at most {limit} of a set."
+        for facts, limit in (("8", 8), ("12 or 16", 16))
     ]
     markdown = report.markdown.read_text()
     assert [count for count in counts if count not in markdown] == []

@@ -31,14 +31,12 @@ from dual_data.evaluation.report.findings.sentences import (
     little_known,
     loses,
     loss_sentence,
-    no_results,
     not_at_equal_forgetting,
     over_datasets,
     points,
     retention_sentence,
     size,
     span_datasets,
-    values_with_missing,
 )
 from dual_data.evaluation.report.frontier import balance
 from dual_data.evaluation.report.pairs import same_seeds
@@ -78,10 +76,9 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
     """Are popular facts harder to forget?"""
     sides = _sides(collection)
     if not sides:
-        sets = values_with_missing(collection, "set")
-        yet = any("popular" in name and name.replace("popular", "rare") in sets for name in sets)
         both = "one method and learning rate on both a rare and a popular set"
-        return PopularityAnswer([f"{no_results(both, yet=yet)}, so nothing is said about popularity."], [], [], [])
+        nothing = f"There are no results of {both}, so nothing is said about popularity."
+        return PopularityAnswer([nothing], [], [], [])
     over_all = holm_corrected([entry.compared(compare_sets(entry.popular, entry.rare, entry.lr)) for entry in sides])
     paired = [
         (entry, (entry.popular, entry.rare, entry.lr, entry.pairing)) for entry in sides if entry.pairing is not None
@@ -237,10 +234,10 @@ def _similarity_sentence(pairings: Sequence[Pairing]) -> str:
         max(gaps, key=lambda gap: abs(gap.value))
         for gaps in ([pairing.confidence for pairing in pairings], [pairing.score for pairing in pairings])
     )
-    where = ", in the words in which it gives it," if all(pairing.in_own_words for pairing in pairings) else ""
     return (
         f"each comparison has at least {fewest} pairs of facts of which the model before unlearning answers both or "
-        f"neither. On average over the pairs, its log-probability of the popular fact's answer{where} is at most "
-        f"{shown(size(confidence))} nats a token {'higher' if confidence.value >= 0 else 'lower'}, and its ROUGE-L "
-        f"recall at most {shown(size(score))} {'higher' if score.value >= 0 else 'lower'}."
+        "neither. On average over the pairs, its log-probability of the popular fact's answer, in the words in which "
+        f"it gives it, is at most {shown(size(confidence))} nats a token "
+        f"{'higher' if confidence.value >= 0 else 'lower'}, and its ROUGE-L recall at most "
+        f"{shown(size(score))} {'higher' if score.value >= 0 else 'lower'}."
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from dual_data.evaluation.report.attacked import Relearned
 from dual_data.evaluation.report.contrast import Contrast
@@ -26,9 +24,9 @@ _POPULARITY = (
     'two, of the harmonic mean in the rule under "Chosen learning rates". Paired facts: the model before unlearning '
     "answers both or neither, and gives both answers a similar log-probability. A right answer's is that of its tokens "
     "after the words that the model itself put before them, since a model that answers in sentences gives the bare "
-    "answer a low one whatever it knows; results of earlier versions have only that of the bare answer. At one "
-    'rate, forgetting one set may do more general damage than forgetting the other: the tables under "Details of the '
-    'findings" give the retain_eval score in the same cells beside each comparison.'
+    "answer a low one whatever it knows. At one rate, forgetting one set may do more general damage than forgetting "
+    'the other: the tables under "Details of the findings" give the retain_eval score in the same cells beside each '
+    "comparison."
 )
 _RETENTION = (
     f"Equal forgetting: where {LOST:.0%} of the forget score is gone, interpolated between the learning rates on "
@@ -136,41 +134,18 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
 
 
 def _facts(collection: Collection) -> list[str]:
-    """The number of facts in each set, and whether they are a sample; of data that grids cut differently, by folder."""
-    samples: list[_Sample] = []
+    """The number of facts in each set, by dataset and limit of the grid; several where grids have other rows."""
+    numbers: dict[tuple[str, int | None], dict[str, set[int]]] = {}
     for key, runs in sorted(collection.bases.items()):
-        counts = {
-            f"{key.set} (to forget)" if name == "forget" else name: len(items.ids)
-            for name, items in runs[0].sets.items()
-        }
-        same = (sample for sample in samples if sample.agrees(key.data, runs[0].limit, counts))
-        if (sample := next(same, None)) is None:
-            samples.append(sample := _Sample(key.data, runs[0].limit, {}, {}))
-        sample.counts.update(counts)
-        sample.folders.update(dict.fromkeys(run.path.absolute().parents[1].name for run in runs))
-    samples_of = Counter(sample.data for sample in samples)
+        of_data = numbers.setdefault((key.data, runs[0].limit), {})
+        for name, items in runs[0].sets.items():
+            of_data.setdefault(f"{key.set} (to forget)" if name == "forget" else name, set()).add(len(items.ids))
     sentences = []
-    for data, limit, counts, folders in samples:
-        where = f" in {', '.join(folders)}" if samples_of[data] > 1 else ""
+    for (data, limit), of_data in numbers.items():
+        counts = ", ".join(f"{name} {' or '.join(map(str, sorted(facts)))}" for name, facts in of_data.items())
         whole = f", a sample: the grid takes at most {limit} of a set" if limit else ""
-        sentences.append(f"{data}{where}: {', '.join(f'{name} {count}' for name, count in counts.items())}{whole}.")
+        sentences.append(f"{data}: {counts}{whole}.")
     return sentences
-
-
-class _Sample(NamedTuple):
-    """The facts of a dataset that some grids take."""
-
-    data: str
-    limit: int | None
-    counts: dict[str, int]
-    """Number of facts by set."""
-    folders: dict[str, None]
-    """Names of the grids' folders."""
-
-    def agrees(self, data: str, limit: int | None, counts: Mapping[str, int]) -> bool:
-        """Whether these may be counts of the same facts: no set has another number of them."""
-        equal = all(self.counts.get(name, count) == count for name, count in counts.items())
-        return equal and (self.data, self.limit) == (data, limit)
 
 
 def _sides_and_difference(contrast: Contrast | None) -> tuple[str, str, str]:

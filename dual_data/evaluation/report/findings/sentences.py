@@ -178,24 +178,12 @@ def little_known(before: Sequence[Run]) -> str:
     return f"little can be called known{of_which}"
 
 
-def no_results(missing: str, *, yet: bool) -> str:
-    """The start of a sentence on a question that no results answer."""
-    return f"There are no results of {missing}{' yet' if yet else ''}"
-
-
-def values_with_missing(collection: Collection, name: str) -> set[str]:
-    """Values of a coordinate once all planned cells are measured; empty where none is missing."""
-    measured = {getattr(key, name) for key in collection.keys}
-    missing = {str(cell[name]) for cell in collection.missing}
-    return measured | missing if missing else set()
-
-
 def size(mean: Interval) -> Interval:
     """A difference without its sign: negative values in its interval are differences in the other direction."""
     return mean if mean.value >= 0 else Interval(-mean.value, -mean.high, -mean.low)
 
 
-def points(share: Interval, sign: str = "") -> str:
-    """A difference of shares in percentage points: its size, or with `sign` "+" the signed value."""
-    value, low, high = (100 * end for end in (share if sign else size(share))[:3])
-    return f"{value:{sign}z.1f} [{low:{sign}z.1f}, {high:{sign}z.1f}] percentage points"
+def points(share: Interval) -> str:
+    """The size of a difference of shares in percentage points."""
+    value, low, high = (100 * end for end in size(share)[:3])
+    return f"{value:z.1f} [{low:z.1f}, {high:z.1f}] percentage points"

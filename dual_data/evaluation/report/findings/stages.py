@@ -14,13 +14,11 @@ from dual_data.evaluation.report.findings.sentences import (
     all_runs,
     holm_corrected,
     keeps,
-    no_results,
     not_at_equal_forgetting,
     over_datasets,
     points,
     retention_sentence,
     span_datasets,
-    values_with_missing,
 )
 from dual_data.evaluation.report.runs import Collection, Group
 from dual_data.evaluation.settings import PRETRAINED
@@ -46,8 +44,7 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
         missing = "a stage beside pretrained"
         if any(group.key.stage != PRETRAINED for group in collection.groups):
             missing = "one method both after a stage and on the pretrained model"
-        yet = values_with_missing(collection, "stage") > {PRETRAINED}
-        return [f"{no_results(missing, yet=yet)}, so nothing is said about a training stage first."], []
+        return [f"There are no results of {missing}, so nothing is said about a training stage first."], []
     compared = holm_corrected(uncorrected)
     sides = dict.fromkeys(stages, ("", _AFTER, _PRETRAINED))
     sentences = _retention_sentences(sides, compared, "after the stage and on the pretrained model")
@@ -70,9 +67,7 @@ def control_answer(collection: Collection) -> tuple[list[str], dict[str, list[Co
         }
         sentences += _retention_sentences(sides, compared[trained], f"after the control and after {trained}")
     if not sentences and any(group.key.stage == _SFT for group in collection.groups):
-        sentences.append(
-            f"{no_results(f'a control of {_SFT}', yet=False)}, so nothing is said about what in it matters."
-        )
+        sentences.append(f"There are no results of a control of {_SFT}, so nothing is said about what in it matters.")
     return sentences, compared
 
 

@@ -34,8 +34,9 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
         assert low < value < high
     assert similarity == (
         "d: each comparison has at least 60 pairs of facts of which the model before unlearning answers both or "
-        "neither. On average over the pairs, its log-probability of the popular fact's answer is at most "
-        "0.000 [0.000, 0.000] nats a token higher, and its ROUGE-L recall at most 0.000 [0.000, 0.000] higher."
+        "neither. On average over the pairs, its log-probability of the popular fact's answer, in the words in which "
+        "it gives it, is at most 0.000 [0.000, 0.000] nats a token higher, and its ROUGE-L recall at most "
+        "0.000 [0.000, 0.000] higher."
     )
     assert re.match(r"d: at equal forgetting, .* of 2 comparisons", sentences[2])
     assert "On average, forgetting popular facts keeps " in sentences[2]
