@@ -96,9 +96,14 @@ def main_table(rows: Sequence[Row]) -> Table:
 def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
     """The rows for programs: three columns per score, with the ends of its interval; empty where there is no number.
 
+    Further measured sets may have any name, so their columns say of which score they are.
     Items are addresses of results relative to `folder`.
     """
-    scores = [{"baseline": row.baseline, **row.scores, **row.others} for row in rows]
+    scores = [
+        {"baseline": row.baseline, **row.scores}
+        | {f"{name}_rougeL_recall": score for name, score in row.others.items()}
+        for row in rows
+    ]
     names = list(dict.fromkeys(name for row_scores in scores for name in row_scores))
     place = place_columns([row.key for row in rows])
     lines = []

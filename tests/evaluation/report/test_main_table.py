@@ -68,6 +68,15 @@ def test_the_caption_says_what_baseline_and_worst_case_are_and_how_words_are_com
     assert recall_l(pair[1], "The Germany language") == 0
 
 
+def test_a_further_set_with_the_name_of_a_column_takes_the_place_of_none(tmp_path: Path) -> None:
+    more = ["probability", "lr"]
+    write_cell(tmp_path, forget=1.0, retain=1.0, more=more)
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.0, retain=1.0, more=more)
+    _, after = main_columns(main_rows(collect([tmp_path])), tmp_path)
+    assert (after["lr"], after["probability"]) == ("0.0001", "0.1")
+    assert float(after["probability_rougeL_recall"]) == float(after["lr_rougeL_recall"]) == 1.0
+
+
 def test_a_small_probability_is_not_shown_as_zero(tmp_path: Path) -> None:
     write_cell(tmp_path, forget=1.0, retain=1.0)
     write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)

@@ -134,7 +134,8 @@ def test_the_opening_says_how_many_facts_there_are_and_that_they_are_a_sample(tm
     whole = write_report([tmp_path], tmp_path / "report")
     assert f"{facts}." in whole.markdown.read_text()
     (row,) = (row for row in csv.DictReader(whole.table.read_text().splitlines()) if row["method"] == "NPO")
-    assert 0.8 < float(row["neighbours_low"]) <= float(row["neighbours"]) <= float(row["neighbours_high"])
+    low, kept, high = (float(row[f"neighbours_rougeL_recall{end}"]) for end in ("_low", "", "_high"))
+    assert 0.8 < low <= kept <= high
     write_cell(tmp_path, forget=1.0, retain=1.0, more=["neighbours"], limit=60)
     text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
     assert f"{facts}, a sample: the grid takes at most 60 of a set." in text
