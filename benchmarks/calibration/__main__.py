@@ -14,13 +14,13 @@ from statistics import NormalDist
 import numpy as np
 
 from benchmarks import readme
-from dual_data.evaluation.bootstrap import UNIT, Interval, bootstrap_difference, bootstrap_mean, bootstrap_median
+from dual_data.bootstrap import UNIT, Interval, bootstrap_difference, bootstrap_mean, bootstrap_median
 from dual_data.evaluation.report.contrast import Side, compare_sets, mean_contrast
 from dual_data.evaluation.report.curves import LOST, compare_retention
 from dual_data.evaluation.report.findings.sentences import LEVEL, Compared, holm_corrected, mean_and_counts
 from dual_data.evaluation.report.frontier import Point, retain_at
 from dual_data.evaluation.report.runs import Group, Items, Key, Run
-from dual_data.evaluation.statistics import Floats
+from dual_data.statistics import Floats
 
 HERE = Path(__file__).parent
 FACTS = 80

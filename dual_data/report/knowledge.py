@@ -4,20 +4,43 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
+from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.markup import Html
 from dual_data.report.figures import SERIES, Figure, shortened
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.signals import Popularity, popularity
-from dual_data.report.statistics import Share, clustered_share, deciles
 from dual_data.report.tables import paragraph, share, table
+from dual_data.statistics import average_ranks
 
 TITLE = "Known facts by popularity"
 _TOGETHER = "equal counts stay together, and deciles without facts are left out"
 _MARKERS = "osD^vPX*"
 _DASHES = ("-", "--", ":")
+
+
+class Known(NamedTuple):
+    """How many of some facts one model knows."""
+
+    facts: int
+    subjects: int
+    known: int
+    share: Interval
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> Known:
+        """Of probed facts, with an interval over subjects: those of one subject tend to be known together."""
+        known, subjects = rows["known"], rows["subject_qid"]
+        interval = bootstrap_mean(known.cast(pl.Float64), subjects.to_list(), SHARE)
+        return cls(rows.height, subjects.n_unique(), int(known.sum()), interval)
+
+    @property
+    def columns(self) -> tuple[object, ...]:
+        """Of a table: the numbers, the share and the ends of its interval."""
+        return self.facts, self.subjects, self.known, *map(share, self.share[:3])
 
 
 class Decile(NamedTuple):
@@ -27,7 +50,7 @@ class Decile(NamedTuple):
     """1 for the rarest."""
     smallest: float
     largest: float
-    known: Share
+    known: Known
 
 
 def section(built: Built) -> Section:
@@ -50,7 +73,7 @@ def section(built: Built) -> Section:
         "Each model answered closed-book. Rule matched: a fact is known if most of the model's answers to paraphrases "
         "of its question give an accepted answer, and those to the same questions about other subjects mostly do not. "
         f"Rule paper: it is known if the best of 15 samples is similar enough to the answer. {counted.meaning} "
-        "Intervals are Wilson's for the effective number of facts: those of one subject tend to be known together."
+        "Intervals are over subjects, drawn with all their facts: those of one tend to be known together."
     )
     parts = (paragraph(introduction), _summary(probed, counted), _lines(by_model, counted), _numbers(by_model, counted))
     return Section("knowledge", TITLE, parts)
@@ -62,21 +85,23 @@ def _summary(probed: pl.DataFrame, counted: Popularity) -> Html:
     clustered = clustered.with_columns(pl.col("subject_qid").fill_null(pl.col("fact_id")))
     rows = []
     for (model, rule), group in sorted(clustered.partition_by("model", "rule", as_dict=True).items()):
-        known = clustered_share(group["known"], group["subject_qid"])
         controls = group["control_known"].drop_nulls()
-        shares = (known.value, known.low, known.high, int(controls.sum()) / controls.len() if controls.len() else None)
-        rows.append((model, rule, known.rows, known.clusters, known.hits, *map(share, shares)))
+        control = int(controls.sum()) / controls.len() if controls.len() else None
+        rows.append((model, rule, *Known.of(group).columns, share(control)))
     header = ("model", "rule", "probed", "subjects", "known", "share", "95 % from", "to", "control")
     caption = "Known facts by model; control: the share whose answer the model also gives for most other subjects asked"
     return table(caption, header, rows)
 
 
 def _by_decile(rows: pl.DataFrame) -> list[Decile]:
-    numbered = rows.with_columns(decile=pl.Series(deciles(rows["subject"])))
+    counts = rows["subject"].to_numpy().astype(float)
+    # By the middle of a value's ranks, so that equal counts stay together.
+    tenths = np.floor(10 * (average_ranks(counts) - 0.5) / len(counts)).astype(int)
+    numbered = rows.with_columns(decile=pl.Series(tenths)).partition_by("decile", as_dict=True)
     result = []
-    for (number,), group in sorted(numbered.partition_by("decile", as_dict=True).items()):
-        counts, known = group["subject"].to_numpy(), clustered_share(group["known"], group["subject_qid"])
-        result.append(Decile(number + 1, counts.min(), counts.max(), known))
+    for (number,), group in sorted(numbered.items()):
+        counts = group["subject"].to_numpy()
+        result.append(Decile(number + 1, counts.min(), counts.max(), Known.of(group)))
     return result
 
 
@@ -84,9 +109,7 @@ def _numbers(by_model: dict[str, list[Decile]], counted: Popularity) -> Html:
     rows = []
     for name, tenths in by_model.items():
         for tenth in tenths:
-            known = tenth.known
-            counts = (int(tenth.smallest), int(tenth.largest), known.rows, known.clusters, known.hits)
-            rows.append((name, tenth.number, *counts, *map(share, (known.value, known.low, known.high))))
+            rows.append((name, tenth.number, int(tenth.smallest), int(tenth.largest), *tenth.known.columns))
     header = ("model and rule", "decile", "fewest", "most", "facts", "subjects", "known", "share", "95 % from", "to")
     caption = f"Known facts by decile of the subject's {counted.name}; {_TOGETHER}"
     return table(caption, header, rows)
@@ -96,16 +119,12 @@ def _lines(by_model: dict[str, list[Decile]], counted: Popularity) -> Figure:
     def draw(canvas: Any) -> None:
         axes = canvas.subplots()
         for number, (name, tenths) in enumerate(by_model.items()):
-            shares = [tenth.known.value for tenth in tenths]
+            shares = [tenth.known.share for tenth in tenths]
             nudge = 0.08 * (number - (len(by_model) - 1) / 2)
             axes.errorbar(
                 [tenth.number + nudge for tenth in tenths],
-                shares,
-                # A share of 0 or 1 may differ from its bound by rounding; an error bar must not be negative.
-                yerr=[
-                    [max(0.0, rate - tenth.known.low) for rate, tenth in zip(shares, tenths, strict=True)],
-                    [max(0.0, tenth.known.high - rate) for rate, tenth in zip(shares, tenths, strict=True)],
-                ],
+                [known.value for known in shares],
+                yerr=[[known.value - known.low for known in shares], [known.high - known.value for known in shares]],
                 color=SERIES[number % len(SERIES)], marker=_MARKERS[number % len(_MARKERS)], markersize=5,
                 linestyle=_DASHES[number // len(SERIES) % len(_DASHES)], linewidth=1.4, elinewidth=0.8,
                 label=shortened(name, 42),
@@ -119,13 +138,13 @@ def _lines(by_model: dict[str, list[Decile]], counted: Popularity) -> Figure:
         canvas.legend(loc="outside upper left", ncols=2)
 
     description = "; ".join(
-        f"{name}: {tenths[0].known.value:.0%} in decile {tenths[0].number}, {tenths[-1].known.value:.0%} in decile "
-        f"{tenths[-1].number}"
+        f"{name}: {tenths[0].known.share.value:.0%} in decile {tenths[0].number}, "
+        f"{tenths[-1].known.share.value:.0%} in decile {tenths[-1].number}"
         for name, tenths in by_model.items()
     )
     caption = (
-        f"Share of known facts by decile of popularity, model and rule; {_TOGETHER}. Bars are 95 % intervals for the "
-        "effective number of facts."
+        f"Share of known facts by decile of popularity, model and rule; {_TOGETHER}. Bars are 95 % intervals over "
+        "subjects."
     )
     size = (7.2, 3.5 + 0.2 * ((len(by_model) + 1) // 2))
     return Figure("knowledge", caption, f"Line chart. {description}.", size, draw)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from dual_data.bootstrap import bootstrap
 from dual_data.display import count
 from dual_data.markup import Html
 from dual_data.report.figures import INK, SERIES, Figure
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.signals import Popularity, popularity
-from dual_data.report.statistics import REPLICATES, spearman
 from dual_data.report.tables import paragraph, table
+from dual_data.statistics import spearman
 
 TITLE = "Salience against link counts"
+_FEWEST_SUBJECTS = 3
 _DRAWN = 3000
 """Most points of the scatter plot: the first by fact id, which is a hash."""
 
@@ -65,15 +68,22 @@ def _correlations(rows: pl.DataFrame, counted: Popularity) -> Html:
     for name, subset in subsets:
         for side, phrase in (("subject", "the subject"), ("object", "the object"), ("both", "both together")):
             known = subset.filter(pl.col(side).is_not_null())
-            result = spearman(known["score"], known[side], known["subject_qid"]) if known.height else None
-            numbers = (result.clusters, result.value, result.low, result.high) if result else (None,) * 4
-            results.append((f"{counted.name} of {phrase}", name, known.height, *numbers))
+            subjects = known["subject_qid"].n_unique()
+            rho = _rank_correlation(known, side) if subjects >= _FEWEST_SUBJECTS else (None,) * 3
+            results.append((f"{counted.name} of {phrase}", name, known.height, subjects, *rho))
     header = ("salience against", "facts", "number", "subjects", "Spearman's rho", "95 % from", "to")
     caption = (
-        f"Rank correlation of salience and {counted.name}; intervals by percentile bootstrap over subjects "
-        f"({REPLICATES:,} samples). No value: too few subjects, or one side is constant."
+        f"Rank correlation of salience and {counted.name}; intervals by percentile bootstrap over subjects. "
+        "No value: too few subjects, or one side is constant."
     )
     return table(caption, header, results)
+
+
+def _rank_correlation(rows: pl.DataFrame, side: str) -> tuple[float | None, ...]:
+    """Spearman's rho of score and popularity with its 95 % interval; None each where one side is constant."""
+    scores, counts = rows["score"].to_numpy(), rows[side].to_numpy()
+    rho = bootstrap(lambda drawn: spearman(scores[drawn], counts[drawn]), rows["subject_qid"].to_list())
+    return tuple(None if math.isnan(number) else number for number in rho[:3])
 
 
 def _scatter(rows: pl.DataFrame, counted: Popularity) -> Figure:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dual_data.bootstrap import SHARE, Scale, bootstrap_difference
 from dual_data.errors import InputError
-from dual_data.evaluation.bootstrap import SHARE, Scale, bootstrap_difference
 from dual_data.evaluation.compare import COMPARED, OWN_WORDS, compare_results
 from dual_data.evaluation.results import cell_path, read_result, read_results, write_result
-from dual_data.evaluation.statistics import Floats
+from dual_data.statistics import Floats
 from tests.evaluation.report.made_up import write_cell
 
 HELD = set(COMPARED) - {"minilm_cosine", OWN_WORDS}

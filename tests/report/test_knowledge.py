@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from dual_data.report.statistics import wilson
+from dual_data.bootstrap import share_ends
 from dual_data.report.tables import share as percent
 from dual_data.report.tables import shown
 from tests.release.made import world
@@ -31,8 +32,15 @@ def test_subjects_that_are_known_wholly_or_not_at_all_count_once(full: Report, c
     for row in rows:
         facts, subjects, known = (int(cell) for cell in row[offset : offset + 3])
         assert facts == 3 * subjects
-        low, high = wilson(known // 3, subjects)
-        assert row[offset + 3 : offset + 6] == [shown(percent(value)) for value in (known / facts, low, high)]
+        value = known / facts
+        if value in (0, 1):
+            expected = share_ends(value, value, subjects)
+            assert row[offset + 3 : offset + 6] == [shown(percent(number)) for number in (value, *expected)]
+        else:
+            low, high = (float(cell.rstrip(" %")) / 100 for cell in row[offset + 4 : offset + 6])
+            assert low < value < high
+            # As of so many facts, each of a subject of its own.
+            assert high - low == pytest.approx(2 * 1.96 * math.sqrt(value * (1 - value) / subjects), rel=0.15)
 
 
 def test_deciles_without_facts_are_left_out_and_it_is_said(tmp_path: Path) -> None:
@@ -49,5 +57,4 @@ def test_deciles_without_facts_are_left_out_and_it_is_said(tmp_path: Path) -> No
 
 def test_the_page_says_what_the_intervals_are(full: Report) -> None:
     text = words(section(full.text, "knowledge"))
-    assert "Intervals are Wilson's for the effective number of facts" in text
-    assert "those of one subject tend to be known together" in text
+    assert "Intervals are over subjects, drawn with all their facts: those of one tend to be known together." in text

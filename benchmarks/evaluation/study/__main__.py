@@ -19,8 +19,8 @@ from benchmarks.evaluation.study.sets import STYLES, balance, splits
 from dual_data.config import Relation, load_relations
 from dual_data.errors import InputError
 from dual_data.evaluation.models.loading import Loaded, load
-from dual_data.evaluation.statistics import spearman
 from dual_data.sampling import with_rank
+from dual_data.statistics import spearman
 
 INVENTED = 500
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dual_data.evaluation.bootstrap import Interval, auc_interval
+from dual_data.bootstrap import Interval, auc_interval
 from dual_data.evaluation.metrics.membership import MEMBERSHIP_ATTACKS
 from dual_data.evaluation.results import ItemRow, cluster_of
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dual_data.evaluation.bootstrap import Interval, auc_interval
+from dual_data.bootstrap import Interval, auc_interval
 from dual_data.evaluation.results import ItemRow, cluster_of
 from dual_data.ids import digest
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dual_data.evaluation.bootstrap import UNIT, Interval, bootstrap_function, mean_draws, quantiles
-from dual_data.evaluation.statistics import Floats
+from dual_data.bootstrap import UNIT, Interval, bootstrap_function, mean_draws, quantiles
+from dual_data.statistics import Floats
 
 LEVELS = (0.5, 0.9)
 """Shares of the gap for which the steps are reported."""

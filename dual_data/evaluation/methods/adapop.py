@@ -6,7 +6,7 @@ import numpy as np
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods.base import Batch, Constants, Facts, Loss, Method, Outputs
-from dual_data.evaluation.statistics import average_ranks
+from dual_data.statistics import average_ranks
 
 
 def loss(batch: Batch, policy: Outputs, reference: Outputs, *, gamma: float = 1.0) -> Loss:

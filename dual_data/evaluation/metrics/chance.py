@@ -13,7 +13,7 @@ import polars as pl
 from dual_data.audit.baselines import baselines, rule_scores
 from dual_data.audit.columns import standard
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.statistics import Floats
+from dual_data.statistics import Floats
 
 
 def trivial_baselines(items: Sequence[Item]) -> dict[str, float]:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import SHARE, Interval, Scale, bootstrap_function, bootstrap_mean
-from dual_data.evaluation.statistics import Floats
+from dual_data.bootstrap import SHARE, Interval, Scale, bootstrap_function, bootstrap_mean
+from dual_data.statistics import Floats
 from dual_data.words import words
 
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.evaluation.attacks.recovery import LEVELS, Recovery, recovered_share, recovery
-from dual_data.evaluation.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, LinkList, TableCell
 from dual_data.evaluation.report.estimates import estimate, shown
@@ -19,7 +19,7 @@ from dual_data.evaluation.report.places import CellLine, cell_table, row_id, tit
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.report.runs import Collection, Run, before_of, stack
 from dual_data.evaluation.results import BASE
-from dual_data.evaluation.statistics import Floats
+from dual_data.statistics import Floats
 
 _BEFORE = "the model before unlearning"
 _RETRAINED = "the retrained model, whose stage left out the facts"

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dual_data.bootstrap import UNIT, bootstrap_mean
 from dual_data.display import count, some_of
-from dual_data.evaluation.bootstrap import UNIT, bootstrap_mean
 from dual_data.evaluation.report.collect import trivial
 from dual_data.evaluation.report.document import Block, Heading, Points
 from dual_data.evaluation.report.estimates import RULES, estimate, shown

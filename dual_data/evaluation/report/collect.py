@@ -20,7 +20,7 @@ from dual_data.evaluation.models.names import is_tiny
 from dual_data.evaluation.report.runs import PANEL_SCORES, SCORES, Collection, Group, Items, Key, PanelTable, Run
 from dual_data.evaluation.results import BASE, ItemRow, Result, cluster_of, read_result, read_results
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.statistics import Floats
+from dual_data.statistics import Floats
 
 _EXAMPLES = 6
 

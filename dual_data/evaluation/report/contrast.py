@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dual_data.evaluation.bootstrap import (
+from dual_data.bootstrap import (
     SHARE,
     Interval,
     Spread,
@@ -25,8 +25,8 @@ from dual_data.evaluation.bootstrap import (
     quantiles,
 )
 from dual_data.evaluation.report.runs import SCORES, Group, answered_before, before_of, clusters, stack
-from dual_data.evaluation.statistics import Floats
 from dual_data.ids import digest
+from dual_data.statistics import Floats
 
 CALIPER = 0.25
 """Largest difference in base log-probability per token between two paired facts, in nats."""

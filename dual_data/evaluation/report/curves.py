@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import Interval, Spread, quantiles
+from dual_data.bootstrap import Interval, Spread, quantiles
 from dual_data.evaluation.report.contrast import Contrast, contrast_of_draws, models_of
 from dual_data.evaluation.report.frontier import Point, area, retain_at
 from dual_data.evaluation.report.levels import Levels, Weights, levels_of
 from dual_data.evaluation.report.runs import Group
-from dual_data.evaluation.statistics import Floats
+from dual_data.statistics import Floats
 
 _REPLICATES = 1000
 """Fewer draws than elsewhere, since each takes a pass over all points of a curve."""

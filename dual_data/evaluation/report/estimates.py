@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 
 from dual_data.audit.baselines import NAMES
-from dual_data.evaluation.bootstrap import (
+from dual_data.bootstrap import (
     SHARE,
     UNIT,
     UNKNOWN,
@@ -19,7 +19,7 @@ from dual_data.evaluation.bootstrap import (
     bootstrap_median,
 )
 from dual_data.evaluation.report.runs import SCORES, Run, clusters, stack
-from dual_data.evaluation.statistics import Floats
+from dual_data.statistics import Floats
 
 NORMS = (
     "Gradient norm: before clipping, the median over all steps and seeds; its brackets hold the smallest and the "

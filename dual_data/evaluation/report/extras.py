@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dual_data.bootstrap import Interval
 from dual_data.evaluation.attacks.files import ATTACKS, AttackResult, read_attacks
 from dual_data.evaluation.attacks.membership import membership_aucs
 from dual_data.evaluation.attacks.posterior import posterior_audit
-from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.report.frequency import Frequency, frequency
 from dual_data.evaluation.report.held_out import HeldOut, held_out

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dual_data.evaluation.bootstrap import UNIT, Interval, bootstrap, bootstrap_mean
+from dual_data.bootstrap import UNIT, Interval, bootstrap, bootstrap_mean
 from dual_data.evaluation.results import ItemRow, cluster_of, is_finite
-from dual_data.evaluation.statistics import Floats, spearman
+from dual_data.statistics import Floats, spearman
 
 _MAX_PARTS = 10
 _MIN_FACTS = 5

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import additive_sums, draw_counts, seed_weights
+from dual_data.bootstrap import additive_sums, draw_counts, seed_weights
 from dual_data.evaluation.report.frontier import Point
 from dual_data.evaluation.report.runs import Group, Run, clusters, stack
-from dual_data.evaluation.statistics import Floats
+from dual_data.statistics import Floats
 
 
 class Weights(NamedTuple):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import UNIT, UNKNOWN, Interval, bootstrap_function
+from dual_data.bootstrap import UNIT, UNKNOWN, Interval, bootstrap_function
 from dual_data.evaluation.metrics.chance import PERFECT
 from dual_data.evaluation.report.document import ITEMS, Entry, Table, link_to
 from dual_data.evaluation.report.estimates import RULES, estimate, shown, trivial_rule
@@ -29,7 +29,7 @@ from dual_data.evaluation.report.places import (
     stopped_of,
 )
 from dual_data.evaluation.report.runs import Collection, Key, Run, clusters, stack
-from dual_data.evaluation.statistics import Floats
+from dual_data.statistics import Floats
 
 _CAPTION = (
     "Scores are ROUGE-L recall unless another is named; words are compared by their stems, as in the published logs: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from dual_data.evaluation.bootstrap import Interval
+from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.chart import Series, Spot
 from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.places import BEFORE, is_trained, row_id

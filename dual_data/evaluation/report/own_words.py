@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import (
+from dual_data.bootstrap import (
     ANY,
     SHARE,
     UNIT,
@@ -22,7 +22,7 @@ from dual_data.evaluation.report.document import Block, Heading
 from dual_data.evaluation.report.estimates import mean_of, shown
 from dual_data.evaluation.report.places import CellLine, cell_table, rate_of, row_id, sources, starts
 from dual_data.evaluation.report.runs import Collection, Run, answered_before, before_of, clusters, stack
-from dual_data.evaluation.statistics import Floats
+from dual_data.statistics import Floats
 
 _CAPTION = (
     "Of the facts that the models before unlearning answered, whose right answers are scored where these gave them: "

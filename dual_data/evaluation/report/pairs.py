@@ -6,14 +6,14 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from dual_data.bootstrap import SHARE, Interval, bootstrap_difference
 from dual_data.display import count
-from dual_data.evaluation.bootstrap import SHARE, Interval, bootstrap_difference
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Folded, Heading, Points, Table
 from dual_data.evaluation.report.estimates import p_value, shown
 from dual_data.evaluation.report.findings.sentences import LEVEL, size
 from dual_data.evaluation.report.places import chosen_cells, place_columns, place_of, sources, starts, title_of
 from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
-from dual_data.evaluation.statistics import holm
+from dual_data.statistics import holm
 
 _BETTER = {"forget": "lower", "retain_eval": "higher"}
 _SETS = tuple(_BETTER)

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import SHARE, UNKNOWN, Interval, Scale, bootstrap_difference
+from dual_data.bootstrap import SHARE, UNKNOWN, Interval, Scale, bootstrap_difference
 from dual_data.evaluation.report.chart import Axis, Chart, Line, chart
 from dual_data.evaluation.report.document import Block, Charts, Folded, Heading
 from dual_data.evaluation.report.estimates import mean_of, shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from dual_data.evaluation.bootstrap import Interval
+from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
 from dual_data.evaluation.report.curves import frontier_area, largest_jump
 from dual_data.evaluation.report.document import Block, Charts

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import Interval, item_weights, quantiles, seed_weights
+from dual_data.bootstrap import Interval, item_weights, quantiles, seed_weights
 from dual_data.evaluation.results import ItemRow, is_finite
-from dual_data.evaluation.statistics import Floats, harmonic_mean, kolmogorov_smirnov
+from dual_data.statistics import Floats, harmonic_mean, kolmogorov_smirnov
 
 _REPLICATES = 1000
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dual_data.bootstrap import ANY, SHARE, UNIT, Scale
 from dual_data.errors import InputError
-from dual_data.evaluation.bootstrap import ANY, SHARE, UNIT, Scale
 from dual_data.evaluation.report.frontier import Point, choose
-from dual_data.evaluation.statistics import Floats
+from dual_data.statistics import Floats
 
 _POSITIVE = Scale(low=0.0)
 _COSINE = Scale(-1.0, 1.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dual_data.bootstrap import Interval
 from dual_data.evaluation.attacks.membership import membership_aucs, over_unlearned
-from dual_data.evaluation.bootstrap import Interval
 from tests.evaluation.items import item
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dual_data.evaluation.bootstrap import mean_spread
+from dual_data.bootstrap import mean_spread
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import average
 from dual_data.evaluation.report.curves import (

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dual_data.evaluation.bootstrap import Interval
+from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.estimates import estimate, shown, shown_rank
 from tests.evaluation.report.made_up import FACTS, rescored, write_cell

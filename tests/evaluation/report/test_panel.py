@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dual_data.bootstrap import bootstrap_difference
 from dual_data.errors import InputError
-from dual_data.evaluation.bootstrap import bootstrap_difference
 from dual_data.evaluation.compare import compare_results
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import Block, Charts, Folded, Table

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dual_data.evaluation.bootstrap import Interval
+from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import Charts, Table
 from dual_data.evaluation.report.extras import Membership, extras

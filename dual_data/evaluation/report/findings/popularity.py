@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dual_data.bootstrap import Interval
 from dual_data.display import count
-from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.contrast import (
     Contrast,
     Pairing,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from dual_data.bootstrap import Interval
 from dual_data.display import count
-from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.attacked import Relearned
 from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.findings.sentences import Names

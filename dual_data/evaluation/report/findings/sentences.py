@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from dual_data.bootstrap import Interval
 from dual_data.display import count
-from dual_data.evaluation.bootstrap import Interval
 from dual_data.evaluation.report.contrast import Contrast, average
 from dual_data.evaluation.report.curves import LOST
 from dual_data.evaluation.report.estimates import above_rule, shown
 from dual_data.evaluation.report.places import several_settings
 from dual_data.evaluation.report.runs import Collection, Group, Key, Run
 from dual_data.evaluation.results import read_result, unscorable
-from dual_data.evaluation.statistics import holm
+from dual_data.statistics import holm
 
 LEVEL = 0.05
 """Significance level: a difference counts where its corrected p-value is below this."""

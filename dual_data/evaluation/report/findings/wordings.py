@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.display import count
-from dual_data.evaluation.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.evaluation.report.contrast import Contrast, average, compare_shares
 from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.findings.sentences import LEVEL, Names, points

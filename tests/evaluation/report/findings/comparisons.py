@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dual_data.evaluation.bootstrap import Interval
+from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.contrast import Contrast
 from dual_data.evaluation.report.findings.sentences import Compared
 from dual_data.evaluation.report.runs import Collection, Run

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dual_data.evaluation.bootstrap import Interval
+from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import Pairing
 from dual_data.evaluation.report.document import Folded, Table

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dual_data.evaluation.bootstrap import Interval
+from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import Contrast
 from dual_data.evaluation.report.estimates import shown

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of item-level scores, over subjects and training seeds.
+"""Bootstrap intervals of item-level scores, over subjects and, for trained models, over training seeds.
 
 Items of one subject are not independent, and neither are items of one training seed, so resampling draws subjects and
 seeds. The two are crossed, not nested: every seed is measured on the same subjects, so one draw of subjects holds for
@@ -28,8 +28,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dual_data.evaluation.statistics import Floats, auc
 from dual_data.ids import digest
+from dual_data.statistics import Floats, auc
 
 _TAIL = 0.025
 """Share of the draws on either side of a 95 % interval."""
@@ -243,9 +243,11 @@ def bootstrap(statistic: Callable[[NDArray[np.intp]], float], clusters: Sequence
     A draw that lacks the only items that differ has none (NaN). It counts as 0, no association: without such draws,
     which are many where few items differ, the interval would exclude 0 on the evidence of a single item.
     """
-    counts = item_weights(clusters, _COSTLY_REPLICATES).astype(int)
-    values = [statistic(np.repeat(np.arange(len(clusters)), drawn)) for drawn in counts]
-    value = statistic(np.arange(len(clusters)))
+    names, cluster_of_item = _number_clusters(clusters)
+    items = np.arange(len(clusters))
+    draws = _draw_counts(names, _COSTLY_REPLICATES)
+    values = [statistic(np.repeat(items, drawn[cluster_of_item])) for drawn in draws]
+    value = statistic(items)
     if math.isnan(value):
         return UNKNOWN
     low, high = quantiles(np.nan_to_num(values))

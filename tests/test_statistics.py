@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.evaluation import statistics
+from dual_data import statistics
 
 NUMBERS = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=8)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.evaluation import bootstrap, statistics
+from dual_data import bootstrap, statistics
 
 
 def test_bootstrap_interval_is_that_of_the_mean() -> None:
