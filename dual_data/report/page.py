@@ -9,7 +9,7 @@ from pathlib import Path
 from dual_data.config import Relation
 from dual_data.files import write_text
 from dual_data.markup import Content, Html, element, html_page
-from dual_data.report import audited, content, contrast, knowledge, provenance, salience, samples
+from dual_data.report import audited, content, knowledge, popularity, provenance, salience, samples
 from dual_data.report.figures import Figure, in_page, write_figures
 from dual_data.report.read import Built
 from dual_data.report.section import Section
@@ -35,7 +35,7 @@ def sections(built: Built, relations: Mapping[str, Relation]) -> list[Section]:
         content.topics(built),
         content.relations(built, relations),
         content.recipes(built),
-        contrast.section(built),
+        popularity.section(built),
         salience.section(built),
         knowledge.section(built),
         audited.section(built),

@@ -13,8 +13,8 @@ import pytest
 
 from dual_data.errors import MissingExtra
 from dual_data.report.content import _flow
-from dual_data.report.contrast import Pair, _ridges
 from dual_data.report.figures import POPULAR, RARE, VARIABLES, Figure, in_page, shortened, write_figures
+from dual_data.report.popularity import Pair, _ridges
 
 
 def draw(canvas: Any) -> None:

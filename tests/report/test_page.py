@@ -15,8 +15,8 @@ import pytest
 from dual_data.audit import audit
 from dual_data.errors import DualDataError
 from dual_data.report.audited import PAIR, SPLIT, published
-from dual_data.report.contrast import pairs
 from dual_data.report.page import render, sections, write_report
+from dual_data.report.popularity import pairs
 from dual_data.report.read import read_built
 from tests.reference import REFERENCE, needs_reference
 from tests.release.made import MODEL, NAMES, artifacts, world

@@ -1,8 +1,7 @@
 """The report of a grid: one HTML page, one Markdown file and a CSV of its numbers.
 
 collect      results -> runs, as arrays -> places: where a cell belongs; estimates; levels: means and their draws
-frontier     which learning rate is chosen; contrast, curves, pairs, swapped, held_out, reference: what is compared
-             with what
+frontier     which learning rate is chosen; contrast, curves, pairs, swapped, held_out: what is compared with what
 frequency    and quality: analyses that follow other papers
 findings     the questions and their answers, in sentences
 sections     all sections; caveats, main_table, own_words, further, every_cell, attacked, traces, panel, extras: theirs

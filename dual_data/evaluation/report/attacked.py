@@ -14,9 +14,9 @@ from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, LinkList, TableCell
 from dual_data.evaluation.report.estimates import estimate, shown
 from dual_data.evaluation.report.extras import AttackResults, Extras
+from dual_data.evaluation.report.held_out import retrained
 from dual_data.evaluation.report.marks import spot
 from dual_data.evaluation.report.places import CellLine, cell_table, row_id, title_of
-from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.report.runs import Collection, Run, before_of, stack
 from dual_data.evaluation.results import BASE
 from dual_data.statistics import Floats

@@ -65,11 +65,11 @@ def collect(folders: Sequence[Path], *, paths: bool = True) -> Collection:
     for group in groups:
         _require_same_items(group)
     all_runs = [run for _, runs in sorted(by_key.items()) for run in runs]
-    failed = tuple(run for run in all_runs if run.status != "done")
+    not_done = tuple(run for run in all_runs if run.status != "done")
     measured_ids = {run.id for run in all_runs if run.sets}
     missing = tuple(coordinates for name, coordinates in planned.items() if name not in measured_ids)
     return Collection(
-        tuple(groups), bases, provenance, models, tuple(grids), failed, len(all_runs), len(planned), missing
+        tuple(groups), bases, provenance, models, tuple(grids), not_done, len(all_runs), len(planned), missing
     )
 
 

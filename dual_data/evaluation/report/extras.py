@@ -13,10 +13,9 @@ from dual_data.evaluation.attacks.membership import membership_aucs
 from dual_data.evaluation.attacks.posterior import posterior_audit
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.report.frequency import Frequency, frequency
-from dual_data.evaluation.report.held_out import HeldOut, held_out
+from dual_data.evaluation.report.held_out import HeldOut, held_out, retrained
 from dual_data.evaluation.report.places import chosen_cells
 from dual_data.evaluation.report.quality import ForgetQuality, RetainScores, forget_quality, model_utility
-from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.report.runs import Collection, Group, Run, before_of, clusters, stack
 from dual_data.evaluation.results import ItemRow, cluster_of, is_finite, read_result
 

@@ -1,4 +1,4 @@
-"""The held-out facts that forget facts are compared with: facts of a result that were never trained on."""
+"""What forget facts and models are compared with: facts never trained on, and models never trained on the facts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dual_data.evaluation.report.contrast import nearest_pairs
-from dual_data.evaluation.report.runs import Run
+from dual_data.evaluation.report.runs import Collection, Group, Key, Run
 from dual_data.evaluation.results import ItemRow, fact_of
 from dual_data.ids import digest
 
@@ -83,3 +83,22 @@ def matched_by_popularity(
         return list(forget), list(candidates), f"unmatched: under {FEWEST} pairs of like popularity"
     left, right = zip(*pairs, strict=True)
     return [sides[0][i] for i in left], [sides[1][i] for i in right], f"{len(pairs)} pairs of like popularity"
+
+
+def retrained(collection: Collection, group: Group) -> Key | None:
+    """The key of the retrained reference of a group, measured before any unlearning; None where there is none.
+
+    It has the same model, data and set, and a stage whose recipe differs only in that it does not train on the forget
+    facts: sft_retain for sft. There is none for a stage that did not teach the facts (the reference would need a new
+    pretraining) or that taught other answers (the reference would have to answer other questions).
+    """
+    learned = group.before[0].recipe
+    if learned is None or "forget" not in learned["train"]:
+        return None
+    expected = {**learned, "train": sorted(name for name in learned["train"] if name != "forget")}
+    for key, runs in collection.bases.items():
+        recipe = runs[0].recipe
+        same_place = key._replace(stage=group.key.stage, method=group.key.method) == group.key
+        if same_place and recipe is not None and {**recipe, "train": sorted(recipe["train"])} == expected:
+            return key
+    return None

@@ -40,7 +40,7 @@ from dual_data.evaluation.report.places import (
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.runs import Collection, before_of
 from dual_data.evaluation.report.settings import prompts_and_rows, settings
-from dual_data.evaluation.report.traces import by_popularity, membership
+from dual_data.evaluation.report.traces import by_popularity, traces
 
 _ABOUT = (
     "This page shows what unlearning removed and what it kept, method by method, and, where there are results of it, "
@@ -80,7 +80,7 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], *, items
         *worst_cases(collection),
         *own_words(collection),
         *by_popularity(collection, cells),
-        *membership(cells),
+        *traces(cells),
         *panel(collection),
         *attacks(tuned, cells),
         *(_examples(collection) if items else []),
@@ -99,7 +99,7 @@ def _opening(collection: Collection, items: bool) -> list[str]:
     seeds = {run.seed for run in collection.runs if is_trained(run)} or {0}
     hours = collection.gpu_hours
     measured = collection.planned - len(collection.missing)
-    failed = sum(not run.sets for run in collection.failed)
+    failed = sum(not run.sets for run in collection.not_done)
     done = f"{measured} of {collection.planned} planned cells measured{f', {failed} failed' if failed else ''}"
     incomplete = f", incomplete: {done}" if collection.missing else ""
     scope = (
@@ -141,7 +141,7 @@ def _examples(collection: Collection) -> list[Block]:
 
 
 def _failures(collection: Collection) -> list[Block]:
-    if not collection.failed:
+    if not collection.not_done:
         return []
     place = place_columns(collection.keys)
     rows: tuple[tuple[Entry, ...], ...] = tuple(
@@ -154,7 +154,7 @@ def _failures(collection: Collection) -> list[Block]:
             run.status,
             run.reason,
         )
-        for run in collection.failed
+        for run in collection.not_done
     )
     caption = (
         "Stopped cells were measured in the state in which they stopped, and are included; failed cells could not be "

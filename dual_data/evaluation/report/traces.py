@@ -65,7 +65,7 @@ def by_popularity(collection: Collection, cells: Sequence[Extras]) -> list[Block
     ]
 
 
-def membership(cells: Sequence[Extras]) -> list[Block]:
+def traces(cells: Sequence[Extras]) -> list[Block]:
     """Membership inference and posterior-difference audit; forget quality, model utility, fluency."""
     if not cells:
         return []

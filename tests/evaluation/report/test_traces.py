@@ -14,7 +14,7 @@ from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import Charts, Table
 from dual_data.evaluation.report.extras import Membership, extras
 from dual_data.evaluation.report.quality import ForgetQuality
-from dual_data.evaluation.report.traces import by_popularity, membership
+from dual_data.evaluation.report.traces import by_popularity, traces
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import SFT, SFT_RETAIN, write_cell
@@ -65,7 +65,7 @@ def test_each_figure_is_in_its_column(tmp_path: Path) -> None:
         audit=only(0.55), frequency=frequency, fluency=cell.fluency._replace(entropy=only(3.5), looping=only(0.25)),
         quality=ForgetQuality(p_value=0.03, distance=0.5), model_utility=only(0.4), utility_before=only(0.8),
     )  # fmt: skip
-    blocks = [*by_popularity(collection, [cell]), *membership([cell])]
+    blocks = [*by_popularity(collection, [cell]), *traces([cell])]
     tables = [block for block in blocks if isinstance(block, Table)]
     figures = {name: text for table in tables for name, text in zip(table.header, table.rows[0], strict=True)}
     expected = {

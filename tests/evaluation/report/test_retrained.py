@@ -10,7 +10,7 @@ import pytest
 
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.extras import extras
-from dual_data.evaluation.report.reference import retrained
+from dual_data.evaluation.report.held_out import retrained
 from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import write_cell
 
