@@ -117,13 +117,8 @@ def _contents(root: Path) -> dict[str, Any]:
     for path in sorted(artifacts_of(root).glob("*/manifest.json")):
         manifest = Manifest.model_validate_json(path.read_bytes())
         stage = path.parent.name
-        contents[stage] = {
-            # What was spent on failed tries differs, and so does the day of counting past midnight.
-            name: table.content
-            for name, table in manifest.outcome.items()
-            if not name.startswith("usage")
-        }
-        if stage == "links":
+        contents[stage] = {name: table.content for name, table in manifest.outcome.items()}
+        if stage == "links":  # past midnight, the day of counting differs
             contents[stage] = content_hash(
                 pl.read_parquet(path.with_name("data.parquet"), glob=False).drop("counted_on")
             )

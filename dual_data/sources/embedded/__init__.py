@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dual_data.config import EMBEDDED
 from dual_data.errors import MissingExtra, Refused
-from dual_data.sources.wikidata.sparql import Answer, rows_of
+from dual_data.sources.wikidata.sparql import Rows, rows_of
 
 if TYPE_CHECKING:
     from pyoxigraph import Store
@@ -65,7 +65,7 @@ class EmbeddedGraph:
         """The snapshot's hash and the query."""
         return {"snapshot": self.sha256, "query": query}
 
-    def ask(self, query: str) -> Answer:
+    def ask(self, query: str) -> Rows:
         """The rows that `select` gives."""
         return rows_of(self.select(query), query)
 

@@ -155,8 +155,8 @@ def _carriers(asker: Asker, name: str, topic: Topic, labels: Sequence[str], size
     accepted = set(subclasses(asker, name, topic.classes))
     carriers: dict[str, set[str]] = defaultdict(set)
     groups = in_batches(labels, sizes.labels)
-    for _, answer in asker.ask(f"labels of {name}", [Named(topic.property, group) for group in groups]):
-        for label, item, of_class in answer.rows:
+    for _, rows in asker.ask(f"labels of {name}", [Named(topic.property, group) for group in groups]):
+        for label, item, of_class in rows:
             if label is None or item is None or of_class is None or item_of_iri(of_class.value) not in accepted:
                 continue
             if qid := item_of_iri(item.value):

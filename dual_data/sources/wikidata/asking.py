@@ -14,7 +14,7 @@ from dual_data.calls import Calls
 from dual_data.errors import BrokenOff, ServiceError, TooLarge
 from dual_data.progress import Progress
 from dual_data.sources.wikidata.queries import Batch
-from dual_data.sources.wikidata.sparql import Answer, Endpoint
+from dual_data.sources.wikidata.sparql import Endpoint, Rows, Term
 
 GROUP = 16
 """Batches that are handed over at once; the service's pace limits how many are in flight."""
@@ -27,8 +27,8 @@ class NotKnown(Exception):
 class Asker(Protocol):
     """Gets batches answered, halving those that are too large."""
 
-    def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Answer]]:
-        """Answers in the order of the batches, each with its batch's position; a batch may come back in parts."""
+    def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Rows]]:
+        """Rows in the order of the batches, each with its batch's position; a batch may come back in parts."""
 
 
 class Live:
@@ -38,22 +38,22 @@ class Live:
         self.endpoint, self.calls, self.progress = endpoint, calls, progress
         self._broken_off: set[str] = set()
 
-    def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Answer]]:
+    def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Rows]]:
         """Raises ServiceError where a batch is too large and cannot be halved, and what `Calls.fetch` raises."""
         with self.progress.task(label, len(batches)) as advance:
             for start in range(0, len(batches), GROUP):
                 group = batches[start : start + GROUP]
-                for position, answers in enumerate(self._answers(group, advance), start):
-                    for answer in answers:
-                        yield position, answer
+                for position, parts in enumerate(self._answers(group, advance), start):
+                    for rows in parts:
+                        yield position, rows
 
-    def _answers(self, batches: Sequence[Batch], advance: Callable[[int], None]) -> Iterator[list[Answer]]:
+    def _answers(self, batches: Sequence[Batch], advance: Callable[[int], None]) -> Iterator[list[Rows]]:
         requests = [self.endpoint.request(batch.query()) for batch in batches]
         by_query = dict(zip((request["query"] for request in requests), batches, strict=True))
 
         def fetch(request: Mapping[str, Any]) -> dict[str, Any]:
             try:
-                return self.endpoint.ask(request["query"]).to_json()
+                return {"rows": self.endpoint.ask(request["query"])}
             except TooLarge as error:
                 if not by_query[request["query"]].halves():
                     # Not logged: at a quieter hour the service may manage it.
@@ -68,9 +68,9 @@ class Live:
         answers = self.calls.fetch_all(self.endpoint.source, requests, fetch, advance)
         for batch, answer in zip(batches, answers, strict=True):
             if "too_large" in answer:
-                yield [answer for group in self._answers(batch.halves(), lambda _: None) for answer in group]
+                yield [rows for parts in self._answers(batch.halves(), lambda _: None) for rows in parts]
             else:
-                yield [Answer.from_json(answer)]
+                yield [from_log(answer)]
 
 
 class Foresight:
@@ -81,15 +81,15 @@ class Foresight:
         self.in_log = 0
         self.missing = 0
 
-    def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Answer]]:
+    def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Rows]]:
         """Counts every batch before any answer is returned."""
         before = self.missing
-        answers = [(position, answer) for position, batch in enumerate(batches) for answer in self._recall(batch)]
+        answers = [(position, rows) for position, batch in enumerate(batches) for rows in self._recall(batch)]
         if self.missing > before:
             raise NotKnown
         return iter(answers)
 
-    def _recall(self, batch: Batch) -> Iterator[Answer]:
+    def _recall(self, batch: Batch) -> Iterator[Rows]:
         answer = self.calls.recall(self.endpoint.source, self.endpoint.request(batch.query()))
         if answer is None:
             self.missing += 1
@@ -99,7 +99,12 @@ class Foresight:
                 yield from self._recall(half)
         else:
             self.in_log += 1
-            yield Answer.from_json(answer)
+            yield from_log(answer)
+
+
+def from_log(answer: Mapping[str, Any]) -> Rows:
+    """From what the call log keeps."""
+    return [[None if cell is None else Term(*cell) for cell in row] for row in answer["rows"]]
 
 
 def _indivisible(error: str, query: str) -> ServiceError:

@@ -63,20 +63,8 @@ class Term(NamedTuple):
     """Language, or datatype IRI, of a literal."""
 
 
-class Answer(NamedTuple):
-    """A whole answer."""
-
-    rows: list[list[Term | None]]
-    """Terms in the order in which the query selects them; None where unbound."""
-
-    def to_json(self) -> dict[str, Any]:
-        """What the call log keeps."""
-        return {"rows": self.rows}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Answer:
-        """Inverse of `to_json`."""
-        return cls([[None if cell is None else Term(*cell) for cell in row] for row in data["rows"]])
+Rows = list[list[Term | None]]
+"""A whole answer: terms in the order in which the query selects them; None where unbound."""
 
 
 class Endpoint(Protocol):
@@ -88,7 +76,7 @@ class Endpoint(Protocol):
     def request(self, query: str) -> dict[str, str]:
         """What identifies a query in the call log."""
 
-    def ask(self, query: str) -> Answer:
+    def ask(self, query: str) -> Rows:
         """Answer one query; raises Transient, TooLarge, Refused or ServiceError."""
 
 
@@ -113,7 +101,7 @@ class HttpEndpoint:
         """The URL and the query."""
         return {"endpoint": self.url, "query": query}
 
-    def ask(self, query: str) -> Answer:
+    def ask(self, query: str) -> Rows:
         """Send one query by POST and check the answer. Raises UsageError where the contact is missing."""
         agent = user_agent(self.contact, self.url, f"SPARQLWrapper/{version('SPARQLWrapper')}")
         content_type, body = self._send(query, agent)
@@ -186,7 +174,7 @@ def open_endpoint(services: Services) -> Endpoint:
     return HttpEndpoint(services.sparql, services.contact)
 
 
-def read_answer(content_type: str, body: bytes, query: str, url: str, *, patient: bool) -> Answer:
+def read_answer(content_type: str, body: bytes, query: str, url: str, *, patient: bool) -> Rows:
     """Rows of an answer to a query that came with status 200; raises the error that it stands for where it has none.
 
     `patient`: the endpoint has given good answers before, so that an HTML page is a temporary failure and not the sign
@@ -218,15 +206,13 @@ def _broken_off(message: str, body: bytes | bytearray) -> Transient:
     return BrokenOff(message) if body else Transient(message)
 
 
-def rows_of(data: Mapping[str, Any], query: str) -> Answer:
+def rows_of(data: Mapping[str, Any], query: str) -> Rows:
     """Rows of a SPARQL 1.1 JSON results document. Raises KeyError, TypeError or ValueError where it is none, or has
     other variables than the query, in whatever order the service lists them."""
     names = selected_by(query)
     if set(data["head"]["vars"]) != set(names):
         raise ValueError(f"the variables are not {names}")
-    return Answer(
-        [[_term(row[name]) if name in row else None for name in names] for row in data["results"]["bindings"]]
-    )
+    return [[_term(row[name]) if name in row else None for name in names] for row in data["results"]["bindings"]]
 
 
 def _term(cell: Mapping[str, str]) -> Term:

@@ -62,8 +62,8 @@ def harvest(
 def subclasses(asker: Asker, label: str, roots: Sequence[str]) -> list[str]:
     """Classes and everything below them, by number."""
     classes = set(roots)
-    for _, answer in asker.ask(f"classes of {label}", [Subclasses(tuple(roots))]):
-        classes.update(_items(row[0] for row in answer.rows))
+    for _, rows in asker.ask(f"classes of {label}", [Subclasses(tuple(roots))]):
+        classes.update(_items(row[0] for row in rows))
     return sorted(classes, key=number)
 
 
@@ -77,8 +77,8 @@ def subjects(asker: Asker, name: str, topic: Topic, sizes: Sizes, limit: int | N
     bounds = sorted({*sizes.bands, 0} if topic.order == "sitelinks" else {0}, reverse=True)
     for low in bounds:
         batches = [Members(topic.property, group, low, high) for group in groups]
-        for _, answer in asker.ask(f"{name} with {low} sitelinks or more", batches):
-            for item, count in answer.rows:
+        for _, rows in asker.ask(f"{name} with {low} sitelinks or more", batches):
+            for item, count in rows:
                 if qid := _item(item):
                     sitelinks[qid] = values.integer(count) or 0
         if len(sitelinks) >= most:
@@ -137,15 +137,15 @@ def jobs_about(qids: Iterable[str], topic: str, stem: str, relation: Relation, s
 
 def read_statements(asker: Asker, jobs: Sequence[Job], relations: Mapping[str, Relation]) -> pl.DataFrame:
     """Rows of STATEMENTS: what the endpoint says, with the reason where that is no object."""
-    rows: list[tuple[str | None, ...]] = []
-    for position, answer in asker.ask("statements", [job.batch for job in jobs]):
+    stated: list[tuple[str | None, ...]] = []
+    for position, rows in asker.ask("statements", [job.batch for job in jobs]):
         job = jobs[position]
         relation = relations[job.relation]
-        for subject, term, *details in answer.rows:
+        for subject, term, *details in rows:
             if (qid := _item(subject)) and term is not None:
                 value = values.stated(relation, term, details)
-                rows.append((job.topic, job.relation, relation.property, qid, relation.object, *value))
-    frame = pl.DataFrame(rows, schema={**STATEMENTS, "language": pl.String}, orient="row")
+                stated.append((job.topic, job.relation, relation.property, qid, relation.object, *value))
+    frame = pl.DataFrame(stated, schema={**STATEMENTS, "language": pl.String}, orient="row")
     return prefer_languages(frame)
 
 
@@ -168,13 +168,13 @@ def describe(asker: Asker, qids: Sequence[str], sizes: Sizes) -> tuple[pl.DataFr
     """Rows of ENTITIES, and the classes (P31) of each."""
     groups = in_batches(qids, sizes.entities)
     fields_of: dict[str, dict[str, list[Term]]] = defaultdict(lambda: defaultdict(list))
-    for _, answer in asker.ask("entities", [Entities(group) for group in groups]):
-        for item, field, value in answer.rows:
+    for _, rows in asker.ask("entities", [Entities(group) for group in groups]):
+        for item, field, value in rows:
             if (qid := _item(item)) and field is not None and value is not None:
                 fields_of[qid][field.value].append(value)
-    rows = [(qid, *_entity(fields_of[qid])) for qid in sorted(fields_of, key=number)]
+    described = [(qid, *_entity(fields_of[qid])) for qid in sorted(fields_of, key=number)]
     classes = {qid: set(_items(fields["class"])) for qid, fields in fields_of.items()}
-    return pl.DataFrame(rows, schema=ENTITIES, orient="row"), classes
+    return pl.DataFrame(described, schema=ENTITIES, orient="row"), classes
 
 
 def _entity(

@@ -59,7 +59,7 @@ def live(front: Proxy, log: Path, steps: Steps | None = None) -> Live:
 
 
 def rows(asker: Live | Foresight, batches: list[Entities]) -> list[tuple[int, int]]:
-    return [(position, len(answer.rows)) for position, answer in asker.ask("entities", batches)]
+    return [(position, len(rows)) for position, rows in asker.ask("entities", batches)]
 
 
 def test_a_batch_that_is_too_large_is_halved_until_it_fits(server: str, tmp_path: Path) -> None:
