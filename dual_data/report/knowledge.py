@@ -94,9 +94,8 @@ def _summary(probed: pl.DataFrame, counted: Popularity) -> Html:
 
 
 def _by_decile(rows: pl.DataFrame) -> list[Decile]:
-    counts = rows["subject"].to_numpy().astype(float)
     # By the middle of a value's ranks, so that equal counts stay together.
-    tenths = np.floor(10 * (average_ranks(counts) - 0.5) / len(counts)).astype(int)
+    tenths = np.floor(10 * (average_ranks(rows["subject"].to_numpy()) - 0.5) / rows.height).astype(int)
     numbered = rows.with_columns(decile=pl.Series(tenths)).partition_by("decile", as_dict=True)
     result = []
     for (number,), group in sorted(numbered.items()):
@@ -124,7 +123,11 @@ def _lines(by_model: dict[str, list[Decile]], counted: Popularity) -> Figure:
             axes.errorbar(
                 [tenth.number + nudge for tenth in tenths],
                 [known.value for known in shares],
-                yerr=[[known.value - known.low for known in shares], [known.high - known.value for known in shares]],
+                # Percentiles of draws need not hold the share itself; an error bar must not be negative.
+                yerr=[
+                    [max(0.0, known.value - known.low) for known in shares],
+                    [max(0.0, known.high - known.value) for known in shares],
+                ],
                 color=SERIES[number % len(SERIES)], marker=_MARKERS[number % len(_MARKERS)], markersize=5,
                 linestyle=_DASHES[number // len(SERIES) % len(_DASHES)], linewidth=1.4, elinewidth=0.8,
                 label=shortened(name, 42),

@@ -36,6 +36,11 @@ __all__ = ["project", "project_method"]
             "Loss(forget.sum() +",
             r": `value` in the loss of Uniform is \[\] and not \[3\], one number per",
         ),
+        (  # a number per row, of which the trial has fewer than cells
+            "Loss(forget + alpha * retain",
+            "Loss((batch.forget.share * batch.forget.row_sum(policy.forget.nll)).sum(0)",
+            r": `value` in the loss of Uniform is \[2\] and not \[3\], one number per",
+        ),
         (
             '{**batch.state, "forget": forget, "retain_nll": retain}',
             "None",

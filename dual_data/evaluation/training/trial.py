@@ -26,6 +26,7 @@ from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.schedule import plan
 
 _CELLS = 3
+"""More than rows: else a number for each row would pass for one for each cell."""
 _ROWS = 2
 """Rows of each kind, with one and two tokens of their answers: the vocabulary may have 250,000 tokens."""
 _WIDTH = 16
