@@ -26,6 +26,10 @@ class Recovery(NamedTuple):
     """The same in bootstrap draws of seeds and subjects [replicates, steps]."""
     area: Interval
     """Share recovered by the mean score over log2(1 + step); 0 none, 1 all at once."""
+    by_fact: Floats
+    """[seeds, facts]: values whose mean is the area, and whose variation is that of the area (:func:`_linear`)."""
+    lost: float
+    """Number of the facts that unlearning took, on average over seeds."""
 
     def steps_to(self, level: float) -> Interval:
         """First scored step at which the share `level` of the gap is recovered; infinite where it never is.
@@ -66,21 +70,40 @@ def recovery(
         above_start = means - means[:, :1]
         return np.column_stack([above_start, above_start @ weights])
 
-    after, by_control = (_means(np.asarray(curve, dtype=float), subjects) for curve in (tuned, control))
-    at_first = _means(np.atleast_2d(np.asarray(base, dtype=float))[:, None], subjects)
+    curves = [np.asarray(curve, dtype=float) for curve in (tuned, control)]
+    tables = [curve if curve.ndim == 3 else curve[None] for curve in curves]
+    before = np.atleast_2d(np.asarray(base, dtype=float))
+    after, by_control = (_means(table, subjects) for table in tables)
+    at_first = _means(before[:, None], subjects)
     exact, drawn = (
         recovered(gains(after), gains(by_control), at_first - after[:, :1])
         for after, by_control, at_first in zip(after, by_control, at_first, strict=True)
     )
     area = Interval(float(exact[0, -1]), *quantiles(drawn[:, -1]))
-    return Recovery(at_steps, exact[:, :-1], drawn[:, :-1], area)
+    gained, by_tuning = (np.tensordot(table - table[:, :1], weights, (1, 0)) for table in tables)
+    gap = before - tables[0][:, 0]
+    by_fact = _linear(gained - by_tuning * (by_tuning.mean() > 0), gap)
+    return Recovery(at_steps, exact[:, :-1], drawn[:, :-1], area, by_fact, float(gap.sum(1).mean()))
 
 
-def _means(curve: Floats, subjects: Sequence[Hashable]) -> tuple[Floats, Floats]:
-    """Means by step of a curve [seeds, steps, facts] or [steps, facts]: [1, steps], and in draws [draws, steps]."""
-    tables = np.moveaxis(curve if curve.ndim == 3 else curve[None], 1, 0)
-    draws = [mean_draws(table, subjects) for table in tables]
-    return tables.mean((1, 2))[None], np.stack(draws, axis=1)
+def _linear(gained: Floats, gap: Floats) -> Floats:
+    """The ratio of two means, linear in the facts: for comparisons, which take means (the delta method).
+
+    With r = mean(gained) / mean(gap), a fact's value is r + (gained - r gap) / mean(gap). All are 0 without a gap.
+    """
+    width = gap.mean()
+    if width <= 0:
+        return np.zeros_like(gained)
+    share = gained.mean() / width
+    values: Floats = share + (gained - share * gap) / width
+    return values
+
+
+def _means(table: Floats, subjects: Sequence[Hashable]) -> tuple[Floats, Floats]:
+    """Means by step of a curve [seeds, steps, facts]: [1, steps], and in draws [draws, steps]."""
+    at_each_step = np.moveaxis(table, 1, 0)
+    draws = [mean_draws(values, subjects) for values in at_each_step]
+    return at_each_step.mean((1, 2))[None], np.stack(draws, axis=1)
 
 
 def _first(steps: Floats, shares: Floats, level: float) -> Floats:

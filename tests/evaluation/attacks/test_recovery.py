@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from dual_data.bootstrap import mean_draws, quantiles
 from dual_data.evaluation.attacks.recovery import LEVELS, recovered, recovered_share, recovery
 
 STEPS = (0, 1, 3)
@@ -112,6 +113,28 @@ def test_the_interval_is_over_seeds_too_and_they_are_crossed_with_subjects() -> 
     many = recovered_share(ones, zeros, np.tile(after, (10, 1)), ones, range(40))
     assert single.high - single.low > 0.1
     assert many[:3] == pytest.approx(single[:3])
+
+
+def test_values_of_facts_have_the_mean_and_the_spread_of_the_area() -> None:
+    random = np.random.default_rng(0)
+    known = (random.random((3, 1, 400)) < 0.9).repeat(4, 1)
+    start = known[:, :1] & (random.random((3, 1, 400)) < 0.4)
+    tuned = start | (known & (random.random((3, 4, 400)) < [[0.0], [0.2], [0.4], [0.5]]))
+    tuned[:, 0] = start[:, 0]
+    control = known.copy()
+    control[:, 1:] |= random.random((3, 3, 400)) < 0.3
+    steps = (0, 1, 3, 7)
+    result = recovery(steps, tuned, control, known[:, 0], range(400))
+    assert result.by_fact.mean() == pytest.approx(result.area.value)
+    assert result.lost == (known[:, 0].sum() - start.sum()) / 3
+    of_one_seed = recovery(steps, tuned[:1], control[:1], known[:1, 0], range(400))
+    for each in (result, of_one_seed):
+        low, high = quantiles(mean_draws(each.by_fact, range(400)))
+        assert (low, high) == pytest.approx(each.area[1:3], abs=0.25 * (each.area.high - each.area.low))
+
+
+def test_without_a_gap_values_of_facts_are_zero() -> None:
+    assert not recovery((0, 1), [[0.5] * 3, [1.0] * 3], [[0.5] * 3] * 2, [0.5] * 3, range(3)).by_fact.any()
 
 
 def test_the_share_of_one_treatment() -> None:

@@ -1,4 +1,4 @@
-"""Does what was forgotten stay so under fine-tuning?"""
+"""Does what was forgotten stay so under fine-tuning, and if not, is that so of popular facts as of rare ones?"""
 
 from __future__ import annotations
 
@@ -8,13 +8,32 @@ from collections.abc import Sequence
 from dual_data.bootstrap import Interval
 from dual_data.display import count
 from dual_data.evaluation.report.attacked import Relearned
+from dual_data.evaluation.report.contrast import mean_contrast
 from dual_data.evaluation.report.estimates import shown
-from dual_data.evaluation.report.findings.sentences import Names
+from dual_data.evaluation.report.findings.sentences import Compared, Names, holm_corrected, recovery_sentence
 from dual_data.evaluation.report.runs import Collection
 
+_LEAST_LOST = 10
+"""Least number of facts that either set lost where the shares of them that come back are compared."""
 
-def relearning_answer(collection: Collection, tuned: Sequence[Relearned]) -> list[str]:
-    """Does fine-tuning bring back what was forgotten? A sentence for each kind of facts that models were tuned on."""
+
+def relearning_answer(collection: Collection, tuned: Sequence[Relearned]) -> tuple[list[str], list[Compared]]:
+    """Does fine-tuning bring back what was forgotten, and more of rare facts than of popular ones?
+
+    One or two sentences for each kind of facts that models were tuned on, and the comparisons of popular facts with
+    rare ones.
+    """
+    compared = _popular_and_rare(collection, tuned)
+    sentences = list[str]()
+    for tuned_on, sentence in _recovered_sentences(collection, tuned).items():
+        sentences.append(sentence)
+        if of_kind := [comparison for comparison in compared if comparison.about[1] == tuned_on]:
+            sentences.append(recovery_sentence(f"Tuned on {tuned_on}", of_kind))
+    return sentences, compared
+
+
+def _recovered_sentences(collection: Collection, tuned: Sequence[Relearned]) -> dict[str, str]:
+    """In how many cells tuning brings something back, by what models were tuned on."""
     names = Names.of(collection)
     tunings: dict[str, list[tuple[Interval, bool, str]]] = {}
     """By what models were tuned on: the share recovered, whether half of the loss is at some step, and the cell."""
@@ -26,7 +45,7 @@ def relearning_answer(collection: Collection, tuned: Sequence[Relearned]) -> lis
             entry = (recovered.area, reaches_half, f"{key.method} ({names.place(key)}, {key.set})")
             tunings.setdefault(curves.curves[0]["tuned_on"], []).append(entry)
             last_step = max(last_step, int(recovered.steps[-1]))
-    sentences = []
+    sentences = {}
     for tuned_on, entries in tunings.items():
         recovering = sum(area.low > 0 for area, _, _ in entries)
         sentence = (
@@ -42,5 +61,34 @@ def relearning_answer(collection: Collection, tuned: Sequence[Relearned]) -> lis
                 f". The clearest case is {where}: {shown(clearest)} of the loss, on average over the logarithm of the "
                 "steps"
             )
-        sentences.append(f"{sentence}.")
+        sentences[tuned_on] = f"{sentence}."
     return sentences
+
+
+def _popular_and_rare(collection: Collection, tuned: Sequence[Relearned]) -> list[Compared]:
+    """The share of what was lost that comes back, of popular facts and of rare ones at the same learning rate."""
+    names = Names.of(collection)
+    sides = {
+        (
+            curves.cell.group.key,
+            curves.cell.runs[0].lr,
+            curves.attack.results[0].key,
+            curves.curves[0]["tuned_on"],
+        ): curves
+        for curves in tuned
+        if curves.recovery is not None and curves.recovery.lost >= _LEAST_LOST
+    }
+    compared = []
+    for (key, lr, options, tuned_on), popular in sides.items():
+        rare = sides.get((key._replace(set=key.set.replace("popular", "rare")), lr, options, tuned_on))
+        if "popular" not in key.set or rare is None:
+            continue
+        both = [
+            (curves.recovery.by_fact, curves.curves[0]["subjects"])
+            for curves in (popular, rare)
+            if curves.recovery is not None
+        ]
+        label = f"{names.place(key)}, {key.method} at {lr:g}, tuned on {tuned_on}"
+        runs = (*popular.attack.runs, *rare.attack.runs)
+        compared.append(Compared((names.data(key), tuned_on), label, mean_contrast(both, key.data), runs))
+    return holm_corrected(compared)

@@ -49,7 +49,8 @@ _OWN_WORDS = (
 _RELEARNING = (
     "Cells are tuned on some facts and asked those to forget that they were not tuned on. What the control gains by "
     'the same tuning is no recovery: the table under "Relearning" names it. Facts that tuning loses count against '
-    "those that it brings back."
+    "those that it brings back. Popular and rare facts are compared where both lost ten facts or more at one learning "
+    "rate."
 )
 _BASELINES = (
     f"The trivial rule is {RULES}, with its name in parentheses: subject_copy gives the subject's label, "
@@ -94,6 +95,7 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
     controls, controlled = control_answer(collection)
     smoother, jumps = smoothness_answer(collection)
     trivial, answered = baseline_answer(collection)
+    relearning, recovered = relearning_answer(collection, tuned)
     for question, note, sentences in (
         ("Are popular facts harder to forget?", _POPULARITY if popularity.unpaired else "", popularity.sentences),
         (
@@ -104,7 +106,7 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
         ("Is forgetting smoother after a training stage?", _JUMPS, smoother),
         ("Do other wordings bring back what was forgotten?", _WORDINGS, wording_answer(collection)),
         ("Is what the model no longer says gone?", _OWN_WORDS, own_words_answer(collection)),
-        ("Does fine-tuning bring back what was forgotten?", _RELEARNING, relearning_answer(collection, tuned)),
+        ("Does fine-tuning bring back what was forgotten?", _RELEARNING, relearning),
         ("Which scores can a trivial rule reach?", _BASELINES, trivial),
     ):
         if sentences:
@@ -122,6 +124,7 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
         "Largest jump of the forget score between neighbouring learning rates, as a share of that before unlearning"
     )
     answered_title = "Loss of ROUGE-L recall on facts that the trivial rule answers, and on the others"
+    recovered_title = "Share of the lost facts that relearning brings back, on average over log2(1 + steps)"
     blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.unpaired)
     blocks += _comparisons(paired_title, ("popular", "rare"), popularity.paired)
     blocks += _comparisons(retention_title, ("after the stage", "pretrained"), retained)
@@ -130,6 +133,7 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
         blocks += _comparisons(f"{retention_title}, of controls of {trained}", sides, of_stage)
     blocks += _comparisons(jump_title, ("after the stage", "pretrained"), jumps)
     blocks += _comparisons(answered_title, ("answered by the rule", "the others"), answered)
+    blocks += _comparisons(recovered_title, ("popular", "rare"), recovered)
     return blocks
 
 

@@ -133,6 +133,24 @@ def retention_sentence(start: str, first: str, second: str, compared: Sequence[C
     return f"{start}: {counts}. {_where(compared)}, {keeps(first, second, mean)}{_of_one_seed(compared)}."
 
 
+def recovery_sentence(start: str, compared: Sequence[Compared]) -> str:
+    """Of which of two kinds of facts more of the loss comes back."""
+    mean, more, less = mean_and_counts(compared)
+    counts = _counts(
+        "of what was lost,",
+        {
+            "more of the popular facts than of the rare ones comes back": more,
+            "less of the popular facts than of the rare ones comes back": less,
+        },
+        "no difference between popular and rare facts in the share of the loss that comes back is shown",
+        compared,
+    )
+    return (
+        f"{start}: {counts}. {_where(compared)}, of what popular facts lost, {shown(size(mean))} "
+        f"{'more' if mean.value > 0 else 'less'} comes back than of what rare ones lost{_of_one_seed(compared)}."
+    )
+
+
 def not_at_equal_forgetting(places: Sequence[str], both: str) -> str:
     """Where two ways of unlearning cannot be compared in what they keep; `both` are those ways."""
     return (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dual_data.evaluation.report.attacked import relearned
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import Block, Heading
+from dual_data.evaluation.report.document import Block, Folded, Heading
 from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.findings.relearning import relearning_answer
 from dual_data.evaluation.report.findings.section import findings
@@ -26,7 +28,7 @@ def write(folder: Path, method: str, shares: tuple[float, float, float], tuned_o
 
 def answer(folder: Path) -> list[str]:
     collection = collect([folder])
-    return relearning_answer(collection, relearned(collection, extras(collection)))
+    return relearning_answer(collection, relearned(collection, extras(collection)))[0]
 
 
 def shown(folder: Path) -> list[Block]:
@@ -59,3 +61,44 @@ def test_without_attacks_or_a_loss_nothing_is_said(tmp_path: Path) -> None:
     assert Heading(QUESTION, 3) not in shown(tmp_path)
     write(tmp_path, "WGA", (0.1, 0.3, 0.5))
     assert Heading(QUESTION, 3) in shown(tmp_path)
+
+
+def test_shares_of_popular_and_rare_facts_that_come_back_are_compared(tmp_path: Path) -> None:
+    """Both sets lose sixteen of twenty facts; of the popular ones a quarter comes back, and of the rare ones half."""
+
+    def write(forget_set: str, method: str, back: int, *, lost: int = 16, lr: float = 1e-4) -> None:
+        for seed in (0, 1, 2):
+            write_cell(tmp_path, forget_set=forget_set, seed=seed, forget=1.0, retain=1.0)
+            cell = write_cell(tmp_path, forget_set=forget_set, method=method, lr=lr, seed=seed, forget=0.3, retain=0.9)
+            left = [index >= lost for index in range(20)]
+            after = [held or index % lost < back + seed - 1 for index, held in enumerate(left)]
+            curve = {
+                "tuned_on": "forget facts",
+                "subjects": [f"{forget_set}-{index}" for index in range(20)],
+                "points": [{"step": step, "hits": hits} for step, hits in ((0, left), (1, after), (3, after))],
+                "control": [{"step": step, "hits": [True] * 20} for step in (0, 1, 3)],
+            }
+            write_attacks(tmp_path, cell, {"relearning": [curve]})
+
+    write("popular", "NPO", 4)
+    write("rare", "NPO", 8)
+    write("popular", "WGA", 4, lost=9)  # too few
+    write("rare", "WGA", 8)
+    write("popular", "SimNPO", 4)
+    write("rare", "SimNPO", 8, lr=1e-3)  # another rate
+    collection = collect([tmp_path])
+    sentences, (compared,) = relearning_answer(collection, relearned(collection, extras(collection)))
+    area = 0.75  # all comes back between the steps 0 and 1
+    assert compared.label == "d, m, pretrained, NPO at 0.0001, tuned on forget facts"
+    assert compared.contrast.first.value == pytest.approx(area * 0.25)
+    assert compared.contrast.second.value == pytest.approx(area * 0.5)
+    assert (compared.contrast.seeds, compared.contrast.facts) == (3, 20)
+    assert len(compared.runs) == 6
+    assert sentences[1].startswith(
+        "Tuned on forget facts: no difference between popular and rare facts in the share of the loss that comes back "
+        "is shown in the one comparison. There, of what popular facts lost, 0.188 ["
+    )
+    assert sentences[1].endswith("] less comes back than of what rare ones lost.")
+    table = findings(collection, relearned(collection, extras(collection)))[-1]
+    assert isinstance(table, Folded)
+    assert table.title.startswith("Share of the lost facts that relearning brings back")

@@ -17,6 +17,7 @@ from dual_data.evaluation.report.findings.sentences import (
     holm_corrected,
     loss_sentence,
     points,
+    recovery_sentence,
     retention_sentence,
     size,
 )
@@ -71,6 +72,11 @@ def test_a_difference_in_the_other_direction_is_said_to_be_one() -> None:
     assert loss_sentence("d", "popular facts", "rare ones", [compared_by("", 0.2, 0.01)]) == (
         "d: popular facts lose more than rare ones in 1 of 1 comparison. There, popular facts lose "
         "0.200 [0.200, 0.200] more ROUGE-L recall than rare ones."
+    )
+    assert recovery_sentence("d", [compared_by("", -0.2, 0.01), compared_by("", 0.1, 0.2)]) == (
+        "d: of what was lost, less of the popular facts than of the rare ones comes back in 1 of 2 comparisons; in the "
+        "other 1 no difference is shown. On average, of what popular facts lost, 0.050 [0.050, 0.050] less comes back "
+        "than of what rare ones lost."
     )
 
 
