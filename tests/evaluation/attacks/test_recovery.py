@@ -115,14 +115,16 @@ def test_the_interval_is_over_seeds_too_and_they_are_crossed_with_subjects() -> 
     assert many[:3] == pytest.approx(single[:3])
 
 
-def test_values_of_facts_have_the_mean_and_the_spread_of_the_area() -> None:
+@pytest.mark.parametrize("control_gains", [True, False])
+def test_values_of_facts_have_the_mean_and_the_spread_of_the_area(control_gains: bool) -> None:
     random = np.random.default_rng(0)
     known = (random.random((3, 1, 400)) < 0.9).repeat(4, 1)
     start = known[:, :1] & (random.random((3, 1, 400)) < 0.4)
     tuned = start | (known & (random.random((3, 4, 400)) < [[0.0], [0.2], [0.4], [0.5]]))
     tuned[:, 0] = start[:, 0]
     control = known.copy()
-    control[:, 1:] |= random.random((3, 3, 400)) < 0.3
+    changed = random.random((3, 3, 400)) < 0.3
+    control[:, 1:] = control[:, 1:] | changed if control_gains else control[:, 1:] & ~changed
     steps = (0, 1, 3, 7)
     result = recovery(steps, tuned, control, known[:, 0], range(400))
     assert result.by_fact.mean() == pytest.approx(result.area.value)
