@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 
 from dual_data.bootstrap import Interval
 from dual_data.display import count
 from dual_data.evaluation.report.attacked import Relearned
-from dual_data.evaluation.report.contrast import mean_contrast
+from dual_data.evaluation.report.contrast import Side, mean_contrast
 from dual_data.evaluation.report.estimates import shown
+from dual_data.evaluation.report.findings.popularity import popular_and_rare
 from dual_data.evaluation.report.findings.sentences import Compared, Names, holm_corrected, recovery_sentence
-from dual_data.evaluation.report.runs import Collection
+from dual_data.evaluation.report.runs import Collection, Key, Run
 
 _LEAST_LOST = 10
 """Least number of facts that either set lost where the shares of them that come back are compared."""
@@ -68,27 +70,21 @@ def _recovered_sentences(collection: Collection, tuned: Sequence[Relearned]) -> 
 def _popular_and_rare(collection: Collection, tuned: Sequence[Relearned]) -> list[Compared]:
     """The share of what was lost that comes back, of popular facts and of rare ones at the same learning rate."""
     names = Names.of(collection)
-    sides = {
-        (
-            curves.cell.group.key,
-            curves.cell.runs[0].lr,
-            curves.attack.results[0].key,
-            curves.curves[0]["tuned_on"],
-        ): curves
-        for curves in tuned
-        if curves.recovery is not None and curves.recovery.lost >= _LEAST_LOST
-    }
+    sides: dict[Key, dict[tuple[str, float, str], tuple[Side, tuple[Run, ...]]]] = defaultdict(dict)
+    """By what models were tuned on, their learning rate and the options of the attack."""
+    for curves in tuned:
+        if curves.recovery is not None and curves.recovery.lost >= _LEAST_LOST:
+            first, runs = curves.curves[0], curves.attack.runs
+            tuning = first["tuned_on"], runs[0].lr, curves.attack.results[0].key
+            sides[curves.cell.group.key][tuning] = (curves.recovery.by_fact, first["subjects"]), runs
     compared = []
-    for (key, lr, options, tuned_on), popular in sides.items():
-        rare = sides.get((key._replace(set=key.set.replace("popular", "rare")), lr, options, tuned_on))
-        if "popular" not in key.set or rare is None:
-            continue
-        both = [
-            (curves.recovery.by_fact, curves.curves[0]["subjects"])
-            for curves in (popular, rare)
-            if curves.recovery is not None
-        ]
-        label = f"{names.place(key)}, {key.method} at {lr:g}, tuned on {tuned_on}"
-        runs = (*popular.attack.runs, *rare.attack.runs)
-        compared.append(Compared((names.data(key), tuned_on), label, mean_contrast(both, key.data), runs))
+    for popular, rare in popular_and_rare(collection.groups):
+        key, of_rare = popular.key, sides[rare.key]
+        for tuning, (side, runs) in sides[key].items():
+            if tuning in of_rare:
+                tuned_on, lr, _ = tuning
+                other_side, other_runs = of_rare[tuning]
+                label = f"{names.place(key)}, {key.method} at {lr:g}, tuned on {tuned_on}"
+                contrast = mean_contrast([side, other_side], key.data)
+                compared.append(Compared((names.data(key), tuned_on), label, contrast, (*runs, *other_runs)))
     return holm_corrected(compared)
