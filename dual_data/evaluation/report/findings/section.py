@@ -50,7 +50,7 @@ _RELEARNING = (
     "Cells are tuned on some facts and asked those to forget that they were not tuned on. What the control gains by "
     'the same tuning is no recovery: the table under "Relearning" names it. Facts that tuning loses count against '
     "those that it brings back. Popular and rare facts are compared where both lost ten facts or more at one learning "
-    "rate."
+    "rate; what the same tuning costs the control is not made up for, and may be more of one kind than of the other."
 )
 _BASELINES = (
     f"The trivial rule is {RULES}, with its name in parentheses: subject_copy gives the subject's label, "
