@@ -65,25 +65,25 @@ def recovery(
     widths = np.diff(np.log2(1 + at_steps))
     weights = (np.append(widths, 0.0) + np.insert(widths, 0, 0.0)) / (2 * widths.sum())
 
-    def gains(means: Floats) -> Floats:
-        """By step, and their mean: a control's loss is cut in it once, not at every step, where noise is larger."""
-        above_start = means - means[:, :1]
-        return np.column_stack([above_start, above_start @ weights])
-
-    curves = [np.asarray(curve, dtype=float) for curve in (tuned, control)]
-    tables = [curve if curve.ndim == 3 else curve[None] for curve in curves]
-    before = np.atleast_2d(np.asarray(base, dtype=float))
-    after, by_control = (_means(table, subjects) for table in tables)
-    at_first = _means(before[:, None], subjects)
-    exact, drawn = (
-        recovered(gains(after), gains(by_control), at_first - after[:, :1])
-        for after, by_control, at_first in zip(after, by_control, at_first, strict=True)
-    )
+    tables = [np.asarray(curve, dtype=float) for curve in (tuned, control)]
+    gained, by_control = (_gains(table if table.ndim == 3 else table[None], weights) for table in tables)
+    gap = np.atleast_2d(np.asarray(base, dtype=float) - tables[0][..., 0, :])
+    parts = (gained, by_control, gap[:, None])
+    exact, drawn = (recovered(*means) for means in zip(*(_means(part, subjects) for part in parts), strict=True))
     area = Interval(float(exact[0, -1]), *quantiles(drawn[:, -1]))
-    gained, by_tuning = (np.tensordot(table - table[:, :1], weights, (1, 0)) for table in tables)
-    gap = before - tables[0][:, 0]
-    by_fact = _linear(gained - by_tuning * (by_tuning.mean() > 0), gap)
+    counted = by_control[:, -1].mean() > 0
+    by_fact = _linear(gained[:, -1] - by_control[:, -1] * counted, gap)
     return Recovery(at_steps, exact[:, :-1], drawn[:, :-1], area, by_fact, float(gap.sum(1).mean()))
+
+
+def _gains(table: Floats, weights: Floats) -> Floats:
+    """What each fact gains since step 0, and as one more step the mean over all.
+
+    [seeds, steps, facts] to [seeds, steps + 1, facts]. A control's loss is cut in that mean once, not at every step,
+    where noise is larger.
+    """
+    above_start = table - table[:, :1]
+    return np.append(above_start, np.einsum("stf,t->sf", above_start, weights)[:, None], axis=1)
 
 
 def _linear(gained: Floats, gap: Floats) -> Floats:
