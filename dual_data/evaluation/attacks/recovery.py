@@ -1,4 +1,11 @@
-"""How much an attack recovers of what was forgotten, beyond its effect on a control with nothing to recover."""
+"""How much an attack recovers of what was forgotten, beyond its effect on a control with nothing to recover.
+
+What the control gains by the attack is no recovery. What it loses is harm, which the unlearned model also takes, but
+only to what it still knows. So there are two shares: one that leaves the control's losses out, and one that counts
+them, a difference in differences. Where unlearning left u facts and took g, and the attack brings back a share r of
+these but costs a share h of all facts known, the first is r - h (r + u / g) and the second r + h (1 - r): the truth is
+between.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +22,17 @@ LEVELS = (0.5, 0.9)
 """Shares of the gap for which the steps are reported."""
 
 
+class Share(NamedTuple):
+    """Share of the loss recovered by the mean score over log2(1 + step); 0 none, 1 all at once."""
+
+    interval: Interval
+    """Over seeds and subjects."""
+    by_fact: Floats
+    """[seeds, facts]: values with the mean and the variation of the share (:func:`_linear`)."""
+
+
 class Recovery(NamedTuple):
-    """Recovery along a relearning curve. Intervals are over seeds and subjects."""
+    """Recovery along a relearning curve. The control's losses count in `area_with_losses` only."""
 
     steps: Floats
     """The scored steps."""
@@ -24,10 +40,8 @@ class Recovery(NamedTuple):
     """Recovered shares on all facts [1, steps]."""
     drawn: Floats
     """The same in bootstrap draws of seeds and subjects [replicates, steps]."""
-    area: Interval
-    """Share recovered by the mean score over log2(1 + step); 0 none, 1 all at once."""
-    by_fact: Floats
-    """[seeds, facts]: values whose mean is the area, and whose variation is that of the area (:func:`_linear`)."""
+    area: Share
+    area_with_losses: Share
     lost: float
     """Number of the facts that unlearning took, on average over seeds."""
 
@@ -41,14 +55,15 @@ class Recovery(NamedTuple):
         return Interval(float(exact[0]), float(low), float(high))
 
 
-def recovered(gain: ArrayLike, by_control: ArrayLike, gap: ArrayLike) -> Floats:
+def recovered(gain: ArrayLike, by_control: ArrayLike, gap: ArrayLike, *, with_losses: bool = False) -> Floats:
     """Share of the gap between the unlearned model and the base that a treatment closes; 0 where there is no gap.
 
-    `gain` is what the unlearned model gains by the treatment, `by_control` what the control does, which is no recovery;
-    a loss of the control counts as no gain. The share is not cut to [0, 1]: a mean of shares that noise cannot bring
-    below 0 would be above 0 by noise alone.
+    `gain` is what the unlearned model gains by the treatment, `by_control` what the control does; a loss of the control
+    counts as no gain, or `with_losses` as what it is. The share is not cut to [0, 1]: a mean of shares that noise
+    cannot bring below 0 would be above 0 by noise alone.
     """
-    closed, width = np.asarray(gain) - np.maximum(0.0, by_control), np.asarray(gap)
+    taken_off = np.asarray(by_control) if with_losses else np.maximum(0.0, by_control)
+    closed, width = np.asarray(gain) - taken_off, np.asarray(gap)
     share: Floats = closed / np.where(width > 0, width, 1.0) * (width > 0)
     return share
 
@@ -58,8 +73,7 @@ def recovery(
 ) -> Recovery:
     """Recovery from scores of held-out facts: `tuned` and `control` [steps, facts] from step 0 on, `base` [facts].
 
-    Several seeds are one more axis in front. Recovery is the tuned model's gain over its own start, minus the control's
-    gain over its own.
+    Several seeds are one more axis in front. Gains are over each model's own start.
     """
     at_steps = np.asarray(steps, dtype=float)
     widths = np.diff(np.log2(1 + at_steps))
@@ -68,12 +82,17 @@ def recovery(
     tables = [np.asarray(curve, dtype=float) for curve in (tuned, control)]
     gained, by_control = (_gains(table if table.ndim == 3 else table[None], weights) for table in tables)
     gap = np.atleast_2d(np.asarray(base, dtype=float) - tables[0][..., 0, :])
-    parts = (gained, by_control, gap[:, None])
-    exact, drawn = (recovered(*means) for means in zip(*(_means(part, subjects) for part in parts), strict=True))
-    area = Interval(float(exact[0, -1]), *quantiles(drawn[:, -1]))
-    counted = by_control[:, -1].mean() > 0
-    by_fact = _linear(gained[:, -1] - by_control[:, -1] * counted, gap)
-    return Recovery(at_steps, exact[:, :-1], drawn[:, :-1], area, by_fact, float(gap.sum(1).mean()))
+    parts = [_means(part, subjects) for part in (gained, by_control, gap[:, None])]
+
+    def shares(*, with_losses: bool) -> tuple[Floats, Floats, Share]:
+        exact, drawn = (recovered(*means, with_losses=with_losses) for means in zip(*parts, strict=True))
+        counted = with_losses or by_control[:, -1].mean() > 0
+        by_fact = _linear(gained[:, -1] - by_control[:, -1] * counted, gap)
+        area = Share(Interval(float(exact[0, -1]), *quantiles(drawn[:, -1])), by_fact)
+        return exact[:, :-1], drawn[:, :-1], area
+
+    lost = float(gap.sum(1).mean())
+    return Recovery(at_steps, *shares(with_losses=False), shares(with_losses=True)[-1], lost)
 
 
 def _gains(table: Floats, weights: Floats) -> Floats:
@@ -114,15 +133,21 @@ def _first(steps: Floats, shares: Floats, level: float) -> Floats:
 
 
 def recovered_share(
-    before: ArrayLike, unlearned: ArrayLike, attacked: ArrayLike, control: ArrayLike, subjects: Sequence[Hashable]
+    before: ArrayLike,
+    unlearned: ArrayLike,
+    attacked: ArrayLike,
+    control: ArrayLike,
+    subjects: Sequence[Hashable],
+    *,
+    with_losses: bool = False,
 ) -> Interval:
     """Recovered share of one treatment from the scores of each fact, with an interval over seeds and subjects.
 
     `attacked` is the unlearned model after the treatment, `control` the model before unlearning after it; all are
-    [facts] or [seeds, facts].
+    [facts] or [seeds, facts]. `with_losses` is as in :func:`recovered`.
     """
 
     def share(before: Floats, unlearned: Floats, attacked: Floats, control: Floats) -> Floats:
-        return recovered(attacked - unlearned, control - before, before - unlearned)
+        return recovered(attacked - unlearned, control - before, before - unlearned, with_losses=with_losses)
 
     return bootstrap_function(share, (before, unlearned, attacked, control), subjects, UNIT)

@@ -96,19 +96,23 @@ def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
         title = f"{key.method}, {title_of(key, keys)}: tuned on {curves[0]['tuned_on']}, {tuning}"
         axes = (Axis("1 + steps", log=True), Axis("share of held-out forget facts answered", 0, 1))
         charts.append(chart(title, *axes, series))
-        shares = ["-"] * (1 + len(LEVELS))
+        shares = ["-"] * (2 + len(LEVELS))
         if recovered:
-            shares = [shown(recovered.area), *(_steps_text(recovered.steps_to(level)) for level in LEVELS)]
+            areas = recovered.area, recovered.area_with_losses
+            shares = [shown(area.interval) for area in areas]
+            shares += [_steps_text(recovered.steps_to(level)) for level in LEVELS]
         texts = (curves[0]["tuned_on"], tuning, control_is, *shares)
         lines.append(_line(cell, attack, texts)._replace(id=row))
-    columns = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS))
+    steps = (f"steps to {level:.0%}" for level in LEVELS)
+    columns = ("tuned on", "tuning", "control", "area", "area with losses", *steps)
     caption = (
         "Share recovered: of the gap that unlearning left between the shares of held-out forget facts answered, what "
-        "fine-tuning closes beyond what the control gains by it (a loss counts as 0); facts that tuning loses count "
-        "against those that it brings back, so it may be below 0. Area: of the mean shares answered over log2(1 + "
-        "steps). Steps: the first measured step by which that share is recovered. Intervals are over seeds and "
-        "subjects. A control that knows the facts has little to gain, so against it the share is an upper bound. A "
-        "dash: unlearning left no gap."
+        "fine-tuning closes beyond what the control gains by it; facts that tuning loses count against those that it "
+        "brings back, so it may be below 0. Area: of the mean shares answered over log2(1 + steps), where a loss of "
+        "the control counts as 0; with losses: where it counts as recovery. If tuning harms all facts that a model "
+        "knows alike, what comes back is between the two. Steps: the first measured step by which that share is "
+        "recovered, losses not counted. Intervals are over seeds and subjects. A control that knows the facts has "
+        "little to gain, so a part of the share may be learned and not recovered. A dash: unlearning left no gap."
     )
     chart_caption = (
         "Ordinary fine-tuning after unlearning, and of models without unlearning; bars are 95 % intervals "
@@ -145,16 +149,17 @@ def _quantisation(cells: Sequence[Extras]) -> list[Block]:
         for bits in attack.results[0].result:
             scores = [result.result[bits] for result in attack.results]
             rounded = [_rounded(attack, scores, name) for name in ("forget", "retain_eval", "base_rounded")]
-            texts = (bits, *unrounded, *rounded, _recovered(before, attack, scores))
+            texts = (bits, *unrounded, *rounded, *_recovered(before, attack, scores))
             lines.append(_line(cell, attack, texts))
     columns = (
         "weights", "forget before", "forget unlearned", "forget rounded", "retain rounded", "forget before, rounded",
-        "recovered",
+        "recovered", "recovered with losses",
     )  # fmt: skip
     caption = (
         "ROUGE-L recall; rounded: after round-to-nearest of the merged weights, groups of 128 inputs. Recovered: share "
         "of the forgotten score that rounding brings back, less what it gives the model before unlearning; below 0 "
-        "where it takes more of it, and a dash if none was lost. Intervals are over seeds and subjects."
+        "where it takes more of it, and a dash if none was lost. What it takes from the model before unlearning counts "
+        "as 0, and with losses as recovery. Intervals are over seeds and subjects."
     )
     return _section("Quantisation", columns, lines, caption)
 
@@ -167,15 +172,19 @@ def _rounded(attack: AttackResults, scores: Sequence[Mapping[str, Any]], name: s
     return shown(bootstrap_mean(table, [subjects[item] for item in ids], SHARE))
 
 
-def _recovered(runs_before: Sequence[Run], attack: AttackResults, scores: Sequence[Mapping[str, Any]]) -> str:
+def _recovered(
+    runs_before: Sequence[Run], attack: AttackResults, scores: Sequence[Mapping[str, Any]]
+) -> tuple[str, str]:
+    """The share that rounding brings back, without and with losses of the model before unlearning."""
     ids, attacked = _recalls(scores, "forget")
     control = _recalls(scores, "base_rounded")[1]
     items = attack.runs[0].sets["forget"]
     places = [items.ids.index(item) for item in ids]
     before, unlearned = (stack(runs, "forget", "rougeL_recall")[:, places] for runs in (runs_before, attack.runs))
     if unlearned.mean() >= before.mean():
-        return "-"
-    return shown(recovered_share(before, unlearned, attacked, control, [items.subjects[place] for place in places]))
+        return "-", "-"
+    parts = before, unlearned, attacked, control, [items.subjects[place] for place in places]
+    return shown(recovered_share(*parts)), shown(recovered_share(*parts, with_losses=True))
 
 
 def _recalls(scores: Sequence[Mapping[str, Any]], name: str) -> tuple[list[str], list[list[float]]]:

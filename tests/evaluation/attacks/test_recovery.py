@@ -22,11 +22,24 @@ def test_recovered_share(gain: float, by_control: float, share: float) -> None:
     assert recovered(gain, by_control, 0.0) == recovered(gain, by_control, -0.1) == 0
 
 
+def test_losses_of_the_control_count_where_asked() -> None:
+    assert recovered([0.2, 0.2], [0.1, -0.1], 0.4, with_losses=True) == pytest.approx([0.25, 0.75])
+    # Of ten facts unlearning took four, tuning brings back two of these, and costs half of all facts known.
+    tuned, control = [[0.6] * 4, [0.4] * 4], [[1.0] * 4, [0.5] * 4]
+    result = recovery((0, 1), tuned, control, control[0], range(4))
+    assert 2 * result.area.interval.value == pytest.approx(0.5 - 0.5 * (0.5 + 0.6 / 0.4))
+    assert 2 * result.area_with_losses.interval.value == pytest.approx(0.5 + 0.5 * (1 - 0.5))
+    # At one step it gains more than it loses at the other: over both, losses are those of the mean.
+    control = [[0.5] * 4, [0.75] * 4, [0.25] * 4]
+    result = recovery(STEPS, [[0.1] * 4, [0.3] * 4, [0.5] * 4], control, control[0], range(4))
+    assert result.area.interval == result.area_with_losses.interval
+
+
 def test_the_area_and_the_steps_by_hand() -> None:
     tuned = [[0.1, 0.1], [0.2, 0.4], [0.5, 0.5]]  # shares of the gap of 0.4: 0, 0.5, 1
     flat = [[0.5, 0.5]] * 3
     result = recovery(STEPS, tuned, flat, flat[0], "ab")
-    assert result.area.value == pytest.approx((0.25 * 1 + 0.75 * 1) / 2)
+    assert result.area.interval.value == pytest.approx((0.25 * 1 + 0.75 * 1) / 2)
     assert [result.steps_to(level).value for level in LEVELS] == [1, 3]
 
 
@@ -42,7 +55,7 @@ def test_noise_about_the_start_is_no_recovery_and_a_gain_is() -> None:
             tuned[0] = start[0]
             tuned[3:] |= random.random(70) < gained
             known = np.tile(random.random(70) < 0.9, (len(steps), 1))
-            area = recovery(steps, tuned, known, known[0], range(70)).area
+            area = recovery(steps, tuned, known, known[0], range(70)).area.interval
             shown[gained] += area.low > 0
     assert shown[0.0] <= 4  # a fortieth of the intervals should lie above a truth of 0
     assert shown[0.3] >= 30
@@ -52,7 +65,7 @@ def test_noise_of_the_control_takes_little_off() -> None:
     # At steps 1 and 3 the control gains and loses as much: over all steps it gains nothing.
     control = [[0.5] * 4, [0.75] * 4, [0.0] * 4]
     result = recovery(STEPS, [[0.25] * 4, [0.5] * 4, [0.5] * 4], control, control[0], range(4))
-    assert result.area[:3] == (0.75, 0.75, 0.75)
+    assert result.area.interval[:3] == (0.75, 0.75, 0.75)
     assert result.exact.tolist() == [[0, 0, 1]]
 
 
@@ -76,10 +89,10 @@ def test_what_the_control_gains_is_no_recovery() -> None:
     tuned = np.array([[0.1] * 4, [0.3] * 4, [0.5] * 4])
     base = [0.5] * 4
     same = recovery(STEPS, tuned, tuned, base, range(4))
-    assert (same.area.value, same.area.high) == (0, 0)
+    assert (same.area.interval.value, same.area.interval.high) == (0, 0)
     assert [same.steps_to(level).value for level in LEVELS] == [math.inf, math.inf]
     partial = recovery(STEPS, tuned, tuned[:1] + (tuned - tuned[:1]) / 4, base, range(4))
-    assert partial.area.value == pytest.approx(0.375)  # three quarters of what the control leaves at 0.5
+    assert partial.area.interval.value == pytest.approx(0.375)  # three quarters of what the control leaves at 0.5
     assert [partial.steps_to(level).value for level in LEVELS] == [3, math.inf]
 
 
@@ -90,8 +103,10 @@ def test_the_interval_is_over_subjects() -> None:
     flat = np.ones((2, 200))
     alone = recovery((0, 1), tuned, flat, flat[0], range(200))
     clustered = recovery((0, 1), tuned, flat, flat[0], [index // 5 for index in range(200)])
-    assert alone.area.value == clustered.area.value == pytest.approx(after.mean() / 2)
-    ratio = (clustered.area.high - clustered.area.low) / (alone.area.high - alone.area.low)
+    assert alone.area.interval.value == clustered.area.interval.value == pytest.approx(after.mean() / 2)
+    ratio = (clustered.area.interval.high - clustered.area.interval.low) / (
+        alone.area.interval.high - alone.area.interval.low
+    )
     assert ratio == pytest.approx(math.sqrt(5), rel=0.2)
 
 
@@ -100,10 +115,10 @@ def test_the_interval_is_over_seeds_too_and_they_are_crossed_with_subjects() -> 
     flat = np.ones((3, 2, 50))
     all_seeds = recovery((0, 1), tuned, flat, flat[:, 0], range(50))
     one_seed = recovery((0, 1), tuned[1], flat[1], flat[1, 0], range(50))
-    assert all_seeds.area.value == pytest.approx(one_seed.area.value) == pytest.approx(0.2)
-    assert one_seed.area[:3] == pytest.approx((0.2, 0.2, 0.2))  # all subjects are alike, the seeds are not
+    assert all_seeds.area.interval.value == pytest.approx(one_seed.area.interval.value) == pytest.approx(0.2)
+    assert one_seed.area.interval[:3] == pytest.approx((0.2, 0.2, 0.2))  # all subjects are alike, the seeds are not
     # Half of 0.4 at the last step, within Student's 4.303 standard errors of three seeds.
-    assert (all_seeds.area.low, all_seeds.area.high) == pytest.approx(
+    assert (all_seeds.area.interval.low, all_seeds.area.interval.high) == pytest.approx(
         [(0.4 + sign * 4.303 * 0.2 / math.sqrt(3)) / 2 for sign in (-1, 1)], abs=0.06
     )
     # Ten seeds that agree give no more information on the subjects than one.
@@ -127,16 +142,16 @@ def test_values_of_facts_have_the_mean_and_the_spread_of_the_area(control_gains:
     control[:, 1:] = control[:, 1:] | changed if control_gains else control[:, 1:] & ~changed
     steps = (0, 1, 3, 7)
     result = recovery(steps, tuned, control, known[:, 0], range(400))
-    assert result.by_fact.mean() == pytest.approx(result.area.value)
     assert result.lost == (known[:, 0].sum() - start.sum()) / 3
     of_one_seed = recovery(steps, tuned[:1], control[:1], known[:1, 0], range(400))
-    for each in (result, of_one_seed):
-        low, high = quantiles(mean_draws(each.by_fact, range(400)))
-        assert (low, high) == pytest.approx(each.area[1:3], abs=0.25 * (each.area.high - each.area.low))
+    for share, by_fact in (each for of in (result, of_one_seed) for each in (of.area, of.area_with_losses)):
+        assert by_fact.mean() == pytest.approx(share.value)
+        low, high = quantiles(mean_draws(by_fact, range(400)))
+        assert (low, high) == pytest.approx(share[1:3], abs=0.25 * (share.high - share.low))
 
 
 def test_without_a_gap_values_of_facts_are_zero() -> None:
-    assert not recovery((0, 1), [[0.5] * 3, [1.0] * 3], [[0.5] * 3] * 2, [0.5] * 3, range(3)).by_fact.any()
+    assert not recovery((0, 1), [[0.5] * 3, [1.0] * 3], [[0.5] * 3] * 2, [0.5] * 3, range(3)).area.by_fact.any()
 
 
 def test_the_share_of_one_treatment() -> None:
@@ -145,5 +160,7 @@ def test_the_share_of_one_treatment() -> None:
     assert share[:3] == pytest.approx((0.5, 0.5, 0.5))
     worse = [0.5] * 6  # rounding hurts the model before unlearning: no gain to take off
     assert recovered_share(before, unlearned, attacked, worse, range(6)).value == pytest.approx(0.5)
+    with_losses = recovered_share(before, unlearned, attacked, worse, range(6), with_losses=True)
+    assert with_losses.value == pytest.approx(0.9 / 0.8)
     gains = recovered_share([0.8] * 6, unlearned, attacked, [0.9] * 6, range(6))
     assert gains.value == pytest.approx(0.5)  # (0.4 - 0.1) / 0.6

@@ -81,8 +81,8 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
         for curve, of_base in ((itself, control), (on_wrong, control_on_wrong))
     )
     assert facts_recovery.steps_to(0.5).value in (1, 4, 16)
-    assert facts_recovery.area.value > wrong_recovery.area.value
-    assert facts_recovery.area.low <= facts_recovery.area.value <= facts_recovery.area.high
+    assert facts_recovery.area.interval.value > wrong_recovery.area.interval.value
+    assert facts_recovery.area.interval.low <= facts_recovery.area.interval.value <= facts_recovery.area.interval.high
     assert wrong_recovery.steps_to(0.9).value == math.inf
     assert itself.subjects == tuple(item.subject for item in items)
     for point in (*itself.points, *control.points):

@@ -53,9 +53,10 @@ def _tables(folder: Path) -> dict[str, Table]:
 def test_the_control_is_the_model_that_never_learned_the_facts_where_there_is_one(tmp_path: Path) -> None:
     _attack(tmp_path, attacked(), "sft", SFT)
     (row,) = _tables(tmp_path)["relearning"].rows
-    assert row[6:11] == (
+    assert row[6:12] == (
         "lr 0.0001, 3 steps",
         "the model before unlearning",
+        "0.500 [0.500, 0.500]",
         "0.500 [0.500, 0.500]",
         "1 [1, 1]",
         "3 [3, 3]",
@@ -63,8 +64,9 @@ def test_the_control_is_the_model_that_never_learned_the_facts_where_there_is_on
     _attack(tmp_path, attacked(shift=0.1), "sft_retain", SFT_RETAIN)
     rows = {str(row[2]): row for row in _tables(tmp_path)["relearning"].rows}
     # 0.2 and 0.4 of the gap of 0.4, less 0.1 and 0.2 that the other model gains.
-    assert rows["sft"][7:11] == (
+    assert rows["sft"][7:12] == (
         "the retrained model, whose stage left out the facts",
+        "0.250 [0.250, 0.250]",
         "0.250 [0.250, 0.250]",
         "3 [3, 3]",
         "never [never, never]",
@@ -187,9 +189,9 @@ def test_rounding_and_tasks(tmp_path: Path) -> None:
     tables = _tables(tmp_path)
     rounded = tables["quantisation"].rows[0]
     # Scores of the rounded models are of their own items, the others of the items of the cells.
-    assert rounded[6:12] == (
+    assert rounded[6:13] == (
         "1.000 [0.884, 1.000]", "0.333 [0.219, 0.458]", "0.600 [0.600, 0.600]", "0.700 [0.700, 0.700]",
-        "0.900 [0.884, 0.900]", "0.400 [0.262, 0.488]",
+        "0.900 [0.884, 0.900]", "0.400 [0.262, 0.488]", "0.550 [0.446, 0.616]",
     )  # fmt: skip
     assert tables["tasks"].rows[0][5:9] == ("mmlu/acc", "0", "0.250 [0.152, 0.348]", "0.400 [0.302, 0.498]")
 
@@ -200,9 +202,9 @@ def test_where_nothing_was_lost_nothing_is_said_of_how_much_comes_back(tmp_path:
         point["hits"] = [0.5] * 4  # as the model before unlearning
     _attack(tmp_path, results, "pretrained", None, forget=1.0)
     tables = _tables(tmp_path)
-    assert tables["relearning"].rows[0][8:11] == ("-", "-", "-")
+    assert tables["relearning"].rows[0][8:12] == ("-", "-", "-", "-")
     assert "A dash: unlearning left no gap." in tables["relearning"].caption
-    assert tables["quantisation"].rows[0][11] == "-"
+    assert tables["quantisation"].rows[0][11:13] == ("-", "-")
 
 
 def test_facts_that_tuning_loses_count_against_those_that_it_brings_back(tmp_path: Path) -> None:
@@ -212,7 +214,7 @@ def test_facts_that_tuning_loses_count_against_those_that_it_brings_back(tmp_pat
     _attack(tmp_path, results, "pretrained", None)
     table = _tables(tmp_path)["relearning"]
     # At step 1 one of the lost facts is answered and the one that was left is not: nothing of the gap is closed.
-    assert [str(text).partition(" ")[0] for text in table.rows[0][9:11]] == ["3", "3"]
+    assert [str(text).partition(" ")[0] for text in table.rows[0][10:12]] == ["3", "3"]
     assert "facts that tuning loses count against those that it brings back" in table.caption
 
 

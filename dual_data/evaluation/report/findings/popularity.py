@@ -69,7 +69,7 @@ class _Sides(NamedTuple):
 
     def compared(self, contrast: Contrast) -> Compared:
         runs = (run for group in (self.popular, self.rare) for run in (*group.before, *group.at(self.lr)))
-        return Compared(self.about, f"{self.label} at {self.lr:g}", contrast, tuple(runs), kept=self.kept)
+        return Compared(self.about, f"{self.label} at {self.lr:g}", contrast, tuple(runs), beside=self.kept)
 
 
 def popularity_answer(collection: Collection) -> PopularityAnswer:
@@ -153,7 +153,7 @@ def _loss_sentence(start: str, compared: Sequence[Compared]) -> str:
 
 def _damage(compared: Sequence[Compared]) -> str:
     """Where less of the held-out facts is kept with the set that loses more, by the intervals of both; else empty."""
-    pairs = [(comparison.contrast, comparison.kept) for comparison in compared if comparison.kept is not None]
+    pairs = [(comparison.contrast, comparison.beside) for comparison in compared if comparison.beside is not None]
     number = sum(_is_opposed(loss.difference, kept.difference) for loss, kept in pairs)
     where = [f"in {number} of {count(len(compared), 'comparison')}"] if number else []
     if len(pairs) > 1:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from dual_data.bootstrap import Interval
 from dual_data.display import count
+from dual_data.evaluation.attacks.recovery import Recovery
 from dual_data.evaluation.report.attacked import Relearned
-from dual_data.evaluation.report.contrast import Side, mean_contrast
+from dual_data.evaluation.report.contrast import mean_contrast
 from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.findings.popularity import popular_and_rare
 from dual_data.evaluation.report.findings.sentences import Compared, Names, holm_corrected, recovery_sentence
@@ -44,7 +45,7 @@ def _recovered_sentences(collection: Collection, tuned: Sequence[Relearned]) -> 
         if recovered := curves.recovery:
             key = curves.cell.group.key
             reaches_half = math.isfinite(recovered.steps_to(0.5).value)
-            entry = (recovered.area, reaches_half, f"{key.method} ({names.place(key)}, {key.set})")
+            entry = (recovered.area.interval, reaches_half, f"{key.method} ({names.place(key)}, {key.set})")
             tunings.setdefault(curves.curves[0]["tuned_on"], []).append(entry)
             last_step = max(last_step, int(recovered.steps[-1]))
     sentences = {}
@@ -68,23 +69,43 @@ def _recovered_sentences(collection: Collection, tuned: Sequence[Relearned]) -> 
 
 
 def _popular_and_rare(collection: Collection, tuned: Sequence[Relearned]) -> list[Compared]:
-    """The share of what was lost that comes back, of popular facts and of rare ones at the same learning rate."""
+    """The share of what was lost that comes back, of popular facts and of rare ones at the same learning rate.
+
+    Without the control's losses, and beside it with them. The p-value is the larger of the two corrected ones.
+    """
     names = Names.of(collection)
-    sides: dict[Key, dict[tuple[str, float, str], tuple[Side, tuple[Run, ...]]]] = defaultdict(dict)
+    sides: dict[Key, dict[tuple[str, float, str], tuple[Recovery, Sequence[str], tuple[Run, ...]]]] = defaultdict(dict)
     """By what models were tuned on, their learning rate and the options of the attack."""
     for curves in tuned:
         if curves.recovery is not None and curves.recovery.lost >= _LEAST_LOST:
             first, runs = curves.curves[0], curves.attack.runs
             tuning = first["tuned_on"], runs[0].lr, curves.attack.results[0].key
-            sides[curves.cell.group.key][tuning] = (curves.recovery.by_fact, first["subjects"]), runs
-    compared = []
+            sides[curves.cell.group.key][tuning] = curves.recovery, first["subjects"], runs
+    compared, with_losses = [], []
     for popular, rare in popular_and_rare(collection.groups):
         key, of_rare = popular.key, sides[rare.key]
-        for tuning, (side, runs) in sides[key].items():
+        for tuning, (recovered, subjects, runs) in sides[key].items():
             if tuning in of_rare:
                 tuned_on, lr, _ = tuning
-                other_side, other_runs = of_rare[tuning]
+                of_other, other_subjects, other_runs = of_rare[tuning]
                 label = f"{names.place(key)}, {key.method} at {lr:g}, tuned on {tuned_on}"
-                contrast = mean_contrast([side, other_side], key.data)
-                compared.append(Compared((names.data(key), tuned_on), label, contrast, (*runs, *other_runs)))
-    return holm_corrected(compared)
+                contrast, beside = (
+                    mean_contrast([(share.by_fact, subjects), (other.by_fact, other_subjects)], key.data)
+                    for share, other in (
+                        (recovered.area, of_other.area),
+                        (recovered.area_with_losses, of_other.area_with_losses),
+                    )
+                )
+                entry = Compared((names.data(key), tuned_on), label, contrast, (*runs, *other_runs), beside=beside)
+                compared.append(entry)
+                with_losses.append(entry._replace(contrast=beside))
+    pairs = zip(holm_corrected(compared), holm_corrected(with_losses), strict=True)
+    return [entry._replace(p_value=_in_both(entry, other)) for entry, other in pairs]
+
+
+def _in_both(first: Compared, second: Compared) -> float | None:
+    """The p-value of a difference that both comparisons show (an intersection-union test); None where not tested."""
+    if first.p_value is None or second.p_value is None:
+        return None
+    same_direction = first.contrast.difference.value * second.contrast.difference.value > 0
+    return max(first.p_value, second.p_value) if same_direction else 1.0

@@ -49,8 +49,10 @@ _OWN_WORDS = (
 _RELEARNING = (
     "Cells are tuned on some facts and asked those to forget that they were not tuned on. What the control gains by "
     'the same tuning is no recovery: the table under "Relearning" names it. Facts that tuning loses count against '
-    "those that it brings back. Popular and rare facts are compared where both lost ten facts or more at one learning "
-    "rate; what the same tuning costs the control is not made up for, and may be more of one kind than of the other."
+    "those that it brings back. What the control loses by it is harm, which is smaller in a model that has less to "
+    "lose: left out, it makes what comes back look too little, and counted as recovery too much. Popular and rare "
+    "facts are compared in both ways where both lost ten facts or more at one learning rate; a difference is shown if "
+    "both ways show it."
 )
 _BASELINES = (
     f"The trivial rule is {RULES}, with its name in parentheses: subject_copy gives the subject's label, "
@@ -125,15 +127,17 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
     )
     answered_title = "Loss of ROUGE-L recall on facts that the trivial rule answers, and on the others"
     recovered_title = "Share of the lost facts that relearning brings back, on average over log2(1 + steps)"
-    blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.unpaired)
-    blocks += _comparisons(paired_title, ("popular", "rare"), popularity.paired)
+    kept = ("retain_eval", "the score of the held-out facts in the same cells, of the seeds that both sides have")
+    with_losses = ("with losses", "the same share where losses of the control count as recovery")
+    blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.unpaired, kept)
+    blocks += _comparisons(paired_title, ("popular", "rare"), popularity.paired, kept)
     blocks += _comparisons(retention_title, ("after the stage", "pretrained"), retained)
     for trained, of_stage in controlled.items():
         sides = ("after the control", f"after {trained}")
         blocks += _comparisons(f"{retention_title}, of controls of {trained}", sides, of_stage)
     blocks += _comparisons(jump_title, ("after the stage", "pretrained"), jumps)
     blocks += _comparisons(answered_title, ("answered by the rule", "the others"), answered)
-    blocks += _comparisons(recovered_title, ("popular", "rare"), recovered)
+    blocks += _comparisons(recovered_title, ("popular", "rare"), recovered, with_losses)
     return blocks
 
 
@@ -158,16 +162,20 @@ def _sides_and_difference(contrast: Contrast | None) -> tuple[str, str, str]:
     return shown(contrast.first), shown(contrast.second), shown(contrast.difference)
 
 
-def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[Compared]) -> list[Block]:
+def _comparisons(
+    title: str, sides: tuple[str, str], compared: Sequence[Compared], beside: tuple[str, str] | None = None
+) -> list[Block]:
+    """A folded table of comparisons; `beside` is the name and the meaning of the contrast beside each."""
     if not compared:
         return []
-    has_kept = any(comparison.kept for comparison in compared)
+    if not any(comparison.beside for comparison in compared):
+        beside = None
     rows = tuple(
         (
             comparison.label,
             *_sides_and_difference(comparison.contrast),
             p_value(comparison.p_value),
-            *(_sides_and_difference(comparison.kept) if has_kept else ()),
+            *(_sides_and_difference(comparison.beside) if beside else ()),
             str(comparison.contrast.facts),
             str(comparison.contrast.seeds),
             sources(comparison.runs),
@@ -175,10 +183,10 @@ def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[Compared
         for comparison in compared
     )
     columns = (*sides, "difference")
-    kept = tuple(f"retain_eval, {name}" for name in columns) if has_kept else ()
-    header = ("comparison", *columns, "p (Holm)", *kept, "facts", "seeds", ITEMS)
+    further = tuple(f"{beside[0]}, {name}" for name in columns) if beside else ()
+    header = ("comparison", *columns, "p (Holm)", *further, "facts", "seeds", ITEMS)
     caption = f"{title}. Difference: {sides[0]} minus {sides[1]}."
-    if has_kept:
-        caption += " retain_eval: the score of the held-out facts in the same cells, of the seeds that both sides have."
+    if beside:
+        caption += f" {beside[0]}: {beside[1]}."
     table = Table(header, rows, caption, ("comparison", "p (Holm)", "facts", "seeds"))
     return [Folded(f"{title} ({len(rows)})", (table,))]

@@ -31,8 +31,8 @@ class Compared(NamedTuple):
     """The results that it is computed from."""
     p_value: float | None = None
     """Corrected over all comparisons of its kind; None where nothing is tested."""
-    kept: Contrast | None = None
-    """The retain_eval scores in the same cells, where these show what else was lost."""
+    beside: Contrast | None = None
+    """Another contrast of the same cells: their retain_eval scores, or the share recovered with losses counted."""
 
 
 class Names(NamedTuple):
@@ -145,9 +145,11 @@ def recovery_sentence(start: str, compared: Sequence[Compared]) -> str:
         "no difference between popular and rare facts in the share of the loss that comes back is shown",
         compared,
     )
+    with_losses = average([comparison.beside for comparison in compared if comparison.beside])
     return (
-        f"{start}: {counts}. {_where(compared)}, of what popular facts lost, {shown(size(mean))} "
-        f"{'more' if mean.value > 0 else 'less'} comes back than of what rare ones lost{_of_one_seed(compared)}."
+        f"{start}: {counts}. {_where(compared)}, of what popular facts lost, {_more_or_less(mean)} comes back than of "
+        f"what rare ones lost, and {_more_or_less(with_losses)} where losses of the control count"
+        f"{_of_one_seed(compared)}."
     )
 
 
@@ -161,7 +163,7 @@ def not_at_equal_forgetting(places: Sequence[str], both: str) -> str:
 
 def loses(first: str, second: str, mean: Interval) -> str:
     """How much more or less one kind of facts loses than another."""
-    return f"{first} lose {shown(size(mean))} {'more' if mean.value > 0 else 'less'} ROUGE-L recall than {second}"
+    return f"{first} lose {_more_or_less(mean)} ROUGE-L recall than {second}"
 
 
 def keeps(first: str, second: str, mean: Interval) -> str:
@@ -169,6 +171,10 @@ def keeps(first: str, second: str, mean: Interval) -> str:
     return (
         f"{first} keeps {points(mean)} {'more' if mean.value >= 0 else 'less'} of the retain_eval score than {second}"
     )
+
+
+def _more_or_less(mean: Interval) -> str:
+    return f"{shown(size(mean))} {'more' if mean.value > 0 else 'less'}"
 
 
 def _where(compared: Sequence[Compared]) -> str:

@@ -135,7 +135,7 @@ def test_what_is_kept_is_compared_on_the_same_facts_and_seeds_alone(
         write_cell(tmp_path, **place, forget=1.0, retain=1.0)
         write_cell(tmp_path, **place, method="NPO", lr=1e-4, forget=0.5, retain=0.5)
     (compared,) = popularity_answer(collect([tmp_path])).unpaired
-    assert (compared.kept is not None) == has_kept
+    assert (compared.beside is not None) == has_kept
 
 
 def test_the_pairs_that_differ_most_say_how_similar_paired_facts_are() -> None:

@@ -63,29 +63,33 @@ def test_without_attacks_or_a_loss_nothing_is_said(tmp_path: Path) -> None:
     assert Heading(QUESTION, 3) in shown(tmp_path)
 
 
+def write_curve(
+    folder: Path, forget_set: str, method: str, back: int, *, lost: int = 16, lr: float = 1e-4, control_keeps: int = 20
+) -> None:
+    """Cells of three seeds that lost some of twenty facts, of which tuning brings back about so many."""
+    for seed in (0, 1, 2):
+        write_cell(folder, forget_set=forget_set, seed=seed, forget=1.0, retain=1.0)
+        cell = write_cell(folder, forget_set=forget_set, method=method, lr=lr, seed=seed, forget=0.3, retain=0.9)
+        left = [index >= lost for index in range(20)]
+        after = [held or index % lost < back + seed - 1 for index, held in enumerate(left)]
+        kept = [index < control_keeps for index in range(20)]
+        curve = {
+            "tuned_on": "forget facts",
+            "subjects": [f"{forget_set}-{index}" for index in range(20)],
+            "points": [{"step": step, "hits": hits} for step, hits in ((0, left), (1, after), (3, after))],
+            "control": [{"step": step, "hits": hits} for step, hits in ((0, [True] * 20), (1, kept), (3, kept))],
+        }
+        write_attacks(folder, cell, {"relearning": [curve]})
+
+
 def test_shares_of_popular_and_rare_facts_that_come_back_are_compared(tmp_path: Path) -> None:
     """Both sets lose sixteen of twenty facts; of the popular ones a quarter comes back, and of the rare ones half."""
-
-    def write(forget_set: str, method: str, back: int, *, lost: int = 16, lr: float = 1e-4) -> None:
-        for seed in (0, 1, 2):
-            write_cell(tmp_path, forget_set=forget_set, seed=seed, forget=1.0, retain=1.0)
-            cell = write_cell(tmp_path, forget_set=forget_set, method=method, lr=lr, seed=seed, forget=0.3, retain=0.9)
-            left = [index >= lost for index in range(20)]
-            after = [held or index % lost < back + seed - 1 for index, held in enumerate(left)]
-            curve = {
-                "tuned_on": "forget facts",
-                "subjects": [f"{forget_set}-{index}" for index in range(20)],
-                "points": [{"step": step, "hits": hits} for step, hits in ((0, left), (1, after), (3, after))],
-                "control": [{"step": step, "hits": [True] * 20} for step in (0, 1, 3)],
-            }
-            write_attacks(tmp_path, cell, {"relearning": [curve]})
-
-    write("popular", "NPO", 4)
-    write("rare", "NPO", 8)
-    write("popular", "WGA", 4, lost=9)  # too few
-    write("rare", "WGA", 8)
-    write("popular", "SimNPO", 4)
-    write("rare", "SimNPO", 8, lr=1e-3)  # another rate
+    write_curve(tmp_path, "popular", "NPO", 4)
+    write_curve(tmp_path, "rare", "NPO", 8)
+    write_curve(tmp_path, "popular", "WGA", 4, lost=9)  # too few
+    write_curve(tmp_path, "rare", "WGA", 8)
+    write_curve(tmp_path, "popular", "SimNPO", 4)
+    write_curve(tmp_path, "rare", "SimNPO", 8, lr=1e-3)  # another rate
     collection = collect([tmp_path])
     sentences, (compared,) = relearning_answer(collection, relearned(collection, extras(collection)))
     area = 0.75  # all comes back between the steps 0 and 1
@@ -98,7 +102,29 @@ def test_shares_of_popular_and_rare_facts_that_come_back_are_compared(tmp_path: 
         "Tuned on forget facts: no difference between popular and rare facts in the share of the loss that comes back "
         "is shown in the one comparison. There, of what popular facts lost, 0.188 ["
     )
-    assert sentences[1].endswith("] less comes back than of what rare ones lost.")
+    assert "] less comes back than of what rare ones lost, and 0.188 [" in sentences[1]
+    assert sentences[1].endswith("] less where losses of the control count.")
     table = findings(collection, relearned(collection, extras(collection)))[-1]
     assert isinstance(table, Folded)
     assert table.title.startswith("Share of the lost facts that relearning brings back")
+
+
+@pytest.mark.parametrize(
+    ("control_keeps", "with_losses", "is_shown"), [(20, -0.75, True), (4, 0.25, False), (10, -0.125, False)]
+)
+def test_a_difference_is_shown_only_if_losses_of_the_control_do_not_explain_it(
+    tmp_path: Path, control_keeps: int, with_losses: float, is_shown: bool
+) -> None:
+    """Nothing comes back of popular facts, of which the control loses some, and nearly all of the rare ones."""
+    write_curve(tmp_path, "popular", "NPO", 1, control_keeps=control_keeps)
+    write_curve(tmp_path, "rare", "NPO", 13)
+    collection = collect([tmp_path])
+    sentences, (compared,) = relearning_answer(collection, relearned(collection, extras(collection)))
+    assert compared.contrast.difference.value == pytest.approx(0.75 * -0.75)
+    assert (compared.contrast.difference.p_value or 0) < 0.05
+    assert compared.beside is not None
+    assert compared.beside.difference.value == pytest.approx(0.75 * with_losses)
+    assert ("less of the popular facts than of the rare ones comes back in 1 of 1" in sentences[1]) == is_shown
+    assert compared.p_value is not None
+    assert (compared.p_value < 0.05) == is_shown
+    assert (compared.p_value == 1) == (with_losses > 0)

@@ -73,10 +73,12 @@ def test_a_difference_in_the_other_direction_is_said_to_be_one() -> None:
         "d: popular facts lose more than rare ones in 1 of 1 comparison. There, popular facts lose "
         "0.200 [0.200, 0.200] more ROUGE-L recall than rare ones."
     )
-    assert recovery_sentence("d", [compared_by("", -0.2, 0.01), compared_by("", 0.1, 0.2)]) == (
+    beside = compared_by("", 0.3, None).contrast
+    both = [compared_by("", value, p_value)._replace(beside=beside) for value, p_value in ((-0.2, 0.01), (0.1, 0.2))]
+    assert recovery_sentence("d", both) == (
         "d: of what was lost, less of the popular facts than of the rare ones comes back in 1 of 2 comparisons; in the "
         "other 1 no difference is shown. On average, of what popular facts lost, 0.050 [0.050, 0.050] less comes back "
-        "than of what rare ones lost."
+        "than of what rare ones lost, and 0.300 [0.300, 0.300] more where losses of the control count."
     )
 
 
