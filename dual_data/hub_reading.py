@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dual_data.errors import DualDataError, InputError, ServiceError
 
-_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_REPOSITORY = re.compile(r"(?!.*(--|\.\.))[\w-][\w.-]*/[\w-][\w.-]*(?<!\.git)")
 _LATER = (408, 429)
 """HTTP statuses below 500 after which the same request may succeed later."""
 
@@ -53,7 +53,7 @@ def downloaded(repository: str, revision: str | None, path: str, *, endpoint: st
     try:
         with quietly():
             if not isinstance(try_to_load_from_cache(repository, path, None, revision, "dataset"), str):
-                _ask_for(repository, revision, endpoint)
+                ask_for(repository, revision, endpoint)
             file = hf_hub_download(repository, path, repo_type="dataset", revision=revision, endpoint=endpoint)
     except Exception as error:
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
@@ -104,7 +104,7 @@ def quietly() -> Iterator[None]:
 
 
 @functools.cache
-def _ask_for(repository: str, revision: str | None, endpoint: str | None) -> None:
+def ask_for(repository: str, revision: str | None, endpoint: str | None) -> None:
     """Raise the client's error where the Hub has no such dataset or cannot be reached.
 
     A request for a file would be retried for half a minute first.

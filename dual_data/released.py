@@ -187,6 +187,8 @@ def locate(target: str | Path, revision: str | None = None, *, endpoint: str | N
 
     Raises InputError where it is neither.
     """
+    if target == "":
+        raise InputError("an empty text names no release folder and no Hub dataset")
     path = Path(target)
     expect_utf_8(path)
     if path.is_dir():

@@ -58,9 +58,9 @@ def test_a_profile_says_what_its_dataset_is(tmp_path: Path) -> None:
     path.write_text('[project]\nname = "mine"\ntitle = "Towns"\nlanguage = "pt-BR"\n', encoding="utf-8")
     assert load_profile(path).about == About(title="Towns", language="pt-BR")
     for line, fault in (
-        ('language = "Portuguese"', "language: String should match"),
-        ('licence = "CC BY 4.0"', "licence: String should match"),
-        ('url = "x"', "url: String should match"),
+        ('language = "Portuguese"', "language: 'Portuguese' is not a code such as en or pt-BR"),
+        ('licence = "CC BY 4.0"', "licence: 'CC BY 4.0' is not an id of the Hub such as cc-by-4.0"),
+        ('url = "x"', "url: 'x' is not an address that begins with http:// or https://"),
         ("title = 3", "title: must be a text, not 3"),
         (
             'titel = "x"',

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
 from dual_data.audit import grammar
+from dual_data.audit.table_files import refuse_mixed
 from dual_data.errors import InputError
 from dual_data.ids import MINTED
+from dual_data.sources.tables.files import misspelt
 
 
 class Column(NamedTuple):
@@ -68,19 +71,22 @@ def is_auditable(columns: list[str]) -> bool:
     return {"question", "answer"} <= names or {"subject", "relation", "answer"} <= names
 
 
-def expect_texts(frame: pl.DataFrame, where: str) -> None:
-    """Raise `InputError` for an auditable table whose necessary columns hold lists or objects."""
-    for column in COLUMNS:
-        source = _source(column, frame.columns)
-        if column.name in _needed(frame) and source and frame[source].dtype.is_nested() and frame[source].count():
-            raise InputError(f"{where}: {_not_text(frame[source], frame)}")
+def expect_texts(frame: pl.DataFrame, file: Path) -> None:
+    """Raise `InputError` for an auditable table, of `file`, whose necessary columns hold lists or objects."""
+    needed = [column for column in COLUMNS if column.name in _needed(frame)]
+    sources = [source for column in needed if (source := _source(column, frame.columns))]
+    for source in sources:
+        if frame[source].dtype.is_nested() and frame[source].count():
+            raise InputError(f"{file}: {_not_text(frame[source], frame)}")
+    refuse_mixed(file, frame, sources)
 
 
 def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str], None] = lambda _: None) -> Table:
     """The table under standard names.
 
     An `answer` that is an index into a list of `choices` or `options` is looked up there. `say` gets a line for every
-    optional column with values of the wrong type; these values are left out.
+    optional column with values of the wrong type, which are left out, and for every column whose name is nearly that of
+    an absent one.
 
     Raises `InputError` if it has neither question and answer nor subject, relation and object, one text for each row.
     """
@@ -105,6 +111,9 @@ def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str],
             messages[source] = (
                 f"{where}: {lost} value(s) of the column {source} are left out, since they are not a {kind}"
             )
+    absent = [name for column in COLUMNS if not _source(column, frame.columns) for name in column.names]
+    for name, meant in misspelt(frame.columns, absent):
+        messages[name] = f"{where}: column {name} is not read; it would be if it were named {meant}"
     for line in messages.values():
         say(line)
     # An empty cell is null in a CSV file but an empty text in JSON: both become null.

@@ -74,10 +74,12 @@ def read(target: str, say: Callable[[str], None] = lambda _: None, selection: Se
 
     Raises `InputError` if there is nothing to audit, `ServiceError` if the Hub does not answer.
     """
+    if not target:
+        raise InputError("an empty text names no file, folder or Hub dataset")
     path = Path(target)
     expect_utf_8(path)
     if path.is_file():
-        splits = list(_divided(path.stem, "", _auditable(path, read_table(path), say)))
+        splits = list(_divided(path.stem, "", _auditable([path], say)))
     elif path.is_dir():
         splits = _folder(path, say, selection)
     elif is_repository(target.partition("@")[0]):
@@ -129,7 +131,7 @@ def _folder(folder: Path, say: Callable[[str], None], selection: Selection) -> l
         # Tables outside the selection are not reported.
         report = say if selection.has(name, config or name) else lambda _: None
         try:
-            auditable.append((name, config, _auditable(files[0], _concat(files), report)))
+            auditable.append((name, config, _auditable(files, report)))
         except NotAuditable as error:
             report(f"skipped: {error}")
         except InputError as error:
@@ -144,8 +146,16 @@ def _folder(folder: Path, say: Callable[[str], None], selection: Selection) -> l
     ]
 
 
-def _auditable(file: Path, rows: pl.DataFrame, say: Callable[[str], None]) -> pl.DataFrame:
-    """The rows themselves; `say` gets a line if there are none. Raises `NotAuditable` without the necessary columns."""
+def _auditable(files: Sequence[Path], say: Callable[[str], None]) -> pl.DataFrame:
+    """The rows of a table in one file or several; `say` gets a line if there are none.
+
+    Raises `NotAuditable` without the necessary columns.
+    """
+    file, tables = files[0], [read_table(part) for part in files]
+    try:
+        rows = pl.concat(tables, how="diagonal_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{file}: its columns and those of {files[-1].name} do not match: {error}") from error
     if not rows.columns:
         raise NotAuditable(f"{file}: has no rows, and so no columns to audit")
     if not is_auditable(rows.columns):
@@ -154,7 +164,8 @@ def _auditable(file: Path, rows: pl.DataFrame, say: Callable[[str], None]) -> pl
             f"{file}: an audit needs the columns question and answer, or subjectLabel, relation and objectLabel; "
             f"there are: {listing}{separator_hint(rows.columns)}"
         )
-    expect_texts(rows, str(file))
+    for part, table in zip(files, tables, strict=True):
+        expect_texts(table, part)
     if rows.is_empty():
         say(f"{file}: has no rows")
     return rows
@@ -218,14 +229,6 @@ def _downloaded(target: str) -> Path:
     except Exception as error:
         raise hub_error(f"{target}: no such file or folder, and", error) from None
     return Path(folder)
-
-
-def _concat(files: list[Path]) -> pl.DataFrame:
-    tables = [read_table(file) for file in files]
-    try:
-        return pl.concat(tables, how="diagonal_relaxed")
-    except pl.exceptions.PolarsError as error:
-        raise InputError(f"{files[0]}: its columns and those of {files[-1].name} do not match: {error}") from error
 
 
 def _divided(name: str, config: str, rows: pl.DataFrame) -> Iterator[Split]:

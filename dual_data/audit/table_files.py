@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -13,6 +15,7 @@ from dual_data.sources.tables.files import read_csv, refuse_utf16
 
 SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")
 """In lower case; files may have them in any case."""
+_JSON = (".json", ".jsonl", ".ndjson")
 _BLANK = 16
 """Smaller text files, in bytes, are checked for being blank, as some writers write a table without rows."""
 
@@ -28,10 +31,8 @@ def read_table(file: Path) -> pl.DataFrame:
         if kind in SUFFIXES:
             with file.open("rb") as opened:
                 refuse_utf16(file, opened.read(_BLANK * 4))
-        if kind in {".jsonl", ".ndjson"}:
-            return _json_lines(file)
-        if kind == ".json":
-            return _json(file)
+        if kind in _JSON:
+            return _json(file) if kind == ".json" else _json_lines(file)
         if kind == ".csv":
             return read_csv(file).with_columns(pl.all().replace("", None))
     except FileNotFoundError:
@@ -40,6 +41,34 @@ def read_table(file: Path) -> pl.DataFrame:
         raise InputError(f"{file}: not readable as {kind[1:]}: {error}") from error
     found = f"not in {file.suffix}" if file.suffix else "and this one has no such end"
     raise InputError(f"{file}: the name of a table ends in {', '.join(SUFFIXES)}, {found}")
+
+
+def refuse_mixed(file: Path, frame: pl.DataFrame, names: Sequence[str]) -> None:
+    """Raise InputError for a list or an object in a column of texts: from JSON lines, polars takes its JSON as a text.
+
+    `frame` is what `read_table` gave. The file is read again only where a text looks like JSON. In an array of rows,
+    polars itself refuses them.
+    """
+    texts = [frame[name] for name in names if frame.schema[name] == pl.String]
+    if file.suffix.lower() not in _JSON or not any(column.str.contains(r"^[\[{]").any() for column in texts):
+        return
+    for number, row in enumerate(json_rows(file), 1):
+        for name in names:
+            if isinstance(row.get(name), list | dict):
+                text = json.dumps(row[name], ensure_ascii=False)
+                raise InputError(f"{file}: row {number}: {name} is {text[:40]}, not a text; write one text per row")
+
+
+def json_rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of JSON lines as they stand there; none of other files, an array and an object in several lines."""
+    if file.suffix.lower() not in _JSON:
+        return []
+    lines = [line for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+    try:
+        rows = [json.loads(line) for line in lines]
+    except ValueError:
+        return []
+    return rows if all(isinstance(row, dict) for row in rows) else []
 
 
 def _json(file: Path) -> pl.DataFrame:

@@ -25,7 +25,7 @@ Target = Annotated[
     ),
 ]
 Source = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--release",
         metavar="PATH|REPO[@revision]",
@@ -37,7 +37,7 @@ Source = Annotated[
 
 @app.command("lm-eval")
 def lm_eval(
-    folder: Target, source: Source = "", project: ProjectFolder = HERE, profile: ProfileName = DEFAULT_PROFILE
+    folder: Target, source: Source = None, project: ProjectFolder = HERE, profile: ProfileName = DEFAULT_PROFILE
 ) -> None:
     """Write a task for lm-evaluation-harness for every split.
 
@@ -57,7 +57,7 @@ def lm_eval(
 
 @app.command("open-unlearning")
 def open_unlearning(
-    folder: Target, source: Source = "", project: ProjectFolder = HERE, profile: ProfileName = DEFAULT_PROFILE
+    folder: Target, source: Source = None, project: ProjectFolder = HERE, profile: ProfileName = DEFAULT_PROFILE
 ) -> None:
     """Write configurations for open-unlearning.
 
@@ -75,7 +75,7 @@ def open_unlearning(
 
 @app.command("tofu-json")
 def tofu_json(
-    folder: Target, source: Source = "", project: ProjectFolder = HERE, profile: ProfileName = DEFAULT_PROFILE
+    folder: Target, source: Source = None, project: ProjectFolder = HERE, profile: ProfileName = DEFAULT_PROFILE
 ) -> None:
     """Write JSON lines with the keys of TOFU's data files.
 
@@ -97,24 +97,26 @@ def tofu_json(
         say(f'load them by file: load_dataset("json", data_files="{folder / min(files)}", split="train")')
 
 
-def _read(target: Path, source: str, project: Path, profile: str) -> tuple[Release, Place]:
+def _read(target: Path, source: str | None, project: Path, profile: str) -> tuple[Release, Place]:
     """The release that `source` names, or else that of the profile; refused before if `target` cannot be a folder."""
-    from dual_data.cli.release import FOLDER
+    from dual_data.cli.release import FOLDER, expect_of_build
     from dual_data.errors import InputError
     from dual_data.project import load_project
     from dual_data.released import locate, read_release
 
     if file := next((path for path in (target, *target.parents) if path.is_file()), None):
         raise InputError(f"{file}: is a file; name a folder to write to")
-    if source:
+    if source is not None:
         place = locate(source)
-    else:
-        loaded = load_project(project, profile)
-        own = loaded.artifacts / FOLDER
-        if not own.is_dir():
-            raise InputError(f"{own}: no release; make it with: {loaded.command('release')}")
-        place = locate(own)
-    return read_release(place), place
+        return read_release(place), place
+    loaded = load_project(project, profile)
+    own = loaded.artifacts / FOLDER
+    if not own.is_dir():
+        raise InputError(f"{own}: no release; make it with: {loaded.command('release')}")
+    place = locate(own)
+    release = read_release(place)
+    expect_of_build(release, loaded)
+    return release, place
 
 
 def _write(kind: str, files: Mapping[str, str], folder: Path, release: Release, place: Place) -> None:

@@ -162,12 +162,8 @@ def push(
     if findings:
         remedy = f"run: {loaded.command('release')}" if loaded else "get the release again, or make another"
         raise UsageError(f"{folder}: differs from what was released: {findings[0]}; {remedy}")
-    if loaded and (later := _built_since(released, loaded)):
-        raise UsageError(
-            f"{folder}: was made from another build than the one in {loaded.artifacts} (stages that differ: "
-            f"{', '.join(later)}); "
-            f"run: {loaded.command('release')}"
-        )
+    if loaded:
+        expect_of_build(released, loaded)
     pushed = publish(
         released,
         folder,
@@ -190,12 +186,17 @@ def push(
         print(f"{repository}@{tag}\ncommit {pushed.commit}")
 
 
-def _built_since(released: Release, project: Project) -> list[str]:
-    """Stages whose manifest in the artifacts is not the one that was released."""
+def expect_of_build(released: Release, project: Project) -> None:
+    """Raise UsageError where the project's release is of another build than stands in its artifacts."""
     from dual_data.engine.manifest import read_manifests
+    from dual_data.errors import UsageError
 
     standing = read_manifests(project.artifacts, released.stages)
-    return [stage for stage, manifest in standing.items() if manifest.released().seal != released.stages[stage].seal]
+    if later := [name for name, manifest in standing.items() if manifest.released().seal != released.stages[name].seal]:
+        raise UsageError(
+            f"{project.artifacts / FOLDER}: was made from another build than the one in {project.artifacts} (stages "
+            f"that differ: {', '.join(later)}); run: {project.command('release')}"
+        )
 
 
 def _shown(difference: Difference) -> str:

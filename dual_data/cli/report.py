@@ -46,6 +46,8 @@ def report(
 
     if out is not None and out.is_dir():
         raise UsageError(f"--out {out}: is a folder; name a file, such as {out / 'report.html'}")
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--out {out}: would be replaced by the page; name a file that ends in .html")
     loaded = load_project(project, profile)
     names = [stage.name for stage in loaded.stages]
     built = read_built(loaded.profile.name, loaded.artifacts, names, loaded.command("build"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,17 @@ def _property(text: str) -> str:
     if not is_property(text):
         raise ValueError(f"{text!r} is not a Wikidata property id such as P36")
     return text
+
+
+def matching(pattern: str, what: str) -> AfterValidator:
+    """Validator of a text's form, whose message says `what` it is to be: pydantic would name a regular expression."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} is not {what}")
+        return text
+
+    return AfterValidator(check)
 
 
 Item = Annotated[str, AfterValidator(_item)]

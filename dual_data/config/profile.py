@@ -7,9 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
-
-from dual_data.config.files import Model, Strict, parse, read_toml
+from dual_data.config.files import Model, Strict, matching, parse, read_toml
 from dual_data.config.places import NO_FOLDER, is_folder
 from dual_data.config.services import Services
 from dual_data.errors import ConfigError, UsageError
@@ -25,15 +23,15 @@ class About(Strict):
     """Short, such as DUAL; the name of the profile is used if it is empty."""
     description: str = ""
     """First words of the dataset's card, in Markdown."""
-    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{1,8})*$")] = "en"
+    language: Annotated[str, matching(r"[a-z]{2,3}(-[A-Za-z0-9]{1,8})*", "a code such as en or pt-BR")] = "en"
     """Of questions and answers: a code of BCP 47, such as en or pt-BR."""
-    licence: Annotated[str, Field(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")] = "cc0-1.0"
+    licence: Annotated[str, matching(r"[a-z0-9]+([.-][a-z0-9]+)*", "an id of the Hub such as cc-by-4.0")] = "cc0-1.0"
     """Of the facts, in the Hub's spelling, such as cc-by-4.0: that of Wikidata unless they are from elsewhere."""
     creator: str = ""
     """Who made the dataset."""
     citation: str = ""
     """BibTeX of the work to cite."""
-    url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    url: Annotated[str, matching(r"(https?://\S+)?", "an address that begins with http:// or https://")] = ""
     """Page of the dataset or of its paper; the Hub links a page at arxiv.org as the paper."""
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from dual_data.display import some_of
 from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
 from dual_data.files import file_hash
+from dual_data.hub_reading import ask_for, quietly
 from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release.listed import CARD, card_hash, listed_by
 from dual_data.release.repository import (
@@ -127,6 +128,7 @@ def push(
             remote = target.look()
             if remote.tagged:
                 target.expect_same(contents[MANIFEST].encode())
+                say(f"{tag} is there and stands for this data: nothing to send")
                 return Pushed(str(api.dataset_info(repository, revision=tag).sha), "", True, (), (), 0)
             strangers = frozenset() if force else target.strangers(remote) - files.keys()
             if target.has_other_card(remote):
@@ -155,7 +157,8 @@ def paths_at(place: Place) -> list[str]:
     import huggingface_hub
 
     api = huggingface_hub.HfApi(endpoint=place.endpoint)
-    with translated(place.repository, None, LOOKING):
+    with quietly(), translated(str(place), None, LOOKING):
+        ask_for(place.repository, place.revision, place.endpoint)
         return sorted(api.list_repo_files(place.repository, revision=place.revision, repo_type="dataset"))
 
 

@@ -98,11 +98,12 @@ def _expect_replaceable(target: Path) -> None:
     if target.is_mount() or is_here(target):  # A process that works there would be left in a deleted folder.
         reason = "a mount point" if target.is_mount() else "or holds the working directory"
         raise UsageError(f"{target}: is {reason}, so it cannot be replaced; choose another folder, such as one in it")
+    if other := next((folder for folder in target.parents if _listed_in(folder) is not None), None):
+        raise UsageError(f"{target}: lies in the release {other}, where nothing else may be; choose another folder")
     entries = list(target.iterdir()) if target.is_dir() else []
     if not entries and (target.is_dir() or not target.exists()):
         return
-    manifest = target / MANIFEST
-    listed = listed_by(manifest.read_bytes()) if manifest.is_file() else None
+    listed = _listed_in(target)
     if listed is None:
         names = f" ({some_of(sorted(path.name for path in entries))})" if entries else ""
         raise UsageError(f"{target}: exists and is not a release{names}; choose another folder")
@@ -111,3 +112,9 @@ def _expect_replaceable(target: Path) -> None:
             f"{target}: holds files that no release wrote ({some_of(sorted(strangers))}), and a new release would "
             "delete them. Move them out, or choose another folder."
         )
+
+
+def _listed_in(folder: Path) -> frozenset[str] | None:
+    """The files that the release in a folder lists; None where it holds none."""
+    manifest = folder / MANIFEST
+    return listed_by(manifest.read_bytes()) if manifest.is_file() else None

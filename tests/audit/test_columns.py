@@ -79,6 +79,19 @@ def test_a_column_that_the_table_may_lack_is_left_out_once() -> None:
     assert messages == ["some: 2 value(s) of the column relation are left out, since they are not a text"]
 
 
+def test_a_column_named_nearly_as_one_that_is_absent_is_told() -> None:
+    messages: list[str] = []
+    rows = pl.DataFrame(
+        {"question": ["Q?"], "answer": ["A"], "Subject": ["S"], "popularty": [1], "notes": ["relation"]}
+    )
+    table = standard(rows, "some", messages.append)
+    assert messages == [
+        "some: column Subject is not read; it would be if it were named subject",
+        "some: column popularty is not read; it would be if it were named popularity",
+    ]
+    assert table.rows["subject"].null_count() == 1
+
+
 @pytest.mark.parametrize(("others", "is_parsed"), [(1, True), (2, False)])
 def test_relations_are_parsed_where_nearly_all_questions_that_there_are_name_one(others: int, is_parsed: bool) -> None:
     questions = ["What is the capital of A?"] * (20 - others) + ["Where lies B?"] * others + [None, ""] * 9

@@ -321,6 +321,11 @@ def test_an_unreadable_table_is_told_whatever_is_asked_for_since_it_may_hold_any
         ),
         ("text.jsonl", b'{"question": "a", "answer": "b"}\n7\n', "line 2: not an object"),
         ("array.json", b'[{"question": "a"},\n{"question" "a"}]', r"JSON lines \(line 2: Expecting ':' delimiter"),
+        (
+            "texts_and_lists.jsonl",
+            b'{"question": "a", "answer": "b"}\n\n{"question": "c", "answer": ["d", "e"]}\n',
+            r'row 2: answer is \["d", "e"\], not a text; write one text per row',
+        ),
         ("list.jsonl", b'{"question": "a", "answer": ["b"]}\n', r"list\.jsonl: the column answer .* one text per row$"),
         ("wide.csv", "question,answer\na,b\n".encode("utf-16"), r"wide\.csv: not UTF-8; it looks like UTF-16"),
         ("wide.jsonl", '{"question": "a", "answer": "b"}'.encode("utf-16-be"), "it looks like UTF-16"),
@@ -337,6 +342,29 @@ def test_an_unreadable_file_is_one_clear_error(tmp_path: Path, name: str, conten
         read(str(tmp_path / name))
 
 
+def test_texts_that_look_like_lists_are_texts_where_they_are_written_as_such(tmp_path: Path) -> None:
+    for name, text in (("a.jsonl", '{"question": "a", "answer": "[b]"}\n'), ("a.csv", "question,answer\na,[b]\n")):
+        (tmp_path / name).write_text(text)
+        (split,) = read(str(tmp_path / name))
+        assert split.rows["answer"].to_list() == ["[b]"]
+
+
+def test_a_shard_with_texts_and_lists_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a-00000-of-00002.jsonl").write_text('{"question": "a", "answer": "b"}\n')
+    (tmp_path / "a-00001-of-00002.jsonl").write_text(
+        '{"question": "a", "answer": "b"}\n{"question": "c", "answer": []}'
+    )
+    messages: list[str] = []
+    with pytest.raises(InputError, match="no table with question and answer"):
+        read(str(tmp_path), messages.append)
+    assert "00001-of-00002.jsonl: row 2: answer is []" in messages[0]
+
+
+def test_an_empty_text_is_not_the_folder_where_one_is() -> None:
+    with pytest.raises(InputError, match="an empty text names no file"):
+        read("")
+
+
 def test_what_is_neither_there_nor_a_repository_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
         read(str(tmp_path / "absent.parquet"))
@@ -345,9 +373,7 @@ def test_what_is_neither_there_nor_a_repository_is_refused(tmp_path: Path) -> No
             read(target)
     # It has the form of a name, but the Hub's client rejects it.
     with pytest.raises(InputError, match="no such file or folder, and this is not the name of a Hub dataset"):
-        read("splits/old--absent.parquet")
-    with pytest.raises(InputError, match="no table with question and answer"):
-        read(str(tmp_path))
+        read("splits/-absent.parquet")
 
 
 def test_a_folder_of_files_that_are_not_read_is_refused_with_the_kinds_that_are(tmp_path: Path) -> None:

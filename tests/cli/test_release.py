@@ -146,6 +146,13 @@ def test_an_export_to_a_file_is_refused_before_the_release_is_read(tmp_path: Pat
         )  # fmt: skip
 
 
+def test_an_empty_text_names_no_release(project: Path, tmp_path: Path) -> None:
+    message = "error: an empty text names no release folder and no Hub dataset\n"
+    options = ("--project", project, "--profile", "made", "--release", "")
+    assert dual_data("export", "tofu-json", tmp_path / "out", *options) == (2, "", message)
+    assert dual_data("verify", "") == (2, "", message)
+
+
 @pytest.mark.parametrize("kind", ["lm-eval", "open-unlearning", "tofu-json"])
 def test_exports_of_the_release_of_the_project(project: Path, tmp_path: Path, kind: str) -> None:
     outcome = dual_data("export", kind, tmp_path / "out", "--project", project, "--profile", "made")
@@ -195,10 +202,10 @@ def test_without_a_build_or_release_the_next_command_is_named(tmp_path: Path, pr
     forget_pipeline()
 
 
-def test_push_wants_the_name_of_a_dataset(project: Path) -> None:
-    outcome = dual_data("push", "no name", "--tag", "v1", "--project", project, "--profile", "made")
-    assert outcome.code == 2
-    assert "owner/name" in outcome.err
+@pytest.mark.parametrize("name", ["no name", "a/b/c", "made/a--b", "made/a..b", "made/a.git"])
+def test_push_wants_the_name_of_a_dataset(project: Path, name: str) -> None:
+    outcome = dual_data("push", name, "--tag", "v1", "--project", project, "--profile", "made")
+    assert outcome == (2, "", f"error: {name}: is not the name of a Hub dataset (owner/name)\n")
 
 
 @pytest.fixture
@@ -303,20 +310,23 @@ def test_refused_token_is_one_message_without_it(online: Hub, project: Path, tmp
     assert TOKEN not in out + err
 
 
-def test_a_release_of_an_earlier_build_is_not_pushed(project: Path, tmp_path: Path) -> None:
+def test_a_release_of_an_earlier_build_is_neither_pushed_nor_exported(project: Path, tmp_path: Path) -> None:
     root = tmp_path / "project"
     shutil.copytree(project, root, symlinks=True)
     for name in NAMES:
         shutil.rmtree(root / "artifacts" / "made" / name)
     artifacts(root, world(subjects=38), git="none")
     options = ("--project", root, "--profile", "made")
-    outcome = dual_data("push", NAME, "--tag", "v1.0.0", *options, "--dry-run")
-    assert outcome.code == 2
     folder, command = root / "artifacts" / "made", f"dual-data release --project {root} --profile made"
-    assert outcome.err == (
+    message = (
         f"error: {folder / 'release'}: was made from another build than the one in {folder} (stages that differ: "
         f"{', '.join(NAMES)}); run: {command}\n"
     )
+    assert dual_data("push", NAME, "--tag", "v1.0.0", *options, "--dry-run") == (2, "", message)
+    assert dual_data("export", "tofu-json", tmp_path / "out", *options) == (2, "", message)
+    assert not (tmp_path / "out").exists()
+    named = dual_data("export", "tofu-json", tmp_path / "out", *options, "--release", folder / "release")
+    assert named.code == 0, named.err
     forget_pipeline()
 
 

@@ -99,3 +99,12 @@ def test_a_page_is_no_folder(project: Path, tmp_path: Path) -> None:
     outcome = dual_data("report", "--project", project, "--out", tmp_path)
     message = f"error: --out {tmp_path}: is a folder; name a file, such as {tmp_path / 'report.html'}\n"
     assert outcome == (2, "", message)
+
+
+def test_a_page_replaces_no_file_of_another_kind(project: Path) -> None:
+    profile = project / "pipeline" / "dual.toml"
+    before = profile.read_bytes()
+    outcome = dual_data("report", "--project", project, "--out", profile)
+    message = f"error: --out {profile}: would be replaced by the page; name a file that ends in .html\n"
+    assert outcome == (2, "", message)
+    assert profile.read_bytes() == before

@@ -232,9 +232,12 @@ def test_repeating_a_finished_push_changes_nothing(online: Hub, released: Releas
     first = publish(online, released)
     assert publish(online, released, "v1.1.0").commit != first.commit
     before = online.state()
-    again = publish(online, released)
-    assert again.tagged
-    assert again.commit == first.commit
+    messages: list[str] = []
+    for dry_run in (False, True):
+        again = publish(online, released, dry_run=dry_run, say=messages.append)
+        assert again.tagged
+        assert again.commit == first.commit
+    assert messages == ["v1.0.0 is there and stands for this data: nothing to send"] * 2
     assert online.state() == before
 
 

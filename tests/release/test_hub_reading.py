@@ -11,7 +11,7 @@ from huggingface_hub.utils._http import http_backoff
 
 import dual_data
 from dual_data.errors import DualDataError, InputError, ServiceError
-from dual_data.hub_reading import quietly
+from dual_data.hub_reading import ask_for, quietly
 from dual_data.release.diff import compare, read_snapshot
 from dual_data.release.verify import verify
 from dual_data.released import Place, locate, read_release
@@ -133,6 +133,18 @@ def test_a_dataset_that_is_nowhere_is_asked_for_once(online: Hub) -> None:
     with pytest.raises(ServiceError, match=r"failed \(503\); try again later"):
         read_release(locate("made-up/nothing", endpoint=online.url))
     assert len(online.requests) == 1
+
+
+def test_a_hub_that_is_gone_after_the_manifest_was_cached_is_asked_once_more(online: Hub, place: Place) -> None:
+    assert verify(place)[1] == []
+    ask_for.cache_clear()
+    online.requests.clear()
+    online.before = lambda method, path: Answer(503, {"error": "later"}) if method == "GET" else None
+    with pytest.raises(
+        ServiceError, match=rf"^{NAME}@v1\.0\.0: could not be read from the Hub: the Hub failed \(503\)"
+    ):
+        verify(place)
+    assert [method for method, _ in online.requests].count("GET") == 1
 
 
 def test_what_is_in_the_cache_is_read_without_the_hub(online: Hub, place: Place) -> None:

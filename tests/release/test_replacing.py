@@ -39,6 +39,14 @@ def test_earlier_release_is_replaced_and_other_folders_are_not(build: Build, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"], "nothing is left lying about"
 
 
+def test_nothing_is_released_into_another_release(build: Build, released: Released, tmp_path: Path) -> None:
+    target = shutil.copytree(released[1], tmp_path / "out")
+    for inside in (target / "new", target / "facts" / "new"):
+        with pytest.raises(UsageError, match=r"new: lies in the release .*out, where nothing else may be"):
+            write_release(build, inside, name="made")
+    assert verify(locate(target))[1] == []
+
+
 def test_what_lacks_a_key_of_every_manifest_is_not_that_of_a_release() -> None:
     manifest: dict[str, Any] = {"format": 1, "content": "", "configs": {}}
     assert listed_by(json.dumps(manifest).encode()) == frozenset({"manifest.json"})

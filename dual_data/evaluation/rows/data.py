@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from dual_data.audit.columns import POPULARITY
-from dual_data.audit.table_files import read_table
+from dual_data.audit.table_files import json_rows, read_table, refuse_mixed
 from dual_data.errors import InputError
 from dual_data.ids import digest
 from dual_data.matching import ObjectKind, kind_of
@@ -29,7 +29,6 @@ _OPTIONAL = (
     tuple(name for name in POPULARITY if not name.startswith("subject_")),
 )
 """Names of each column that may be absent."""
-_JSON = (".json", ".jsonl", ".ndjson")
 
 
 class Item(NamedTuple):
@@ -80,9 +79,9 @@ def read_split(
     # Without `answer`, which is nearly `answers`.
     expect_no_misspelling(path, [name for name in frame.columns if name not in required], absent)
     frame = frame.with_row_index(_ROW, offset=1)
-    if path.suffix.lower() in _JSON and any(frame.schema.get(name) == pl.String for name in _LISTS):
+    if any(frame.schema.get(name) == pl.String for name in _LISTS):
         # Of lists and a text, polars makes texts: only the file tells which row has the text.
-        for number, row in enumerate(_lines(path), 1):
+        for number, row in enumerate(json_rows(path), 1):
             for name in _LISTS:
                 _texts(row, name, f"{path}: row {number}")
     for name, values in filters.items():
@@ -121,33 +120,8 @@ def _table_with(path: Path, required: Sequence[str]) -> pl.DataFrame:
     # Bytes: what some writers of Parquet make of a text, without the mark that it is one.
     if unfit := [name for name in required if (kind := frame.schema[name]).is_nested() or kind == pl.Binary]:
         raise InputError(f"{path}: column {unfit[0]} holds {frame.schema[unfit[0]]}; write one text per row")
-    if path.suffix.lower() in _JSON:
-        _refuse_mixed(path, frame.select(required))
+    refuse_mixed(path, frame, required)
     return frame
-
-
-def _refuse_mixed(path: Path, texts: pl.DataFrame) -> None:
-    """Raise InputError for a list or an object in a column of texts: from JSON lines, polars takes its JSON as a text.
-
-    The file is read again only where a text looks like one. In an array of rows, polars itself refuses them.
-    """
-    if not any(column.dtype == pl.String and column.str.contains(r"^[\[{]").any() for column in texts):
-        return
-    for number, row in enumerate(_lines(path), 1):
-        for name in texts.columns:
-            if isinstance(row.get(name), list | dict):
-                text = json.dumps(row[name], ensure_ascii=False)
-                raise InputError(f"{path}: row {number}: {name} is {text[:40]}, not a text; write one text per row")
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of JSON lines as they stand there; none of an array, and of an object in several lines."""
-    lines = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
-    try:
-        rows = [json.loads(line) for line in lines]
-    except ValueError:
-        return []
-    return [] if isinstance(rows[0], list) else rows
 
 
 def _paraphrases(path: Path) -> dict[str, list[str]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from dual_data.config import Strict, matching
 
-from dual_data.config import Strict
+_MASTER = matching(r"local(\[.+\])?|yarn|(spark|k8s)://.+", "a master of Spark such as local[*] or spark://HOST:7077")
 
 
 class EngineParams(Strict):
@@ -14,5 +14,5 @@ class EngineParams(Strict):
 
     engine: Literal["polars", "spark"] = "polars"
     """polars: this machine, streaming from disk; spark: PySpark (extra `spark`)."""
-    master: str = Field(default="local[*]", pattern=r"^(local(\[.+\])?|yarn|(spark|k8s)://.+)$")
+    master: Annotated[str, _MASTER] = "local[*]"
     """spark: URL of the cluster's master. Every worker must see the folder of the dumps under the same path."""

@@ -12,7 +12,7 @@ import csv
 import difflib
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -84,14 +84,18 @@ def location(row: Mapping[str, object]) -> str:
 
 def expect_no_misspelling(path: Path, columns: Sequence[str], optional: Sequence[str]) -> None:
     """Raise InputError for a column named nearly as an optional one that is absent."""
+    for name, meant in misspelt(columns, optional):
+        raise InputError(f"{path}: column {name} is not read; name it {meant} if it is that, or else otherwise")
+
+
+def misspelt(columns: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Columns named nearly as optional ones that are absent, each with the name of that one."""
     absent = {name.lower(): name for name in optional if name not in columns}
     for name in columns:
         for close in difflib.get_close_matches(name.lower(), absent, n=1, cutoff=0.9):
             # In subject_title_de, something was added on purpose.
             if name not in optional and not name.startswith(f"{absent[close]}_"):
-                raise InputError(
-                    f"{path}: column {name} is not read; name it {absent[close]} if it is that, or else otherwise"
-                )
+                yield name, absent[close]
 
 
 def _is_readable(dtype: pl.DataType) -> bool:
