@@ -6,7 +6,7 @@ answers "324 metres". A short entity answer must occur as whole words: "Oman" is
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -43,11 +43,14 @@ def normalise(text: str) -> str:
 
 
 def contains_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity") -> bool:
-    """Whether any accepted answer occurs in the text as whole words, or as that date or quantity."""
-    if kind == "date":
-        return any(_right_dates(text, answers))
-    if kind == "quantity":
-        return any(_right_quantities(text, answers))
+    """Whether any accepted answer occurs in the text as whole words, or as that date or quantity.
+
+    An answer that cannot be read as a date or quantity ("the 1880s", "twelve") is compared as words.
+    """
+    if kind in ("date", "quantity"):
+        values, answers = _divided(answers, kind)
+        if any(_right_values(text, values, kind)):
+            return True
     readings = _readings(text)
     # "C" is not in "C++": what a sign follows counts only for answers that have the sign, too.
     glued = _readings(_NAME_SIGN.sub("plus", text)) if _NAME_SIGN.search(text) else readings
@@ -57,12 +60,14 @@ def contains_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entit
 def exact_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity") -> bool:
     """Whether the whole text is an accepted answer, up to case, accents, punctuation and articles.
 
-    A text with another date or number next to the right one ("1889-1890") is not.
+    A text with another date or number next to the right one ("1889-1890") is not. An answer that cannot be read as a
+    date or quantity is compared as words.
     """
-    if kind == "date":
-        return _all(_right_dates(text, answers)) and _only_fillers(literals.without_dates(text))
-    if kind == "quantity":
-        return _all(_right_quantities(text, answers)) and _only_fillers(literals.without_quantities(text))
+    if kind in ("date", "quantity"):
+        values, answers = _divided(answers, kind)
+        without = literals.without_dates if kind == "date" else literals.without_quantities
+        if _all(_right_values(text, values, kind)) and _only_fillers(without(text)):
+            return True
     normal = normalise(text)
     return bool(normal) and any(normal == normalise(answer) for answer in answers)
 
@@ -108,18 +113,20 @@ def _normal_words(text: str) -> tuple[str, ...]:
     return rest[1:] if len(rest) > 1 and rest[0] in _ARTICLES and rest[1] not in _ARTICLES else rest
 
 
-def _right_dates(text: str, answers: Iterable[str]) -> list[bool]:
-    """For each date in the text, whether it is accepted."""
-    accepted = [date for answer in answers if (date := literals.parse_date(answer))]
-    return [any(date.states(expected) for expected in accepted) for date in literals.dates(text)]
+def _divided(answers: Iterable[str], kind: ObjectKind) -> tuple[list[Any], list[str]]:
+    """The answers that are dates or quantities, as such, and the texts of the others."""
+    read = literals.parse_date if kind == "date" else literals.parse_quantity
+    by_text = {answer: read(answer) for answer in answers}
+    return [value for value in by_text.values() if value], [text for text, value in by_text.items() if not value]
 
 
-def _right_quantities(text: str, answers: Iterable[str]) -> list[bool]:
-    """For each quantity in the text, whether it is accepted.
+def _right_values(text: str, accepted: Sequence[Any], kind: ObjectKind) -> list[bool]:
+    """For each date or quantity in the text, whether it is accepted.
 
     An answer without a unit counts only for a text without one: "6,650 m" answers neither "6,650 km" nor "6,650".
     """
-    accepted = [quantity for answer in answers if (quantity := literals.parse_quantity(answer))]
+    if kind == "date":
+        return [any(date.states(expected) for expected in accepted) for date in literals.dates(text)]
     with_unit = [quantity for quantity in accepted if quantity.measure]
     return [
         any(quantity.states(expected) for expected in (with_unit if quantity.measure and with_unit else accepted))

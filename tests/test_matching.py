@@ -142,6 +142,13 @@ def test_an_apostrophe_that_is_a_letter_and_stands_alone_is_no_word() -> None:
         ("324 feet", "324 metres", "quantity", False, False),
         ("3240", "324", "quantity", False, False),
         ("many", "324", "quantity", False, False),
+        # What is not read as a value is compared as words.
+        ("in the 1880s", "the 1880s", "date", True, False),
+        ("the 1880s", "1880s", "date", True, True),
+        ("in the 1870s", "1880s", "date", False, False),
+        ("twelve", "twelve", "quantity", True, True),
+        ("twelve of them", "Twelve", "quantity", True, False),
+        ("eleven", "twelve", "quantity", False, False),
     ],
 )
 def test_literals(text: str, answer: str, kind: ObjectKind, contained: bool, exact: bool) -> None:

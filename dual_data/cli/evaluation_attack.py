@@ -58,11 +58,14 @@ def attack(
     expect_rate("--relearn-lr", relearn_lr)
     if shots and not task:
         raise UsageError("--shots: are shown before the questions of a task; name one with --task")
+    if task_folder and not task:
+        raise UsageError("--task-folder: holds the definitions of tasks; name one with --task")
     need_torch()
 
     from dual_data.evaluation.attacking.forecast import forecast
     from dual_data.evaluation.attacking.run import attack as run_attacks
     from dual_data.evaluation.attacking.targets import AttackOptions, targets
+    from dual_data.evaluation.attacks.lm_eval_tasks import check_tasks
     from dual_data.evaluation.device.devices import device_named
 
     where = device_named(device)
@@ -78,6 +81,8 @@ def attack(
     )
     chosen = targets(grid, cells, options, say=say)
     if dry_run:
+        if any("tasks" in target.todo for target in chosen):
+            check_tasks(options.tasks, task_folder)
         for target in chosen:
             print(f"{target.cell.id}  {target.cell.label}: {', '.join(target.todo)}")
         print(f"\n{forecast(grid, cells, chosen, options)}")

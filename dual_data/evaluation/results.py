@@ -158,7 +158,7 @@ def fact_of(row: ItemRow) -> tuple[str, str]:
 
 def cluster_of(row: ItemRow) -> str:
     """The cluster of an item, as `Item.cluster`: what samples are drawn of."""
-    return row["subject"] or row["id"]
+    return row["subject"] or row["question"]
 
 
 def is_finite(rows: Iterable[ItemRow]) -> bool:

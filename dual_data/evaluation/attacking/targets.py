@@ -105,6 +105,11 @@ def targets(grid: Grid, cells: Sequence[Cell], options: AttackOptions, *, say: S
             if todo:
                 lacking += not adapter_path(grid.folder, run.id).is_dir()
                 chosen.append(Target(by_id[run.id], todo))
+    if not matched and not unmatched:
+        raise UsageError(
+            f"{grid.folder}: no results of what is to be attacked; run it first: dual-data eval run --save-adapters, "
+            "with the options given here"
+        )
     if lacking:
         raise DualDataError(
             f"{grid.folder}: {lacking} of {len(chosen)} cells to attack have no adapter: repeat `dual-data eval run` "

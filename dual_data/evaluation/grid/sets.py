@@ -11,7 +11,7 @@ from dual_data.config import read_text, shipped_project
 from dual_data.display import count
 from dual_data.engine.places import maker
 from dual_data.errors import InputError, UsageError
-from dual_data.evaluation.rows.data import Item, read_split
+from dual_data.evaluation.rows.data import Item, data_hash, read_paraphrases, read_split
 from dual_data.evaluation.settings import DataSettings, SplitSettings, StageSettings
 from dual_data.ids import digest
 from dual_data.matching import may_be_right, normalise
@@ -32,8 +32,7 @@ class Sets(NamedTuple):
 
         Raises InputError, which names the stage, where a row has no other answer.
         """
-        sets = [*self.forget.values(), self.retain_train, self.retain_eval, self.format, *self.measured.values()]
-        answers = counterfactual_answers([item for rows in sets for item in rows], f"the stage {stage}")
+        answers = counterfactual_answers([item for _, rows in self.all() for item in rows], f"the stage {stage}")
 
         def swap(rows: Sequence[Item]) -> list[Item]:
             return [row._replace(answer=(other := answers[row.question]), answers=(other,)) for row in rows]
@@ -46,16 +45,15 @@ class Sets(NamedTuple):
             {name: swap(rows) for name, rows in self.measured.items()},
         )
 
+    def all(self) -> Iterator[tuple[str, list[Item]]]:
+        """Every set with its name for a message."""
+        yield from ((f"the forget set {name}", rows) for name, rows in self.forget.items())
+        yield from (("retain_train", self.retain_train), ("retain_eval", self.retain_eval), ("format", self.format))
+        yield from self.measured.items()
+
     def repetitions(self) -> Iterator[str]:
         """A note on every set in which rows repeat a question, exactly or with another answer."""
-        sets = {
-            **{f"the forget set {name}": rows for name, rows in self.forget.items()},
-            "retain_train": self.retain_train,
-            "retain_eval": self.retain_eval,
-            "format": self.format,
-            **self.measured,
-        }
-        for name, rows in sets.items():
+        for name, rows in self.all():
             questions, facts = {row.question for row in rows}, {row.fact for row in rows}
             if again := len(rows) - len(questions):
                 other = len(facts) - len(questions)
@@ -89,7 +87,7 @@ def read_sets(data: DataSettings, folder: Path, limit: int) -> Sets:
         raise InputError(
             f"{folder}: no such folder, but the grid takes its rows from it: {build}correct `folder` in the grid file"
         )
-    paraphrases = folder / data.paraphrases if data.paraphrases else None
+    paraphrases = read_paraphrases(folder / data.paraphrases) if data.paraphrases else {}
 
     def read(split: SplitSettings) -> list[Item]:
         all_items = read_split(folder / split.path, paraphrases, split=split.split, relations=split.relations)
@@ -107,6 +105,8 @@ def read_sets(data: DataSettings, folder: Path, limit: int) -> Sets:
         _first(read(data.format), limit) if data.format else [],
         {name: _first(read(split), limit) for name, split in data.measured.items()},
     )
+    if data.paraphrases and not any(row.question in paraphrases for _, rows in sets.all() for row in rows):
+        raise InputError(f"{folder / data.paraphrases}: none of its questions is that of a row of the data")
     _refuse_overlap(sets, folder)
     return sets
 
@@ -131,14 +131,26 @@ def _first(items: list[Item], limit: int, pairs: Collection[str] = ()) -> list[I
 
 
 def _refuse_overlap(sets: Sets, folder: Path) -> None:
-    """Raise InputError where a row is to be both forgotten and retained: no model could do both."""
-    retained = {item.fact for item in (*sets.retain_train, *sets.retain_eval)}
-    for name, rows in sets.forget.items():
-        if both := [item.question for item in rows if item.fact in retained]:
+    """Raise InputError where a row is in two sets that cannot share it.
+
+    No model can both forget and retain it. A stage that trains on `format` alone must not teach a fact to forget, nor a
+    part of what is measured: a set of which it teaches all is known to the report to be trained on.
+    """
+
+    def refuse(name: str, rows: Sequence[Item], others: Sequence[Item], where: str) -> None:
+        facts = {item.fact for item in others}
+        if both := [item.question for item in rows if item.fact in facts]:
             raise InputError(
-                f"{folder}: {len(both)} of {len(rows)} rows of the forget set {name} are also in retain_train or "
-                f"retain_eval, such as {both[0]!r}: take them out of one of the two"
+                f"{folder}: {len(both)} of {len(rows)} rows of {name} are also in {where}, such as {both[0]!r}: take "
+                "them out of one of the two"
             )
+
+    for name, rows in sets.forget.items():
+        refuse(f"the forget set {name}", rows, [*sets.retain_train, *sets.retain_eval], "retain_train or retain_eval")
+        refuse(f"the forget set {name}", rows, sets.format, "format")
+    for name, rows in (("retain_eval", sets.retain_eval), *sets.measured.items()):
+        if data_hash(rows) != data_hash(sets.format):
+            refuse(name, rows, sets.format, "format")
 
 
 def counterfactual_answers(items: Sequence[Item], needed_by: str) -> dict[str, str]:

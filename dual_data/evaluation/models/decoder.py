@@ -107,6 +107,11 @@ def check_head(model: PreTrainedModel) -> None:
     device = next(model.parameters()).device
     ids = torch.arange(1, 9, device=device)[None] % model.config.get_text_config().vocab_size
     expected = model(input_ids=ids, use_cache=False).logits.float()
+    if not expected.isfinite().all():
+        raise UsageError(
+            f"{type(model).__name__} gives logits that are no finite numbers before it is trained: its checkpoint is "
+            f"damaged, or {model.dtype} is too narrow for it"
+        )
     logits = head(model, last_hidden(model, ids))
     if expected.shape != logits.shape or not torch.allclose(
         expected, logits, rtol=1e-3, atol=1e-2 * expected.abs().max().item()

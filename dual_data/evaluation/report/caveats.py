@@ -154,7 +154,7 @@ def _nothing_kept(collection: Collection) -> list[str]:
 
 
 def _shared_rows(data: str, forget_set: str, items: Mapping[str, Sequence[ItemRow]]) -> list[str]:
-    """Sentences on rows that are both in retain_train and in retain_eval, and on rows to forget in any other set."""
+    """Sentences on rows of other sets that are in retain_train too, and on rows to forget in any other set."""
 
     def shared(name: str, other: str) -> int:
         """Number of rows of a set that another has too."""
@@ -168,6 +168,12 @@ def _shared_rows(data: str, forget_set: str, items: Mapping[str, Sequence[ItemRo
             f"{'is' if common == 1 else 'are'} in retain_train too, so the retain score is measured on training data, "
             "on which the learning rate is chosen too."
         )
+    for name in items:
+        if name not in ("forget", "retain_train", "retain_eval") and (common := shared(name, "retain_train")):
+            sentences.append(
+                f"{data}: of the {len(items[name])} rows of {name}, {common} {'is' if common == 1 else 'are'} in "
+                "retain_train too, so unlearning trains on what this set measures."
+            )
     for name in items:
         if name != "forget" and (common := shared("forget", name)):
             sentences.append(

@@ -6,7 +6,8 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, get_args
 
 import polars as pl
 
@@ -14,7 +15,7 @@ from dual_data.audit.columns import POPULARITY
 from dual_data.audit.table_files import json_rows, read_table, refuse_mixed
 from dual_data.errors import InputError
 from dual_data.ids import digest
-from dual_data.matching import ObjectKind, kind_of
+from dual_data.matching import ObjectKind
 from dual_data.sources.tables.files import expect_no_misspelling
 
 _ROW = "row of the file"
@@ -56,19 +57,26 @@ class Item(NamedTuple):
 
     @property
     def cluster(self) -> str:
-        """The subject, or without one the id: facts of one subject are not independent."""
-        return self.subject or self.id
+        """The subject, or without one the question: facts of one subject are not independent.
+
+        Not the id, which facts of other files may have too.
+        """
+        return self.subject or self.question
 
 
 def read_split(
-    path: Path | str, paraphrases: Path | str | None = None, *, split: str = "", relations: Sequence[str] = ()
+    path: Path | str,
+    paraphrases: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    *,
+    split: str = "",
+    relations: Sequence[str] = (),
 ) -> list[Item]:
     """Rows of a Parquet, CSV, JSON or JSON-lines file with at least the columns question and answer.
 
-    The published columns (subjectLabel, relation, pop_sum) and ours are both understood. `paraphrases` is a table with
-    the columns question and paraphrase, joined by question. `split` and `relations` select rows by the columns split
-    and relation. Values of a CSV file are taken as text, unchanged; it cannot hold the lists `answers` and
-    `paraphrases_test`. Raises InputError that names what is missing, misspelt or has the wrong type.
+    The published columns (subjectLabel, relation, pop_sum) and ours are both understood. `paraphrases` are further
+    wordings by question. `split` and `relations` select rows by the columns split and relation. Values of a CSV file
+    are taken as text, unchanged; it cannot hold the lists `answers` and `paraphrases_test`. Raises InputError that
+    names what is missing, misspelt or has the wrong type.
     """
     path = Path(path)
     wanted = {"split": [split] if split else [], "relation": list(relations)}
@@ -90,7 +98,6 @@ def read_split(
             known = ", ".join(texts.drop_nulls().unique().sort().to_list()) or "none"
             raise InputError(f"{path}: no row of {name} {', '.join(sorted(unknown))}; it has {known}")
         frame = frame.filter(texts.is_in(values))
-    by_question = _paraphrases(Path(paraphrases)) if paraphrases is not None else {}
     items: list[Item] = []
     ids: set[str] = set()
     numbers: dict[str, int] = {}
@@ -98,7 +105,7 @@ def read_split(
         location = f"{path}: row {row[_ROW]}"
         if _is_empty(row["question"]) or _is_empty(row["answer"]):
             raise InputError(f"{location} has no question or no answer")
-        item = _item(row, by_question, location)
+        item = _item(row, paraphrases, location)
         name = item.id
         while name in ids:
             numbers[item.id] = numbers.get(item.id, 1) + 1
@@ -117,14 +124,19 @@ def _table_with(path: Path, required: Sequence[str]) -> pl.DataFrame:
         raise InputError(f"{path}: the table is empty")
     if missing := set(required) - set(frame.columns):
         raise InputError(f"{path}: no column {' or '.join(sorted(missing))}; found {', '.join(frame.columns)}")
-    # Bytes: what some writers of Parquet make of a text, without the mark that it is one.
-    if unfit := [name for name in required if (kind := frame.schema[name]).is_nested() or kind == pl.Binary]:
-        raise InputError(f"{path}: column {unfit[0]} holds {frame.schema[unfit[0]]}; write one text per row")
+    for name in required:
+        # Bytes: what some writers of Parquet make of a text, without the mark that it is one.
+        if (kind := frame.schema[name]).is_nested() or kind == pl.Binary:
+            raise InputError(f"{path}: column {name} holds {kind}; write one text per row")
+        # Among decimals, 1990 has become 1990.0.
+        if kind.is_float() and frame[name].count():
+            raise InputError(f"{path}: column {name} holds numbers with decimals; write them as texts")
     refuse_mixed(path, frame, required)
     return frame
 
 
-def _paraphrases(path: Path) -> dict[str, list[str]]:
+def read_paraphrases(path: Path) -> dict[str, list[str]]:
+    """Further wordings by question, from a table with the columns question and paraphrase. Raises InputError."""
     columns = ("question", "paraphrase")
     by_question: dict[str, list[str]] = {}
     for question, text in _table_with(path, columns).select(columns).drop_nulls().unique(maintain_order=True).rows():
@@ -132,7 +144,7 @@ def _paraphrases(path: Path) -> dict[str, list[str]]:
     return by_question
 
 
-def _item(row: Mapping[str, Any], paraphrases: Mapping[str, list[str]], location: str) -> Item:
+def _item(row: Mapping[str, Any], paraphrases: Mapping[str, Sequence[str]], location: str) -> Item:
     question, answer = str(row["question"]), str(row["answer"])
     return Item(
         id=digest(f"{question}\n{answer}") if _is_empty(row.get("fact_id")) else str(row["fact_id"]),
@@ -143,7 +155,7 @@ def _item(row: Mapping[str, Any], paraphrases: Mapping[str, list[str]], location
         relation=_first(row, _RELATION),
         popularity=_popularity(row, location),
         paraphrases=_unique([*_texts(row, "paraphrases_test", location), *paraphrases.get(question, [])]),
-        kind=kind_of(row.get("object_kind")),
+        kind=_kind(row, location),
         pair="" if _is_empty(row.get("pair")) else str(row["pair"]),
     )
 
@@ -152,8 +164,17 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> str:
     return str(next((value for name in names if (value := row.get(name))), ""))
 
 
+def _kind(row: Mapping[str, Any], location: str) -> ObjectKind:
+    value = row.get("object_kind")
+    kinds: tuple[ObjectKind, ...] = get_args(ObjectKind)
+    if not _is_empty(value) and value not in kinds:
+        raise InputError(f"{location}: object_kind is {value!r}; it is one of {', '.join(kinds)}, or empty")
+    return next((kind for kind in kinds if kind == value), "entity")
+
+
 def _is_empty(value: Any) -> bool:
-    return value is None or value == ""
+    """Whether a cell holds nothing: pandas writes NaN there."""
+    return value is None or (isinstance(value, float) and math.isnan(value)) or not str(value).strip()
 
 
 def _texts(row: Mapping[str, Any], column: str, location: str) -> list[str]:
@@ -166,7 +187,9 @@ def _texts(row: Mapping[str, Any], column: str, location: str) -> list[str]:
             f"{location}: {column} is {str(value)[:40]!r}, not a list of texts: write a list (in Parquet or JSON "
             "lines; a CSV file cannot hold one), or leave the column out"
         )
-    return [str(text) for text in value if text is not None]
+    if any(isinstance(text, float) for text in value):  # among decimals, 1990 has become 1990.0
+        raise InputError(f"{location}: {column} holds numbers with decimals; write them as texts")
+    return [str(text) for text in value if not _is_empty(text)]
 
 
 def _popularity(row: Mapping[str, Any], location: str) -> float | None:
@@ -177,10 +200,10 @@ def _popularity(row: Mapping[str, Any], location: str) -> float | None:
         try:
             number = float(value)
         except (TypeError, ValueError):
-            raise InputError(
-                f"{location}: {name} is {str(value)[:40]!r}, not a number: correct it, or leave it empty"
-            ) from None
-        if not math.isnan(number):  # what pandas writes for an empty cell
+            number = math.inf
+        if math.isinf(number):
+            raise InputError(f"{location}: {name} is {str(value)[:40]!r}, not a number: correct it, or leave it empty")
+        if not math.isnan(number):  # "nan", as a text
             return number
     return None
 

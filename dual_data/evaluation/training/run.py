@@ -140,6 +140,11 @@ class TrainingRun:
                 rows = [groups[kind] for kind in self._kinds]
                 states = layer_hidden(self.model, layout, self._layer) if self._layer is not None else None
                 loss = self._loss(groups, self._policy(rows, hidden_at(self.model, layout, rows, states)))
+                if self._layer is not None and not loss.value.requires_grad:
+                    raise UsageError(
+                        f"{self._method.name} stops at layer {self._layer}, counted from 0, and nothing is trained up "
+                        "to it: name other `targets` under lora, or another layer"
+                    )
                 loss.value.sum().backward()  # type: ignore[no-untyped-call]
             return loss
         except RuntimeError as error:

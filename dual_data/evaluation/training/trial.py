@@ -44,7 +44,7 @@ def try_method(
 ) -> None:
     """Run the code of a method once: constants and notes of the rows of a cell, its loss, gradient and controller.
 
-    The loss is given two cells with the first rows and random outputs over the tokenizer's vocabulary. Raises
+    The loss is given three cells with the first rows and random outputs over the tokenizer's vocabulary. Raises
     UsageError as training does for a mistake that shows in its first steps.
     """
     options = method.options(chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,14 @@ def test_attacks_take_the_narrowing_of_the_run_and_say_where_it_is_another(tmp_p
     assert "in 1 group of results, the chosen result is not a cell of " in refused.err
     assert "give those that `dual-data eval run` had, such as --limit" in refused.err
     assert "run the grid again if its methods, rows or settings were edited since" in refused.err
+    never_run = dual_data("eval", "attack", *options, "--out", str(tmp_path / "nowhere"), "--dry-run")
+    assert (never_run.code, "no results" in never_run.err) == (2, True)
+    narrowed = [*options, "--limit", "3", "--dry-run"]
+    folder = dual_data("eval", "attack", *narrowed, "--task-folder", str(tmp_path))
+    assert (folder.code, "--task-folder: holds the definitions of tasks" in folder.err) == (2, True)
+    if importlib.util.find_spec("lm_eval"):
+        unknown = dual_data("eval", "attack", *narrowed, "--task", "nope")
+        assert (unknown.code, "lm-eval has no task nope" in unknown.err) == (2, True)
     file = tmp_path / "pipeline" / "evaluation.toml"
     file.write_text(GRID.replace("epochs = 2", "epochs = 2\nfull = true"))
     full = dual_data("eval", "attack", *options, "--limit", "3")

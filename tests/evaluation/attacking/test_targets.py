@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from dual_data.errors import UsageError
 from dual_data.evaluation.attacking.targets import AttackOptions, targets
+from dual_data.evaluation.results import BASE
 from tests.cli.command import dual_data
 from tests.evaluation.attacking.attacked_grid import GRID, opened, write_project
 
@@ -26,6 +30,8 @@ def test_seeds_without_an_adapter_are_left_out_where_another_has_one(tmp_path: P
     options = write_project(tmp_path, adapters=True, more=["--seed", "1"], grid=f"{GRID}seeds = [0, 1]\n")
     assert dual_data("eval", "run", *options).code == 0
     grid, cells = opened(tmp_path)
+    with pytest.raises(UsageError, match="no results of what is to be attacked; run it first: dual-data eval run"):
+        targets(grid, [cell for cell in cells if cell.method == BASE], AttackOptions())
     messages: list[str] = []
     (target,) = targets(grid, cells, AttackOptions(), say=messages.append)
     assert (target.cell.seed, target.todo) == (1, ("relearning", "quantisation"))

@@ -131,6 +131,52 @@ def limited(
     return {name: [int(item.question.split()[1]) for item in rows] for name, rows in rows_by_set.items()}
 
 
+def with_format(folder: Path, **others: object) -> Sets:
+    """Sets of one forget set, one retain set and a set of other facts, which teaches the form of the answers."""
+    for name in ("rare", "kept", "other"):
+        side(name).write_parquet(folder / f"{name}.parquet")
+    data = {
+        "folder": "",
+        "forget": {"rare": "rare.parquet"},
+        "retain_train": "kept.parquet",
+        "retain_eval": "kept.parquet",
+        "format": "other.parquet",
+    }
+    return read_sets(DataSettings.model_validate(data | others), folder, 0)
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ({"format": "rare.parquet"}, "20 of 20 rows of the forget set rare are also in format, such as 'rare 0'"),
+        ({"format": {"path": "kept.parquet", "relations": ["P1"]}}, "10 of 20 rows of retain_eval are also in format"),
+        (
+            {"measured": {"near": {"path": "other.parquet", "relations": ["P1"]}}},
+            "10 of 10 rows of near are also in format",
+        ),
+    ],
+)
+def test_what_teaches_the_form_of_answers_is_nothing_to_forget_and_no_part_of_what_is_measured(
+    tmp_path: Path, others: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        with_format(tmp_path, **others)
+
+
+def test_what_teaches_the_form_of_answers_may_be_a_measured_set(tmp_path: Path) -> None:
+    sets = with_format(tmp_path, measured={"near": "other.parquet"})
+    assert sets.measured["near"] == sets.format
+
+
+def test_paraphrases_of_no_row_are_refused(tmp_path: Path) -> None:
+    table = tmp_path / "wordings.csv"
+    table.write_text("question,paraphrase\nrare  0,W?\n")
+    with pytest.raises(InputError, match=r"wordings\.csv: none of its questions is that of a row of the data"):
+        with_format(tmp_path, paraphrases="wordings.csv")
+    table.write_text("question,paraphrase\nrare 0,W?\n")
+    assert with_format(tmp_path, paraphrases="wordings.csv").forget["rare"][0].paraphrases == ("W?",)
+
+
 def by_id(name: str) -> list[int]:
     """The first six rows of a side by the hash of their ids, in order."""
     return sorted(sorted(range(20), key=lambda number: digest(f"limit|{name}{number}"))[:6])

@@ -28,6 +28,16 @@ def test_a_model_that_does_more_to_its_logits_is_refused() -> None:
         check_head(model)
 
 
+def test_a_damaged_model_is_refused() -> None:
+    model: Any = tiny().model
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[0] = torch.nan
+    with pytest.raises(
+        UsageError, match="gives logits that are no finite numbers before it is trained: its checkpoint"
+    ):
+        check_head(model)
+
+
 def test_a_model_whose_body_is_not_found_is_refused() -> None:
     model: Any = tiny().model
     model.base_model_prefix = "language_model"  # as of Llama 4, which calls it `model`

@@ -135,3 +135,15 @@ def test_facts_without_a_subject_are_told_where_no_row_has_one(tmp_path: Path) -
         "d: no row has a subject, so each fact counts as its own. Where facts share a subject, intervals are too "
         "narrow: name it in a column `subject`."
     ]
+
+
+def test_measured_facts_that_unlearning_trains_on_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "cells" / f"{write_cell(tmp_path, forget=1.0, retain=1.0)}.json"
+    result = json.loads(path.read_text())
+    train = result["items"]["retain_train"]
+    result["items"]["near"] = [*train[:2], *result["items"]["retain_eval"]]
+    path.write_text(json.dumps(result))
+    assert _sentences(tmp_path) == [
+        f"d: of the {len(result['items']['near'])} rows of near, 2 are in retain_train too, so unlearning trains on "
+        "what this set measures."
+    ]

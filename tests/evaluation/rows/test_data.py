@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import polars as pl
 import pytest
 
 from dual_data.errors import InputError
-from dual_data.evaluation.rows.data import Item, data_hash, read_split
+from dual_data.evaluation.rows.data import Item, data_hash, read_paraphrases, read_split
+from dual_data.ids import digest
 from tests.cli.command import ROOT
 from tests.evaluation.questions import cities
 from tests.reference import REFERENCE, needs_reference
@@ -161,6 +163,23 @@ def test_a_text_that_looks_like_a_list_stays_a_text(tmp_path: Path) -> None:
             for name in ("answers", "paraphrases_test")
         ),
         ("l.jsonl", '{"question": "Q?", "answer": "A", "answers": {"text": ["A"]}}', "answers is .*, not a list"),
+        (
+            "r.csv",
+            "question,answer,object_kind\nQ?,A,\nR?,A,Date\n",
+            "row 2: object_kind is 'Date'; it is one of entity,",
+        ),
+        ("s.csv", "question,answer,popularity\nQ?,A,inf\n", "row 1: popularity is 'inf', not a number"),
+        ("t.csv", "question,answer\nQ?,A\nR?,\u00a0\n", "row 2 has no question or no answer"),
+        (
+            "u.jsonl",
+            '{"question": "Q?", "answer": 1990}\n{"question": "R?", "answer": 2.5}\n',
+            r"u\.jsonl: column answer holds numbers with decimals; write them as texts",
+        ),
+        (
+            "v.jsonl",
+            '{"question": "Q?", "answer": "1990", "answers": [1990, 2.5]}\n',
+            "row 1: answers holds numbers with decimals; write them as texts",
+        ),
         ("m.jsonl", '{"question": "Q?", "answer": "A", "answers": [{"text": "A"}]}', "answers is .*, not a list"),
     ],
 )
@@ -169,6 +188,24 @@ def test_unusable_files_are_named(tmp_path: Path, name: str, content: str | None
         (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):
         read_split(tmp_path / name)
+
+
+def test_cells_that_pandas_left_empty_are_empty(tmp_path: Path) -> None:
+    nothing = pl.Series([math.nan], dtype=pl.Float64)
+    rows = pl.DataFrame(
+        {"question": ["Q?"], "answer": ["A"], "pair": nothing, "fact_id": nothing, "popularity": nothing}
+    )
+    rows.write_parquet(tmp_path / "rows.parquet")
+    (item,) = read_split(tmp_path / "rows.parquet")
+    assert (item.pair, item.popularity, item.id) == ("", None, digest("Q?\nA"))
+
+
+def test_facts_of_two_files_are_not_one_because_their_ids_are(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text(f"fact_id,question,answer\n1,{name}?,A\n2,Q?,A\n")
+    first, second = (read_split(tmp_path / f"{name}.csv") for name in ("a", "b"))
+    assert [item.id for item in first] == [item.id for item in second]
+    assert [one.cluster == other.cluster for one, other in zip(first, second, strict=True)] == [False, True]
 
 
 def test_bytes_are_no_text(tmp_path: Path) -> None:
@@ -189,6 +226,7 @@ def test_bytes_are_no_text(tmp_path: Path) -> None:
         ("paraphrase_test", "paraphrases_test"),
         ("object_kinds", "object_kind"),
         ("FACT_ID", "fact_id"),
+        ("pairs", "pair"),
     ],
 )
 def test_a_misspelt_column_is_refused(tmp_path: Path, name: str, meant: str) -> None:
@@ -221,9 +259,9 @@ def test_a_paraphrase_table_without_its_columns_is_named(tmp_path: Path) -> None
     rows.write_text("question,answer\n1?,A\n")
     table.write_text("question,wording\n1?,W?\n")
     with pytest.raises(InputError, match=r"table\.csv: no column paraphrase; found question, wording"):
-        read_split(rows, table)
+        read_paraphrases(table)
     table.write_text("question,paraphrase\n1?,W?\n1?,\n,V?\n")
-    assert read_split(rows, table)[0].paraphrases == ("W?",)
+    assert read_split(rows, read_paraphrases(table))[0].paraphrases == ("W?",)
 
 
 def test_values_of_a_csv_file_are_as_they_stand_there(tmp_path: Path) -> None:
@@ -277,7 +315,7 @@ def test_some_rows_of_a_table(tmp_path: Path) -> None:
 @needs_reference
 def test_published_rows_are_read_with_their_popularity_and_paraphrases() -> None:
     folder = REFERENCE / "duet"
-    items = read_split(folder / "city_forget_popular_5.parquet", folder / "paraphrases.parquet")
+    items = read_split(folder / "city_forget_popular_5.parquet", read_paraphrases(folder / "paraphrases.parquet"))
     assert len(items) == 482
     assert len({item.id for item in items}) == 482
     assert all(item.popularity is not None and item.relation and item.subject for item in items)

@@ -17,7 +17,7 @@ from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.training import run
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
-from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.schedule import plan
 from dual_data.evaluation.training.train import train
 from tests.evaluation.methods.formulas import FORMULAS
@@ -206,6 +206,14 @@ def test_a_forget_loss_far_above_guessing_is_no_divergence_and_a_retain_loss_is(
     assert difference.stopped.startswith("diverged: retain loss above ")
     assert difference.stopped.endswith(", 2 times what guessing gives, at step 1")
     assert setup.train("GradDiff", optimisation.model_copy(update={"diverged_nll": 0.0}))[0].stopped == ""
+
+
+def test_a_method_that_stops_before_all_that_is_trained_is_refused() -> None:
+    setup = problem(fresh=True)
+    setup.adapters.remove()
+    on_head = Adapters(setup.loaded.model, LoraSpec(rank=4, alpha=8.0, targets=("lm_head",)))
+    with pytest.raises(UsageError, match="RMU stops at layer 0, counted from 0, and nothing is trained up to it"):
+        train(setup.loaded, on_head, METHODS["RMU"], [setup.cell(1.0)], Optimisation(), options={"layer": 0})
 
 
 def test_a_gradient_that_explodes_is_divergence_also_of_a_method_without_likelihoods() -> None:
