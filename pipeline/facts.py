@@ -19,7 +19,7 @@ branch of `_harvest`. The reasons:
     unknown_relation    tables: no relation file has the relation
     not_asked_in_topic  tables: no relation file has the relation for this topic
     excluded_relation   tables: pipeline/relations/EXCLUDED.toml has the relation
-    empty               a cell or text without value; tables, labels: also nan, null, N/A, or only dashes, dots or "?"
+    empty               a cell or text without value, in tables also nan, null, N/A, or only dashes, dots or "?"
     unresolved_label    resolve: nothing carries the label
     ambiguous_label     resolve: several things carry the label, or several statements agree with the row
     unconfirmed         resolve: things carry the labels, but the endpoint states no such fact about them
@@ -61,9 +61,6 @@ from dual_data.sources.tables import resolution, triplets
 from dual_data.sources.wikidata import statements as wikidata
 from dual_data.sources.wikidata.asking import Foresight, Live
 from dual_data.sources.wikidata.sparql import open_endpoint
-
-_NO_VALUE = r"^(?:nan|NaN|NaT|<NA>|null|NULL|n/a|N/A|#N/A|[-‐‑–—_.…?/]+)$"
-"""What stands for no value in tables. Nan, Null, None and NA are names too, and so is "!!!"."""
 
 _NOBODY = ("anonymous", "unknown")
 """Names of entities that answer no "Who ...?"; with a capital they are names of bands and the like."""
@@ -150,10 +147,15 @@ def lacks(params: FactsParams, tools: Tools) -> Iterator[Lack]:
 
 
 def check(params: FactsParams, project: Path, _: Profile) -> None:
-    """Raise ConfigError for a topic that is not in topics.toml, or that lacks the classes that the source needs; where
-    topics.toml is missing, the plan says so."""
+    """Raise ConfigError for a topic that is not in topics.toml or lacks the classes that the source needs, and for a
+    label table that is not there; where topics.toml is missing, the plan says so."""
     if (project / TOPICS).is_file():
         _topics(params, project)
+    if params.label_table and not (project / params.label_table).is_file():
+        raise ConfigError(
+            f"{params.label_table}: no such file; a CSV or Parquet table with the columns qid and label is expected",
+            key="facts.label_table",
+        )
 
 
 def sources(params: FactsParams, project: Path, services: Services) -> dict[str, str]:
@@ -190,9 +192,9 @@ def _harvest(
         return _from_dump(params, tools, topics, relations)
     excluded = _excluded(tools.project)
     if params.source == "tables":
-        return _without_placeholders(triplets.with_ids(folder, names, relations, excluded))
+        return triplets.with_ids(folder, names, relations, excluded)
     if params.source == "labels":
-        return _without_placeholders(triplets.with_labels(folder, names, relations, excluded))
+        return triplets.with_labels(folder, names, relations, excluded)
     if params.label_table:
         rows = triplets.read_labels(folder, names, relations, excluded)
         return resolution.through_table(tools.project / params.label_table, rows, topics, relations)
@@ -203,14 +205,6 @@ def _harvest(
     members = wikidata.members(asker, topics, params.queries, tools.limit)
     _expect_members(params, tools, topics, members, tools.services.sparql)
     return wikidata.harvest(asker, members, relations, params.queries)
-
-
-def _without_placeholders(harvest: Harvest) -> Harvest:
-    """Statements whose subject or object is named by what stands for no value get the reason `empty`."""
-    unnamed = harvest.entities.filter(pl.col("label").str.contains(_NO_VALUE))["qid"].implode()
-    text = pl.col("object_text").str.contains(_NO_VALUE)
-    has_none = pl.any_horizontal(pl.col("subject_qid", "object_value").is_in(unnamed), text)
-    return harvest._replace(statements=reject(harvest.statements, has_none, "empty"))
 
 
 def _without_nobody(harvest: Harvest, relations: Mapping[str, Relation]) -> Harvest:
@@ -283,7 +277,7 @@ def _excluded(project: Path) -> dict[str, tuple[str, ...]]:
 
 FACTS = Stage(
     name="facts",
-    version=11,
+    version=12,
     run=run,
     schema=Facts,
     params=FactsParams,

@@ -41,7 +41,7 @@ def planned(project: Project, wanted: Sequence[str], limit: int | None, *, offli
         if limits := _limits([forecast for _, forecast in forecasts], pace):
             parts.append("\n".join(limits))
     elif any(step.reason for step in steps):
-        parts.append("No call is needed.")
+        parts.append("No stage foresees a call.")
     else:
         parts.append("Nothing to do.")
     if lacks:

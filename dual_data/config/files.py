@@ -10,8 +10,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails
 
 from dual_data.errors import ConfigError, InputError
 from dual_data.ids import is_item, is_property
@@ -63,10 +63,30 @@ _MUST_BE = {
 """What a value is to be, by pydantic's type of the error, whose own words speak of Python."""
 
 
+def _make_strict(schema: Any) -> None:
+    """Make the numbers and truth values in a schema of pydantic strict."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("bool", "int", "float"):
+            schema["strict"] = True
+        for part in schema.values():
+            _make_strict(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _make_strict(part)
+
+
 class Strict(BaseModel):
-    """Base of every configuration model: frozen; an unknown key and a number that is not finite are errors."""
+    """Base of every configuration model: frozen; errors are an unknown key, a number that is not finite, and a number
+    or a truth value that is written as another type ("5", 1 for true)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        # Not strict as a whole: TOML has lists alone, and they become tuples.
+        schema = handler(source)
+        _make_strict(schema)
+        return schema
 
 
 def each_once(values: tuple[Value, ...]) -> tuple[Value, ...]:

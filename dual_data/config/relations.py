@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from dual_data.config.files import Item, Property, Strict, parse, parse_toml, read_text, read_toml, table
+from dual_data.config.files import Item, Property, Strict, each_once, parse, parse_toml, read_text, read_toml, table
 from dual_data.config.places import TOPICS
 from dual_data.errors import ConfigError, InputError
 from dual_data.words import clean, words
@@ -116,9 +116,11 @@ class Relation(Strict):
     """Wikidata property id."""
     name: str = Field(min_length=1)
     """English noun phrase of the relation."""
-    labels: tuple[Annotated[str, AfterValidator(clean)], ...] = ()
+    labels: Annotated[
+        tuple[Annotated[str, AfterValidator(clean), Field(min_length=1)], ...], AfterValidator(each_once)
+    ] = ()
     """Its names in tables that have labels but no ids."""
-    topics: tuple[str, ...] = Field(min_length=1)
+    topics: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(each_once)]
     """Topics that it applies to; ["*"] for all."""
     object: Literal["entity", "date", "quantity", "text"]
     unique: Literal["one", "any"] = "one"
@@ -148,8 +150,10 @@ class Relation(Strict):
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Relation:
         for key, kind in _KEYS_OF_ONE_KIND.items():
-            if key in self.model_fields_set and self.object != kind:
+            if key in self.model_fields_set and getattr(self, key) and self.object != kind:
                 raise ValueError(f'{key} is only for object = "{kind}", and this one is "{self.object}"; leave it out')
+        if self.property in self.inverse:
+            raise ValueError("inverse names the relation itself; write symmetric = true if A r B implies B r A")
         return self
 
     def applies_to(self, topic: str) -> bool:
@@ -163,7 +167,14 @@ class Relation(Strict):
         return [topic for topic in self.topics if other.applies_to(topic)]
 
 
-_KEYS_OF_ONE_KIND = {"precision": "date", "unit": "quantity", "unit_name": "quantity", "object_classes": "entity"}
+_KEYS_OF_ONE_KIND = {
+    "precision": "date",
+    "unit": "quantity",
+    "unit_name": "quantity",
+    "object_classes": "entity",
+    "symmetric": "entity",
+    "inverse": "entity",
+}
 """Keys of a relation that apply to one kind of object only -> that kind."""
 
 
@@ -223,7 +234,9 @@ def _double_claims(relations: Mapping[str, Relation]) -> Iterator[tuple[str, str
     """Stem and message for two files of one property in a topic, or two properties with one label in a topic."""
     claims: dict[tuple[str, str], list[str]] = {}
     for stem, relation in relations.items():
-        for kind, name in [("property", relation.property), *(("label", label) for label in relation.labels)]:
+        # Tables may name a relation by its property, too.
+        labels = dict.fromkeys((*relation.labels, relation.property))
+        for kind, name in [("property", relation.property), *(("label", label) for label in labels)]:
             claimants = claims.setdefault((kind, name), [])
             for claimant in claimants:
                 topics = ", ".join(relation.topics_with(relations[claimant]))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dual_data.bootstrap import (
     SHARE,
     Interval,
+    Scale,
     Spread,
     bootstrap_difference,
     bootstrap_mean,
@@ -179,15 +180,17 @@ def compare_answered(group: Group, lr: float) -> Contrast | None:
     return mean_contrast(sides, group.key.data, together=True)
 
 
-def mean_contrast(sides: Sequence[Side], data: str, *, together: bool = False) -> Contrast:
-    """Contrast of the means of two sides, shares, in models of a dataset.
+def mean_contrast(
+    sides: Sequence[Side], data: str, *, together: bool = False, scale: Scale = SHARE.differences
+) -> Contrast:
+    """Contrast of the means of two sides, which lie on a scale, in models of a dataset.
 
     `together` is for two parts of one set in the same models: both get the same draws of seeds.
     """
 
     def draw(number: int, degrees: float | None) -> Floats:
         models = models_of(data, 0 if together else number)
-        return mean_draws(*sides[number], SHARE.differences, models=models, degrees=degrees)
+        return mean_draws(*sides[number], scale, models=models, degrees=degrees)
 
     spread = _spread(sides, together=together)
     exact = [float(values.mean()) for values, _ in sides]

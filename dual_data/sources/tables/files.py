@@ -12,6 +12,7 @@ import csv
 import difflib
 import hashlib
 import io
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from dual_data.errors import InputError
 ENDINGS = (".csv", ".parquet")
 _UNREAD = (".tsv", ".tab", ".xlsx", ".xls", ".ods")
 """Endings of tables in other formats."""
+_INVISIBLE = r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u{200b}\u{202a}-\u{202e}\u{2066}-\u{2069}\u{feff}]"
+"""Control characters that are no white space, a space without width, a byte order mark, and overrides of the direction;
+joiners and marks of the direction are not among them, since some scripts need them."""
 LIST_MARK = "|"
 """Separates the aliases in a CSV cell."""
 
@@ -39,6 +43,9 @@ def table_files(folder: Path) -> list[Path]:
         raise InputError(f"{unread[0]}: is not read; save it as {' or '.join(ENDINGS)}, or move it elsewhere")
     if not paths:
         raise InputError(f"{folder}: holds no {' or '.join(ENDINGS)} file; put one table per topic there")
+    for path, following in itertools.pairwise(paths):
+        if path.stem == following.stem:
+            raise InputError(f"{following}: is a second table beside {path.name}, of the same name; move one elsewhere")
     return paths
 
 
@@ -72,9 +79,16 @@ def read_file(path: Path, required: Sequence[str], optional: Sequence[str] = ())
         texts = frame.select(_as_text(frame, name) for name in columns)
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path}: a column cannot be read as text ({error})") from None
-    return texts.with_columns(pl.when(pl.all() != "").then(pl.all())).with_columns(
+    rows = texts.with_columns(pl.when(pl.all() != "").then(pl.all())).with_columns(
         pl.col("topic").fill_null(path.stem), file=pl.lit(str(path)), line=pl.Series(lines, dtype=pl.Int64)
     )
+    for name in filter(_is_label, columns):
+        for row in rows.filter(pl.col(name).str.contains(_INVISIBLE)).head(1).iter_rows(named=True):
+            raise InputError(
+                f"{location(row)}: {name}: {row[name]!a} holds a character that cannot be seen, by which it would "
+                "differ from a text that looks the same; delete it"
+            )
+    return rows
 
 
 def location(row: Mapping[str, object]) -> str:
@@ -97,6 +111,10 @@ def misspelt(columns: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[
             # In subject_title_de, something was added on purpose.
             if name not in optional and not name.startswith(f"{absent[close]}_"):
                 yield name, absent[close]
+
+
+def _is_label(column: str) -> bool:
+    return column.lower().endswith("label") or column == "object_value"
 
 
 def _is_readable(dtype: pl.DataType) -> bool:

@@ -3,7 +3,8 @@
 Through an endpoint, a row is resolved when exactly one statement agrees with it: a subject of the topic's classes that
 carries the label, with the relation's property, and an object of the relation's classes that carries the other label.
 "Alexandria, country, Egypt" settles which Alexandria it is. Through a label table, a row is resolved when each of its
-labels stands for exactly one id (of the topic's, and of the relation's, classes where the table has a column `class`).
+labels stands for exactly one id (of the topic's, and of the relation's, classes where the table has a column `class`);
+a row whose subject alone is resolved is rejected, and counts among the objects of its pair.
 
     unresolved_label   nothing carries the label
     ambiguous_label    several things do, or several statements agree
@@ -109,13 +110,15 @@ def through_table(
 
     resolved: list[dict[str, str | None]] = []
     for row, statement in zip(rows.iter_rows(named=True), as_written(rows).iter_rows(named=True), strict=True):
+        subjects = carriers_of(row["subject_label"], topics[row["topic"]].classes)
+        if len(subjects) == 1:
+            statement["subject_qid"] = subjects[0]
         if row["reason"] is None:
             relation = relations[row["stem"]]
             entity = relation.object == "entity"
-            subjects = carriers_of(row["subject_label"], topics[row["topic"]].classes)
             objects = carriers_of(row["object_label"], relation.object_classes) if entity else [row["object_value"]]
             if len(subjects) == len(objects) == 1:
-                statement.update(subject_qid=subjects[0], object_value=objects[0])
+                statement["object_value"] = objects[0]
             else:
                 statement["reason"] = "ambiguous_label" if subjects and objects else "unresolved_label"
         resolved.append(statement)
@@ -190,13 +193,12 @@ def _agrees(row: Mapping[str, str], value: str, names: Mapping[str, set[str]]) -
 
 def _label_table(path: Path) -> pl.DataFrame:
     """Columns of ENTITIES and `class`. Raises InputError for malformed or repeated ids."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; a CSV or Parquet table with the columns qid and label is expected")
     table = read_file(path, ("qid", "label"), ("aliases", "class"))
     lines: dict[str, int] = {}
     for row in table.iter_rows(named=True):
-        if row["qid"] is None or not is_item(row["qid"]):
-            raise InputError(f"{location(row)}: qid: {row['qid']!r} is not a Wikidata item id such as Q90")
+        for column in ("qid", "class"):
+            if not is_item(row[column] or "") and (row[column] or column == "qid"):
+                raise InputError(f"{location(row)}: {column}: {row[column] or ''!r} is not an id such as Q90")
         if row["qid"] in lines:
             raise InputError(
                 f"{location(row)}: qid: {row['qid']} is already in line {lines[row['qid']]}; an id has one line, "

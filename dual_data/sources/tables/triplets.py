@@ -34,6 +34,8 @@ ID_OPTIONS = (
     *(f"{side}_{detail}" for side in ("subject", "object") for detail in DETAILS),
 )
 LABEL_COLUMNS = ("subjectLabel", "relation", "objectLabel")
+NO_VALUE = r"^(?:nan|NaN|NaT|<NA>|null|NULL|n/a|N/A|#N/A|[-‐‑–—_.…?/]+)$"
+"""What stands for no value. Nan, Null, None and NA are names too, and so is "!!!"."""
 MOST_FAULTS = 10
 """Most faults of rows that are told at once."""
 # More digits are no Int64. pandas writes the numbers of a column with empty cells as 31.0.
@@ -62,6 +64,9 @@ def with_ids(
         else:
             kind = relations[stem].object
             value = _object(row, relations[stem])
+            # The reason of what cannot be read would say that there is an object.
+            if value.reason in (None, "wrong_kind") and any(map(_stands_for_none, _names_in(row, kind))):
+                value = value._replace(reason="empty")
         statements.append((topic, stem or property_id, property_id, row["subject_qid"], kind, *value[:3]))
     frame = pl.DataFrame(statements, schema=STATEMENTS, orient="row")
     return Harvest(frame, _entities_of(rows))
@@ -97,9 +102,15 @@ def read_labels(
         nulls_equal=True,
     )
     empty = pl.any_horizontal(pl.col(name).is_null() for name in ("subject_label", "relation", "object_label"))
-    is_id = pl.any_horizontal(pl.col("subject_label", "object_label").str.contains(f"^{ITEM}$"))
+    labels = pl.col("subject_label", "object_label")
     rows = rows.with_columns(
-        reason=pl.when(empty).then(pl.lit("empty")).when(is_id).then(pl.lit("no_label")).otherwise("relation_reason")
+        reason=pl.when(empty)
+        .then(pl.lit("empty"))
+        .when(pl.any_horizontal(labels.str.contains(f"^{ITEM}$")))
+        .then(pl.lit("no_label"))
+        .when(pl.col("relation_reason").is_null() & pl.any_horizontal(labels.str.contains(NO_VALUE)))
+        .then(pl.lit("empty"))
+        .otherwise("relation_reason")
     )
     return _with_literals(rows, relations).drop("subjectLabel", "objectLabel", "relation_reason")
 
@@ -230,6 +241,7 @@ def _faults(rows: pl.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
     for name in ("subject_title", "object_title"):
         yield from _faults_of_column(rows, name, _may_be_title, title)
     labels = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col("label").is_not_null())
+    labels = labels.with_columns(pl.col("label").map_elements(clean, return_dtype=pl.String))
     first_labels = labels.unique("qid", keep="first", maintain_order=True).select(
         "qid", first="label", first_line="line", first_file="file"
     )
@@ -268,6 +280,16 @@ def _object(row: Mapping[str, str | None], relation: Relation) -> values.Value:
     if written is None:
         return values.Value(row["object_qid"] or "", row["object_label"], "wrong_kind")
     return values.cell(written, relation)
+
+
+def _names_in(row: Mapping[str, str | None], kind: str) -> tuple[str | None, str | None]:
+    """What a row calls its subject and its object."""
+    is_item = kind == "entity" and row["object_qid"]
+    return row["subject_label"], row["object_label" if is_item else "object_value"]
+
+
+def _stands_for_none(text: str | None) -> bool:
+    return text is not None and re.match(NO_VALUE, clean(text)) is not None
 
 
 def _side(rows: pl.DataFrame, side: str) -> pl.DataFrame:

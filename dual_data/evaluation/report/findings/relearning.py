@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from dual_data.bootstrap import Interval
+from dual_data.bootstrap import ANY, Interval
 from dual_data.display import count
 from dual_data.evaluation.attacks.recovery import Recovery
 from dual_data.evaluation.report.attacked import Relearned
@@ -90,7 +90,7 @@ def _popular_and_rare(collection: Collection, tuned: Sequence[Relearned]) -> lis
                 of_other, other_subjects, other_runs = of_rare[tuning]
                 label = f"{names.place(key)}, {key.method} at {lr:g}, tuned on {tuned_on}"
                 contrast, beside = (
-                    mean_contrast([(share.by_fact, subjects), (other.by_fact, other_subjects)], key.data)
+                    mean_contrast([(share.by_fact, subjects), (other.by_fact, other_subjects)], key.data, scale=ANY)
                     for share, other in (
                         (recovered.area, of_other.area),
                         (recovered.area_with_losses, of_other.area_with_losses),

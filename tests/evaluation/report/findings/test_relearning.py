@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,20 @@ def test_a_difference_is_shown_only_if_losses_of_the_control_do_not_explain_it(
     assert compared.p_value is not None
     assert (compared.p_value < 0.05) == is_shown
     assert (compared.p_value == 1) == (with_losses > 0)
+
+
+def test_a_share_may_be_below_minus_one_in_draws_too(tmp_path: Path) -> None:
+    """Unlearning took half of the popular facts, and tuning takes the others."""
+    write_curve(tmp_path, "popular", "NPO", 0, lost=10)
+    write_curve(tmp_path, "rare", "NPO", 5, lost=10)
+    for path in (tmp_path / "attacks").rglob("relearning-*.json"):
+        attack = json.loads(path.read_text())
+        (curve,) = attack["relearning"]
+        if curve["subjects"][0].startswith("popular"):
+            for point in curve["points"][1:]:
+                point["hits"] = [False] * 20
+            path.write_text(json.dumps(attack))
+    collection = collect([tmp_path])
+    _, (compared,) = relearning_answer(collection, relearned(collection, extras(collection)))
+    assert compared.contrast.first.value == pytest.approx(-0.75)
+    assert compared.contrast.first.low < -1
