@@ -23,6 +23,7 @@ from dual_data.config import (
     load_profile,
     parse,
 )
+from dual_data.config.files import parse_toml
 from dual_data.config.services import PACES
 from dual_data.config.urls import url_fault
 from dual_data.errors import ConfigError
@@ -274,3 +275,27 @@ def test_addresses_that_clients_can_ask(url: str) -> None:
     assert url_fault(url) == ""
     assert Services(sparql=url, wikipedia=url).sparql == url
     assert Services(sparql="embedded").sparql == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "message"),
+    [
+        ("smallest", '"5"', "must be a whole number, not '5'"),
+        ("smallest", "5.0", "must be a whole number, not 5.0"),
+        ("smallest", "true", "must be a whole number, not True"),
+        ("share", '"0.5"', "must be a number, not '0.5'"),
+        ("pooled", "1", "must be true or false, not 1"),
+        ("pooled", '"yes"', "must be true or false, not 'yes'"),
+        ("sizes", '["1"]', "must be a whole number, not '1'"),
+    ],
+)
+def test_numbers_and_truth_values_are_written_as_such(tmp_path: Path, key: str, written: str, message: str) -> None:
+    class Params(Strict):
+        smallest: int = 1
+        share: float = 1.0
+        pooled: bool = False
+        sizes: tuple[int, ...] = ()
+
+    assert parse(Params, {"share": 1, "sizes": [1, 2]}, tmp_path) == Params(share=1.0, sizes=(1, 2))
+    with pytest.raises(ConfigError, match=rf"{key}.*: {re.escape(message)}"):
+        parse(Params, parse_toml(f"{key} = {written}", tmp_path), tmp_path)

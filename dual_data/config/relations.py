@@ -63,6 +63,13 @@ def _question(template: str) -> str:
     return template
 
 
+def _label(text: str) -> str:
+    """Validator that returns the cleaned label. Raises ValueError where nothing is left of it."""
+    if not (label := clean(text)):
+        raise ValueError("is empty")
+    return label
+
+
 Question = Annotated[str, AfterValidator(_question)]
 Statement = Annotated[str, AfterValidator(lambda template: _template(template, "subject", "answer"))]
 
@@ -116,9 +123,7 @@ class Relation(Strict):
     """Wikidata property id."""
     name: str = Field(min_length=1)
     """English noun phrase of the relation."""
-    labels: Annotated[
-        tuple[Annotated[str, AfterValidator(clean), Field(min_length=1)], ...], AfterValidator(each_once)
-    ] = ()
+    labels: Annotated[tuple[Annotated[str, AfterValidator(_label)], ...], AfterValidator(each_once)] = ()
     """Its names in tables that have labels but no ids."""
     topics: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(each_once)]
     """Topics that it applies to; ["*"] for all."""

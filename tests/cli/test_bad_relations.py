@@ -196,6 +196,32 @@ def test_two_properties_may_not_claim_one_label_in_a_topic(project: Path, topic:
     assert (message in outcome.err) == (topic != "places_city")
 
 
+def test_a_label_may_not_be_the_property_of_another_relation(project: Path) -> None:
+    text = RELATION.replace("capital", "seat").replace('"P36"', '"P99999"')
+    path = project / "pipeline" / "relations" / "P99999.toml"
+    path.write_text(text.replace("object =", 'labels = ["P36"]\nobject ='), encoding="utf-8")
+    outcome = dual_data("check", "--project", project)
+    assert outcome.code == 2
+    assert "P99999.toml: labels: 'P36' is claimed by P36.toml already, in places_country" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('object = "entity"', 'object = "date"\nsymmetric = true', 'symmetric is only for object = "entity"'),
+        ('object = "entity"', 'object = "entity"\ninverse = ["P36"]', "inverse names the relation itself"),
+        ('object = "entity"', 'object = "entity"\nlabels = ["a", "a"]', "a is listed 2 times; list it once"),
+        ('object = "entity"', 'object = "entity"\nlabels = [" "]', "is empty"),
+        ('object = "entity"', 'object = "entity"\nsymmetric = "no"', "symmetric: must be true or false, not 'no'"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(project: Path, old: str, new: str, message: str) -> None:
+    relation(old, new)(project)
+    outcome = dual_data("check", "--project", project)
+    assert outcome.code == 2
+    assert message in outcome.err
+
+
 @pytest.mark.parametrize("topic", ["places_country", "*"])
 def test_two_relations_of_a_topic_may_not_ask_the_same(project: Path, topic: str) -> None:
     relation("places_country", "places_country")(project)

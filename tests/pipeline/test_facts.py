@@ -15,7 +15,7 @@ from dual_data.engine.stage import Tools
 from dual_data.engine.tables import content_hash, settle
 from dual_data.errors import ConfigError, Offline, Refused, UsageError
 from dual_data.schema import Facts
-from pipeline.facts import FACTS, FactsParams, forecast, run, sources
+from pipeline.facts import FACTS, FactsParams, check, forecast, run, sources
 from tests.clock import FakeClock
 from tests.faults.proxy import BANNED, CUT, DROP, RESET, Proxy, error_500, html_200, proxy, too_many, unavailable
 from tests.reference import REFERENCE, needs_reference
@@ -388,6 +388,35 @@ def test_what_stands_for_no_value_in_a_table_is_neither_subject_nor_object(tmp_p
     given = {text: set(reasons[3 * number : 3 * number + 3]) for number, text in enumerate(texts)}
     assert {text for text, found in given.items() if found == {"empty"}} == set(PLACEHOLDERS)
     assert not any("empty" in given[name] for name in NAMES)
+
+
+@pytest.mark.parametrize("source", ["tables", "labels", "resolve"])
+def test_what_stands_for_no_value_takes_nothing_from_the_value_beside_it(tmp_path: Path, source: Any) -> None:
+    project = make_project(tmp_path, relations=("P17", "P571_city", "P2044"))
+    (project / "tables").mkdir()
+    values = [("P17", "Landia", "nan"), ("P571", "1850", "-"), ("P2044", "35", "N/A")]
+    lines = ["subject_qid,subject_label,property_id,object_qid,object_label,object_value"]
+    for name, *texts in values:
+        lines += [f"Q1,Abu,{name},{f'Q2,{text},' if text == 'Landia' else f',,{text}'}" for text in texts]
+    if source != "tables":
+        lines = [
+            "subjectLabel,relation,objectLabel",
+            *(f"Abu,{name},{text}" for name, *texts in values for text in texts),
+        ]
+    (project / "tables" / "places_city.csv").write_text("\n".join(lines), encoding="utf-8")
+    (project / "labels.csv").write_text("qid,label\nQ1,Abu\nQ2,Landia\n", encoding="utf-8")
+    kit = without_models(project, Services(), Calls(tmp_path / "c.sqlite", offline=True))
+    table = "labels.csv" if source == "resolve" else ""
+    rows = run(FactsParams(source=source, folder="tables", label_table=table), kit)
+    assert rows["reason"].to_list() == [None, "empty"] * 3
+    assert rows.filter(pl.col("reason").is_null())["objects_of_pair"].to_list() == [1, 1, 1]
+
+
+def test_a_label_table_that_is_not_there_is_named_by_its_key(tmp_path: Path) -> None:
+    project = make_project(tmp_path, relations=("P17",))
+    profile = load_profile(ROOT / "pipeline" / "dual.toml")
+    with pytest.raises(ConfigError, match=r"facts\.label_table: nowhere\.csv: no such file; a CSV or Parquet table"):
+        check(FactsParams(source="resolve", folder="tables", label_table="nowhere.csv"), project, profile)
 
 
 @pytest.mark.parametrize("source", ["tables", "labels"])

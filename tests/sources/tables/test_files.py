@@ -76,6 +76,26 @@ def test_a_table_in_another_format_is_not_overlooked(tmp_path: Path) -> None:
     assert [path.name for path in table_files(tables)] == ["city.csv", "gems.csv"]
 
 
+def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
+    tables = folder(tmp_path, b"s\na\n")
+    (tables / "city.parquet").write_bytes(b"")
+    with pytest.raises(InputError, match=r"city\.parquet: is a second table beside city\.csv, of the same name"):
+        table_files(tables)
+
+
+@pytest.mark.parametrize("sign", ["\u200b", "\ufeff", "\u202e", "\x07", "\x7f"])
+def test_a_character_that_cannot_be_seen_is_refused_in_labels(tmp_path: Path, sign: str) -> None:
+    tables = folder(tmp_path, f"subjectLabel,note\nParis,{sign}\nPar{sign}is,x\n".encode())
+    with pytest.raises(InputError, match=r"line 3: subjectLabel: 'Par\\.*is' holds a character that cannot be seen"):
+        read_folder(tables, ("subjectLabel", "note"))
+
+
+@pytest.mark.parametrize("sign", ["\u200c", "\u200d", "\u200f", "\u00a0"])
+def test_characters_that_scripts_need_are_read(tmp_path: Path, sign: str) -> None:
+    tables = folder(tmp_path, f"subjectLabel\na{sign}b\n".encode())
+    assert read_folder(tables, ("subjectLabel",))["subjectLabel"].to_list() == [f"a{sign}b"]
+
+
 def test_csv_and_parquet_give_the_same(tmp_path: Path) -> None:
     frame = pl.DataFrame({"s": ["a", None, 'x "y", z\n'], "r": ["é", "", "|"], "topic": ["", "b", None]})
     (tmp_path / "csv").mkdir()

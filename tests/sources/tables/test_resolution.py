@@ -214,6 +214,25 @@ def test_a_label_table_resolves_what_it_names_once(tmp_path: Path) -> None:
     ]
 
 
+def test_a_rejected_row_counts_among_the_objects_of_its_resolved_subject(tmp_path: Path) -> None:
+    """Else the only object that the label table knows would pass for the only right answer."""
+    other = [label("Ebu", "country", "Landia"), label("Ebu", "country", "Elsewhere"), label("Ebu", "unheard of", "x")]
+    heights = [label("Abu", "elevation above sea level", text) for text in ("12", "about 30")]
+    case = Case(tmp_path, {"places_city": [label("Abu", "country", "Landia"), *other, *heights]})
+    path = tmp_path / "labels.csv"
+    path.write_text("qid,label\nQ1,Abu\nQ2,Ebu\nQ9,Landia\n", encoding="utf-8")
+    rows = assemble(through_table(path, case.rows, case.topics, case.relations), case.relations, resolved=True)
+    assert rows.select("subject_qid", "object_label", "reason", "objects_of_pair").rows() == [
+        ("Q1", "Landia", None, 1),
+        ("Q2", "Landia", None, 2),
+        ("Q2", "Elsewhere", "unresolved_label", 2),
+        ("Q2", "x", "unknown_relation", 1),
+        ("Q1", "12 m", None, 2),
+        ("Q1", None, "wrong_kind", 2),
+    ]
+    assert rows["subject_mentions"].to_list() == [3, 3, 3, 3, 3, 3]
+
+
 def test_a_class_in_the_table_settles_nothing_where_a_topic_names_none(tmp_path: Path) -> None:
     case = Case(tmp_path, {"places_city": [label("Abu", "country", "Landia")]})
     case.topics["places_city"] = case.topics["places_city"].model_copy(update={"classes": ()})
@@ -228,8 +247,9 @@ def test_a_class_in_the_table_settles_nothing_where_a_topic_names_none(tmp_path:
     [
         ("qid,name\nQ1,a\n", r"no column label"),
         ("qid,label\nQ1,a\nQ2,b\nQ1,c\n", r"line 4: qid: Q1 is already in line 2"),
-        ("qid,label\nParis,a\n", r"line 2: qid: 'Paris' is not a Wikidata item id"),
-        ("qid,label\n,a\n", r"line 2: qid: None is not"),
+        ("qid,label\nParis,a\n", r"line 2: qid: 'Paris' is not an id such as Q90"),
+        ("qid,label\n,a\n", r"line 2: qid: '' is not an id such as Q90"),
+        ("qid,label,class\nQ1,a,\nQ2,b,country\n", r"line 3: class: 'country' is not an id such as Q90"),
     ],
 )
 def test_bad_label_tables(tmp_path: Path, text: str, message: str) -> None:
@@ -242,5 +262,5 @@ def test_bad_label_tables(tmp_path: Path, text: str, message: str) -> None:
 
 def test_no_label_table(tmp_path: Path) -> None:
     case = Case(tmp_path, {"places_city": [label("Abu", "country", "Landia")]})
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match=r"absent\.csv: cannot be read"):
         through_table(tmp_path / "absent.csv", case.rows, case.topics, case.relations)

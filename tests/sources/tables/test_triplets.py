@@ -137,6 +137,16 @@ def test_bad_ids(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> No
     assert "places_city.csv" in str(caught.value)
 
 
+def test_spellings_of_a_label_that_are_read_as_one_are_one(tmp_path: Path) -> None:
+    rows = [
+        city("Q1", "Caf\u00e9", "Q2", "b"),
+        city("Q1", "Cafe\u0301 ", "Q3", "c"),
+        city("Q4", "d", "Q1", "Caf\u00e9"),
+    ]
+    entities = with_ids(write(tmp_path / "t", "places_city.csv", rows), TOPICS, RELATIONS, EXCLUDED).entities
+    assert entities.filter(qid="Q1")["label"].to_list() == ["Caf\u00e9"]
+
+
 def test_bad_ids_of_several_rows_and_kinds_are_told_at_once_in_the_order_of_the_rows(tmp_path: Path) -> None:
     rows = [city("Q1", "a", "Q2", "b", property_id="capital"), city("Q1", "a", "Q2", "other"), city("", "c", None, "d")]
     path = write(tmp_path / "t", "places_city.csv", rows) / "places_city.csv"
