@@ -73,9 +73,10 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     # No fault: its relations may come later.
     unasked = f" (no relation, so no fact, is of {', '.join(idle)})" if idle else ""
     summary = (
-        f"{len(profiles)} profiles, {len(topics or ())} topics{unasked}, {len(relations)} relations with "
-        f"{sum(len(relation.questions.questions()) for relation in relations)} questions, "
-        f"{len(prompt_files)} prompts, {count(len(grid_files), 'grid file')}{methods}: no fault found"
+        f"{count(len(profiles), 'profile')}, {count(len(topics or ()), 'topic')}{unasked}, "
+        f"{count(len(relations), 'relation')} with "
+        f"{count(sum(len(relation.questions.questions()) for relation in relations), 'question')}, "
+        f"{count(len(prompt_files), 'prompt')}, {count(len(grid_files), 'grid file')}{methods}: no fault found"
     )
     # Without duplicates: a prompt is read here and again by the check of its stage, for every profile.
     return list(dict.fromkeys(findings)), summary

@@ -101,6 +101,7 @@ def show(
 
 def _report(project: Project, step: Step, manifest: Manifest | None) -> None:
     from dual_data.cli.summary import missing_recipes, names_unknown, unknown_relations
+    from dual_data.display import count
 
     name = step.stage.name
     if manifest is None:
@@ -113,7 +114,7 @@ def _report(project: Project, step: Step, manifest: Manifest | None) -> None:
         return
     rejected = sum(manifest.rejected.values())
     calls = ", ".join(
-        f"{source}: {counts.made} calls, {counts.replayed} replayed"
+        f"{source}: {count(counts.made, 'call')}, {counts.replayed} replayed"
         + (f", {counts.failed} failed" if counts.failed else "")
         for source, counts in manifest.calls.items()
     )

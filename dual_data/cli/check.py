@@ -28,6 +28,7 @@ def check(project: ProjectFolder = HERE) -> None:
     Example: dual-data check --project my-benchmark
     """
     from dual_data.checks import check_project
+    from dual_data.display import count
     from dual_data.project import find_root, load_stages
 
     root = find_root(project)
@@ -35,6 +36,6 @@ def check(project: ProjectFolder = HERE) -> None:
     for finding in findings:
         say(f"error: {finding}")
     if findings:
-        say(f"{len(findings)} fault(s)")
+        say(count(len(findings), "fault"))
         raise typer.Exit(2)
     print(summary)

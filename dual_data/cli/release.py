@@ -80,6 +80,7 @@ def verify(
 
     Example: dual-data verify owner/dual@v1.0.0
     """
+    from dual_data.display import count
     from dual_data.release.verify import verify as check
     from dual_data.released import locate
 
@@ -87,7 +88,7 @@ def verify(
     for finding in findings:
         say(f"error: {finding}")
     if findings:
-        say(f"{len(findings)} finding(s)")
+        say(count(len(findings), "finding"))
         raise typer.Exit(1)
     tables, texts = len(released.tables()), len(released.files)
     print(f"{tables} tables and {texts} texts are as they were released\ncontent {released.content}")

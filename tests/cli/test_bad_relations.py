@@ -157,7 +157,7 @@ def test_a_misspelt_topic_is_told_beside_a_fault_of_the_same_file(project: Path)
     assert outcome.code == 2
     assert "P36.toml: object: must be 'entity'" in outcome.err
     assert "P36.toml: topics: 'places_contry' is not in pipeline/topics.toml" in outcome.err
-    assert "2 fault(s)" in outcome.err
+    assert "2 faults" in outcome.err
 
 
 def test_a_topic_that_two_files_claim_is_told_by_the_preview(project: Path) -> None:

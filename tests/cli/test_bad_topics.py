@@ -94,7 +94,7 @@ def test_a_topic_without_classes_is_named_where_its_subjects_are_asked_for(proje
     assert outcome.err == (
         f"error: {project / 'pipeline' / 'dual.toml'}: facts.source: 'sparql' finds subjects by their classes, but "
         "pipeline/topics.toml has none for planets, moons; add them, or list the topics to build as facts.topics\n"
-        "1 fault(s)\n"
+        "1 fault\n"
     )
     tables = '[project]\nname = "dual"\n[facts]\nsource = "{}"\nfolder = "tables"\n'
     (project / "tables").mkdir()
@@ -103,4 +103,4 @@ def test_a_topic_without_classes_is_named_where_its_subjects_are_asked_for(proje
         (project / "pipeline" / "dual.toml").write_text(tables.format(source))
         assert dual_data("check", "--project", project).code == 0
     (project / "pipeline" / "dual.toml").write_text(tables.format("resolve"))
-    assert dual_data("check", "--project", project).err.endswith(" planets, moons; add them\n1 fault(s)\n")
+    assert dual_data("check", "--project", project).err.endswith(" planets, moons; add them\n1 fault\n")

@@ -176,7 +176,7 @@ def test_add_a_source(project: Path) -> None:
     planned = dual_data("build", "--dry-run", "--project", project, "--profile", "mine")
     assert planned.code == 0, planned.err
     assert re.search(r"^salience .* known once facts is built$", planned.out, re.MULTILINE), planned.out
-    assert "own:codes: 1 calls, 0 replayed" in build(project, "questions")
+    assert "own:codes: 1 call, 0 replayed" in build(project, "questions")
     assert table(project, "facts")["subject_label"].to_list() == ["Germany", "China"]
     assert table(project, "facts", "rejected")["reason"].to_list() == ["no_label"]
     assert sorted(table(project, "questions")["answer"]) == ["CN", "DE"]
