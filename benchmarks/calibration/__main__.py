@@ -12,11 +12,14 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import readme
 from dual_data.bootstrap import UNIT, Interval, bootstrap_difference, bootstrap_mean, bootstrap_median
-from dual_data.evaluation.report.contrast import Side, compare_sets, mean_contrast
+from dual_data.evaluation.attacks.recovery import Recovery, recovery
+from dual_data.evaluation.report.contrast import Contrast, Side, compare_sets, mean_contrast
 from dual_data.evaluation.report.curves import LOST, compare_retention
+from dual_data.evaluation.report.findings.relearning import compare_recovery, in_both
 from dual_data.evaluation.report.findings.sentences import LEVEL, Compared, holm_corrected, mean_and_counts
 from dual_data.evaluation.report.frontier import Point, retain_at
 from dual_data.evaluation.report.runs import Group, Items, Key, Run
@@ -34,6 +37,9 @@ _CURVE = ((0.85, 0.95), (0.7, 0.92), (0.55, 0.85), (0.3, 0.72), (0.1, 0.5))
 """Scores on forget and retain_eval at five learning rates."""
 _BEFORE = (0.93, 0.96)
 _METHODS = 7
+_KNOWN, _LEFT, _BACK, _HARM = 0.9, 0.4, 0.4, 0.1
+"""Shares of the facts known before unlearning, of these left by it, of the lost ones that tuning brings back, and of
+all known ones that it costs."""
 _phi = np.vectorize(NormalDist().cdf)
 Outcomes = dict[str, bool | None]
 """By row of the table, whether an interval held the truth or a test rejected; None where there was none."""
@@ -81,6 +87,7 @@ def trials() -> list[tuple[str, Trial, int]]:
         ("two methods, log-probability", _log_probabilities, 1),
         ("popular and rare", _sets, 1),
         ("sides of unequal spread", _unequal, 1),
+        ("relearning of popular and rare", _relearning, 1),
         ("retention", _retention, 4),
         ("retention after a stage", partial(_retention, stage=True), 4),
         (f"{_METHODS} methods, popular and rare", _methods, 4),
@@ -154,6 +161,51 @@ def _unequal(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
     ]
     difference = mean_contrast(sides, "data").difference
     return {"interval": held(difference, 0.05 - 0.5)}
+
+
+def _relearning(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
+    rare, popular, harmed, less = (
+        _recovery(random, name, seeds, apart, *shares)
+        for name, shares in (
+            ("rare", (_BACK, _HARM)),
+            ("popular", (_BACK, _HARM)),
+            ("popular", (_BACK, 3 * _HARM)),
+            ("popular", (_BACK / 4, _HARM)),
+        )
+    )
+    same, of_harmed, of_less = (compare_recovery(side, rare, "data") for side in (popular, harmed, less))
+
+    def in_both_ways(contrasts: Sequence[Contrast]) -> bool | None:
+        without, with_losses = (holm_corrected([Compared(("data", ""), "", contrast, ())])[0] for contrast in contrasts)
+        p_value = in_both(without, with_losses)
+        return None if p_value is None else p_value < LEVEL
+
+    return {
+        "interval, losses left out": held(same[0].difference, 0),
+        "interval, losses counted": held(same[1].difference, 0),
+        "false positives both ways": in_both_ways(same),
+        "popular facts harmed more: false positives, losses left out": rejected(of_harmed[0].difference),
+        "popular facts harmed more: false positives, losses counted": rejected(of_harmed[1].difference),
+        "popular facts harmed more: false positives both ways": in_both_ways(of_harmed),
+        "power at 0.3 both ways": in_both_ways(of_less),
+    }
+
+
+def _recovery(
+    random: np.random.Generator, name: str, seeds: int, apart: float, back: float, harm: float
+) -> tuple[Recovery, list[str]]:
+    """What one step of tuning brings back of a set, and its subjects."""
+
+    def given(share: float) -> NDArray[np.bool_]:
+        return scores(random, True, share, random.normal(size=FACTS), random.normal(size=(seeds, 1)), apart) > 0
+
+    known = np.repeat(random.random((1, FACTS)) < _KNOWN, seeds, axis=0)
+    left = known & given(_LEFT)
+    spared, spared_of_control = random.random((2, seeds, FACTS)) >= harm
+    tuned = (left | (known & given(back))) & spared
+    names = [f"{name} {fact}" for fact in range(FACTS)]
+    tuned, control = (np.stack(steps, axis=1) for steps in ((left, tuned), (known, known & spared_of_control)))
+    return recovery((0, 1), tuned, control, known, names), names
 
 
 def _retention(random: np.random.Generator, seeds: int, apart: float, *, stage: bool = False) -> Outcomes:

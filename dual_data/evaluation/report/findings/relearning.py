@@ -10,7 +10,7 @@ from dual_data.bootstrap import ANY, Interval
 from dual_data.display import count
 from dual_data.evaluation.attacks.recovery import Recovery
 from dual_data.evaluation.report.attacked import Relearned
-from dual_data.evaluation.report.contrast import mean_contrast
+from dual_data.evaluation.report.contrast import Contrast, mean_contrast
 from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.findings.popularity import popular_and_rare
 from dual_data.evaluation.report.findings.sentences import Compared, Names, holm_corrected, recovery_sentence
@@ -89,21 +89,28 @@ def _popular_and_rare(collection: Collection, tuned: Sequence[Relearned]) -> lis
                 tuned_on, lr, _ = tuning
                 of_other, other_subjects, other_runs = of_rare[tuning]
                 label = f"{names.place(key)}, {key.method} at {lr:g}, tuned on {tuned_on}"
-                contrast, beside = (
-                    mean_contrast([(share.by_fact, subjects), (other.by_fact, other_subjects)], key.data, scale=ANY)
-                    for share, other in (
-                        (recovered.area, of_other.area),
-                        (recovered.area_with_losses, of_other.area_with_losses),
-                    )
-                )
+                contrast, beside = compare_recovery((recovered, subjects), (of_other, other_subjects), key.data)
                 entry = Compared((names.data(key), tuned_on), label, contrast, (*runs, *other_runs), beside=beside)
                 compared.append(entry)
                 with_losses.append(entry._replace(contrast=beside))
     pairs = zip(holm_corrected(compared), holm_corrected(with_losses), strict=True)
-    return [entry._replace(p_value=_in_both(entry, other)) for entry, other in pairs]
+    return [entry._replace(p_value=in_both(entry, other)) for entry, other in pairs]
 
 
-def _in_both(first: Compared, second: Compared) -> float | None:
+def compare_recovery(
+    first: tuple[Recovery, Sequence[str]], second: tuple[Recovery, Sequence[str]], data: str
+) -> tuple[Contrast, Contrast]:
+    """The share recovered of the first facts minus that of the second, with their subjects, in models of a dataset.
+
+    Without the control's losses and with them.
+    """
+    sides = first, second
+    without = mean_contrast([(recovered.area.by_fact, names) for recovered, names in sides], data, scale=ANY)
+    with_losses = [(recovered.area_with_losses.by_fact, names) for recovered, names in sides]
+    return without, mean_contrast(with_losses, data, scale=ANY)
+
+
+def in_both(first: Compared, second: Compared) -> float | None:
     """The p-value of a difference that both comparisons show (an intersection-union test); None where not tested."""
     if first.p_value is None or second.p_value is None:
         return None
