@@ -157,8 +157,6 @@ class Relation(Strict):
         for key, kind in _KEYS_OF_ONE_KIND.items():
             if key in self.model_fields_set and getattr(self, key) and self.object != kind:
                 raise ValueError(f'{key} is only for object = "{kind}", and this one is "{self.object}"; leave it out')
-        if self.property in self.inverse:
-            raise ValueError("inverse names the relation itself; write symmetric = true if A r B implies B r A")
         return self
 
     def applies_to(self, topic: str) -> bool:

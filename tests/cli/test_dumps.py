@@ -144,7 +144,10 @@ def test_options_that_do_not_fit_are_named(project: Path, options: list[str], me
     ("options", "message"),
     [
         (["--engine", "dask"], "facts.compute.engine: must be 'polars' or 'spark'"),
-        (["--engine", "spark", "--master", "nonsense:1"], "facts.compute.master: String should match pattern"),
+        (
+            ["--engine", "spark", "--master", "nonsense:1"],
+            "facts.compute.master: 'nonsense:1' is not a master of Spark such as local[*]",
+        ),
         (["lynks"], "lynks: no such stage; the stages are: facts, links"),
     ],
 )

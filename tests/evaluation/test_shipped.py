@@ -70,7 +70,8 @@ def _write(data: DataSettings, folder: Path) -> None:
     for path, names in tables.items():
         pl.DataFrame([row for name in names for row in _rows(name)]).write_parquet(folder / path)
     if data.paraphrases:
-        pl.DataFrame({"question": ["?"], "paraphrase": ["Well?"]}).write_parquet(folder / data.paraphrases)
+        question = _rows(next(iter(next(iter(tables.values())))))[0]["question"]
+        pl.DataFrame({"question": [question], "paraphrase": ["Well?"]}).write_parquet(folder / data.paraphrases)
 
 
 def _small(name: str, folder: Path) -> EvaluationSettings:

@@ -88,9 +88,11 @@ def read_sets(data: DataSettings, folder: Path, limit: int) -> Sets:
             f"{folder}: no such folder, but the grid takes its rows from it: {build}correct `folder` in the grid file"
         )
     paraphrases = read_paraphrases(folder / data.paraphrases) if data.paraphrases else {}
+    questions = set[str]()
 
     def read(split: SplitSettings) -> list[Item]:
         all_items = read_split(folder / split.path, paraphrases, split=split.split, relations=split.relations)
+        questions.update(item.question for item in all_items)
         items = [item for item in all_items if split.start <= int(digest(f"part|{item.id}", 8), 16) / 16**8 < split.end]
         if not items:
             raise InputError(f"{folder / split.path}: no rows in the part from {split.start} to {split.end}")
@@ -105,7 +107,7 @@ def read_sets(data: DataSettings, folder: Path, limit: int) -> Sets:
         _first(read(data.format), limit) if data.format else [],
         {name: _first(read(split), limit) for name, split in data.measured.items()},
     )
-    if data.paraphrases and not any(row.question in paraphrases for _, rows in sets.all() for row in rows):
+    if data.paraphrases and not questions & paraphrases.keys():
         raise InputError(f"{folder / data.paraphrases}: none of its questions is that of a row of the data")
     _refuse_overlap(sets, folder)
     return sets

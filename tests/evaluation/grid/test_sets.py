@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -131,7 +132,7 @@ def limited(
     return {name: [int(item.question.split()[1]) for item in rows] for name, rows in rows_by_set.items()}
 
 
-def with_format(folder: Path, **others: object) -> Sets:
+def with_format(folder: Path, limit: int = 0, **others: Any) -> Sets:
     """Sets of one forget set, one retain set and a set of other facts, which teaches the form of the answers."""
     for name in ("rare", "kept", "other"):
         side(name).write_parquet(folder / f"{name}.parquet")
@@ -142,7 +143,7 @@ def with_format(folder: Path, **others: object) -> Sets:
         "retain_eval": "kept.parquet",
         "format": "other.parquet",
     }
-    return read_sets(DataSettings.model_validate(data | others), folder, 0)
+    return read_sets(DataSettings.model_validate(data | others), folder, limit)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def with_format(folder: Path, **others: object) -> Sets:
     ],
 )
 def test_what_teaches_the_form_of_answers_is_nothing_to_forget_and_no_part_of_what_is_measured(
-    tmp_path: Path, others: dict[str, object], message: str
+    tmp_path: Path, others: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         with_format(tmp_path, **others)
@@ -175,6 +176,8 @@ def test_paraphrases_of_no_row_are_refused(tmp_path: Path) -> None:
         with_format(tmp_path, paraphrases="wordings.csv")
     table.write_text("question,paraphrase\nrare 0,W?\n")
     assert with_format(tmp_path, paraphrases="wordings.csv").forget["rare"][0].paraphrases == ("W?",)
+    # A limit may leave out all rows that have some.
+    assert with_format(tmp_path, paraphrases="wordings.csv", limit=1).forget["rare"][0].paraphrases == ()
 
 
 def by_id(name: str) -> list[int]:

@@ -32,14 +32,15 @@ def test_groups(tmp_path: Path) -> None:
     assert group.chosen() == 1e-4
 
 
-def test_facts_without_a_subject_are_subjects_of_their_own(tmp_path: Path) -> None:
+def test_facts_without_a_subject_are_known_by_their_questions(tmp_path: Path) -> None:
     path = cell_path(tmp_path, write_cell(tmp_path, forget=1.0, retain=1.0))
     result = json.loads(path.read_text())
     for row in result["items"]["forget"][:3]:
         row["subject"] = None
     path.write_text(json.dumps(result))
     ((run,),) = collect([tmp_path]).bases.values()
-    assert run.sets["forget"].subjects[:5] == ("rare-0", "rare-1", "rare-2", "rare-subject-1", "rare-subject-2")
+    questions = [row["question"] for row in result["items"]["forget"][:3]]
+    assert run.sets["forget"].subjects[:5] == (*questions, "rare-subject-1", "rare-subject-2")
 
 
 def test_the_worst_case_is_of_fair_wordings_alone(tmp_path: Path) -> None:
