@@ -32,11 +32,11 @@ LIST_MARK = "|"
 
 
 def table_files(folder: Path) -> list[Path]:
-    """The tables of a folder, by name. Raises InputError where it is absent, holds none, or holds one in another format
-    alone."""
+    """The tables of a folder, by name, without hidden files, which systems put there. Raises InputError where it is
+    absent, holds none, holds one in another format alone, or two of one name."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; one with {' or '.join(ENDINGS)} files is expected there")
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     paths = [path for path in files if path.suffix.lower() in ENDINGS]
     read = {path.stem for path in paths}
     if unread := [path for path in files if path.suffix.lower() in _UNREAD and path.stem not in read]:

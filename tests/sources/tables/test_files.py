@@ -73,6 +73,7 @@ def test_a_table_in_another_format_is_not_overlooked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gems.tsv: is not read; save it as .csv or .parquet, or move it elsewhere"):
         table_files(tables)
     (tables / "gems.csv").write_bytes(b"s\na\n")
+    (tables / "._gems.csv").write_bytes(b"\x00\x05\x16\x07")  # as macOS leaves beside a file
     assert [path.name for path in table_files(tables)] == ["city.csv", "gems.csv"]
 
 
