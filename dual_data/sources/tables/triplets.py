@@ -50,6 +50,8 @@ def with_ids(
     _check_ids(rows)
     stems = {(relation.property, topic): stem for stem, relation in relations.items() for topic in relation.topics}
     known = {relation.property for relation in relations.values()}
+    texts = pl.concat([rows[name] for name in ("subject_label", "object_label", "object_value")])
+    placeholders = set(texts.filter(texts.str.strip_chars().str.contains(NO_VALUE)))
     statements: list[tuple[str | None, ...]] = []
     for row in rows.iter_rows(named=True):
         topic, property_id = row["topic"], row["property_id"]
@@ -65,7 +67,7 @@ def with_ids(
             kind = relations[stem].object
             value = _object(row, relations[stem])
             # The reason of what cannot be read would say that there is an object.
-            if value.reason in (None, "wrong_kind") and any(map(_stands_for_none, _names_in(row, kind))):
+            if value.reason in (None, "wrong_kind") and not placeholders.isdisjoint(_names_in(row, kind)):
                 value = value._replace(reason="empty")
         statements.append((topic, stem or property_id, property_id, row["subject_qid"], kind, *value[:3]))
     frame = pl.DataFrame(statements, schema=STATEMENTS, orient="row")
@@ -241,11 +243,13 @@ def _faults(rows: pl.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
     for name in ("subject_title", "object_title"):
         yield from _faults_of_column(rows, name, _may_be_title, title)
     labels = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col("label").is_not_null())
-    labels = labels.with_columns(pl.col("label").map_elements(clean, return_dtype=pl.String))
     first_labels = labels.unique("qid", keep="first", maintain_order=True).select(
         "qid", first="label", first_line="line", first_file="file"
     )
-    for row in _some(labels.join(first_labels, on="qid", maintain_order="left"), pl.col("label") != pl.col("first")):
+    # Few labels differ as they are written, and fewer once they are cleaned, which takes a while.
+    written = labels.join(first_labels, on="qid", maintain_order="left").filter(pl.col("label") != pl.col("first"))
+    cleaned = written.with_columns(pl.col("label", "first").map_elements(clean, return_dtype=pl.String))
+    for row in _some(cleaned, pl.col("label") != pl.col("first")):
         first = f"{row['first']!r} in {row['first_file']}: line {row['first_line']}"
         more = "an id has one label, its other names belong in the aliases"
         yield row, f"{row['qid']} is called {row['label']!r} here and {first}; {more}"
@@ -286,10 +290,6 @@ def _names_in(row: Mapping[str, str | None], kind: str) -> tuple[str | None, str
     """What a row calls its subject and its object."""
     is_item = kind == "entity" and row["object_qid"]
     return row["subject_label"], row["object_label" if is_item else "object_value"]
-
-
-def _stands_for_none(text: str | None) -> bool:
-    return text is not None and re.match(NO_VALUE, clean(text)) is not None
 
 
 def _side(rows: pl.DataFrame, side: str) -> pl.DataFrame:
