@@ -14,25 +14,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchema
 from pydantic_core import CoreSchema, ErrorDetails
 
 from dual_data.errors import ConfigError, InputError
-from dual_data.ids import is_item, is_property
+from dual_data.ids import ITEM, PROPERTY
 
 Model = TypeVar("Model", bound=BaseModel)
 Value = TypeVar("Value")
 
 _SHOWN = 40
 """Most characters of a wrong value that a message repeats."""
-
-
-def _item(text: str) -> str:
-    if not is_item(text):
-        raise ValueError(f"{text!r} is not a Wikidata item id such as Q515")
-    return text
-
-
-def _property(text: str) -> str:
-    if not is_property(text):
-        raise ValueError(f"{text!r} is not a Wikidata property id such as P36")
-    return text
 
 
 def matching(pattern: str, what: str) -> AfterValidator:
@@ -46,16 +34,16 @@ def matching(pattern: str, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Item = Annotated[str, AfterValidator(_item)]
-Property = Annotated[str, AfterValidator(_property)]
+Item = Annotated[str, matching(ITEM, "a Wikidata item id such as Q515")]
+Property = Annotated[str, matching(PROPERTY, "a Wikidata property id such as P36")]
 Rows = Annotated[int, Field(ge=1, le=2**31)]
 """A number of rows; bounded, since a frame cannot index more."""
 
 
 _MUST_BE = {
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
-    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
     **dict.fromkeys(("dict_type", "model_type"), "a table of keys and values"),
     "string_type": "a text",
     "tuple_type": "a list: [...]",

@@ -15,7 +15,7 @@ from dual_data.audit.columns import POPULARITY
 from dual_data.audit.table_files import json_rows, read_table, refuse_mixed
 from dual_data.errors import InputError
 from dual_data.ids import digest
-from dual_data.matching import ObjectKind
+from dual_data.matching import ObjectKind, kind_of
 from dual_data.sources.tables.files import expect_no_misspelling
 
 _ROW = "row of the file"
@@ -165,11 +165,10 @@ def _first(row: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def _kind(row: Mapping[str, Any], location: str) -> ObjectKind:
-    value = row.get("object_kind")
-    kinds: tuple[ObjectKind, ...] = get_args(ObjectKind)
+    value, kinds = row.get("object_kind"), get_args(ObjectKind)
     if not _is_empty(value) and value not in kinds:
         raise InputError(f"{location}: object_kind is {value!r}; it is one of {', '.join(kinds)}, or empty")
-    return next((kind for kind in kinds if kind == value), "entity")
+    return kind_of(value)
 
 
 def _is_empty(value: Any) -> bool:
