@@ -125,6 +125,12 @@ class CallLog:
             rows = connection.execute(oldest_first, (source,)).fetchall()
         return [(json.loads(request), at) for request, at in rows]
 
+    def newest(self, source: str) -> str | None:
+        """The time of the newest answer of a source; None where there is none."""
+        with self._storage() as connection:
+            row = connection.execute("SELECT max(answered_at) FROM calls WHERE source = ?", (source,)).fetchone()
+        return row[0] and str(row[0])
+
     def take_turn(self, service: str, per_minute: int | None, clock: Callable[[], float]) -> Wait | None:
         """Note the start of a request at the clock's time (epoch seconds), or say how long it has to wait.
 

@@ -58,6 +58,10 @@ class SystemClock:
         time.sleep(seconds)
 
 
+class NotKnown(Exception):
+    """A forecast has come to a call that the log has no answer to. Never leaves the forecasts."""
+
+
 class _Ended(Exception):
     """Another call of the same `fetch_all` has failed, so this one is not made. Never leaves the module."""
 
@@ -153,7 +157,8 @@ class Calls:
         if self.offline:
             raise _missing(source, [request])
         # A clock that went back would leave the older answer the newest; in the same second, their keys would decide.
-        after = max((datetime.fromisoformat(at).timestamp() + 1 for _, at in self.log.requests(source)), default=0.0)
+        newest = self.log.newest(source)
+        after = datetime.fromisoformat(newest).timestamp() + 1 if newest else 0.0
         self.log.write(source, [(request, answer)], now=max(self.clock.now(), after), attempts=0, replace=True)
 
     def _fetch(self, source: str, request: Request, do: Callable[[], Answer], ended: threading.Event | None) -> Answer:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 _NAMED = 3
 """Most names that a message lists."""
+JOINERS = "\u200c\u200d"
+"""Format characters that are part of words in some scripts, such as Persian, and of compound emoji: no control."""
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -38,7 +40,8 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        " " if sign in "\t\n\r" else "\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign) in _STEERING else sign
-        for sign in text
-    )
+    return "".join(" " if sign in "\t\n\r" else "\N{REPLACEMENT CHARACTER}" if _steers(sign) else sign for sign in text)
+
+
+def _steers(sign: str) -> bool:
+    return unicodedata.category(sign) in _STEERING and sign not in JOINERS

@@ -48,8 +48,8 @@ _NUMBER = re.compile(
 _SCALES = {"thousand": 3, "m": 6, "million": 6, "billion": 9, "trillion": 12}
 # "1.2M" means millions, "1.2 m" and "1.2m" mean metres.
 _SCALE = re.compile(r"(?:\s*(?a:(thousand|million|billion|trillion))|((?-i:M)))\b", re.IGNORECASE)
-LARGEST = 100_000
-"""Most digits before the decimal point of a number, or zeros after it: far below where Decimal overflows."""
+LARGEST = 100
+"""Most digits before the decimal point of a number, or zeros after it: beyond what anything is counted in."""
 # Unit -> (measure, size in its base unit); the Q-ids are Wikidata's.
 _UNITS: dict[str, tuple[str, Decimal]] = {
     spelling: (kind, Decimal(size))

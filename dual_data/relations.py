@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -193,8 +194,8 @@ def _questions(project: Project, tools: Tools, stem: str) -> tuple[Settled, pl.D
 def _out_of_the_copy(params: Strict, root: Path) -> Strict:
     """Parameters in which a path that leads out of the project is absolute: the copy lies elsewhere."""
     texts = {name: value for name, value in params if isinstance(value, str)}
-    outside = {name: str(root / value) for name, value in texts.items() if value.split("/")[0] == ".."}
-    return params.model_copy(update=outside)
+    leads_out = [name for name, value in texts.items() if Path(os.path.normpath(value)).parts[:1] == ("..",)]
+    return params.model_copy(update={name: str(root.resolve() / texts[name]) for name in leads_out})
 
 
 def _by_reason(rows: pl.DataFrame, relation: Relation) -> list[Rejected]:

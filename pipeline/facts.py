@@ -50,12 +50,12 @@ from dual_data.config import (
     load_topics,
 )
 from dual_data.engine.stage import Forecast, Lack, Stage, Tools
-from dual_data.errors import ConfigError, UsageError
+from dual_data.errors import ConfigError
 from dual_data.sampling import with_rank
 from dual_data.schema import Facts
 from dual_data.sources.assembly import Harvest, assemble, reject
 from dual_data.sources.dumps.params import EngineParams
-from dual_data.sources.etiquette import user_agent
+from dual_data.sources.etiquette import contact_fault
 from dual_data.sources.tables import files as tables
 from dual_data.sources.tables import resolution, triplets
 from dual_data.sources.wikidata import statements as wikidata
@@ -139,11 +139,9 @@ def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
 
 def lacks(params: FactsParams, tools: Tools) -> Iterator[Lack]:
     """The contact that a public endpoint asks for."""
-    if _asks(params) and tools.services.sparql != EMBEDDED:
-        try:
-            user_agent(tools.services.contact, tools.services.sparql)
-        except UsageError as error:
-            yield Lack(str(error), params)
+    asks = _asks(params) and tools.services.sparql != EMBEDDED
+    if asks and (fault := contact_fault(tools.services.contact, tools.services.sparql)):
+        yield Lack(fault, params)
 
 
 def check(params: FactsParams, project: Path, _: Profile) -> None:

@@ -14,11 +14,11 @@ from pydantic import Field, model_validator
 
 from dual_data.config import EMBEDDED, SNAPSHOT, Profile, Services, Strict
 from dual_data.engine.stage import Forecast, Lack, Stage, Tools
-from dual_data.errors import ConfigError, UsageError
+from dual_data.errors import ConfigError
 from dual_data.ids import item_of_iri
 from dual_data.schema import Links
 from dual_data.sources.dumps.params import EngineParams
-from dual_data.sources.etiquette import user_agent
+from dual_data.sources.etiquette import contact_fault
 from dual_data.sources.wikidata.statements import looked_up
 from pipeline import expected
 
@@ -120,12 +120,10 @@ def outlook(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecas
 
 def lacks(params: LinksParams, tools: Tools) -> Iterator[Lack]:
     """The contact that Wikipedia asks for."""
-    if params.method in ("cirrusdoc", "linkshere"):
-        try:
-            user_agent(tools.services.contact, tools.services.wikipedia)
-        except UsageError as error:
-            # Facts without titles, such as those of label tables, need no answer of Wikipedia's.
-            yield Lack(str(error), params, needed=False)
+    asks = params.method in ("cirrusdoc", "linkshere")
+    if asks and (fault := contact_fault(tools.services.contact, tools.services.wikipedia)):
+        # Facts without titles, such as those of label tables, need no answer of Wikipedia's.
+        yield Lack(fault, params, needed=False)
 
 
 def check(params: LinksParams, _: Path, profile: Profile) -> None:

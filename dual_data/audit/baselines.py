@@ -6,7 +6,8 @@ without a letter from A to Z or a digit has a score of 0, whatever is answered. 
 subject_copy       answers with the subject's label
 majority_answer    always answers with the split's most frequent answer
 relation_majority  answers with the most frequent answer of the relation within the split
-shuffled_answers   answers with the answer of another row of the relation: the exact mean over all of them
+shuffled_answers   answers with the answer of another row of the relation: the exact mean over all of them or, for
+                   answers of many words in relations of many, the mean over a hundred of them
 subject_prefix     answers with the first letters of the subject's label, case and accents folded, as many as the answer
                    has
 
@@ -24,11 +25,16 @@ import polars as pl
 from dual_data.audit.columns import standard
 from dual_data.matching import normalise
 from dual_data.rouge import is_scorable, longest_common_subsequence, plain_tokens, recall_l
+from dual_data.sampling import hash_rank
 from dual_data.words import fold
 
 NAMES = ("subject_copy", "majority_answer", "relation_majority", "shuffled_answers", "subject_prefix")
 _DIGITS = 9
 """Decimals of a table's scores."""
+_LONG = 8
+"""Words of an answer, in the quadratic mean over a relation, beyond which most answers share words in two orders."""
+_COMPARED = 100
+"""How many other answers of its relation a long answer is compared with."""
 
 
 def baselines(frame: pl.DataFrame) -> dict[str, float]:
@@ -137,19 +143,35 @@ def _shuffled(rows: pl.DataFrame) -> pl.DataFrame:
     """Columns relation, answer, rows and score: the mean score of the relation's other rows against each answer.
 
     `rows` has answer and relation, without nulls. With c_b rows of answer b among the n of the relation, answer a has
-    the score (sum_b c_b recall(a, b) - recall(a, a)) / (n - 1). Summing over shared words instead of over all pairs of
-    answers keeps this linear in the rows: the length of the longest common subsequence of two answers is the number of
-    words they share, except where they share words in different orders; those few pairs are corrected one by one.
+    the score (sum_b c_b recall(a, b) - recall(a, a)) / (n - 1).
     """
     cells = rows.group_by("relation", "answer").len("rows").with_row_index("cell")
     tokens = [plain_tokens(answer) for answer in cells["answer"]]
-    distinct_words = [_numbered(row) for row in tokens]
+    words = pl.Series("words", [len(row) for row in tokens], dtype=pl.Int64)
+    is_long = (pl.col("words") ** 2).mean().over("relation") > _LONG**2
+    short, long = (cells.with_columns(words).filter(which) for which in (~is_long, is_long))
+    overlaps = pl.concat([_overlaps(short, tokens), _sampled_overlaps(long, tokens)])
+    sizes = cells.group_by("relation").agg(size=pl.col("rows").sum())
+    joined = cells.join(sizes, on="relation").join(overlaps, on="cell", how="left")
+    itself = pl.Series([float(bool(row)) for row in tokens], dtype=pl.Float64)[joined["cell"]]
+    others = pl.max_horizontal(pl.col("overlap").fill_null(0.0) - itself, 0.0) / (pl.col("size") - 1)
+    return joined.select("relation", "answer", "rows", score=pl.when(pl.col("size") > 1).then(others).otherwise(0.0))
+
+
+def _overlaps(cells: pl.DataFrame, tokens: Sequence[tuple[str, ...]]) -> pl.DataFrame:
+    """Columns cell and overlap: sum_b c_b recall(a, b) for each answer a of `cells`, whose words are in `tokens`.
+
+    Summing over shared words instead of over all pairs of answers keeps this linear in the rows: the length of the
+    longest common subsequence of two answers is the number of words they share, except where they share words in
+    different orders; those pairs, few among short answers, are corrected one by one.
+    """
+    distinct_words = {cell: _numbered(tokens[cell]) for cell in cells["cell"]}
     flat = pl.DataFrame(
         {
-            "cell": [cell for cell, row in enumerate(distinct_words) for _ in row],
-            "length": [len(row) for row in distinct_words for _ in row],
-            "place": [place for row in distinct_words for place in range(len(row))],
-            "word": [word for row in distinct_words for word in row],
+            "cell": [cell for cell, row in distinct_words.items() for _ in row],
+            "length": [len(row) for row in distinct_words.values() for _ in row],
+            "place": [place for row in distinct_words.values() for place in range(len(row))],
+            "word": [word for row in distinct_words.values() for word in row],
         },
         schema={"cell": pl.UInt32, "length": pl.Int64, "place": pl.Int64, "word": pl.String},
     )
@@ -164,12 +186,25 @@ def _shuffled(rows: pl.DataFrame) -> pl.DataFrame:
         for gold, given, overlap in crossed.select("gold", "given", "overlap").iter_rows()
     ]
     corrected = crossed.select(cell="gold", overlap=pl.col("rows_given") * pl.Series(corrections, dtype=pl.Float64))
-    overlaps = pl.concat([shared, corrected]).group_by("cell").agg(pl.col("overlap").sum())
-    sizes = cells.group_by("relation").agg(size=pl.col("rows").sum())
-    joined = cells.join(sizes, on="relation").join(overlaps, on="cell", how="left")
-    itself = pl.Series([float(bool(row)) for row in tokens], dtype=pl.Float64)[joined["cell"]]
-    others = pl.max_horizontal(pl.col("overlap").fill_null(0.0) - itself, 0.0) / (pl.col("size") - 1)
-    return joined.select("relation", "answer", "rows", score=pl.when(pl.col("size") > 1).then(others).otherwise(0.0))
+    return pl.concat([shared, corrected]).group_by("cell").agg(pl.col("overlap").sum())
+
+
+def _sampled_overlaps(cells: pl.DataFrame, tokens: Sequence[tuple[str, ...]]) -> pl.DataFrame:
+    """`_overlaps` of answers that share words in every order: estimated from `_COMPARED` others of the relation, those
+    that follow an answer in the order of their hashes, in a circle; exact where there are no more."""
+    overlaps = []
+    ranked = cells.with_columns(hash_rank(cells["answer"], "shuffled")).sort("rank")
+    for _, group in ranked.group_by("relation", maintain_order=True):
+        members, rows = group["cell"].to_list(), group["rows"].to_list()
+        for place, gold in enumerate(members):
+            following = [(place + step) % len(members) for step in range(1, min(len(members), _COMPARED + 1))]
+            shared = sum(
+                rows[other] * longest_common_subsequence(tokens[gold], tokens[members[other]]) for other in following
+            )
+            compared = sum(rows[other] for other in following)
+            recall = shared / max(compared * len(tokens[gold]), 1)
+            overlaps.append((gold, rows[place] * bool(tokens[gold]) + (sum(rows) - rows[place]) * recall))
+    return pl.DataFrame(overlaps, schema={"cell": pl.UInt32, "overlap": pl.Float64}, orient="row")
 
 
 def _numbered(words: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchema
 from pydantic_core import CoreSchema, ErrorDetails
 
 from dual_data.errors import ConfigError, InputError
-from dual_data.ids import ITEM, PROPERTY
 
 Model = TypeVar("Model", bound=BaseModel)
 Value = TypeVar("Value")
@@ -34,8 +33,9 @@ def matching(pattern: str, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Item = Annotated[str, matching(ITEM, "a Wikidata item id such as Q515")]
-Property = Annotated[str, matching(PROPERTY, "a Wikidata property id such as P36")]
+# Dumps are imported by the numbers of ids: those of items are of 64 bits there, those of properties of 32.
+Item = Annotated[str, matching(r"Q[1-9][0-9]{0,17}", "a Wikidata item id such as Q515")]
+Property = Annotated[str, matching(r"P[1-9][0-9]{0,8}", "a Wikidata property id such as P36")]
 Rows = Annotated[int, Field(ge=1, le=2**31)]
 """A number of rows; bounded, since a frame cannot index more."""
 
@@ -52,10 +52,12 @@ _MUST_BE = {
 
 
 def _make_strict(schema: Any) -> None:
-    """Make the numbers and truth values in a schema of pydantic strict."""
+    """Make the numbers and truth values in a schema of pydantic strict, and bound integers to 64 bits, as TOML does."""
     if isinstance(schema, dict):
         if schema.get("type") in ("bool", "int", "float"):
             schema["strict"] = True
+        if schema.get("type") == "int":
+            schema.setdefault("le", 2**63 - 1)
         for part in schema.values():
             _make_strict(part)
     elif isinstance(schema, list):

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from dual_data.display import JOINERS
+
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 _LONGEST = 200
 
@@ -15,7 +17,7 @@ def text(value: object, longest: int = _LONGEST) -> str:
     """`value` as literal text inside a paragraph or a table cell, on one line, at most `longest` characters."""
     if value is None:
         return "-"
-    plain = "".join(c if unicodedata.category(c)[0] not in "CZ" else " " for c in str(value))
+    plain = "".join(c if unicodedata.category(c)[0] not in "CZ" or c in JOINERS else " " for c in str(value))
     plain = " ".join(plain.split())
     if len(plain) > longest:
         plain = plain[: longest - 1] + "…"

@@ -54,6 +54,15 @@ def user_agent(
     return " ".join(word for word in (f"dual-data/{__version__}", f"({contact})" if contact else "", client) if word)
 
 
+def contact_fault(contact: str, url: str) -> str:
+    """What is wrong with the contact for requests to `url`, as `user_agent` says it; empty where nothing is."""
+    try:
+        user_agent(contact, url)
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
 def wait_asked(status: int, header: str | None, now: float) -> float | None:
     """Seconds that a service asks to wait with an error: its Retry-After header, else `DEFAULT_WAIT` for a 429."""
     wait = retry_after(header, now)

@@ -37,7 +37,8 @@ _AMOUNT = re.compile(
 )
 _EARLY_YEAR = re.compile(r"0\d{3}", re.ASCII)
 """A year below 1000 as facts write it, with zeros: without them, one below 100 is not read as a year."""
-_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+"""An integer of 64 bits: a column holds no larger one."""
 _TIME_OF_DAY = re.compile(r"(?<=\d-\d\d)[T ]\d\d:\d\d(?::[\d.]+)?(?:Z|[+-]\d\d:\d\d)?$", re.ASCII)
 """The time after a date, which exports add to a column of days."""
 

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from dual_data.audit.baselines import NAMES, baseline_table, baselines, most_frequent
+from dual_data.rouge import recall_l
 
 WORDS = ["north", "county", "of", "river", "Alpha", "Beta", "-", "counties", "Łódź", "new york"]
 answers = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)
-rows = st.lists(st.tuples(st.sampled_from(["r", "s"]), answers), min_size=1, max_size=15)
+sentences = st.lists(st.sampled_from(WORDS), min_size=9, max_size=14).map(" ".join)
+rows = st.lists(st.tuples(st.sampled_from(["r", "s"]), answers | sentences), min_size=1, max_size=15)
 
 
 def frame(relations: list[str], texts: list[str], subjects: list[str] | None = None) -> pl.DataFrame:
@@ -33,6 +35,17 @@ def test_shuffled_answers_are_the_mean_over_all_pairs_of_rows_of_a_relation(fact
         pairs = [(gold, text) for i, gold in enumerate(own) for j, text in enumerate(own) if i != j]
         total += sum(scorer.score(gold, text)["rougeL"].recall for gold, text in pairs) / max(1, len(own) - 1)
     assert baselines(frame(relations, texts))["shuffled_answers"] == pytest.approx(total / len(texts), abs=1e-9)
+
+
+def test_shuffled_sentences_are_the_mean_over_a_sample_of_pairs() -> None:
+    draw = random.Random(1)
+    texts = [" ".join(draw.choices([f"w{number}" for number in range(40)], k=20)) for _ in range(300)]
+    pairs = [(gold, text) for gold in texts for text in texts if gold is not text]
+    mean = sum(recall_l(gold, text) for gold, text in pairs) / len(pairs)
+    table = frame(["r"] * len(texts), texts)
+    score = baselines(table)["shuffled_answers"]
+    assert score == pytest.approx(mean, abs=0.002)
+    assert baselines(table.reverse())["shuffled_answers"] == pytest.approx(score, abs=1e-12)
 
 
 def test_every_baseline_by_hand() -> None:

@@ -52,6 +52,10 @@ FAULTS: dict[str, Fault] = {
         replaced("pipeline/many.toml", '[project]\nname = "many"\n[splits.matched]\nretain_train = 99999999999\n'),
         "many.toml: splits.matched.retain_train: must be less than or equal to 2147483648, not 99999999999",
     ),
+    "more words than 64 bits can count": (
+        replaced("pipeline/many.toml", f'[project]\nname = "many"\n[questions]\nanswer_words = {10**40}\n'),
+        "many.toml: questions.answer_words: must be less than or equal to 9223372036854775807$",
+    ),
     "more rows than any table has": (
         replaced(
             "pipeline/dual.toml",

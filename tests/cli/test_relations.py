@@ -145,12 +145,17 @@ def test_topics_that_give_no_subject_are_told(project: Path, topics: str, profil
     assert further == [f"error: {path}: topics: 'town' is not in pipeline/topics.toml"] * topics.count(",")
 
 
-def test_tables_beside_the_project_are_read_in_a_preview_too(project: Path) -> None:
+def test_tables_beside_the_project_are_read_in_a_preview_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = preview(project, "P1082")
     (project / "tables").rename(project.parent / "tables of all projects")
     profile = project / "pipeline" / "mine.toml"
-    profile.write_text(profile.read_text().replace('"tables"\n[links]', '"../tables of all projects"\n[links]'))
-    assert preview(project, "P1082") == inside
+    text = profile.read_text()
+    for folder in ("../tables of all projects", "./../tables of all projects"):
+        profile.write_text(text.replace('"tables"\n[links]', f'"{folder}"\n[links]'))
+        assert preview(project, "P1082") == inside
+    monkeypatch.chdir(project)  # where the project's folder is "."
+    outcome = dual_data("relations", "preview", "P1082", "--profile", "mine", "--limit", "2")
+    assert (outcome.code, outcome.out) == (0, inside), outcome.err
 
 
 def test_a_relation_is_named_by_its_file_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,8 @@ def test_white_space_becomes_spaces_and_other_control_characters_are_marked() ->
 
 
 def test_words_of_any_script_stay() -> None:
-    assert visible("Zürich 東京 القاهرة हिन्दी") == "Zürich 東京 القاهرة हिन्दी"
+    names = "Zürich 東京 القاهرة हिन्दी می\u200cخواهم 👩\u200d🚀"
+    assert visible(names) == names
 
 
 def test_markup_is_kept_and_everything_else_escaped() -> None:

@@ -194,6 +194,11 @@ def test_somevalue_in_both_forms(term: Term, kind: str) -> None:
     assert values.stated(relation(kind), term, (None, None, None)).reason == "somevalue"
 
 
+def test_what_no_column_could_hold_is_no_integer() -> None:
+    texts = ("-12", "+7", "9" * 18, "9" * 19, "9" * 5000, "1.0", "\u0663")
+    assert [values.integer(Term("literal", text)) for text in texts] == [-12, 7, 10**18 - 1, None, None, None, None]
+
+
 def test_only_items_are_entities() -> None:
     assert values.entity(iri("Q90")) == values.Value("Q90")
     for term in (iri("P36"), iri("L1-F1"), Term("iri", "http://example.org/Q90"), Term("literal", ENTITY + "Q90")):

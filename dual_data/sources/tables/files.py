@@ -43,9 +43,10 @@ def table_files(folder: Path) -> list[Path]:
         raise InputError(f"{unread[0]}: is not read; save it as {' or '.join(ENDINGS)}, or move it elsewhere")
     if not paths:
         raise InputError(f"{folder}: holds no {' or '.join(ENDINGS)} file; put one table per topic there")
-    for path, following in itertools.pairwise(paths):
-        if path.stem == following.stem:
-            raise InputError(f"{following}: is a second table beside {path.name}, of the same name; move one elsewhere")
+    first: dict[str, Path] = {}
+    for path in paths:
+        if (other := first.setdefault(path.stem, path)) is not path:
+            raise InputError(f"{path}: is a second table beside {other.name}, of the same name; move one elsewhere")
     return paths
 
 
@@ -75,6 +76,11 @@ def read_file(path: Path, required: Sequence[str], optional: Sequence[str] = ())
     columns = (*required, *optional, "topic")
     if nested := [name for name in columns if name in frame.columns and not _is_readable(frame.schema[name])]:
         raise InputError(f"{path}: column {nested[0]} is of type {frame.schema[nested[0]]}; text is expected")
+    for name in columns:
+        if isinstance(frame.schema.get(name), pl.List):
+            marked = pl.col(name).cast(pl.List(pl.String)).list.eval(pl.element().str.contains(LIST_MARK, literal=True))
+            for line in itertools.compress(lines, frame.select(marked.list.any())[name]):
+                raise InputError(f"{path}: line {line}: {name}: a text of the list holds {LIST_MARK!r}; take it out")
     try:
         texts = frame.select(_as_text(frame, name) for name in columns)
     except pl.exceptions.PolarsError as error:
@@ -107,7 +113,9 @@ def misspelt(columns: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[
     absent = {name.lower(): name for name in optional if name not in columns}
     for name in columns:
         # Near enough for pairs and pair (0.889), and not for object_label and subject_label (0.880).
-        for close in difflib.get_close_matches(name.lower(), absent, n=1, cutoff=0.885):
+        near = difflib.get_close_matches(name.lower(), absent, n=1, cutoff=0.885)
+        # The singular alias is further from aliases.
+        for close in near or [meant for meant in absent if meant in (f"{name.lower()}s", f"{name.lower()}es")]:
             # In subject_title_de, something was added on purpose.
             if name not in optional and not name.startswith(f"{absent[close]}_"):
                 yield name, absent[close]

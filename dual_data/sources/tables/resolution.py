@@ -22,13 +22,14 @@ from pathlib import Path
 
 import polars as pl
 
+from dual_data.calls import NotKnown
 from dual_data.config import Relation, Topic
 from dual_data.errors import InputError
 from dual_data.ids import is_item, item_of_iri
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
 from dual_data.sources.tables.files import location, read_file
 from dual_data.sources.tables.triplets import as_written, minted_entities, split_aliases, with_details
-from dual_data.sources.wikidata.asking import Asker, Foresight, NotKnown
+from dual_data.sources.wikidata.asking import Asker, Foresight
 from dual_data.sources.wikidata.queries import Named, in_batches
 from dual_data.sources.wikidata.statements import (
     Job,

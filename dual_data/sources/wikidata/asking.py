@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from dual_data.calls import Calls
+from dual_data.calls import Calls, NotKnown
 from dual_data.errors import BrokenOff, ServiceError, TooLarge
 from dual_data.progress import Progress
 from dual_data.sources.wikidata.queries import Batch
@@ -18,10 +18,6 @@ from dual_data.sources.wikidata.sparql import Endpoint, Rows, Term
 
 GROUP = 16
 """Batches that are handed over at once; the service's pace limits how many are in flight."""
-
-
-class NotKnown(Exception):
-    """A forecast has reached answers that are not in the log. Never leaves the package."""
 
 
 class Asker(Protocol):

@@ -61,11 +61,12 @@ def checked(page: Mapping[str, Any]) -> Mapping[str, Any]:
 def incoming_links(page: Mapping[str, Any]) -> int | None:
     """The counter in a page's cirrusdoc, a list of index documents of which the first is the article.
 
-    None where the index lacks it: an empty field is an empty list there, even where an object belongs.
+    None where the index lacks it (an empty field is an empty list there, even where an object belongs) or has what is
+    no count that a column could hold.
     """
     source = page["cirrusdoc"][0].get("source") if page["cirrusdoc"] else None
     count = source.get("incoming_links") if isinstance(source, dict) else None
-    return count if isinstance(count, int) else None
+    return count if type(count) is int and 0 <= count < 2**63 else None
 
 
 def endless(api: str, request: Request, more: Mapping[str, Any]) -> str:

@@ -7,14 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 from dual_data.call_log import Request, key_of
-from dual_data.calls import Calls
+from dual_data.calls import Calls, NotKnown
 from dual_data.config import Services
 from dual_data.sources.wikipedia.api import SOURCE
 from dual_data.sources.wikipedia.counts import Wikipedia
-
-
-class _NotKnown(Exception):
-    """The counting has come to a call that is not answered yet. Never leaves the module."""
 
 
 class Foresight(Wikipedia):
@@ -31,10 +27,10 @@ class Foresight(Wikipedia):
         """The calls of `count_by_cirrus`, and those of `count_by_linkshere` for the gaps known so far."""
         gaps: list[str] = []
         if titles:
-            with suppress(_NotKnown):
+            with suppress(NotKnown):
                 self._ask(self.probe())
         for request in self.cirrus_requests(titles):
-            with suppress(_NotKnown):
+            with suppress(NotKnown):
                 counts = self.count_by_cirrus(request["titles"], _ignore)
                 gaps += [title for title in request["titles"] if title not in counts]
         self.foresee_linkshere(gaps, cap)
@@ -42,7 +38,7 @@ class Foresight(Wikipedia):
     def foresee_linkshere(self, titles: Sequence[str], cap: int) -> None:
         """The calls of `count_by_linkshere`."""
         for request in self.redirect_requests(titles):
-            with suppress(_NotKnown):
+            with suppress(NotKnown):
                 self.count_by_linkshere(request["titles"], cap, _ignore)
 
     def calls(self) -> tuple[int, int]:
@@ -56,7 +52,7 @@ class Foresight(Wikipedia):
             self._missing.add(key)
             # The links to a page are asked for once its redirects are known.
             self._following += request.get("prop") == "redirects"
-            raise _NotKnown
+            raise NotKnown
         self._known.add(key)
         return answer
 

@@ -79,6 +79,7 @@ def test_a_table_in_another_format_is_not_overlooked(tmp_path: Path) -> None:
 
 def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
     tables = folder(tmp_path, b"s\na\n")
+    (tables / "city.d.csv").write_bytes(b"s\na\n")
     (tables / "city.parquet").write_bytes(b"")
     with pytest.raises(InputError, match=r"city\.parquet: is a second table beside city\.csv, of the same name"):
         table_files(tables)
@@ -127,6 +128,13 @@ def test_a_column_of_other_nested_values_is_refused(tmp_path: Path, cell: object
         read_folder(tmp_path, ["s"])
 
 
+def test_a_text_of_a_list_that_would_be_read_as_two_is_refused(tmp_path: Path) -> None:
+    names = [["x", None], None, ["y", "v|w"]]
+    pl.DataFrame({"s": ["a", "b", "c"], "names": names}).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"t\.parquet: line 3: names: a text of the list holds '\|'; take it out"):
+        read_folder(tmp_path, ["s"], ["names"])
+
+
 def test_a_cell_may_hold_an_article(tmp_path: Path) -> None:
     (tmp_path / "places.csv").write_text(f'id,text\n1,"two\nlines"\n2,{"x" * 200_000}\n')
     assert read_folder(tmp_path, ("id", "text"))["text"].str.len_chars().to_list() == [9, 200_000]
@@ -142,6 +150,11 @@ def test_a_misspelt_optional_column_is_refused(tmp_path: Path, name: str) -> Non
     target = folder(tmp_path, f"s,{name}\na,b\n".encode())
     with pytest.raises(InputError, match=rf"city\.csv: column {name} is not read; name it subject_aliases if"):
         read_folder(target, ["s"], ["subject_title", "subject_aliases", "object_aliases"])
+
+
+def test_a_column_in_the_singular_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="column Alias is not read; name it aliases if"):
+        read_folder(folder(tmp_path, b"s,Alias\na,b\n"), ["s"], ["aliases", "class"])
 
 
 @pytest.mark.parametrize("name", ["note", "subject_aliases_de", "object_aliases", "subject_country"])

@@ -9,11 +9,11 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls import Calls, NotKnown
 from dual_data.config import Pace
 from dual_data.errors import ServiceError
 from dual_data.progress import Progress
-from dual_data.sources.wikidata.asking import Foresight, Live, NotKnown
+from dual_data.sources.wikidata.asking import Foresight, Live
 from dual_data.sources.wikidata.queries import Entities, in_batches
 from dual_data.sources.wikidata.sparql import HttpEndpoint
 from tests.clock import FakeClock

@@ -125,7 +125,7 @@ def _basics(server: ChatServer) -> Answer:
             continue
         reasoning = _reasons(answer) or (temperature and _reasons_unannounced(server, limit_key))
         alternatives = 0 if reasoning or not top else _top(answer["tokens"])
-        seed = _accepts(server, {**body, "seed": 1})
+        seed = _try(server, {**body, "seed": 1}) is not None
         can = Capabilities(limit_key, temperature, seed, alternatives, reasoning)
         return can._asdict() | {"model": answer["model"]}
     tried = "".join(f"\n  {reason}" for reason in reasons)
@@ -167,14 +167,6 @@ def _try(server: ChatServer, body: Mapping[str, Any]) -> Answer | None:
         return server.attempt(body)
     except (Rejected, TooLarge, Declined):
         return None
-
-
-def _accepts(server: ChatServer, body: Mapping[str, Any]) -> bool:
-    try:
-        server.attempt(body)
-    except Rejected:
-        return False
-    return True
 
 
 def _top(tokens: Sequence[Sequence[Any]] | None) -> int:

@@ -251,6 +251,16 @@ def test_a_server_that_takes_no_seed_is_asked_for_each_sample(calls: Calls) -> N
     assert sum(body.get("temperature") == 1.5 for body in fake.bodies) == 3
 
 
+def test_a_server_that_declines_a_seed_is_asked_without_one(calls: Calls) -> None:
+    def reply(body: Body) -> tuple[int, Body]:
+        if "seed" in body:
+            return 400, {"error": {"message": "refused", "code": "content_filter"}}
+        return strict(body)
+
+    with stand_in(reply) as fake, server(fake.base_url, calls) as judge:
+        assert ServerAnswers(judge).generate([Chat("", "q")], Sampling(8)) == [["A cat sat"]]
+
+
 def test_a_block_that_the_template_opens_gets_room_and_is_no_answer(calls: Calls) -> None:
     def reply(body: Body) -> tuple[int, Body]:
         long = body["max_tokens"] > 500
