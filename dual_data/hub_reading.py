@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dual_data.errors import DualDataError, InputError, ServiceError
 
-_REPOSITORY = re.compile(r"(?!.*(--|\.\.))[\w-][\w.-]*/[\w-][\w.-]*(?<!\.git)")
+_REPOSITORY = re.compile(r"(?=.{1,96}$)(?!.*(--|\.\.))[\w-][\w.-]*/[\w-][\w.-]*(?<!\.git)", re.ASCII)
 _LATER = (408, 429)
 """HTTP statuses below 500 after which the same request may succeed later."""
 

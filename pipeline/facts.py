@@ -275,7 +275,7 @@ def _excluded(project: Path) -> dict[str, tuple[str, ...]]:
 
 FACTS = Stage(
     name="facts",
-    version=12,
+    version=13,
     run=run,
     schema=Facts,
     params=FactsParams,

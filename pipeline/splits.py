@@ -233,7 +233,10 @@ def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> R
     for topic, prefix in names.items():
         family = Family(prefix, topic, params.matched, params.percents, params.smallest)
         of_topic = candidates.filter(pl.col("topic") == topic)
-        made = paper.splits(of_topic, family, params.paper.retain)
+        lacking = pool.filter(pl.col("topic") == topic).height - of_topic.height
+        unknown = f" or are not known to {model}" if model else ""
+        others = f" ({lacking:,} more have no {params.paper.signal} of subject and object{unknown})" if lacking else ""
+        made = paper.splits(of_topic, family, params.paper.retain, others)
         splits += [split._replace(reason=no_candidate) for split in made] if of_topic.is_empty() else made
     ranking = candidates.sort("pop_sum", maintain_order=True)["fact_id"].to_list()
     splits.append(paper.full(ranking, "full_", params.smallest))
@@ -299,7 +302,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=15,
+    version=16,
     run=run,
     schema=Splits,
     params=SplitsParams,

@@ -113,7 +113,9 @@ def _remarks(built: Built) -> list[str]:
             )
     if (salience := built.table("salience")) is not None:
         for (judge,), rows in salience.group_by("judge", maintain_order=True):
-            line = f"Salience: {rows.height} facts judged by {judge}"
+            scored = rows["score"].count()
+            given = "each" if scored == rows.height else f"{scored}"
+            line = f"Salience: {judge} gave {given} of {count(rows.height, 'fact')} a score"
             if low := int(rows["low_mass"].sum()):
                 line += (
                     f"; in {low} of them it put little probability on the scale (median mass "

@@ -7,10 +7,11 @@ links stopped at a cap, a relation takes part in a topic only if no higher count
 
 A family is the set of splits of one topic, such as `city_forget_rare_5`, or of all topics pooled: `all_forget_rare_5`.
 Its splits are disjoint by fact, question and bond (two facts about the same two entities, such as a fact and its
-mirror image), and by subject; only `neighbor_subject` shares the subjects of the forget splits. No forget subject is an
-answer in another split, by name, which is what a model reads: popular subjects are answers more often than rare ones,
-so that training on such rows would name the popular ones again, and forgetting these would change more of what is
-measured. Families are separate experiments: a fact may be in splits of a topic and of the pool. No answer exceeds its
+mirror image), and by subject; only `neighbor_subject` shares the subjects of the forget splits. Nor does a split hold
+two facts of one relation and bond, which are mirror images where the relation is not known to be symmetric. No forget
+subject is the canonical answer in another split, by name, which is what a model reads, case and accents aside: popular
+subjects are answers more often than rare ones, so that training on such rows would name the popular ones again, and
+forgetting these would change more of what is measured. Families are separate experiments: a fact may be in splits of a topic and of the pool. No answer exceeds its
 share of any split.
 
 forget_{rare,popular}_{1,5,10}  prefixes of one ranking of pairs
@@ -38,6 +39,7 @@ from dual_data import sampling
 from dual_data.config import Rows, Strict
 from dual_data.display import count
 from dual_data.rouge import share_a_word
+from dual_data.words import fold
 from pipeline.recipes.popularity import Side, Signal, stopped
 
 ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
@@ -135,8 +137,10 @@ class Pool(NamedTuple):
     subject: NDArray[np.int64]
     bond: NDArray[np.int64]
     answer: NDArray[np.int64]
+    named: NDArray[np.int64]
+    """The number of the name that the answer is, whatever its case and accents."""
     name: NDArray[np.int64]
-    """The number of the answer that is the subject's name, whatever its case; -1 where none is."""
+    """The number of the subject's name among these; -1 where it is no answer."""
     role: NDArray[np.str_]
     """Of ROLES."""
     echo: NDArray[np.bool_]
@@ -174,14 +178,16 @@ def eligible(facts: pl.DataFrame, params: MatchedParams, unranked: Iterable[str]
     """
     answer = pl.col("answer")
     words, characters = answer.str.count_matches(r"\S+"), answer.str.len_chars() // params.length_step
-    numbers = facts.with_columns(answer.str.to_lowercase()).select(
+    folded = pl.Series("folded", [fold(text) for text in facts["answer"]], dtype=pl.String)
+    numbers = facts.with_columns(answer.str.to_lowercase(), folded).select(
         "topic",
         relation=sampling.numbered("relation"),
         subject=sampling.numbered("subject_qid"),
         bond=sampling.numbered("bond"),
         answer=sampling.numbered("answer"),
+        named=sampling.numbered("folded"),
     )
-    number = dict(zip(facts["answer"].str.to_lowercase(), numbers["answer"], strict=True))
+    number = dict(zip(folded, numbers["named"], strict=True))
     length = pl.concat_str(words, pl.lit("w"), characters, answer.str.extract(CODE).fill_null(""))
     places = facts.select("fact_id", "rank", "popularity", "capped", length=length).with_row_index("place")
     keys = ["topic", "relation"]
@@ -193,7 +199,7 @@ def eligible(facts: pl.DataFrame, params: MatchedParams, unranked: Iterable[str]
         facts=np.array(facts["fact_id"].to_list(), dtype=object),
         sided=sampling.thirds(ranked, "popularity", keys, "capped"),
         unsided=ranked.group_by(keys).agg(below.any() & (pl.len() > 2)).filter("capped").select(keys),
-        name=np.array([number.get(name, -1) for name in facts["subject_label"].str.to_lowercase()]),
+        name=np.array([number.get(fold(label), -1) for label in facts["subject_label"]]),
         role=np.array(ROLES)[role.to_numpy()],
         echo=np.array(share_a_word(facts["answer"], facts["subject_label"])),
         unranked=Counter(unranked),
@@ -313,13 +319,14 @@ def _other_splits(pool: Pool, chosen: NDArray[np.int64], names: Sequence[str], f
         "world_facts": np.flatnonzero(outside[pool.subject]),
         "neighbor_subject": neighbors[np.argsort(order[pool.subject[neighbors]], kind="stable")],
     }
-    named = np.isin(pool.answer, pool.name[forget])
+    named = np.isin(pool.named, pool.name[forget])
     used = np.zeros(len(pool.facts), dtype=np.bool_)
     used[pool.bond[forget]] = True
     share = family.params.answer_share
     outcomes = []
     for name, places in candidates.items():
         fresh = places[~used[pool.bond[places]] & ~named[places]]
+        fresh = fresh[sampling.nth(pool.bond[fresh] * len(pool.facts) + pool.relation[fresh]) == 0]
         wanted: int = getattr(family.params, name)
         suitable = _in_proportion(pool, fresh, forget, wanted, share) if name == "neighbor_relation" else fresh
         columns = (pool.answer[suitable], np.where(pool.echo[suitable], 0, -1))

@@ -43,15 +43,16 @@ class PaperParams(Strict):
     _once = field_validator("retain")(each_once)
 
 
-def splits(candidates: pl.DataFrame, family: Family, retain: tuple[int, ...]) -> list[SplitOutcome]:
-    """All splits of one topic. `candidates` has fact_id, question, pop_sum and capped, in the order of rank."""
+def splits(candidates: pl.DataFrame, family: Family, retain: tuple[int, ...], others: str = "") -> list[SplitOutcome]:
+    """All splits of one topic. `candidates` has fact_id, question, pop_sum and capped, in the order of rank; `others`
+    says, in brackets, which facts of the topic are none."""
     ranked = candidates.sort("pop_sum", "capped", maintain_order=True)
     ranking, capped = ranked["fact_id"].to_list(), ranked["capped"].to_list()
     outcomes = [full(ranking, f"{family.prefix}_full", family.smallest)]
     forget: set[str] = set()
     for side in SIDES:
         for percent in family.percents:
-            outcome = _share(ranking, capped, side, percent, family)
+            outcome = _share(ranking, capped, side, percent, family, others)
             forget.update(outcome.facts)
             outcomes.append(outcome)
     rows = list(candidates.select("fact_id", "question").iter_rows())
@@ -76,14 +77,16 @@ def full(ranking: Sequence[str], split: str, smallest: int) -> SplitOutcome:
     return _unpaired(split, ranking[: 0 if reason else size], size, size, reason)
 
 
-def _share(ranking: Sequence[str], capped: Sequence[bool], side: str, percent: int, family: Family) -> SplitOutcome:
+def _share(
+    ranking: Sequence[str], capped: Sequence[bool], side: str, percent: int, family: Family, others: str
+) -> SplitOutcome:
     size = len(ranking) * percent // 100
     holds, reason = size, ""
     # Candidates before the first capped one are fully counted; after it, the true order may differ.
     certain = capped.index(True) if any(capped) else len(ranking)
     if size < family.smallest:
         few = f"fewer than {family.smallest} (splits.percents, splits.smallest)"
-        reason = f"{percent} % of {len(ranking)} candidates {are_rows(size)}, {few}"
+        reason = f"{percent} % of {len(ranking)} candidates{others} {are_rows(size)}, {few}"
     elif certain < (size if side == "rare" else len(ranking) - size):
         end = "least" if side == "rare" else "most"
         holds = certain if side == "rare" else 0

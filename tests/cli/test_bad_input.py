@@ -57,8 +57,8 @@ TABLES: dict[str, tuple[Mapping[str, bytes], str]] = {
     "open quote": ({"places_country.csv": (GOOD + 'Q4,"Ulm,P30,Q2,Selmia\n').encode()}, "not well-formed CSV"),
     "wrong id": ({"places_country.csv": (GOOD + "4,Ulm,P30,Q2,Selmia\n").encode()}, "line 4: subject_qid: '4' is not of the form"),
     "wrong property": ({"places_country.csv": (GOOD + "Q4,Ulm,continent,Q2,Selmia\n").encode()}, "line 4: property_id: 'continent'"),
-    "no object": ({"places_country.csv": (GOOD + "Q4,Ulm,P30,,\n").encode()}, "line 4: neither object_qid nor object_value"),
-    "one id, two labels": ({"places_country.csv": (GOOD + "Q1,Ulm,P30,Q2,Selmia\n").encode()}, "line 4: Q1 is called 'Ulm' here and 'Orbus' in"),
+    "no object": ({"places_country.csv": b"subject_qid,subject_label,property_id,object\nQ4,Ulm,P30,Q2\n"}, "line 2: neither object_qid nor object_value"),
+    "one id, two labels": ({"places_country.csv": (GOOD + "Q1,Ulm,P30,Q2,Selmia\n").encode()}, "line 4: Q1 has the label 'Ulm' here and 'Orbus' in"),
     "unknown topic": ({"planets.csv": GOOD.encode()}, "'planets' is not a topic of topics.toml"),
     "not Parquet": ({"places_country.parquet": b"PAR1 no"}, "not a readable Parquet file"),
 }  # fmt: skip

@@ -202,7 +202,10 @@ def test_without_a_build_or_release_the_next_command_is_named(tmp_path: Path, pr
     forget_pipeline()
 
 
-@pytest.mark.parametrize("name", ["no name", "a/b/c", "made/a--b", "made/a..b", "made/a.git"])
+@pytest.mark.parametrize(
+    "name",
+    ["no name", "a/b/c", "made/a--b", "made/a..b", "made/a.git", "made/ü", "a/" * 47 + "abc", "made/" + "a" * 92],
+)
 def test_push_wants_the_name_of_a_dataset(project: Path, name: str) -> None:
     outcome = dual_data("push", name, "--tag", "v1", "--project", project, "--profile", "made")
     assert outcome == (2, "", f"error: {name}: is not the name of a Hub dataset (owner/name)\n")

@@ -150,6 +150,17 @@ def test_what_the_answers_of_servers_took_is_told_with_its_price(project: Path, 
     )
 
 
+def test_facts_to_which_the_judge_gave_no_score_are_not_among_those_that_it_scored(project: Path) -> None:
+    def reply(body: Body) -> tuple[int, Body]:
+        return completion("7" if "Orbus" in body["messages"][-1]["content"] else "")
+
+    with stand_in(reply) as server:
+        summary = summary_of(
+            project, UNCOUNTED, f'[salience.endpoint]\nbase_url = "{server.base_url}"\nmodel = "judge"\n'
+        )
+    assert "\nSalience: judge gave 1 of 3 facts a score.\n" in summary
+
+
 @pytest.mark.parametrize("command", ["show", "report"])
 def test_a_table_that_no_build_wrote_is_said_with_what_to_run(project: Path, command: str) -> None:
     summary_of(project, UNCOUNTED)

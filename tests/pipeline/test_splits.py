@@ -264,6 +264,18 @@ def test_a_topic_without_popularity_is_the_reason_for_each_of_its_splits(project
     ]
 
 
+def test_the_facts_that_are_no_candidates_for_lack_of_popularity_are_counted(project: Tools) -> None:
+    inputs = drawn_world(project, 1, 260)
+    counted = pl.when(pl.col("fact_id").str.slice(0, 1) == "0").then(pl.lit(5))
+    facts = inputs.facts.with_columns(subject_sitelinks=counted, object_sitelinks=counted)
+    result = make_splits(project, inputs._replace(facts=facts), params(paper={"signal": "sitelinks"}))
+    (reason,) = result.tables["capacity"].filter(recipe="paper", split="writer_forget_rare_2")["reason"]
+    asked = inputs.questions.join(facts, on="fact_id").filter(topic=TOPICS[1])
+    candidates = asked["subject_sitelinks"].count()
+    others = f"({asked.height - candidates} more have no sitelinks of subject and object)"
+    assert reason.startswith(f"2 % of {candidates} candidates {others} are 0 rows, fewer than 2")
+
+
 def test_a_split_of_just_the_smallest_size_is_made(project: Tools) -> None:
     inputs = drawn_world(project, 1, 260)
     capacity = make_splits(project, inputs).tables["capacity"]

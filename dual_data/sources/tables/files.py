@@ -74,7 +74,7 @@ def read_file(path: Path, required: Sequence[str], optional: Sequence[str] = ())
         raise InputError(f"{path}: no column {', '.join(absent)}; it has: {', '.join(frame.columns)}. Needed: {needed}")
     expect_no_misspelling(path, frame.columns, optional)
     columns = (*required, *optional, "topic")
-    if nested := [name for name in columns if name in frame.columns and not _is_readable(frame.schema[name])]:
+    if nested := [name for name in columns if name in frame.columns and not _is_readable(name, frame.schema[name])]:
         raise InputError(f"{path}: column {nested[0]} is of type {frame.schema[nested[0]]}; text is expected")
     for name in columns:
         if isinstance(frame.schema.get(name), pl.List):
@@ -125,8 +125,9 @@ def _is_label(column: str) -> bool:
     return column.lower().endswith("label") or column == "object_value"
 
 
-def _is_readable(dtype: pl.DataType) -> bool:
-    inner = dtype.inner if isinstance(dtype, pl.List) else dtype
+def _is_readable(name: str, dtype: pl.DataType) -> bool:
+    # A list of labels joined into one text would be another label.
+    inner = dtype.inner if isinstance(dtype, pl.List) and not _is_label(name) else dtype
     return not inner.is_nested()
 
 

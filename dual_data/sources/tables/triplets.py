@@ -235,24 +235,36 @@ def _faults(rows: pl.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
         ("object_qid", is_item, "Q90"),
     ):
         yield from _faults_of_column(rows, name, valid, example)
-    for row in _some(rows, pl.col("object_qid").is_null() & pl.col("object_value").is_null()):
-        yield row, "neither object_qid nor object_value has a value; a triplet needs one of them"
+    no_object = pl.all_horizontal(pl.col("object_qid", "object_value").is_null())
+    for row in _some(rows, no_object.all().over("file") & pl.col("file").is_first_distinct()):
+        yield row, "neither object_qid nor object_value has a value, here or in any other row of the file"
     for name in ("subject_sitelinks", "object_sitelinks"):
         yield from _faults_of_column(rows, name, _COUNT.fullmatch, "31")
     title = "Paris, without # | < > [ ] { } or control characters"
     for name in ("subject_title", "object_title"):
         yield from _faults_of_column(rows, name, _may_be_title, title)
-    labels = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col("label").is_not_null())
-    first_labels = labels.unique("qid", keep="first", maintain_order=True).select(
-        "qid", first="label", first_line="line", first_file="file"
+    yield from _contradictions(rows, "label", "an id has one label, its other names belong in the aliases")
+    yield from _contradictions(rows, "sitelinks", "give an entity the same number in every row, or in one alone")
+    yield from _contradictions(rows, "title", "give an entity the same title in every row, or in one alone")
+
+
+def _contradictions(rows: pl.DataFrame, name: str, advice: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Rows that say something else about an entity than an earlier row does."""
+    stated = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col(name).is_not_null())
+    earliest = stated.unique("qid", keep="first", maintain_order=True).select(
+        "qid", first=name, first_line="line", first_file="file"
     )
-    # Few labels differ as they are written, and fewer once they are cleaned, which takes a while.
-    written = labels.join(first_labels, on="qid", maintain_order="left").filter(pl.col("label") != pl.col("first"))
-    cleaned = written.with_columns(pl.col("label", "first").map_elements(clean, return_dtype=pl.String))
-    for row in _some(cleaned, pl.col("label") != pl.col("first")):
+    # Few texts differ as they are written, and fewer once they are cleaned, which takes a while.
+    written = stated.join(earliest, on="qid", maintain_order="left").filter(pl.col(name) != pl.col("first"))
+    plain = _plain_count if name == "sitelinks" else clean
+    cleaned = written.with_columns(pl.col(name, "first").map_elements(plain, return_dtype=pl.String))
+    for row in _some(cleaned, pl.col(name) != pl.col("first")):
         first = f"{row['first']!r} in {row['first_file']}: line {row['first_line']}"
-        more = "an id has one label, its other names belong in the aliases"
-        yield row, f"{row['qid']} is called {row['label']!r} here and {first}; {more}"
+        yield row, f"{row['qid']} has the {name} {row[name]!r} here and {first}; {advice}"
+
+
+def _plain_count(text: str) -> str:
+    return text.partition(".")[0]
 
 
 def _may_be_title(text: str) -> bool:
@@ -277,6 +289,8 @@ def _some(rows: pl.DataFrame, wrong: pl.Expr) -> Iterator[dict[str, Any]]:
 
 
 def _object(row: Mapping[str, str | None], relation: Relation) -> values.Value:
+    if row["object_qid"] is None and row["object_value"] is None:
+        return values.Value("", row["object_label"], "empty")
     if relation.object == "entity":
         qid = row["object_qid"]
         return values.Value(qid) if qid else values.Value(row["object_value"] or "", reason="wrong_kind")

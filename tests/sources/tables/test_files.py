@@ -128,6 +128,12 @@ def test_a_column_of_other_nested_values_is_refused(tmp_path: Path, cell: object
         read_folder(tmp_path, ["s"])
 
 
+def test_a_list_of_labels_is_no_label(tmp_path: Path) -> None:
+    pl.DataFrame({"objectLabel": [["Norway", "Peru"]]}).write_parquet(tmp_path / "city.parquet")
+    with pytest.raises(InputError, match=r"column objectLabel is of type List\(String\); text is expected"):
+        read_folder(tmp_path, ["objectLabel"])
+
+
 def test_a_text_of_a_list_that_would_be_read_as_two_is_refused(tmp_path: Path) -> None:
     names = [["x", None], None, ["y", "v|w"]]
     pl.DataFrame({"s": ["a", "b", "c"], "names": names}).write_parquet(tmp_path / "t.parquet")

@@ -59,6 +59,7 @@ def test_tables_with_ids(tmp_path: Path) -> None:
             city("Q2", "Abu", None, None, property_id="P2044", object_value="12"),
             city("Q2", "Abu", None, None, property_id="P2044", object_value="12 Q3710"),
             city("Q3", "Ebu", None, None, object_value="Landia"),
+            city("Q3", "Ebu", None, None),
             city("Q3", "Ebu", "Q2", "Abu", property_id="P19"),
             city("Q3", "Ebu", "Q2", "Abu", property_id="P999"),
             city("Q3", "Ebu", "Q9", "city", property_id="P31"),
@@ -75,6 +76,7 @@ def test_tables_with_ids(tmp_path: Path) -> None:
         ("Abu", "P2044", "12 Q11573", None),
         ("Abu", "P2044", "12 Q3710", "unit_not_asked"),
         ("Ebu", "P17", "Landia", "wrong_kind"),
+        ("Ebu", "P17", "", "empty"),
         ("Ebu", "P19", "Q2", "not_asked_in_topic"),
         ("Ebu", "P999", "Q2", "unknown_relation"),
         ("Ebu", "P31", "Q9", "excluded_relation"),
@@ -126,7 +128,15 @@ def test_counts_are_read_though_empty_cells_beside_them_made_them_floats(tmp_pat
         ([city("Q1", "a", "Q2", "b", object_sitelinks="9" * 23)], r"object_sitelinks: '9{23}' is not of the form 31"),
         (
             [city("Q1", "a", "Q2", "b"), city("Q3", "c", "Q1", "other")],
-            r"line 3: Q1 is called 'other' here and 'a' in .*places_city.csv: line 2; an id has one label",
+            r"line 3: Q1 has the label 'other' here and 'a' in .*places_city.csv: line 2; an id has one label",
+        ),
+        (
+            [city("Q1", "a", "Q2", "b", subject_sitelinks="7"), city("Q3", "c", "Q1", "a", object_sitelinks="8")],
+            r"line 3: Q1 has the sitelinks '8' here and '7' in .*line 2; give an entity the same number in every row",
+        ),
+        (
+            [city("Q1", "a", "Q2", "b", subject_title="A"), city("Q3", "c", "Q1", "a", object_title="B")],
+            r"line 3: Q1 has the title 'B' here and 'A' in .*line 2; give an entity the same title in every row",
         ),
     ],
 )
@@ -135,6 +145,12 @@ def test_bad_ids(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> No
     with pytest.raises(InputError, match=message) as caught:
         with_ids(folder, TOPICS, RELATIONS, EXCLUDED)
     assert "places_city.csv" in str(caught.value)
+
+
+def test_one_count_may_be_written_in_two_ways(tmp_path: Path) -> None:
+    rows = [city("Q1", "a", "Q2", "b", subject_sitelinks=text) for text in ("7", "7.0")]
+    entities = with_ids(write(tmp_path / "t", "places_city.csv", rows), TOPICS, RELATIONS, EXCLUDED).entities
+    assert entities.filter(qid="Q1")["sitelinks"].to_list() == [7]
 
 
 def test_spellings_of_a_label_that_are_read_as_one_are_one(tmp_path: Path) -> None:
@@ -154,9 +170,8 @@ def test_bad_ids_of_several_rows_and_kinds_are_told_at_once_in_the_order_of_the_
         with_ids(path.parent, TOPICS, {}, {})
     assert [line.partition(";")[0] for line in str(caught.value).splitlines()] == [
         f"{path}: line 2: property_id: 'capital' is not of the form P36",
-        f"{path}: line 3: Q2 is called 'other' here and 'b' in {path}: line 2",
+        f"{path}: line 3: Q2 has the label 'other' here and 'b' in {path}: line 2",
         f"{path}: line 4: subject_qid: is empty",
-        f"{path}: line 4: neither object_qid nor object_value has a value",
     ]
     write(path.parent, path.name, [city(f"q{number}", "a", "x", "b") for number in range(11)])
     with pytest.raises(InputError) as caught:
