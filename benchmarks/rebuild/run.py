@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import _weakrefset
-import gc
 import importlib
 import json
 import resource
 import signal
+import sys
 import time
-import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -46,11 +44,17 @@ class OutOfTime(BaseException):
 def limited(seconds: float) -> Iterator[None]:
     """Raise OutOfTime in the main thread after `seconds`."""
 
-    def ring(_: int, frame: FrameType | None) -> None:
-        if not _would_be_lost(frame):
-            raise OutOfTime
-        signal.setitimer(signal.ITIMER_REAL, _SOON)
+    def ring(_: int, __: FrameType | None) -> None:
+        raise OutOfTime
 
+    def unraisable(lost: Any) -> None:
+        # Python ignores exceptions in destructors, and in callbacks of weak references and of the collector.
+        if lost.exc_type is OutOfTime:
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+        else:
+            hook(lost)
+
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
@@ -58,18 +62,7 @@ def limited(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def _would_be_lost(frame: FrameType | None) -> bool:
-    """Whether Python ignores exceptions there: in destructors, callbacks of weak references and of the collector."""
-    files = (weakref.__file__, _weakrefset.__file__)
-    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
-    while frame is not None:
-        code = frame.f_code
-        if code in callbacks or code.co_name == "__del__" or code.co_filename in files:
-            return True
-        frame = frame.f_back
-    return False
+        sys.unraisablehook = hook
 
 
 def read_state(folder: Path) -> dict[str, Any]:

@@ -110,6 +110,24 @@ def test_time_that_is_over_where_nothing_can_be_raised_is_over_right_after(kind:
     assert time.monotonic() - began < 4
 
 
+def test_time_that_is_over_while_a_generator_is_closed_is_over_right_after() -> None:
+    def slow_to_close() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            time.sleep(0.2)
+
+    def work() -> None:
+        with limited(0.05):
+            opened = slow_to_close()
+            next(opened)
+            del opened
+            time.sleep(5)
+
+    with pytest.raises(OutOfTime):
+        work()
+
+
 def test_time_that_is_over_while_garbage_is_collected_is_over_right_after() -> None:
     def called_back(*_: object) -> None:
         time.sleep(0.2)
