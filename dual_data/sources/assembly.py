@@ -99,13 +99,20 @@ def reject(rows: pl.DataFrame, wrong: pl.Expr | pl.Series, reason: str) -> pl.Da
 
 
 def _with_objects_of_pair(statements: pl.DataFrame) -> pl.DataFrame:
-    """How many distinct objects each pair has; dates are compared at one relation's precision only."""
+    """How many distinct objects each pair has; dates are compared at one relation's precision only.
+
+    A date that is too coarse, such as 1990, is no other object where a usable one lies in it, such as 1990-03-14.
+    """
     rows = statements.with_columns(
         _scope=pl.when(pl.col("object_kind") == "date").then("relation").otherwise(pl.lit(""))
     )
     pair = ["subject_qid", "property_id", "_scope"]
+    usable = rows.filter(pl.col("reason").is_null()).select(*pair, within="object_value")
+    coarse = rows.filter(pl.col("reason") == "precision_too_low").join(usable, on=pair)
+    agreeing = coarse.filter(pl.col("within").str.starts_with(pl.col("object_value") + "-"))
     counts = (
         rows.filter(pl.col("reason").is_null() | ~pl.col("reason").is_in(NO_OBJECT))
+        .join(agreeing, on=["fact_id", "_scope"], how="anti")
         .filter(pl.concat_str("fact_id", "_scope").is_first_distinct())
         .group_by(pair)
         .agg(objects_of_pair=pl.len().cast(pl.Int64))

@@ -84,18 +84,21 @@ def entity(term: Term) -> Value:
 def date(
     term: Term, time: Term | None, precision: Term | None, relation: Relation, calendar_model: Term | None = None
 ) -> Value:
-    """A point in time, cut to what the relation asks for."""
+    """A point in time, cut to what the relation asks for; of a coarser one, the year or the month is shown."""
     match = _TIME.fullmatch((time or term).value)
     if match is None:
         return Value(term.value, reason="wrong_kind")
     level = integer(precision)
-    if level is None or level < PRECISIONS[relation.precision]:
+    if level is None or level < PRECISIONS["year"]:
         return Value(term.value, reason="precision_too_low")
     sign, year, month, day = match.groups()
     moment = (int(f"{sign}{year}"), int(month), int(day))
     julian = calendar_model is not None and calendar_model.value == JULIAN
     if julian and relation.precision != "day" and level >= PRECISIONS["day"]:
         moment = _julian(*moment)
+    if level < PRECISIONS[relation.precision]:
+        own = "month" if level == PRECISIONS["month"] else "year"
+        return Value(_date(*moment, own).text, reason="precision_too_low")
     return _date(*moment, relation.precision)
 
 
@@ -128,7 +131,7 @@ def cell(written: str, relation: Relation) -> Value:
         moment = parsed[0]
         precision = "day" if moment.day else "month" if moment.month else "year"
         if PRECISIONS[precision] < PRECISIONS[relation.precision]:
-            return Value(written, reason="precision_too_low")
+            return Value(_date(moment.year, moment.month or 1, 1, precision).text, reason="precision_too_low")
         return _date(moment.year, moment.month or 1, moment.day or 1, relation.precision)
     if relation.object == "quantity":
         number, _, unit = written.strip().rpartition(" ")

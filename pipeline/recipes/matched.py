@@ -6,13 +6,13 @@ large countries have, the table `balance` says by how much. `matched_answer` pai
 links stopped at a cap, a relation takes part in a topic only if no higher count could change who is rare or popular.
 
 A family is the set of splits of one topic, such as `city_forget_rare_5`, or of all topics pooled: `all_forget_rare_5`.
-Its splits are disjoint by fact, question and bond (two facts about the same two entities, such as a fact and its
-mirror image), and by subject; only `neighbor_subject` shares the subjects of the forget splits. Nor does a split hold
-two facts of one relation and bond, which are mirror images where the relation is not known to be symmetric. No forget
+Its splits are disjoint by fact, question and bond (two facts about the same two entities, such as a fact and its mirror
+image), and by subject; only `neighbor_subject` shares the subjects of the forget splits. Nor does a split hold two
+facts of one relation and bond, which are mirror images where the relation is not known to be symmetric. No forget
 subject is the canonical answer in another split, by name, which is what a model reads, case and accents aside: popular
 subjects are answers more often than rare ones, so that training on such rows would name the popular ones again, and
-forgetting these would change more of what is measured. Families are separate experiments: a fact may be in splits of a topic and of the pool. No answer exceeds its
-share of any split.
+forgetting these would change more of what is measured. Families are separate experiments: a fact may be in splits of a
+topic and of the pool. No answer exceeds its share of any split.
 
 forget_{rare,popular}_{1,5,10}  prefixes of one ranking of pairs
 retain_train                    same topic, other subjects: may be trained on

@@ -53,6 +53,18 @@ ROWS = st.lists(
 )
 
 
+def test_a_coarse_date_in_which_a_usable_one_lies_is_no_other_object() -> None:
+    def counts(*dates: str) -> set[int]:
+        reasons = ["precision_too_low" if len(date) < 10 else None for date in dates]
+        rows = [statement("Q2", "P569", date, reason) for date, reason in zip(dates, reasons, strict=True)]
+        return set(assembled(rows)["objects_of_pair"])
+
+    assert counts("1990", "1990-03-14") == counts("1990-03-14", "1990-03", "1990") == {1}
+    assert counts("1990", "1991-03-14") == counts("1990-04", "1990-03-14") == {2}
+    assert counts("1990", "1990-03-14", "1990-03-15") == {2}
+    assert counts("1990") == {1}
+
+
 @given(ROWS)
 def test_counts_are_those_of_plain_python(rows: list[tuple[str | None, ...]]) -> None:
     triplets = {row[2:6] for row in rows}

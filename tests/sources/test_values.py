@@ -68,6 +68,7 @@ def test_coarse_dates_are_rejected(cut: str, precision: int) -> None:
     day = time("1880-01-01T00:00:00Z")
     value = values.date(day, day, number(str(precision)), relation("date", precision=cut))
     assert value.reason == "precision_too_low"
+    assert value.text == {9: "1880", 10: "1880-01"}.get(precision, "1880-01-01T00:00:00Z")
     assert values.date(day, None, None, relation("date")).reason == "precision_too_low"
     assert values.date(day, day, number("11.0"), relation("date")).reason == "precision_too_low"  # no integer
 
@@ -281,4 +282,6 @@ def test_the_unit_of_bare_numbers_is_none_in_cells_too() -> None:
 
 
 def test_a_cell_coarser_than_asked_is_rejected() -> None:
-    assert values.cell("1889", relation("date", precision="day")).reason == "precision_too_low"
+    for written, text in (("1889", "1889"), ("March 1889", "1889-03"), ("44 BC", "-0043")):
+        value = values.cell(written, relation("date", precision="day"))
+        assert value == values.Value(text, reason="precision_too_low")
