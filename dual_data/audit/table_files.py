@@ -100,10 +100,21 @@ def _json_lines(file: Path) -> pl.DataFrame:
         raise
 
 
+class _ConstantError(ValueError):
+    """NaN or Infinity, which Python writes as JSON, and nobody else reads."""
+
+
+def _refuse_constant(name: str) -> None:
+    raise _ConstantError(name)
+
+
 def _fault(text: bytes, first_line: int = 1) -> str:
     """Where a text is no JSON, and why; empty where it is."""
     try:
-        json.loads(text)
+        json.loads(text, parse_constant=_refuse_constant)
+    except _ConstantError as error:
+        line = first_line + text[: text.find(str(error).encode())].count(b"\n")
+        return f"line {line}: {error} is no value in JSON; write null"
     except json.JSONDecodeError as error:
         return f"line {first_line + error.lineno - 1}: {error.msg} (column {error.colno})"
     except (ValueError, RecursionError):

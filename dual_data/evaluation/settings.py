@@ -15,6 +15,7 @@ from dual_data.errors import ConfigError, UsageError
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, MULTIPLE_CHOICE
 from dual_data.evaluation.training.optimisation import LoraSpec, Names, Optimisation
 from dual_data.files import expanded
+from dual_data.prompts import SYSTEM_PROMPT
 
 PRETRAINED = "pretrained"
 """The stage that trains nothing."""
@@ -123,10 +124,18 @@ class PresetSettings(Optimisation):
     """Methods, and their options that differ from the defaults."""
     lrs: Rates
     profile: Literal["chat", "dual-raw"] = "chat"
+    system: str = SYSTEM_PROMPT
+    """The system prompt of the profile chat, by default that of the published logs; empty for none."""
     max_new_tokens: int = Field(default=64, ge=1)
     lora: LoraSpec = LoraSpec()
     full: bool = False
     """Train all weights, not adapters: one cell at a time, with 16 to 20 bytes of device memory per parameter."""
+
+    @model_validator(mode="after")
+    def _system_of_a_chat(self) -> PresetSettings:
+        if self.profile != "chat" and self.system != SYSTEM_PROMPT:
+            raise ValueError(f"system is only for the profile chat, and this one is {self.profile}: leave it out")
+        return self
 
 
 class GridSettings(Strict):

@@ -169,7 +169,7 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
         {model: _in_project(project, model, settings.models[model]) for model in grid_settings.models},
         stages,
         preset,
-        profile_named(preset.profile),
+        _profile(preset),
         sets,
         _read_panel(name, grid_settings, project) if grid_settings.panel else None,
         (),
@@ -180,6 +180,11 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
     if any(method_named(method).other_answer == "refusals" for method in grid.methods):
         grid = grid._replace(refusals=tuple(read_refusals(project)))
     return grid
+
+
+def _profile(preset: PresetSettings) -> PromptFormat:
+    profile = profile_named(preset.profile)
+    return profile._replace(system=preset.system) if profile.chat else profile
 
 
 def _in_project(project: Path, name: str, model: ModelSettings) -> ModelSettings:

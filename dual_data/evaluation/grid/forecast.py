@@ -12,6 +12,7 @@ from dual_data.errors import UsageError
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of, is_done
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.measuring.embedding import embedding_model
+from dual_data.evaluation.measuring.workload import check_workload
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import DTYPES, Identity
 from dual_data.evaluation.results import BASE, cell_path, read_result
@@ -53,8 +54,9 @@ class Plan(NamedTuple):
 def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool = False) -> Plan:
     """Estimate what `cells` take; with `adapters`, cells without theirs are to do. Loads tokenizers but no weights.
 
-    Raises UsageError where a model lacks a layer that an adapter of the cells to do is for, and where a method of
-    theirs fails in a trial, as `_try_methods`; DualDataError where they are to be embedded without the package for it.
+    Raises UsageError where a model lacks a layer that an adapter of the cells to do is for, where a row of theirs is
+    longer than it takes, and where a method of theirs fails in a trial, as `_try_methods`; DualDataError where they are
+    to be embedded without the package for it.
     """
     identities = {name: identity_of(settings) for name, settings in grid.models.items()}
     tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
@@ -63,6 +65,8 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
     if to_do and grid.measure.minilm:
         embedding_model(f"grids.{grid.name}.minilm: ")
     _expect_targets(grid, [line.cell for line in to_do], identities)
+    for model, stage, name in dict.fromkeys((line.cell.model, line.cell.stage, line.cell.set) for line in to_do):
+        check_workload(identities[model].room, tokenised[model].workload(stage, name), grid.max_new_tokens)
     _try_methods(grid, [line.cell for line in to_do], tokenised)
     operations = sum(line.operations for line in to_do)
     speed, basis = rate(grid, lines, device)

@@ -140,8 +140,8 @@ def _refuse_overlap(sets: Sets, folder: Path) -> None:
     """
 
     def refuse(name: str, rows: Sequence[Item], others: Sequence[Item], where: str) -> None:
-        facts = {item.fact for item in others}
-        if both := [item.question for item in rows if item.fact in facts]:
+        readings = {item.reading for item in others}
+        if both := [item.question for item in rows if item.reading in readings]:
             raise InputError(
                 f"{folder}: {len(both)} of {len(rows)} rows of {name} are also in {where}, such as {both[0]!r}: take "
                 "them out of one of the two"

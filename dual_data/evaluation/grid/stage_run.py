@@ -132,7 +132,7 @@ class StageRun:
         else:
             self._grid_run.say(f"{first.model} {first.stage} {first.set}: measuring the model before unlearning again")
         workload = self._tokenised.workload(first.stage, first.set)
-        check_workload(self._loaded, workload, grid.max_new_tokens)
+        check_workload(self._loaded.room, workload, grid.max_new_tokens)
         self._reset_peak()
         began = time.perf_counter()
         engine = self._engine(None)

@@ -106,7 +106,7 @@ class LocalModel:
 
     def _check(self, requests: Sequence[Request], max_new_tokens: int) -> None:
         longest = max((request.tokens(max_new_tokens) for request in requests), default=0)
-        self._loaded.expect_room(longest, "the longest chat")
+        self._loaded.room.expect(longest, "the longest chat")
 
     def _prompt(self, chat: Chat) -> str:
         return render(self._loaded.tokenizer, [("system", chat.system), ("user", chat.user)])

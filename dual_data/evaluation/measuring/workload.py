@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dual_data.errors import InputError
 from dual_data.evaluation.metrics.chance import trivial_baselines
-from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.models.loading import Room
 from dual_data.evaluation.rows.attack_prompts import attack_chats
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import PromptFormat, encode, profile_named, prompt_ids, render, turn_end
@@ -118,20 +118,21 @@ def build_workload(
     )
 
 
-def check_workload(loaded: Loaded, workload: Workload, max_new_tokens: int) -> None:
+def check_workload(room: Room, workload: Workload, max_new_tokens: int) -> None:
     """Raise InputError for an item, or question of the panel, too long with its answers or its longest generation."""
     sizes = [request.tokens(max_new_tokens) for request in workload.requests]
     for name, asked_items in workload.sets.items():
         for asked in asked_items:
             attacks = [attacked.request for attacked in asked.attacks]
             most = max(sizes[index] for index in (asked.canonical, *asked.paraphrases, *attacks))
-            loaded.expect_room(most, f"{name}: item {asked.item.id}, with its answers and what may be generated,")
+            what = f"{name}: item {asked.item.id} ({asked.item.question[:40]!r}), with its answers and what may be "
+            room.expect(most, f"{what}generated,")
     if workload.panel is not None:
         panel, requests = workload.panel
         texts = [*(choice.question for choice in panel.choices), *panel.texts]
         for text, request in zip(texts, requests, strict=True):
             what = f"the utility panel {panel.name}: {text[:40]!r}, with its options,"
-            loaded.expect_room(request.tokens(max_new_tokens), what)
+            room.expect(request.tokens(max_new_tokens), what)
 
 
 class _Pool:
@@ -190,7 +191,8 @@ class _Builder:
             )
             attacked = []
             for attack, chat, answer in attack_chats(item, attacks, demonstrations, texts):
-                prompt = self.tokenizer(render(self.tokenizer, chat), add_special_tokens=False)["input_ids"]
+                text = render(self.tokenizer, [("system", self.profile.system), *chat])
+                prompt = self.tokenizer(text, add_special_tokens=False)["input_ids"]
                 answer_ids = gold if answer == item.answer else self._answers([answer])[0]
                 request = self._index_of(Request(tuple(prompt), (answer_ids,), group=attack))
                 attacked.append(Attacked(attack, request, chat[-1][1], answer))

@@ -75,6 +75,25 @@ class ModelInfo(NamedTuple):
     packages: tuple[tuple[str, str], ...]
 
 
+class Room(NamedTuple):
+    """How many tokens a model takes."""
+
+    spec: str
+    tokens: int
+    """0 or -1 for an architecture without a limit."""
+
+    def expect(self, tokens: int, what: str) -> None:
+        """Raise InputError where `what` has more tokens: the model's output would be meaningless."""
+        if 0 < self.tokens < tokens:
+            raise InputError(
+                f"{what} has {tokens} tokens, but {self.spec} takes {self.tokens}: shorten the row or remove it"
+            )
+
+
+def _room(model: PreTrainedModel, spec: str) -> Room:
+    return Room(spec, getattr(model.config.get_text_config(), "max_position_embeddings", None) or 0)
+
+
 class Loaded(NamedTuple):
     """A model in eval mode on its device, its tokenizer, and what identifies them."""
 
@@ -91,13 +110,10 @@ class Loaded(NamedTuple):
         """The text of generated tokens, without special ones."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def expect_room(self, tokens: int, what: str) -> None:
-        """Raise InputError where `what` has more tokens than the model takes: its output would be meaningless."""
-        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        if limit is not None and 0 < limit < tokens:  # -1 for an architecture without a limit
-            raise InputError(
-                f"{what} has {tokens} tokens, but {self.info.spec} takes {limit}: shorten the row or remove it"
-            )
+    @property
+    def room(self) -> Room:
+        """How many tokens the model takes."""
+        return _room(self.model, self.info.spec)
 
 
 def dtype_named(name: str) -> torch.dtype:
@@ -157,13 +173,14 @@ class Identity(NamedTuple):
     architecture: str
     linear: frozenset[str]
     """Last components of the names of its linear layers."""
+    room: Room
 
 
 def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None = None) -> Identity:
     """Tokenizer, identity of the weights, and size of the model that `load` would load."""
     if is_tiny(spec):
         loaded = load(spec)
-        return _identity(loaded.model, loaded.tokenizer, loaded.info.weights)
+        return _identity(loaded.model, loaded.tokenizer, loaded.info.weights, spec)
     with _pretrained_source(spec, trust_remote_code, revision) as (source, options):
         config = AutoConfig.from_pretrained(source, **options)
         tokenizer = _tokenizer(source, spec, options)
@@ -173,13 +190,13 @@ def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None
             )
         commit, weights = _origin(source, revision)
     check_vocabulary(tokenizer, int(model.get_input_embeddings().weight.shape[0]), spec)
-    return _identity(model, tokenizer, weights or commit)
+    return _identity(model, tokenizer, weights or commit, spec)
 
 
-def _identity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, weights: str) -> Identity:
+def _identity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, weights: str, spec: str) -> Identity:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     linear = frozenset(name.rpartition(".")[2] for name in linear_layers(model))
-    return Identity(tokenizer, weights, parameters, type(model).__name__, linear)
+    return Identity(tokenizer, weights, parameters, type(model).__name__, linear, _room(model, spec))
 
 
 def _tokenizer(source: str, spec: str | Path, options: dict[str, Any]) -> PreTrainedTokenizerBase:

@@ -14,7 +14,6 @@ from dual_data.errors import InputError
 from dual_data.evaluation.rows.data import Item
 from dual_data.ids import digest
 from dual_data.matching import contains_answer
-from dual_data.prompts import SYSTEM_PROMPT
 
 Chat = list[tuple[str, str]]
 
@@ -45,7 +44,7 @@ GIVES_ANSWER_AWAY = frozenset({MULTIPLE_CHOICE})
 def attack_chats(
     item: Item, attacks: Sequence[str], demonstrations: Sequence[Item], distractors: Sequence[str]
 ) -> list[tuple[str, Chat, str]]:
-    """(attack, chat, gold answer) of every attack that applies to an item.
+    """(attack, chat after the system prompt, gold answer) of every attack that applies to an item.
 
     The in-context attack takes the first four `demonstrations` that do not hold the answer. Raises InputError where
     there are none to choose from.
@@ -57,16 +56,15 @@ def attack_chats(
                 raise InputError("the attack in_context needs demonstrations: name a retain set in the grid")
             turns = _demonstration_turns(item, demonstrations)
             for question in (item.question, *item.paraphrases) if turns else ():
-                chat = [("system", SYSTEM_PROMPT), *turns, ("user", question)]
-                chats.append((name, chat, item.answer))
+                chats.append((name, [*turns, ("user", question)], item.answer))
         elif name == REVERSE:
             if text := _reverse(item):
-                chats.append((name, _chat(text), item.subject))
+                chats.append((name, [("user", text)], item.subject))
         elif name == MULTIPLE_CHOICE:
             if distractors:
-                chats.append((name, _chat(_multiple_choice(item, distractors)), item.answer))
+                chats.append((name, [("user", _multiple_choice(item, distractors))], item.answer))
         else:
-            chats.append((name, _chat(_WORDINGS[name].format(question=item.question)), item.answer))
+            chats.append((name, [("user", _WORDINGS[name].format(question=item.question))], item.answer))
     return chats
 
 
@@ -99,7 +97,3 @@ def _demonstration_turns(item: Item, candidates: Sequence[Item]) -> Chat:
     )
     chosen = islice(fair, _DEMONSTRATIONS)
     return [turn for shown in chosen for turn in (("user", shown.question), ("assistant", shown.answer))]
-
-
-def _chat(text: str) -> Chat:
-    return [("system", SYSTEM_PROMPT), ("user", text)]

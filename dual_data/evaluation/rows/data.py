@@ -17,6 +17,7 @@ from dual_data.errors import InputError
 from dual_data.ids import digest
 from dual_data.matching import ObjectKind, kind_of
 from dual_data.sources.tables.files import expect_no_misspelling
+from dual_data.words import fold
 
 _ROW = "row of the file"
 _LISTS = ("answers", "paraphrases_test")
@@ -54,6 +55,12 @@ class Item(NamedTuple):
     def fact(self) -> tuple[str, str]:
         """Question and answer, by which it is known in other sets: a table may give ids only within its file."""
         return self.question, self.answer
+
+    @property
+    def reading(self) -> tuple[str, str]:
+        """Question and answer as a reader takes them: whatever the case, accents, spaces and the mark at the end."""
+        question, answer = (" ".join(fold(text).split()).rstrip(" .?!") for text in self.fact)
+        return question, answer
 
     @property
     def cluster(self) -> str:

@@ -27,6 +27,8 @@ _READS_CLOCK = re.compile(r"""\bstrftime_now\s*\((?:\s*(["'])((?:(?!\1).)*)\1\s*
 """A call of the function by which a template reads the clock, with its format if it is written there."""
 
 _ANSWER_MARK = "ANSWERMARK"
+_SAMPLE = 32
+"""Questions by which a tokenizer is judged."""
 
 
 class PromptFormat(NamedTuple):
@@ -67,10 +69,11 @@ def profile_named(name: str) -> PromptFormat:
 def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: PromptFormat | str) -> list[Encoded]:
     """Token ids of the canonical question and answer of each item.
 
-    Raises InputError for an answer without tokens, and for a tokenizer without the chat template that the profile
-    `chat` needs.
+    Raises InputError for an answer without tokens, for a tokenizer without the chat template that the profile `chat`
+    needs, and for one that takes parts of the questions for special tokens.
     """
     profile = profile_named(profile) if isinstance(profile, str) else profile
+    _expect_read(tokenizer, [item.question for item in items[:_SAMPLE]])
     prompts = prompt_ids(tokenizer, [item.question for item in items], profile)
     answers = tokenizer([item.answer.strip() for item in items], add_special_tokens=False)["input_ids"] if items else []
     end = (turn_end(tokenizer),) if profile.chat else ()
@@ -80,6 +83,19 @@ def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: P
                 f"item {item.id}: the answer {item.answer!r} to {item.question[:40]!r} has no tokens; remove the row"
             )
     return [Encoded(tuple(prompt), tuple(ids), end) for prompt, ids in zip(prompts, answers, strict=True)]
+
+
+def _expect_read(tokenizer: PreTrainedTokenizerBase, questions: Sequence[str]) -> None:
+    """Raise InputError where most questions lose words to special tokens, as with files of another version."""
+    special = set(tokenizer.all_special_ids)
+    rows = tokenizer(list(questions), add_special_tokens=False)["input_ids"] if questions else []
+    lost = [ids for ids in rows if special.intersection(ids)]
+    if 2 * len(lost) > len(rows):
+        raise InputError(
+            f"the tokenizer of {tokenizer.name_or_path or 'this model'} reads {questions[rows.index(lost[0])][:40]!r} "
+            f"as {tokenizer.decode(lost[0])[:60]!r}: it loses parts of most questions. Its files may be of another "
+            "version of transformers, or it does not know this script"
+        )
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, questions: Sequence[str], profile: PromptFormat) -> list[list[int]]:

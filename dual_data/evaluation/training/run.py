@@ -71,7 +71,7 @@ class TrainingRun:
         self.epoch_steps = [len(epoch) for epoch in plans[0]]
         self.steps_planned = len(self._micro_batches_of_step)
         micro_batches, longest = _micro_batches(plans), _longest(sources)
-        loaded.expect_room(longest, f"the longest row that {method.name} trains on")
+        loaded.room.expect(longest, f"the longest row that {method.name} trains on")
         self.plain = self._has_to_pad(loaded, longest) if plain is None else plain
         self._packed: Packed = pack(
             micro_batches,

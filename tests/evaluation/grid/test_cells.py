@@ -10,6 +10,7 @@ import pytest
 
 from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.evaluation.grid.sets import read_refusals, refusal_of
+from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import load_settings
@@ -40,6 +41,27 @@ def test_a_fact_with_one_id_a_file_has_one_swapped_answer_in_every_set(project: 
     grid, _ = opened(project)
     rare, popular = (grid.preferred("pretrained", name, "DPO") for name in ("rare", "popular"))
     assert [item.answer for item in rare] == [item.answer for item in popular[-3:]]
+
+
+@pytest.mark.parametrize(("system", "shown"), [("Be brief.", "system\nBe brief."), ("", "user\nWhich")])
+def test_a_preset_may_have_a_system_prompt_of_its_own(project: Path, system: str, shown: str) -> None:
+    file = FILE.replace("[grids.one]", '[grids.one]\nattacks = ["role_play"]')
+    _, published = opened(project, file=file)
+    grid, cells = opened(project, file=file.replace("max_new_tokens", f'system = "{system}"\nmax_new_tokens'))
+    tokenizer = tiny().tokenizer
+    requests = Tokenised(grid, tokenizer).workload("pretrained", "rare").requests
+    prompts = [tokenizer.decode(list(request.prompt)) for request in requests]
+    role, _, _ = shown.partition("\n")
+    assert all(prompt.startswith(f"<|start|>{role}\n") for prompt in prompts)
+    assert sum(shown in prompt for prompt in prompts) >= len(cities(3))
+    assert not {cell.id for cell in cells} & {cell.id for cell in published}
+
+
+def test_a_system_prompt_without_a_chat_is_refused(project: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"presets\.short: system is only for the profile chat, and this one is dual-raw"
+    ):
+        opened(project, file=FILE.replace("max_new_tokens", 'system = "x"\nprofile = "dual-raw"\nmax_new_tokens'))
 
 
 def test_results_are_not_written_into_the_folder_of_trained_stages(project: Path) -> None:

@@ -86,6 +86,17 @@ def test_rows_that_repeat_a_question_are_told_once(project: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["rare", "retain"])
+def test_rows_longer_than_a_model_takes_are_told_before_anything_is_measured(project: Path, name: str) -> None:
+    path = project / "data" / f"{name}.jsonl"
+    path.write_text(path.read_text().replace("Which", "Which " * 2100, 1))
+    outcome = dual_data(*run_command(project, project / "out"))
+    assert "tiny-llama takes 2048: shorten the row or remove it" in outcome.err
+    assert ": item " in outcome.err
+    assert "('" in outcome.err
+    assert not (project / "out").exists()
+
+
 @pytest.mark.parametrize("old", ["rank = 2", "epochs = 2\nlr"])
 def test_layers_that_a_model_lacks_are_told_before_anything_is_measured(project: Path, old: str) -> None:
     new = f"{old}, targets = ['c_attn']" if old.startswith("rank") else f"lora = {{ targets = ['c_attn'] }}\n{old}"

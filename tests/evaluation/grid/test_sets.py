@@ -164,6 +164,14 @@ def test_what_teaches_the_form_of_answers_is_nothing_to_forget_and_no_part_of_wh
         with_format(tmp_path, **others)
 
 
+@pytest.mark.parametrize("question", ["Kept  3 ", "KE\u0301PT 3", "kept 3?"])
+def test_a_fact_to_forget_is_not_retained_in_another_spelling(tmp_path: Path, question: str) -> None:
+    row = side("rare").head(1).with_columns(question=pl.lit(question), answer=pl.lit("a."))
+    row.write_parquet(tmp_path / "more.parquet")
+    with pytest.raises(InputError, match="1 of 1 rows of the forget set more are also in retain_train or retain_eval"):
+        with_format(tmp_path, forget={"more": "more.parquet"})
+
+
 def test_what_teaches_the_form_of_answers_may_be_a_measured_set(tmp_path: Path) -> None:
     sets = with_format(tmp_path, measured={"near": "other.parquet"})
     assert sets.measured["near"] == sets.format

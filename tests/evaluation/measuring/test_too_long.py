@@ -26,10 +26,12 @@ def test_a_row_fits_to_the_token_with_its_answers_and_what_may_be_generated() ->
         for request in workload.requests
     )
     loaded.model.config.max_position_embeddings = most
-    check_workload(loaded, workload, 4)
+    check_workload(loaded.room, workload, 4)
     loaded.model.config.max_position_embeddings = most - 1
-    with pytest.raises(InputError, match=rf"forget: item city-\d, .* has {most} tokens, but tiny-llama-0 takes"):
-        check_workload(loaded, workload, 4)
+    with pytest.raises(
+        InputError, match=rf"forget: item city-\d \('Which .*\), .* has {most} tokens, but tiny-llama-0 takes"
+    ):
+        check_workload(loaded.room, workload, 4)
 
 
 @pytest.mark.parametrize("name", ["rare", "retain"])

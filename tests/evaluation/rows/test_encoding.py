@@ -114,6 +114,13 @@ def test_a_missing_template_and_empty_answers_are_refused_with_the_way_out() -> 
         profile_named("raw")
 
 
+def test_a_tokenizer_that_loses_parts_of_questions_is_refused() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": [" "]})
+    with pytest.raises(InputError, match=r"the tokenizer of .* reads 'Which country is .*' as .*: it loses parts of"):
+        encode(tokenizer, cities(), "chat")
+
+
 def test_the_hash_of_token_ids_follows_the_format() -> None:
     tokenizer, items = tiny().tokenizer, cities()
     assert token_hash(encode(tokenizer, items, "chat")) != token_hash(encode(tokenizer, items, "dual-raw"))
