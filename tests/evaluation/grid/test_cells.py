@@ -50,7 +50,7 @@ def test_a_preset_may_have_a_system_prompt_of_its_own(project: Path, system: str
     grid, cells = opened(project, file=file.replace("max_new_tokens", f'system = "{system}"\nmax_new_tokens'))
     tokenizer = tiny().tokenizer
     requests = Tokenised(grid, tokenizer).workload("pretrained", "rare").requests
-    prompts = [tokenizer.decode(list(request.prompt)) for request in requests]
+    prompts = [str(tokenizer.decode(list(request.prompt))) for request in requests]
     role, _, _ = shown.partition("\n")
     assert all(prompt.startswith(f"<|start|>{role}\n") for prompt in prompts)
     assert sum(shown in prompt for prompt in prompts) >= len(cities(3))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from dual_data.errors import Refused, TooLarge
+from dual_data.errors import Refused, TooLarge, Transient
 from dual_data.sources.chat.label_scores import HIGHEST_MASS, label_of_text, label_schema
 from dual_data.sources.chat.openai.completions import Answer, final_text, messages
 from dual_data.sources.chat.openai.server import ChatServer, Declined, Rejected
@@ -186,6 +186,9 @@ def _top(tokens: Sequence[Sequence[Any]] | None) -> int:
 
 
 def _expect_obeyed(limit_key: str, tokens: int, answer: Answer) -> None:
+    if not answer["text"].strip() and not _reasons(answer):
+        # Not logged: a server in trouble would answer everything so, and these answers would be final.
+        raise Transient("the answer to a simple request is empty")
     if _length(answer) > tokens:
         raise Ignored(f"{limit_key} = {tokens} was accepted and ignored")
 

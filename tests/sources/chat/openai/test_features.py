@@ -11,7 +11,7 @@ import pytest
 
 from dual_data.calls import Calls
 from dual_data.config import Pace
-from dual_data.errors import Refused
+from dual_data.errors import Refused, ServiceError
 from dual_data.sources.chat.openai import features
 from dual_data.sources.chat.openai.closed_book import ServerAnswers
 from dual_data.sources.chat.protocol import Chat, Sampling
@@ -249,6 +249,16 @@ def test_a_server_that_takes_no_seed_is_asked_for_each_sample(calls: Calls) -> N
         texts = ServerAnswers(judge).generate([Chat("", "q")], Sampling(8, temperature=1.5, samples=3))
     assert texts == [["A cat sat"] * 3]
     assert sum(body.get("temperature") == 1.5 for body in fake.bodies) == 3
+
+
+def test_a_server_that_answers_nothing_is_refused_before_anything_is_logged(calls: Calls) -> None:
+    with (
+        stand_in(lambda _: completion("")) as fake,
+        server(fake.base_url, calls) as judge,
+        pytest.raises(ServiceError, match="the answer to a simple request is empty"),
+    ):
+        ServerAnswers(judge).generate([Chat("", "q")], Sampling(8))
+    assert not calls.answered("judge")
 
 
 def test_a_server_that_declines_a_seed_is_asked_without_one(calls: Calls) -> None:
