@@ -31,6 +31,8 @@ object = "entity"         # entity, date, quantity or text
 # unit = "Q11573"         # quantities: the item of the unit that is asked for; none for plain numbers
 # unit_name = "m"         # quantities: how the unit is written after the number
 unique = "one"            # one: only pairs with exactly one object; any: several are accepted
+# symmetric = true        # entities: the relation holds in both directions, as between spouses; one is asked
+# inverse = ["P1376"]     # entities: properties that state the same from the other side, as capital and capital of
 
 [questions]
 canonical = "What is the ... of {{subject}}?"
