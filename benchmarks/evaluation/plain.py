@@ -208,8 +208,7 @@ def _loss(policy: Any, reference: Any, sets: dict[str, list[Encoded]], micro_bat
             before = _nll(reference, *batches["forget"]).sum(1)
         beta = 0.1
         ratio = nll["forget"].sum(1) - before
-        shares = torch.tensor(micro_batch.shares["forget"], device=policy.device)
-        forget = -(2 / beta) * (torch.nn.functional.logsigmoid(beta * ratio) * shares).sum()
+        forget = -(2 / beta) * micro_batch.share * torch.nn.functional.logsigmoid(beta * ratio).sum()
         return forget + token_mean("retain")
     raise ValueError(f"the plain loop knows GradAscent, GradDiff and NPO, not {method}")
 

@@ -1,4 +1,4 @@
-"""The rows of a training step, packed: the prefix that all rows share once, then each row's own tokens.
+"""The rows of a micro-batch, packed: the prefix that all rows share once, then each row's own tokens.
 
     prefix | row 0 | row 1 | ... | pad        one sequence per bin; a row sees the prefix and itself
 
@@ -6,8 +6,8 @@ Each row has the hidden states that it would have alone, since attention is mask
 after the prefix. Gradients are the same too, since the prefix is the same function of the weights for all rows. A chat
 of 41 tokens, of which 28 are template and system prompt, costs 13.
 
-All steps of a run have the same shapes, so a step can be recorded once and replayed. Everything that a step reads is on
-the device before the first step.
+All micro-batches of a run have the same shapes, so that a pass can be recorded once and replayed. Everything that they
+read is on the device before the first step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ALIGN = 8
 
 
 class Rows(NamedTuple):
-    """The labels of one kind of rows (forget, retain, ...) of a step.
+    """The labels of one kind of rows (forget, retain, ...) of a micro-batch.
 
     K cells, R rows per cell, M labels per cell. Padding has weight, share and `real` 0.
     """
@@ -77,7 +77,7 @@ class Rows(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The sequences of a step."""
+    """The sequences of a micro-batch."""
 
     ids: Tensor
     """[K * bins, S]"""
@@ -144,13 +144,13 @@ def shared_prefix(rows: Sequence[Ids]) -> Ids:
 
 
 class MicroBatch(NamedTuple):
-    """The rows of a cell in one micro-batch, by kind, and their weights."""
+    """The rows of a cell in one micro-batch, by kind, and their weights in the step."""
 
     rows: Mapping[str, Sequence[int]]
     weights: Mapping[str, Sequence[float]]
     """By kind, the weight of one label of each row."""
-    shares: Mapping[str, Sequence[float]]
-    """By kind, the weight of each whole row."""
+    share: float
+    """The weight of each whole row."""
 
 
 class Packed(NamedTuple):
@@ -159,11 +159,13 @@ class Packed(NamedTuple):
     layout: Layout
     groups: Mapping[str, Rows]
 
-    def at(self, step: Tensor) -> tuple[Layout, dict[str, Rows]]:
-        """The micro-batch whose index is in `step` [1]; it is selected on the device."""
-        ids, positions, segments = (tensor.index_select(0, step)[0] for tensor in self.layout[:3])
+    def at(self, number: Tensor) -> tuple[Layout, dict[str, Rows]]:
+        """The micro-batch whose index is in `number` [1]; it is selected on the device."""
+        ids, positions, segments = (tensor.index_select(0, number)[0] for tensor in self.layout[:3])
         layout = Layout(ids, positions, segments, self.layout.plain)
-        groups = {name: rows.each(lambda tensor: tensor.index_select(0, step)[0]) for name, rows in self.groups.items()}
+        groups = {
+            name: rows.each(lambda tensor: tensor.index_select(0, number)[0]) for name, rows in self.groups.items()
+        }
         return layout, groups
 
 
@@ -203,19 +205,29 @@ def pack(
     every_plan = [plan for plans in planned for plan in plans]
     bins = max(len(plan.bins) for plan in every_plan)
     width = _align(max(len(prefix) + sum(map(len, rows)) for plan in every_plan for rows in plan.bins))
-    by_step = list(zip(*planned, strict=True))
+    by_micro_batch = list(zip(*planned, strict=True))
     ids, positions, segments = (
         sequences[:, layout_of_cell].flatten(1, 2)
-        for sequences in _stack_layout(by_step, prefix, bins=bins, width=width)
+        for sequences in _stack_layout(by_micro_batch, prefix, bins=bins, width=width)
     )
     layout = Layout(ids.to(device), positions.to(device), segments.to(device), plain)
     groups = {
-        kind: _stack_rows(by_step, kind, width, list(source.constants)).each(
+        kind: _stack_rows(by_micro_batch, kind, width, list(source.constants)).each(
             lambda tensor: tensor[:, layout_of_cell].to(device)
         )
         for kind, source in sources[0].items()
     }
     return Packed(layout, groups)
+
+
+def one_pass(
+    source: Source, rows: Sequence[int], *, plain: bool, device: torch.device | str = "cpu"
+) -> tuple[Layout, Rows]:
+    """These rows of a source in one forward pass, each with all of its labels, in order; their weights are 0."""
+    micro_batch = MicroBatch({"rows": rows}, {"rows": [0.0] * len(rows)}, 0.0)
+    packed = pack([[micro_batch]], [{"rows": source}], plain=plain, each_label=True, device=device)
+    layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=device))
+    return layout, groups["rows"]
 
 
 class _Plan(NamedTuple):
@@ -225,7 +237,7 @@ class _Plan(NamedTuple):
     """[bin][row] the row's own tokens."""
     labels: dict[str, list[tuple[float, ...]]]
     """By kind, of each label its bin, column, token id, row, index among all labels, weight, and constants."""
-    shares: Mapping[str, Sequence[float]]
+    micro_batch: MicroBatch
 
 
 def _plan(
@@ -266,7 +278,7 @@ def _plan(
                 constants = (values[index][t] for values in source.constants.values())
                 token, weight = starts[kind][index] + t, sum(weights) if t < in_prefix else weights[number]
                 by_kind[kind].append((bin_index, column, target, number, token, weight, *constants))
-    return _Plan(bins, by_kind, micro_batch.shares)
+    return _Plan(bins, by_kind, micro_batch)
 
 
 def _spread(sizes: Sequence[int], most: int) -> list[int]:
@@ -289,17 +301,17 @@ def _align(size: int) -> int:
 
 
 def _stack_layout(
-    by_step: Sequence[Sequence[_Plan]], prefix: list[int], *, bins: int, width: int
+    by_micro_batch: Sequence[Sequence[_Plan]], prefix: list[int], *, bins: int, width: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, positions and segments [micro-batches, cells, bins, S]."""
     sequences = []
-    for plans in by_step:
+    for plans in by_micro_batch:
         for plan in plans:
             sequences += [_sequence(prefix, rows, width) for rows in plan.bins]
             sequences += [_sequence([], [], width)] * (bins - len(plan.bins))
     # One tensor for all sequences: a small one per row takes several times as long.
     ids, positions, segments = (
-        torch.tensor(values).view(len(by_step), -1, bins, width) for values in zip(*sequences, strict=True)
+        torch.tensor(values).view(len(by_micro_batch), -1, bins, width) for values in zip(*sequences, strict=True)
     )
     return ids, positions, segments.int()
 
@@ -316,18 +328,18 @@ def _sequence(prefix: list[int], rows: Sequence[list[int]], width: int) -> tuple
     return [*ids, *[0] * fill], [*positions, *[0] * fill], [*segments, *[-1] * fill]
 
 
-def _stack_rows(by_step: Sequence[Sequence[_Plan]], kind: str, width: int, constants: Sequence[str]) -> Rows:
-    plans = [plan for step_plans in by_step for plan in step_plans]
+def _stack_rows(by_micro_batch: Sequence[Sequence[_Plan]], kind: str, width: int, constants: Sequence[str]) -> Rows:
+    plans = [plan for of_cells in by_micro_batch for plan in of_cells]
     label_count = _align(max(len(plan.labels[kind]) for plan in plans))
     # In float64, which holds every index and rounds weights and constants once, below.
     table = torch.zeros(len(plans), label_count, 7 + len(constants), dtype=torch.float64)
-    share = torch.zeros(len(plans), max(len(plan.shares[kind]) for plan in plans))
+    share = torch.zeros(len(plans), max(len(plan.micro_batch.rows[kind]) for plan in plans))
     for n, plan in enumerate(plans):
-        size, count = len(plan.labels[kind]), len(plan.shares[kind])
+        size, count = len(plan.labels[kind]), len(plan.micro_batch.rows[kind])
         table[n, :size, 1:] = torch.tensor(plan.labels[kind], dtype=torch.float64)
         table[n, :size, 0] = 1.0
-        share[n, :count] = torch.tensor(plan.shares[kind])
-    columns = table.view(len(by_step), -1, *table.shape[1:]).unbind(-1)
+        share[n, :count] = plan.micro_batch.share
+    columns = table.view(len(by_micro_batch), -1, *table.shape[1:]).unbind(-1)
     real, bin_index, column, target, row, token, weight, *values = columns
     by_name = {name: column.float() for name, column in zip(constants, values, strict=True)}
     return Rows(
@@ -337,6 +349,6 @@ def _stack_rows(by_step: Sequence[Sequence[_Plan]], kind: str, width: int, const
         row.long(),
         token.long(),
         weight.float(),
-        share.view(len(by_step), -1, share.shape[1]),
+        share.view(len(by_micro_batch), -1, share.shape[1]),
         by_name,
     )

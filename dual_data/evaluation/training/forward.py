@@ -14,7 +14,7 @@ from dual_data.evaluation.models.decoder import attention_window, decoder_layers
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.trial_text import plain_text, trial_key
 from dual_data.evaluation.rows.encoding import Encoded
-from dual_data.evaluation.rows.packing import Layout, MicroBatch, Rows, Source, pack
+from dual_data.evaluation.rows.packing import Layout, Rows, Source, one_pass
 
 
 class _Reached(Exception):
@@ -74,15 +74,12 @@ def packs(loaded: Loaded, longest: int) -> bool:
     key = trial_key(model)
     if key not in _PACKS:
         ids = plain_text(loaded, 16)
-        rows = [Encoded(ids[:6], ids[6:8]), Encoded(ids[:11], ids[11:16])]
-        even = [0.5, 0.5]
-        micro_batch = MicroBatch({"a": [0, 1]}, {"a": even}, {"a": even})
+        source = Source([Encoded(ids[:6], ids[6:8]), Encoded(ids[:11], ids[11:16])], train_end=False)
         states = []
         for plain in (False, True):
-            packed = pack([[micro_batch]], [{"a": Source(rows, train_end=False)}], plain=plain, device=model.device)
-            layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=model.device))
+            layout, labels = one_pass(source, [0, 1], plain=plain, device=model.device)
             try:
-                states.append(hidden_at(model, layout, [groups["a"]])[0][groups["a"].real > 0].float())
+                states.append(hidden_at(model, layout, [labels])[0][labels.real > 0].float())
             except (TypeError, ValueError, RuntimeError, IndexError) as error:
                 if plain or is_out_of_memory(error):
                     raise

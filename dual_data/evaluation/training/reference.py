@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from dual_data.evaluation.device.memory import half_of, if_it_fits
 from dual_data.evaluation.methods.base import Answers
 from dual_data.evaluation.models.decoder import head
-from dual_data.evaluation.rows.packing import MicroBatch, Rows, Source, pack
+from dual_data.evaluation.rows.packing import Rows, Source, one_pass
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden
 from dual_data.evaluation.training.optimiser import Trainable
 
@@ -71,11 +71,7 @@ def compute(model: PreTrainedModel, source: Source, trainable: Trainable, *, lay
 
     def fill(chosen: list[int]) -> int:
         """One pass; returns its number of rows."""
-        even = [0.0] * len(chosen)
-        micro_batch = MicroBatch({"rows": chosen}, {"rows": even}, {"rows": even})
-        packed = pack([[micro_batch]], [{"rows": source}], plain=plain, each_label=True, device=device)
-        layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=device))
-        rows = groups["rows"]
+        layout, rows = one_pass(source, chosen, plain=plain, device=device)
         with trainable.disabled():
             states = layer_hidden(model, layout, layer) if layer is not None else None
             states_at_labels = hidden_at(model, layout, [rows], states)[0][0]

@@ -68,8 +68,7 @@ def _split(
                 weights[kind] = [1.0 / (label_count * len(slices)) for _ in indices]
             else:
                 weights[kind] = [1.0 / (count * labels[kind][index]) for index in indices]
-        shares = {kind: [1.0 / count for _ in indices] for kind, indices in micro_rows.items()}
-        micro_batches.append(MicroBatch(micro_rows, weights, shares))
+        micro_batches.append(MicroBatch(micro_rows, weights, 1.0 / count))
     return micro_batches
 
 

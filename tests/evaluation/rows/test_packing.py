@@ -26,7 +26,7 @@ def log_probabilities(architecture: str, rows: list[Encoded], **options: Any) ->
     """Log-probabilities of each row's labels, all rows packed."""
     loaded = MODELS[architecture]
     even = [1.0 / len(rows)] * len(rows)
-    micro_batch = MicroBatch({"a": range(len(rows))}, {"a": even}, {"a": even})
+    micro_batch = MicroBatch({"a": range(len(rows))}, {"a": even}, even[0])
     packed = pack([[micro_batch]], [{"a": Source(rows, train_end=True)}], **options)
     layout, groups = packed.at(torch.zeros(1, dtype=torch.long))
     labels = groups["a"]
@@ -88,7 +88,7 @@ def test_any_rows_can_be_packed(raw: list[tuple[list[int], list[int]]], per_bin:
 def test_what_all_rows_begin_with_is_laid_out_once() -> None:
     rows = encode(MODELS["llama"].tokenizer, cities(), "chat")
     even = [1.0 / 7] * 7
-    micro_batch = MicroBatch({"a": range(7)}, {"a": even}, {"a": even})
+    micro_batch = MicroBatch({"a": range(7)}, {"a": even}, even[0])
     source = {"a": Source(rows, train_end=True)}
     shared = pack([[micro_batch]], [source]).layout.ids.numel()
     apart = pack([[micro_batch]], [source], plain=True).layout.ids.numel()
@@ -100,7 +100,7 @@ def test_what_all_rows_begin_with_is_laid_out_once() -> None:
 @pytest.mark.parametrize(("lengths", "width"), [((8, 40, 8, 40), 48), ((4, 60, 4, 4), 64)])
 def test_sequences_are_of_similar_length_and_have_no_more_rows_than_asked(lengths: tuple[int, ...], width: int) -> None:
     rows = [Encoded((number,), (7,) * length, ()) for number, length in enumerate(lengths)]
-    micro_batch = MicroBatch({"a": range(4)}, {"a": [0.25] * 4}, {"a": [0.25] * 4})
+    micro_batch = MicroBatch({"a": range(4)}, {"a": [0.25] * 4}, 0.25)
     packed = pack([[micro_batch]], [{"a": Source(rows, train_end=False)}], rows_per_bin=2)
     assert packed.layout.ids.numel() == 2 * width
     assert packed.layout.segments.max() == 2
@@ -119,7 +119,7 @@ class Counted(list[Encoded]):
 def test_cells_with_the_same_rows_are_laid_out_once_and_others_get_their_own() -> None:
     rows, even = encode(MODELS["llama"].tokenizer, cities(), "chat"), [1.0 / 7] * 7
     forwards, backwards = (
-        [MicroBatch({"a": order}, {"a": even}, {"a": even})] for order in (list(range(7)), list(range(6, -1, -1)))
+        [MicroBatch({"a": order}, {"a": even}, even[0])] for order in (list(range(7)), list(range(6, -1, -1)))
     )
     reads = []
     for cells in ([forwards], [forwards] * 8):
@@ -137,13 +137,13 @@ def test_cells_with_the_same_rows_are_laid_out_once_and_others_get_their_own() -
 
 def test_figures_of_rows_sum_over_their_labels_alone() -> None:
     rows = [Encoded((5, 6), (7,), (2,)), Encoded((5, 8), (7, 9, 10), (2,))]
-    micro_batch = MicroBatch({"a": [1, 0]}, {"a": [0.25, 0.125]}, {"a": [0.5, 0.25]})
+    micro_batch = MicroBatch({"a": [1, 0]}, {"a": [0.25, 0.125]}, 0.25)
     labels = pack([[micro_batch]], [{"a": Source(rows, train_end=True)}]).at(torch.zeros(1, dtype=torch.long))[1]["a"]
     ones = torch.ones_like(labels.weight)
     assert labels.row_sum(ones).tolist() == [[4.0, 2.0]]
     assert labels.lengths().tolist() == [[4.0, 2.0]]
     assert labels.token_mean(ones).item() == pytest.approx(0.25 * 4 + 0.125 * 2)
-    assert labels.row_mean(labels.lengths()).item() == 0.5 * 4 + 0.25 * 2
+    assert labels.row_mean(labels.lengths()).item() == 0.25 * (4 + 2)
     assert labels.targets[0, :6].tolist() == [7, 9, 10, 2, 7, 2]
     assert labels.token[0, :6].tolist() == [2, 3, 4, 5, 0, 1]
 
@@ -159,7 +159,7 @@ def test_rows_of_two_kinds_go_through_the_model_once_and_what_all_begin_with_is_
     micro_batch = MicroBatch(
         {"forget": [1, 0], "everywhere": [1, 0]},
         {"forget": [0.2, 0.2], "everywhere": [0.1, 0.125]},
-        {"forget": [0.5, 0.5], "everywhere": [0.5, 0.5]},
+        0.5,
     )
     sources = {"forget": Source(rows, train_end=True), "everywhere": Source(rows, train_end=True, everywhere=True)}
     both = pack([[micro_batch]], [sources])
