@@ -24,6 +24,10 @@ from dual_data.evaluation.rows.encoding import Encoded
 Ids = TypeVar("Ids", list[int], tuple[int, ...])
 
 _ALIGN = 8
+_MOST_TOKENS = 2048
+"""Own tokens of a sequence if it has several rows. The mask and, on a CPU, the scores of every head are of all pairs of
+its tokens: 32 rows of 400 tokens as one sequence would take 3.8 GB and 30 times as long as padded ones.
+"""
 
 
 class Rows(NamedTuple):
@@ -180,6 +184,7 @@ def pack(
 ) -> Packed:
     """Lay out the micro-batches of K cells, [cell][micro-batch], with rows from `sources` [cell][kind].
 
+    A sequence has up to `rows_per_bin` rows, and fewer of long ones.
     The plain layout, one row per sequence and nothing shared, is for models whose attention does not take our masks.
     Where every token is a label, those that the prefix predicts become one, with the weights of all rows; with
     `each_label` they stay one a row, in order.
@@ -192,7 +197,8 @@ def pack(
     every_source = [source for number in distinct for source in sources[number].values()]
     token_rows = [source.tokens(index) for source in every_source for index in range(len(source.rows))]
     prefix = [] if plain else shared_prefix(token_rows)
-    rows_per_bin = 1 if plain else rows_per_bin
+    longest = max(map(len, token_rows)) - len(prefix)
+    rows_per_bin = 1 if plain else max(1, min(rows_per_bin, _MOST_TOKENS // longest))
     planned = []
     for micro_batches, by_kind in (every_cell[number] for number in distinct):
         starts = {kind: source.starts() for kind, source in by_kind.items()}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.encoding import Encoded, encode
-from dual_data.evaluation.rows.packing import MicroBatch, Source, pack, shared_prefix
+from dual_data.evaluation.rows.packing import MicroBatch, Source, one_pass, pack, shared_prefix
 from dual_data.evaluation.training import run
 from dual_data.evaluation.training.forward import hidden_at, packs
 from dual_data.evaluation.training.optimisation import Optimisation
@@ -104,6 +104,13 @@ def test_sequences_are_of_similar_length_and_have_no_more_rows_than_asked(length
     packed = pack([[micro_batch]], [{"a": Source(rows, train_end=False)}], rows_per_bin=2)
     assert packed.layout.ids.numel() == 2 * width
     assert packed.layout.segments.max() == 2
+
+
+@pytest.mark.parametrize(("own", "sequences"), [(64, 1), (65, 2), (400, 7), (3000, 32)])
+def test_long_rows_share_a_sequence_with_few_others(own: int, sequences: int) -> None:
+    rows = [Encoded((5, 6, 7), (8 + number,) * own, ()) for number in range(32)]
+    layout, _ = one_pass(Source(rows, train_end=False, at_label=True), range(32), plain=False)
+    assert len(layout.ids) == sequences
 
 
 class Counted(list[Encoded]):
