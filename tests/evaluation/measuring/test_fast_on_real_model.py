@@ -14,7 +14,9 @@ from dual_data.evaluation.measuring.static_cache import prompt_mask
 from dual_data.evaluation.models.loading import load
 from dual_data.evaluation.models.names import SMOLLM2
 from dual_data.evaluation.rows.encoding import encode
+from dual_data.evaluation.rows.packing import Layout
 from dual_data.evaluation.rows.request import request_of
+from dual_data.evaluation.training import forward
 from dual_data.evaluation.training.forward import packs
 from tests.evaluation.questions import cities
 from tests.services import require
@@ -51,3 +53,12 @@ def test_rounding_is_told_from_a_wrong_mask(dtype: str, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(stream, "prompt_mask", blind)
     assert "other log-probabilities" in why_not_fast(loaded)
+
+    def leaking(layout: Layout) -> torch.Tensor | None:
+        size = layout.ids.shape[1]
+        causal = torch.ones(len(layout.ids), 1, size, size, dtype=torch.bool).tril()
+        return None if layout.plain else causal
+
+    monkeypatch.setattr(Layout, "mask", leaking)
+    monkeypatch.setattr(forward, "_PACKS", {})
+    assert not packs(loaded, 64)
