@@ -57,7 +57,8 @@ def test_the_faults_of_all_files_are_told_at_once(project: Path, project_method:
         ('kinds=("retain",)', "kinds: lacks 'forget'"),
         ('reference="retain"', "reference: 'retain' is wrong: Input should be a valid frozenset"),
         ('reference={"retian"}', "reference: 'retian' is not among the method's kinds: forget, retain"),
-        ('kinds=["forget"], reference_rows={"retain"}', "reference_rows: 'retain' is not among .* kinds: forget"),
+        ('kinds=["forget"], reference={"retain"}', "reference: 'retain' is not among .* kinds: forget"),
+        ('reference_rows={"retain"}', "cannot be loaded: TypeError: .* unexpected keyword argument 'reference_rows'"),
         (
             'kinds=("forget", "refusal"), other_answer="refuse"',
             "other_answer: is 'refuse'; for kinds that have 'refusal', it is 'refusals' or 'swapped'",

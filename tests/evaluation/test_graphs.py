@@ -87,7 +87,7 @@ def _trained(
     model.to(device)
     if device == "cuda":
         assert fuse_norms(model) > 0  # as `load` does for a model from files
-    keep_head = bool(METHODS[method].reference_rows)
+    keep_head = bool(METHODS[method].reference)
     trainable = FullWeights(model, keep_head=keep_head) if full else Adapters(model, SPEC, seeds=(0, 1))
     traces = train(
         loaded,

@@ -180,8 +180,8 @@ class StageRun:
         self._reset_peak()
         seeds = [cell.seed for cell in cells]
         adapters = None if grid.preset.full else Adapters(loaded.model, grid.preset.lora, seeds=seeds)
-        distributions = bool(method.reference_rows) or grid.preset.forget_kl > 0
-        trainable = adapters or FullWeights(loaded.model, keep_head=distributions and not method.at_layer)
+        keep_head = not method.at_layer and (bool(method.reference) or grid.preset.forget_kl > 0)
+        trainable = adapters or FullWeights(loaded.model, keep_head=keep_head)
 
         def attempt(optimisation: Optimisation) -> list[Trace]:
             options = grid.preset.methods[method.name]

@@ -162,9 +162,9 @@ class Method(NamedTuple):
     kinds: tuple[str, ...] = ("forget", "retain")
     """Kinds of rows in a batch: forget, retain, refusal."""
     reference: frozenset[str] = frozenset()
-    """Kinds of rows for which the reference's log-probabilities of the labels are read; they are computed once."""
-    reference_rows: frozenset[str] = frozenset()
-    """Kinds for which the reference's distributions are read: hidden states are computed once, logits at each step."""
+    """Kinds of rows for which outputs of the reference are read. Log-probabilities of the labels and hidden states are
+    computed once; logits, if the loss reads them, at each step.
+    """
     other_answer: str = ""
     """Source of the refusal rows: refusals (a fixed list) or swapped (another row's answer)."""
     at_layer: bool = False
@@ -191,9 +191,8 @@ class Method(NamedTuple):
             raise ValueError(f"kinds: {min(unknown)!r} is not a kind; known here: {', '.join(Outputs._fields)}")
         if "forget" not in self.kinds:
             raise ValueError("kinds: lacks 'forget'")
-        for name, kinds in (("reference", self.reference), ("reference_rows", self.reference_rows)):
-            if unknown := set(kinds).difference(self.kinds):
-                raise ValueError(f"{name}: {min(unknown)!r} is not among the method's kinds: {', '.join(self.kinds)}")
+        if unknown := set(self.reference).difference(self.kinds):
+            raise ValueError(f"reference: {min(unknown)!r} is not among the method's kinds: {', '.join(self.kinds)}")
         known = ("refusals", "swapped") if "refusal" in self.kinds else ("",)
         if self.other_answer not in known:
             have = "have" if "refusal" in self.kinds else "have no"

@@ -12,5 +12,5 @@ def loss(batch: Batch, policy: Outputs, reference: Outputs, *, gamma: float = 1.
 
 
 METHOD = Method(
-    "GradDiffKL", loss, "KL minimisation of Maini et al. 2024, arXiv 2401.06121", reference_rows=frozenset({"retain"})
+    "GradDiffKL", loss, "KL minimisation of Maini et al. 2024, arXiv 2401.06121", reference=frozenset({"retain"})
 )

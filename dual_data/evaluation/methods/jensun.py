@@ -51,6 +51,6 @@ METHOD = Method(
     "JensUn",
     loss,
     "Singh et al. 2025, arXiv 2509.02820",
-    reference_rows=frozenset({"retain"}),
+    reference=frozenset({"retain"}),
     constants=refusal_tokens,
 )

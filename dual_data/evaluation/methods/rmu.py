@@ -46,6 +46,6 @@ METHOD = Method(
     "RMU",
     loss,
     "Li et al. 2024, arXiv 2403.03218; constants of open-unlearning",
-    reference_rows=frozenset({"retain"}),
+    reference=frozenset({"retain"}),
     at_layer=True,
 )

@@ -19,5 +19,5 @@ def loss(batch: Batch, policy: Outputs, reference: Outputs, *, beta: float = 10.
 
 
 METHOD = Method(
-    "UNDIAL", loss, "Dong et al. 2024, arXiv 2402.10052", kinds=("forget",), reference_rows=frozenset({"forget"})
+    "UNDIAL", loss, "Dong et al. 2024, arXiv 2402.10052", kinds=("forget",), reference=frozenset({"forget"})
 )

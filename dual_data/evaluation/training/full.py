@@ -32,7 +32,7 @@ class FullWeights:
     count = 1
 
     def __init__(self, model: PreTrainedModel, *, keep_head: bool = False) -> None:
-        """`keep_head` keeps a copy of the head on the device, for methods that read the reference's distributions."""
+        """`keep_head` keeps a copy of the head on the device, for methods that read outputs of the reference."""
         self.model = model
         self._parameters = [parameter for parameter in model.parameters() if parameter.dtype.is_floating_point]
         pin = self._parameters[0].is_cuda

@@ -246,7 +246,7 @@ class TrainingRun:
         return sources
 
     def _compute_references(self, sources: Sequence[Mapping[str, Source]]) -> dict[str, ReferenceFigures]:
-        kinds = set(self._method.reference | self._method.reference_rows) | (set(sources[0]) & {"everywhere"})
+        kinds = self._method.reference | (set(sources[0]) & {"everywhere"})
         references = {}
         for kind in sorted(kinds):
             caches: dict[int, Cache] = {}

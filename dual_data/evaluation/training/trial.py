@@ -74,7 +74,7 @@ def try_method(
         policy = {kind: _outputs(method, labels, len(tokenizer), trained=True) for kind, labels in rows.items()}
         reference = {
             kind: _outputs(method, labels, len(tokenizer), trained=False)
-            if kind in method.reference | method.reference_rows
+            if kind in method.reference
             else Answers(labels.targets, undeclared=kind)
             for kind, labels in rows.items()
         }

@@ -289,14 +289,21 @@ def test_what_full_fine_tuning_cannot_do_is_refused_before_anything_is_written(p
     assert not (project / "out").exists()
 
 
-def test_full_fine_tuning_takes_the_drift_over_every_position(project: Path) -> None:
-    full = one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true\nforget_kl = 0.1"))
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [("epochs = 2\nbatch", "forget_kl = 0.1\nepochs = 2\nbatch", "forget_kl"),
+     ("GradAscent = {}\nNPO = { beta = 0.5 }", "GradDiffKL = {}", "retain_kl")],
+)  # fmt: skip
+def test_full_fine_tuning_compares_distributions_with_those_of_the_head_as_it_was(
+    project: Path, old: str, new: str, part: str
+) -> None:
+    full = one_stage(FILE.replace(old, new).replace("batch = 2", "batch = 2\nfull = true"))
     grid, cells = opened(project, file=full)
-    assert run(grid, cells, RunOptions(), project=project) == (5, 0, 0, 0)
+    assert run(grid, cells, RunOptions(), project=project) == (len(cells), 0, 0, 0)
     for cell in cells[1:]:
         training = read_result(cell_path(grid.folder, cell.id))["training"]
         assert training is not None
-        drift = training["parts"]["forget_kl"]
+        drift = training["parts"][part]
         assert drift[0] == pytest.approx(0.0, abs=1e-6)
         assert (drift[-1] or 0.0) > 1e-4
 
