@@ -65,6 +65,17 @@ __all__ = ["project", "project_method"]
         ),
         (
             "policy.retain.nll",
+            "policy.refusal.nll",
+            r": line 9: .* did not ask for these outputs: name 'refusal' in the kinds of Method, as in "
+            r'kinds=\("forget", "retain", "refusal"\)',
+        ),
+        (
+            "policy.retain.nll",
+            "reference.refusal.nll",
+            r": line 9: .* did not ask for these outputs: name 'refusal' in the kinds of Method",
+        ),
+        (
+            "policy.retain.nll",
             "policy.retain.hidden.sum(-1)",
             r": line 9: .* did not ask for these outputs: give Method at_layer=True, .* option: `\*, layer: int = 7`",
         ),

@@ -33,7 +33,7 @@ class Answers:
         hidden: Tensor | None = None,
         undeclared: str = "",
     ) -> None:
-        """`undeclared` is the kind of rows of a reference that the method does not ask for, so nothing can be read."""
+        """`undeclared` says what Method lacks where it does not ask for outputs of these rows: none can be read."""
         self._undeclared = undeclared
         self._targets, self._make, self._gold = targets, logits, gold
         self._logits: Tensor | None = None
@@ -77,9 +77,7 @@ class Answers:
 
     def _absent(self, remedy: str) -> ValueError:
         """The error where the method reads what it did not ask for."""
-        if kind := self._undeclared:
-            remedy = f'name {kind!r} in the reference of Method, as in reference=frozenset({{"{kind}"}})'
-        return ValueError(f"the method did not ask for these outputs: {remedy}")
+        return ValueError(f"the method did not ask for these outputs: {self._undeclared or remedy}")
 
     def log_p_of(self, tokens: Tensor) -> Tensor:
         """[K, M] log-probability of `tokens` at the same positions."""
@@ -101,7 +99,7 @@ class Batch(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """Outputs of one model for a batch, by kind of rows."""
+    """Outputs of one model for a batch, by kind of rows; those of a kind that Method does not name cannot be read."""
 
     forget: Answers
     retain: Answers
@@ -259,6 +257,8 @@ class Method(NamedTuple):
         for name in (*_NOT_NEGATIVE, *self.not_negative):
             if isinstance(default := known.get(name), int | float) and options[name] < 0 <= default:
                 raise UsageError(f"{self.name}.{name}: {options[name]:g} is negative")
+        if self.at_layer and options["layer"] < 0:
+            raise UsageError(f"{self.name}.layer: {options['layer']} is not a layer; layers are counted from 0")
         return options
 
     @staticmethod

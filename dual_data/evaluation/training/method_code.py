@@ -18,6 +18,7 @@ from dual_data.evaluation.methods.base import Answers, Batch, Constants, Control
 from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.rows.packing import Rows, Source
 from dual_data.evaluation.training.cells import CellData
+from dual_data.evaluation.training.optimisation import Optimisation
 
 
 class MethodFault(UsageError):
@@ -66,11 +67,23 @@ def arguments(
     reference: Mapping[str, Answers],
     state: Mapping[str, Tensor],
 ) -> tuple[Batch, Outputs, Outputs]:
-    """The arguments of a loss, from rows and outputs by kind; kinds that a method does not have are the forget rows."""
+    """The arguments of a loss, from rows and outputs by kind.
+
+    Rows of a kind that the method does not have are the forget rows. Outputs of such a kind cannot be read: the loss
+    would be that of other rows than it says.
+    """
     forget = rows["forget"]
     batch = Batch(forget, rows.get("retain", forget), rows.get("refusal", forget), state)
+
+    def absent(kind: str) -> Answers:
+        known = reference if kind in rows else rows
+        named = ", ".join(f'"{name}"' for name in Outputs._fields if name in known or name == kind)
+        field, example = ("reference", f"frozenset({{{named}}})") if kind in rows else ("kinds", f"({named})")
+        remedy = f"name {kind!r} in the {field} of Method, as in {field}={example}"
+        return Answers(forget.targets, undeclared=remedy)
+
     of_policy, of_reference = (
-        Outputs(*(answers.get(kind, answers["forget"]) for kind in Outputs._fields)) for answers in (policy, reference)
+        Outputs(*(answers.get(kind) or absent(kind) for kind in Outputs._fields)) for answers in (policy, reference)
     )
     return batch, of_policy, of_reference
 
@@ -92,13 +105,27 @@ def constants_of(method: Method, options: Mapping[str, Any], facts: Facts) -> Co
 
 
 def sources_of(
-    method: Method, rows: Mapping[str, Sequence[Encoded]], train_end: bool, constants: Constants
+    method: Method,
+    rows: Mapping[str, Sequence[Encoded]],
+    train_end: bool,
+    constants: Constants,
+    optimisation: Optimisation,
 ) -> dict[str, Source]:
-    """What a method draws from, by its kinds, of `rows` by kind; `constants` are those of the forget rows, by label."""
-    return {
+    """What training draws from: the method's kinds of `rows` and, for the KL term, every token of the forget rows.
+
+    `constants` are those of the forget rows, by label. Raises UsageError for a KL term of a method without outputs.
+    """
+    sources = {
         kind: Source(rows[kind], train_end, constants if kind == "forget" else {}, at_label=method.at_layer)
         for kind in method.kinds
     }
+    if optimisation.forget_kl:
+        if method.at_layer:
+            raise UsageError(
+                f"{method.name} stops at a layer and has no output distributions, so forget_kl cannot be set"
+            )
+        sources["everywhere"] = Source(rows["forget"], train_end, everywhere=True)
+    return sources
 
 
 def _by_label(name: str, rows: Sequence[Any], labels: Sequence[Sequence[int]]) -> list[list[float]]:

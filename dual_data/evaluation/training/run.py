@@ -15,7 +15,7 @@ from torch import Tensor
 from dual_data.errors import UsageError
 from dual_data.evaluation.device.devices import rows_per_bin
 from dual_data.evaluation.device.repeatable import is_refused, repeatable
-from dual_data.evaluation.methods.base import Answers, Controller, Facts, Loss, Method, divergence
+from dual_data.evaluation.methods.base import Answers, Controller, Loss, Method, divergence
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.packing import Layout, MicroBatch, Packed, Rows, Source, pack
@@ -62,7 +62,10 @@ class TrainingRun:
         facts = [facts_of(cell, loaded.tokenizer, train_end) for cell in cells]
         with telling(method, "notes function"):
             self._notes = [method.bind(method.notes, self._options)(fact) if method.notes else {} for fact in facts]
-        sources = [self._sources(cell, fact, train_end) for cell, fact in zip(cells, facts, strict=True)]
+        sources = [
+            sources_of(method, cell.by_kind, train_end, constants_of(method, self._options, fact), optimisation)
+            for cell, fact in zip(cells, facts, strict=True)
+        ]
         plans = [
             plan({kind: source.sizes() for kind, source in by_kind.items()}, optimisation, cell.seed)
             for by_kind, cell in zip(sources, cells, strict=True)
@@ -222,10 +225,7 @@ class TrainingRun:
 
     def _hidden_layer(self, layers: int) -> int:
         """The layer that the loss reads, counted from 0; the last one where the model has fewer."""
-        layer = int(self._options["layer"])
-        if layer < 0:
-            raise UsageError(f"{self._method.name}.layer: {layer} is not a layer; layers are counted from 0")
-        layer = min(layer, layers - 1)
+        layer = min(int(self._options["layer"]), layers - 1)
         for notes in self._notes:
             notes["layer"] = layer
         return layer
@@ -233,17 +233,6 @@ class TrainingRun:
     @property
     def _kinds(self) -> list[str]:
         return list(self._packed.groups)
-
-    def _sources(self, cell: CellData, facts: Facts, train_end: bool) -> dict[str, Source]:
-        method = self._method
-        sources = sources_of(method, cell.by_kind, train_end, constants_of(method, self._options, facts))
-        if self._optimisation.forget_kl:
-            if method.at_layer:
-                raise UsageError(
-                    f"{method.name} stops at a layer and has no output distributions, so forget_kl cannot be set"
-                )
-            sources["everywhere"] = Source(cell.forget, train_end, everywhere=True)
-        return sources
 
     def _compute_references(self, sources: Sequence[Mapping[str, Source]]) -> dict[str, ReferenceFigures]:
         kinds = self._method.reference | (set(sources[0]) & {"everywhere"})
@@ -275,12 +264,7 @@ class TrainingRun:
         }
 
     def _loss(self, groups: Mapping[str, Rows], policy: Mapping[str, Answers]) -> Loss:
-        reference = {
-            kind: self._references[kind].answers(rows)
-            if kind in self._references
-            else Answers(rows.targets, undeclared=kind)
-            for kind, rows in groups.items()
-        }
+        reference = {kind: figures.answers(groups[kind]) for kind, figures in self._references.items()}
         batch, *outputs = arguments(groups, policy, reference, self._state)
         with telling(self._method, "loss"):  # that it is sound, `try_method` has seen
             loss = self._method_loss(batch, *outputs)

@@ -12,6 +12,7 @@ from dual_data.evaluation.methods.base import Answers, Method
 from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.rows.packing import Rows, pack
 from dual_data.evaluation.training.cells import CellData
+from dual_data.evaluation.training.limits import limits_of
 from dual_data.evaluation.training.method_code import (
     arguments,
     constants_of,
@@ -45,7 +46,7 @@ def try_method(
     """Run the code of a method once: constants and notes of the rows of a cell, its loss, gradient and controller.
 
     The loss is given three cells with the first rows and random outputs over the tokenizer's vocabulary. Raises
-    UsageError as training does for a mistake that shows in its first steps.
+    UsageError as training does for a mistake that shows in its first steps, and for settings that the method excludes.
     """
     options = method.options(chosen)
     facts = facts_of(cell, tokenizer, train_end)
@@ -65,22 +66,18 @@ def try_method(
     (state,) = first_state(method, [controller]) if controller is not None else ({},)
     states = {name: torch.tensor([value] * _CELLS) for name, value in state.items()}
     rows_by_kind = {kind: _shortened(rows) for kind, rows in cell.by_kind.items()}
-    sources = sources_of(method, rows_by_kind, train_end, constants)
+    sources = sources_of(method, rows_by_kind, train_end, constants, optimisation)
     one_batch = optimisation.model_copy(update={"epochs": 1, "batch": _ROWS, "micro_batch": 0})
     ((micro_batch, *_), *_), *_ = plan({kind: source.sizes() for kind, source in sources.items()}, one_batch, seed=0)
     _, rows = pack([[micro_batch]] * _CELLS, [sources] * _CELLS).at(torch.zeros(1, dtype=torch.long))
     with torch.random.fork_rng(devices=[]):  # a method that draws must not change what a run draws
         torch.manual_seed(0)
         policy = {kind: _outputs(method, labels, len(tokenizer), trained=True) for kind, labels in rows.items()}
-        reference = {
-            kind: _outputs(method, labels, len(tokenizer), trained=False)
-            if kind in method.reference
-            else Answers(labels.targets, undeclared=kind)
-            for kind, labels in rows.items()
-        }
+        reference = {kind: _outputs(method, rows[kind], len(tokenizer), trained=False) for kind in method.reference}
         batch, *outputs = arguments(rows, policy, reference, states)
         loss_of = method.bind(method.loss, options)
         loss = sound_loss(method, loss_of, batch, outputs)
+        limits_of(optimisation, loss.parts, method.name, len(tokenizer))
         with telling(method, "gradient of the loss"):
             loss.value.sum().backward()  # type: ignore[no-untyped-call]
     if controller is not None:

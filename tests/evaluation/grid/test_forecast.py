@@ -40,7 +40,10 @@ def test_the_forecast_counts_what_is_left(project: Path) -> None:
 def test_the_forecast_counts_the_kinds_of_rows_that_a_method_has(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "IdkDPO", METHODS["IdkDPO"]._replace(kinds=("forget", "refusal")))
+    without_retain = METHODS["IdkDPO"]._replace(
+        loss=METHODS["GradAscent"].loss, kinds=("forget", "refusal"), reference=frozenset(), check=None
+    )
+    monkeypatch.setitem(METHODS, "IdkDPO", without_retain)
     grid, cells = opened(project, file=FILE.replace("NPO =", "DPO = {}\nIdkDPO = {}\nNPO ="))
     tokens = {line.cell.method: line.training_tokens for line in forecast(grid, cells, "cpu").lines}
     assert tokens["IdkDPO"] == 2 * tokens["GradAscent"]

@@ -66,11 +66,11 @@ def test_a_plan_is_merged_over_runs_and_kept_by_place(project: Path) -> None:
 
 
 def test_what_failed_is_not_there_and_a_whole_grid_is_not_called_so(project: Path) -> None:
-    grid, cells = opened(project, file=one_stage(FILE.replace("GradAscent = {}", "RMU = { layer = -1 }")))
+    grid, cells = opened(project, file=one_stage(FILE.replace("GradAscent = {}", 'JensUn = { refusal = "" }')))
     keep_plan(grid, cells)
     run(grid, cells, RunOptions(), project=project)
     assert "1 seed, incomplete: 3 of 5 planned cells measured, 2 failed. " in _report(grid, project)
-    grid, cells = opened(project, file=one_stage(FILE.replace("GradAscent = {}", "RMU = {}")))
+    grid, cells = opened(project, file=one_stage(FILE.replace("GradAscent = {}", "JensUn = {}")))
     keep_plan(grid, cells)
     run(grid, cells, RunOptions(), project=project)
     assert "incomplete" not in _report(grid, project)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import dual_data
-from dual_data.errors import InputError, UsageError
+from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.grid.cells import cells_of, is_done, resolve_grid
 from dual_data.evaluation.grid.conflicts import refuse_mixing
@@ -156,9 +156,8 @@ def test_the_layer_that_was_read_is_kept_and_what_a_method_lacks_is_refused(proj
     file = one_stage(FILE.replace("NPO = { beta = 0.5 }", "RMU = {}"))
     for out, changed, word in (
         ("a", file, ""),
-        ("b", file.replace("RMU = {}", "RMU = { layer = -1 }"), "RMU.layer: -1 is not a layer"),
-        ("c", file.replace("batch = 2", "batch = 2\nstop_forget_nll = 5.0"), "RMU computes no forget loss to stop at"),
-        ("d", file.replace("batch = 2", "batch = 2\nforget_kl = 0.1"), "RMU stops at a layer"),
+        ("b", file.replace("batch = 2", "batch = 2\nstop_forget_nll = 5.0"), "RMU computes no forget loss to stop at"),
+        ("c", file.replace("batch = 2", "batch = 2\nforget_kl = 0.1"), "RMU stops at a layer"),
     ):
         grid, cells = opened(project, file=changed, out=out)
         rmu_cells = [cell for cell in cells if cell.method == "RMU"]
@@ -171,6 +170,8 @@ def test_the_layer_that_was_read_is_kept_and_what_a_method_lacks_is_refused(proj
             assert word or (
                 training is not None and training["notes"]["layer"] == 1
             )  # the last of two; the default is the eighth
+    with pytest.raises(ConfigError, match=r"presets.short.methods.RMU.layer: -1 is not a layer"):
+        opened(project, file=file.replace("RMU = {}", "RMU = { layer = -1 }"))
 
 
 def test_before_unlearning_a_cell_at_rate_zero_is_its_base(project: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 
+from dual_data.errors import UsageError
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.trial import try_method
@@ -21,3 +25,22 @@ def test_every_method_passes_its_trial_which_draws_no_number_of_a_run() -> None:
                 tokenizer = given.loaded.tokenizer
                 try_method(method, {}, data, tokenizer, Optimisation(normalise="sequence"), train_end=train_end)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "message"),
+    [
+        ({"forget_kl": 0.1}, {}, "RMU stops at a layer and has no output distributions, so forget_kl cannot be set"),
+        ({"stop_forget_nll": 5.0}, {}, "RMU computes no forget loss to stop at, so stop_forget_nll cannot be set"),
+        ({}, {"layer": -1}, "RMU.layer: -1 is not a layer; layers are counted from 0"),
+    ],
+)
+def test_settings_with_which_a_method_cannot_be_trained_fail_in_its_trial(
+    settings: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    given, optimisation = problem(), Optimisation(**settings)
+    with pytest.raises(UsageError, match=f"^{message}$"):
+        try_method(METHODS["RMU"], options, given.cell(), given.loaded.tokenizer, optimisation, train_end=True)
+    with pytest.raises(UsageError, match=f"^{message}$"):
+        given.train("RMU", optimisation, **options)
+    try_method(METHODS["NPO"], {}, given.cell(), given.loaded.tokenizer, Optimisation(**settings), train_end=True)
