@@ -142,6 +142,31 @@ def test_a_loss_that_is_no_number_is_told_by_the_trial(project: Path, project_me
         try_method(METHODS["Uniform"], {}, given.cell(), given.loaded.tokenizer, Optimisation(), train_end=True)
 
 
+@pytest.mark.parametrize(
+    ("line", "random", "part"),
+    [
+        ("policy.retain.nll", "policy.retain.nll * torch.rand(1)", "loss"),
+        ("policy.retain.nll", "policy.retain.nll + 0 * torch.rand(1)", "loss"),
+        ("policy.retain.nll", "policy.retain.nll * random.random()", "loss"),
+        ("[1.0] * len(row)", "[random.random()] * len(row)", "constants function"),
+        ('{"weight": 1.0}', '{"weight": random.random()}', "controller"),
+        ('parts["weight"][-1]', "random.random()", "controller"),
+        ("controller=Controller", 'notes=lambda facts: {"noise": random.random()}', "notes function"),
+    ],
+)
+def test_a_method_that_draws_random_numbers_is_refused(
+    project: Path, project_method: Path, line: str, random: str, part: str
+) -> None:
+    assert line in CONTROLLED
+    method = CONTROLLED.replace(line, random).replace("\n\n\ndef loss", "\nimport random\nimport torch\n\ndef loss")
+    project_method.write_text(method)
+    load_methods(project)
+    given = problem()
+    told = f"{project_method}: the {part} of Uniform draws random numbers or changes from call to call, so no run could"
+    with pytest.raises(UsageError, match=f"^{re.escape(told)} be repeated: make such numbers constants of the rows"):
+        try_method(METHODS["Uniform"], {}, given.cell(), given.loaded.tokenizer, Optimisation(), train_end=True)
+
+
 def test_mistakes_are_told_once_before_a_model_is_loaded(
     project: Path, project_method: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

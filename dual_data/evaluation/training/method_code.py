@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.rows.packing import Rows, Source
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.optimisation import Optimisation
+
+Returned = TypeVar("Returned")
 
 
 class MethodFault(UsageError):
@@ -44,6 +46,21 @@ def telling(method: Method, part: str, known: str = "") -> Iterator[None]:
         names = f" ({known})" if known and isinstance(error, KeyError) else ""
         message = f"{location}: the {part} of {method.name} fails: {type(error).__name__}: {error}{names}"
         raise MethodFault(message) from error
+
+
+def unchanging(method: Method, part: str, call: Callable[[], Returned]) -> Returned:
+    """What a call of a part of a method returns. Raises MethodFault if a second call returns something else, or if it
+    draws from torch's own generator, whose state depends on what ran before.
+    """
+    state = torch.get_rng_state()
+    first, second = call(), call()
+    if str(first) != str(second) or not torch.equal(torch.get_rng_state(), state):
+        raise MethodFault(
+            f"{_file(method)}: the {part} of {method.name} draws random numbers or changes from call to call, so no "
+            "run could be repeated: make such numbers constants of the rows, from a hash of their ids, or draw them "
+            "with a torch.Generator of its own, from a seed that is an option"
+        )
+    return first
 
 
 def facts_of(cell: CellData, tokenizer: PreTrainedTokenizerBase, train_end: bool) -> Facts:
@@ -178,12 +195,12 @@ def _listed(names: Iterable[str]) -> str:
 def sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outputs: Sequence[Outputs]) -> Loss:
     """The loss of a batch. Raises MethodFault with the file of the method if its code fails, or for what is no loss.
 
-    A loss is one finite number per cell that depends on the policy, and a weighted mean of rows, so that the
-    micro-batches of a step add up to it: where the rows have half the weight, it is half as large.
+    A loss is one finite number per cell that depends on the policy, the same for the same outputs, and a weighted mean
+    of rows, so that the micro-batches of a step add up to it: where the rows have half the weight, it is half as large.
     """
     names = f"state: {_listed(batch.state)}; constants of batch.forget: {_listed(batch.forget.constants)}"
     with telling(method, "loss", names):
-        loss = loss_of(batch, *outputs)
+        loss = unchanging(method, "loss", lambda: loss_of(batch, *outputs))
 
     def fault(what: str) -> MethodFault:
         return MethodFault(f"{_file(method)}: {what}")

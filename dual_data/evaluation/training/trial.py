@@ -22,6 +22,7 @@ from dual_data.evaluation.training.method_code import (
     sound_loss,
     sources_of,
     telling,
+    unchanging,
 )
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.schedule import plan
@@ -43,46 +44,56 @@ def try_method(
     *,
     train_end: bool,
 ) -> None:
-    """Run the code of a method once: constants and notes of the rows of a cell, its loss, gradient and controller.
+    """Run the code of a method: constants and notes of the rows of a cell, its loss, gradient and controller.
 
     The loss is given three cells with the first rows and random outputs over the tokenizer's vocabulary. Raises
-    UsageError as training does for a mistake that shows in its first steps, and for settings that the method excludes.
+    UsageError as training does for a mistake that shows in its first steps, for settings that the method excludes, and
+    for code that cannot be repeated.
     """
     options = method.options(chosen)
     facts = facts_of(cell, tokenizer, train_end)
     with telling(method, "notes function"):
-        if method.notes is not None:
-            method.bind(method.notes, options)(facts)
+        if (notes := method.notes) is not None:
+            unchanging(method, "notes function", lambda: method.bind(notes, options)(facts))
     constants = {
         name: [
             # Those of the labels that `_shortened` keeps.
             [*values[: min(number, size)], *values[size:]]
             for number, (values, size) in enumerate(zip(by_row[:_ROWS], facts.answer_tokens, strict=False), 1)
         ]
-        for name, by_row in constants_of(method, options, facts).items()
+        for name, by_row in unchanging(
+            method, "constants function", lambda: constants_of(method, options, facts)
+        ).items()
     }
-    with telling(method, "controller"):
-        controller = method.bind(method.controller, options)() if method.controller is not None else None
-    (state,) = first_state(method, [controller]) if controller is not None else ({},)
+
+    def controlled(parts: Mapping[str, Sequence[float]] | None = None) -> dict[str, float]:
+        """The state before the first step, or what of it changes after an epoch with these parts."""
+        if method.controller is None:
+            return {}
+        with telling(method, "controller"):
+            controller = method.bind(method.controller, options)()
+        (state,) = first_state(method, [controller])
+        return state if parts is None else next_state(method, controller, parts, state)
+
+    state = unchanging(method, "controller", controlled)
     states = {name: torch.tensor([value] * _CELLS) for name, value in state.items()}
     rows_by_kind = {kind: _shortened(rows) for kind, rows in cell.by_kind.items()}
     sources = sources_of(method, rows_by_kind, train_end, constants, optimisation)
     one_batch = optimisation.model_copy(update={"epochs": 1, "batch": _ROWS, "micro_batch": 0})
     ((micro_batch, *_), *_), *_ = plan({kind: source.sizes() for kind, source in sources.items()}, one_batch, seed=0)
     _, rows = pack([[micro_batch]] * _CELLS, [sources] * _CELLS).at(torch.zeros(1, dtype=torch.long))
-    with torch.random.fork_rng(devices=[]):  # a method that draws must not change what a run draws
-        torch.manual_seed(0)
-        policy = {kind: _outputs(method, labels, len(tokenizer), trained=True) for kind, labels in rows.items()}
-        reference = {kind: _outputs(method, rows[kind], len(tokenizer), trained=False) for kind in method.reference}
-        batch, *outputs = arguments(rows, policy, reference, states)
-        loss_of = method.bind(method.loss, options)
-        loss = sound_loss(method, loss_of, batch, outputs)
-        limits_of(optimisation, loss.parts, method.name, len(tokenizer))
-        with telling(method, "gradient of the loss"):
-            loss.value.sum().backward()  # type: ignore[no-untyped-call]
-    if controller is not None:
-        parts = {name: [float(value[0].detach())] for name, value in loss.parts.items()}
-        next_state(method, controller, parts, states)
+    random = torch.Generator().manual_seed(0)
+    policy, reference = (
+        {kind: _outputs(method, rows[kind], len(tokenizer), random, trained=trained) for kind in kinds}
+        for kinds, trained in ((rows, True), (sorted(method.reference), False))
+    )
+    batch, *outputs = arguments(rows, policy, reference, states)
+    loss = sound_loss(method, method.bind(method.loss, options), batch, outputs)
+    limits_of(optimisation, loss.parts, method.name, len(tokenizer))
+    with telling(method, "gradient of the loss"):
+        loss.value.sum().backward()  # type: ignore[no-untyped-call]
+    parts = {name: [float(value[0].detach())] for name, value in loss.parts.items()}
+    unchanging(method, "controller", lambda: controlled(parts))
 
 
 def _shortened(rows: Sequence[Encoded]) -> list[Encoded]:
@@ -90,14 +101,14 @@ def _shortened(rows: Sequence[Encoded]) -> list[Encoded]:
     return [row._replace(answer_ids=row.answer_ids[:number]) for number, row in enumerate(rows[:_ROWS], 1)]
 
 
-def _outputs(method: Method, labels: Rows, vocabulary: int, *, trained: bool) -> Answers:
+def _outputs(method: Method, labels: Rows, vocabulary: int, random: torch.Generator, *, trained: bool) -> Answers:
     """Random outputs at the labels of one kind of rows."""
     shape = labels.targets.shape
     if method.at_layer:
-        return Answers(labels.targets, hidden=torch.randn(*shape, _WIDTH, requires_grad=trained))
+        return Answers(labels.targets, hidden=torch.randn(*shape, _WIDTH, generator=random, requires_grad=trained))
     # Made when read, as those of a whole vocabulary take long; of a reference, most methods read `log_p` alone.
     return Answers(
         labels.targets,
-        logits=lambda: torch.rand(*shape, vocabulary, requires_grad=trained),
-        gold=None if trained else -torch.rand(shape),
+        logits=lambda: torch.rand(*shape, vocabulary, generator=random, requires_grad=trained),
+        gold=None if trained else -torch.rand(shape, generator=random),
     )
