@@ -13,10 +13,15 @@ from filelock import FileLock, Timeout
 
 from dual_data.evaluation.grid.cells import Cell, is_done
 
+_PATIENCE = 1.0
+"""Seconds to wait for a claim: `any_free` of another process holds one for a moment, and would hide what is left."""
+
 
 @contextmanager
-def claimed(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> Iterator[list[Cell]]:
-    """Claims `cells` up to the first that another process has claimed, until the end of the block.
+def claimed(
+    folder: Path, cells: Sequence[Cell], *, adapter: bool = False, wait: float = _PATIENCE
+) -> Iterator[list[Cell]]:
+    """Claims `cells` up to the first that another process holds for longer than `wait` seconds, until the block ends.
 
     Yields those that are not done; with `adapter`, a cell without its adapter is not done. Two processes that reach a
     batch at the same moment do not share it, as each would train all of it: the one without the first cell gets none.
@@ -28,7 +33,7 @@ def claimed(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> It
         for cell in cells:
             lock = FileLock(claims / f"{cell.id}.lock")
             try:
-                lock.acquire(timeout=0)
+                lock.acquire(timeout=wait)
             except Timeout:
                 break
             locks.callback(lock.release)
@@ -40,7 +45,7 @@ def claimed(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> It
 def any_free(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> bool:
     """Whether a cell is left to claim, so that preparing its stage and measuring its base is worthwhile."""
     for cell in cells:
-        with claimed(folder, [cell], adapter=adapter) as taken:
+        with claimed(folder, [cell], adapter=adapter, wait=0) as taken:
             if taken:
                 return True
     return False

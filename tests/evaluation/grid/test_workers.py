@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 from typing import cast
 
 import pytest
+from filelock import FileLock
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.grid.claims import any_free, claimed
@@ -58,6 +60,7 @@ def test_a_process_that_is_killed_is_named_and_its_cells_are_run_by_the_next_sta
 SCRIPT = """
 import sys
 from pathlib import Path
+from threading import Timer
 from dual_data.evaluation.grid.cells import cells_of, resolve_grid
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.workers import run_spread
@@ -121,6 +124,19 @@ def test_cells_of_another_process_are_counted_before_unlearning_too(project: Pat
     base, first, *_ = cells
     with claimed(grid.folder, [base]):
         assert run(grid, [base, first], RunOptions(), project=project) == (1, 0, 0, 1)
+
+
+def test_a_claim_waits_for_a_process_that_only_looks_whether_a_cell_is_free(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    (grid.folder / "claims").mkdir(parents=True)
+    look = FileLock(grid.folder / "claims" / f"{cells[1].id}.lock", thread_local=False)
+    look.acquire()
+    assert any_free(grid.folder, cells)
+    end = Timer(0.2, look.release)
+    end.start()
+    with claimed(grid.folder, cells) as taken:
+        assert taken == cells
+    end.join()
 
 
 def test_a_claim_is_for_cells_without_a_result_and_for_one_at_a_time(project: Path) -> None:
