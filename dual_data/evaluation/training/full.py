@@ -36,7 +36,7 @@ class FullWeights:
         self.model = model
         self._parameters = [parameter for parameter in model.parameters() if parameter.dtype.is_floating_point]
         pin = self._parameters[0].is_cuda
-        self._saved = [p.detach().cpu().pin_memory() if pin else p.detach().clone() for p in self._parameters]
+        self._saved = [torch.empty(p.shape, dtype=p.dtype, pin_memory=pin).copy_(p.detach()) for p in self._parameters]
         # The whole module, not the weight alone: some heads have a bias, which is trained as well.
         output: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         self._head = deepcopy(output) if keep_head else None
@@ -79,16 +79,21 @@ class FullWeights:
 
     def reset(self) -> None:
         """Restore the weights, to train again."""
-        for parameter, saved, buffer in zip(self._parameters, self._saved, self._buffers, strict=True):
-            parameter.data.copy_(saved)
-            buffer.master.copy_(saved.view(1, -1))
+        self._restore()
+        for parameter, buffer in zip(self._parameters, self._buffers, strict=True):
+            # From the device: the host would first convert its copy, and send twice the bytes.
+            buffer.master.copy_(parameter.detach().view(1, -1))
             buffer.gradient.zero_()
-        self._trained = False
 
     def remove(self) -> None:
         """Restore the weights and remove the gradients; the base is as before."""
-        self.reset()
+        self._restore()
         self._untrack()
+
+    def _restore(self) -> None:
+        for parameter, saved in zip(self._parameters, self._saved, strict=True):
+            parameter.data.copy_(saved)
+        self._trained = False
 
     def _untrack(self) -> None:
         for parameter in self._parameters:

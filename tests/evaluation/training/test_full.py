@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.methods import METHODS
@@ -101,6 +102,30 @@ def test_full_fine_tuning_takes_the_memory_that_is_forecast(dtype: torch.dtype) 
         if tensor is not None
     }
     assert sum(sizes.values()) == bytes_per_parameter(dtype) * sum(tensor.numel() for tensor in model.parameters())
+
+
+class Converted(TorchDispatchMode):
+    """Remembers the storages of copies that change the type."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.storages: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._schema.name == "aten::copy_" and args[0].dtype != args[1].dtype:
+            self.storages.add(args[1].untyped_storage().data_ptr())
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_copy_on_the_host_is_only_sent_back_and_converted_on_the_device() -> None:
+    model = tiny(dtype=torch.bfloat16).model
+    weights = FullWeights(model)
+    with Converted() as converted:
+        weights.reset()
+    assert converted.storages == {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    with Converted() as converted:
+        weights.remove()
+    assert not converted.storages
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
