@@ -99,19 +99,21 @@ class AdamW:
         self.norms.index_copy_(0, self.step_number, norm[None])
         within_limit = norm <= self._most_norm  # never true of NaN
         self.alive.logical_and_(within_limit if keep is None else within_limit & keep)
-        alive = self.alive[:, None]
+        stopped = ~self.alive[:, None]
         scale = (self._clip / (norm + 1e-6)).clamp(max=1.0)[:, None] if self._clip else torch.ones_like(norm)[:, None]
-        lr = (self._lrs * self._factors.index_select(0, self.step_number))[:, None].where(alive, 0.0)
+        lr = (self._lrs * self._factors.index_select(0, self.step_number))[:, None].masked_fill(stopped, 0.0)
         self.step_number.add_(1)
         b1, b2 = _BETAS
         time = self.step_number.float()
         correction1, correction2 = 1.0 - b1**time, (1.0 - b2**time).sqrt()
-        for buffer, (mean, square), gradient in zip(self._trainable.buffers, self._moments, gradients, strict=True):
-            g = (gradient * scale).where(alive, 0.0)
+        # In place as far as possible: each new tensor has the size of a buffer.
+        for buffer, (mean, square), g in zip(self._trainable.buffers, self._moments, gradients, strict=True):
+            g.mul_(scale).masked_fill_(stopped, 0.0)  # not `* 0`, which leaves NaN
             mean.mul_(b1).add_(g, alpha=1.0 - b1)
             square.mul_(b2).addcmul_(g, g, value=1.0 - b2)
             if self._decay:
                 buffer.master.mul_(1.0 - lr * self._decay)
-            buffer.master.sub_(lr / correction1 * mean / (square.sqrt() / correction2 + _EPSILON))
-            gradient.zero_()
+            denominator = square.sqrt().div_(correction2).add_(_EPSILON)
+            buffer.master.sub_(mean.mul(lr / correction1).div_(denominator))
+            g.zero_()
         self._trainable.publish()

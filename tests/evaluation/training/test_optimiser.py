@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dual_data.evaluation.training.optimiser import AdamW, Buffer
 
@@ -54,3 +55,35 @@ def test_adamw_equals_torch_for_each_cell_with_its_own_rate_and_clipping(dtype: 
         for buffer, weight in zip(numbers.buffers, cell, strict=True):
             assert torch.allclose(buffer.master[k], weight.data, atol=1e-6)
             assert not buffer.gradient.any()
+
+
+class Made(TorchDispatchMode):
+    """Counts the tensors of one size that are made, not written in place."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.size, self.count = size, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        written = any(result is given for given in args)
+        self.count += isinstance(result, torch.Tensor) and not written and result.numel() == self.size
+        return result
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_step_makes_two_tensors_of_a_buffer_and_leaves_a_stopped_cell_as_it_was(dtype: torch.dtype) -> None:
+    numbers = Numbers(50, dtype=dtype)
+    adam = AdamW(numbers, (0.1, 0.1), [1.0] * 2, clip=1.0, most_norm=0.0, weight_decay=0.1)
+    (buffer,) = numbers.buffers
+    buffer.gradient[1, 7] = torch.nan
+    for _ in range(2):
+        buffer.gradient[0] += 1.0
+        adam.accumulate()
+        with Made(100) as made:
+            adam.step()
+        assert made.count == 2
+    assert adam.alive.tolist() == [True, False]
+    assert (buffer.master[0] < 1.0).all()
+    assert (buffer.master[1] == 1.0).all()
+    assert not any(moment[1].any() for pair in adam._moments for moment in pair)
