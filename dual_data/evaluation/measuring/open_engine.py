@@ -51,13 +51,16 @@ def open_engine(
 def why_not_fast(loaded: Loaded) -> str:
     """Why the static cache cannot be used for this model; empty where it can.
 
-    For two prompts of different lengths with a common prefix, the fast engine's log-probabilities of the answers must
-    equal the plain engine's up to rounding.
+    For two prompts of different lengths with a common prefix and two answers each, the fast engine's log-probabilities
+    of the answers must equal the plain engine's up to rounding.
     """
     if masks_by_column(loaded.model):  # the trial may be shorter than the window
         return f"{type(loaded.model).__name__} masks tokens by their columns in the cache"
-    ids = plain_text(loaded, 26)
-    requests = [Request(ids[:size], (Answer(ids[size : size + 12], 12),), generate=False) for size in (10, 14)]
+    ids = plain_text(loaded, 38)
+    requests = [
+        Request(ids[:size], (Answer(ids[size : size + 12], 12), Answer(ids[size + 12 : size + 24], 12)), generate=False)
+        for size in (10, 14)
+    ]
     plain = PlainEngine(loaded, rows=2).run(requests)[0]
     try:
         fast = FastEngine(loaded, rows=2, graphs=False).run(requests)[0]
@@ -69,7 +72,8 @@ def why_not_fast(loaded: Loaded) -> str:
     difference = fmean(
         abs(expected - actual)
         for plain_outcome, fast_outcome in zip(plain, fast, strict=True)
-        for expected, actual in zip(plain_outcome.scores[0].log_p, fast_outcome.scores[0].log_p, strict=True)
+        for plain_scores, fast_scores in zip(plain_outcome.scores, fast_outcome.scores, strict=True)
+        for expected, actual in zip(plain_scores.log_p, fast_scores.log_p, strict=True)
     )
     if not difference <= tolerance:
         return f"{type(loaded.model).__name__} gives other log-probabilities with a static cache (by {difference:.2g})"

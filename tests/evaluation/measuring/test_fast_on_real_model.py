@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from dual_data.evaluation.measuring import fast as stream
+from dual_data.evaluation.measuring import teacher_forcing as forcing
 from dual_data.evaluation.measuring.open_engine import open_engine, why_not_fast
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.measuring.static_cache import prompt_mask
+from dual_data.evaluation.measuring.static_cache import answers_mask, prompt_mask
 from dual_data.evaluation.models.loading import load
 from dual_data.evaluation.models.names import SMOLLM2
 from dual_data.evaluation.rows.encoding import encode
@@ -51,8 +52,13 @@ def test_rounding_is_told_from_a_wrong_mask(dtype: str, monkeypatch: pytest.Monk
         seen = prompt_mask(prefix, pads, length)
         return seen & (torch.arange(seen.shape[-1]) >= prefix)
 
-    monkeypatch.setattr(stream, "prompt_mask", blind)
-    assert "other log-probabilities" in why_not_fast(loaded)
+    def leaking_answers(seen: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
+        return answers_mask(seen, torch.zeros_like(segments))
+
+    for module, name, wrong in ((stream, "prompt_mask", blind), (forcing, "answers_mask", leaking_answers)):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, wrong)
+            assert "other log-probabilities" in why_not_fast(loaded)
 
     def leaking(layout: Layout) -> torch.Tensor | None:
         size = layout.ids.shape[1]
