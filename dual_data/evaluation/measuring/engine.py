@@ -28,9 +28,14 @@ class Engine(ABC):
         self.notes: list[str] = []
 
     @property
+    def adapted(self) -> Adapters | None:
+        """The adapters that are run; None for the base alone."""
+        return self.adapters if self.adapters is not None and self.adapters.enabled else None
+
+    @property
     def cells(self) -> int:
         """Number of adapters that are run; 1 for the base alone."""
-        return self.adapters.active if self.adapters is not None and self.adapters.enabled else 1
+        return self.adapted.active if self.adapted is not None else 1
 
     @torch.no_grad()
     def run(

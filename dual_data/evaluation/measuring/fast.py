@@ -215,8 +215,8 @@ class FastEngine(Engine):
         slots.positions.copy_(batch.end_positions[:, None])
         slots.allowed.zero_()
         slots.allowed[:, 0, 0, :start] = prompt_seen(batch.prefix, batch.pads, batch.length)
-        adapters = self.adapters
-        key = None if adapters is None else (id(adapters), adapters.enabled, adapters.active, adapters.first)
+        adapters = self.adapted
+        key = None if adapters is None else (id(adapters), adapters.active, adapters.first)
         return self.decoder.decode(
             slots, first, wanted * self.cells, cells=self.cells, most=self.max_new_tokens, key=key
         )

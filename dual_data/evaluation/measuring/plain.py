@@ -30,9 +30,9 @@ class PlainEngine(Engine):
     ) -> list[list[Outcome]]:
         outcomes = []
         for cell in range(self.cells):
-            adapters = self.adapters
+            adapters = self.adapted
             cell_comparison = comparison if cell == 0 else comparison._replace(keep=None)
-            with adapters.only(adapters.first + cell) if adapters is not None and adapters.enabled else nullcontext():
+            with adapters.only(adapters.first + cell) if adapters is not None else nullcontext():
                 cell_outcomes: list[Outcome] = []
                 while len(cell_outcomes) < len(requests):
                     start = len(cell_outcomes)

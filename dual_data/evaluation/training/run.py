@@ -108,13 +108,12 @@ class TrainingRun:
 
     def step(self) -> None:
         """One optimiser step."""
-        for _ in range(self._micro_batches_of_step[self._steps_done]):
+        for _ in range(self.advance()):
             self.micro_batch()
         self.update()
-        self._steps_done += 1
 
     def advance(self) -> int:
-        """Count a replayed step. Returns its number of micro-batches."""
+        """Count a step. Returns its number of micro-batches."""
         self._steps_done += 1
         return self._micro_batches_of_step[self._steps_done - 1]
 
