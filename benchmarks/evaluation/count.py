@@ -169,14 +169,21 @@ _rms_norm.register_autograd(_backward, setup_context=_save_for_backward)
 _ALIASES = ("detach", "alias", "_unsafe_view", "lift_fresh", "_reshape_alias", "prim.device", "arange")
 _UNWRITTEN = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided")
 _FREE = frozenset((*_ALIASES, *_UNWRITTEN))
+_FILLED = ("zero_", "fill_", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
 
 
 def _moved(name: str, args: tuple[Any, ...], inputs: list[Tensor], outputs: list[Tensor]) -> int:
-    """Bytes read and written; gathering and scattering count only the rows that they touch."""
-    if name in ("embedding", "index_select", "gather"):
+    """Bytes read and written; gathering and scattering count only the rows that they touch, and what is overwritten is
+    not read.
+    """
+    if name in ("embedding", "index_select", "gather", "index"):
         return 2 * _bytes(outputs[0])
     if name in ("index_copy_", "index_add_"):
         return 2 * _bytes(args[3])
+    if name == "copy_":
+        return _bytes(args[0]) + _bytes(args[1])
+    if name in _FILLED:
+        return _bytes(outputs[0])
     return sum(_bytes(tensor) for tensor in (*inputs, *outputs))
 
 

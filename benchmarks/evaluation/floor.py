@@ -32,9 +32,10 @@ def floor(config: LlamaConfig, tokenizer: PreTrainedTokenizerBase, work: Work, *
     """The parts of one cell, with `width` bytes per weight.
 
     The count assumes that common prefixes of prompts are shared, nothing is padded, logits are made only where a label
-    is, keys and values are read once per generated token, and only products cost arithmetic. A multiplication and an
-    addition are two operations. A frozen weight takes 2 operations per token forward and 2 backward. A grid loads the
-    weights once for all cells.
+    is, keys and values are read once per generated token, and only products cost arithmetic. The logits at the end of a
+    prompt serve the first tokens of its scored answers and of its generation. A multiplication and an addition are two
+    operations. A frozen weight takes 2 operations per token forward and 2 backward. A grid loads the weights once for
+    all cells.
     """
     body, head = _body(config), config.vocab_size * config.hidden_size
     cache = 2 * config.num_hidden_layers * _shared(config) * width
@@ -50,20 +51,19 @@ def floor(config: LlamaConfig, tokenizer: PreTrainedTokenizerBase, work: Work, *
     training = Part("train", 4.0 * (body * tokens + head * labels), 2.0 * steps * width * (body + head))
     prompts = sum(len(request.prompt) - common for request in requests)
     fed = sum(len(answer.ids) - 1 for request in requests for answer in request.answers)
-    scored = sum(len(answer.ids) for request in requests for answer in request.answers)
     # The input embedding is read by row afterwards; where it is the head too, there is only one.
     weights = width * (body + (1 if config.tie_word_embeddings else 2) * head)
     parts = [Part("load", 0.0, weights, weights), training]
     if work.method == "NPO":
-        once = sum(len(row.prompt_ids) - common + len(row.answer_ids) for row in forget)
-        parts.append(Part("reference", 2.0 * (body * once + head * labels / work.epochs / 2), width * (body + head)))
-    parts.append(Part("prompts", 2.0 * body * prompts, width * body))
-    parts.append(Part("scored answers", 2.0 * (body * fed + head * scored), width * (body + head)))
-    generated = len(requests) * work.new_tokens
-    longest = [len(request.prompt) for request in requests]
-    read = sum(work.new_tokens * (length - common + work.new_tokens / 2) for length in longest)
-    reread = work.new_tokens * width * (body + head)
-    parts.append(Part("generation", 2.0 * (body + head) * generated, reread + cache * read))
+        once = sum(len(row.prompt_ids) - len(trained) + len(row.answer_ids) for row in forget)
+        predicted = sum(len(row.answer_ids) + len(row.end_ids) for row in forget)
+        parts.append(Part("reference", 2.0 * (body * once + head * predicted), width * (body + head)))
+    parts.append(Part("prompts", 2.0 * (body * prompts + head * len(requests)), width * (body + head)))
+    parts.append(Part("scored answers", 2.0 * (body + head) * fed, width * (body + head)))
+    passes = work.new_tokens - 1
+    read = passes * sum(len(request.prompt) - common + (passes - 1) / 2 for request in requests)
+    reread = passes * width * (body + head)
+    parts.append(Part("generation", 2.0 * (body + head) * len(requests) * passes, reread + cache * read))
     return parts
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.evaluation import counted, subject
 from benchmarks.evaluation.ceilings import Ceilings
 from benchmarks.evaluation.count import Meter, counting
 from benchmarks.evaluation.count import counted as count
 from benchmarks.evaluation.floor import floor
+from benchmarks.evaluation.plain import workload_of
 from benchmarks.evaluation.subject import Work, config_of, made_up
 from dual_data.evaluation.models.tiny import tiny_tokenizer
 
@@ -44,6 +45,20 @@ def test_a_product_is_counted_by_the_textbook() -> None:
     assert cost.seconds == pytest.approx(cost.bytes / 1e3)
     assert cost.slowest == [("mm", cost.seconds)]
     assert cost.eager_seconds(launch=10.0) == 10.0
+
+
+def test_what_is_overwritten_is_not_read_and_what_is_not_gathered_is_not_touched() -> None:
+    with counting() as meter:
+        a, b, rows = torch.zeros(100, 10), torch.zeros(100, 10), torch.zeros(3, dtype=torch.long)
+        for do, moved in (
+            (lambda: a.copy_(b), 2000),
+            (a.zero_, 1000),
+            (lambda: a.fill_(1.0), 1000),
+            (lambda: torch.zeros_like(a), 1000),
+            (lambda: a.add_(b), 3000),
+            (lambda: a[rows], 60),
+        ):
+            assert count(meter, do).bytes == 4 * moved
 
 
 def test_views_cost_nothing_and_memory_is_what_is_alive() -> None:
@@ -103,11 +118,32 @@ def test_our_step_does_less_than_the_plain_one_and_more_than_the_floor() -> None
     assert least.flops < ours.flops < plain.flops
 
 
-def test_the_floor_of_a_part_is_its_larger_need() -> None:
+def test_the_floor_has_no_logits_and_no_labels_twice() -> None:
+    config, tokenizer, given = config_of("small"), tiny_tokenizer(), work("NPO", new_tokens=3)
+    body = sum(layer.numel() for layer in _matrices(config) if len(layer) != config.vocab_size)
+    head = config.vocab_size * config.hidden_size
+    requests = workload_of(tokenizer, given).requests
+    fed = sum(len(answer.ids) - 1 for request in requests for answer in request.answers)
+    parts = {part.name: part for part in floor(config, tokenizer, given)}
+    assert parts["scored answers"].flops == 2 * (body + head) * fed
+    assert parts["generation"].flops == 2 * (body + head) * 2 * len(requests), "the prompt predicts the first token"
+    (none,) = (part for part in floor(config, tokenizer, work(new_tokens=1)) if part.name == "generation")
+    assert none.flops == none.bytes == 0
+    long = [item._replace(answer=f"{item.answer} and {item.answer}") for item in given.retain]
+    of_long = {part.name: part for part in floor(config, tokenizer, given._replace(retain=long))}
+    assert of_long["train"].flops > parts["train"].flops
+    assert of_long["reference"] == parts["reference"]
+
+
+def _matrices(config: LlamaConfig) -> list[Tensor]:
     with torch.device("meta"):
-        model = LlamaForCausalLM(config_of("small"))
+        model = LlamaForCausalLM(config)
     model.tie_weights()  # transformers 5.0 does not tie those without content by itself
-    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
+    return [weight for weight in model.parameters() if weight.dim() > 1]
+
+
+def test_the_floor_of_a_part_is_its_larger_need() -> None:
+    matrices = _matrices(config_of("small"))
     load, _, part, *_ = floor(config_of("small"), tiny_tokenizer(), work("NPO"))
     assert part.name == "reference"
     assert part.seconds(Ceilings(1.0, 1e12, 0.0)) == part.flops
