@@ -38,6 +38,8 @@ _TESTED_REPLICATES = 10_000
 """Draws of what has a p-value: with these, one near 0.05 has a standard error of 0.003 (with 2000, of 0.007)."""
 _BLOCK = 1000
 """Draws that are computed at once: with thousands of subjects, all of them would take gigabytes."""
+_MEDIAN_BLOCK = 50
+"""The same where every draw has a weight for each item of each seed."""
 _COSTLY_REPLICATES = 500
 """Fewer draws, where each costs a pass over all items or all pairs."""
 _CHI_SQUARE_DRAWS = 5000
@@ -129,10 +131,12 @@ def bootstrap_mean(values: ArrayLike, clusters: Sequence[Hashable], scale: Scale
     """Mean with an interval over seeds and clusters, which are crossed.
 
     `values` is [items] or [seeds, items]; `clusters` names each item's subject. No draw lies beyond the ends of the
-    scale; the interval of a share has the ends of :func:`share_ends`. Raises ValueError for no items and for shapes
-    that do not fit.
+    scale; the interval of a share has the ends of :func:`share_ends`. UNKNOWN where a value is NaN. Raises ValueError
+    for no items and for shapes that do not fit.
     """
     sums = _cluster_sums(values, clusters)
+    if np.isnan(sums.sums).any():
+        return UNKNOWN
     ends = quantiles(_draw_means(sums, scale, _REPLICATES))
     return Interval(sums.mean(), *(share_ends(*ends, len(sums.names)) if scale.share else ends))
 
@@ -162,20 +166,31 @@ def bootstrap_function(
 
 
 def bootstrap_median(values: ArrayLike, clusters: Sequence[Hashable], *, replicates: int = 1000) -> Interval:
-    """Median over seeds and items with an interval over seeds and clusters; arrays as in :func:`bootstrap_mean`."""
+    """Median over seeds and items with an interval over seeds and clusters; arrays as in :func:`bootstrap_mean`.
+
+    UNKNOWN where a value is NaN.
+    """
     table = np.atleast_2d(np.asarray(values, dtype=float))
+    if np.isnan(table).any():
+        return UNKNOWN
     seeds = seed_weights(len(table), np.random.default_rng(0), replicates)
     seeds = np.maximum(seeds, 0.0)  # a median needs weights of at least 0
-    counts = item_weights(clusters, replicates)
+    names, cluster_of_item = _number_clusters(clusters)
+    counts = _draw_counts(names, replicates)
     order = np.argsort(table, axis=None, kind="stable")
     ascending = table.ravel()[order]
-    below = (seeds[:, :, None] * counts[:, None, :]).reshape(replicates, -1)[:, order].cumsum(1)
-    half = below[:, -1:] / 2
-    # The weighted median: the mean of the two middle values where exactly half of the weight lies below.
-    tolerance = 1e-9 * half  # sums of weights are not exact
-    lower = ascending[(below < half - tolerance).sum(1)]
-    upper = ascending[(below <= half + tolerance).sum(1)]
-    return Interval(float(np.median(table)), *quantiles((lower + upper) / 2))
+    medians = list[Floats]()
+    for start in range(0, replicates, _MEDIAN_BLOCK):
+        block = slice(start, start + _MEDIAN_BLOCK)
+        weights = seeds[block, :, None] * counts[block, None, cluster_of_item]
+        below = weights.reshape(len(weights), -1)[:, order].cumsum(1)
+        half = below[:, -1:] / 2
+        # The weighted median: the mean of the two middle values where exactly half of the weight lies below.
+        tolerance = 1e-9 * half  # sums of weights are not exact
+        lower = ascending[(below < half - tolerance).sum(1)]
+        upper = ascending[(below <= half + tolerance).sum(1)]
+        medians.append((lower + upper) / 2)
+    return Interval(float(np.median(table)), *quantiles(np.concatenate(medians)))
 
 
 def bootstrap_difference(
@@ -189,6 +204,7 @@ def bootstrap_difference(
     """Mean of `first - second` on the same items (and seeds), paired, with its interval and p-value.
 
     Arrays as in :func:`bootstrap_mean`, on one scale; one of the two may lack the seed axis, as for a base model.
+    UNKNOWN where a value is NaN.
     """
     left, right = np.atleast_2d(np.asarray(first, dtype=float)), np.atleast_2d(np.asarray(second, dtype=float))
     if left.shape[1] != right.shape[1] or (
@@ -196,6 +212,8 @@ def bootstrap_difference(
     ):
         raise ValueError(f"cannot pair {left.shape} with {right.shape}: [seeds, items] of the same items are needed")
     sums = additive_sums(left - right, clusters)
+    if np.isnan(sums.sums).any():
+        return UNKNOWN
     draws = _draw_means(sums, scale.differences, replicates)
     return interval_of(sums.mean(), draws, len(sums.sizes), lambda: _spread(sums))
 
@@ -245,11 +263,11 @@ def bootstrap(statistic: Callable[[NDArray[np.intp]], float], clusters: Sequence
     """
     names, cluster_of_item = _number_clusters(clusters)
     items = np.arange(len(clusters))
-    draws = _draw_counts(names, _COSTLY_REPLICATES)
-    values = [statistic(np.repeat(items, drawn[cluster_of_item])) for drawn in draws]
     value = statistic(items)
     if math.isnan(value):
         return UNKNOWN
+    draws = _draw_counts(names, _COSTLY_REPLICATES)
+    values = [statistic(np.repeat(items, drawn[cluster_of_item])) for drawn in draws]
     low, high = quantiles(np.nan_to_num(values))
     return Interval(value, min(low, value), max(high, value))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -56,9 +57,9 @@ def test_a_function_of_means_is_of_the_same_draws() -> None:
 @given(st.lists(st.lists(st.integers(0, 4).map(float), min_size=4, max_size=4), min_size=1, max_size=3))
 def test_the_median_of_every_draw_is_that_of_its_items(table: list[list[float]]) -> None:
     clusters = ["a", "a", "b", "c"]
-    interval = bootstrap.bootstrap_median(table, clusters, replicates=50)
-    seeds = np.maximum(bootstrap.seed_weights(len(table), np.random.default_rng(0), 50), 0)
-    items = bootstrap.item_weights(clusters, 50)
+    interval = bootstrap.bootstrap_median(table, clusters, replicates=70)
+    seeds = np.maximum(bootstrap.seed_weights(len(table), np.random.default_rng(0), 70), 0)
+    items = bootstrap.item_weights(clusters, 70)
     medians = [
         weighted_median(
             [(v, seed_weights[s] * item_weights[i]) for s, row in enumerate(table) for i, v in enumerate(row)]
@@ -81,8 +82,24 @@ def weighted_median(pairs: list[tuple[float, float]]) -> float:
     return ascending[-1][0]
 
 
-def test_the_median_of_what_is_no_number_is_none() -> None:
-    assert math.isnan(bootstrap.bootstrap_median([math.nan, 1.0], "ab").value)
+def test_a_median_of_thousands_of_items_takes_little_memory() -> None:
+    values = np.random.default_rng(0).integers(1, 100, (5, 1000))
+    tracemalloc.start()
+    bootstrap.bootstrap_median(values, range(1000))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20e6  # all draws of all items at once would take 40e6 bytes for each step
+
+
+def test_what_is_no_number_in_one_place_has_no_estimate() -> None:
+    values, others = [math.nan, 1.0, 2.0], [1.0, 2.0, 3.0]
+    for interval in (
+        bootstrap.bootstrap_mean(values, "abc", bootstrap.UNIT),
+        bootstrap.bootstrap_median(values, "abc"),
+        bootstrap.bootstrap_difference(values, others, "abc"),
+        bootstrap.bootstrap_difference(others, values, "abc"),
+    ):
+        assert interval is bootstrap.UNKNOWN
 
 
 def test_unequal_clusters_weigh_by_their_items() -> None:
@@ -442,7 +459,7 @@ def test_every_draw_of_a_statistic_holds_whole_subjects() -> None:
         return 0.0
 
     bootstrap.bootstrap(statistic, subjects)
-    *draws, everything = drawn
+    everything, *draws = drawn
     assert everything == [1] * 8
     for counts in draws:
         by_subject = set(zip(subjects, counts, strict=True))
@@ -455,7 +472,7 @@ def test_a_correlation_that_few_facts_make_is_not_told_from_none() -> None:
     for lost in ([199], [3], [0, 120], [10, 60, 90]):
         interval = _correlation(np.arange(200.0), np.isin(np.arange(200), lost).astype(float))
         assert interval.low <= 0 <= interval.high
-    values = iter([*[1.0] * 500, math.nan])  # the draws are taken first
+    values = iter([math.nan])  # without draws, which would be of no use
     assert all(map(math.isnan, bootstrap.bootstrap(lambda _: next(values), range(6))[:3]))
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from dual_data.display import count
-from dual_data.evaluation.attacking.targets import BITS, SHARE, AttackOptions, Say
+from dual_data.evaluation.attacking.targets import BITS, TUNED_SHARE, AttackOptions, Say
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, lm_eval_scores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import Curve, relearn, split_by_subject
@@ -78,7 +78,7 @@ def relearning_rows(grid: Grid, cell: Cell) -> RelearningRows:
     """The facts that relearning tunes on and scores. Raises InputError as `split_by_subject`."""
     sets = grid.sets[cell.stage]
     items = sets.forget[cell.set]
-    tuned, scored = split_by_subject(items, SHARE)
+    tuned, scored = split_by_subject(items, TUNED_SHARE)
     rows = {"forget facts": tuned, "retain facts": sample(sets.retain_train, len(tuned))}
     if other_facts := unrelated(sets.measured, items):
         rows["other facts of the relations"] = sample(other_facts, len(tuned))

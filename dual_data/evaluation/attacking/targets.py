@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 """Shows a line of progress."""
 
 BITS = (8, 4)
-SHARE = 0.2
+TUNED_SHARE = 0.2
 """Share of the forget subjects that relearning is tuned on; the others are scored."""
 
 
@@ -56,7 +56,7 @@ class AttackOptions(NamedTuple):
         values = {
             "lr": self.lr,
             "steps": list(self.steps),
-            "share": SHARE,
+            "share": TUNED_SHARE,
             "bits": list(BITS),
             "tasks": list(self.tasks),
             "task_folder": [file_hash(path) for path in definitions],

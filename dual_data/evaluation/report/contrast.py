@@ -22,15 +22,14 @@ from dual_data.bootstrap import (
     bootstrap_mean,
     interval_of,
     mean_draws,
-    mean_spread,
     quantiles,
 )
 from dual_data.evaluation.report.runs import SCORES, Group, answered_before, before_of, clusters, stack
 from dual_data.ids import digest
 from dual_data.statistics import Floats
 
-CALIPER = 0.25
-"""Largest difference in base log-probability per token between two paired facts, in nats."""
+CALIPER_NATS = 0.25
+"""Largest difference in base log-probability per token between two paired facts."""
 _MIN_FACTS = 10
 """Least number of pairs for a comparison of paired facts, and of facts on either side of one within a set."""
 _SPREAD_REPLICATES = 2000
@@ -84,8 +83,8 @@ def compare_sets(first: Group, second: Group, lr: float) -> Contrast:
 def pair_facts(first: Group, second: Group) -> Pairing | None:
     """Pair facts that the model before unlearning answers both or neither and with similar probability.
 
-    Log-probabilities, of :func:`confidence`, differ by at most `CALIPER`. Both criteria use means over seeds. None for
-    fewer than ten pairs.
+    Log-probabilities, of :func:`confidence`, differ by at most `CALIPER_NATS`. Both criteria use means over seeds. None
+    for fewer than ten pairs.
     """
 
     def before(score: str) -> list[Floats]:
@@ -119,7 +118,7 @@ def confidence(group: Group) -> Floats:
 
 
 def nearest_pairs(
-    first: Floats, second: Floats, caliper: float = CALIPER, *, apart: NDArray[np.bool_] | None = None
+    first: Floats, second: Floats, caliper: float = CALIPER_NATS, *, apart: NDArray[np.bool_] | None = None
 ) -> list[tuple[int, int]]:
     """Index pairs of similar values, each used once, closest first; no pair where `apart` [first, second] is true."""
     distance = np.abs(first[:, None] - second[None, :])
@@ -209,10 +208,10 @@ def models_of(data: str, number: int) -> tuple[int, int]:
 def _spread(sides: Sequence[Side], *, together: bool) -> Spread:
     """Spread of the difference of two sides' means; arguments as of :func:`mean_contrast`."""
     left, right = (mean_draws(values.mean(0), names, replicates=_SPREAD_REPLICATES) for values, names in sides)
-    by_seed = [values.mean(1) for values, _ in sides]
-    terms = [by_seed[0] - by_seed[1]] if together else by_seed
-    seeds = (term for means in terms for term in mean_spread(means[:, None], ["all"]).seeds)
-    return Spread(float((left - right).var()), tuple(seeds))
+    left_seeds, right_seeds = (values.mean(1) for values, _ in sides)
+    terms = [left_seeds - right_seeds] if together else [left_seeds, right_seeds]
+    by_seed = [(float(means.var(ddof=1)) / len(means), len(means) - 1) for means in terms if len(means) > 1]
+    return Spread(float((left - right).var()), tuple(by_seed))
 
 
 def contrast_of_draws(

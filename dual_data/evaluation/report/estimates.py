@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from dual_data.audit.baselines import NAMES
-from dual_data.bootstrap import (
-    SHARE,
-    UNIT,
-    UNKNOWN,
-    Interval,
-    Scale,
-    bootstrap_difference,
-    bootstrap_mean,
-    bootstrap_median,
-)
+from dual_data.bootstrap import SHARE, UNIT, Interval, bootstrap_difference, bootstrap_mean, bootstrap_median
 from dual_data.evaluation.report.runs import SCORES, Run, clusters, stack
-from dual_data.statistics import Floats
 
 NORMS = (
     "Gradient norm: before clipping, the median over all steps and seeds; its brackets hold the smallest and the "
@@ -34,22 +24,12 @@ RULES = f"the best of {len(NAMES)} short rules that know no fact"
 
 def estimate(runs: Sequence[Run], name: str, score: str) -> Interval:
     """Mean of a score over seeds and items, with its interval; UNKNOWN where a model gave no number."""
-    return mean_of(stack(runs, name, score), clusters(runs, name), SCORES[score])
-
-
-def mean_of(table: Floats, subjects: Sequence[Hashable], scale: Scale) -> Interval:
-    """Mean of [seeds, items] with its interval (:func:`bootstrap_mean`); UNKNOWN where a model gave no number."""
-    if np.isnan(table).any():
-        return UNKNOWN
-    return bootstrap_mean(table, subjects, scale)
+    return bootstrap_mean(stack(runs, name, score), clusters(runs, name), SCORES[score])
 
 
 def median(runs: Sequence[Run], name: str, score: str) -> Interval:
     """Median of a score over seeds and items, with its interval; UNKNOWN where a model gave no number."""
-    table = stack(runs, name, score)
-    if np.isnan(table).any():
-        return UNKNOWN
-    return bootstrap_median(table, clusters(runs, name))
+    return bootstrap_median(stack(runs, name, score), clusters(runs, name))
 
 
 def trivial_rule(before: Sequence[Run]) -> Interval:

@@ -16,7 +16,7 @@ CANDIDATES = ("neighbor_relation", "holdout", "world_facts", "retain_eval")
 """Sets that unlearning does not train on, those most similar to the forget facts first."""
 UNLEARNED_ON = ("forget", "retain_train")
 """Sets that unlearning itself trains on."""
-CALIPER = 0.25
+CALIPER_SD = 0.25
 """Largest difference between two paired facts, in standard deviations (Rosenbaum and Rubin 1985, doi
 10.1080/00031305.1985.10479383)."""
 FEWEST = 10
@@ -66,9 +66,10 @@ def matched_by_popularity(
 ) -> tuple[list[ItemRow], list[ItemRow], str]:
     """Facts of both sides in pairs of similar popularity, and a text that gives the number of pairs.
 
-    Unpaired facts are left out. Pairs differ by at most `CALIPER` pooled standard deviations of log(1 + count) and are
-    made closest first. Both sides stay whole, and the text says why, where a fact has no popularity, where popularity
-    is no count (a negative number, or shares below 1) or where there are fewer than `FEWEST` pairs.
+    Unpaired facts are left out. Pairs differ by at most `CALIPER_SD` pooled standard deviations of
+    log(1 + count) and are made closest first. Both sides stay whole, and the text says why, where a fact has no
+    popularity, where popularity is no count (a negative number, or shares below 1) or where there are fewer than
+    `FEWEST` pairs.
     """
     # In order of hash: among facts of equal popularity, the first of a sorted file would be no random sample.
     sides = [sorted(side, key=lambda row: digest(f"pair|{row['id']}")) for side in (forget, candidates)]
@@ -78,7 +79,8 @@ def matched_by_popularity(
     if min(side.min() for side in counts) < 0 or 0 < max(side.max() for side in counts) < 1:
         return list(forget), list(candidates), "unmatched: popularity is no count"
     log_left, log_right = map(np.log1p, counts)
-    pairs = nearest_pairs(log_left, log_right, CALIPER * float(np.sqrt((log_left.var() + log_right.var()) / 2)))
+    deviation = float(np.sqrt((log_left.var() + log_right.var()) / 2))
+    pairs = nearest_pairs(log_left, log_right, CALIPER_SD * deviation)
     if len(pairs) < FEWEST:
         return list(forget), list(candidates), f"unmatched: under {FEWEST} pairs of like popularity"
     left, right = zip(*pairs, strict=True)

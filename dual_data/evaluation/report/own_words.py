@@ -16,10 +16,11 @@ from dual_data.bootstrap import (
     Interval,
     bootstrap_difference,
     bootstrap_function,
+    bootstrap_mean,
     share_ends,
 )
 from dual_data.evaluation.report.document import Block, Heading
-from dual_data.evaluation.report.estimates import mean_of, shown
+from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.places import CellLine, cell_table, rate_of, row_id, sources, starts
 from dual_data.evaluation.report.runs import Collection, Run, answered_before, before_of, clusters, stack
 from dual_data.statistics import Floats
@@ -66,11 +67,11 @@ def in_own_words(runs: Sequence[Run], before: Sequence[Run], name: str) -> InOwn
     log_p = [stack(group, name, "own_words_log_probability")[:, known] for group in (runs, before_runs)]
     return InOwnWords(
         facts=len(subjects),
-        held=mean_of(held, subjects, SHARE),
-        begun=mean_of(tables["begun"], subjects, SHARE),
-        likeliest=mean_of(tables["likeliest"], subjects, SHARE),
+        held=bootstrap_mean(held, subjects, SHARE),
+        begun=bootstrap_mean(tables["begun"], subjects, SHARE),
+        likeliest=bootstrap_mean(tables["likeliest"], subjects, SHARE),
         left=_left(1 - held, tables["likeliest"], subjects),
-        change=UNKNOWN if np.isnan(log_p).any() else bootstrap_difference(log_p[0], log_p[1], subjects, ANY),
+        change=bootstrap_difference(*log_p, subjects, ANY),
     )
 
 

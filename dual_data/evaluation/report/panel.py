@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-import numpy as np
-
-from dual_data.bootstrap import SHARE, UNKNOWN, Interval, Scale, bootstrap_difference
+from dual_data.bootstrap import SHARE, UNKNOWN, Interval, bootstrap_difference, bootstrap_mean
 from dual_data.evaluation.report.chart import Axis, Chart, Line, chart
 from dual_data.evaluation.report.document import Block, Charts, Folded, Heading
-from dual_data.evaluation.report.estimates import mean_of, shown
+from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.marks import looks, method_series, spots_by_rate
 from dual_data.evaluation.report.places import BEFORE, CellLine, cell_table, rate_of, row_id, sources, starts
 from dual_data.evaluation.report.runs import PANEL_SCORES, Collection, Group, PanelTable, Run, before_of, stack_panel
@@ -26,7 +24,10 @@ def has_panel(runs: Sequence[Run]) -> bool:
 
 def panel_accuracy(runs: Sequence[Run]) -> Interval:
     """Share of correctly answered questions, over seeds and questions; UNKNOWN without a panel or a number."""
-    return _mean(stack_panel(runs, "right"), SHARE) if has_panel(runs) else UNKNOWN
+    if not has_panel(runs):
+        return UNKNOWN
+    table = stack_panel(runs, "right")
+    return bootstrap_mean(table, range(table.shape[1]), SHARE)
 
 
 def panel(collection: Collection) -> list[Block]:
@@ -94,16 +95,16 @@ def _texts(runs: Sequence[Run], before: Sequence[Run], score: str, *, changed: b
         return "-", "-"
     _, scale = PANEL_SCORES[score]
     table_before = stack_panel([before_of(before, run) for run in runs], score)
-    mean = shown(_mean(table, scale))
-    if not changed or np.isnan(table).any() or np.isnan(table_before).any():
-        return mean, "-"
-    return mean, shown(bootstrap_difference(table, table_before, range(table.shape[1]), scale))
+    items = range(table.shape[1])
+    change = shown(bootstrap_difference(table, table_before, items, scale)) if changed else "-"
+    return shown(bootstrap_mean(table, items, scale)), change
 
 
 def _accuracy_by_kind(runs: Sequence[Run], kinds: Sequence[str]) -> list[str]:
     table, indices = stack_panel(runs, "right"), _table(runs).kinds
-    return [shown(_mean(table[:, list(indices[kind])], SHARE)) if kind in indices else "-" for kind in kinds]
-
-
-def _mean(table: np.ndarray, scale: Scale) -> Interval:
-    return mean_of(table, range(table.shape[1]), scale)
+    return [
+        shown(bootstrap_mean(table[:, list(indices[kind])], range(len(indices[kind])), SHARE))
+        if kind in indices
+        else "-"
+        for kind in kinds
+    ]

@@ -11,7 +11,7 @@ from dual_data.evaluation.report.chart import Axis, Series, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, Table
 from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.extras import Extras
-from dual_data.evaluation.report.held_out import CALIPER
+from dual_data.evaluation.report.held_out import CALIPER_SD
 from dual_data.evaluation.report.marks import looks, spot
 from dual_data.evaluation.report.places import CellLine, cell_table, row_id, sources, title_of
 from dual_data.evaluation.report.runs import Collection, Key
@@ -105,7 +105,7 @@ def _traces(cells: Sequence[Extras]) -> Table:
         f"Over-unlearned: the interval of {FIXED} lies below the AUC of the retrained model. Strongest attack: of "
         f"{tried}, the one whose AUC is farthest from 0.5; its interval does not account for this choice. "
         f"{REFERENCE_RATIO} scores the change since before unlearning, so its AUC is below 0.5 wherever unlearning "
-        f"works. Pairs: a forget and a held-out fact within {CALIPER} standard deviations of log(1 + popularity); "
+        f"works. Pairs: a forget and a held-out fact within {CALIPER_SD} standard deviations of log(1 + popularity); "
         "facts without a partner are left out. Unmatched sides can also be told apart by popularity. "
         "Posterior-difference audit: AUC of a classifier on the change of the model's predictions; 0.5 if unlearning "
         "left no trace beyond a drift that both sides share. A dash: every other set was trained on, or the model gave "

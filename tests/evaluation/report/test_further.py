@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from dual_data.evaluation.measuring.hidden import LAST_LAYERS
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import Table
 from dual_data.evaluation.report.further import further_scores
-from tests.evaluation.report.made_up import rescored, write_cell
+from tests.evaluation.report.made_up import FACTS, rescored, write_cell
 
 
 def test_scores_that_were_measured_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_scores_that_were_measured_stand_in_a_table_of_their_own(tmp_path: Path)
     assert f"the outputs of the last {LAST_LAYERS} layers, before the final norm" in table.caption
 
     (group,) = collection.groups
-    nothing = {name: float("nan") for name in ("exact_answer", "extraction_strength", "hidden_cosine")}
+    nothing = {name: [math.nan] * FACTS for name in ("exact_answer", "extraction_strength", "hidden_cosine")}
     runs = [tuple(rescored(run, **nothing) for run in runs) for runs in (group.runs, group.before)]
     ((key, _),) = collection.bases.items()
     bare = collection._replace(groups=(group._replace(runs=runs[0], before=runs[1]),), bases={key: runs[1]})
