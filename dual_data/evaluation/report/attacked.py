@@ -147,10 +147,13 @@ def _quantisation(cells: Sequence[Extras]) -> list[Block]:
         each_before = list({run.id: run for run in before}.values())  # seeds may share one
         unrounded = [shown(estimate(runs, "forget", "rougeL_recall")) for runs in (each_before, attack.runs)]
         for bits in attack.results[0].result:
-            scores = [result.result[bits] for result in attack.results]
-            rounded = [_rounded(attack, scores, name) for name in ("forget", "retain_eval", "base_rounded")]
-            texts = (bits, *unrounded, *rounded, *_recovered(before, attack, scores))
-            lines.append(_line(cell, attack, texts))
+            scores = [result.result[bits]["items"] for result in attack.results]
+            rounded = {
+                name: _rounded(attack.runs[0], scores, name) for name in ("forget", "retain_eval", "base_rounded")
+            }
+            means = [shown(bootstrap_mean(of_set.recalls, of_set.subjects, SHARE)) for of_set in rounded.values()]
+            shares = _recovered(before, attack.runs, rounded["forget"], rounded["base_rounded"])
+            lines.append(_line(cell, attack, (bits, *unrounded, *means, *shares)))
     columns = (
         "weights", "forget before", "forget unlearned", "forget rounded", "retain rounded", "forget before, rounded",
         "recovered", "recovered with losses",
@@ -164,35 +167,32 @@ def _quantisation(cells: Sequence[Extras]) -> list[Block]:
     return _section("Quantisation", columns, lines, caption)
 
 
-def _rounded(attack: AttackResults, scores: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Mean over the items of the rounded models."""
-    items = attack.runs[0].sets["retain_eval" if name == "retain_eval" else "forget"]
-    subjects = dict(zip(items.ids, items.subjects, strict=True))
-    ids, table = _recalls(scores, name)
-    return shown(bootstrap_mean(table, [subjects[item] for item in ids], SHARE))
+class _Rounded(NamedTuple):
+    """The items of rounded models."""
+
+    recalls: Floats
+    """ROUGE-L recall [seeds, items]."""
+    places: list[int]
+    """Where the items are in their set."""
+    subjects: list[str]
 
 
-def _recovered(
-    runs_before: Sequence[Run], attack: AttackResults, scores: Sequence[Mapping[str, Any]]
-) -> tuple[str, str]:
+def _rounded(run: Run, seeds: Sequence[Mapping[str, Any]], name: str) -> _Rounded:
+    """The items of one name, by seed, which are of a set of the run."""
+    items = run.sets["retain_eval" if name == "retain_eval" else "forget"]
+    place_of = {item: place for place, item in enumerate(items.ids)}
+    places = [place_of[row["id"]] for row in seeds[0][name]]
+    recalls = np.array([[row["rougeL_recall"] for row in seed[name]] for seed in seeds], dtype=float)
+    return _Rounded(recalls, places, [items.subjects[place] for place in places])
+
+
+def _recovered(before: Sequence[Run], runs: Sequence[Run], rounded: _Rounded, control: _Rounded) -> tuple[str, str]:
     """The share that rounding brings back, without and with losses of the model before unlearning."""
-    ids, attacked = _recalls(scores, "forget")
-    control = _recalls(scores, "base_rounded")[1]
-    items = attack.runs[0].sets["forget"]
-    places = [items.ids.index(item) for item in ids]
-    before, unlearned = (stack(runs, "forget", "rougeL_recall")[:, places] for runs in (runs_before, attack.runs))
-    if unlearned.mean() >= before.mean():
+    known, left = (stack(side, "forget", "rougeL_recall")[:, rounded.places] for side in (before, runs))
+    if left.mean() >= known.mean():
         return "-", "-"
-    parts = before, unlearned, attacked, control, [items.subjects[place] for place in places]
+    parts = known, left, rounded.recalls, control.recalls, rounded.subjects
     return shown(recovered_share(*parts)), shown(recovered_share(*parts, with_losses=True))
-
-
-def _recalls(scores: Sequence[Mapping[str, Any]], name: str) -> tuple[list[str], list[list[float]]]:
-    """Ids of the items of the rounded models, and their ROUGE-L recall [seeds, items]."""
-    return (
-        [row["id"] for row in scores[0]["items"][name]],
-        [[row["rougeL_recall"] for row in seed["items"][name]] for seed in scores],
-    )
 
 
 def _results_of(cells: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, AttackResults]]:

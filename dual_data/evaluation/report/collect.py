@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,13 +24,16 @@ from dual_data.evaluation.rows.data import Item
 from dual_data.statistics import Floats
 
 _EXAMPLES = 6
+_FOLDERS = re.compile(r"(?<![\w./])/(?:[^\s/:'\"]+/)+")
+"""The folders of an absolute path; not what follows the host of an address."""
 
 
 def collect(folders: Sequence[Path], *, paths: bool = True) -> Collection:
     """Read the results of some grids; a result that is in two folders counts once.
 
-    Without `paths`, a model that is named by the path of its folder or file has that one's name instead. Raises
-    InputError for a folder without results, and for results of one group that differ in settings or items.
+    Without `paths`, a model that is named by the path of its folder or file has that one's name instead, and so has
+    all that a reason names by an absolute path. Raises InputError for a folder without results, and for results of one
+    place that differ in settings or items.
     """
     by_key: dict[Key, list[Run]] = defaultdict(list)
     base_of: dict[str, str] = {}
@@ -52,10 +56,11 @@ def collect(folders: Sequence[Path], *, paths: bool = True) -> Collection:
             grids.setdefault(str(result["grid"]))
     by_key = _without_superseded(by_key)
     recipes: dict[Key, Run] = {}
-    for key, runs in sorted(by_key.items()):
+    # Models before unlearning last: they lack settings in which methods must agree.
+    for key, runs in sorted(by_key.items(), key=lambda entry: (entry[0].method == BASE, entry[0])):
         for run in (run for run in runs if run.sets):
-            _require_same_recipe(recipes.setdefault(key, run), run)
-            _require_same_recipe(recipes.setdefault(key._replace(set=""), run), run)
+            for alike in (key, key._replace(set=""), key._replace(set="", method="")):
+                _require_same_recipe(recipes.setdefault(alike, run), run)
     bases = _bases(by_key, base_of)
     groups = [
         Group(key, tuple(sorted(runs, key=lambda run: (run.lr, run.seed))), bases.get(key._replace(method=BASE), ()))
@@ -69,18 +74,23 @@ def collect(folders: Sequence[Path], *, paths: bool = True) -> Collection:
     measured_ids = {run.id for run in all_runs if run.sets}
     missing = tuple(coordinates for name, coordinates in planned.items() if name not in measured_ids)
     return Collection(
-        tuple(groups), bases, provenance, models, tuple(grids), not_done, len(all_runs), len(planned), missing
-    )
+        tuple(groups), bases, tuple(folders), provenance, models, tuple(grids), not_done, len(all_runs), len(planned),
+        missing,
+    )  # fmt: skip
 
 
 def _hide_paths(result: Result, names: Mapping[str, dict[str, str]]) -> None:
-    """Name the model of a result without its path; `names` are those given so far, of models and of their specs."""
+    """Name the model of a result, and what its reason names, without a path.
+
+    `names` are those given so far, of models and of their specs.
+    """
     cell, model = result["cell"], result["provenance"]["model"]
     for described, key in ((cell, "model"), (model, "spec")):
         if known := str(described.get(key, "")):
             described[key] = _without_path(known, names[key])
             if Path(known).is_absolute():
                 result["reason"] = result["reason"].replace(known, described[key])
+    result["reason"] = _FOLDERS.sub("", result["reason"])
 
 
 def _without_path(model: str, names: dict[str, str]) -> str:
@@ -132,10 +142,10 @@ def _add(runs: list[Run], new: Run) -> None:
 
 
 def _require_same_recipe(old: Run, new: Run) -> None:
-    """Raise InputError for runs of two recipes: no mean and no difference between sets may mix them."""
+    """Raise InputError for runs of two recipes: no mean, and no difference between sets or methods, may mix them."""
     if names := difference(old.settings, new.settings):
         raise InputError(
-            f"{old.path} and {new.path} have the same model, stage and method but differ in more than set, learning "
+            f"{old.path} and {new.path} have the same model and stage but differ in more than set, method, learning "
             f"rate and seed ({some_of(names)}): remove the results of the setting that you do not need, or give the "
             "preset another name"
         )

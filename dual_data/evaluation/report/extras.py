@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,11 +24,14 @@ from dual_data.evaluation.results import ItemRow, cluster_of, is_finite, read_re
 class AttackResults(NamedTuple):
     """An attack with one set of options, on one or more seeds of a cell."""
 
-    options: Mapping[str, Any]
     runs: tuple[Run, ...]
     """By seed."""
     results: tuple[AttackResult, ...]
     """The result on each run."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self.results[0].options
 
 
 class Membership(NamedTuple):
@@ -99,20 +103,22 @@ def _extras(collection: Collection, group: Group, runs: tuple[Run, ...]) -> Extr
         quality=forget_quality(forget, items_retrained["forget"]) if items_retrained else None,
         model_utility=_utility(runs, utility_sets),
         utility_before=_utility(before, utility_sets),
-        attacks=_attacks(runs),
+        attacks=_attacks(collection.folders, runs),
     )
 
 
-def _attacks(runs: Sequence[Run]) -> dict[str, list[AttackResults]]:
-    """Results by attack, those with the same options on several seeds together."""
-    by_options: dict[tuple[str, str], list[tuple[Run, AttackResult]]] = {}
+def _attacks(folders: Sequence[Path], runs: Sequence[Run]) -> dict[str, list[AttackResults]]:
+    """Results by attack, those with the same options on several seeds together.
+
+    A copy of a cell may be attacked in another folder than the one in which its result was read.
+    """
+    by_options: dict[tuple[str, str], dict[str, tuple[Run, AttackResult]]] = {}
     for run in runs:
-        for result in read_attacks(run.path.parent.parent, run.id):
-            by_options.setdefault((result.attack, result.key), []).append((run, result))
+        for result in (result for folder in folders for result in read_attacks(folder, run.id)):
+            by_options.setdefault((result.attack, result.key), {}).setdefault(run.id, (run, result))
     attacks: dict[str, list[AttackResults]] = {name: [] for name in ATTACKS}
-    for (name, _), pairs in sorted(by_options.items(), key=lambda entry: entry[0]):
-        seeds, results = zip(*pairs, strict=True)
-        attacks[name].append(AttackResults(results[0].options, seeds, results))
+    for (name, _), by_run in sorted(by_options.items(), key=lambda entry: entry[0]):
+        attacks[name].append(AttackResults(*zip(*by_run.values(), strict=True)))
     return attacks
 
 

@@ -71,7 +71,7 @@ def in_own_words(runs: Sequence[Run], before: Sequence[Run], name: str) -> InOwn
         begun=bootstrap_mean(tables["begun"], subjects, SHARE),
         likeliest=bootstrap_mean(tables["likeliest"], subjects, SHARE),
         left=_left(1 - held, tables["likeliest"], subjects),
-        change=bootstrap_difference(*log_p, subjects, ANY),
+        change=bootstrap_difference(log_p[0], log_p[1], subjects, ANY),
     )
 
 

@@ -176,6 +176,8 @@ class Collection(NamedTuple):
     """Unlearned cells by method; those before unlearning are in `bases`."""
     bases: Mapping[Key, tuple[Run, ...]]
     """Measured runs before unlearning, by key, in the order of their seeds."""
+    folders: tuple[Path, ...]
+    """Folders of the grids."""
     provenance: Mapping[str, Any]
     """Versions, device and git state of the first result."""
     models: Mapping[str, Mapping[str, Any]]

@@ -99,6 +99,23 @@ def test_seeds_go_together_and_options_do_not(tmp_path: Path) -> None:
     assert len(tables["tasks"].rows) == 1  # of the first seed
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_attacks_of_a_cell_that_lies_in_two_folders_are_read_from_both_and_once(
+    tmp_path: Path, order: tuple[int, int]
+) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    write_cell(folders[0], stage="sft", recipe=SFT, forget=1.0, retain=1.0)
+    write_cell(folders[0], stage="sft", recipe=SFT, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    identifier = _attack(folders[1], attacked(), "sft", SFT)
+    for folder in folders:
+        write_attacks(folder, identifier, {"relearning": attacked()["relearning"]}, lr=1e-3)
+    (cell,) = extras(collect([folders[index] for index in order]))
+    found = {name: [results.options for results in of_attack] for name, of_attack in cell.attacks.items()}
+    assert [options["lr"] for options in found["relearning"]] == [1e-4, 1e-3]
+    assert [len(of_attack) for of_attack in found.values()] == [2, 1, 1]
+    assert all(len(results.runs) == 1 for of_attack in cell.attacks.values() for results in of_attack)
+
+
 def test_the_control_is_of_the_same_seed_curve_and_facts(tmp_path: Path) -> None:
     """Two curves of two seeds; what the model that never learned the facts gains differs in all four."""
 

@@ -204,6 +204,10 @@ def _with_identity(folder: Path, identifier: str, identity: dict[str, Any]) -> N
         ({"seed": 1}, {"data": {"forget": "other rows"}}, "data.forget"),
         ({"forget_set": "popular"}, {"data": {"forget": "other rows"}}, ""),
         ({"stage": "sft"}, {"data": {"retain_eval": "other answers"}}, ""),
+        ({"method": "GradDiff"}, {"template": "of another version"}, "template"),
+        ({"method": "GradDiff"}, {"optimisation": {"epochs": 3}}, "optimisation.epochs"),
+        ({"method": "none", "lr": 0.0}, {"max_new_tokens": 8}, "max_new_tokens"),
+        ({"method": "none", "lr": 0.0}, {"optimisation": {"epochs": 3}}, ""),
     ],
 )
 def test_recipes_are_neither_averaged_nor_contrasted(
@@ -215,11 +219,23 @@ def test_recipes_are_neither_averaged_nor_contrasted(
     if not difference:
         assert collect([tmp_path]).results == 2
         return
-    with pytest.raises(InputError, match=rf"differ in more than set, learning rate and seed \({difference}\): remove"):
+    with pytest.raises(
+        InputError, match=rf"differ in more than set, method, learning rate and seed \({difference}\): remove"
+    ):
         collect([tmp_path])
     if "seed" in second:
         with pytest.raises(InputError, match=difference):
             collect_side(list((tmp_path / "cells").iterdir()))
+
+
+def test_methods_must_agree_in_what_the_model_before_unlearning_lacks(tmp_path: Path) -> None:
+    """Here it comes before both of them in order of name."""
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    for method, epochs in (("other", 2), ("plain", 3)):
+        identifier = write_cell(tmp_path, method=method, lr=1e-4, forget=0.3, retain=0.9)
+        _with_identity(tmp_path, identifier, {"optimisation": {"epochs": epochs}})
+    with pytest.raises(InputError, match=r"\(optimisation.epochs\)"):
+        collect([tmp_path])
 
 
 def test_a_cell_that_failed_gives_way_to_its_measurement(tmp_path: Path) -> None:

@@ -17,6 +17,11 @@ TRAINING: dict[str, Any] = {
 }
 
 
+def _base(folder: Path, **place: Any) -> None:
+    asked = {"profile": PROFILE, "data": {"name": "d", "forget": "f1"}}
+    write_cell(folder, forget=1.0, retain=1.0, settings=asked, **place)
+
+
 def _cell(folder: Path, method: str, options: dict[str, Any], training: dict[str, Any] = TRAINING, **more: Any) -> None:
     asked = {"profile": PROFILE, "data": {"name": "d", "forget": "f1", "preferred": method}}
     own = {**asked, **training, "options": options, "code": f"code of {method}"}
@@ -32,7 +37,7 @@ def test_methods_have_their_options_and_presets_and_stages_their_training(tmp_pa
     for stage, recipe in (("pretrained", None), ("sft", SFT | {"counterfactual": True})):
         for seed in (0, 2):
             place: dict[str, Any] = {"stage": stage, "recipe": recipe, "seed": seed}
-            write_cell(tmp_path, forget=1.0, retain=1.0, **place)
+            _base(tmp_path, **place)
             _cell(tmp_path, "NPO", {"beta": 0.5, "refusal": "No idea"}, **place)
             _cell(tmp_path, "Plain", {}, **place)
     tables = _tables(tmp_path)
@@ -60,7 +65,7 @@ def test_methods_have_their_options_and_presets_and_stages_their_training(tmp_pa
 
 
 def test_two_versions_of_a_preset_are_two_columns_and_training_of_all_weights_is_told(tmp_path: Path) -> None:
-    write_cell(tmp_path, forget=1.0, retain=1.0)
+    _base(tmp_path)
     _cell(tmp_path, "NPO", {"beta": 0.5})
     _cell(tmp_path, "GradDiff", {}, {"optimisation": {"epochs": 5}, "lora": None}, model="other")
     header, *rows = _tables(tmp_path)["setting"]

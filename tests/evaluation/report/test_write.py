@@ -15,7 +15,7 @@ from dual_data.evaluation.report.document import Table, to_html, to_markdown
 from dual_data.evaluation.report.places import title_of
 from dual_data.evaluation.report.runs import Key
 from dual_data.evaluation.report.write import Written, _latex, write_report
-from dual_data.evaluation.results import read_result
+from dual_data.evaluation.results import cell_path, read_result
 from tests.evaluation.report.made_up import write_cell
 from tests.evaluation.report.page import TEXTS, Page
 
@@ -268,6 +268,21 @@ def test_a_report_without_items_names_a_model_of_a_folder_without_its_path(tmp_p
             assert ("/home/me" in text) == items, path
             assert items or all(name in text for name in ("gemma", "gemma (2)", "gemma (3)"))
     assert "| gemma (2): no such model |" in report.markdown.read_text()
+
+
+def test_a_report_without_items_gives_reasons_without_the_folders_of_paths(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1, retain=1)
+    path = cell_path(tmp_path, write_cell(tmp_path, method="NPO", lr=1e-4, forget=0, retain=0, status="failed"))
+    reasons = {
+        "'/home/me/.cache/hub/x.bin': no such file": "'x.bin': no such file",
+        "read:/data/of me/x, see https://a.org/b/c and 3/4/5": "read:of me/x, see https://a.org/b/c and 3/4/5",
+    }
+    for reason, bare in reasons.items():
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"reason": reason}))
+        for items, expected in ((True, reason), (False, bare)):
+            page = Page(write_report([tmp_path], tmp_path / "report", items=items).html.read_text())
+            (table,) = (table for table in page.tables if "reason" in table.header)
+            assert table.rows[0].texts[-1] == expected
 
 
 def test_every_chart_is_a_file_that_markdown_shows_where_a_folder_is_given(written: Written) -> None:
