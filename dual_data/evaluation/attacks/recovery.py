@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dual_data.bootstrap import UNIT, Interval, bootstrap_function, mean_draws, quantiles
+from dual_data.bootstrap import UNIT, Interval, bootstrap_function, interval_of, mean_draws, mean_spread
 from dual_data.statistics import Floats
 
 LEVELS = (0.5, 0.9)
@@ -26,7 +26,7 @@ class Share(NamedTuple):
     """Share of the loss recovered by the mean score over log2(1 + step); 0 none, 1 all at once."""
 
     interval: Interval
-    """Over seeds and subjects."""
+    """Over seeds and subjects, with the p-value of "none is recovered"."""
     by_fact: Floats
     """[seeds, facts]: values with the mean and the variation of the share (:func:`_linear`)."""
 
@@ -88,8 +88,10 @@ def recovery(
         exact, drawn = (recovered(*means, with_losses=with_losses) for means in zip(*parts, strict=True))
         counted = with_losses or by_control[:, -1].mean() > 0
         by_fact = _linear(gained[:, -1] - by_control[:, -1] * counted, gap)
-        area = Share(Interval(float(exact[0, -1]), *quantiles(drawn[:, -1])), by_fact)
-        return exact[:, :-1], drawn[:, :-1], area
+        of_all = interval_of(
+            float(exact[0, -1]), drawn[:, -1], len(set(subjects)), lambda: mean_spread(by_fact, subjects)
+        )
+        return exact[:, :-1], drawn[:, :-1], Share(of_all, by_fact)
 
     lost = float(gap.sum(1).mean())
     return Recovery(at_steps, *shares(with_losses=False), shares(with_losses=True)[-1], lost)

@@ -86,7 +86,7 @@ def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
     lines = list[CellLine]()
     for number, (cell, attack, curves, controls, control_is, recovered) in enumerate(all_curves):
         key, subjects = cell.group.key, curves[0]["subjects"]
-        tuning = f"lr {attack.options['lr']:g}, {max(attack.options['steps'])} steps"
+        tuning = tuning_of(attack)
         row = f"{row_id('relearning', attack.runs)}-{number}"
         unlearned, before = ([curve[side] for curve in curves] for side in ("points", "control"))
         sides = {"unlearned": unlearned, "before unlearning": before}
@@ -120,6 +120,11 @@ def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
     )
     figures = (Charts(tuple(charts), chart_caption),)
     return _section("Relearning", columns, lines, caption, charts=figures, exact=("tuning",))
+
+
+def tuning_of(attack: AttackResults) -> str:
+    """How models were tuned, as a text."""
+    return f"lr {attack.options['lr']:g}, {max(attack.options['steps'])} steps"
 
 
 def _hits(points: Sequence[Sequence[Mapping[str, Any]]]) -> Floats:

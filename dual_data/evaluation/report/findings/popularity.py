@@ -27,11 +27,13 @@ from dual_data.evaluation.report.findings.sentences import (
     Names,
     about_of,
     all_runs,
+    by_how_much,
     holm_corrected,
     little_known,
     loses,
     loss_sentence,
     not_at_equal_forgetting,
+    opposite,
     over_datasets,
     points,
     retention_sentence,
@@ -217,12 +219,12 @@ def _own_words_sentences(data: str, sides: Sequence[_Sides]) -> list[str]:
     ]
     if not contrasts:
         return []
-    mean = average(contrasts)
+    kept = opposite(average(contrasts))  # these are of what is lost
     alone = all(contrast.is_of_one_seed for contrast in contrasts)
     return [
         f"{data}, paired facts: after the words that the model put before its answers before unlearning, "
-        f"{points(mean)} {'more' if mean.value <= 0 else 'less'} of the answers about popular facts than of those "
-        f"about rare ones are still the likeliest, on average over {count(len(contrasts), 'comparison')}"
+        f"{by_how_much(kept, points)} of the answers about popular facts than of those about rare "
+        f"ones are still the likeliest, on average over {count(len(contrasts), 'comparison')}"
         f"{', each of one seed' if alone else ''}."
     ]
 

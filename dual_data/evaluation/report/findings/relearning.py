@@ -5,15 +5,23 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from dual_data.bootstrap import ANY, Interval
 from dual_data.display import count
 from dual_data.evaluation.attacks.recovery import Recovery
-from dual_data.evaluation.report.attacked import Relearned
+from dual_data.evaluation.report.attacked import Relearned, tuning_of
 from dual_data.evaluation.report.contrast import Contrast, mean_contrast
 from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.findings.popularity import popular_and_rare
-from dual_data.evaluation.report.findings.sentences import Compared, Names, holm_corrected, recovery_sentence
+from dual_data.evaluation.report.findings.sentences import (
+    LEVEL,
+    Compared,
+    Names,
+    holm_corrected,
+    recovery_sentence,
+    untested_all,
+)
 from dual_data.evaluation.report.runs import Collection, Key, Run
 
 _LEAST_LOST = 10
@@ -35,37 +43,67 @@ def relearning_answer(collection: Collection, tuned: Sequence[Relearned]) -> tup
     return sentences, compared
 
 
+class _Curve(NamedTuple):
+    """What tuning brings back in a cell."""
+
+    area: Interval
+    reaches_half: bool
+    """Whether half of the loss is back at some step."""
+    is_of_one_seed: bool
+    where: str
+
+    @property
+    def comes_back(self) -> bool:
+        """As in the other findings, nothing of one seed is tested; and draws of a few subjects can all be alike."""
+        is_beyond_chance = self.area.p_value is not None and self.area.p_value < LEVEL
+        return self.area.low > 0 and is_beyond_chance and not self.is_of_one_seed
+
+
 def _recovered_sentences(collection: Collection, tuned: Sequence[Relearned]) -> dict[str, str]:
-    """In how many cells tuning brings something back, by what models were tuned on."""
-    names = Names.of(collection)
-    tunings: dict[str, list[tuple[Interval, bool, str]]] = {}
-    """By what models were tuned on: the share recovered, whether half of the loss is at some step, and the cell."""
+    """For how many curves tuning brings something back, by what models were tuned on."""
+    names, tunings = Names.of(collection), _tunings(tuned)
+    by_kind: dict[str, list[_Curve]] = {}
     last_step = 0
     for curves in tuned:
         if recovered := curves.recovery:
-            key = curves.cell.group.key
+            key, attack = curves.cell.group.key, curves.attack
+            where = f"{key.method} ({', '.join((names.place(key), key.set, *tunings[attack.results[0].key]))})"
             reaches_half = math.isfinite(recovered.steps_to(0.5).value)
-            entry = (recovered.area.interval, reaches_half, f"{key.method} ({names.place(key)}, {key.set})")
-            tunings.setdefault(curves.curves[0]["tuned_on"], []).append(entry)
+            curve = _Curve(recovered.area.interval, reaches_half, len(attack.runs) < 2, where)
+            by_kind.setdefault(curves.curves[0]["tuned_on"], []).append(curve)
             last_step = max(last_step, int(recovered.steps[-1]))
-    sentences = {}
-    for tuned_on, entries in tunings.items():
-        recovering = sum(area.low > 0 for area, _, _ in entries)
-        sentence = (
-            f"Tuned on {tuned_on}: in {recovering or 'none'} of {count(len(entries), 'cell')}, some of what was lost "
-            "is shown to come back (interval above zero, not corrected for the number of cells)"
+    return {
+        tuned_on: f"Tuned on {tuned_on}: {_recovered(of_kind, last_step)}." for tuned_on, of_kind in by_kind.items()
+    }
+
+
+def _recovered(curves: Sequence[_Curve], last_step: int) -> str:
+    """How many of some curves bring something back, up to a step, and the clearest of them."""
+    untested = sum(curve.is_of_one_seed for curve in curves)
+    if untested == len(curves):
+        text = untested_all(untested, "curve")
+        clear = [curve for curve in curves if curve.area.low > 0]
+    else:
+        clear = [curve for curve in curves if curve.comes_back]
+        note = f"; {untested} of one seed, not tested" if untested else ""
+        text = (
+            f"in {len(clear) or 'none'} of {count(len(curves), 'curve')}, some of what was lost is shown to come back "
+            f"(interval above zero and p below {LEVEL:.0%}, not corrected for the number of curves{note})"
         )
-        if recovering:
+        if clear:
             # Of these alone: where little was lost, noise at one of the steps often reaches half of it.
-            halves = sum(area.low > 0 and reaches_half for area, reaches_half, _ in entries)
-            sentence += f"; in {halves or 'none'} of these, half of it is back at some step up to {last_step}"
-            clearest, _, where = max(entries, key=lambda entry: (entry[0].low, entry[0].value))
-            sentence += (
-                f". The clearest case is {where}: {shown(clearest)} of the loss, on average over the logarithm of the "
-                "steps"
-            )
-        sentences[tuned_on] = f"{sentence}."
-    return sentences
+            halves = sum(curve.reaches_half for curve in clear)
+            text += f"; in {halves or 'none'} of these, half of it is back at some step up to {last_step}"
+    if clear:
+        area, _, _, where = max(clear, key=lambda curve: (curve.area.low, curve.area.value))
+        text += f". The clearest case is {where}: {shown(area)} of the loss, on average over the logarithm of the steps"
+    return text
+
+
+def _tunings(tuned: Sequence[Relearned]) -> dict[str, tuple[str, ...]]:
+    """What names the tuning of a curve, by its options; nothing where all have the same."""
+    texts = {curves.attack.results[0].key: tuning_of(curves.attack) for curves in tuned}
+    return {options: (text,) if len(texts) > 1 else () for options, text in texts.items()}
 
 
 def _popular_and_rare(collection: Collection, tuned: Sequence[Relearned]) -> list[Compared]:
@@ -73,7 +111,7 @@ def _popular_and_rare(collection: Collection, tuned: Sequence[Relearned]) -> lis
 
     Without the control's losses, and beside it with them. The p-value is the larger of the two corrected ones.
     """
-    names = Names.of(collection)
+    names, tunings = Names.of(collection), _tunings(tuned)
     sides: dict[Key, dict[tuple[str, float, str], tuple[Recovery, Sequence[str], tuple[Run, ...]]]] = defaultdict(dict)
     """By what models were tuned on, their learning rate and the options of the attack."""
     for curves in tuned:
@@ -86,9 +124,10 @@ def _popular_and_rare(collection: Collection, tuned: Sequence[Relearned]) -> lis
         key, of_rare = popular.key, sides[rare.key]
         for tuning, (recovered, subjects, runs) in sides[key].items():
             if tuning in of_rare:
-                tuned_on, lr, _ = tuning
+                tuned_on, lr, options = tuning
                 of_other, other_subjects, other_runs = of_rare[tuning]
-                label = f"{names.place(key)}, {key.method} at {lr:g}, tuned on {tuned_on}"
+                where = f"{names.place(key)}, {key.method} at {lr:g}, tuned on {tuned_on}"
+                label = ", ".join((where, *tunings[options]))
                 contrast, beside = compare_recovery((recovered, subjects), (of_other, other_subjects), key.data)
                 entry = Compared((names.data(key), tuned_on), label, contrast, (*runs, *other_runs), beside=beside)
                 compared.append(entry)

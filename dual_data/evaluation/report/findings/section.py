@@ -47,12 +47,12 @@ _OWN_WORDS = (
     "at the answer, as a region does at its country."
 )
 _RELEARNING = (
-    "Cells are tuned on some facts and asked those to forget that they were not tuned on. What the control gains by "
-    'the same tuning is no recovery: the table under "Relearning" names it. Facts that tuning loses count against '
-    "those that it brings back. What the control loses by it is harm, which is smaller in a model that has less to "
-    "lose: left out, it makes what comes back look too little, and counted as recovery too much. Popular and rare "
-    "facts are compared in both ways where both lost ten facts or more at one learning rate; a difference is shown if "
-    "both ways show it."
+    "Cells are tuned on some facts and asked those to forget that they were not tuned on; a curve is of one cell and "
+    "one way of tuning it. What the control gains by the same tuning is no recovery: the table under "
+    '"Relearning" names it. Facts that tuning loses count against those that it brings back. What the control loses by '
+    "it is harm, which is smaller in a model that has less to lose: left out, it makes what comes back look too "
+    "little, and counted as recovery too much. Popular and rare facts are compared in both ways where both lost ten "
+    "facts or more at one learning rate; a difference is shown if both ways show it."
 )
 _BASELINES = (
     f"The trivial rule is {RULES}, with its name in parentheses: subject_copy gives the subject's label, "

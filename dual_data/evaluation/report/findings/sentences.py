@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from dual_data.bootstrap import Interval
@@ -100,13 +100,18 @@ def _counts(subject: str, outcomes: Mapping[str, int], neither: str, compared: S
     total, significant = len(compared), sum(outcomes.values())
     untested = sum(comparison.contrast.is_of_one_seed for comparison in compared)
     if untested == total:
-        return f"{'the one comparison is' if total == 1 else f'all {total} comparisons are'} of one seed and not tested"
+        return untested_all(total, "comparison")
     note = f" ({untested} of one seed, not tested)" if untested else ""
     if not significant:
         return f"{neither} in {'the one comparison' if total == 1 else f'any of {total} comparisons'}{note}"
     claims = " and ".join(f"{outcome} in {number}" for outcome, number in outcomes.items() if number)
     rest = f"; in the other {total - significant} no difference is shown{note}" if total > significant else ""
     return f"{subject} {claims} of {count(total, 'comparison')}{rest}"
+
+
+def untested_all(total: int, noun: str) -> str:
+    """That nothing is tested, of so many comparisons or the like."""
+    return f"{f'the one {noun} is' if total == 1 else f'all {total} {noun}s are'} of one seed and not tested"
 
 
 def loss_sentence(start: str, first: str, second: str, compared: Sequence[Compared]) -> str:
@@ -147,8 +152,8 @@ def recovery_sentence(start: str, compared: Sequence[Compared]) -> str:
     )
     with_losses = average([comparison.beside for comparison in compared if comparison.beside])
     return (
-        f"{start}: {counts}. {_where(compared)}, of what popular facts lost, {_more_or_less(mean)} comes back than of "
-        f"what rare ones lost, and {_more_or_less(with_losses)} where losses of the control count"
+        f"{start}: {counts}. {_where(compared)}, of what popular facts lost, {by_how_much(mean)} comes back than of "
+        f"what rare ones lost, and {by_how_much(with_losses)} where losses of the control count"
         f"{_of_one_seed(compared)}."
     )
 
@@ -157,24 +162,31 @@ def not_at_equal_forgetting(places: Sequence[str], both: str) -> str:
     """Where two ways of unlearning cannot be compared in what they keep; `both` are those ways."""
     return (
         f"Retention cannot be compared at equal forgetting in {'; '.join(places)}: no method has learning rates near "
-        f"{LOST:.0%} of the forget score on both sides of it, {both}."
+        f"{LOST:.0%} of the forget score that lie on both sides of it in half of the draws or more, {both}."
     )
 
 
 def loses(first: str, second: str, mean: Interval) -> str:
     """How much more or less one kind of facts loses than another."""
-    return f"{first} lose {_more_or_less(mean)} ROUGE-L recall than {second}"
+    return f"{first} lose {by_how_much(mean)} ROUGE-L recall than {second}"
 
 
 def keeps(first: str, second: str, mean: Interval) -> str:
     """How much more or less one way of unlearning keeps than another."""
-    return (
-        f"{first} keeps {points(mean)} {'more' if mean.value >= 0 else 'less'} of the retain_eval score than {second}"
-    )
+    return f"{first} keeps {by_how_much(mean, points)} of the retain_eval score than {second}"
 
 
-def _more_or_less(mean: Interval) -> str:
-    return f"{shown(size(mean))} {'more' if mean.value > 0 else 'less'}"
+def by_how_much(mean: Interval, text: Callable[[Interval], str] = shown, more: str = "more", less: str = "less") -> str:
+    """A difference with its direction, before "than": neither where it reads as 0."""
+    if not (direction := sign(mean.value)):
+        return f"neither {more} nor {less} (difference {text(mean)})"
+    return f"{text(size(mean))} {more if direction > 0 else less}"
+
+
+def sign(value: float) -> int:
+    """-1, 0 or 1: the sign of a number as it reads, in three digits."""
+    read = round(value, 3)
+    return (read > 0) - (read < 0)
 
 
 def _where(compared: Sequence[Compared]) -> str:
@@ -204,10 +216,15 @@ def little_known(before: Sequence[Run]) -> str:
 
 def size(mean: Interval) -> Interval:
     """A difference without its sign: negative values in its interval are differences in the other direction."""
-    return mean if mean.value >= 0 else Interval(-mean.value, -mean.high, -mean.low)
+    return mean if mean.value >= 0 else opposite(mean)
+
+
+def opposite(difference: Interval) -> Interval:
+    """The same difference, of the second from the first."""
+    return Interval(-difference.value, -difference.high, -difference.low)
 
 
 def points(share: Interval) -> str:
-    """The size of a difference of shares in percentage points."""
-    value, low, high = (100 * end for end in size(share)[:3])
+    """A difference of shares in percentage points."""
+    value, low, high = (100 * end for end in share[:3])
     return f"{value:z.1f} [{low:z.1f}, {high:z.1f}] percentage points"

@@ -12,12 +12,14 @@ from dual_data.evaluation.report.findings.sentences import (
     Names,
     about_of,
     all_runs,
+    by_how_much,
     holm_corrected,
     keeps,
     not_at_equal_forgetting,
     over_datasets,
     points,
     retention_sentence,
+    sign,
     span_datasets,
 )
 from dual_data.evaluation.report.runs import Collection, Group
@@ -97,11 +99,10 @@ def smoothness_answer(collection: Collection) -> tuple[list[str], list[Compared]
         if not jumps:
             continue
         mean = average([comparison.contrast for comparison in jumps])
-        smaller = sum(comparison.contrast.difference.value < 0 for comparison in jumps)
+        smaller = sum(sign(comparison.contrast.difference.value) < 0 for comparison in jumps)
         sentences.append(
-            f"{', '.join(about)}: the largest jump is on average {points(mean)} "
-            f"{'larger' if mean.value > 0 else 'smaller'} than on the pretrained model. It is smaller in {smaller} of "
-            f"{count(len(jumps), 'comparison')}."
+            f"{', '.join(about)}: the largest jump is on average {by_how_much(mean, points, 'larger', 'smaller')} than "
+            f"on the pretrained model. It is smaller in {smaller or 'none'} of {count(len(jumps), 'comparison')}."
         )
     return sentences, compared
 

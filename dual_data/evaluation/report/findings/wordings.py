@@ -12,7 +12,7 @@ from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.display import count
 from dual_data.evaluation.report.contrast import Contrast, average, compare_shares
 from dual_data.evaluation.report.estimates import shown
-from dual_data.evaluation.report.findings.sentences import LEVEL, Names, points
+from dual_data.evaluation.report.findings.sentences import LEVEL, Names, by_how_much, points
 from dual_data.evaluation.report.own_words import in_own_words
 from dual_data.evaluation.report.places import chosen_cells
 from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
@@ -66,10 +66,12 @@ def wording_answer(collection: Collection) -> list[str]:
             "They are of one seed, and not tested against chance."
             if untested == len(positive)
             else f"In {sum(leak.beyond_chance for leak in positive)} of them these are more than by chance "
-            f"(interval of the difference above zero and p below {LEVEL}, not corrected for the number of cells{note})."
+            f"(interval of the difference above zero and p below {LEVEL:.0%}, not corrected for the number of "
+            f"cells{note})."
         )
-        often = "more" if mean.value >= 0 else "less"
-        chance = f"{tested} On average over the cells, they are {points(mean)} {often} of the facts than by chance."
+        chance = (
+            f"{tested} On average over the cells, they are {by_how_much(mean, points)} of the facts than by chance."
+        )
     beside = "" if clearest.excess is None else f", by chance {shown(clearest.excess.second)}"
     return [
         f"In {len(positive)} of {count(len(leaks), 'cell')}, another wording or prompt still brings out some facts "

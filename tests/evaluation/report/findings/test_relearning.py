@@ -13,18 +13,31 @@ from dual_data.evaluation.report.document import Block, Folded, Heading
 from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.findings.relearning import relearning_answer
 from dual_data.evaluation.report.findings.section import findings
-from tests.evaluation.report.made_up import attacked, write_attacks, write_cell
+from tests.evaluation.report.made_up import write_attacks, write_cell
 
 QUESTION = "Does fine-tuning bring back what was forgotten?"
 
 
-def write(folder: Path, method: str, shares: tuple[float, float, float], tuned_on: str = "forget facts") -> None:
-    """A cell, and how many of its held-out facts it answers at each step; before unlearning half of them."""
+def write(
+    folder: Path,
+    method: str,
+    shares: tuple[float, float, float],
+    tuned_on: str = "forget facts",
+    *,
+    seeds: int = 3,
+    facts: int = 20,
+    **options: float,
+) -> None:
+    """Cells of some seeds, and how many held-out facts they answer at each step; before unlearning half of them."""
     write_cell(folder, forget=1.0, retain=1.0)
-    identifier = write_cell(folder, method=method, lr=1e-4, forget=0.3, retain=0.9)
-    (curve,) = attacked()["relearning"]
-    points = [point | {"hits": [share] * 4} for point, share in zip(curve["points"], shares, strict=True)]
-    write_attacks(folder, identifier, {"relearning": [curve | {"points": points, "tuned_on": tuned_on}]})
+    sides = [
+        [{"step": step, "hits": [share] * facts} for step, share in zip((0, 1, 3), of_side, strict=True)]
+        for of_side in (shares, (0.5, 0.5, 0.5))
+    ]
+    curve = {"tuned_on": tuned_on, "subjects": [*range(facts)], "points": sides[0], "control": sides[1]}
+    for seed in range(seeds):
+        identifier = write_cell(folder, method=method, lr=1e-4, seed=seed, forget=0.3, retain=0.9)
+        write_attacks(folder, identifier, {"relearning": [curve]}, **options)
 
 
 def answer(folder: Path) -> list[str]:
@@ -37,19 +50,54 @@ def shown(folder: Path) -> list[Block]:
     return findings(collection, relearned(collection, extras(collection)))
 
 
-def test_the_cells_in_which_the_loss_comes_back_are_counted_by_what_they_were_tuned_on(tmp_path: Path) -> None:
+COMMON = (
+    "some of what was lost is shown to come back (interval above zero and p below 5%, not corrected for the number of "
+    "curves"
+)
+
+
+def test_the_curves_in_which_the_loss_comes_back_are_counted_by_what_they_were_tuned_on(tmp_path: Path) -> None:
     write(tmp_path, "NPO", (0.1, 0.3, 0.5))
     write(tmp_path, "GradDiff", (0.1, 0.2, 0.2))  # a quarter
     write(tmp_path, "SimNPO", (0.1, 0.1, 0.0))
     write(tmp_path, "UNDIAL", (0.25, 0.375, 0.0))  # half at one step, and over all as much lost as gained
     write(tmp_path, "WGA", (0.1, 0.1, 0.1), "retain facts")
     write(tmp_path, "AdaPop", (0.5, 0.1, 0.1))  # lost nothing
-    common = "some of what was lost is shown to come back (interval above zero, not corrected for the number of cells)"
     assert answer(tmp_path) == [
-        f"Tuned on forget facts: in 2 of 4 cells, {common}; in 1 of these, half of it is back at some step up to 3. "
+        f"Tuned on forget facts: in 2 of 4 curves, {COMMON}); in 1 of these, half of it is back at some step up to 3. "
         "The clearest case is NPO (d, m, pretrained, rare): 0.500 [0.500, 0.500] of the loss, on average over the "
         "logarithm of the steps.",
-        f"Tuned on retain facts: in none of 1 cell, {common}.",
+        f"Tuned on retain facts: in none of 1 curve, {COMMON}).",
+    ]
+
+
+def test_one_seed_and_few_facts_are_no_evidence_that_what_was_lost_comes_back(tmp_path: Path) -> None:
+    write(tmp_path, "NPO", (0.1, 0.3, 0.5), facts=2)  # all draws are alike
+    assert answer(tmp_path) == [f"Tuned on forget facts: in none of 1 curve, {COMMON})."]
+    write(tmp_path, "WGA", (0.1, 0.3, 0.5), seeds=1)
+    assert answer(tmp_path) == [f"Tuned on forget facts: in none of 2 curves, {COMMON}; 1 of one seed, not tested)."]
+    write(tmp_path / "one", "GradDiff", (0.1, 0.1, 0.1), seeds=1)
+    assert answer(tmp_path / "one") == ["Tuned on forget facts: the one curve is of one seed and not tested."]
+    write(tmp_path / "one", "WGA", (0.1, 0.3, 0.5), seeds=1)
+    assert answer(tmp_path / "one") == [
+        "Tuned on forget facts: all 2 curves are of one seed and not tested. The clearest case is WGA (d, m, "
+        "pretrained, rare): 0.500 [0.500, 0.500] of the loss, on average over the logarithm of the steps."
+    ]
+
+
+def test_curves_of_several_ways_of_tuning_are_told_apart(tmp_path: Path) -> None:
+    write(tmp_path, "NPO", (0.1, 0.1, 0.1))
+    write(tmp_path, "NPO", (0.1, 0.3, 0.5), lr=1e-3)
+    (sentence,) = answer(tmp_path)
+    assert sentence.startswith("Tuned on forget facts: in 1 of 2 curves, ")
+    assert "The clearest case is NPO (d, m, pretrained, rare, lr 0.001, 3 steps): 0.500 [0.500, 0.500]" in sentence
+    for lr in (1e-4, 1e-3):
+        for forget_set in ("popular", "rare"):
+            write_curve(tmp_path / "both", forget_set, "NPO", 8, tuning=lr)
+    collection = collect([tmp_path / "both"])
+    _, compared = relearning_answer(collection, relearned(collection, extras(collection)))
+    assert [entry.label for entry in compared] == [
+        f"d, m, pretrained, NPO at 0.0001, tuned on forget facts, lr {lr}, 3 steps" for lr in ("0.0001", "0.001")
     ]
 
 
@@ -65,9 +113,17 @@ def test_without_attacks_or_a_loss_nothing_is_said(tmp_path: Path) -> None:
 
 
 def write_curve(
-    folder: Path, forget_set: str, method: str, back: int, *, lost: int = 16, lr: float = 1e-4, control_keeps: int = 20
+    folder: Path,
+    forget_set: str,
+    method: str,
+    back: int,
+    *,
+    lost: int = 16,
+    lr: float = 1e-4,
+    control_keeps: int = 20,
+    tuning: float = 1e-4,
 ) -> None:
-    """Cells of three seeds that lost some of twenty facts, of which tuning brings back about so many."""
+    """Cells of three seeds that lost some of twenty facts, of which tuning at a rate brings back about so many."""
     for seed in (0, 1, 2):
         write_cell(folder, forget_set=forget_set, seed=seed, forget=1.0, retain=1.0)
         cell = write_cell(folder, forget_set=forget_set, method=method, lr=lr, seed=seed, forget=0.3, retain=0.9)
@@ -80,7 +136,7 @@ def write_curve(
             "points": [{"step": step, "hits": hits} for step, hits in ((0, left), (1, after), (3, after))],
             "control": [{"step": step, "hits": hits} for step, hits in ((0, [True] * 20), (1, kept), (3, kept))],
         }
-        write_attacks(folder, cell, {"relearning": [curve]})
+        write_attacks(folder, cell, {"relearning": [curve]}, lr=tuning)
 
 
 def test_shares_of_popular_and_rare_facts_that_come_back_are_compared(tmp_path: Path) -> None:

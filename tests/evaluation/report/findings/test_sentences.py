@@ -14,6 +14,7 @@ from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.sentences import (
     Compared,
+    by_how_much,
     holm_corrected,
     loss_sentence,
     points,
@@ -82,11 +83,28 @@ def test_a_difference_in_the_other_direction_is_said_to_be_one() -> None:
     )
 
 
+@pytest.mark.parametrize("value", [-4e-4, 0.0, 4e-4])
+def test_what_reads_as_no_difference_is_said_to_be_none(value: float) -> None:
+    tie = [compared_by("", value, 0.5)]
+    assert retention_sentence("d", "this", "that", tie).endswith(
+        " There, this keeps neither more nor less (difference 0.0 [0.0, 0.0] percentage points) of the retain_eval "
+        "score than that."
+    )
+    assert loss_sentence("d", "popular facts", "rare ones", tie).endswith(
+        " There, popular facts lose neither more nor less (difference 0.000 [0.000, 0.000]) ROUGE-L recall than rare "
+        "ones."
+    )
+    assert by_how_much(Interval(0.0, -0.2, 0.1), points, "larger", "smaller") == (
+        "neither larger nor smaller (difference 0.0 [-20.0, 10.0] percentage points)"
+    )
+    assert by_how_much(Interval(-0.2, -0.3, 0.1)) == "0.200 [-0.100, 0.300] less"
+
+
 @pytest.mark.parametrize("shift", [-4e-4, 4e-4])
 def test_no_number_is_a_negative_zero(shift: float) -> None:
     """A small difference of either sign, whose interval ends are rounded to zero, as the ends of equal draws are."""
     interval = Interval(shift, -abs(shift), abs(shift))
     zero = Interval(0.0, 0.0, 0.0)
     assert shown(interval) == shown(size(interval)) == shown(size(zero)) == "0.000 [0.000, 0.000]"
-    assert points(interval) == "0.0 [0.0, 0.0] percentage points"
+    assert points(interval) == points(size(interval)) == "0.0 [0.0, 0.0] percentage points"
     assert shown(Interval(-0.0006, -0.0006, 0.0)) == "-0.001 [-0.001, 0.000]"

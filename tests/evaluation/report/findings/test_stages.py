@@ -50,6 +50,18 @@ def test_smoother_forgetting_is_said_and_linked(tmp_path: Path) -> None:
     assert len(compared.runs) == 2 * 3 * 4
 
 
+def test_jumps_of_one_size_are_neither_smaller_nor_larger(tmp_path: Path) -> None:
+    for stage in ("pretrained", "sft"):
+        for seed in (0, 1):
+            write_cell(tmp_path, stage=stage, seed=seed, forget=1.0, retain=1.0)
+            for lr in LRS[:2]:
+                write_cell(tmp_path, stage=stage, method="NPO", lr=lr, seed=seed, forget=0.0, retain=0.9)
+    assert smoothness_answer(collect([tmp_path]))[0] == [
+        "d, sft: the largest jump is on average neither larger nor smaller (difference 0.0 [0.0, 0.0] percentage "
+        "points) than on the pretrained model. It is smaller in none of 1 comparison."
+    ]
+
+
 def test_a_control_is_compared_with_sft_by_the_methods_that_both_have(tmp_path: Path) -> None:
     """What keeps as much as sft does, by the one method after it, is worth as much as sft."""
     write_grid(tmp_path)
@@ -104,7 +116,7 @@ def test_what_a_control_lacks_is_said_where_it_is_worth_less_than_sft_or_cannot_
     assert less.startswith("d, sft_retain, which learned all but the facts to forget: at equal forgetting, unlearning ")
     assert "after sft_retain keeps less of the retain_eval score in 1 of 1 comparison" in less
     assert lacking.startswith("Retention cannot be compared at equal forgetting in d, sft_new: no method has ")
-    assert lacking.endswith("on both sides of it, after the control and after sft.")
+    assert lacking.endswith(" on both sides of it in half of the draws or more, after the control and after sft.")
 
 
 def test_retention_that_cannot_be_compared_is_said(tmp_path: Path) -> None:
@@ -114,6 +126,24 @@ def test_retention_that_cannot_be_compared_is_said(tmp_path: Path) -> None:
     sentences, compared = stage_answer(collect([tmp_path]))
     assert compared == []
     assert "cannot be compared at equal forgetting" in sentences[0]
+
+
+def test_rates_that_few_draws_put_on_both_sides_of_half_of_the_score_are_not_said_to_be_none(tmp_path: Path) -> None:
+    """After one rate most is left, after the other one half: of the facts by one stage, by the other the other half."""
+    write_grid(tmp_path)
+    collection = collect([tmp_path])
+    groups, first_half = [], np.arange(FACTS) < FACTS / 2
+    for group in collection.groups:
+        half = first_half if group.key.stage == "sft" else ~first_half
+        left = {LRS[0]: np.arange(FACTS) < 0.8 * FACTS, LRS[1]: half}
+        runs = tuple(rescored(run, rougeL_recall=left[run.lr]) for run in group.runs if run.lr in left)
+        groups.append(group._replace(runs=runs))
+    (sentence,), compared = stage_answer(collection._replace(groups=tuple(groups)))
+    assert compared == []
+    assert sentence.startswith(
+        "Retention cannot be compared at equal forgetting in d, sft: no method has learning rates near 50% of the "
+        "forget score that lie on both sides of it in half of the draws or more, after the stage"
+    )
 
 
 def test_a_stage_without_the_pretrained_model_beside_it_is_not_said_to_be_none(tmp_path: Path) -> None:

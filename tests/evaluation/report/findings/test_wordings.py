@@ -65,7 +65,7 @@ def test_leaks_that_chance_does_not_explain(tmp_path: Path, known: int) -> None:
     (sentence,) = wording_answer(collect([tmp_path]))
     assert "In 1 of 1 cell," in sentence
     assert (
-        "In 1 of them these are more than by chance (interval of the difference above zero and p below 0.05, "
+        "In 1 of them these are more than by chance (interval of the difference above zero and p below 5%, "
         "not corrected for the number of cells). On average over the cells, they are 30.0 [" in sentence
     )
     assert "percentage points more of the facts than by chance." in sentence
@@ -79,9 +79,7 @@ def test_cells_of_one_seed_are_not_tested_against_chance(tmp_path: Path) -> None
     _write_leaks(tmp_path / "two", own=10, swapped=1, method="GradDiff")
     (sentence,) = wording_answer(collect([tmp_path / "one", tmp_path / "two"]))
     assert "In 1 of them these are more than by chance" in sentence
-    assert (
-        "p below 0.05, not corrected for the number of cells; 1 of one seed, not tested). On average over" in sentence
-    )
+    assert "p below 5%, not corrected for the number of cells; 1 of one seed, not tested). On average over" in sentence
 
 
 def test_leaks_that_chance_explains_are_counted_as_none(tmp_path: Path) -> None:
