@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dual_data.bootstrap import UNIT, bootstrap_mean
 from dual_data.display import count, some_of
 from dual_data.evaluation.report.collect import trivial
 from dual_data.evaluation.report.document import Block, Heading, Points
-from dual_data.evaluation.report.estimates import RULES, estimate, shown
+from dual_data.evaluation.report.estimates import RULES, rule_score, shown
 from dual_data.evaluation.report.places import BEFORE, starts
 from dual_data.evaluation.report.runs import Collection, clusters, stack
 from dual_data.evaluation.results import BASE, ItemRow, fact_of, read_result, unscorable
@@ -81,7 +80,7 @@ def _before_another_seed(collection: Collection) -> list[str]:
         lacking = sorted(measured - {run.seed for run in start.before})
         if start.key.stage != PRETRAINED and start.before and lacking:
             sentences.append(
-                f"{start.key.data}, {start.title}: there is no result before unlearning (method {BASE}) of the seeds "
+                f"{start.title}: there is no result before unlearning (method {BASE}) of the seeds "
                 f"{some_of([str(seed) for seed in lacking])}, so that of seed {start.before[0].seed} stands in for "
                 "them, which learned other things. Run the grid again."
             )
@@ -100,7 +99,7 @@ def _stopped(collection: Collection) -> list[str]:
         ]
         if stopped:
             sentences.append(
-                f"{start.key.data}, {start.title}: at the chosen learning rates, training of "
+                f"{start.title}: at the chosen learning rates, training of "
                 f"{count(len(stopped), 'model')} stopped early ({some_of(stopped)}). What is "
                 "reported of them is their state at that step: one that stopped at the first step is the model before "
                 "unlearning."
@@ -139,15 +138,15 @@ def _nothing_kept(collection: Collection) -> list[str]:
         if not start.before or not start.before[0].shows_retention("retain_eval"):
             continue
         rule = trivial(read_result(start.before[0].path)["items"]["retain_eval"])
-        baseline = bootstrap_mean(rule.scores, clusters(start.before, "retain_eval"), UNIT)
         keep_none = [
             "the model before unlearning" if method == BEFORE else method
             for method, runs in start.cells
-            if estimate(runs, "retain_eval", "rougeL_recall").value <= baseline.value
+            if stack(runs, "retain_eval", "rougeL_recall").mean() <= rule.scores.mean()
         ]
         if keep_none:
+            baseline = rule_score(rule.scores, clusters(start.before, "retain_eval"))
             sentences.append(
-                f"{start.key.data}, {start.title}: on retain_eval, {RULES} ({rule.name}) scores "
+                f"{start.title}: on retain_eval, {RULES} ({rule.name}) scores "
                 f"{shown(baseline)}; at or below it, at the chosen learning rates: {some_of(keep_none)}."
             )
     return sentences

@@ -103,6 +103,19 @@ def without_items(block: Block) -> Block:
             return block
 
 
+def with_content(blocks: Sequence[Block]) -> list[Block]:
+    """The blocks without charts and tables that are empty, and without headings under which nothing is left."""
+    kept: list[Block] = []
+    for block in reversed(blocks):
+        match block:
+            case Charts(charts=()) | Table(rows=()):
+                continue
+            case Heading(level=level) if not kept or (isinstance(kept[-1], Heading) and kept[-1].level <= level):
+                continue
+        kept.append(block)
+    return kept[::-1]
+
+
 def chart_files(blocks: Sequence[Block]) -> dict[str, Chart]:
     """The charts of a document, by stems for their files: section and title, with the measure where charts of several
     share these, and with a number where all that is the same."""

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from dual_data.audit.baselines import NAMES
-from dual_data.bootstrap import SHARE, UNIT, Interval, bootstrap_difference, bootstrap_mean, bootstrap_median
+from dual_data.bootstrap import SHARE, Interval, bootstrap_difference, bootstrap_mean, bootstrap_median
 from dual_data.evaluation.report.runs import SCORES, Run, clusters, stack
+from dual_data.statistics import Floats
 
 NORMS = (
     "Gradient norm: before clipping, the median over all steps and seeds; its brackets hold the smallest and the "
@@ -34,7 +35,15 @@ def median(runs: Sequence[Run], name: str, score: str) -> Interval:
 
 def trivial_rule(before: Sequence[Run]) -> Interval:
     """Score of the trivial rule (:data:`RULES`) on the forget facts; the interval does not account for its choice."""
-    return bootstrap_mean(before[0].trivial, clusters(before, "forget"), UNIT)
+    return rule_score(before[0].trivial, clusters(before, "forget"))
+
+
+def rule_score(scores: Floats, subjects: Sequence[str]) -> Interval:
+    """Mean score of a rule, on the scale of a model's: both are shares of the same facts.
+
+    On a scale without such ends, a rule that scores 0 would seem surer than a model that does.
+    """
+    return bootstrap_mean(scores, subjects, SCORES["rougeL_recall"])
 
 
 def above_rule(before: Sequence[Run]) -> Interval:

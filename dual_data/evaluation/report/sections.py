@@ -17,6 +17,7 @@ from dual_data.evaluation.report.document import (
     Paragraph,
     Table,
     TableCell,
+    with_content,
     without_items,
 )
 from dual_data.evaluation.report.every_cell import every_cell
@@ -90,13 +91,14 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], *, items
         _provenance(collection),
         *settings(collection),
     ]
+    blocks = with_content(blocks)
     return blocks if items else list(map(without_items, blocks))
 
 
 def _opening(collection: Collection, items: bool) -> list[str]:
     """What the page is about, how to read an interval, and what its results lack."""
     models, data = (sorted({getattr(key, name) for key in collection.keys}) for name in ("model", "data"))
-    seeds = {run.seed for run in collection.runs if is_trained(run)} or {0}
+    seeds = {run.seed for run in collection.runs if run.sets and is_trained(run)} or {0}
     hours = collection.gpu_hours
     measured = collection.planned - len(collection.missing)
     failed = sum(not run.sets for run in collection.not_done)
@@ -113,12 +115,10 @@ def _opening(collection: Collection, items: bool) -> list[str]:
         if items
         else "Questions and answers, and links to them, are left out."
     )
-    fewest = min(
-        (len({run.seed for run in group.at(lr)}) for group in collection.groups for lr in group.lrs), default=2
-    )
-    if fewest == 1:
+    seeds_of_cells = {len(group.at(lr)) for group in collection.groups for lr in group.lrs}
+    if 1 in seeds_of_cells:
         scope += (
-            f" {'All' if len(seeds) == 1 else 'Some'} cells have only one seed: their intervals leave out the "
+            f" {'All' if len(seeds_of_cells) == 1 else 'Some'} cells have only one seed: their intervals leave out the "
             "variation between seeds, and they are not tested."
         )
     return [_ABOUT, _READING, scope]
@@ -174,12 +174,12 @@ def _provenance(collection: Collection) -> Table:
         rows += [
             (f"{key}{of_model}", str(model[key])) for key in ("spec", "revision", "weights", "dtype") if model.get(key)
         ]
-    keys = {(group.key.preset, group.key.profile) for group in collection.groups}
-    rows += [("preset and profile", ", ".join(" / ".join(pair) for pair in sorted(keys)))]
+    runs = (*collection.runs, *collection.not_done)  # models before unlearning that failed are among the latter alone
+    settings = sorted({f"{run.cell['preset']} / {run.cell['profile']}" for run in runs})
+    rows += [("preset and profile", ", ".join(settings))]
     rows += prompts_and_rows(collection)
-    limits = sorted({int(run.settings["max_new_tokens"]) for run in collection.runs})
+    limits = sorted({int(run.settings["max_new_tokens"]) for run in runs})
     rows += [("most new tokens of a generation", ", ".join(map(str, limits)))]
-    notes = sorted({note for group in collection.groups for run in group.runs for note in run.notes})
-    rows += [("note", note) for note in notes]
+    rows += [("note", note) for note in sorted({note for run in runs for note in run.notes})]
     caption = "Versions are of the first result, and of each model of its first; every result file holds its own."
     return Table(("what", "value"), tuple(rows), caption)

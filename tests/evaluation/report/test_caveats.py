@@ -13,8 +13,8 @@ from dual_data.evaluation.report.document import Points
 from tests.evaluation.report.made_up import write_cell
 
 
-def _sentences(folder: Path) -> list[str]:
-    return [text for block in caveats(collect([folder])) if isinstance(block, Points) for text in block.texts]
+def _sentences(*folders: Path) -> list[str]:
+    return [text for block in caveats(collect(folders)) if isinstance(block, Points) for text in block.texts]
 
 
 @pytest.mark.parametrize("has_other", [True, False])
@@ -47,7 +47,7 @@ def test_a_loss_since_the_model_before_unlearning_of_another_seed_is_named(tmp_p
                 write_cell(tmp_path, stage=stage, seed=seed, forget=1.0, retain=1.0)
             write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, seed=seed, forget=0.5, retain=0.9)
     assert _sentences(tmp_path) == [  # pretraining has no seed
-        "d, sft, rare: there is no result before unlearning (method none) of the seeds 1, 2, so that of seed 0 stands "
+        "sft, rare: there is no result before unlearning (method none) of the seeds 1, 2, so that of seed 0 stands "
         "in for them, which learned other things. Run the grid again."
     ]
 
@@ -63,7 +63,7 @@ def test_models_whose_training_stopped_early_are_named_with_the_reason(tmp_path:
                 )
     (sentence,) = [text for text in _sentences(tmp_path) if "early" in text]
     assert sentence == (
-        "d, sft, rare: at the chosen learning rates, training of 1 model stopped early (NPO at 0.0001 with seed 0: "
+        "sft, rare: at the chosen learning rates, training of 1 model stopped early (NPO at 0.0001 with seed 0: "
         "loss not finite at step 3). What is reported of them is their state at that step: one that stopped at the "
         "first step is the model before unlearning."
     )
@@ -116,9 +116,32 @@ def test_methods_that_keep_no_more_than_a_trivial_rule_scores_are_named(tmp_path
     for method, lr, retain in (("none", 0.0, 1.0), ("NPO", 1e-4, 0.3), ("WGA", 1e-4, 0.1), ("RMU", 1e-4, 0.0)):
         write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=retain)
     assert _sentences(tmp_path) == [
-        "d, pretrained, rare: on retain_eval, the best of 5 short rules that know no fact (majority_answer) scores "
+        "pretrained, rare: on retain_eval, the best of 5 short rules that know no fact (majority_answer) scores "
         "0.200 [0.114, 0.290]; at or below it, at the chosen learning rates: RMU, WGA."
     ]
+
+
+def test_a_rule_that_scores_nothing_has_an_interval_as_a_model_has(tmp_path: Path) -> None:
+    for method, lr in (("none", 0.0), ("NPO", 1e-4)):
+        path = tmp_path / "cells" / f"{write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=0.0)}.json"
+        result = json.loads(path.read_text())
+        for number, row in enumerate(result["items"]["retain_eval"]):
+            row |= {"ground_truth": f"Land{number}x", "relation": ""}
+        path.write_text(json.dumps(result))
+    (sentence,) = _sentences(tmp_path)
+    assert "scores 0.000 [0.000, 0.116]; at or below it, at the chosen learning rates: the model before un" in sentence
+
+
+def test_a_place_among_several_datasets_is_named_once(tmp_path: Path) -> None:
+    for data in "de":
+        write_cell(tmp_path / data, forget=1.0, retain=1.0)
+        write_cell(tmp_path / data, method="NPO", lr=1e-4, forget=0.3, retain=0.0, status="stopped")
+        for path in (tmp_path / data / "cells").glob("*.json"):
+            result = json.loads(path.read_text())
+            result |= {"id": data + result["id"], "cell": result["cell"] | {"data": data}}
+            path.write_text(json.dumps(result))
+    sentences = [text for text in _sentences(tmp_path / "d", tmp_path / "e") if "pretrained" in text]
+    assert [text.split(":")[0] for text in sentences] == ["d, pretrained, rare", "e, pretrained, rare"] * 2
 
 
 def test_facts_without_a_subject_are_told_where_no_row_has_one(tmp_path: Path) -> None:

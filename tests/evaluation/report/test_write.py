@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import pytest
+
 from dual_data.audit.baselines import NAMES
 from dual_data.evaluation.report.document import Table, to_html, to_markdown
 from dual_data.evaluation.report.places import title_of
@@ -74,7 +76,46 @@ def test_a_grid_that_has_measured_only_the_models_before_unlearning(tmp_path: Pa
     text = written.markdown.read_text()
     assert "1 result of the grid g: m on d, 1 seed." in text
     assert "After unlearning" not in text
+    assert "| preset and profile | p / chat |" in text
+    assert "| note | halved |" in text
+    page = Page(written.html.read_text())
+    assert page.counts["figcaption"] == page.counts["svg"] + page.counts["table"]
+    headings = re.findall("^#.*", text, re.MULTILINE)
+    for empty in (
+        "Stability over learning rates",
+        "Ranks and log-probabilities",
+        "Other wordings and prompts",
+        "Examples",
+    ):
+        assert f"## {empty}" not in headings
+        assert empty not in page.text
+    assert "## Forgetting against retention" in headings  # which has a chart of the model before
     assert [row["method"] for row in csv.DictReader(written.table.read_text().splitlines())] == ["before"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "status", "said"),
+    [
+        ({"NPO": (0,), "WGA": (1,)}, "done", "2 seeds. ... All cells have only one seed: "),
+        ({"NPO": (0, 1), "WGA": (1,)}, "done", "2 seeds. ... Some cells have only one seed: "),
+        ({"NPO": (0, 1), "WGA": (0, 1)}, "done", "2 seeds. ... "),
+        ({"NPO": (0, 1)}, "failed", "1 seed. ... All cells have only one seed: "),
+    ],
+)
+def test_seeds_are_those_of_measured_cells(
+    tmp_path: Path, seeds: dict[str, tuple[int, ...]], status: str, said: str
+) -> None:
+    """`status` is that of the second seed."""
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    for method, of_method in seeds.items():
+        for seed in of_method:
+            status_of = status if seed else "done"
+            write_cell(tmp_path, method=method, lr=1e-4, seed=seed, forget=0.3, retain=0.9, status=status_of)
+    scope = write_report([tmp_path], tmp_path / "report", items=False).markdown.read_text().split("\n\n")[3]
+    start, end = said.split(" ... ")
+    assert f"m on d, {start}" in scope
+    assert scope.partition(" left out.")[2].strip().startswith(end)
+    assert ("only one seed" in scope) == bool(end)
 
 
 def test_models_before_unlearning_stand_in_the_order_of_seeds_and_beside_the_cell_of_their_own(tmp_path: Path) -> None:
@@ -422,7 +463,7 @@ def test_a_baseline_of_zero_and_an_area_above_one_are_explained(tmp_path: Path) 
         path.write_text(json.dumps(result))
     report = write_report([tmp_path], tmp_path / "report")
     text = report.markdown.read_text()
-    assert {row["baseline"] for row in report.rows} == {"0.000 [0.000, 0.000]"}
+    assert {row["baseline"] for row in report.rows} == {"0.000 [0.000, 0.116]"}
     assert "such as giving every question the most frequent answer, which scores 0 if none repeats; it" in text
     # Where all is forgotten, nearly twice as much is kept as before.
     assert re.search(r"\| NPO \| \S+ \[\S+ \S+ \| 1\.[5-9]\d\d \[", text)

@@ -73,10 +73,10 @@ _INTERVALS = (
     "The intervals and p-values of single methods, and those between methods, are of the models at the chosen learning "
     "rates. The choice, made on the same scores, is not drawn anew: of two equal methods, one is found to forget more "
     "often than the p-values say. At equal forgetting nothing is chosen.",
-    "Where a model's score is 0 for all facts or 1 for all, all draws are equal. The far end is then that of the exact "
-    "binomial interval of n subjects: 1 - (1/40)^(1/n) for 0, and (1/40)^(1/n) for 1. Intervals of other scores reach "
-    "at least as far, since draws of scores that are nearly all alike hardly differ. An AUC of 0 or 1 has these ends "
-    "too, with n of the smaller class.",
+    "Where the score of a model or a rule is 0 for all facts or 1 for all, all draws are equal. The far end is then "
+    "that of the exact binomial interval of n subjects: 1 - (1/40)^(1/n) for 0, and (1/40)^(1/n) for 1. Intervals of "
+    "other scores reach at least as far, since draws of scores that are nearly all alike hardly differ. An AUC of 0 or "
+    "1 has these ends too, with n of the smaller class.",
     "Differences have no such end, nor have model utility, n-gram entropy and shares recovered. Where all draws are "
     "equal, as between two sets that are forgotten entirely, their interval has no width: 0.000 [0.000, 0.000] holds "
     "for the facts measured and says nothing about others.",
