@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,14 +62,13 @@ def score(
 
     Example: dual-data eval score artifacts/evaluation/demo
     """
-    from dual_data.evaluation.logs import log_files, read_log
+    from dual_data.evaluation.logs import read_logs
     from dual_data.evaluation.rescoring import rescore
     from dual_data.evaluation.results import finite
 
     rescored: dict[str, Rescored] = {}
     cells: dict[str, Mapping[str, Any]] = {}
-    for path in (path for argument in paths for path in log_files(argument)):
-        log = read_log(path)
+    for path, log in (entry for argument in paths for entry in read_logs(argument)):
         rescored[str(path)], cells[str(path)] = rescore(log), log.cell
     items = sum(result.items for result in rescored.values())
     largest = max(result.max_abs_difference for result in rescored.values())
@@ -104,8 +104,9 @@ def score(
     }
     if not unscorable:
         del scores["in any script"]
+    names = _file_names(rescored)
     rows = [
-        (Path(path).name, *(coordinates[path][name] for name in columns), section, str(result.counts[section]),
+        (names[path], *(coordinates[path][name] for name in columns), section, str(result.counts[section]),
          *(f"{means[name]:.4f}" for name in scores.values()),
          f"{result.by_section[section]:g}" if section in result.by_section else None)
         for path, result in sorted(rescored.items(), key=lambda entry: _order(cells[entry[0]]))
@@ -254,6 +255,18 @@ def _coordinate(cell: Mapping[str, Any], name: str) -> str | None:
         return None
     value = cell[name]
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _file_names(paths: Iterable[str]) -> dict[str, str]:
+    """The names of files, by path; where several have one name, their paths below the folder that holds them all."""
+    by_name: dict[str, list[str]] = {}
+    for path in paths:
+        by_name.setdefault(Path(path).name, []).append(path)
+    names: dict[str, str] = {}
+    for alike in by_name.values():
+        folder = os.path.commonpath([Path(path).absolute().parent for path in alike])
+        names |= {path: str(Path(path).absolute().relative_to(folder)) for path in alike}
+    return names
 
 
 def _order(cell: Mapping[str, Any]) -> list[tuple[float, str]]:

@@ -15,7 +15,7 @@ from dual_data.evaluation.grid.conflicts import difference
 from dual_data.evaluation.report.collect import collect_side
 from dual_data.evaluation.report.pairs import same_seeds
 from dual_data.evaluation.report.panel import PANEL
-from dual_data.evaluation.report.runs import PANEL_SCORES, SCORES, Run, stack, stack_panel
+from dual_data.evaluation.report.runs import PANEL_SCORES, SCORES, Run, stack_panel
 from dual_data.evaluation.results import read_result
 from dual_data.evaluation.sides import setting, side_files
 from dual_data.statistics import holm
@@ -83,10 +83,14 @@ def compare_results(first: Path, second: Path) -> Comparison:
         if any(set(run.sets[name].ids) != set(ids) for run in (*left, *right)) or asked[0][name] != asked[1][name]:
             raise InputError(f"{first} and {second} measured different items of {name}: {_why(left[0], right[0])}")
         rephrased = any(run.sets[name].rephrased for run in (*left, *right))
+        orders = [[_order(run.sets[name].ids, ids) for run in side] for side in (left, right)]
         for score in COMPARED:
             if score == "worst" and not rephrased:  # It is `contains_answer`, which would be tested twice.
                 continue
-            a, b = (np.concatenate([_ordered(run, name, score, ids) for run in side]) for side in (left, right))
+            a, b = (
+                np.stack([run.sets[name].scores[score][order] for run, order in zip(side, of_side, strict=True)])
+                for side, of_side in zip((left, right), orders, strict=True)
+            )
             has_numbers = np.all(~np.isnan(np.concatenate([a, b])), axis=0)
             if not has_numbers.any() or (score != OWN_WORDS and not has_numbers.all()):
                 continue
@@ -167,7 +171,7 @@ def _paired(first: list[Run], second: list[Run], names: tuple[Path, Path]) -> tu
     return pairs
 
 
-def _ordered(run: Run, name: str, score: str, ids: Sequence[str]) -> np.ndarray:
-    """A score [1, items] in the order of `ids`."""
-    positions = {identifier: position for position, identifier in enumerate(run.sets[name].ids)}
-    return stack([run], name, score)[:, [positions[identifier] for identifier in ids]]
+def _order(own: Sequence[str], ids: Sequence[str]) -> list[int]:
+    """Where the items of `ids` are among a result's own."""
+    positions = {identifier: position for position, identifier in enumerate(own)}
+    return [positions[identifier] for identifier in ids]

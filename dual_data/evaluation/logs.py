@@ -81,20 +81,24 @@ def read_log(path: Path) -> Log:
     return log
 
 
-def log_files(path: Path) -> list[Path]:
-    """The file itself, or the results with items in a folder. Raises InputError for a folder without any."""
+def read_logs(path: Path) -> Iterator[tuple[Path, Log]]:
+    """The log of a file, or of every result with items in a folder. Raises InputError for a folder without any."""
     if not path.is_dir():
-        return [path]
+        yield path, read_log(path)
+        return
     if not json_files(path / "cells"):
         # A folder of logs also holds summaries and settings, so every file would have to be checked.
         raise InputError(
             f"{path}: holds no results: a folder to score must be one that `dual-data eval run` wrote, with cells/ in "
             "it; name logs of open-unlearning file by file"
         )
-    files = [file for file, result in read_results(path) if any(result["items"].values())]
-    if not files:
+    has_items = False
+    for file, result in read_results(path):
+        if (log := _log(file, result)).items:
+            has_items = True
+            yield file, log
+    if not has_items:
         raise InputError(f"{path}: none of its results holds items")
-    return files
 
 
 def _read(path: Path) -> bytes:
@@ -126,7 +130,7 @@ def _log(path: Path, data: Any) -> Log:
     if is_result(data):
         try:
             return _of_result(data)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InputError(f"{path}: not readable: {error!r}; remove it and run the cell again") from error
     all_sections = data if isinstance(data, dict) else {}
     sections = {name: section for name, section in all_sections.items() if _holds_generations(section)}

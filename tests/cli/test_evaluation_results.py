@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.evaluation.results import cell_path
+from dual_data.evaluation.results import cell_path, json_files, read_json
 from dual_data.ids import digest
 from tests.cli.command import dual_data
 from tests.evaluation.report.made_up import write_cell
@@ -48,6 +48,26 @@ def test_scores_are_named_by_their_cell(folder: Path) -> None:
     files = json.loads(dual_data("eval", "score", npo, log, "--json").out)["files"]
     assert files[str(npo)]["cell"].items() >= {"method": "NPO", "lr": 1e-4, "seed": 2, "set": "rare"}.items()
     assert files[str(log)]["cell"] is None
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    logs = [_log(tmp_path / name / "EVAL.json") for name in "ab"]
+    _, _, *rows, _ = dual_data("eval", "score", *logs, _log(tmp_path / "c" / "OTHER.json")).out.splitlines()
+    assert [row.split()[0] for row in rows] == ["a/EVAL.json", "b/EVAL.json", "OTHER.json"]
+
+
+def test_every_result_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cell(folder, method="NPO", lr=1e-3, forget=0.3, retain=0.9, status="failed")
+    read = list[Path]()
+
+    def record(path: Path, advice: str = "") -> object:
+        read.append(path)
+        return read_json(path, advice)
+
+    monkeypatch.setattr("dual_data.evaluation.results.read_json", record)
+    monkeypatch.setattr("dual_data.evaluation.logs._read", record)
+    assert dual_data("eval", "score", folder).out.count("NPO") == 3 * 3
+    assert sorted(path for path in read if path.parent.name == "cells") == json_files(folder / "cells")
 
 
 def test_scores_are_sorted_by_cell_and_a_long_table_is_left_out(folder: Path) -> None:

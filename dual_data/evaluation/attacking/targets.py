@@ -47,22 +47,26 @@ class AttackOptions(NamedTuple):
 
     def relevant_to(self, attack: str) -> dict[str, Any]:
         """The options that, with the cell, determine the result of an attack, as JSON values."""
-        # Python and file managers add files of their own to folders that they read.
-        definitions = [
-            path
-            for path in (sorted(self.task_folder.rglob("*")) if self.task_folder is not None else [])
-            if path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
-        ]
         values = {
             "lr": self.lr,
             "steps": list(self.steps),
             "share": TUNED_SHARE,
             "bits": list(BITS),
             "tasks": list(self.tasks),
-            "task_folder": [file_hash(path) for path in definitions],
             "shots": self.shots,
         }
-        return {name: values[name] for name in ATTACKS[attack]}
+        # The folder is read for the attack that it determines alone.
+        return {name: self._definitions() if name == "task_folder" else values[name] for name in ATTACKS[attack]}
+
+    def _definitions(self) -> list[str]:
+        """Hashes of the definitions of tasks."""
+        # Python and file managers add files of their own to folders that they read.
+        paths = [
+            path
+            for path in (sorted(self.task_folder.rglob("*")) if self.task_folder is not None else [])
+            if path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
+        ]
+        return [file_hash(path) for path in paths]
 
     def attacks(self, *, first: bool) -> list[str]:
         """The attacks on a cell, which depend on whether it has the first seed."""
@@ -86,6 +90,7 @@ def targets(grid: Grid, cells: Sequence[Cell], options: AttackOptions, *, say: S
         raise UsageError(f"{grid.name} trains all weights and keeps no adapters, but an attack starts from an adapter")
     by_id = {cell.id: cell for cell in cells}
     coordinates = {(cell.model, cell.stage, cell.set, cell.method) for cell in cells}
+    keys = {name: key_of(options.relevant_to(name)) for name in options.attacks(first=True)}
     chosen, matched, unmatched, lacking, skipped = list[Target](), 0, 0, 0, 0
     for group in collect([grid.folder]).groups:
         key, lr = group.key, group.chosen()
@@ -101,7 +106,7 @@ def targets(grid: Grid, cells: Sequence[Cell], options: AttackOptions, *, say: S
         for run in runs:
             done = {(result.attack, result.key) for result in read_attacks(grid.folder, run.id)}
             names = options.attacks(first=run is runs[0])
-            todo = tuple(name for name in names if (name, key_of(options.relevant_to(name))) not in done)
+            todo = tuple(name for name in names if (name, keys[name]) not in done)
             if todo:
                 lacking += not adapter_path(grid.folder, run.id).is_dir()
                 chosen.append(Target(by_id[run.id], todo))

@@ -152,8 +152,8 @@ class _Scale:
     """Maps values to pixels."""
 
     def __init__(self, axis: Axis, values: Sequence[float], start: float, end: float) -> None:
-        self.log = axis.log
-        placed = [self._place(value) for value in values if _fits(value, axis)]
+        self.log, self.values = axis.log, sorted({value for value in values if _fits(value, axis)})
+        placed = [self._place(value) for value in self.values]
         low = self._place(axis.low) if axis.low is not None else min(placed, default=0.0)
         high = self._place(axis.high) if axis.high is not None else max(placed, default=1.0)
         if axis.names:
@@ -181,7 +181,9 @@ class _Scale:
                 values = [v for v in candidates if self.low - 1e-9 <= math.log10(v) <= self.high + 1e-9]
                 if len(values) <= _TICKS:
                     break
-            return [(v, _one_digit(v)) for v in values]
+            if len(values) < 2:  # no round number lies between the points
+                values = self.values if len(self.values) <= _TICKS else [self.values[0], self.values[-1]]
+            return [(v, _short(v)) for v in values]
         rough = (self.high - self.low) / 5
         unit = 10 ** math.floor(math.log10(rough))
         step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
@@ -189,9 +191,10 @@ class _Scale:
         return [(number * step, f"{number * step:.6g}") for number in range(first, last + 1)]
 
 
-def _one_digit(value: float) -> str:
-    """A value with one significant digit as text: 0.5, 300, 3e-4."""
-    return f"{value:g}" if 0.01 <= value < 1e4 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+def _short(value: float) -> str:
+    """A value with at most three significant digits as text: 0.5, 300, 1.25e-4."""
+    digits, power = f"{value:.2e}".split("e")
+    return f"{float(f'{value:.2e}'):g}" if 0.01 <= value < 1e4 else f"{float(digits):g}e{int(power)}"
 
 
 def _fits(value: float, axis: Axis) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 from dual_data.evaluation.metrics.summary import fair_wordings
 from dual_data.evaluation.results import ItemRow, Wording
 from dual_data.evaluation.rows.attack_prompts import REVERSE
 from dual_data.ids import digest
-from dual_data.matching import contains_answer, kind_of, may_be_right
+from dual_data.matching import ObjectKind, contains_answer, kind_of, may_be_right
 
 
 def elicited(rows: Sequence[ItemRow]) -> list[tuple[bool, bool | None]]:
@@ -20,32 +21,65 @@ def elicited(rows: Sequence[ItemRow]) -> list[tuple[bool, bool | None]]:
     The next item must have another answer; None where there is none. Only wordings and attacks count that neither
     contain the answer nor ask for something else.
     """
-    accepted = [[row["ground_truth"], *row["answers"]] for row in rows]
-    kinds = [kind_of(row.get("kind")) for row in rows]
-
-    def is_wrong(partner: int, index: int) -> bool:
-        """Whether the answers of one item are none of the other's."""
-        return rows[partner]["question"] != rows[index]["question"] and not any(
-            may_be_right(answer, accepted[index], kinds[index]) for answer in accepted[partner]
+    facts = tuple(
+        _Fact(
+            row["id"],
+            row["relation"],
+            row["question"],
+            (row["ground_truth"], *row["answers"]),
+            kind_of(row.get("kind")),
         )
+        for row in rows
+    )
+    found = list[tuple[bool, bool | None]]()
+    for row, other in zip(rows, _others(facts), strict=True):
+        entries, swapped = _fact_questions(row), None
+        if other is not None:
+            swapped = _only_otherwise(
+                [contains_answer(entry["generation"], other.accepted, other.kind) for entry in entries]
+            )
+        found.append((_only_otherwise([entry["scores"]["contains_answer"] for entry in entries]), swapped))
+    return found
 
-    by_relation: dict[str, list[int]] = defaultdict(list)
-    for index in sorted(range(len(rows)), key=lambda index: digest(f"swapped|{rows[index]['id']}")):
-        by_relation[rows[index]["relation"]].append(index)
-    swapped: list[bool | None] = [None] * len(rows)
-    for indices in by_relation.values():
-        for position, index in enumerate(indices):
-            candidates = (*indices[position + 1 :], *indices[:position])
-            partner = next((other for other in candidates if is_wrong(other, index)), None)
-            if partner is not None:
-                swapped[index] = _only_otherwise(
-                    [
-                        contains_answer(entry["generation"], accepted[partner], kinds[partner])
-                        for entry in _fact_questions(rows[index])
-                    ]
-                )
-    own = [_only_otherwise([entry["scores"]["contains_answer"] for entry in _fact_questions(row)]) for row in rows]
-    return list(zip(own, swapped, strict=True))
+
+class _Fact(NamedTuple):
+    """What the choice of another item depends on."""
+
+    id: str
+    relation: str
+    question: str
+    accepted: tuple[str, ...]
+    kind: ObjectKind
+
+
+@lru_cache(maxsize=16)
+def _others(facts: tuple[_Fact, ...]) -> tuple[_Fact | None, ...]:
+    """For each item, the next one with another answer.
+
+    All runs on a set have the same; where few answers differ, it takes a pass over the relation for each item.
+    """
+    by_relation: dict[str, list[_Fact]] = defaultdict(list)
+    for fact in sorted(facts, key=lambda fact: digest(f"swapped|{fact.id}")):
+        by_relation[fact.relation].append(fact)
+    is_wrong = cache(_is_wrong)
+    others: dict[_Fact, _Fact | None] = {}
+    for of_relation in by_relation.values():
+        for position, fact in enumerate(of_relation):
+            following = (of_relation[(position + step) % len(of_relation)] for step in range(1, len(of_relation)))
+            others[fact] = next(
+                (
+                    other
+                    for other in following
+                    if other.question != fact.question and is_wrong(other.accepted, fact.accepted, fact.kind)
+                ),
+                None,
+            )
+    return tuple(others[fact] for fact in facts)
+
+
+def _is_wrong(answers: tuple[str, ...], accepted: tuple[str, ...], kind: ObjectKind) -> bool:
+    """Whether none of some answers is one of those accepted."""
+    return not any(may_be_right(answer, accepted, kind) for answer in answers)
 
 
 def _fact_questions(row: ItemRow) -> list[Wording]:

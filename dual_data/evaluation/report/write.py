@@ -94,19 +94,28 @@ def _csv(rows: Iterable[Iterable[object]]) -> str:
 
 
 # Brackets too: at the start of a row, LaTeX would take them for an argument of the command that ends the row before.
+# Its usual fonts have other signs in the places of < > |, and " is a command in some languages.
 _ESCAPED = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {sign: f"{{{sign}}}" for sign in "[*"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", '"': "{''}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+)
+_BEYOND_ASCII = (
+    "% pdflatex lacks many letters that are not in ASCII: use lualatex or xelatex, with a font that has them."
 )
 
 
 def _latex(table: Table) -> str:
-    r"""A `tabular` of LaTeX's package booktabs, for \input, under a comment that holds the table's caption."""
+    r"""A `tabular` of LaTeX's package booktabs, for \input, under a comment that holds the table's caption.
+
+    A second comment says where it has letters that not every LaTeX can set.
+    """
     head, *rows = (" & ".join(text.translate(_ESCAPED) for text in row) + r" \\" for row in _texts(table))
     start = rf"\begin{{tabular}}{{{'l' * len(table.header)}}}"
     lines = [start, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([f"% {visible(table.full_caption())}", *lines, ""])
+    comments = [f"% {visible(table.full_caption())}", *([] if all(map(str.isascii, lines)) else [_BEYOND_ASCII])]
+    return "\n".join([*comments, *lines, ""])
 
 
 def _texts(table: Table) -> list[list[str]]:

@@ -8,7 +8,9 @@ import pytest
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.attacking.targets import AttackOptions, targets
+from dual_data.evaluation.attacks.files import ATTACKS
 from dual_data.evaluation.results import BASE
+from dual_data.files import file_hash
 from tests.cli.command import dual_data
 from tests.evaluation.attacking.attacked_grid import GRID, opened, write_project
 
@@ -24,6 +26,21 @@ def test_files_that_reading_leaves_in_a_folder_of_tasks_make_no_other_attack(tmp
     assert options.relevant_to("tasks") == before
     (tmp_path / "words.py").write_text("def text(doc):\n    return str(doc)\n")
     assert options.relevant_to("tasks") != before
+
+
+def test_a_folder_of_tasks_is_read_for_the_tasks_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "task.yaml").write_text("task: t\n")
+    read = list[Path]()
+
+    def record(path: Path) -> str:
+        read.append(path)
+        return file_hash(path)
+
+    monkeypatch.setattr("dual_data.evaluation.attacking.targets.file_hash", record)
+    options = AttackOptions(tasks=("t",), task_folder=tmp_path)
+    for attack in ATTACKS:
+        options.relevant_to(attack)
+    assert read == [tmp_path / "task.yaml"]
 
 
 def test_seeds_without_an_adapter_are_left_out_where_another_has_one(tmp_path: Path) -> None:

@@ -105,6 +105,8 @@ def test_logarithmic_axes_and_what_they_cannot_show() -> None:
         (1e-4, 1e-3, ["1e-4", "2e-4", "3e-4", "5e-4", "1e-3"]),
         (3e-5, 1e-3, ["3e-5", "1e-4", "3e-4", "1e-3"]),
         (1.0, 1e7, ["1", "10", "100", "1000", "1e4", "1e5", "1e6", "1e7"]),
+        (1.2e-4, 1.4e-4, ["1.2e-4", "1.4e-4"]),  # one digit after another, between which nothing is round
+        (12.3456, 14.0, ["12.3", "14"]),
     ],
 )
 def test_a_logarithmic_axis_names_more_than_its_powers_where_they_are_few(
@@ -112,6 +114,12 @@ def test_a_logarithmic_axis_names_more_than_its_powers_where_they_are_few(
 ) -> None:
     svg = chart("t", Axis("", log=True), Axis("", 0, 1), [Series("", (Spot(low, 1.0), Spot(high, 0.5)))])
     assert re.findall(r'y="270" text-anchor="middle">([^<]+)<', svg) == ticks
+
+
+def test_of_many_points_without_a_round_number_the_ends_are_named() -> None:
+    spots = tuple(Spot(1.1 + 0.01 * number, 0.5) for number in range(9))
+    svg = chart("t", Axis("", log=True), Axis("", 0, 1), [Series("", spots)])
+    assert re.findall(r'y="270" text-anchor="middle">([^<]+)<', svg) == ["1.1", "1.18"]
 
 
 def test_series_stand_beside_each_other_at_one_rate() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import pytest
+
 from dual_data.evaluation.report.swapped import elicited
 from dual_data.evaluation.results import ItemRow, Wording
+from dual_data.matching import ObjectKind, may_be_right
 from tests.evaluation.items import item
 
 
@@ -38,6 +43,23 @@ def test_what_the_question_says_too_is_not_brought_out_by_others() -> None:
 def test_facts_of_one_answer_have_no_other() -> None:
     rows = [_row(number, "Land0") | {"ground_truth": "Land0"} for number in range(3)]
     assert [other for _, other in elicited(rows)] == [None] * 3
+
+
+def test_which_other_answer_is_the_control_is_found_once_for_all_runs_on_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each pair of answers is compared once: most facts have the same here."""
+    compared = list[str]()
+
+    def record(text: str, answers: Collection[str], kind: ObjectKind) -> bool:
+        compared.append(text)
+        return may_be_right(text, answers, kind)
+
+    monkeypatch.setattr("dual_data.evaluation.report.swapped.may_be_right", record)
+    rows = [_row(number, "Land7") | {"ground_truth": "Here" if number < 50 else "There"} for number in range(60)]
+    for text in ("Here There", "There"):
+        run = [row | {"paraphrases": [_wording(1, text)]} for row in rows]
+        assert {other for _, other in elicited(run[:50])} == {None}
+        assert {other for _, other in elicited(run)[:50]} == {True}
+    assert len(compared) <= 6
 
 
 def test_what_also_answers_the_question_is_no_other_answer() -> None:

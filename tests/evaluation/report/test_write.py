@@ -385,6 +385,10 @@ _OF_LATEX = {
     r"\textbackslash{}": "\\",
     r"\textasciitilde{}": "~",
     r"\textasciicircum{}": "^",
+    r"\textless{}": "<",
+    r"\textgreater{}": ">",
+    r"\textbar{}": "|",
+    "{''}": '"',
     "{[}": "[",
     "{*}": "*",
     **{f"\\{sign}": sign for sign in "&%$#_{}"},
@@ -399,13 +403,21 @@ def _rows_of(latex: str) -> list[list[str]]:
 
 
 def test_a_table_for_latex_has_its_caption_as_a_comment_and_no_row_that_begins_with_an_argument() -> None:
-    texts = ["[Paris]", "50 % & {more}_$#", r"C:\~^"]
-    table = Table(tuple(texts), (tuple(texts), ("*", "2", "3")), "What\nit is.", exact=("n",))
+    texts = ["[Paris]", "50 % & {more}_$#", r"C:\~^", 'p < 0.001 | "a" > b']
+    table = Table(tuple(texts), (tuple(texts), ("*", "2", "3", "4")), "What\nit is.", exact=("n",))
     first, start, *rows, end = _latex(table).splitlines()
     assert first == "% What it is. Columns without intervals (counts, settings, results of tests): n."
-    assert (start, end) == (r"\begin{tabular}{lll}", r"\end{tabular}")
+    assert (start, end) == (r"\begin{tabular}{llll}", r"\end{tabular}")
     assert [row[:4] for row in rows] == [r"\top", "{[}P", r"\mid", "{[}P", "{*} ", r"\bot"]
-    assert _rows_of("\n".join(rows)) == [texts, texts, ["*", "2", "3"]]
+    assert _rows_of("\n".join(rows)) == [texts, texts, ["*", "2", "3", "4"]]
+    assert r"p \textless{} 0.001 \textbar{} {''}a{''} \textgreater{} b" in rows[1]
+
+
+def test_a_table_for_latex_says_where_it_has_letters_that_not_every_latex_can_set() -> None:
+    for text, number in (("Kyiv", 0), ("Київ", 1)):
+        lines = _latex(Table((text,), (), "Of Київ.")).splitlines()
+        assert sum("use lualatex or xelatex" in line for line in lines) == number
+        assert lines[number + 1].startswith(r"\begin")
 
 
 def test_a_method_has_one_colour_in_all_charts_though_some_lack_others(tmp_path: Path) -> None:
