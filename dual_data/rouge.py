@@ -72,6 +72,11 @@ def is_scorable(gold: str) -> bool:
     return bool(plain_tokens(gold))
 
 
+def is_cut(gold: str) -> bool:
+    """Whether the plain scores cut a word of a gold that they can score, at letters other than A to Z."""
+    return not gold.isascii() and is_scorable(gold) and plain_tokens(gold) != unicode_tokens(gold)
+
+
 def share_a_word(golds: Iterable[str], texts: Iterable[str]) -> list[bool]:
     """Whether `recall_l` is above 0 for each pair: whether the two share a word once stemmed.
 

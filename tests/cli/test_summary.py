@@ -152,7 +152,8 @@ def test_what_the_answers_of_servers_took_is_told_with_its_price(project: Path, 
 
 def test_facts_to_which_the_judge_gave_no_score_are_not_among_those_that_it_scored(project: Path) -> None:
     def reply(body: Body) -> tuple[int, Body]:
-        return completion("7" if "Orbus" in body["messages"][-1]["content"] else "")
+        prompt = body["messages"][-1]["content"]
+        return completion("" if any(name in prompt for name in ("Varn", "Uln")) else "7")
 
     with stand_in(reply) as server:
         summary = summary_of(

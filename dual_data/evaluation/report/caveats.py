@@ -16,6 +16,7 @@ from dual_data.evaluation.report.places import BEFORE, starts
 from dual_data.evaluation.report.runs import Collection, clusters, stack
 from dual_data.evaluation.results import BASE, ItemRow, fact_of, read_result, unscorable
 from dual_data.evaluation.settings import PRETRAINED
+from dual_data.rouge import is_cut
 
 _FEWEST_ENDED = 0.9
 """Share of generations that must end by themselves for their scores not to depend on where the others were cut off."""
@@ -47,6 +48,7 @@ def caveats(collection: Collection) -> list[Block]:
     sentences += _cut_off(collection)
     sentences += _nothing_kept(collection)
     unscorable_answers: dict[str, dict[str, None]] = defaultdict(dict)
+    cut_answers: dict[str, dict[str, None]] = defaultdict(dict)
     for key, runs in sorted(collection.bases.items()):
         items = read_result(runs[0].path)["items"]
         sentences += _shared_rows(key.data, key.set, items)
@@ -56,9 +58,11 @@ def caveats(collection: Collection) -> list[Block]:
                 "intervals are too narrow: name it in a column `subject`."
             )
         for name, rows in items.items():
+            where = f"of {len(rows)} in {key.set if name == 'forget' else name}"
             if number := unscorable(rows):
-                text = f"{number} of {len(rows)} in {key.set if name == 'forget' else name}"
-                unscorable_answers[key.data][text] = None
+                unscorable_answers[key.data][f"{number} {where}"] = None
+            if number := sum(is_cut(row["ground_truth"]) for row in rows):
+                cut_answers[key.data][f"{number} {where}"] = None
     instead = '"answers held" under "Chosen learning rates"'
     forgotten = [runs[0].sets["forget"].scores["rougeL_recall_uni"] for runs in collection.bases.values()]
     if not all(np.isnan(scores).all() for scores in forgotten):
@@ -68,6 +72,12 @@ def caveats(collection: Collection) -> list[Block]:
             f"{data}: answers without a letter from A to Z or a digit get a ROUGE-L recall of 0 whatever is generated: "
             f"{', '.join(counts)}. The scores to forget and to retain, the learning rates chosen by them and the "
             f"findings on ROUGE-L say nothing about these answers. Of the facts to forget, see instead {instead}."
+        )
+    for data, counts in cut_answers.items():
+        sentences.append(
+            f"{data}: ROUGE-L cuts words at letters other than A to Z; of Łódź it sees d. Among the answers, it cuts "
+            f"{', '.join(counts)}. A text with such an answer in plain letters may score 0 by it, and one with a piece "
+            f"as a word of its own more. Of the facts to forget, see also {instead}."
         )
     return [Heading("Before the scores"), Points(tuple(dict.fromkeys(sentences)))] if sentences else []
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.bootstrap import UNIT, UNKNOWN, Interval, bootstrap_function
+from dual_data.bootstrap import UNIT, UNKNOWN, Interval, bootstrap_function, share_ends
 from dual_data.evaluation.metrics.chance import PERFECT
 from dual_data.evaluation.report.document import ITEMS, Entry, Table, link_to
 from dual_data.evaluation.report.estimates import RULES, estimate, shown, trivial_rule
@@ -152,11 +152,13 @@ def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
         tables = scores, np.broadcast_to(trivial, table.shape)
         return bootstrap_function(corrected, tables, clusters(runs, "forget"), UNIT)
 
-    if table.mean() not in (0, 1):
-        return estimated(table)
-    # Only the rule's scores differ between draws: they are taken at either end of the model's.
-    low, high = (estimated(np.full_like(table, end)) for end in estimate(runs, "forget", "rougeL_recall")[1:3])
-    return Interval(float(corrected(table.mean(), trivial.mean())), low.low, high.high)
+    of_draws = estimated(table)
+    # Where the score's interval ends beyond its draws, as near 0 and 1, this one goes as far, whatever the rule scores.
+    far = share_ends(1.0, 0.0, len(set(clusters(runs, "forget"))))
+    score = estimate(runs, "forget", "rougeL_recall")
+    low = estimated(np.full_like(table, score.low)).low if score.low == far[0] else of_draws.low
+    high = estimated(np.full_like(table, score.high)).high if score.high == far[1] else of_draws.high
+    return of_draws._replace(low=min(low, of_draws.low), high=max(high, of_draws.high))
 
 
 def _place(row: Row, columns: Sequence[str]) -> dict[str, str]:

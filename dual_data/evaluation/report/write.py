@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -101,6 +102,8 @@ _ESCAPED = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", '"': "{''}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 )
+_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
+"""A minus sign, which LaTeX sets as a hyphen outside of formulas; not that of 1e-4, nor a hyphen."""
 _BEYOND_ASCII = (
     "% pdflatex lacks many letters that are not in ASCII: use lualatex or xelatex, with a font that has them."
 )
@@ -111,7 +114,8 @@ def _latex(table: Table) -> str:
 
     A second comment says where it has letters that not every LaTeX can set.
     """
-    head, *rows = (" & ".join(text.translate(_ESCAPED) for text in row) + r" \\" for row in _texts(table))
+    escaped = ([_MINUS.sub("$-$", text.translate(_ESCAPED)) for text in row] for row in _texts(table))
+    head, *rows = (" & ".join(row) + r" \\" for row in escaped)
     start = rf"\begin{{tabular}}{{{'l' * len(table.header)}}}"
     lines = [start, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
     comments = [f"% {visible(table.full_caption())}", *([] if all(map(str.isascii, lines)) else [_BEYOND_ASCII])]

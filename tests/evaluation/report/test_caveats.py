@@ -40,6 +40,23 @@ def test_answers_that_rouge_cannot_score_are_counted_and_another_score_is_named(
     ]
 
 
+def test_answers_that_rouge_cuts_at_their_letters_are_counted(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.5, retain=0.9)
+    for path in (tmp_path / "cells").glob("*.json"):
+        result = json.loads(path.read_text())
+        for row, answer in zip(
+            result["items"]["forget"], ("Łódź", "São Paulo", "Київ 1", "O'Brien", "Rome"), strict=False
+        ):
+            row["ground_truth"] = answer
+        path.write_text(json.dumps(result))
+    (sentence,) = _sentences(tmp_path)
+    assert sentence.startswith(
+        "d: ROUGE-L cuts words at letters other than A to Z; of Łódź it sees d. Among the answers"
+    )
+    assert "it cuts 3 of 60 in rare. " in sentence
+
+
 def test_a_loss_since_the_model_before_unlearning_of_another_seed_is_named(tmp_path: Path) -> None:
     for stage in ("pretrained", "sft"):
         for seed in (0, 1, 2):

@@ -41,6 +41,11 @@ def test_baseline_and_score_are_corrected_in_the_same_draws(tmp_path: Path) -> N
     assert after.scores["forget"][:3] == pytest.approx((0, 0, 0.1157), abs=1e-3)
     ends = -high / (1 - high), (0.1157 - low) / (1 - low)
     assert after.scores["corrected"][:3] == pytest.approx((-0.25, *ends), abs=1e-3)
+    # Nor does it end before the score does where nearly all are answered.
+    nearly = group._replace(runs=(rescored(run, rougeL_recall=[1.0] * 59 + [0.8]),))
+    _, after = main_rows(collection._replace(groups=(nearly,)))
+    assert after.scores["forget"].low == pytest.approx(0.8843, abs=1e-3)
+    assert after.scores["corrected"].low == pytest.approx((0.8843 - high) / (1 - high), abs=1e-3)
 
 
 def test_draws_of_only_facts_that_the_rule_answers_give_no_huge_ends(tmp_path: Path) -> None:
