@@ -48,7 +48,8 @@ def caveats(collection: Collection) -> list[Block]:
     sentences += _cut_off(collection)
     sentences += _nothing_kept(collection)
     unscorable_answers: dict[str, dict[str, None]] = defaultdict(dict)
-    cut_answers: dict[str, dict[str, None]] = defaultdict(dict)
+    cut_answers: dict[str, dict[str, bool]] = defaultdict(dict)
+    """By dataset and text, whether it is about a set to forget."""
     for key, runs in sorted(collection.bases.items()):
         items = read_result(runs[0].path)["items"]
         sentences += _shared_rows(key.data, key.set, items)
@@ -62,7 +63,7 @@ def caveats(collection: Collection) -> list[Block]:
             if number := unscorable(rows):
                 unscorable_answers[key.data][f"{number} {where}"] = None
             if number := sum(is_cut(row["ground_truth"]) for row in rows):
-                cut_answers[key.data][f"{number} {where}"] = None
+                cut_answers[key.data][f"{number} {where}"] = name == "forget"
     instead = '"answers held" under "Chosen learning rates"'
     forgotten = [runs[0].sets["forget"].scores["rougeL_recall_uni"] for runs in collection.bases.values()]
     if not all(np.isnan(scores).all() for scores in forgotten):
@@ -73,11 +74,12 @@ def caveats(collection: Collection) -> list[Block]:
             f"{', '.join(counts)}. The scores to forget and to retain, the learning rates chosen by them and the "
             f"findings on ROUGE-L say nothing about these answers. Of the facts to forget, see instead {instead}."
         )
-    for data, counts in cut_answers.items():
+    for data, are_forgotten in cut_answers.items():
+        see_also = f" Of the facts to forget, see also {instead}." if any(are_forgotten.values()) else ""
         sentences.append(
             f"{data}: ROUGE-L cuts words at letters other than A to Z; of Łódź it sees d. Among the answers, it cuts "
-            f"{', '.join(counts)}. A text with such an answer in plain letters may score 0 by it, and one with a piece "
-            f"as a word of its own more. Of the facts to forget, see also {instead}."
+            f"{', '.join(are_forgotten)}. A text with such an answer in plain letters may score 0 by it, and one with "
+            f"a piece as a word of its own more.{see_also}"
         )
     return [Heading("Before the scores"), Points(tuple(dict.fromkeys(sentences)))] if sentences else []
 

@@ -55,6 +55,7 @@ def test_answers_that_rouge_cuts_at_their_letters_are_counted(tmp_path: Path) ->
         "d: ROUGE-L cuts words at letters other than A to Z; of Łódź it sees d. Among the answers"
     )
     assert "it cuts 3 of 60 in rare. " in sentence
+    assert sentence.endswith('Of the facts to forget, see also "answers held" under "Chosen learning rates".')
 
 
 def test_a_loss_since_the_model_before_unlearning_of_another_seed_is_named(tmp_path: Path) -> None:
