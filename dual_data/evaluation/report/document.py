@@ -133,32 +133,37 @@ def chart_files(blocks: Sequence[Block]) -> dict[str, Chart]:
 
 
 def table_files(blocks: Sequence[Block]) -> dict[str, Table]:
-    """The tables of a document without their links, by stems for their files: section, and the title of what is folded
-    without its number of rows; with a number where these are the same."""
+    """The tables of a document without their links, by stems for their files: section, and the heading below it or the
+    title of what is folded, without its number of rows; with a number where these are the same."""
     files: dict[str, Table] = {}
-    for section, folded, block in _walk(blocks):
+    for section, below, block in _walk(blocks):
         if isinstance(table := without_items(block), Table):
-            title = re.sub(r" \(\d+[^)]*\)$", "", f"{section} {folded}")
+            title = re.sub(r" \(\d+[^)]*\)$", "", f"{section} {below}")
             files[_stem(title, "", files)] = table
     return files
 
 
-def _walk(blocks: Sequence[Block], section: str = "", folded: str = "") -> Iterator[tuple[str, str, Block]]:
-    """Every block with the title of its section, and of what it is folded in."""
+def _walk(blocks: Sequence[Block], section: str = "", below: str = "") -> Iterator[tuple[str, str, Block]]:
+    """Every block with the title of its section, and of the heading below that, or of what it is folded in."""
     for block in blocks:
         match block:
             case Heading(text, 2):
-                section = text
+                section, below = text, ""
+            case Heading(text):
+                below = text
             case Folded(title, inner):
                 yield from _walk(inner, section, title)
             case _:
-                yield section, folded, block
+                yield section, below, block
 
 
 def _stem(title: str, what: str, others: Collection[str]) -> str:
     """A stem unlike the others, with a number where the titles are the same."""
     end = f"-{_slug(what)}" if what else ""
-    stem = _slug(title)[: _LONGEST_NAME - len(end)] + end
+    stem, longest = _slug(title), _LONGEST_NAME - len(end)
+    if len(stem) > longest:  # at the end of a word
+        stem = stem[:longest].rpartition("-")[0] or stem[:longest]
+    stem += end
     numbers = ("", *(f"-{number}" for number in range(2, len(others) + 2)))
     return next(name for number in numbers if (name := f"{stem}{number}") not in others)
 

@@ -376,7 +376,8 @@ def test_every_table_is_a_file_with_the_texts_of_the_page_where_a_folder_is_give
     assert [len(row) for row in main] == [len(main[0])] * (1 + len(report.rows))
     loss = "findings-loss-of-rouge-l-recall-on-popular-and-on-rare-facts"
     assert named[loss][0][:4] == ["comparison", "popular", "rare", "difference"]
-    assert f"{loss}-paired-on-the-confidence-before-unlearning"[:100] in named
+    assert f"{loss}-paired-on-the-confidence-before" in named
+    assert {f"every-learning-rate-{stage}-rare" for stage in ("pretrained", "sft")} <= named.keys()
     in_latex = {path.stem: _rows_of(path.read_text()) for path in report.tables if path.suffix == ".tex"}
     assert in_latex == named
 
