@@ -89,8 +89,11 @@ def superseded(grid: Grid, cells: Sequence[Cell]) -> list[str]:
 
 
 def set_aside(folder: Path, ids: Sequence[str]) -> Path:
-    """Move results with their runs, adapters and attacks to replaced/ of a grid's folder, which is returned."""
+    """Move results with their runs, adapters and attacks to replaced/ of a grid's folder, which is returned, and the
+    report there, which would be taken for one of the results that replace them."""
     replaced = folder / "replaced"
+    for path in folder.glob("report.*") if ids else ():
+        _move(path, replaced / path.name)
     for name in ids:
         for path in (adapter_path(folder, name), folder / "attacks" / name, run_path(cell_path(folder, name))):
             _move(path, replaced / path.relative_to(folder))
