@@ -97,7 +97,7 @@ def new_relation(folder: Path, stem: str) -> Path:
     _expect_id(
         stem,
         "use a property id, or a property id and a variant: P36, P17_river. A relation that Wikidata does not have "
-        "takes an id of your own from P1000000 on",
+        "takes an id of your own from P1000000 to P999999999",
     )
     path = folder / f"{stem}.toml"
     if path.exists():

@@ -7,7 +7,7 @@ subject_copy       answers with the subject's label
 majority_answer    always answers with the split's most frequent answer
 relation_majority  answers with the most frequent answer of the relation within the split
 shuffled_answers   answers with the answer of another row of the relation: the exact mean over all of them or, for
-                   answers of many words in relations of many, the mean over a hundred of them
+                   answers of many words in relations of many, an estimate from a hundred of them
 subject_prefix     answers with the first letters of the subject's label, case and accents folded, as many as the answer
                    has
 
@@ -17,7 +17,7 @@ knowing it is knowing that row, and a relation with one row has no other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import polars as pl
@@ -34,7 +34,8 @@ _DIGITS = 9
 _LONG = 8
 """Words of an answer, in the quadratic mean over a relation, beyond which most answers share words in two orders."""
 _COMPARED = 100
-"""How many other answers of its relation a long answer is compared with."""
+"""How many other answers of its relation a long answer is compared with, besides those of more than a hundredth of the
+rows."""
 
 
 def baselines(frame: pl.DataFrame) -> dict[str, float]:
@@ -190,20 +191,30 @@ def _overlaps(cells: pl.DataFrame, tokens: Sequence[tuple[str, ...]]) -> pl.Data
 
 
 def _sampled_overlaps(cells: pl.DataFrame, tokens: Sequence[tuple[str, ...]]) -> pl.DataFrame:
-    """`_overlaps` of answers that share words in every order: estimated from `_COMPARED` others of the relation, those
-    that follow an answer in the order of their hashes, in a circle; exact where there are no more."""
+    """`_overlaps` of long answers, of which most share words in two orders: exact over the frequent answers of the
+    relation, and over the others estimated from `_COMPARED` of them, those that follow in the order of hashes, in a
+    circle; exact where there are no more."""
     overlaps = []
     ranked = cells.with_columns(hash_rank(cells["answer"], "shuffled")).sort("rank")
     for _, group in ranked.group_by("relation", maintain_order=True):
-        members, rows = group["cell"].to_list(), group["rows"].to_list()
-        for place, gold in enumerate(members):
-            following = [(place + step) % len(members) for step in range(1, min(len(members), _COMPARED + 1))]
-            shared = sum(
-                rows[other] * longest_common_subsequence(tokens[gold], tokens[members[other]]) for other in following
-            )
-            compared = sum(rows[other] for other in following)
-            recall = shared / max(compared * len(tokens[gold]), 1)
-            overlaps.append((gold, rows[place] * bool(tokens[gold]) + (sum(rows) - rows[place]) * recall))
+        rows: dict[int, int] = dict(group.select("cell", "rows").iter_rows())
+        # A sample would miss most of the rows, or take one answer for most of them.
+        is_frequent = {cell: number * _COMPARED > sum(rows.values()) for cell, number in rows.items()}
+        frequent, seldom = ([cell for cell in rows if is_frequent[cell] == which] for which in (True, False))
+        of_seldom = sum(rows[cell] for cell in seldom)
+
+        def shared(gold: int, others: Sequence[int], rows: Mapping[int, int] = rows) -> int:
+            return sum(rows[cell] * longest_common_subsequence(tokens[gold], tokens[cell]) for cell in others)
+
+        place = 0
+        for gold, own in rows.items():
+            others = len(seldom) - (not is_frequent[gold])
+            place += not is_frequent[gold]  # of the next one
+            sample = [seldom[(place + step) % len(seldom)] for step in range(min(others, _COMPARED))]
+            left = of_seldom - own * (not is_frequent[gold])
+            sampled = shared(gold, sample) * left / max(sum(rows[cell] for cell in sample), 1)
+            words = shared(gold, [cell for cell in frequent if cell != gold]) + sampled
+            overlaps.append((gold, own * bool(tokens[gold]) + words / max(len(tokens[gold]), 1)))
     return pl.DataFrame(overlaps, schema={"cell": pl.UInt32, "overlap": pl.Float64}, orient="row")
 
 

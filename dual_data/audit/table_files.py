@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,9 @@ def _json_lines(file: Path) -> pl.DataFrame:
         raise
 
 
+_STRING = re.compile(rb'"(?:\\.|[^"\\])*"', re.DOTALL)
+
+
 class _ConstantError(ValueError):
     """NaN or Infinity, which Python writes as JSON, and nobody else reads."""
 
@@ -113,7 +117,8 @@ def _fault(text: bytes, first_line: int = 1) -> str:
     try:
         json.loads(text, parse_constant=_refuse_constant)
     except _ConstantError as error:
-        line = first_line + text[: text.find(str(error).encode())].count(b"\n")
+        outside = _STRING.sub(lambda found: b" " * len(found[0]), text)
+        line = first_line + text[: outside.find(str(error).encode())].count(b"\n")
         return f"line {line}: {error} is no value in JSON; write null"
     except json.JSONDecodeError as error:
         return f"line {first_line + error.lineno - 1}: {error.msg} (column {error.colno})"

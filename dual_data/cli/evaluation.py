@@ -72,7 +72,7 @@ def run(
         typer.Option(
             "--replace",
             help="Set aside results of other rows or settings, such as those of a method that was edited, in replaced/ "
-            "of their folder; without this option they stop the run.",
+            "of their folder, with the report there; without this option they stop the run.",
         ),
     ] = False,
 ) -> None:

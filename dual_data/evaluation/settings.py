@@ -129,7 +129,8 @@ class PresetSettings(Optimisation):
     max_new_tokens: int = Field(default=64, ge=1)
     lora: LoraSpec = LoraSpec()
     full: bool = False
-    """Train all weights, not adapters: one cell at a time, with 16 to 20 bytes of device memory per parameter."""
+    """Train all weights, not adapters: one cell at a time, with 16 to 20 bytes of device memory per parameter, and a
+    copy of the head where the method reads the reference."""
 
     @model_validator(mode="after")
     def _system_of_a_chat(self) -> PresetSettings:

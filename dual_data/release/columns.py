@@ -62,7 +62,9 @@ JOINED: Mapping[str, str] = {
     "subject_prefix": "Score of the first letters of the subject's label, as many as the answer has.",
     "majority_answer": "Score of always giving the split's most frequent answer; 0 if none repeats.",
     "relation_majority": "Score of giving the most frequent answer of the row's relation; 0 if none repeats.",
-    "shuffled_answers": "Score of another row's answer of the same relation: the mean over such rows.",
+    "shuffled_answers": (
+        "Mean score of the other rows' answers of the same relation; of long answers, estimated from a hundred."
+    ),
     "chance": "The largest of the baselines.",
     "difference": "Standardised mean difference, popular minus rare.",
     "auc": "How well this alone tells rare from popular: 0.5 is not at all; null where most values stand in one row.",

@@ -98,7 +98,7 @@ def date(
         moment = _julian(*moment)
     if level < PRECISIONS[relation.precision]:
         own = "month" if level == PRECISIONS["month"] else "year"
-        return Value(_date(*moment, own).text, reason="precision_too_low")
+        return Value(_date(*moment[:2], 1, own).text, reason="precision_too_low")  # exports may say day 0
     return _date(*moment, relation.precision)
 
 

@@ -20,7 +20,7 @@ FAULTS: dict[str, Fault] = {
     "unknown key": (relation("object =", "objekt ="), "P36.toml: objekt: unknown key; known here: .*object"),
     "missing key": (relation('name = "capital"\n', ""), "P36.toml: name: is missing"),
     "wrong kind": (relation('"entity"', '"entities"'), "P36.toml: object: must be 'entity'"),
-    "wrong property": (relation('"P36"', '"Q36"'), "P36.toml: property: 'Q36' is not a Wikidata property id"),
+    "wrong property": (relation('"P36"', '"Q36"'), "P36.toml: property: 'Q36' is not a property id such as P36"),
     "misnamed file": (relation('"P36"', '"P37"'), "P36.toml: property: is P37, but the file is named P36.toml"),
     "conversion": (relation("{subject}", "{subject!r}"), r"P36.toml: questions.canonical: .*write \{subject\} alone"),
     "format": (relation("{subject}", "{subject:>9}"), r"P36.toml: questions.canonical: .*write \{subject\} alone"),

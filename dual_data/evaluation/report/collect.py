@@ -24,15 +24,15 @@ from dual_data.evaluation.rows.data import Item
 from dual_data.statistics import Floats
 
 _EXAMPLES = 6
-_FOLDERS = re.compile(r"(?<![\w./])/(?:[^\s/:'\"]+/)+")
-"""The folders of an absolute path; not what follows the host of an address."""
+_FROM_PATH = re.compile(r"[^\s'\"(]*[/\\].*", re.DOTALL)
+"""A text from its first path on, which may hold spaces; the rest of it may name parts of the path again."""
 
 
 def collect(folders: Sequence[Path], *, paths: bool = True) -> Collection:
     """Read the results of some grids; a result that is in two folders counts once.
 
     Without `paths`, a model that is named by the path of its folder or file has that one's name instead, and so has
-    all that a reason names by an absolute path. Raises InputError for a folder without results, and for results of one
+    a reason ends where it names a path. Raises InputError for a folder without results, and for results of one
     place that differ in settings or items.
     """
     by_key: dict[Key, list[Run]] = defaultdict(list)
@@ -90,7 +90,7 @@ def _hide_paths(result: Result, names: Mapping[str, dict[str, str]]) -> None:
             described[key] = _without_path(known, names[key])
             if Path(known).is_absolute():
                 result["reason"] = result["reason"].replace(known, described[key])
-    result["reason"] = _FOLDERS.sub("", result["reason"])
+    result["reason"] = _FROM_PATH.sub("...", result["reason"])
 
 
 def _without_path(model: str, names: dict[str, str]) -> str:

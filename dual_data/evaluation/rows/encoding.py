@@ -87,14 +87,19 @@ def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: P
 
 def _expect_read(tokenizer: PreTrainedTokenizerBase, questions: Sequence[str]) -> None:
     """Raise InputError where most questions lose words to special tokens, as with files of another version."""
-    special = set(tokenizer.all_special_ids)
+    special = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
     rows = tokenizer(list(questions), add_special_tokens=False)["input_ids"] if questions else []
-    lost = [ids for ids in rows if special.intersection(ids)]
+    lost = [
+        (question, ids)
+        for question, ids in zip(questions, rows, strict=True)
+        if any(special[token] not in question for token in special.keys() & set(ids))
+    ]
     if 2 * len(lost) > len(rows):
+        question, ids = lost[0]
         raise InputError(
-            f"the tokenizer of {tokenizer.name_or_path or 'this model'} reads {questions[rows.index(lost[0])][:40]!r} "
-            f"as {tokenizer.decode(lost[0])[:60]!r}: it loses parts of most questions. Its files may be of another "
-            "version of transformers, or it does not know this script"
+            f"the tokenizer of {tokenizer.name_or_path or 'this model'} reads {question[:40]!r} as "
+            f"{tokenizer.decode(ids)[:60]!r}: it loses parts of most questions. If its files are of another version of "
+            "transformers, save it anew with this one; if it does not know this script, take another model"
         )
 
 

@@ -54,13 +54,27 @@ def unchanging(method: Method, part: str, call: Callable[[], Returned]) -> Retur
     """
     state = torch.get_rng_state()
     first, second = call(), call()
-    if str(first) != str(second) or not torch.equal(torch.get_rng_state(), state):
+    fault = ""
+    if not torch.equal(torch.get_rng_state(), state):
+        fault = "uses torch's shared generator, on which other things depend"
+    elif _in_digits(first) != _in_digits(second):
+        fault = "changes from call to call"
+    if fault:
         raise MethodFault(
-            f"{_file(method)}: the {part} of {method.name} draws random numbers or changes from call to call, so no "
-            "run could be repeated: make such numbers constants of the rows, from a hash of their ids, or draw them "
-            "with a torch.Generator of its own, from a seed that is an option"
+            f"{_file(method)}: the {part} of {method.name} {fault}, so no run could be repeated: make random numbers "
+            "constants of the rows, from a hash of their ids, or draw them with a torch.Generator of its own, from a "
+            "seed that is an option"
         )
     return first
+
+
+def _in_digits(value: Any) -> str:
+    """A text of a value with all digits of its numbers; that of a tensor has four of each."""
+    if isinstance(value, Tensor):
+        return repr(value.tolist())
+    if isinstance(value, dict):
+        return repr({name: _in_digits(part) for name, part in value.items()})
+    return repr([_in_digits(part) for part in value]) if isinstance(value, tuple | list) else str(value)
 
 
 def facts_of(cell: CellData, tokenizer: PreTrainedTokenizerBase, train_end: bool) -> Facts:

@@ -76,12 +76,15 @@ def read_file(path: Path, required: Sequence[str], optional: Sequence[str] = ())
     columns = (*required, *optional, "topic")
     if nested := [name for name in columns if name in frame.columns and not _is_readable(name, frame.schema[name])]:
         raise InputError(f"{path}: column {nested[0]} is of type {frame.schema[nested[0]]}; text is expected")
-    for name in columns:
-        if isinstance(frame.schema.get(name), pl.List):
-            marked = pl.col(name).cast(pl.List(pl.String)).list.eval(pl.element().str.contains(LIST_MARK, literal=True))
-            for line in itertools.compress(lines, frame.select(marked.list.any())[name]):
-                raise InputError(f"{path}: line {line}: {name}: a text of the list holds {LIST_MARK!r}; take it out")
     try:
+        for name in columns:
+            if isinstance(frame.schema.get(name), pl.List):
+                entries = pl.col(name).cast(pl.List(pl.String))
+                marked = frame.select(entries.list.eval(pl.element().str.contains(LIST_MARK, literal=True)).list.any())
+                for line in itertools.compress(lines, marked[name]):
+                    raise InputError(
+                        f"{path}: line {line}: {name}: a text of the list holds {LIST_MARK!r}; take it out"
+                    )
         texts = frame.select(_as_text(frame, name) for name in columns)
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path}: a column cannot be read as text ({error})") from None

@@ -220,7 +220,7 @@ def _with_literals(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.
 
 
 def _check_ids(rows: pl.DataFrame) -> None:
-    """Ids must look like ids, and one id has one label. Raises InputError with the first faults."""
+    """Ids must look like ids, and rows must not contradict each other. Raises InputError with the first faults."""
     faults = sorted(_faults(rows), key=lambda fault: (fault[0]["file"], fault[0]["line"]))
     if faults:
         shown = [f"{location(row)}: {message}" for row, message in faults[:MOST_FAULTS]]
@@ -251,12 +251,14 @@ def _faults(rows: pl.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
 def _contradictions(rows: pl.DataFrame, name: str, advice: str) -> Iterator[tuple[dict[str, Any], str]]:
     """Rows that say something else about an entity than an earlier row does."""
     stated = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col(name).is_not_null())
+    if name == "title":  # one without a visible character counts as none
+        stated = stated.filter(pl.col(name).map_elements(clean, return_dtype=pl.String) != "")
     earliest = stated.unique("qid", keep="first", maintain_order=True).select(
         "qid", first=name, first_line="line", first_file="file"
     )
     # Few texts differ as they are written, and fewer once they are cleaned, which takes a while.
     written = stated.join(earliest, on="qid", maintain_order="left").filter(pl.col(name) != pl.col("first"))
-    plain = _plain_count if name == "sitelinks" else clean
+    plain = {"sitelinks": _plain_count, "title": _plain_title, "label": clean}[name]
     cleaned = written.with_columns(pl.col(name, "first").map_elements(plain, return_dtype=pl.String))
     for row in _some(cleaned, pl.col(name) != pl.col("first")):
         first = f"{row['first']!r} in {row['first_file']}: line {row['first_line']}"
@@ -264,7 +266,13 @@ def _contradictions(rows: pl.DataFrame, name: str, advice: str) -> Iterator[tupl
 
 
 def _plain_count(text: str) -> str:
-    return text.partition(".")[0]
+    return text.partition(".")[0].lstrip("0")
+
+
+def _plain_title(text: str) -> str:
+    """As a wiki reads it, whose titles begin with a capital."""
+    plain = clean(text).replace("_", " ")
+    return plain[:1].upper() + plain[1:]
 
 
 def _may_be_title(text: str) -> bool:

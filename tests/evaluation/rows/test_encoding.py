@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from dual_data.errors import InputError
 from dual_data.evaluation.models.tiny import tiny, tiny_tokenizer
@@ -115,10 +119,20 @@ def test_a_missing_template_and_empty_answers_are_refused_with_the_way_out() -> 
 
 
 def test_a_tokenizer_that_loses_parts_of_questions_is_refused() -> None:
-    tokenizer: Any = tiny_tokenizer()
-    tokenizer.add_special_tokens({"additional_special_tokens": [" "]})
-    with pytest.raises(InputError, match=r"the tokenizer of .* reads 'Which country is .*' as .*: it loses parts of"):
-        encode(tokenizer, cities(), "chat")
+    words = {"<unk>": 0, "Which": 1, "country": 2, "France": 3}
+    backend = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    backend.pre_tokenizer = WhitespaceSplit()
+    made: Any = PreTrainedTokenizerFast
+    tokenizer = made(tokenizer_object=backend, unk_token="<unk>", name_or_path="it")
+    told = "it reads 'Which country is Lyon in\\?' as 'Which country <unk> <unk> <unk>': it loses parts of most"
+    with pytest.raises(InputError, match=told):
+        encode(tokenizer, cities(1), "dual-raw")
+    # A token that stands in the question is not lost.
+    asked = [cities(1)[0]._replace(question="Which country is Lyon in, <unk> or France?")] * 2
+    tokenizer.add_special_tokens({"pad_token": "Lyon"})
+    words |= {"is": 4, "in,": 5, "or": 6, "France?": 7}
+    backend.model = WordLevel(words, unk_token="<unk>")
+    assert encode(tokenizer, asked, "dual-raw")
 
 
 def test_the_hash_of_token_ids_follows_the_format() -> None:

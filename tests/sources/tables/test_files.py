@@ -128,6 +128,12 @@ def test_a_column_of_other_nested_values_is_refused(tmp_path: Path, cell: object
         read_folder(tmp_path, ["s"])
 
 
+def test_a_list_of_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    pl.DataFrame({"s": ["a"], "names": [[b"\xff"]]}).write_parquet(tmp_path / "city.parquet")
+    with pytest.raises(InputError, match=r"city\.parquet: a column cannot be read as text"):
+        read_folder(tmp_path, ["s"], ["names"])
+
+
 def test_a_list_of_labels_is_no_label(tmp_path: Path) -> None:
     pl.DataFrame({"objectLabel": [["Norway", "Peru"]]}).write_parquet(tmp_path / "city.parquet")
     with pytest.raises(InputError, match=r"column objectLabel is of type List\(String\); text is expected"):

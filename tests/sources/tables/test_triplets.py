@@ -147,8 +147,10 @@ def test_bad_ids(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> No
     assert "places_city.csv" in str(caught.value)
 
 
-def test_one_count_may_be_written_in_two_ways(tmp_path: Path) -> None:
-    rows = [city("Q1", "a", "Q2", "b", subject_sitelinks=text) for text in ("7", "7.0")]
+def test_one_count_and_one_title_may_be_written_in_several_ways(tmp_path: Path) -> None:
+    written = [("7", "IPhone"), ("7.0", "iPhone"), ("07", "\xa0")]
+    rows = [city("Q1", "a", "Q2", "b", subject_sitelinks=count, subject_title=title) for count, title in written]
+    rows += [city("Q3", "c", "Q4", "d", subject_title=title) for title in ("\xa0", "New York", "New_York")]
     entities = with_ids(write(tmp_path / "t", "places_city.csv", rows), TOPICS, RELATIONS, EXCLUDED).entities
     assert entities.filter(qid="Q1")["sitelinks"].to_list() == [7]
 
