@@ -17,7 +17,8 @@ knowing it is knowing that row, and a relation with one row has no other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 
 import polars as pl
@@ -198,23 +199,23 @@ def _sampled_overlaps(cells: pl.DataFrame, tokens: Sequence[tuple[str, ...]]) ->
     ranked = cells.with_columns(hash_rank(cells["answer"], "shuffled")).sort("rank")
     for _, group in ranked.group_by("relation", maintain_order=True):
         rows: dict[int, int] = dict(group.select("cell", "rows").iter_rows())
+        total = sum(rows.values())
         # A sample would miss most of the rows, or take one answer for most of them.
-        is_frequent = {cell: number * _COMPARED > sum(rows.values()) for cell, number in rows.items()}
-        frequent, seldom = ([cell for cell in rows if is_frequent[cell] == which] for which in (True, False))
-        of_seldom = sum(rows[cell] for cell in seldom)
+        frequent = {cell for cell, number in rows.items() if number * _COMPARED > total}
+        seldom = [cell for cell in rows if cell not in frequent]
+        following = itertools.accumulate(cell not in frequent for cell in rows)
 
-        def shared(gold: int, others: Sequence[int], rows: Mapping[int, int] = rows) -> int:
+        def shared(gold: int, others: Collection[int], rows: Mapping[int, int] = rows) -> int:
             return sum(rows[cell] * longest_common_subsequence(tokens[gold], tokens[cell]) for cell in others)
 
-        place = 0
-        for gold, own in rows.items():
-            others = len(seldom) - (not is_frequent[gold])
-            place += not is_frequent[gold]  # of the next one
-            sample = [seldom[(place + step) % len(seldom)] for step in range(min(others, _COMPARED))]
-            left = of_seldom - own * (not is_frequent[gold])
+        for gold, place in zip(rows, following, strict=True):
+            others = frequent - {gold}
+            size = min(len(seldom) - (gold not in frequent), _COMPARED)
+            sample = [seldom[(place + step) % len(seldom)] for step in range(size)]
+            left = total - rows[gold] - sum(rows[cell] for cell in others)
             sampled = shared(gold, sample) * left / max(sum(rows[cell] for cell in sample), 1)
-            words = shared(gold, [cell for cell in frequent if cell != gold]) + sampled
-            overlaps.append((gold, own * bool(tokens[gold]) + words / max(len(tokens[gold]), 1)))
+            words = shared(gold, others) + sampled
+            overlaps.append((gold, rows[gold] * bool(tokens[gold]) + words / max(len(tokens[gold]), 1)))
     return pl.DataFrame(overlaps, schema={"cell": pl.UInt32, "overlap": pl.Float64}, orient="row")
 
 

@@ -31,9 +31,9 @@ _FROM_PATH = re.compile(r"[^\s'\"(]*[/\\].*", re.DOTALL)
 def collect(folders: Sequence[Path], *, paths: bool = True) -> Collection:
     """Read the results of some grids; a result that is in two folders counts once.
 
-    Without `paths`, a model that is named by the path of its folder or file has that one's name instead, and so has
-    a reason ends where it names a path. Raises InputError for a folder without results, and for results of one
-    place that differ in settings or items.
+    Without `paths`, a model that is named by the path of its folder or file has that one's name instead, and a reason
+    ends where it names a path. Raises InputError for a folder without results, and for results of one place that differ
+    in settings or items.
     """
     by_key: dict[Key, list[Run]] = defaultdict(list)
     base_of: dict[str, str] = {}
