@@ -85,7 +85,8 @@ class Model:
     def _known(self, written: str, stem: str, seed: int | None) -> str | None:
         """The answer if the subject has the relation; None lets the caller try another wording."""
         bare, _, hint = written.partition(" (")
-        spellings = [name.lower() for name in (written, bare)]  # a subject at the start of a sentence has a capital
+        # A subject at the start of a sentence has a capital, and of two question marks only one is written.
+        spellings = [name.lower() for name in (written, bare, f"{written}?")]
         candidates = [
             qid
             for name in (*spellings, *(name.removeprefix("the ") for name in spellings))

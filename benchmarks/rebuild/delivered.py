@@ -54,7 +54,7 @@ def rows(rehearsal: Rehearsal, relations: Mapping[str, Relation]) -> list[Row]:
             place = (row.topic, row.stem, row.key[0])
             best[place] = min(best.get(place, 9), LANGUAGES.index(language))
     return [
-        row if row.reason else row._replace(reason=_reason(row, language, name_of, classes, accepted, best))
+        row if row.reason else row._replace(reason=_reason(row, language, name_of, classes, accepted, best, relations))
         for row, language in delivered
     ]
 
@@ -66,8 +66,12 @@ def _reason(
     classes: Mapping[str, set[str]],
     accepted: Mapping[str, set[str]],
     best: Mapping[tuple[str, str, str], int],
+    relations: Mapping[str, Relation],
 ) -> str:
     subject, _, kind, value = row.key
+    asks_who = relations[row.stem].questions.canonical.startswith("Who ")
+    if asks_who and name_of.get(value) in ("anonymous", "unknown"):
+        return "somevalue"
     if kind == "text" and LANGUAGES.index(language) > best[row.topic, row.stem, subject]:
         return "other_language"
     if accepted[row.stem] and not accepted[row.stem] & classes.get(value, set()):
