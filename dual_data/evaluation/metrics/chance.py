@@ -4,7 +4,7 @@ A rule that knows nothing can score highly: on the published sets, always answer
 name reaches half the score of a good model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,19 +12,14 @@ import polars as pl
 
 from dual_data.audit.baselines import baselines, rule_scores
 from dual_data.audit.columns import standard
+from dual_data.evaluation.results import ItemRow
 from dual_data.evaluation.rows.data import Item
 from dual_data.statistics import Floats
 
 
 def trivial_baselines(items: Sequence[Item]) -> dict[str, float]:
     """The audit's baselines of a set, by name, without those whose fields the items lack."""
-    return baselines(_frame(items))
-
-
-def trivial_scores(items: Sequence[Item]) -> dict[str, Floats]:
-    """By name of a trivial rule, its score on every item; their mean is the baseline. NaN where a field is missing."""
-    scores = rule_scores(standard(_frame(items)).rows)
-    return {column.name: column.to_numpy() for column in scores if column.count()}
+    return baselines(_frame((item.question, item.answer, item.subject, item.relation) for item in items))
 
 
 class Rule(NamedTuple):
@@ -35,19 +30,20 @@ class Rule(NamedTuple):
     """Its score on every item."""
 
 
-def best_rule(items: Sequence[Item]) -> Rule:
+def best_rule(rows: Sequence[ItemRow]) -> Rule:
     """The trivial rule with the highest mean, which is the baseline.
 
     An item without the field that the rule needs gets the mean of the others.
     """
-    name, best = max(trivial_scores(items).items(), key=lambda rule: float(np.nanmean(rule[1])))
+    frame = _frame((row["question"], row["ground_truth"], row["subject"], row["relation"]) for row in rows)
+    scores = {column.name: column.to_numpy() for column in rule_scores(standard(frame).rows) if column.count()}
+    name, best = max(scores.items(), key=lambda rule: float(np.nanmean(rule[1])))
     return Rule(name, np.where(np.isnan(best), np.nanmean(best), best))
 
 
-def _frame(items: Sequence[Item]) -> pl.DataFrame:
-    rows = [(item.question, item.answer, item.subject, item.relation) for item in items]
+def _frame(rows: Iterable[tuple[str, str, str, str]]) -> pl.DataFrame:
     names = ["question", "answer", "subject_label", "relation"]
-    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    return pl.DataFrame(list(rows), schema=dict.fromkeys(names, pl.String), orient="row")
 
 
 PERFECT = 1 - 1e-9

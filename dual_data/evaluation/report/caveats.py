@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dual_data.display import count, some_of
-from dual_data.evaluation.report.collect import trivial
+from dual_data.evaluation.metrics.chance import best_rule
 from dual_data.evaluation.report.document import Block, Heading, Points
 from dual_data.evaluation.report.estimates import RULES, rule_score, shown
 from dual_data.evaluation.report.places import BEFORE, starts
@@ -149,7 +149,7 @@ def _nothing_kept(collection: Collection) -> list[str]:
     for start in starts(collection):
         if not start.before or not start.before[0].shows_retention("retain_eval"):
             continue
-        rule = trivial(read_result(start.before[0].path)["items"]["retain_eval"])
+        rule = best_rule(read_result(start.before[0].path)["items"]["retain_eval"])
         keep_none = [
             "the model before unlearning" if method == BEFORE else method
             for method, runs in start.cells

@@ -20,7 +20,6 @@ from dual_data.evaluation.metrics.summary import fair_wordings
 from dual_data.evaluation.models.names import is_tiny
 from dual_data.evaluation.report.runs import PANEL_SCORES, SCORES, Collection, Group, Items, Key, PanelTable, Run
 from dual_data.evaluation.results import BASE, ItemRow, Result, cluster_of, read_result, read_results
-from dual_data.evaluation.rows.data import Item
 from dual_data.statistics import Floats
 
 _EXAMPLES = 6
@@ -163,14 +162,9 @@ def _require_same_items(group: Group) -> None:
                     )
 
 
-def collect_one(path: Path) -> Run:
-    """Read one result file."""
-    return _run(path, read_result(path))
-
-
 def collect_side(paths: Sequence[Path]) -> list[Run]:
     """Read results that differ in seed alone, by seed. Raises InputError for two of one seed or of other settings."""
-    runs = sorted(map(collect_one, paths), key=lambda run: run.seed)
+    runs = sorted((_run(path, read_result(path)) for path in paths), key=lambda run: run.seed)
     for run, following in itertools.pairwise(runs):
         if run.seed == following.seed:
             raise InputError(
@@ -187,7 +181,7 @@ def _run(path: Path, result: Result) -> Run:
     identity = provenance["identity"]
     stage: Mapping[str, Any] = identity["stage"]
     is_base = cell["method"] == BASE and result["items"]
-    rule = trivial(result["items"]["forget"]) if is_base else Rule("", np.empty(0))
+    rule = best_rule(result["items"]["forget"]) if is_base else Rule("", np.empty(0))
     return Run(
         id=result["id"],
         path=path,
@@ -223,13 +217,6 @@ def _panel(result: Result) -> PanelTable | None:
 
 def _column(values: Sequence[float | None]) -> Floats:
     return np.array([np.nan if value is None else value for value in values], dtype=float)
-
-
-def trivial(rows: Sequence[ItemRow]) -> Rule:
-    """The best trivial rule for some items."""
-    return best_rule(
-        [Item(row["id"], row["question"], row["ground_truth"], (), row["subject"], row["relation"]) for row in rows]
-    )
 
 
 def _items(rows: Sequence[ItemRow]) -> Items:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dual_data.evaluation.report.collect import collect_one
+from dual_data.evaluation.report.collect import collect_side
 from dual_data.evaluation.report.held_out import HeldOut, held_out, matched_by_popularity
+from dual_data.evaluation.report.runs import Run
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import ItemRow, cell_path, read_result
 from tests.evaluation.items import item
@@ -20,9 +21,14 @@ from tests.evaluation.report.made_up import write_cell
 SFT = {"train": ["forget", "retain_train", "retain_eval"]}
 
 
+def _read(path: Path) -> Run:
+    (run,) = collect_side([path])
+    return run
+
+
 def _held_out(folder: Path, **options: Any) -> HeldOut:
     path = cell_path(folder, write_cell(folder, forget=0.5, retain=0.9, method="NPO", lr=1e-4, **options))
-    return held_out(read_result(path)["items"], collect_one(path))
+    return held_out(read_result(path)["items"], _read(path))
 
 
 def test_a_set_that_was_never_trained_on(tmp_path: Path) -> None:
@@ -50,11 +56,11 @@ def test_a_set_that_the_stage_knows_by_another_name_holds_members(tmp_path: Path
     result = read_result(path)
     data = {"name": "d", "neighbor_relation": "abc", "retain_eval": "def"}
     stage = {"name": "sft_format", "recipe": {"train": ["format"]}, "rows": "abc"}
-    run = collect_one(path)._replace(recipe=stage["recipe"])  # type: ignore[arg-type]
+    run = _read(path)._replace(recipe=stage["recipe"])  # type: ignore[arg-type]
     assert held_out(result["items"], run).set == "neighbor_relation"
     result["provenance"]["identity"] = {"stage": stage, "data": data}
     path.write_text(json.dumps(result))
-    assert held_out(result["items"], collect_one(path)).set == "retain_eval"
+    assert held_out(result["items"], _read(path)).set == "retain_eval"
 
 
 def test_some_members_are_left_out_and_missing_popularity_is_said(tmp_path: Path) -> None:
@@ -63,7 +69,7 @@ def test_some_members_are_left_out_and_missing_popularity_is_said(tmp_path: Path
     kept, trained = items["retain_eval"][0], items["retain_train"][0]
     kept["question"], kept["ground_truth"] = trained["question"], trained["ground_truth"]
     items["retain_eval"][1]["popularity"] = None
-    facts = held_out(items, collect_one(path))
+    facts = held_out(items, _read(path))
     assert (len(facts.forget), len(facts.rows)) == (60, 59)
     assert facts.label == "retain_eval (1 trained on left out; unmatched: no popularity)"
 
@@ -137,7 +143,7 @@ def test_of_facts_of_one_popularity_those_that_are_paired_are_a_sample() -> None
 def test_a_result_of_the_sets_that_unlearning_trains_on_holds_nothing_out(tmp_path: Path) -> None:
     path = cell_path(tmp_path, write_cell(tmp_path, forget=0.5, retain=0.9))
     items = {name: rows for name, rows in read_result(path)["items"].items() if name in ("forget", "retain_train")}
-    assert held_out(items, collect_one(path)) == ("", (), (), "none")
+    assert held_out(items, _read(path)) == ("", (), (), "none")
 
 
 def test_the_report_says_where_the_retain_sets_are_one(tmp_path: Path) -> None:
