@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,6 @@ from dual_data.evaluation.report.findings.sentences import (
     points,
     retention_sentence,
     size,
-    span_datasets,
 )
 from dual_data.evaluation.report.frontier import balance
 from dual_data.evaluation.report.pairs import same_seeds
@@ -82,10 +82,13 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
         nothing = f"There are no results of {both}, so nothing is said about popularity."
         return PopularityAnswer([nothing], [], [], [])
     over_all = holm_corrected([entry.compared(compare_sets(entry.popular, entry.rare, entry.lr)) for entry in sides])
-    paired = [
-        (entry, (entry.popular, entry.rare, entry.lr, entry.pairing)) for entry in sides if entry.pairing is not None
-    ]
-    over_pairs = holm_corrected([entry.compared(compare_pairs(*groups)) for entry, groups in paired])
+    over_pairs = holm_corrected(
+        [
+            entry.compared(compare_pairs(entry.popular, entry.rare, entry.lr, entry.pairing))
+            for entry in sides
+            if entry.pairing is not None
+        ]
+    )
     retained = holm_corrected(
         [
             Compared(entry.about, entry.label, retention, all_runs(entry.popular, entry.rare))
@@ -109,12 +112,7 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
             sentences.append(retention_sentence(data, "forgetting popular facts", "forgetting rare ones", kept))
         else:
             unretained.append(data)
-    if span_datasets(collection, over_pairs):
-        mean = average([comparison.contrast for comparison in over_pairs])
-        datasets = len({comparison.about for comparison in over_pairs})
-        sentences.append(
-            f"{over_datasets(datasets, 'paired facts', len(paired))}, {loses('popular facts', 'rare ones', mean)}."
-        )
+    sentences += over_datasets(collection, "paired facts", over_pairs, partial(loses, "popular facts", "rare ones"))
     if unretained:
         sentences.append(not_at_equal_forgetting(unretained, "for popular facts and for rare ones"))
     if unpaired:

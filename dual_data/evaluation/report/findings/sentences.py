@@ -60,20 +60,9 @@ def holm_corrected(compared: Sequence[Compared]) -> list[Compared]:
     return [comparison._replace(p_value=value) for comparison, value in zip(compared, p_values, strict=True)]
 
 
-def over_datasets(datasets: int, what: str, comparisons: int) -> str:
-    """Start of a sentence on the average over two datasets or more."""
-    which = "Both" if datasets == 2 else f"All {datasets}"
-    return f"{which} datasets, {what}: on average of {comparisons} comparisons"
-
-
 def about_of(compared: Sequence[Compared], about: tuple[str, str]) -> list[Compared]:
     """Those of one dataset and stage."""
     return [comparison for comparison in compared if comparison.about == about]
-
-
-def span_datasets(collection: Collection, compared: Sequence[Compared]) -> bool:
-    """Whether comparisons are over several datasets, which may share facts, and of one preset and profile."""
-    return len({comparison.about[0] for comparison in compared}) > 1 and not Names.of(collection).several
 
 
 def all_runs(*groups: Group) -> tuple[Run, ...]:
@@ -156,6 +145,21 @@ def recovery_sentence(start: str, compared: Sequence[Compared]) -> str:
         f"what rare ones lost, and {by_how_much(with_losses)} where losses of the control count"
         f"{_of_one_seed(compared)}."
     )
+
+
+def over_datasets(
+    collection: Collection, what: str, compared: Sequence[Compared], by_mean: Callable[[Interval], str]
+) -> list[str]:
+    """A sentence on the average over several datasets, which may share facts; none over presets or profiles.
+
+    `by_mean` says what the mean difference is.
+    """
+    datasets = len({comparison.about[0] for comparison in compared})
+    if datasets < 2 or Names.of(collection).several:
+        return []
+    which = "Both" if datasets == 2 else f"All {datasets}"
+    mean = average([comparison.contrast for comparison in compared])
+    return [f"{which} datasets, {what}: on average of {len(compared)} comparisons, {by_mean(mean)}."]
 
 
 def not_at_equal_forgetting(places: Sequence[str], both: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from functools import partial
 
 from dual_data.display import count
 from dual_data.evaluation.report.contrast import Contrast, average
@@ -20,7 +21,6 @@ from dual_data.evaluation.report.findings.sentences import (
     points,
     retention_sentence,
     sign,
-    span_datasets,
 )
 from dual_data.evaluation.report.runs import Collection, Group
 from dual_data.evaluation.settings import PRETRAINED
@@ -50,7 +50,10 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     compared = holm_corrected(uncorrected)
     sides = dict.fromkeys(stages, ("", _AFTER, _PRETRAINED))
     sentences = _retention_sentences(sides, compared, "after the stage and on the pretrained model")
-    return [*sentences, *_overall_sentences(collection, compared)], compared
+    for stage in dict.fromkeys(comparison.about[1] for comparison in compared):
+        of_stage = [comparison for comparison in compared if comparison.about[1] == stage]
+        sentences += over_datasets(collection, stage, of_stage, partial(keeps, _AFTER, _PRETRAINED))
+    return sentences, compared
 
 
 def control_answer(collection: Collection) -> tuple[list[str], dict[str, list[Compared]]]:
@@ -130,16 +133,3 @@ def _compare_with(
             label = f"{names.place(key)}, {key.set}, {key.method}"
             compared.append(Compared(about, label, contrast, all_runs(group, other)))
     return list(stages), compared
-
-
-def _overall_sentences(collection: Collection, compared: Sequence[Compared]) -> list[str]:
-    """The average over all datasets, for every stage that was compared in several."""
-    if not span_datasets(collection, compared):
-        return []
-    sentences = []
-    for stage in dict.fromkeys(comparison.about[1] for comparison in compared):
-        of_stage = [comparison for comparison in compared if comparison.about[1] == stage]
-        if (datasets := len({comparison.about[0] for comparison in of_stage})) > 1:
-            mean = average([comparison.contrast for comparison in of_stage])
-            sentences.append(f"{over_datasets(datasets, stage, len(of_stage))}, {keeps(_AFTER, _PRETRAINED, mean)}.")
-    return sentences
