@@ -19,6 +19,7 @@ from dual_data.evaluation.report.findings.sentences import (
     Compared,
     Names,
     holm_corrected,
+    is_above_zero,
     recovery_sentence,
     untested_all,
 )
@@ -52,12 +53,6 @@ class _Curve(NamedTuple):
     is_of_one_seed: bool
     where: str
 
-    @property
-    def comes_back(self) -> bool:
-        """As in the other findings, nothing of one seed is tested; and draws of a few subjects can all be alike."""
-        is_beyond_chance = self.area.p_value is not None and self.area.p_value < LEVEL
-        return self.area.low > 0 and is_beyond_chance and not self.is_of_one_seed
-
 
 def _recovered_sentences(collection: Collection, tuned: Sequence[Relearned]) -> dict[str, str]:
     """For how many curves tuning brings something back, by what models were tuned on."""
@@ -84,7 +79,7 @@ def _recovered(curves: Sequence[_Curve], last_step: int) -> str:
         text = untested_all(untested, "curve")
         clear = [curve for curve in curves if curve.area.low > 0]
     else:
-        clear = [curve for curve in curves if curve.comes_back]
+        clear = [curve for curve in curves if is_above_zero(curve.area, is_of_one_seed=curve.is_of_one_seed)]
         note = f"; {untested} of one seed, not tested" if untested else ""
         text = (
             f"in {len(clear) or 'none'} of {count(len(curves), 'curve')}, some of what was lost is shown to come back "

@@ -23,7 +23,7 @@ class Compared(NamedTuple):
     """One comparison."""
 
     about: tuple[str, str]
-    """The dataset and, where its sentence is about one, the stage."""
+    """What its sentence is about: a dataset, and a stage, a set or what models were tuned on; empty for none."""
     label: str
     """The text of its row: place, set or learning rate, method."""
     contrast: Contrast
@@ -60,8 +60,17 @@ def holm_corrected(compared: Sequence[Compared]) -> list[Compared]:
     return [comparison._replace(p_value=value) for comparison, value in zip(compared, p_values, strict=True)]
 
 
+def is_above_zero(difference: Interval, *, is_of_one_seed: bool) -> bool:
+    """Whether a difference is shown to be above 0, without correction; nothing of one seed is tested.
+
+    The p-value is asked too: draws of a few subjects can all be alike, and their interval has no width then.
+    """
+    is_beyond_chance = difference.p_value is not None and difference.p_value < LEVEL
+    return difference.low > 0 and is_beyond_chance and not is_of_one_seed
+
+
 def about_of(compared: Sequence[Compared], about: tuple[str, str]) -> list[Compared]:
-    """Those of one dataset and stage."""
+    """Those that one sentence is about."""
     return [comparison for comparison in compared if comparison.about == about]
 
 

@@ -12,7 +12,7 @@ from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.display import count
 from dual_data.evaluation.report.contrast import Contrast, average, compare_shares
 from dual_data.evaluation.report.estimates import shown
-from dual_data.evaluation.report.findings.sentences import LEVEL, Names, by_how_much, points
+from dual_data.evaluation.report.findings.sentences import LEVEL, Names, by_how_much, is_above_zero, points
 from dual_data.evaluation.report.own_words import in_own_words
 from dual_data.evaluation.report.places import chosen_cells
 from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
@@ -31,16 +31,6 @@ class _Leak(NamedTuple):
     both; None where there is no such answer."""
 
     @property
-    def beyond_chance(self) -> bool:
-        """The p-value is asked too: draws of a few subjects can all be alike, and their interval has no width then.
-
-        As in the other findings, nothing of one seed is tested.
-        """
-        if self.excess is None or self.excess.is_of_one_seed or self.excess.difference.p_value is None:
-            return False
-        return self.excess.difference.low > 0 and self.excess.difference.p_value < LEVEL
-
-    @property
     def clearness(self) -> tuple[float, float]:
         """By the lower end: a cell with only three facts known before can have the largest share by chance."""
         interval = self.excess.difference if self.excess else self.share
@@ -54,20 +44,20 @@ def wording_answer(collection: Collection) -> list[str]:
     if not positive:
         return ["In no cell do other wordings bring out facts that the question no longer brings out."] if leaks else []
     compared = [leak.excess for leak in leaks if leak.excess is not None]
-
     clearest = max(positive, key=lambda leak: leak.clearness)
     names = Names.of(collection)
     chance = "No relation has another answer to compare with."
     if compared:
         mean = average(compared)
-        untested = sum(leak.excess is not None and leak.excess.is_of_one_seed for leak in positive)
+        excesses = [leak.excess for leak in positive if leak.excess is not None]
+        untested = sum(excess.is_of_one_seed for excess in excesses)
+        clear = sum(is_above_zero(excess.difference, is_of_one_seed=excess.is_of_one_seed) for excess in excesses)
         note = f"; {untested} of one seed, not tested" if untested else ""
         tested = (
             "They are of one seed, and not tested against chance."
             if untested == len(positive)
-            else f"In {sum(leak.beyond_chance for leak in positive)} of them these are more than by chance "
-            f"(interval of the difference above zero and p below {LEVEL:.0%}, not corrected for the number of "
-            f"cells{note})."
+            else f"In {clear} of them these are more than by chance (interval of the difference above zero and p below "
+            f"{LEVEL:.0%}, not corrected for the number of cells{note})."
         )
         chance = (
             f"{tested} On average over the cells, they are {by_how_much(mean, points)} of the facts than by chance."
@@ -87,7 +77,7 @@ def own_words_answer(collection: Collection) -> list[str]:
     left = [
         (scores.left, f"{group.key.method} ({names.place(group.key)}, {group.key.set})")
         for group, runs in chosen_cells(collection.groups)
-        if group.before and (scores := in_own_words(runs, group.before, "forget")) and not math.isnan(scores.left.value)
+        if (scores := in_own_words(runs, group.before, "forget")) and not math.isnan(scores.left.value)
     ]
     if not left:
         return []
