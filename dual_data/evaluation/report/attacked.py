@@ -39,7 +39,7 @@ class Relearned(NamedTuple):
 
 
 def attacks(curves: Sequence[Relearned], cells: Sequence[Extras]) -> list[Block]:
-    """Sections on the attacks that were run; `curves` are those of `relearned`."""
+    """A section on each attack; `curves` are those of `relearned`."""
     return [*_relearning(curves), *_quantisation(cells), *_tasks(cells)]
 
 
@@ -118,8 +118,11 @@ def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
         "Ordinary fine-tuning after unlearning, and of models without unlearning; bars are 95 % intervals "
         "over seeds and subjects. Hollow points are of one seed."
     )
-    figures = (Charts(tuple(charts), chart_caption),)
-    return _section("Relearning", columns, lines, caption, charts=figures, exact=("tuning",))
+    return [
+        Heading("Relearning"),
+        Charts(tuple(charts), chart_caption),
+        cell_table(columns, lines, caption, ("tuning",)),
+    ]
 
 
 def tuning_of(attack: AttackResults) -> str:
@@ -169,7 +172,7 @@ def _quantisation(cells: Sequence[Extras]) -> list[Block]:
         "where it takes more of it, and a dash if none was lost. What it takes from the model before unlearning counts "
         "as 0, and with losses as recovery. Intervals are over seeds and subjects."
     )
-    return _section("Quantisation", columns, lines, caption)
+    return [Heading("Quantisation"), cell_table(columns, lines, caption)]
 
 
 class _Rounded(NamedTuple):
@@ -218,20 +221,7 @@ def _tasks(cells: Sequence[Extras]) -> list[Block]:
         "intervals from its standard errors."
     )
     columns = ("task and metric", "shots", "score", "score before")
-    return _section("Tasks of lm-eval", columns, lines, caption, exact=("shots",))
-
-
-def _section(
-    title: str,
-    columns: Sequence[str],
-    lines: Sequence[CellLine],
-    caption: str,
-    *,
-    charts: tuple[Charts, ...] = (),
-    exact: Sequence[str] = (),
-) -> list[Block]:
-    """Charts and a table under a heading; empty where the table has no rows."""
-    return [Heading(title), *charts, cell_table(columns, lines, caption, exact)] if lines else []
+    return [Heading("Tasks of lm-eval"), cell_table(columns, lines, caption, ("shots",))]
 
 
 def _line(cell: Extras, attack: AttackResults, texts: Sequence[str]) -> CellLine:

@@ -92,7 +92,7 @@ def _left(lost: Floats, likeliest: Floats, subjects: Sequence[str]) -> Interval:
 
 
 def own_words(collection: Collection) -> list[Block]:
-    """A table of the chosen cells and of the models before unlearning; nothing where no result has these scores."""
+    """A table of the chosen cells and of the models before unlearning whose results have these scores."""
     lines = []
     for start in starts(collection):
         for method, runs in start.cells:
@@ -102,6 +102,4 @@ def own_words(collection: Collection) -> list[Block]:
             kept = (retain.held, retain.likeliest) if retain else (UNKNOWN, UNKNOWN)
             texts = (rate_of(runs), str(forget.facts), *map(shown, (*forget[1:], *kept)))
             lines.append(CellLine(start.key, method, texts, sources(runs), row_id("own-words", runs)))
-    if not lines:
-        return []
     return [Heading("In the model's own words"), cell_table(_COLUMNS, lines, _CAPTION, ("lr", "facts"))]

@@ -57,7 +57,7 @@ _READING = (
 
 
 def build(collection: Collection, main: Table, cells: Sequence[Extras], *, items: bool) -> list[Block]:
-    """All sections, with the main table and the figures of the chosen `cells`.
+    """All sections of which there are results, with the main table and the figures of the chosen `cells`.
 
     Without `items`, sections contain no questions or answers and no links to them.
     """
@@ -141,8 +141,6 @@ def _examples(collection: Collection) -> list[Block]:
 
 
 def _failures(collection: Collection) -> list[Block]:
-    if not collection.not_done:
-        return []
     place = place_columns(collection.keys)
     rows: tuple[tuple[Entry, ...], ...] = tuple(
         (

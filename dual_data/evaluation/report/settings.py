@@ -48,7 +48,7 @@ def _methods(runs: Sequence[Run]) -> list[Block]:
     )
     caption = "An option that the grid file does not set has the method's default. Code: hash of the method's code."
     header = ("preset", "method", "options", "code")
-    return [Heading("Methods", 3), Table(header, tuple(rows), caption, ("options", "code"))] if rows else []
+    return [Heading("Methods", 3), Table(header, tuple(rows), caption, ("options", "code"))]
 
 
 def _training(runs: Sequence[Run]) -> list[Block]:
@@ -66,7 +66,7 @@ def _training(runs: Sequence[Run]) -> list[Block]:
     names = dict.fromkeys(name for values in columns.values() for name in values)
     rows = tuple((name, *(values.get(name, "-") for values in columns.values())) for name in names)
     caption = "Named as in the grid file, which explains them. Batch: rows of a step."
-    return [Heading("Training", 3), Table(("setting", *columns), rows, caption, tuple(columns))] if rows else []
+    return [Heading("Training", 3), Table(("setting", *columns), rows, caption, tuple(columns))]
 
 
 def _trained(runs: Iterable[Run]) -> Iterable[tuple[str, dict[str, str]]]:

@@ -43,8 +43,6 @@ def by_popularity(collection: Collection, cells: Sequence[Extras]) -> list[Block
         names = tuple(str(i + 1) for i in range(max(len(line.spots) for line in series)))
         axes = (Axis("part by popularity, least popular first", names=names), Axis(f"drop of {measure}"))
         charts.append(chart(f"{title_of(key, keys)}: {measure}", *axes, series))
-    if not lines:
-        return []
     columns = (
         "rho: popularity, probability drop", "rho: popularity, answer drop", "rho: the two drops", "disagreeing facts",
     )  # fmt: skip
@@ -67,10 +65,7 @@ def by_popularity(collection: Collection, cells: Sequence[Extras]) -> list[Block
 
 def traces(cells: Sequence[Extras]) -> list[Block]:
     """Membership inference and posterior-difference audit; forget quality, model utility, fluency."""
-    if not cells:
-        return []
-    heading = Heading("Traces of unlearning, quality and utility")
-    return [heading, _traces(cells), _quality(cells)]
+    return [Heading("Traces of unlearning, quality and utility"), _traces(cells), _quality(cells)]
 
 
 def _traces(cells: Sequence[Extras]) -> Table:
