@@ -12,7 +12,7 @@ from dual_data.evaluation.report.document import ITEMS, Block, Entry, Folded, He
 from dual_data.evaluation.report.estimates import p_value, shown
 from dual_data.evaluation.report.findings.sentences import LEVEL, size
 from dual_data.evaluation.report.places import chosen_cells, place_columns, place_of, sources, starts, title_of
-from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
+from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, same_seeds, stack
 from dual_data.statistics import holm
 
 _BETTER = {"forget": "lower", "retain_eval": "higher"}
@@ -50,13 +50,6 @@ def method_pairs(collection: Collection) -> list[Pair]:
                 all_pairs.append(Pair(first, second, name, difference, runs, seeds))
     corrected = holm([pair.difference.p_value if pair.seeds > 1 else None for pair in all_pairs])
     return [pair._replace(corrected=value) for pair, value in zip(all_pairs, corrected, strict=True)]
-
-
-def same_seeds(first: Sequence[Run], second: Sequence[Run]) -> tuple[list[Run], list[Run]] | None:
-    """The runs of the common seeds, in the same order; None where there is no common seed."""
-    left, right = ({run.seed: run for run in side} for side in (first, second))
-    common = sorted(left.keys() & right.keys())
-    return ([left[seed] for seed in common], [right[seed] for seed in common]) if common else None
 
 
 def _sentence(name: str, all_pairs: Sequence[Pair]) -> str:

@@ -237,6 +237,13 @@ def before_of(before: Sequence[Run], run: Run) -> Run:
     return next((base_run for base_run in before if base_run.seed == run.seed), before[0])
 
 
+def same_seeds(first: Sequence[Run], second: Sequence[Run]) -> tuple[list[Run], list[Run]] | None:
+    """The runs of the common seeds, in the same order; None where there is no common seed."""
+    left, right = ({run.seed: run for run in side} for side in (first, second))
+    common = sorted(left.keys() & right.keys())
+    return ([left[seed] for seed in common], [right[seed] for seed in common]) if common else None
+
+
 def answered_before(runs: Sequence[Run], before: Sequence[Run], name: str) -> NDArray[np.bool_]:
     """Items of a set that every model from which the runs start answered, and was scored on where it did, [items]."""
     own = stack([before_of(before, run) for run in runs], name, "own_words_log_probability")

@@ -41,8 +41,7 @@ from dual_data.evaluation.report.findings.sentences import (
     size,
 )
 from dual_data.evaluation.report.frontier import balance
-from dual_data.evaluation.report.pairs import same_seeds
-from dual_data.evaluation.report.runs import Collection, Group, clusters, stack
+from dual_data.evaluation.report.runs import Collection, Group, clusters, same_seeds, stack
 
 
 class PopularityAnswer(NamedTuple):
