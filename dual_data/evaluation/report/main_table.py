@@ -50,7 +50,6 @@ class Row(NamedTuple):
     key: Key
     method: str
     """The name of a method, or "before" for the model before unlearning."""
-    lr: str
     runs: tuple[Run, ...]
     baseline: Interval
     scores: Mapping[str, Interval]
@@ -135,7 +134,7 @@ def _row(start: Start, method: str, runs: Sequence[Run]) -> Row:
     other_scores = {
         name: estimate(runs, name, "rougeL_recall") for name in further_sets if runs[0].shows_retention(name)
     }
-    return Row(start.key, method, rate_of(runs), tuple(runs), trivial_rule(start.before), scores, other_scores)
+    return Row(start.key, method, tuple(runs), trivial_rule(start.before), scores, other_scores)
 
 
 def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
@@ -163,7 +162,7 @@ def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
 
 def _place(row: Row, columns: Sequence[str]) -> dict[str, str]:
     place = dict(zip(columns, place_of(row.key, columns), strict=True))
-    return {**place, "method": row.method, "lr": row.lr}
+    return {**place, "method": row.method, "lr": rate_of(row.runs)}
 
 
 def _number(value: float) -> str:

@@ -99,7 +99,9 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
     for about in dict.fromkeys(entry.about for entry in sides):
         data, of_data = about[0], [entry for entry in sides if entry.about == about]
         sentences.append(_loss_sentence(f"{data}, all facts", about_of(over_all, about)))
-        sentences += _little_known_sentences(data, [group for entry in of_data for group in entry[:2]])
+        sentences += _little_known_sentences(
+            data, [group for entry in of_data for group in (entry.popular, entry.rare)]
+        )
         if of_pairs := about_of(over_pairs, about):
             sentences.append(_loss_sentence(f"{data}, paired facts", of_pairs))
             sentences += _own_words_sentences(data, of_data)
@@ -211,8 +213,9 @@ def _own_words_sentences(data: str, sides: Sequence[_Sides]) -> list[str]:
     """Of which facts more answers are still the likeliest, given or not; none where too few are answered before."""
     contrasts = [
         contrast
-        for popular, rare, lr, _, _, pairing, _ in sides
-        if pairing is not None and (contrast := compare_in_own_words(popular, rare, lr, pairing)) is not None
+        for entry in sides
+        if entry.pairing is not None
+        and (contrast := compare_in_own_words(entry.popular, entry.rare, entry.lr, entry.pairing)) is not None
     ]
     if not contrasts:
         return []
