@@ -24,7 +24,6 @@ _MIN_FACTS = 5
 class Decile(NamedTuple):
     """Facts of similar popularity."""
 
-    items: int
     probability_drop: Interval
     """Base minus unlearned model."""
     answer_drop: Interval
@@ -41,8 +40,8 @@ class Frequency(NamedTuple):
     """Rank correlation of popularity and answer drop."""
     agreement: Interval
     """Rank correlation of the two drops over facts."""
-    disagreeing: tuple[str, ...]
-    """Ids of facts whose answer was lost though half or more of its probability is left, or the reverse."""
+    disagreeing: int
+    """Number of facts whose answer was lost though half or more of its probability is left, or the reverse."""
 
 
 def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency | None:
@@ -64,7 +63,7 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
     for indices in _parts(popularity):
         names = [subjects[index] for index in indices]
         drops = (bootstrap_mean(drop[indices], names, UNIT.differences) for drop in (probability_drop, answer_drop))
-        deciles.append(Decile(len(indices), *drops))
+        deciles.append(Decile(*drops))
 
     def correlation(first: Floats, second: Floats) -> Interval:
         return bootstrap(lambda chosen: spearman(first[chosen], second[chosen]), subjects)
@@ -74,7 +73,7 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
         correlation(popularity, probability_drop),
         correlation(popularity, answer_drop),
         correlation(probability_drop, answer_drop),
-        tuple(new["id"] for old, new in pairs if _disagree(old["scores"], new["scores"])),
+        sum(_disagree(old["scores"], new["scores"]) for old, new in pairs),
     )
 
 

@@ -36,7 +36,7 @@ def by_popularity(collection: Collection, cells: Sequence[Extras]) -> list[Block
             spots = tuple(spot(i, drop, f"part {i + 1}: ", row, hollow=True) for i, drop in enumerate(drops_by_part))
             drops[key._replace(method=BASE), measure].append(Series(key.method, spots, look=look[key.method]))
         correlations = (frequency.by_probability, frequency.by_answer, frequency.agreement)
-        texts = (*map(shown, correlations), str(len(frequency.disagreeing)))
+        texts = (*map(shown, correlations), str(frequency.disagreeing))
         lines.append(CellLine(key, key.method, texts, sources(cell.runs[:1]), row))
     keys = [key for key, _ in drops]
     for (key, measure), series in drops.items():

@@ -57,7 +57,7 @@ def test_each_figure_is_in_its_column(tmp_path: Path) -> None:
         return Interval(value, value, value)
 
     frequency = cell.frequency._replace(
-        by_probability=only(0.11), by_answer=only(0.12), agreement=only(0.13), disagreeing=("a", "b", "c")
+        by_probability=only(0.11), by_answer=only(0.12), agreement=only(0.13), disagreeing=3
     )
     aucs = {"loss": only(0.6), "min_k_plus_plus_20": only(0.65), "zlib": only(0.2), "min_k_20": only(0.7)}
     cell = cell._replace(
