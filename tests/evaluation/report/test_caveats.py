@@ -188,3 +188,18 @@ def test_measured_facts_that_unlearning_trains_on_are_counted(tmp_path: Path) ->
         f"d: of the {len(result['items']['near'])} rows of near, 2 are in retain_train too, so unlearning trains on "
         "what this set measures."
     ]
+
+
+def test_rows_that_two_sets_share_are_counted(tmp_path: Path) -> None:
+    write_cell(tmp_path / "train", forget=0.5, retain=0.9, retain_rows="train")
+    assert _sentences(tmp_path / "train") == [
+        "d: of the 60 rows of retain_eval, 60 are in retain_train too, so the retain score is measured on training "
+        "data, on which the learning rate is chosen too."
+    ]
+    path = tmp_path / "cells" / f"{write_cell(tmp_path, forget=0.5, retain=0.9, retain_rows='rare')}.json"
+    kept = "d, rare: 60 rows to forget are in retain_eval too."
+    assert _sentences(tmp_path) == [kept]
+    result = json.loads(path.read_text())
+    result["items"]["again"] = result["items"]["forget"]
+    path.write_text(json.dumps(result))
+    assert _sentences(tmp_path) == [kept, "d, rare: 60 rows to forget are in again too."]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dual_data.evaluation.report.collect import collect_side
+from dual_data.evaluation.report.caveats import caveats
+from dual_data.evaluation.report.collect import collect, collect_side
 from dual_data.evaluation.report.held_out import HeldOut, held_out, matched_by_popularity
 from dual_data.evaluation.report.runs import Run
-from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import ItemRow, cell_path, read_result
 from tests.evaluation.items import item
 from tests.evaluation.report.made_up import write_cell
@@ -146,41 +146,13 @@ def test_a_result_of_the_sets_that_unlearning_trains_on_holds_nothing_out(tmp_pa
     assert held_out(items, _read(path)) == ("", (), (), "none")
 
 
-def test_the_report_says_where_the_retain_sets_are_one(tmp_path: Path) -> None:
-    for method, lr in (("none", 0.0), ("NPO", 1e-4)):
-        write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=0.9, retain_rows="train")
-    text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
-    assert "of the 60 rows of retain_eval, 60 are in retain_train too" in text
-    assert "none: retain_eval was trained on" in text
-    for method, lr in (("none", 0.0), ("NPO", 1e-4)):
-        write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=0.9)
-    text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
-    assert "in retain_train too" not in text
-
-
 def test_facts_are_the_same_by_question_and_answer_and_not_by_id(tmp_path: Path) -> None:
     """A table may give ids only within its file, such as 1, 2, 3 in the file of every set."""
-    for method, lr in (("none", 0.0), ("NPO", 1e-4)):
-        path = cell_path(tmp_path, write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=0.9))
-        result = read_result(path)
-        for rows in result["items"].values():
-            for number, row in enumerate(rows):
-                row["id"] = str(number)
-        path.write_text(json.dumps(result))
-    text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
-    assert " in retain_train too" not in text
-    assert " in retain_eval too" not in text
-    assert "retain_eval (60 pairs of like popularity)" in text
-
-
-def test_the_report_says_where_rows_to_forget_are_kept(tmp_path: Path) -> None:
-    write_cell(tmp_path, forget=0.5, retain=0.9, retain_rows="rare")
-    text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
-    assert "d, rare: 60 rows to forget are in retain_eval too." in text
-    assert "are in retain_train too" not in text
-    path = cell_path(tmp_path, write_cell(tmp_path, forget=0.5, retain=0.9, more=("again",)))
+    path = cell_path(tmp_path, write_cell(tmp_path, forget=0.5, retain=0.9))
     result = read_result(path)
-    result["items"] |= {"again": result["items"]["forget"]}  # type: ignore[operator]
+    for rows in result["items"].values():
+        for number, row in enumerate(rows):
+            row["id"] = str(number)
     path.write_text(json.dumps(result))
-    text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
-    assert "d, rare: 60 rows to forget are in again too." in text
+    assert held_out(result["items"], _read(path)).label == "retain_eval (60 pairs of like popularity)"
+    assert caveats(collect([tmp_path])) == []
