@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -96,15 +98,15 @@ def run(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions
     """One row per probed fact, model and rule."""
     prompt = _prompt(tools.project)
     probe = _select(params, tools, facts, questions)
-    embed = published_rule.Embedding(tools)
+    tools = replace(tools, open_embedding=cache(tools.open_embedding))
     if any("paper" in model.rules for model in params.models) and not tools.calls.offline:
-        embed.open()  # before hours of sampling, not after them
+        tools.open_embedding()  # before hours of sampling, not after them
     rows: list[dict[str, Any]] = []
     usage: list[pl.DataFrame] = []
     opened: dict[str, str] = {}
     for model in params.models:
         with _open(model, params, tools) as (backend, ledger):
-            asker = _Asker(model, backend, params, tools, prompt, embed)
+            asker = _Asker(model, backend, params, tools, prompt)
             rows += asker.rows(probe)
             if isinstance(backend, LocalChat):
                 opened[weights.name_of(model.local or "")] = backend.weights
@@ -250,7 +252,6 @@ class _Asker(NamedTuple):
     params: KnowledgeParams
     tools: Tools
     prompt: Prompt
-    embed: published_rule.Embedding
 
     def rows(self, probe: Probe) -> list[dict[str, Any]]:
         """The rows of every rule, with the answers' log-probabilities."""
@@ -297,7 +298,7 @@ class _Asker(NamedTuple):
             published_rule.best_sample(fact.answer, texts) for fact, texts in zip(probe.facts, samples, strict=True)
         ]
         pairs = [(text, fact.answer) for text, fact in zip(best, probe.facts, strict=True)]
-        cosines = self.embed.similarities(pairs)
+        cosines = published_rule.similarities(pairs, self.tools)
         return [
             {
                 "generations": texts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dual_data.engine.stage import Tools
@@ -45,27 +45,17 @@ def best_sample(answer: str, texts: Sequence[str]) -> str:
     return max(texts, key=lambda text: word_recall(answer, text), default="")
 
 
-class Embedding:
-    """Cosines of pairs of texts, one logged call per pair; the embedding is opened when it is needed."""
+def similarities(pairs: Sequence[tuple[str, str]], tools: Tools) -> list[float | None]:
+    """Cosine of the embeddings of each pair, one logged call per pair; None for an empty text.
 
-    def __init__(self, tools: Tools) -> None:
-        self._tools = tools
-        self._embed: Callable[[Sequence[str]], Any] | None = None
+    Raises MissingExtra where there is no embedding: the published rule cannot decide without it.
+    """
+    requests = [{"embedding": EMBEDDING, "texts": list(pair)} for pair in pairs if pair[0]]
 
-    def open(self) -> Callable[[Sequence[str]], Any]:
-        """The embedding. Raises MissingExtra where there is none: the published rule cannot decide without it."""
-        if self._embed is None:
-            self._embed = self._tools.open_embedding()
-        return self._embed
+    def do(group: Sequence[Mapping[str, Any]]) -> list[list[float | None]]:
+        vectors = tools.open_embedding()([text for request in group for text in request["texts"]])
+        cosines = [float(vectors[i] @ vectors[i + 1]) for i in range(0, 2 * len(group), 2)]
+        return [[round(cosine, DIGITS) if math.isfinite(cosine) else None] for cosine in cosines]
 
-    def similarities(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
-        """Cosine of each pair; None for an empty text."""
-        requests = [{"embedding": EMBEDDING, "texts": list(pair)} for pair in pairs if pair[0]]
-
-        def do(group: Sequence[Mapping[str, Any]]) -> list[list[float | None]]:
-            vectors = self.open()([text for request in group for text in request["texts"]])
-            cosines = [float(vectors[i] @ vectors[i + 1]) for i in range(0, 2 * len(group), 2)]
-            return [[round(cosine, DIGITS) if math.isfinite(cosine) else None] for cosine in cosines]
-
-        results = iter(self._tools.calls.fetch_batches(f"local:{EMBEDDING}", requests, do, size=128))
-        return [next(results)[0] if text else None for text, _ in pairs]
+    results = iter(tools.calls.fetch_batches(f"local:{EMBEDDING}", requests, do, size=128))
+    return [next(results)[0] if text else None for text, _ in pairs]
