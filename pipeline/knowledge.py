@@ -12,7 +12,7 @@ partners come from the sample, whose answers are asked for anyway; only where th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -135,14 +135,17 @@ def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, ques
     canonical = _canonical(prompt, probe)
     plans = []
     for model in params.models:
-        # One for all rules, which share a budget.
-        server = ServerAnswers(_server(model, model.endpoint, tools)) if model.endpoint else None
+        source, backend = _recalled(model, tools)  # one for all rules, which share a budget
         for index, rule in enumerate(model.rules):
+            chats = _chats(prompt, probe, rule)
+            sampling = published_rule.SAMPLING if rule == "paper" else Sampling(params.new_tokens)
             # The log-probabilities are asked once per model, whatever its rules.
             answers = [fact.answer for fact in probe.facts] if index == 0 else []
-            sampling = published_rule.SAMPLING if rule == "paper" else Sampling(params.new_tokens)
-            plan = _plan(model, server, tools, _chats(prompt, probe, rule), sampling, canonical, answers)
-            plans.append(plan._replace(note=f"{model.name}, {rule}; {plan.note}"))
+            if backend is None:
+                calls, in_log, tokens, note = len(chats) + len(answers), 0, 0, "the model was not loaded yet"
+            else:
+                calls, in_log, tokens, note = backend.plan(chats, sampling, canonical, answers)
+            plans.append(Forecast(source, calls, in_log, tokens, f"{model.name}, {rule}; {note}"))
     return plans
 
 
@@ -226,22 +229,12 @@ def _server(model: ProbedModel, endpoint: Endpoint, tools: Tools) -> ChatServer:
     return ChatServer(endpoint, tools.calls, SOURCE, Ledger(budget, endpoint.price, model.budget))
 
 
-def _plan(
-    model: ProbedModel,
-    server: ServerAnswers | None,
-    tools: Tools,
-    chats: Sequence[Chat],
-    sampling: Sampling,
-    canonical: Sequence[Chat],
-    answers: Sequence[str],
-) -> Forecast:
-    if server is not None:
-        return Forecast(SOURCE, *server.plan(chats, sampling, canonical, answers))
+def _recalled(model: ProbedModel, tools: Tools) -> tuple[str, LocalChat | ServerAnswers | None]:
+    """The source of a model's answers, and the model for plans; None for a local one that was never opened."""
+    if model.endpoint is not None:
+        return SOURCE, ServerAnswers(_server(model, model.endpoint, tools))
     spec = model.local or ""
-    local = recall_local(spec, tools.calls, weights_seen(spec))
-    if local is None:
-        return Forecast(weights.source_of(spec), len(chats) + len(answers), 0, note="the model was not loaded yet")
-    return Forecast(local.source, *local.plan(chats, sampling, canonical, answers), note="in this process")
+    return weights.source_of(spec), recall_local(spec, tools.calls, weights_seen(spec))
 
 
 class _Asker(NamedTuple):

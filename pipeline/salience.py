@@ -111,7 +111,7 @@ def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, quest
         local = recall_local(params.local, tools.calls, weights_seen(params.local))
         if local is None:
             return [Forecast(weights.source_of(params.local), len(ids), 0, note="the model was not loaded yet")]
-        return [Forecast(local.source, *local.plan_labels(chats, prompt.labels), note="in this process")]
+        return [Forecast(local.source, *local.plan_labels(chats, prompt.labels))]
     if params.endpoint is None:
         return []
     return [_Judge(_server(params, params.endpoint, tools), params, prompt, tools).plan(chats)]

@@ -75,16 +75,20 @@ class LocalChat:
 
     def plan(
         self, chats: Sequence[Chat], sampling: Sampling, canonical: Sequence[Chat], answers: Sequence[str]
-    ) -> tuple[int, int]:
-        """Calls of `generate(chats, sampling)` and `log_probabilities(canonical, answers)`, where `answers` are given,
-        and those in the log."""
-        requests = self._generate(chats, sampling) + (self._score(canonical, answers) if answers else [])
-        return len(requests), len(requests) - len(self._calls.missing(self.source, requests))
+    ) -> tuple[int, int, int, str]:
+        """Calls of `generate(chats, sampling)` and `log_probabilities(canonical, answers)`, where `answers` are given.
 
-    def plan_labels(self, chats: Sequence[Chat], labels: Sequence[str]) -> tuple[int, int]:
-        """Calls, and those in the log."""
-        requests = self._labels(chats, labels)
-        return len(requests), len(requests) - len(self._calls.missing(self.source, requests))
+        Returns the calls, those in the log, no tokens, which cost nothing here, and what the numbers rest on.
+        """
+        return self._planned(self._generate(chats, sampling) + (self._score(canonical, answers) if answers else []))
+
+    def plan_labels(self, chats: Sequence[Chat], labels: Sequence[str]) -> tuple[int, int, int, str]:
+        """Calls of `label_log_probabilities(chats, labels)`, as `plan` gives them."""
+        return self._planned(self._labels(chats, labels))
+
+    def _planned(self, requests: Sequence[Request]) -> tuple[int, int, int, str]:
+        missing = self._calls.missing(self.source, requests)
+        return len(requests), len(requests) - len(missing), 0, "in this process"
 
     def _generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[dict[str, Any]]:
         parameters = sampling._asdict()
