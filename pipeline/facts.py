@@ -166,13 +166,12 @@ def sources(params: FactsParams, project: Path, services: Services) -> dict[str,
     hashes = tables.hashes(project / params.folder) if params.folder else {}
     if params.label_table:
         hashes["label_table"] = tables.hash_of(project / params.label_table)
-    elif params.source in ("sparql", "resolve"):
-        if services.sparql == EMBEDDED:
-            from dual_data.sources.embedded import EmbeddedGraph
+    elif _asks(params) and services.sparql == EMBEDDED:
+        from dual_data.sources.embedded import EmbeddedGraph
 
-            hashes[SNAPSHOT] = EmbeddedGraph().sha256
-        else:
-            hashes["endpoint"] = services.sparql
+        hashes[SNAPSHOT] = EmbeddedGraph().sha256
+    elif _asks(params):
+        hashes["endpoint"] = services.sparql
     return hashes
 
 
@@ -250,7 +249,7 @@ def _topics(params: FactsParams, project: Path) -> dict[str, Topic]:
             raise ConfigError(f"{name!r} is not in {TOPICS}; it has: {', '.join(topics)}", key="facts.topics")
     chosen = {name: topic for name, topic in topics.items() if not params.topics or name in params.topics}
     unclassed = [name for name, topic in chosen.items() if not topic.classes]
-    if unclassed and (params.source in ("sparql", "dump") or (params.source == "resolve" and not params.label_table)):
+    if unclassed and (params.source == "dump" or _asks(params)):
         remedy = "" if params.source == "resolve" else ", or list the topics to build as facts.topics"
         raise ConfigError(
             f"{params.source!r} finds subjects by their classes, but {TOPICS} has none for {', '.join(unclassed)}; "
