@@ -56,7 +56,9 @@ class Wikipedia(ActionApi):
             for batch in _batches(titles)
         ]
 
-    def count_by_cirrus(self, titles: Sequence[str], advance: Callable[[int], None]) -> dict[str, LinkCount]:
+    def count_by_cirrus(
+        self, titles: Sequence[str], advance: Callable[[int], None] = lambda _: None
+    ) -> dict[str, LinkCount]:
         """Approximate counts by title as asked for; titles that the search index lacks are left out."""
         link_counts: dict[str, LinkCount] = {}
         for request in self.cirrus_requests(titles):
@@ -98,7 +100,7 @@ class Wikipedia(ActionApi):
         ]  # fmt: skip
 
     def count_by_linkshere(
-        self, titles: Sequence[str], cap: int, advance: Callable[[int], None]
+        self, titles: Sequence[str], cap: int, advance: Callable[[int], None] = lambda _: None
     ) -> dict[str, LinkCount]:
         """Exact counts by title as asked for: distinct articles that link to the page or to a redirect to it.
 

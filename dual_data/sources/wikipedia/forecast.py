@@ -31,7 +31,7 @@ class Foresight(Wikipedia):
                 self._ask(self.probe())
         for request in self.cirrus_requests(titles):
             with suppress(NotKnown):
-                counts = self.count_by_cirrus(request["titles"], _ignore)
+                counts = self.count_by_cirrus(request["titles"])
                 gaps += [title for title in request["titles"] if title not in counts]
         self.foresee_linkshere(gaps, cap)
 
@@ -39,7 +39,7 @@ class Foresight(Wikipedia):
         """The calls of `count_by_linkshere`."""
         for request in self.redirect_requests(titles):
             with suppress(NotKnown):
-                self.count_by_linkshere(request["titles"], cap, _ignore)
+                self.count_by_linkshere(request["titles"], cap)
 
     def calls(self) -> tuple[int, int]:
         """How many calls there are, answered ones included, and how many of them are in the log."""
@@ -55,7 +55,3 @@ class Foresight(Wikipedia):
             raise NotKnown
         self._known.add(key)
         return answer
-
-
-def _ignore(_: int) -> None:
-    """Progress is not shown."""

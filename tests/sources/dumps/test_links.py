@@ -125,7 +125,7 @@ def test_a_real_wikis_tables_give_what_its_api_gives(tmp_path: Path) -> None:
         calls = Calls(tmp_path / "calls.sqlite", {"wikipedia": Pace()})
         source = Wikipedia(Services(wikipedia=wiki.url), calls)
         # One by one: where a redirect and its target are in one request, its links count for only one of them.
-        answers = {title: source.count_by_linkshere([title], 10_000, lambda _: None)[title] for title in items}
+        answers = {title: source.count_by_linkshere([title], 10_000)[title] for title in items}
     expected = {items[title]: answer[:2] for title, answer in answers.items() if answer.title is not None}
     counts = counted(folder, 1)
     assert counts == expected
