@@ -13,8 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from dual_data.audit import pairs
-from dual_data.audit.columns import standard
 from dual_data.engine.stage import Tools
 from dual_data.engine.tables import settle
 from dual_data.sampling import SIDES, hash_rank
@@ -435,16 +433,3 @@ def test_an_extended_dataset_keeps_almost_all_members(project: Tools, seed: int)
             ]
             if all(members):
                 assert len(members[0] & members[1]) >= least * len(members[0]), (recipe, split)
-
-
-def test_matched_measures_as_matched(project: Tools) -> None:
-    result = make_splits(project, drawn_world(project, 8, 600))
-    for recipe, measures in (("matched", ("relation", "answer_length")), ("matched_answer", ("relation", "answer"))):
-        splits = by_split(result, recipe)
-        rare, popular = (pairs.side(standard(splits[f"city_forget_{name}_8"]).rows) for name in ("rare", "popular"))
-        compared = pairs.compare(rare, popular)
-        for measure in measures:
-            assert compared[f"auc_{measure}"] == pytest.approx(0.5, abs=0.02)
-        assert compared["shared_subjects"] == compared["shared_questions"] == compared["mirrored_facts"] == 0
-        balance = result.tables["balance"].filter((pl.col("recipe") == recipe) & pl.col("measure").is_in(measures))
-        assert balance["balanced"].all()

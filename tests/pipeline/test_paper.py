@@ -100,7 +100,10 @@ def test_generations_are_those_of_the_rule_and_the_model_of_the_paper() -> None:
     ).with_columns(generation_recall=1.0, embedding_similarity=0.5)
     table = examples(rows, probes, "org/some-model-1.5B")
     assert table["best_gen_some_model_1_5B"].to_list() == ["org/some-model-1.5B paper", None]
-    assert table.columns[-5:] == ["split", "position", "fact_id", "answers", "paraphrases_test"]
+    assert table.columns[13:] == [
+        *("best_gen_some_model_1_5B", "gen_recall_some_model_1_5B", "bert_sim_some_model_1_5B"),
+        *("split", "position", "fact_id", "answers", "paraphrases_test"),
+    ]
     assert "best_gen_other" not in table.columns
     assert examples(rows, probes, "other")["best_gen_other"].to_list() == ["other paper", None]
     for unasked in ("", "third"):

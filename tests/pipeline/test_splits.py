@@ -162,14 +162,6 @@ def test_facts_with_several_right_objects_are_left_to_the_recipe_paper(project: 
     assert several <= set(rows.filter(recipe="paper")["fact_id"])
 
 
-def test_columns_of_another_model_are_named_after_it(project: Tools) -> None:
-    inputs = drawn_world(project, 3, 260)
-    probes = knowledge(inputs.facts, MODEL, "paper", set(inputs.facts["fact_id"]))
-    chosen = params(paper={"signal": "mentions", "retain": (10,), "model": MODEL})
-    table = make_splits(project, inputs._replace(knowledge=probes), chosen).tables["examples/paper"]
-    assert table.columns[13:16] == ["best_gen_model_1B", "gen_recall_model_1B", "bert_sim_model_1B"]
-
-
 @pytest.mark.parametrize(
     ("changes", "recipe", "reason"),
     [

@@ -122,9 +122,6 @@ def test_dry_run_without_a_token_says_what_a_push_will_lack(
         "a push will be refused: no Hub token: log in with `hf auth login`, or set HF_TOKEN to a token that may write "
         "to the repository"
     ]
-    with pytest.raises(UsageError, match="no Hub token"):
-        push(*released, NAME, "v1.0.0", endpoint=online.public)
-    assert online.state() == {}
 
 
 def list_more(repository: Repository, files: dict[str, bytes], **changes: object) -> None:
