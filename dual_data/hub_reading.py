@@ -63,6 +63,18 @@ def downloaded(repository: str, revision: str | None, path: str, *, endpoint: st
     return Path(file)
 
 
+def all_paths(repository: str, revision: str | None, *, endpoint: str | None = None) -> list[str]:
+    """Paths of all files of a dataset. Raises what `hub_error` makes of a failure."""
+    from huggingface_hub import HfApi
+
+    try:
+        with quietly():
+            ask_for(repository, revision, endpoint)
+            return sorted(HfApi(endpoint=endpoint).list_repo_files(repository, revision=revision, repo_type="dataset"))
+    except Exception as error:
+        raise hub_error(f"{written(repository, revision)}: could not be read from the Hub:", error) from None
+
+
 def hub_error(context: str, error: Exception) -> DualDataError:
     """An error of the Hub's client as one of ours, with a message that begins with `context`.
 

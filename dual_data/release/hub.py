@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from dual_data.display import some_of
 from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
 from dual_data.files import file_hash
-from dual_data.hub_reading import ask_for, quietly
 from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release.listed import CARD, card_hash, listed_by
 from dual_data.release.repository import (
@@ -32,7 +31,7 @@ from dual_data.release.repository import (
 )
 from dual_data.release.secrets import redacted
 from dual_data.release.tree import texts
-from dual_data.released import MANIFEST, Place, Release, State
+from dual_data.released import MANIFEST, Release, State
 
 _TAG = re.compile(r"v\d[\w+-]*(\.[\w+-]+)*(?<!\.lock)")
 """A version that git takes for the name of a tag: a tag that it refused would leave the commit without one."""
@@ -74,7 +73,6 @@ class Action(NamedTuple):
     """What to do next."""
 
 
-LOOKING = Action("could not be read from the Hub", "try again")
 TRYING = Action("the release is ready, but its repository could not be read from the Hub", "try again")
 LOOKING_FIRST = Action("could not be read from the Hub, so nothing was sent", _PUSH)
 SENDING = Action("the upload failed", _PUSH)
@@ -150,16 +148,6 @@ def push(
         say(f"commit {info.oid}")
         target.set_tag(info.oid)
     return plan._replace(commit=info.oid, tagged=True)
-
-
-def paths_at(place: Place) -> list[str]:
-    """Paths of all files of a Hub dataset at its revision."""
-    import huggingface_hub
-
-    api = huggingface_hub.HfApi(endpoint=place.endpoint)
-    with quietly(), translated(str(place), None, LOOKING):
-        ask_for(place.repository, place.revision, place.endpoint)
-        return sorted(api.list_repo_files(place.repository, revision=place.revision, repo_type="dataset"))
 
 
 class _Remote(NamedTuple):

@@ -10,7 +10,7 @@ import polars as pl
 from dual_data.engine.tables import content_hash, expect_supported
 from dual_data.errors import DualDataError
 from dual_data.files import file_hash
-from dual_data.hub_reading import NoSuchFile
+from dual_data.hub_reading import NoSuchFile, all_paths
 from dual_data.release.listed import files_below
 from dual_data.release.tree import content_of
 from dual_data.released import MANIFEST, Place, Release, get_again, read_release
@@ -91,9 +91,7 @@ def _strangers(place: Place, release: Release) -> Iterator[str]:
 def _paths(place: Place) -> list[str]:
     if place.folder is not None:
         return [path for path in files_below(place.folder) if path.split("/")[0] not in OF_COPIES]
-    from dual_data.release.hub import paths_at
-
-    return paths_at(place)
+    return all_paths(place.repository, place.revision, endpoint=place.endpoint)
 
 
 def _present(place: Place, path: str) -> Path | None:

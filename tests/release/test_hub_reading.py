@@ -112,10 +112,9 @@ def test_a_hub_that_fails_midway_is_no_finding(online: Hub, place: Place, method
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_hub_that_refuses_midway_is_no_finding(online: Hub, place: Place, status: int) -> None:
-    online.before = lambda method, path: (
-        Answer(status, {"error": "no"}) if path.endswith("/links/train.parquet") else None
-    )
+@pytest.mark.parametrize("what", ["/links/train.parquet", "/tree/v1.0.0"])
+def test_a_hub_that_refuses_midway_is_no_finding(online: Hub, place: Place, status: int, what: str) -> None:
+    online.before = lambda method, path: Answer(status, {"error": "no"}) if what in path else None
     with pytest.raises(InputError, match=rf"refused it \({status}\)\. Check name and revision"):
         verify(place)
 
