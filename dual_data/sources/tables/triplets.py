@@ -250,7 +250,7 @@ def _faults(rows: pl.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
 
 def _contradictions(rows: pl.DataFrame, name: str, advice: str) -> Iterator[tuple[dict[str, Any], str]]:
     """Rows that say something else about an entity than an earlier row does."""
-    stated = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col(name).is_not_null())
+    stated = _sides(rows).filter(pl.col(name).is_not_null())
     if name == "title":  # a blank one counts as none
         stated = stated.filter(pl.col(name).str.strip_chars() != "")
     earliest = stated.unique("qid", keep="first", maintain_order=True).select(
@@ -310,23 +310,21 @@ def _object(row: Mapping[str, str | None], relation: Relation) -> values.Value:
 
 def _names_in(row: Mapping[str, str | None], kind: str) -> tuple[str | None, str | None]:
     """What a row calls its subject and its object."""
-    is_item = kind == "entity" and row["object_qid"]
-    return row["subject_label"], row["object_label" if is_item else "object_value"]
+    return row["subject_label"], row["object_label" if kind == "entity" and row["object_qid"] else "object_value"]
 
 
-def _side(rows: pl.DataFrame, side: str) -> pl.DataFrame:
+def _sides(rows: pl.DataFrame) -> pl.DataFrame:
+    """What the rows say of their subjects, then of their objects: qid, label, DETAILS, file and line."""
     names = ("qid", "label", *DETAILS)
-    return rows.select(*(pl.col(f"{side}_{name}").alias(name) for name in names), "file", "line").filter(
-        pl.col("qid").is_not_null()
-    )
+    sides = [
+        rows.select("file", "line", **{name: f"{side}_{name}" for name in names}) for side in ("subject", "object")
+    ]
+    return pl.concat(sides).filter(pl.col("qid").is_not_null())
 
 
 def _entities_of(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of ENTITIES; of what several rows say about an entity, the first that says something counts."""
-    sides = pl.concat([_side(rows, "subject"), _side(rows, "object")])
-    merged = sides.group_by("qid", maintain_order=True).agg(
-        pl.col("label", *DETAILS).drop_nulls().first(),
-    )
+    merged = _sides(rows).group_by("qid", maintain_order=True).agg(pl.col("label", *DETAILS).drop_nulls().first())
     aliases = [split_aliases(text) for text in merged["aliases"]]
     label = pl.col("label").map_elements(clean, return_dtype=pl.String)
     # Wikipedia answers with titles in NFC, whatever it was asked with.
