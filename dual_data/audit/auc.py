@@ -44,29 +44,19 @@ Floats = npt.NDArray[np.float64]
 
 
 def auc(first: pl.Series, second: pl.Series) -> float | None:
-    """Area under the ROC curve for telling the rows of `second` from those of `first` by their category.
+    """Area under the ROC curve for telling the rows of `second` from those of `first` by their category or number.
 
     Nulls are left out. 0.5: the feature tells nothing; 1: it tells all. None if a side has no rows, or if most rows
     share their category with no other row.
     """
-    return auc_of_counts(*_counted(first.cast(pl.String), second.cast(pl.String)))
-
-
-def auc_of_numbers(first: pl.Series, second: pl.Series) -> float | None:
-    """The same for numbers, where close values are similar."""
-    return auc_of_number_counts(*_counted(first, second))
-
-
-def _counted(first: pl.Series, second: pl.Series) -> tuple[npt.ArrayLike, npt.ArrayLike]:
-    """Rows of each side by value, values in ascending order."""
     known = [values.drop_nulls().rename("value") for values in (first, second)]
-    codes = pl.concat(known).rank("dense").cast(pl.Int64).to_numpy()
-    counts = [np.bincount(side, minlength=codes.max(initial=0) + 1)[1:] for side in np.split(codes, [known[0].len()])]
-    return counts[0], counts[1]
+    codes = pl.concat(known).rank("dense").cast(pl.Int64).to_numpy()  # from 1 up, in the order of the values
+    rows = [np.bincount(side, minlength=codes.max(initial=0) + 1)[1:] for side in np.split(codes, [known[0].len()])]
+    return (auc_of_number_counts if first.dtype.is_numeric() else auc_of_counts)(*rows)
 
 
 def auc_of_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
-    """`auc` from the number of rows of each side in each category."""
+    """`auc` of categories, from the number of rows of each side in each."""
     if not np.sum(first) or not np.sum(second):
         return None
     estimate = leave_pair_out(first, second)
@@ -74,7 +64,7 @@ def auc_of_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
 
 
 def auc_of_number_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
-    """`auc_of_numbers` from the number of rows of each side with each value, in ascending order of the values."""
+    """`auc` of numbers, from the number of rows of each side with each value, in ascending order of the values."""
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if not a.size:  # reduceat needs a value
         return None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from dual_data.audit import facts
-from dual_data.audit.auc import auc_of_counts, auc_of_number_counts
+from dual_data.audit.auc import auc
 from dual_data.words import words
 
 Counts = Counter[Any]
@@ -34,7 +34,8 @@ class Side(NamedTuple):
     """The data of a split that comparisons need, computed once for all of them. Counts are of rows by value."""
 
     questions: Counts
-    features: Mapping[str, Counts]
+    answers: Counts
+    features: Mapping[str, pl.Series]
     """What may tell the split from another, by name."""
     by_id: Named | None
     by_label: Named
@@ -42,9 +43,11 @@ class Side(NamedTuple):
 
 def side(rows: pl.DataFrame) -> Side:
     """Count a split under standard names."""
+    features = features_of(rows)
     return Side(
         questions=Counter(rows["question"].str.to_lowercase().drop_nulls()),
-        features={name: Counter(values.drop_nulls()) for name, values in features_of(rows).items()},
+        answers=Counter(features["answer"].drop_nulls()),
+        features=features,
         by_id=None if rows.filter(facts.IDENTIFIED).is_empty() else _named(facts.keyed(rows)),
         by_label=_named(facts.labelled(rows)),
     )
@@ -80,25 +83,25 @@ def compare(first: Side, second: Side) -> dict[str, Any]:
     """
     left, right = (first.by_id, second.by_id) if first.by_id and second.by_id else (first.by_label, second.by_label)
     comparable = bool(left.facts and right.facts)
-    answers = first.features["answer"], second.features["answer"]
-    features = {f"auc_{name}": (counts, second.features[name]) for name, counts in first.features.items()}
-    areas = {
-        name: _auc(*sides, auc_of_number_counts if name.endswith("_length") else auc_of_counts)
-        for name, sides in features.items()
-    }
+    features = {f"auc_{name}": (feature, second.features[name]) for name, feature in first.features.items()}
+    areas = {name: auc(*sides) for name, sides in features.items()}
     return {
         "shared_questions": _shared(first.questions, second.questions),
         "shared_subjects": _shared(left.subjects, right.subjects),
-        "shared_answers": _shared(*answers),
+        "shared_answers": _shared(first.answers, second.answers),
         "shared_subject_rows": _sharing(left.subjects, right.subjects),
-        "shared_answer_rows": _sharing(*answers),
+        "shared_answer_rows": _sharing(first.answers, second.answers),
         "answering_subjects": [
-            _shared(first.by_label.subjects, answers[1]),
-            _shared(second.by_label.subjects, answers[0]),
+            _shared(first.by_label.subjects, second.answers),
+            _shared(second.by_label.subjects, first.answers),
         ],
         "mirrored_facts": facts.mirrored_facts(left.facts, right.facts) if comparable else None,
         **areas,
-        "untold": {name: UNTOLD for name, area in areas.items() if area is None and all(features[name])},
+        "untold": {
+            name: UNTOLD
+            for name, sides in features.items()
+            if areas[name] is None and all(feature.count() for feature in sides)
+        },
     }
 
 
@@ -116,8 +119,3 @@ def _sharing(first: Counts, second: Counts) -> list[int] | None:
         return None
     shared = first.keys() & second.keys()
     return [sum(counts[value] for value in shared) for counts in (first, second)]
-
-
-def _auc(first: Counts, second: Counts, area: Callable[[list[int], list[int]], float | None]) -> float | None:
-    values = sorted(first.keys() | second.keys())
-    return area([first[value] for value in values], [second[value] for value in values])

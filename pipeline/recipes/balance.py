@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from dual_data.audit.auc import auc, auc_of_numbers
+from dual_data.audit.auc import auc
 from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE, features_of
 
 SCHEMA = {
@@ -45,8 +45,8 @@ def compared(rare: pl.DataFrame, popular: pl.DataFrame, models: tuple[str, ...])
     """One row per measure: means, standardised difference, area under the curve, and whether it is balanced."""
     rows, others = [], features_of(popular)
     for measure, feature in features_of(rare).items():
-        values, is_number = (feature, others[measure]), feature.dtype.is_numeric()
-        rows.append(_row(measure, values if is_number else None, (auc_of_numbers if is_number else auc)(*values)))
+        values = (feature, others[measure])
+        rows.append(_row(measure, values if feature.dtype.is_numeric() else None, auc(*values)))
     rows.append(_row("answer_frequency", (rare["answer_frequency"], popular["answer_frequency"]), None))
     for model in models:
         values = (_log_probability(rare, model), _log_probability(popular, model))

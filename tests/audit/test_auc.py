@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dual_data.audit.auc import auc, auc_of_counts, auc_of_number_counts, auc_of_numbers, leave_pair_out
+from dual_data.audit.auc import auc, auc_of_counts, auc_of_number_counts, leave_pair_out
 
 Counts = list[tuple[int, int]]
 counts = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=8).filter(
@@ -128,8 +128,10 @@ def test_nulls_and_empty_sides() -> None:
 
 
 def test_series_are_counted_by_value() -> None:
-    first, second = pl.Series([1] * 60 + [2] * 40), pl.Series([1] * 40 + [2] * 60)
+    first, second = pl.Series(["a"] * 60 + ["b"] * 40), pl.Series(["a"] * 40 + ["b"] * 60)
     assert auc(first, second) == auc_of_counts([60, 40], [40, 60])
+    lengths = pl.Series([1] * 2 + [7] * 3 + [20] * 3), pl.Series([1] * 2 + [10] * 3 + [30] * 3)
+    assert auc(*lengths) == auc_of_number_counts([2, 3, 0, 3, 0], [2, 0, 3, 0, 3]) == 0.5
 
 
 @pytest.mark.parametrize(("rare", "popular"), [(241, 241), (500, 50), (50, 500), (9, 9)], ids=str)
@@ -176,18 +178,18 @@ def test_what_no_other_row_can_tell_has_no_area(first: list[int], second: list[i
 
 @pytest.mark.parametrize("rows", [4, 482])
 def test_lengths_beyond_the_usual_are_told_apart(rows: int) -> None:
-    assert auc_of_numbers(pl.Series([20] * rows), pl.Series([80] * rows)) == 1.0
+    assert auc(pl.Series([20] * rows), pl.Series([80] * rows)) == 1.0
 
 
 def test_numbers_are_told_apart_by_their_spread_and_by_their_order() -> None:
     middle, wide = [40] * 200 + [42] * 200, [10] * 200 + [70] * 200
-    assert auc_of_numbers(pl.Series(middle), pl.Series(wide)) == 1.0
+    assert auc(pl.Series(middle), pl.Series(wide)) == 1.0
     # Every value once, as with lengths of long texts: no value recurs, but the order separates the splits.
-    assert auc_of_numbers(pl.Series(range(60)), pl.Series(range(100, 160))) == 1.0
+    assert auc(pl.Series(range(60)), pl.Series(range(100, 160))) == 1.0
     # A shift by a tenth of the standard deviation, which no bin shows beyond its margin.
     random = np.random.default_rng(3)
     lengths = [pl.Series(np.round(random.normal(mean, 30, 5000)).astype(int)) for mean in (100, 103)]
-    area = auc_of_numbers(*lengths)
+    area = auc(*lengths)
     assert area is not None
     assert 0.52 < area < 0.54
 
@@ -217,12 +219,12 @@ def test_equal_lengths_tell_nothing(sizes: list[int]) -> None:
 def test_random_lengths_tell_nothing_on_average(rows: tuple[int, int]) -> None:
     random = np.random.default_rng(2)
     samples = [[pl.Series(random.lognormal(2.3, 0.6, size).astype(int)) for size in rows] for _ in range(200)]
-    reported = np.array([auc_of_numbers(*sides) for sides in samples], dtype=float)
+    reported = np.array([auc(*sides) for sides in samples], dtype=float)
     assert reported.mean() <= 0.525
     assert np.quantile(reported, 0.95) < 0.57
 
 
 def test_a_number_without_rows_or_without_company_has_no_area() -> None:
     nothing, three = pl.Series([None], dtype=pl.Int64), pl.Series([3])
-    assert [auc_of_numbers(*sides) for sides in ((nothing, three), (three, nothing), (nothing, nothing))] == [None] * 3
-    assert auc_of_numbers(pl.Series([1]), pl.Series([9])) is None
+    assert [auc(*sides) for sides in ((nothing, three), (three, nothing), (nothing, nothing))] == [None] * 3
+    assert auc(pl.Series([1]), pl.Series([9])) is None
