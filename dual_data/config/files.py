@@ -170,10 +170,3 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
         raise ConfigError(f"not valid TOML: {error}", file=path) from None
     except RecursionError:
         raise ConfigError("not valid TOML: too many brackets inside each other", file=path) from None
-
-
-def table(data: Any, path: Path, key: str) -> Mapping[str, Any]:
-    """`data`, the value of `key`. Raises ConfigError if it is not a table."""
-    if not isinstance(data, dict):
-        raise ConfigError("must be a table", file=path, key=key)
-    return data

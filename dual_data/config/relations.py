@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from dual_data.config.files import Item, Property, Strict, each_once, parse, parse_toml, read_text, read_toml, table
+from dual_data.config.files import Item, Property, Strict, each_once, parse, parse_toml, read_text, read_toml
 from dual_data.config.places import TOPICS
 from dual_data.errors import ConfigError, InputError
 from dual_data.words import clean, words
@@ -253,4 +253,4 @@ def _double_claims(relations: Mapping[str, Relation]) -> Iterator[tuple[str, str
 def load_excluded(path: Path) -> dict[str, Excluded]:
     """Read relations/EXCLUDED.toml: what is excluded on purpose, by label."""
     content = read_toml(path)
-    return {clean(label): parse(Excluded, table(data, path, label), path, label) for label, data in content.items()}
+    return {clean(label): parse(Excluded, data, path, label) for label, data in content.items()}

@@ -11,7 +11,7 @@ from typing import Literal
 import polars as pl
 from pydantic import Field, field_validator
 
-from dual_data.config.files import Item, Property, Rows, Strict, parse, parse_toml, read_text, table
+from dual_data.config.files import Item, Property, Rows, Strict, parse, parse_toml, read_text
 from dual_data.errors import ConfigError
 
 _TOPIC = re.compile("[a-z0-9_]+")
@@ -76,5 +76,5 @@ def _topics(text: str, path: Path) -> Mapping[str, Topic]:
                 file=path,
                 key=name,
             )
-        topics[name] = parse(Topic, table(data, path, name), path, name)
+        topics[name] = parse(Topic, data, path, name)
     return topics

@@ -116,7 +116,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "exclusion that is no table": (
         replaced("pipeline/relations/EXCLUDED.toml", '"x" = 1\n'),
-        "EXCLUDED.toml: x: must be a table",
+        "EXCLUDED.toml: x: must be a table of keys and values",
     ),
     "exclusion with an unknown key": (
         replaced("pipeline/relations/EXCLUDED.toml", '["x"]\nreason = "vague"\ntopic = ["a"]\n'),
