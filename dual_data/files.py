@@ -1,4 +1,4 @@
-"""Files and folders that get their name only once they are complete: no reader sees half of one."""
+"""Files and folders that get their name only once they are complete, and a lock that lets one process write to them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from secrets import token_hex
 
 import polars as pl
+from filelock import FileLock, Timeout
 
-from dual_data.errors import DualDataError, InputError
-from dual_data.locks import locked
+from dual_data.errors import DualDataError, InputError, ProjectBusy
 
 
 def file_hash(path: Path) -> str:
@@ -101,6 +101,18 @@ def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
             with suppress(OSError):  # Windows deletes no open file; and there may be files that are not ours.
                 lock.unlink()
                 scratch.rmdir()
+
+
+@contextmanager
+def locked(path: Path, task: str) -> Iterator[None]:
+    """Hold a lock file, making its folder. Raises ProjectBusy, which names `task`, if another process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(path, timeout=0).acquire()
+    except Timeout:
+        raise ProjectBusy(f"{path.parent}: {task} is running here; wait for it to end, or stop it") from None
+    with held:
+        yield
 
 
 @contextmanager

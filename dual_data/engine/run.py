@@ -18,8 +18,7 @@ from dual_data.engine.plan import Step, expect_sound, plan, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools, needed
 from dual_data.engine.tables import content_hash, expect_supported, read_parquet, settle
 from dual_data.errors import DualDataError, UsageError
-from dual_data.files import file_hash, write_parquet, writing
-from dual_data.locks import locked
+from dual_data.files import file_hash, locked, write_parquet, writing
 
 Report = Callable[[Step, "Manifest | None"], None]
 """Called before a stage runs (with None) and after it (with its manifest); a step without a reason did not run."""

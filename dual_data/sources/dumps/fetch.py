@@ -20,8 +20,7 @@ import urllib3
 from dual_data.calls import TOLD, Clock, SystemClock, tell
 from dual_data.config import check_url
 from dual_data.errors import InputError, Refused, ServiceError, Transient
-from dual_data.files import writing
-from dual_data.locks import locked
+from dual_data.files import locked, writing
 from dual_data.progress import Progress
 from dual_data.sources.dumps import MIRROR
 from dual_data.sources.dumps.files import SITELINKS, WIKI_TABLES

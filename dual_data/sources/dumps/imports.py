@@ -13,8 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from dual_data.errors import InputError
-from dual_data.files import writing
-from dual_data.locks import locked
+from dual_data.files import locked, writing
 from dual_data.progress import Progress
 from dual_data.sources.dumps import kept, triples
 from dual_data.sources.dumps.files import CHUNK, TRIPLES, DumpFile, Piece, Source, dump_files, expect_one_day, recognise
