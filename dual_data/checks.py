@@ -30,6 +30,7 @@ from dual_data.engine.stage import Stage
 from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.evaluation.rows.panel import SHIPPED
 from dual_data.evaluation.settings import EvaluationSettings, load_settings, read_settings, resolved
+from dual_data.project import unknown_tables
 from dual_data.prompts import load_prompt
 from dual_data.sources.tables.files import table_files
 
@@ -53,15 +54,14 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     """Every fault as `file: key: message`, and a line with the numbers of checked items."""
     findings = _Findings()
     grid_files = _checked_pipeline_files(root, stages, findings)
-    method_faults, methods = _checked_methods(root, grid_files)
-    findings += method_faults
+    methods = _checked_methods(root, grid_files, findings)
     findings += _wrong_endings(root)
     files = profile_files(root)
     profiles = [profile for path in files if (profile := findings.attempt(load_profile, path)) is not None]
     for profile in profiles:
         for stage in stages:
             findings.attempt(check_stage, stage, root, profile)
-        findings += _unknown_tables(profile, stages)
+        findings += unknown_tables(profile, stages)
         findings += _missing_triplets(profile, root)
     findings += _same_names(profiles)
     topics = findings.attempt(load_topics, root / TOPICS)
@@ -125,26 +125,23 @@ def _checked_relations(root: Path, topics: Mapping[str, Topic] | None, findings:
     return relations.values()
 
 
-def _checked_methods(root: Path, grid_files: Sequence[Path]) -> tuple[list[str], str]:
-    """Faults of the project's methods, then of those in presets; and for the summary what was checked."""
+def _checked_methods(root: Path, grid_files: Sequence[Path], findings: _Findings) -> str:
+    """For the summary, what was checked; adds the faults of the project's methods, or else of those in presets."""
     files = sorted((root / "pipeline" / "methods").glob("*.py"))
-    if (broken := [fault for path in files for fault in _broken_code(path)]) or not (files or grid_files):
-        return broken, ""
+    broken = [fault for path in files for fault in _broken_code(path)]
+    findings += broken
+    if broken or not (files or grid_files):
+        return ""
     try:
         from dual_data.evaluation.methods import METHODS, load_methods
     except ModuleNotFoundError:
-        return [], ", methods not checked (that needs the extra `eval`)"
-    try:
-        load_methods(root)
-    except UsageError as error:
-        return str(error).split("\n"), ""
-    faults = []
-    for path in grid_files:
-        try:
-            load_settings(path)
-        except UsageError as error:
-            faults += str(error).split("\n")
-    return faults, f", {len(METHODS)} methods"
+        return ", methods not checked (that needs the extra `eval`)"
+    before = len(findings)
+    findings.attempt(load_methods, root)
+    if len(findings) == before:
+        for path in grid_files:
+            findings.attempt(load_settings, path)
+    return f", {len(METHODS)} methods"
 
 
 def _broken_code(path: Path) -> Iterator[str]:
@@ -253,13 +250,3 @@ def _same_questions(relations: Mapping[Path, Relation]) -> list[str]:
             ]
             earlier.append(path)
     return faults
-
-
-def _unknown_tables(profile: Profile, stages: Sequence[Stage]) -> list[str]:
-    """Faults for tables of a profile that are named after no stage."""
-    names = [stage.name for stage in stages]
-    return [
-        f"{profile.path}: {name}: unknown table; the stages are: {', '.join(names)}"
-        for name in profile.stages
-        if name not in names
-    ]

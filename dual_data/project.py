@@ -82,13 +82,22 @@ def load_project(start: Path, profile: str) -> Project:
         raise InputError(f"{path}: no such profile; {root / 'pipeline'} has: {names}")
     stages = load_stages(root)
     loaded = load_profile(path)
-    if unknown := [name for name in loaded.stages if name not in {stage.name for stage in stages}]:
-        known = ", ".join(stage.name for stage in stages)
-        raise UsageError(f"{path}: {unknown[0]}: unknown table; the stages are: {known}; and [project], [services]")
+    if faults := unknown_tables(loaded, stages):
+        raise UsageError(faults[0])
     for other in sound_profiles(root):
         if other.name == loaded.name and not other.path.samefile(path):
             raise UsageError(same_name(loaded, other))
     return Project(root, stages, loaded)
+
+
+def unknown_tables(profile: Profile, stages: Sequence[Stage]) -> list[str]:
+    """Faults for tables of a profile that are named after no stage."""
+    names = [stage.name for stage in stages]
+    return [
+        f"{profile.path}: {name}: unknown table; the stages are: {', '.join(names)}; and [project], [services]"
+        for name in profile.stages
+        if name not in names
+    ]
 
 
 def load_stages(root: Path) -> tuple[Stage, ...]:
