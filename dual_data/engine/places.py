@@ -13,17 +13,18 @@ def artifacts(project: Path, profile: Profile) -> Path:
     return project / "artifacts" / profile.name
 
 
-def command(project: Path, words: str, profile: Profile | str = "") -> str:
+def command(project: Path, words: str, profile: Profile | None = None) -> str:
     """`dual-data WORDS` with the options that it needs in the working directory; arguments may follow.
 
     A profile is always named, since the default one would query public services for hours.
     """
-    if isinstance(profile, Profile):
+    parts = ["dual-data", words]
+    if not is_here(project):
+        parts.append(f"--project {shlex.quote(str(project))}")
+    if profile is not None:
         own = profile.path.parent == project / "pipeline"
-        profile = profile.path.stem if own else str(profile.path)
-    options = {"--project": "" if is_here(project) else str(project), "--profile": profile}
-    arguments = [f"{name} {shlex.quote(value)}" for name, value in options.items() if value]
-    return " ".join(["dual-data", words, *arguments])
+        parts.append(f"--profile {shlex.quote(profile.path.stem if own else str(profile.path))}")
+    return " ".join(parts)
 
 
 def maker(folder: Path, words: str = "build") -> str:
