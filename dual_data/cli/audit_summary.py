@@ -10,7 +10,7 @@ from dual_data.cli.text import table
 from dual_data.display import count
 
 MOST_IN_FULL = 6
-"""Splits that are shown with every measurement unless asked otherwise: 29 lines each, and 12 for each pair."""
+"""Splits that are shown with every measurement unless asked otherwise: dozens of lines each."""
 _PAIRS = 40
 """Pairs that are shown; more where more are of rare and popular facts, or share questions."""
 _OTHER = 2
