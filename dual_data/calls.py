@@ -19,7 +19,7 @@ from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import tenacity
 
@@ -38,23 +38,15 @@ _ADDRESSES = ("server", "endpoint", "wiki")
 """Keys of a request that hold the address of the service that it goes to."""
 
 
-class Clock(Protocol):
-    """Time as the call log needs it; tests pass one that does not wait."""
+class Clock:
+    """The machine's clock; tests pass one that does not wait."""
 
     def now(self) -> float:
         """Seconds since the epoch."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-
-
-class SystemClock:
-    """The machine's clock."""
-
-    def now(self) -> float:
         return time.time()
 
     def sleep(self, seconds: float) -> None:
+        """Wait."""
         time.sleep(seconds)
 
 
@@ -90,7 +82,7 @@ class Calls:
         clock: Clock | None = None,
     ) -> None:
         self.offline = offline or read_only
-        self.clock: Clock = clock or SystemClock()
+        self.clock = clock or Clock()
         self._pace = dict(pace or {})
         self._lock = threading.Lock()
         self._tally: Counter[tuple[str, str]] = Counter()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dual_data.calls import Clock
 
-class FakeClock:
+
+class FakeClock(Clock):
     """Starts at a fixed moment; sleeping advances it at once and is recorded."""
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 
+from dual_data.calls import Clock
 
-class VirtualClock:
+
+class VirtualClock(Clock):
     """A clock on which sleeping takes no real time, and on which sleeps of different threads overlap.
 
     Every thread remembers the time that it last read. A sleep ends that much later, and moves the common time there

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import requests
 import urllib3
 
-from dual_data.calls import TOLD, Clock, SystemClock, tell
+from dual_data.calls import TOLD, Clock, tell
 from dual_data.config import check_url
 from dual_data.errors import InputError, Refused, ServiceError, Transient
 from dual_data.files import locked, writing
@@ -82,7 +82,7 @@ def fetch(
     Raises Refused, ServiceError or InputError for what the server does, ProjectBusy while another process downloads
     there, DualDataError where nothing can be written.
     """
-    download = _Download(wanted.folder, contact, clock or SystemClock())
+    download = _Download(wanted.folder, contact, clock or Clock())
     sums = download.sums(wanted.sums)
     if missing := [name for name in wanted.names if name not in sums]:
         raise ServiceError(
