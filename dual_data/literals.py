@@ -126,11 +126,6 @@ def dates(text: str) -> list[Date]:
     return _dates(text)[0]
 
 
-def parse_date(text: str) -> Date | None:
-    """The first date of an answer such as ``1889-03-31``, ``March 1889`` or ``44 BC``; None without one."""
-    return next(iter(dates(text)), None)
-
-
 def written_year(year: int) -> str:
     """A year of ISO 8601, which has a year 0, as a reader writes it; a bare number below 100 would not read as a year.
 
@@ -164,11 +159,6 @@ def parse_number(text: str) -> Decimal | None:
 def quantities(text: str) -> list[Quantity]:
     """Every number of a text, with its scale word ("million") and unit where it has them."""
     return [quantity for quantity, _ in _quantities(text)]
-
-
-def parse_quantity(text: str) -> Quantity | None:
-    """The first quantity of an answer such as ``324 Q11573``, ``324 metres`` or ``1.2 million``."""
-    return next(iter(quantities(text)), None)
 
 
 def without_dates(text: str) -> str:

@@ -66,7 +66,8 @@ def exact_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity")
     if kind in ("date", "quantity"):
         values, answers = _divided(answers, kind)
         without = literals.without_dates if kind == "date" else literals.without_quantities
-        if _all(_right_values(text, values, kind)) and _only_fillers(without(text)):
+        verdicts = _right_values(text, values, kind)
+        if verdicts and all(verdicts) and _only_fillers(without(text)):
             return True
     normal = normalise(text)
     return bool(normal) and any(normal == normalise(answer) for answer in answers)
@@ -114,10 +115,12 @@ def _normal_words(text: str) -> tuple[str, ...]:
 
 
 def _divided(answers: Iterable[str], kind: ObjectKind) -> tuple[list[Any], list[str]]:
-    """The answers that are dates or quantities, as such, and the texts of the others."""
-    read = literals.parse_date if kind == "date" else literals.parse_quantity
+    """The first date or quantity of each answer that has one, and the texts of the others."""
+    read = literals.dates if kind == "date" else literals.quantities
     by_text = {answer: read(answer) for answer in answers}
-    return [value for value in by_text.values() if value], [text for text, value in by_text.items() if not value]
+    return [values[0] for values in by_text.values() if values], [
+        text for text, values in by_text.items() if not values
+    ]
 
 
 def _right_values(text: str, accepted: Sequence[Any], kind: ObjectKind) -> list[bool]:
@@ -132,10 +135,6 @@ def _right_values(text: str, accepted: Sequence[Any], kind: ObjectKind) -> list[
         any(quantity.states(expected) for expected in (with_unit if quantity.measure and with_unit else accepted))
         for quantity in literals.quantities(text)
     ]
-
-
-def _all(verdicts: list[bool]) -> bool:
-    return bool(verdicts) and all(verdicts)
 
 
 def _only_fillers(text: str) -> bool:

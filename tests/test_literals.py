@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dual_data.literals import Date, dates, parse_date, parse_quantity, quantities
+from dual_data.literals import Date, dates, quantities
 from dual_data.matching import contains_answer, exact_answer
 
 
@@ -67,7 +67,7 @@ def test_every_spelling_of_a_day_is_the_same_date(day: datetime.date) -> None:
     name = calendar.month_name[day.month]
     texts = [day.isoformat(), f"{day.day} {name} {day.year:04}", f"{name} {day.day}, {day.year:04}"]
     for text in texts:
-        assert parse_date(text) == expected
+        assert dates(text) == [expected]
     assert expected.states(Date(day.year))
     assert expected.states(Date(day.year, day.month))
     assert not Date(day.year).states(expected)
@@ -103,8 +103,7 @@ def test_every_spelling_of_a_day_is_the_same_date(day: datetime.date) -> None:
     ],
 )
 def test_quantities(text: str, amount: str, measure: str | None) -> None:
-    quantity = parse_quantity(text)
-    assert quantity is not None
+    (quantity,) = quantities(text)
     assert (quantity.amount, quantity.measure) == (Decimal(amount), measure)
 
 
