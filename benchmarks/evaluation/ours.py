@@ -103,9 +103,9 @@ def train_cells(
 ) -> list[Trace]:
     """Train one cell per learning rate, all at once."""
     forget, retain = (encode(loaded.tokenizer, rows, "chat") for rows in (work.forget, work.retain))
-    cells = [CellData(forget, retain, lr, work.seed) for lr in lrs]
+    data = CellData(forget, retain, work.seed)
     optimisation = Optimisation(epochs=work.epochs, batch=work.batch)
-    return train(loaded, adapters, method_named(work.method), cells, optimisation, graphs=graphs)
+    return train(loaded, adapters, method_named(work.method), data, lrs, optimisation, graphs=graphs)
 
 
 class OurGrid(NamedTuple):

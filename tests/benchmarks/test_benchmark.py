@@ -124,7 +124,7 @@ def test_a_cell_that_fails_costs_a_grid_no_other_result(tmp_path: Path, monkeypa
         return real_record(*args) | {"peak_memory_bytes": 7, "notes": notes}
 
     def train(*args: Any, **others: Any) -> list[Trace]:
-        if args[3][0].lr == 1e-4:
+        if args[4] == [1e-4]:
             raise OutOfMemory("out of memory")
         return real_train(*args, **others)
 

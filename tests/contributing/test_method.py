@@ -15,6 +15,7 @@ from dual_data.errors import InputError
 from dual_data.evaluation.methods import METHODS, load_methods
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.train import train
 from tests.cli.command import ROOT, dual_data
 from tests.contributing.method_files import CONTROLLED, METHOD, WEIGHTED, project_method
 from tests.evaluation.grid.small_grid import FILE, project
@@ -147,13 +148,14 @@ def test_a_weight_of_each_fact_weighs_its_row(project: Path, project_method: Pat
     load_methods(project)
     given = problem()
     popularity = [0.0, 4.0, 1.0, None, 4.0, 0.0, 2.25]
-    cell = given.cell()
-    items = [item._replace(popularity=value) for item, value in zip(cell.items, popularity, strict=True)]
+    whole = given.data
+    items = [item._replace(popularity=value) for item, value in zip(whole.items, popularity, strict=True)]
 
     def forget_loss(*rows: int) -> float:
         """Of the first step, in which the rows are one batch."""
-        data = cell._replace(forget=[cell.forget[row] for row in rows], items=[items[row] for row in rows])
-        return given.train("PopularFirst", Optimisation(epochs=1, batch=9), data)[0].parts["forget"][0]
+        data = whole._replace(forget=[whole.forget[row] for row in rows], items=[items[row] for row in rows])
+        method, how = METHODS["PopularFirst"], Optimisation(epochs=1, batch=9)
+        return train(given.loaded, given.adapters, method, data, [0.0], how)[0].parts["forget"][0]
 
     # Alone, each of these rows has the weight 1.
     weights = {1: 1.0, 2: 0.5, 4: 1.0, 6: 0.75}

@@ -128,7 +128,7 @@ def test_mistakes_in_a_method_are_told_with_its_file(
     load_methods(project)
     given = problem()
     with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
-        try_method(METHODS["Uniform"], {}, given.cell(), given.loaded.tokenizer, Optimisation(), train_end=True)
+        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation(), train_end=True)
 
 
 def test_a_loss_that_is_no_number_is_told_by_the_trial(project: Path, project_method: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_loss_that_is_no_number_is_told_by_the_trial(project: Path, project_me
         f"{project_method}: the loss of Uniform is [nan, nan, nan] on made-up outputs that are finite: look"
     )
     with pytest.raises(UsageError, match=told):
-        try_method(METHODS["Uniform"], {}, given.cell(), given.loaded.tokenizer, Optimisation(), train_end=True)
+        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation(), train_end=True)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_method_that_draws_random_numbers_is_refused(
     with pytest.raises(
         UsageError, match=f"^{re.escape(told)}.*, so no run could be repeated: make random numbers const"
     ):
-        try_method(METHODS["Uniform"], {}, given.cell(), given.loaded.tokenizer, Optimisation(), train_end=True)
+        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation(), train_end=True)
 
 
 def test_mistakes_are_told_once_before_a_model_is_loaded(

@@ -77,7 +77,8 @@ def trained(device: str, method: str, batch: int) -> list[list[float]]:
         loaded,
         Adapters(loaded.model, SPEC, seeds=(0, 1)),
         METHODS[method],
-        [rows.cell(1e-3), rows.cell(1e-4)],
+        rows.data,
+        [1e-3, 1e-4],
         Optimisation(epochs=2, batch=batch),
         options=OPTIONS.get(method, {}),
     )

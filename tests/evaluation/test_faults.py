@@ -77,7 +77,9 @@ def test_a_pad_that_ends_turns_masks_no_end_of_a_turn(monkeypatch: pytest.Monkey
             for outcome in engine(loaded, rows=3, max_new_tokens=4).run(requests)[0]
         ]
         traces = [
-            train(loaded, setup.adapters, METHODS["NPO"], [setup.cell()], Optimisation(epochs=1, batch=3), plain=plain)
+            train(
+                loaded, setup.adapters, METHODS["NPO"], setup.data, [0.0], Optimisation(epochs=1, batch=3), plain=plain
+            )
             for plain in (False, True)
         ]
         return [
@@ -94,7 +96,7 @@ def test_a_pad_that_ends_turns_masks_no_end_of_a_turn(monkeypatch: pytest.Monkey
 def test_a_controller_steers_the_loss_and_its_errors_are_errors() -> None:
     """Elsewhere AdaPop's controller is in a try that ignores every error, with limits that keep its initial value."""
     setup = problem(fresh=True)
-    trace = setup.train("AdaPop", Optimisation(epochs=3, batch=7), setup.cell(3e-2), tolerance=0.0, rate=50.0)[0]
+    trace = setup.train("AdaPop", Optimisation(epochs=3, batch=7), 3e-2, tolerance=0.0, rate=50.0)[0]
     alpha = trace.parts["alpha"]
     assert alpha[0] == 0.5
     assert alpha[-1] > 0.6
@@ -108,7 +110,7 @@ def test_a_controller_steers_the_loss_and_its_errors_are_errors() -> None:
 
     broken = METHODS["AdaPop"]._replace(controller=Broken)
     with pytest.raises(UsageError, match=r"the controller of AdaPop fails: ZeroDivisionError"):
-        train(setup.loaded, setup.adapters, broken, [setup.cell()], Optimisation(epochs=2, batch=7))
+        train(setup.loaded, setup.adapters, broken, setup.data, [0.0], Optimisation(epochs=2, batch=7))
 
 
 def test_an_answer_that_the_question_repeats_keeps_its_tokens() -> None:

@@ -43,7 +43,8 @@ def test_replayed_training_is_eager_training(method: str, forget_kl: float, monk
             setup.loaded,
             setup.adapters,
             METHODS[method],
-            [setup.cell(1e-3), setup.cell(1e-4)],
+            setup.data,
+            [1e-3, 1e-4],
             Optimisation(epochs=4, batch=5, micro_batch=3, forget_kl=forget_kl),
             options={"layer": 0} if METHODS[method].at_layer else {},
             graphs=graphs,
@@ -70,7 +71,7 @@ def test_a_method_that_cannot_be_recorded_leaves_graphs_to_the_others(monkeypatc
     ways = []
     for method in (waiting, METHODS["GradAscent"], waiting):
         before = Graph.recorded
-        (trace,) = train(setup.loaded, setup.adapters, method, [setup.cell(1e-4)], optimisation, graphs=True)
+        (trace,) = train(setup.loaded, setup.adapters, method, setup.data, [1e-4], optimisation, graphs=True)
         ways.append((Graph.recorded - before, trace.fallbacks))
     fallbacks = (
         "training was not recorded: RuntimeError: not permitted when stream is capturing: _local_scalar_dense",
@@ -93,7 +94,8 @@ def _trained(
         loaded,
         trainable,
         METHODS[method],
-        [rows.cell(1e-3), rows.cell(1e-4)][: trainable.count],
+        rows.data,
+        [1e-3, 1e-4][: trainable.count],
         Optimisation(epochs=4, batch=5, micro_batch=3),
         options={"layer": 0} if METHODS[method].at_layer else {},
         graphs=graphs,
@@ -143,8 +145,8 @@ def _answers_while_training(device: str, *, graphs: bool) -> list[list[list[tupl
         answers.append([[row.generation for row in cell] for cell in engine.run(_requests(loaded))])
 
     for _ in range(2):
-        cells = [rows.cell(1e-2), rows.cell(3e-2)]
-        train(loaded, adapters, METHODS["GradDiff"], cells, Optimisation(epochs=5), graphs=graphs, on_epoch=ask)
+        how = Optimisation(epochs=5)
+        train(loaded, adapters, METHODS["GradDiff"], rows.data, [1e-2, 3e-2], how, graphs=graphs, on_epoch=ask)
     ask(0)
     return answers
 
@@ -234,7 +236,8 @@ def test_padded_rows_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
         setup.loaded,
         setup.adapters,
         METHODS["GradAscent"],
-        [setup.cell(1e-3)],
+        setup.data,
+        [1e-3],
         Optimisation(epochs=4, batch=5),
         graphs=True,
         plain=True,

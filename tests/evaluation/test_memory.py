@@ -119,9 +119,9 @@ def test_a_cell_that_does_not_fit_is_trained_on_fewer_rows_at_once_and_says_so(
     run(whole, cells, RunOptions(), project=project)
 
     def cramped(
-        loaded: Loaded, trainable: Any, method: Any, data: Any, optimisation: Optimisation, **options: Any
+        loaded: Loaded, trainable: Any, method: Any, data: Any, lrs: Any, optimisation: Optimisation, **options: Any
     ) -> Any:
-        traces = train(loaded, trainable, method, data, optimisation, **options)
+        traces = train(loaded, trainable, method, data, lrs, optimisation, **options)
         if (optimisation.micro_batch or optimisation.batch) > 1:  # memory can run out after some steps
             raise error
         return traces

@@ -114,8 +114,8 @@ def test_it_knows_facts_unlearns_twenty_and_keeps_twenty(smollm2: Loaded) -> Non
     forget, retain = (encode(smollm2.tokenizer, split, CHAT) for split in (stated[:20], stated[20:]))
     # WGA has less weight on what is already improbable. Plain ascent takes both sets to 0 within eight steps.
     adapters = Adapters(smollm2.model, LoraSpec())
-    cell = CellData(forget, retain, lr=3e-4, seed=0)
-    trace = train(smollm2, adapters, METHODS["WGA"], [cell], Optimisation(epochs=8, batch=10))[0]
+    data = CellData(forget, retain, seed=0)
+    trace = train(smollm2, adapters, METHODS["WGA"], data, [3e-4], Optimisation(epochs=8, batch=10))[0]
     assert trace.stopped == ""
     sets = {"forget": known[:20], "retain": known[20:40]}
     workload = build_workload(smollm2.tokenizer, sets, CHAT, MeasureOptions(distractors=0))

@@ -111,7 +111,8 @@ def relearn(
             loaded,
             copy,
             fine_tune.METHOD,
-            [CellData(tuned, (), lr, seed)],
+            CellData(tuned, (), seed),
+            [lr],
             # Tuning may start from a model that unlearning destroyed, which elsewhere would count as divergence.
             Optimisation(epochs=max(steps), batch=len(tuned), diverged_nll=0.0, diverged_norm=0.0),
             train_end=train_end,

@@ -175,8 +175,7 @@ class StageRun:
         """Run cells together. This process writes its `own` of them, and says of each how it ended."""
         grid, loaded, notes = self._grid, self._loaded, list[str]()
         method = method_named(cells[0].method)
-        rows = self._tokenised.cell_data(cells[0])
-        data = [rows._replace(lr=cell.lr, seed=cell.seed) for cell in cells]
+        rows, lrs = self._tokenised.cell_data(cells[0]), [cell.lr for cell in cells]
         self._reset_peak()
         seeds = [cell.seed for cell in cells]
         adapters = None if grid.preset.full else Adapters(loaded.model, grid.preset.lora, seeds=seeds)
@@ -186,7 +185,7 @@ class StageRun:
         def attempt(optimisation: Optimisation) -> list[Trace]:
             options = grid.preset.methods[method.name]
             return train(
-                loaded, trainable, method, data, optimisation, options=options, train_end=grid.profile.train_end
+                loaded, trainable, method, rows, lrs, optimisation, options=options, train_end=grid.profile.train_end
             )
 
         try:

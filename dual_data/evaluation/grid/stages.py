@@ -116,10 +116,13 @@ def _train(
     """Train the stage's adapter; of processes that share the base, the first writes it."""
     began, notes = time.perf_counter(), list[str]()
     adapters = Adapters(loaded.model, stage.lora, seeds=(seed,))
-    cell = CellData(rows, (), stage.lr, seed)
+    data = CellData(rows, (), seed)
 
     def attempt(optimisation: Optimisation) -> Trace:
-        return train(loaded, adapters, fine_tune.METHOD, [cell], optimisation, train_end=profile.train_end)[0]
+        (trace,) = train(
+            loaded, adapters, fine_tune.METHOD, data, [stage.lr], optimisation, train_end=profile.train_end
+        )
+        return trace
 
     try:
         trace = halving(attempt, stage, notes, rows=len(rows), undo=adapters.reset)

@@ -44,7 +44,6 @@ class Tokenised:
         return CellData(
             self.encoded(forget),
             self.encoded(sets.retain_train),
-            cell.lr,
             cell.seed,
             self.encoded(grid.preferred(cell.stage, cell.set, cell.method)),
             forget,

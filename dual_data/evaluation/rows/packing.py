@@ -148,7 +148,7 @@ def shared_prefix(rows: Sequence[Ids]) -> Ids:
 
 
 class MicroBatch(NamedTuple):
-    """The rows of a cell in one micro-batch, by kind, and their weights in the step."""
+    """The rows of one micro-batch, by kind, and their weights in the step."""
 
     rows: Mapping[str, Sequence[int]]
     weights: Mapping[str, Sequence[float]]
@@ -174,54 +174,41 @@ class Packed(NamedTuple):
 
 
 def pack(
-    cells: Sequence[Sequence[MicroBatch]],
-    sources: Sequence[Mapping[str, Source]],
+    micro_batches: Sequence[MicroBatch],
+    sources: Mapping[str, Source],
     *,
+    cells: int = 1,
     rows_per_bin: int = 32,
     plain: bool = False,
     each_label: bool = False,
     device: torch.device | str = "cpu",
 ) -> Packed:
-    """Lay out the micro-batches of K cells, [cell][micro-batch], with rows from `sources` [cell][kind].
+    """Lay out the micro-batches of a run, the same for each of its cells, with rows from `sources`, by kind.
 
     A sequence has up to `rows_per_bin` rows, and fewer of long ones.
     The plain layout, one row per sequence and nothing shared, is for models whose attention does not take our masks.
     Where every token is a label, those that the prefix predicts become one, with the weights of all rows; with
     `each_label` they stay one a row, in order.
     """
-    every_cell = list(zip(cells, sources, strict=True))
-    # Cells that differ in their learning rate alone have the same rows in the same order: these are laid out once.
-    firsts = [every_cell.index(cell) for cell in every_cell]
-    distinct = sorted(set(firsts))
-    layout_of_cell = torch.tensor([distinct.index(first) for first in firsts])
-    every_source = [source for number in distinct for source in sources[number].values()]
-    token_rows = [source.tokens(index) for source in every_source for index in range(len(source.rows))]
+    token_rows = [source.tokens(index) for source in sources.values() for index in range(len(source.rows))]
     prefix = [] if plain else shared_prefix(token_rows)
     longest = max(map(len, token_rows)) - len(prefix)
     rows_per_bin = 1 if plain else max(1, min(rows_per_bin, _MOST_TOKENS // longest))
-    planned = []
-    for micro_batches, by_kind in (every_cell[number] for number in distinct):
-        starts = {kind: source.starts() for kind, source in by_kind.items()}
-        planned.append(
-            [
-                _plan(micro_batch, by_kind, starts, rows_per_bin, len(prefix), each_label=each_label)
-                for micro_batch in micro_batches
-            ]
-        )
-    every_plan = [plan for plans in planned for plan in plans]
-    bins = max(len(plan.bins) for plan in every_plan)
-    width = _align(max(len(prefix) + sum(map(len, rows)) for plan in every_plan for rows in plan.bins))
-    by_micro_batch = list(zip(*planned, strict=True))
+    starts = {kind: source.starts() for kind, source in sources.items()}
+    plans = [
+        _plan(micro_batch, sources, starts, rows_per_bin, len(prefix), each_label=each_label)
+        for micro_batch in micro_batches
+    ]
+    width = _align(max(len(prefix) + sum(map(len, rows)) for plan in plans for rows in plan.bins))
     ids, positions, segments = (
-        sequences[:, layout_of_cell].flatten(1, 2)
-        for sequences in _stack_layout(by_micro_batch, prefix, bins=bins, width=width)
+        sequences.repeat(1, cells, 1).to(device) for sequences in _stack_layout(plans, prefix, width)
     )
-    layout = Layout(ids.to(device), positions.to(device), segments.to(device), plain)
+    layout = Layout(ids, positions, segments, plain)
     groups = {
-        kind: _stack_rows(by_micro_batch, kind, width, list(source.constants)).each(
-            lambda tensor: tensor[:, layout_of_cell].to(device)
+        kind: _stack_rows(plans, kind, width, list(source.constants)).each(
+            lambda tensor: tensor[:, None].repeat(1, cells, 1).to(device)
         )
-        for kind, source in sources[0].items()
+        for kind, source in sources.items()
     }
     return Packed(layout, groups)
 
@@ -231,13 +218,13 @@ def one_pass(
 ) -> tuple[Layout, Rows]:
     """These rows of a source in one forward pass, each with all of its labels, in order; their weights are 0."""
     micro_batch = MicroBatch({"rows": rows}, {"rows": [0.0] * len(rows)}, 0.0)
-    packed = pack([[micro_batch]], [{"rows": source}], plain=plain, each_label=True, device=device)
+    packed = pack([micro_batch], {"rows": source}, plain=plain, each_label=True, device=device)
     layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=device))
     return layout, groups["rows"]
 
 
 class _Plan(NamedTuple):
-    """The contents of one micro-batch of one cell."""
+    """The contents of one micro-batch."""
 
     bins: list[list[list[int]]]
     """[bin][row] the row's own tokens."""
@@ -306,19 +293,15 @@ def _align(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 
-def _stack_layout(
-    by_micro_batch: Sequence[Sequence[_Plan]], prefix: list[int], *, bins: int, width: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, positions and segments [micro-batches, cells, bins, S]."""
+def _stack_layout(plans: Sequence[_Plan], prefix: list[int], width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, positions and segments [micro-batches, bins, S] of one cell."""
+    bins = max(len(plan.bins) for plan in plans)
     sequences = []
-    for plans in by_micro_batch:
-        for plan in plans:
-            sequences += [_sequence(prefix, rows, width) for rows in plan.bins]
-            sequences += [_sequence([], [], width)] * (bins - len(plan.bins))
+    for plan in plans:
+        sequences += [_sequence(prefix, rows, width) for rows in plan.bins]
+        sequences += [_sequence([], [], width)] * (bins - len(plan.bins))
     # One tensor for all sequences: a small one per row takes several times as long.
-    ids, positions, segments = (
-        torch.tensor(values).view(len(by_micro_batch), -1, bins, width) for values in zip(*sequences, strict=True)
-    )
+    ids, positions, segments = (torch.tensor(values).view(-1, bins, width) for values in zip(*sequences, strict=True))
     return ids, positions, segments.int()
 
 
@@ -334,8 +317,8 @@ def _sequence(prefix: list[int], rows: Sequence[list[int]], width: int) -> tuple
     return [*ids, *[0] * fill], [*positions, *[0] * fill], [*segments, *[-1] * fill]
 
 
-def _stack_rows(by_micro_batch: Sequence[Sequence[_Plan]], kind: str, width: int, constants: Sequence[str]) -> Rows:
-    plans = [plan for of_cells in by_micro_batch for plan in of_cells]
+def _stack_rows(plans: Sequence[_Plan], kind: str, width: int, constants: Sequence[str]) -> Rows:
+    """The labels of one cell: every tensor is [micro-batches, M], or [micro-batches, R]."""
     label_count = _align(max(len(plan.labels[kind]) for plan in plans))
     # In float64, which holds every index and rounds weights and constants once, below.
     table = torch.zeros(len(plans), label_count, 7 + len(constants), dtype=torch.float64)
@@ -345,8 +328,7 @@ def _stack_rows(by_micro_batch: Sequence[Sequence[_Plan]], kind: str, width: int
         table[n, :size, 1:] = torch.tensor(plan.labels[kind], dtype=torch.float64)
         table[n, :size, 0] = 1.0
         share[n, :count] = plan.micro_batch.share
-    columns = table.view(len(by_micro_batch), -1, *table.shape[1:]).unbind(-1)
-    real, bin_index, column, target, row, token, weight, *values = columns
+    real, bin_index, column, target, row, token, weight, *values = table.unbind(-1)
     by_name = {name: column.float() for name, column in zip(constants, values, strict=True)}
     return Rows(
         (bin_index * width + column).long(),
@@ -355,6 +337,6 @@ def _stack_rows(by_micro_batch: Sequence[Sequence[_Plan]], kind: str, width: int
         row.long(),
         token.long(),
         weight.float(),
-        share.view(len(by_micro_batch), -1, share.shape[1]),
+        share,
         by_name,
     )

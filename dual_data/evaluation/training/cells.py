@@ -10,11 +10,10 @@ from dual_data.evaluation.rows.encoding import Encoded
 
 
 class CellData(NamedTuple):
-    """The rows of one cell, and what differs between cells trained together."""
+    """The rows of cells that are trained together, and the seed of their order."""
 
     forget: Sequence[Encoded]
     retain: Sequence[Encoded]
-    lr: float
     seed: int
     refusal: Sequence[Encoded] = ()
     """For each forget row, the same prompt with the answer to prefer."""

@@ -77,18 +77,18 @@ def _in_digits(value: Any) -> str:
     return repr([_in_digits(part) for part in value]) if isinstance(value, tuple | list) else str(value)
 
 
-def facts_of(cell: CellData, tokenizer: PreTrainedTokenizerBase, train_end: bool) -> Facts:
+def facts_of(data: CellData, tokenizer: PreTrainedTokenizerBase, train_end: bool) -> Facts:
     """What a method can derive constants from, of the rows of a cell."""
 
     def encode(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     return Facts(
-        [[*row.answer_ids, *(row.end_ids if train_end else ())] for row in cell.forget],
-        [len(row.answer_ids) for row in cell.forget],
-        [item.popularity for item in cell.items] or [None] * len(cell.forget),
+        [[*row.answer_ids, *(row.end_ids if train_end else ())] for row in data.forget],
+        [len(row.answer_ids) for row in data.forget],
+        [item.popularity for item in data.items] or [None] * len(data.forget),
         encode,
-        cell.items,
+        data.items,
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -21,41 +20,28 @@ _ROWS = 64
 """Most rows of a pass."""
 
 
-class Cache(NamedTuple):
+class ReferenceFigures(NamedTuple):
     """Outputs at all labels of one source, in its order."""
 
-    log_p: Tensor
-    """[labels] float32 log-probabilities; empty where the method stops at a layer."""
+    log_p: Tensor | None
+    """[labels] float32 log-probabilities; None where the method stops at a layer."""
     hidden: Tensor
     """[labels, H] input of the head, or the output of the method's layer; in the model's type."""
 
-
-class ReferenceFigures:
-    """Outputs of the reference for one kind of rows of all cells; each cell has its part of one table."""
-
-    def __init__(
-        self, caches: Sequence[Cache], cache_of_cell: Sequence[int], trainable: Trainable, *, at_layer: bool
-    ) -> None:
-        """`cache_of_cell` is the index of each cell's cache; cells with the same rows share one."""
-        starts = list(accumulate((len(cache.hidden) for cache in caches), initial=0))
-        device = caches[0].hidden.device
-        self._start = torch.tensor([starts[index] for index in cache_of_cell], device=device)[:, None]
-        self._log_p = torch.cat([cache.log_p for cache in caches])
-        self._hidden = torch.cat([cache.hidden for cache in caches])
-        self._trainable, self._at_layer = trainable, at_layer
-
-    def answers(self, rows: Rows) -> Answers:
-        """Outputs of the reference at the labels of `rows`."""
-        index = (rows.token + self._start).flatten()
-        hidden = self._hidden.index_select(0, index).view(*rows.token.shape, -1)
-        if self._at_layer:
+    def answers(self, rows: Rows, head: Callable[[Tensor], Tensor]) -> Answers:
+        """Outputs at the labels of `rows`; `head` is that of the reference."""
+        index = rows.token.flatten()
+        hidden = self.hidden.index_select(0, index).view(*rows.token.shape, -1)
+        if self.log_p is None:
             return Answers(rows.targets, hidden=hidden.float())
-        gold = self._log_p.index_select(0, index).view_as(rows.real)
-        return Answers(rows.targets, logits=lambda: self._trainable.reference_head(hidden), gold=gold)
+        gold = self.log_p.index_select(0, index).view_as(rows.real)
+        return Answers(rows.targets, logits=lambda: head(hidden), gold=gold)
 
 
 @torch.no_grad()
-def compute(model: PreTrainedModel, source: Source, trainable: Trainable, *, layer: int | None, plain: bool) -> Cache:
+def compute(
+    model: PreTrainedModel, source: Source, trainable: Trainable, *, layer: int | None, plain: bool
+) -> ReferenceFigures:
     """Run the reference on all rows of `source`, up to `layer` where given.
 
     Where memory runs out, it continues with half as many rows per pass, which changes no result. Raises OutOfMemory
@@ -67,7 +53,7 @@ def compute(model: PreTrainedModel, source: Source, trainable: Trainable, *, lay
     total = starts[-1]
     width = int(model.config.get_text_config().hidden_size)
     hidden = torch.zeros(total, width, dtype=next(model.parameters()).dtype, device=device)
-    log_p = torch.zeros(0 if layer is not None else total, device=device)
+    log_p = torch.zeros(total, device=device) if layer is None else None
 
     def fill(chosen: list[int]) -> int:
         """One pass; returns its number of rows."""
@@ -78,7 +64,7 @@ def compute(model: PreTrainedModel, source: Source, trainable: Trainable, *, lay
             labels = [label for index in chosen for label in range(starts[index], starts[index + 1])]
             indices = torch.tensor(labels, device=device)
             hidden[indices] = states_at_labels[: len(labels)].to(hidden.dtype)
-            if layer is None:
+            if log_p is not None:
                 logits = head(model, states_at_labels[: len(labels)])
                 gold = rows.targets[0, : len(labels), None]
                 log_p[indices] = logits.gather(1, gold)[:, 0] - logits.logsumexp(1)
@@ -92,4 +78,4 @@ def compute(model: PreTrainedModel, source: Source, trainable: Trainable, *, lay
             most = half_of(len(chosen), "the reference: ")
         else:
             done += filled
-    return Cache(log_p, hidden)
+    return ReferenceFigures(log_p, hidden)

@@ -18,7 +18,7 @@ from dual_data.evaluation.device.repeatable import is_refused, repeatable
 from dual_data.evaluation.methods.base import Answers, Controller, Loss, Method, divergence
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.rows.packing import Layout, MicroBatch, Packed, Rows, Source, pack
+from dual_data.evaluation.rows.packing import Layout, Packed, Rows, Source, pack
 from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden, packs
 from dual_data.evaluation.training.limits import Limit, limits_of, why_stopped
@@ -33,8 +33,8 @@ from dual_data.evaluation.training.method_code import (
 )
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import AdamW, Trainable
-from dual_data.evaluation.training.reference import Cache, ReferenceFigures, compute
-from dual_data.evaluation.training.schedule import Plan, factors, plan
+from dual_data.evaluation.training.reference import ReferenceFigures, compute
+from dual_data.evaluation.training.schedule import factors, plan
 
 
 class TrainingRun:
@@ -45,7 +45,8 @@ class TrainingRun:
         loaded: Loaded,
         trainable: Trainable,
         method: Method,
-        cells: Sequence[CellData],
+        data: CellData,
+        lrs: Sequence[float],
         *,
         optimisation: Optimisation,
         options: Mapping[str, Any],
@@ -59,26 +60,22 @@ class TrainingRun:
         self._fallbacks: list[str] = []
         self._options = method.options(options)
         self._method_loss = method.bind(method.loss, self._options)
-        facts = [facts_of(cell, loaded.tokenizer, train_end) for cell in cells]
+        facts = facts_of(data, loaded.tokenizer, train_end)
         with telling(method, "notes function"):
-            self._notes = [method.bind(method.notes, self._options)(fact) if method.notes else {} for fact in facts]
-        sources = [
-            sources_of(method, cell.by_kind, train_end, constants_of(method, self._options, fact), optimisation)
-            for cell, fact in zip(cells, facts, strict=True)
-        ]
-        plans = [
-            plan({kind: source.sizes() for kind, source in by_kind.items()}, optimisation, cell.seed)
-            for by_kind, cell in zip(sources, cells, strict=True)
-        ]
-        self._micro_batches_of_step = [len(step) for epoch in plans[0] for step in epoch]
-        self.epoch_steps = [len(epoch) for epoch in plans[0]]
+            self._notes = method.bind(method.notes, self._options)(facts) if method.notes else {}
+        constants = constants_of(method, self._options, facts)
+        sources = sources_of(method, data.by_kind, train_end, constants, optimisation)
+        epochs = plan({kind: source.sizes() for kind, source in sources.items()}, optimisation, data.seed)
+        self._micro_batches_of_step = [len(step) for epoch in epochs for step in epoch]
+        self.epoch_steps = [len(epoch) for epoch in epochs]
         self.steps_planned = len(self._micro_batches_of_step)
-        micro_batches, longest = _micro_batches(plans), _longest(sources)
+        longest = max(len(source.tokens(index)) for source in sources.values() for index in range(len(source.rows)))
         loaded.room.expect(longest, f"the longest row that {method.name} trains on")
         self.plain = self._has_to_pad(loaded, longest) if plain is None else plain
         self._packed: Packed = pack(
-            micro_batches,
+            [micro_batch for epoch in epochs for step in epoch for micro_batch in step],
             sources,
+            cells=len(lrs),
             rows_per_bin=rows_per_bin(device.type, loaded.info.parameters),
             plain=self.plain,
             device=device,
@@ -87,21 +84,21 @@ class TrainingRun:
         self._references = self._compute_references(sources)
         with telling(method, "controller"):
             self._controllers: list[Controller] = [
-                method.bind(method.controller, self._options)() for _ in cells if method.controller
+                method.bind(method.controller, self._options)() for _ in lrs if method.controller
             ]
         states = first_state(method, self._controllers)
         names = states[0] if states else {}
         self._state = {name: torch.tensor([state[name] for state in states], device=device) for name in names}
         self._optimiser = AdamW(
             trainable,
-            [cell.lr for cell in cells],
+            lrs,
             factors(optimisation, self.epoch_steps),
             clip=optimisation.clip,
             most_norm=optimisation.diverged_norm,
             weight_decay=optimisation.weight_decay,
         )
         self._micro_number = torch.zeros(1, dtype=torch.long, device=device)
-        self._losses = torch.zeros(self.steps_planned, len(cells), device=device)
+        self._losses = torch.zeros(self.steps_planned, len(lrs), device=device)
         self._parts: dict[str, Tensor] = {}
         self._steps_done = 0
         self.all_stopped = False
@@ -204,7 +201,7 @@ class TrainingRun:
                     norms[:steps, k].tolist(),
                     stopped,
                     tokens,
-                    self._notes[k],
+                    self._notes,
                     tuple(self._fallbacks),
                 )
             )
@@ -225,30 +222,19 @@ class TrainingRun:
     def _hidden_layer(self, layers: int) -> int:
         """The layer that the loss reads, counted from 0; the last one where the model has fewer."""
         layer = min(int(self._options["layer"]), layers - 1)
-        for notes in self._notes:
-            notes["layer"] = layer
+        self._notes["layer"] = layer
         return layer
 
     @property
     def _kinds(self) -> list[str]:
         return list(self._packed.groups)
 
-    def _compute_references(self, sources: Sequence[Mapping[str, Source]]) -> dict[str, ReferenceFigures]:
-        kinds = self._method.reference | (set(sources[0]) & {"everywhere"})
-        references = {}
-        for kind in sorted(kinds):
-            caches: dict[int, Cache] = {}
-            for by_kind in sources:
-                if (rows := id(by_kind[kind].rows)) not in caches:
-                    caches[rows] = compute(
-                        self.model, by_kind[kind], self._trainable, layer=self._layer, plain=self.plain
-                    )
-            cache_of_cell = [list(caches).index(id(by_kind[kind].rows)) for by_kind in sources]
-            tables = list(caches.values())
-            references[kind] = ReferenceFigures(
-                tables, cache_of_cell, self._trainable, at_layer=self._layer is not None
-            )
-        return references
+    def _compute_references(self, sources: Mapping[str, Source]) -> dict[str, ReferenceFigures]:
+        kinds = self._method.reference | (set(sources) & {"everywhere"})
+        return {
+            kind: compute(self.model, sources[kind], self._trainable, layer=self._layer, plain=self.plain)
+            for kind in sorted(kinds)
+        }
 
     def _policy(self, rows: Sequence[Rows], hidden: Sequence[Tensor]) -> dict[str, Answers]:
         """Outputs of the model by kind; the head runs once for all kinds."""
@@ -263,7 +249,10 @@ class TrainingRun:
         }
 
     def _loss(self, groups: Mapping[str, Rows], policy: Mapping[str, Answers]) -> Loss:
-        reference = {kind: figures.answers(groups[kind]) for kind, figures in self._references.items()}
+        head_of_reference = self._trainable.reference_head
+        reference = {
+            kind: figures.answers(groups[kind], head_of_reference) for kind, figures in self._references.items()
+        }
         batch, *outputs = arguments(groups, policy, reference, self._state)
         with telling(self._method, "loss"):  # that it is sound, `try_method` has seen
             loss = self._method_loss(batch, *outputs)
@@ -273,23 +262,3 @@ class TrainingRun:
             value = loss.value + self._optimisation.forget_kl * drift
             loss = Loss(value, {**loss.parts, "forget_kl": drift})
         return loss
-
-
-def _micro_batches(plans: Sequence[Plan]) -> list[list[MicroBatch]]:
-    """The micro-batches of each cell, in order."""
-    micro_batches = [
-        [micro_batch for epoch in cell_plan for step in epoch for micro_batch in step] for cell_plan in plans
-    ]
-    if len({len(cell_micro_batches) for cell_micro_batches in micro_batches}) > 1:
-        raise ValueError("cells trained together need the same number of rows")
-    return micro_batches
-
-
-def _longest(sources: Sequence[Mapping[str, Source]]) -> int:
-    """Tokens of the longest row."""
-    return max(
-        len(source.tokens(index))
-        for by_kind in sources
-        for source in by_kind.values()
-        for index in range(len(source.rows))
-    )

@@ -1,4 +1,4 @@
-"""Training of K cells at once: the same method on the same base, each cell with its own rows, learning rate and seed.
+"""Training of K cells at once: the same method on the same base and rows, each cell with its own learning rate.
 
 On a GPU the first steps run eagerly as a warm-up, then the step is recorded as a CUDA graph and replayed.
 """
@@ -35,7 +35,8 @@ def train(
     loaded: Loaded,
     trainable: Trainable,
     method: Method,
-    cells: Sequence[CellData],
+    data: CellData,
+    lrs: Sequence[float],
     optimisation: Optimisation,
     *,
     options: Mapping[str, Any] | None = None,
@@ -44,19 +45,20 @@ def train(
     plain: bool | None = None,
     on_epoch: Callable[[int], None] | None = None,
 ) -> list[Trace]:
-    """Train cell k of `trainable` on `cells[k]`. Out of memory raises torch's own error; see `halving`.
+    """Train cell k of `trainable` at the rate `lrs[k]`. Out of memory raises torch's own error; see `halving`.
 
     `graphs` is whether steps are replayed as CUDA graphs; None for yes where the model is on a GPU. `plain` is whether
     rows are padded rather than packed; None for only where the model needs it.
     """
     check_dtype(loaded.info.spec, loaded.info.dtype)
-    if len(cells) != trainable.count:
-        raise ValueError(f"{len(cells)} cells for {trainable.count} trained at once")
+    if len(lrs) != trainable.count:
+        raise ValueError(f"{len(lrs)} learning rates for {trainable.count} cells trained at once")
     run = TrainingRun(
         loaded,
         trainable,
         method,
-        cells,
+        data,
+        lrs,
         optimisation=optimisation,
         options=options or {},
         train_end=train_end,

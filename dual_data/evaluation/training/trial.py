@@ -38,20 +38,20 @@ _WIDTH = 16
 def try_method(
     method: Method,
     chosen: Mapping[str, Any],
-    cell: CellData,
+    data: CellData,
     tokenizer: PreTrainedTokenizerBase,
     optimisation: Optimisation,
     *,
     train_end: bool,
 ) -> None:
-    """Run the code of a method: constants and notes of the rows of a cell, its loss, gradient and controller.
+    """Run the code of a method: constants and notes of the rows, its loss, gradient and controller.
 
     The loss is given three cells with the first rows and random outputs over the tokenizer's vocabulary. Raises
     UsageError as training does for a mistake that shows in its first steps, for settings that the method excludes, and
     for code that cannot be repeated.
     """
     options = method.options(chosen)
-    facts = facts_of(cell, tokenizer, train_end)
+    facts = facts_of(data, tokenizer, train_end)
     with telling(method, "notes function"):
         if (notes := method.notes) is not None:
             unchanging(method, "notes function", lambda: method.bind(notes, options)(facts))
@@ -77,11 +77,11 @@ def try_method(
 
     state = unchanging(method, "controller", controlled)
     states = {name: torch.tensor([value] * _CELLS) for name, value in state.items()}
-    rows_by_kind = {kind: _shortened(rows) for kind, rows in cell.by_kind.items()}
+    rows_by_kind = {kind: _shortened(rows) for kind, rows in data.by_kind.items()}
     sources = sources_of(method, rows_by_kind, train_end, constants, optimisation)
     one_batch = optimisation.model_copy(update={"epochs": 1, "batch": _ROWS, "micro_batch": 0})
     ((micro_batch, *_), *_), *_ = plan({kind: source.sizes() for kind, source in sources.items()}, one_batch, seed=0)
-    _, rows = pack([[micro_batch]] * _CELLS, [sources] * _CELLS).at(torch.zeros(1, dtype=torch.long))
+    _, rows = pack([micro_batch], sources, cells=_CELLS).at(torch.zeros(1, dtype=torch.long))
     random = torch.Generator().manual_seed(0)
     policy, reference = (
         {kind: _outputs(method, rows[kind], len(tokenizer), random, trained=trained) for kind in kinds}

@@ -42,13 +42,12 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
     items = cities(4)
     rows = encode(loaded.tokenizer, items, "chat")
     teacher = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0), seeds=(7,))
-    train(loaded, teacher, fine_tune.METHOD, [CellData(rows, (), 1e-2, 7)], Optimisation(epochs=30))
+    train(loaded, teacher, fine_tune.METHOD, CellData(rows, (), 7), [1e-2], Optimisation(epochs=30))
     teacher.merge()
     adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0), seeds=(0, 1))
     # Cell 1 knows less than the base: it was trained on wrong answers.
     wrong = [row._replace(answer_ids=rows[(index + 1) % 4].answer_ids) for index, row in enumerate(rows)]
-    data = [CellData(wrong, (), 1e-2, seed) for seed in (0, 1)]
-    train(loaded, adapters, fine_tune.METHOD, data, Optimisation(epochs=15))
+    train(loaded, adapters, fine_tune.METHOD, CellData(wrong, (), 0), [1e-2, 1e-2], Optimisation(epochs=15))
     before = adapters.master.clone()
     (itself, control), (on_wrong, control_on_wrong) = (
         [

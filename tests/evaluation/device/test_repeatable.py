@@ -66,7 +66,7 @@ def trained(
     method: Method = METHODS["NPO"], setup: Problem | None = None, **options: Any
 ) -> tuple[Trace, torch.Tensor]:
     setup = setup or problem()
-    trace = train(setup.loaded, setup.adapters, method, [setup.cell(1e-3)], HOW, **options)[0]
+    trace = train(setup.loaded, setup.adapters, method, setup.data, [1e-3], HOW, **options)[0]
     return trace, setup.adapters.master.clone()
 
 

@@ -75,8 +75,8 @@ def test_unlearning_on_a_stacked_stage_equals_unlearning_on_a_merged_one(tmp_pat
     for apply in ("merge", "stack"):
         with applied(loaded, prepared._replace(apply=apply)):
             adapters = Adapters(loaded.model, SPEC)
-            cell = CellData(encoded[:3], encoded[3:], 1e-3, 0)
-            losses.append(train(loaded, adapters, METHODS["NPO"], [cell], Optimisation(epochs=3))[0].losses)
+            data = CellData(encoded[:3], encoded[3:], seed=0)
+            losses.append(train(loaded, adapters, METHODS["NPO"], data, [1e-3], Optimisation(epochs=3))[0].losses)
             adapters.remove()
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 

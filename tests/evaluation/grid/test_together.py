@@ -48,10 +48,10 @@ def test_what_is_trained_together_does_not_depend_on_what_is_left_to_do(
     batches = list[list[tuple[str, float, int]]]()
 
     def noted(
-        loaded: Loaded, trainable: Trainable, method: Method, cells: list[CellData], *args: Any, **rest: Any
+        loaded: Loaded, trainable: Trainable, method: Method, data: CellData, lrs: list[float], *args: Any, **rest: Any
     ) -> Any:
-        batches.append([(method.name, cell.lr, cell.seed) for cell in cells])
-        return train(loaded, trainable, method, cells, *args, **rest)
+        batches.append([(method.name, lr, data.seed) for lr in lrs])
+        return train(loaded, trainable, method, data, lrs, *args, **rest)
 
     monkeypatch.setattr(stage_run, "train", noted)
     file = one_stage(FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]"))

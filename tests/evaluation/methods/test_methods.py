@@ -236,7 +236,7 @@ def test_ascent_and_npo_are_different_methods() -> None:
 
 def test_simnpo_rewards_forgetting() -> None:
     setup = problem(fresh=True)
-    trace = setup.train("SimNPO", Optimisation(epochs=12, batch=7), setup.cell(lr=5e-3), alpha=0.0, beta=0.5)[0]
+    trace = setup.train("SimNPO", Optimisation(epochs=12, batch=7), 5e-3, alpha=0.0, beta=0.5)[0]
     assert trace.parts["forget_nll"][-1] > trace.parts["forget_nll"][0]
     assert trace.losses[-1] < trace.losses[0]
 
@@ -253,7 +253,7 @@ def test_rmu_never_runs_the_layers_behind_its_own_and_leaves_them_alone() -> Non
     for number, layer in enumerate(decoder_layers(setup.loaded.model)):
         layer.register_forward_hook(lambda *_, number=number: ran.append(number))
     before = setup.adapters.master.clone()
-    setup.train("RMU", Optimisation(epochs=2, batch=7), setup.cell(lr=1e-2), layer=0)
+    setup.train("RMU", Optimisation(epochs=2, batch=7), 1e-2, layer=0)
     assert set(ran) == {0}
     changed = {
         slot.name
@@ -443,7 +443,7 @@ def test_pdu_price_by_hand() -> None:
 def test_pdu_raises_its_price_while_the_rows_to_keep_are_lost() -> None:
     setup = problem(fresh=True)
     options: dict[str, Any] = {"start_alpha": 0.0, "rate": 1.0, "slack": 0.0}
-    trace = setup.train("PDU", Optimisation(epochs=6, batch=7), setup.cell(lr=3e-2), **options)[0]
+    trace = setup.train("PDU", Optimisation(epochs=6, batch=7), 3e-2, **options)[0]
     losses, alphas = trace.parts["retain_nll"], trace.parts["alpha"]
     expected_alphas = [0.0]
     for now, before in zip(losses, trace.parts["retain_before"], strict=True):

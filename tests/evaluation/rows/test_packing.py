@@ -27,7 +27,7 @@ def log_probabilities(architecture: str, rows: list[Encoded], **options: Any) ->
     loaded = MODELS[architecture]
     even = [1.0 / len(rows)] * len(rows)
     micro_batch = MicroBatch({"a": range(len(rows))}, {"a": even}, even[0])
-    packed = pack([[micro_batch]], [{"a": Source(rows, train_end=True)}], **options)
+    packed = pack([micro_batch], {"a": Source(rows, train_end=True)}, **options)
     layout, groups = packed.at(torch.zeros(1, dtype=torch.long))
     labels = groups["a"]
     with torch.no_grad():
@@ -90,8 +90,8 @@ def test_what_all_rows_begin_with_is_laid_out_once() -> None:
     even = [1.0 / 7] * 7
     micro_batch = MicroBatch({"a": range(7)}, {"a": even}, even[0])
     source = {"a": Source(rows, train_end=True)}
-    shared = pack([[micro_batch]], [source]).layout.ids.numel()
-    apart = pack([[micro_batch]], [source], plain=True).layout.ids.numel()
+    shared = pack([micro_batch], source).layout.ids.numel()
+    apart = pack([micro_batch], source, plain=True).layout.ids.numel()
     assert shared < apart / 2
     assert shared_prefix([[1, 2, 3], [1, 2, 4]]) == [1, 2]
     assert shared_prefix([(1, 2), (1, 2)]) == (1,)
@@ -101,7 +101,7 @@ def test_what_all_rows_begin_with_is_laid_out_once() -> None:
 def test_sequences_are_of_similar_length_and_have_no_more_rows_than_asked(lengths: tuple[int, ...], width: int) -> None:
     rows = [Encoded((number,), (7,) * length, ()) for number, length in enumerate(lengths)]
     micro_batch = MicroBatch({"a": range(4)}, {"a": [0.25] * 4}, 0.25)
-    packed = pack([[micro_batch]], [{"a": Source(rows, train_end=False)}], rows_per_bin=2)
+    packed = pack([micro_batch], {"a": Source(rows, train_end=False)}, rows_per_bin=2)
     assert packed.layout.ids.numel() == 2 * width
     assert packed.layout.segments.max() == 2
 
@@ -113,39 +113,21 @@ def test_long_rows_share_a_sequence_with_few_others(own: int, sequences: int) ->
     assert len(layout.ids) == sequences
 
 
-class Counted(list[Encoded]):
-    """Rows that count how often one is read."""
-
-    reads = 0
-
-    def __getitem__(self, index: Any) -> Any:
-        self.reads += 1
-        return super().__getitem__(index)
-
-
-def test_cells_with_the_same_rows_are_laid_out_once_and_others_get_their_own() -> None:
-    rows, even = encode(MODELS["llama"].tokenizer, cities(), "chat"), [1.0 / 7] * 7
-    forwards, backwards = (
-        [MicroBatch({"a": order}, {"a": even}, even[0])] for order in (list(range(7)), list(range(6, -1, -1)))
+def test_every_cell_has_all_sequences_and_labels() -> None:
+    rows = encode(MODELS["llama"].tokenizer, cities(), "chat")
+    micro_batch = MicroBatch({"a": range(7)}, {"a": [1.0 / 7] * 7}, 1.0 / 7)
+    alone, together = (
+        pack([micro_batch], {"a": Source(rows, train_end=True)}, cells=cells, rows_per_bin=4) for cells in (1, 3)
     )
-    reads = []
-    for cells in ([forwards], [forwards] * 8):
-        counted = Counted(rows)
-        pack(cells, [{"a": Source(counted, train_end=True)}] * len(cells))
-        reads.append(counted.reads)
-    assert reads[0] == reads[1]
-    source = {"a": Source(rows, train_end=True)}
-    together = pack([forwards, backwards, forwards], [source] * 3).groups["a"]
-    for k, cell in enumerate((forwards, backwards, forwards)):
-        alone = pack([cell], [source]).groups["a"]
-        assert torch.equal(together.targets[0, k], alone.targets[0, 0])
-        assert torch.equal(together.token[0, k], alone.token[0, 0])
+    assert torch.equal(together.layout.ids, torch.cat([alone.layout.ids] * 3, dim=1))
+    for of_all, of_one in zip(together.groups["a"][:7], alone.groups["a"][:7], strict=True):
+        assert torch.equal(of_all, torch.cat([of_one] * 3, dim=1))
 
 
 def test_figures_of_rows_sum_over_their_labels_alone() -> None:
     rows = [Encoded((5, 6), (7,), (2,)), Encoded((5, 8), (7, 9, 10), (2,))]
     micro_batch = MicroBatch({"a": [1, 0]}, {"a": [0.25, 0.125]}, 0.25)
-    labels = pack([[micro_batch]], [{"a": Source(rows, train_end=True)}]).at(torch.zeros(1, dtype=torch.long))[1]["a"]
+    labels = pack([micro_batch], {"a": Source(rows, train_end=True)}).at(torch.zeros(1, dtype=torch.long))[1]["a"]
     ones = torch.ones_like(labels.weight)
     assert labels.row_sum(ones).tolist() == [[4.0, 2.0]]
     assert labels.lengths().tolist() == [[4.0, 2.0]]
@@ -169,8 +151,8 @@ def test_rows_of_two_kinds_go_through_the_model_once_and_what_all_begin_with_is_
         0.5,
     )
     sources = {"forget": Source(rows, train_end=True), "everywhere": Source(rows, train_end=True, everywhere=True)}
-    both = pack([[micro_batch]], [sources])
-    alone = pack([[micro_batch]], [{"forget": sources["forget"]}])
+    both = pack([micro_batch], sources)
+    alone = pack([micro_batch], {"forget": sources["forget"]})
     assert torch.equal(both.layout.ids, alone.layout.ids)
     forget, everywhere = (both.at(torch.zeros(1, dtype=torch.long))[1][kind] for kind in ("forget", "everywhere"))
     assert torch.equal(forget.label_positions, alone.groups["forget"].label_positions[0])
@@ -191,7 +173,7 @@ def test_rows_longer_than_a_sliding_window_are_not_packed() -> None:
 
 def test_a_run_says_that_its_rows_could_not_be_packed(monkeypatch: pytest.MonkeyPatch) -> None:
     small = problem()
-    assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3))[0].notes == {}
+    assert small.train("NPO", Optimisation(batch=4), 1e-3)[0].notes == {}
     monkeypatch.setattr(run, "packs", lambda *_: False)
-    assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3))[0].fallbacks == ("training was not packed",)
-    assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3), plain=True)[0].notes == {}  # as was asked for
+    assert small.train("NPO", Optimisation(batch=4), 1e-3)[0].fallbacks == ("training was not packed",)
+    assert small.train("NPO", Optimisation(batch=4), 1e-3, plain=True)[0].notes == {}  # as was asked for

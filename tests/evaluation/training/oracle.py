@@ -58,16 +58,25 @@ class Problem(NamedTuple):
     retain: list[Encoded]
     other: list[Encoded]
 
-    def cell(self, lr: float = 0.0, seed: int = 0) -> CellData:
+    @property
+    def data(self) -> CellData:
         items = [item._replace(popularity=float(i % 5)) for i, item in enumerate(cities())]
-        return CellData(self.forget, self.retain, lr, seed, self.other, items)
+        return CellData(self.forget, self.retain, 0, self.other, items)
 
     def train(
-        self, method: str, optimisation: Optimisation, *cells: CellData, plain: bool | None = None, **options: Any
+        self, method: str, optimisation: Optimisation, *lrs: float, plain: bool | None = None, **options: Any
     ) -> list[Trace]:
-        rows = cells or [self.cell()]
         self.adapters.gradients.clear()
-        return train(self.loaded, self.adapters, METHODS[method], rows, optimisation, options=options, plain=plain)
+        return train(
+            self.loaded,
+            self.adapters,
+            METHODS[method],
+            self.data,
+            lrs or [0.0],
+            optimisation,
+            options=options,
+            plain=plain,
+        )
 
 
 def problem(architecture: str = "llama", *, seeds: Sequence[int] = (0,), fresh: bool = False) -> Problem:

@@ -35,7 +35,7 @@ def test_full_fine_tuning_has_the_gradient_of_autograd() -> None:
 
     weights = Watched(setup.loaded.model)
     names = [name for name, _ in setup.loaded.model.named_parameters()]
-    trace = train(setup.loaded, weights, METHODS["GradDiff"], [setup.cell(0.0)], Optimisation(epochs=1, batch=7))[0]
+    trace = train(setup.loaded, weights, METHODS["GradDiff"], setup.data, [0.0], Optimisation(epochs=1, batch=7))[0]
     twin: Any = tiny("llama").model.double().requires_grad_(True)
     retain, forget = (
         torch.cat([-row_figures(twin, row, LAYER).log_p for row in rows]).mean()
@@ -60,7 +60,7 @@ def test_full_fine_tuning_learns_and_is_undone_to_the_bit() -> None:
     model = setup.loaded.model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     weights = FullWeights(model, keep_head=True)
-    trace = train(setup.loaded, weights, METHODS["JensUn"], [setup.cell(1e-3)], Optimisation(epochs=3, batch=7))[0]
+    trace = train(setup.loaded, weights, METHODS["JensUn"], setup.data, [1e-3], Optimisation(epochs=3, batch=7))[0]
     assert trace.parts["retain"][0] == pytest.approx(0.0, abs=1e-6)
     assert trace.losses[-1] < trace.losses[0]
     with pytest.raises(DualDataError, match="before the first step"), weights.disabled():
@@ -79,7 +79,7 @@ def test_the_reference_of_full_fine_tuning_has_the_bias_of_the_head_as_it_was() 
     hidden = torch.randn(3, model.config.hidden_size)
     before = head(model, hidden)
     weights = FullWeights(model, keep_head=True)
-    trace = train(setup.loaded, weights, METHODS["GradDiffKL"], [setup.cell(1e-2)], Optimisation(epochs=2, batch=7))[0]
+    trace = train(setup.loaded, weights, METHODS["GradDiffKL"], setup.data, [1e-2], Optimisation(epochs=2, batch=7))[0]
     assert trace.parts["retain_kl"][0] == pytest.approx(0.0, abs=1e-6)
     assert trace.parts["retain_kl"][1] > 1e-3
     assert not torch.equal(model.lm_head.bias, bias)
@@ -135,7 +135,7 @@ def test_full_fine_tuning_that_is_reset_starts_anew(dtype: torch.dtype) -> None:
     weight = loaded.model.lm_head.weight
     before, runs = weight.clone(), []
     for _ in range(2):
-        runs.append(train(loaded, weights, METHODS["GradDiff"], [rows.cell(1e-2)], Optimisation(epochs=2, batch=7))[0])
+        runs.append(train(loaded, weights, METHODS["GradDiff"], rows.data, [1e-2], Optimisation(epochs=2, batch=7))[0])
         assert (weight - before).abs().max() > 1e-3
         for buffer in weights.buffers:
             buffer.gradient.fill_(torch.nan)  # as where a step that cannot be taken ended the run

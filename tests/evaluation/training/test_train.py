@@ -15,7 +15,6 @@ from dual_data.evaluation.methods.adapop import DualAscent
 from dual_data.evaluation.methods.base import Batch, Loss, Outputs
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.training import run
-from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.schedule import plan
@@ -24,44 +23,19 @@ from tests.evaluation.methods.formulas import FORMULAS
 from tests.evaluation.training.oracle import LAYER, SPEC, Oracle, Problem, disturb, peft_twin, problem
 
 
-@pytest.mark.parametrize("method", ["GradDiff", "NPO", "AdaPop", "JensUn"])
+@pytest.mark.parametrize("method", ["GradDiff", "NPO", "DPO", "AdaPop", "JensUn"])
 def test_three_cells_together_equal_three_alone(method: str) -> None:
     lrs, seeds = (1e-3, 3e-3, 1e-2), (0, 1, 0)
     optimisation = Optimisation(epochs=3, batch=3, micro_batch=2)
     together = problem(seeds=seeds, fresh=True)
-    traces = together.train(
-        method, optimisation, *(together.cell(lr, seed) for lr, seed in zip(lrs, seeds, strict=True))
-    )
+    traces = together.train(method, optimisation, *lrs)
     for k, (lr, seed) in enumerate(zip(lrs, seeds, strict=True)):
         alone = problem(seeds=(seed,), fresh=True)
-        trace = alone.train(method, optimisation, alone.cell(lr, seed))[0]
+        trace = alone.train(method, optimisation, lr)[0]
         assert traces[k].losses == pytest.approx(trace.losses, rel=1e-4, abs=1e-5)
         assert traces[k].norms == pytest.approx(trace.norms, rel=1e-4)
         difference = (together.adapters.master[k] - alone.adapters.master[0]).abs().max()
         assert float(difference) < 1e-4
-
-
-@pytest.mark.parametrize("method", ["NPO", "DPO", "RMU"])
-def test_cells_with_other_rows_than_their_neighbours_equal_each_alone(method: str) -> None:
-    optimisation = Optimisation(epochs=2, batch=2)
-
-    def cell(setup: Problem, number: int) -> CellData:
-        part = slice(3 * number, 3 * number + 4)
-        whole = setup.cell(3e-3, number)
-        return whole._replace(
-            forget=whole.forget[part],
-            refusal=whole.refusal[part],
-            retain=whole.retain[number:],
-            items=whole.items[part],
-        )
-
-    together = problem(seeds=(0, 1), fresh=True)
-    traces = together.train(method, optimisation, *(cell(together, number) for number in range(2)))
-    for number, trace in enumerate(traces):
-        alone = problem(seeds=(number,), fresh=True)
-        (expected,) = alone.train(method, optimisation, cell(alone, number))
-        assert trace.losses == pytest.approx(expected.losses, rel=1e-4, abs=1e-5)
-        assert float((together.adapters.master[number] - alone.adapters.master[0]).abs().max()) < 1e-4
 
 
 def test_ten_steps_equal_peft_with_torch_adamw_and_clipping() -> None:
@@ -69,7 +43,7 @@ def test_ten_steps_equal_peft_with_torch_adamw_and_clipping() -> None:
     twin = peft_twin(setup, "llama")
     oracle = Oracle(setup, twin)
     optimisation = Optimisation(epochs=5, batch=4)
-    trace = setup.train("NPO", optimisation, setup.cell(lr=1e-3))[0]
+    trace = setup.train("NPO", optimisation, 1e-3)[0]
     assert trace.steps == 10
     parameters = [p for p in twin.parameters() if p.requires_grad]
     adam = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0)
@@ -98,7 +72,7 @@ def test_the_size_of_forward_passes_and_the_layout_change_nothing(method: str, m
         monkeypatch.setattr(run, "rows_per_bin", Mock(return_value=per_bin))
         setup = problem(fresh=True)
         optimisation = Optimisation(epochs=2, batch=5, micro_batch=micro_batch)
-        trace = train(setup.loaded, setup.adapters, METHODS[method], [setup.cell(3e-3)], optimisation, plain=plain)[0]
+        trace = train(setup.loaded, setup.adapters, METHODS[method], setup.data, [3e-3], optimisation, plain=plain)[0]
         runs.append((trace.losses, setup.adapters.master.clone()))
     for losses, weights in runs[1:]:
         assert losses == pytest.approx(runs[0][0], rel=1e-5, abs=1e-5)
@@ -111,7 +85,7 @@ def test_training_is_the_same_to_the_bit_when_repeated_and_untouched_by_the_glob
     for _ in range(2):
         torch.rand(3)
         setup = problem(fresh=True)
-        setup.train("GradDiff", Optimisation(epochs=2, batch=3), setup.cell(1e-3))
+        setup.train("GradDiff", Optimisation(epochs=2, batch=3), 1e-3)
         weights.append(setup.adapters.master.clone())
     assert torch.equal(*weights)
 
@@ -120,10 +94,10 @@ def test_a_cell_that_is_not_finite_ends_with_its_reason_and_leaves_the_others_al
     setup = problem(seeds=(0, 0), fresh=True)
     alone = problem(fresh=True)
     optimisation = Optimisation(epochs=3, batch=7)
-    expected = alone.train("GradAscent", optimisation, alone.cell(1e-3))[0].losses
+    expected = alone.train("GradAscent", optimisation, 1e-3)[0].losses
     setup.adapters.master[0, : setup.adapters.slots[0].a_size] = math.inf
     setup.adapters.publish()
-    traces = setup.train("GradAscent", optimisation, setup.cell(1e-3), setup.cell(1e-3))
+    traces = setup.train("GradAscent", optimisation, 1e-3, 1e-3)
     assert traces[0].stopped == "loss or gradient not finite at step 1"
     assert traces[0].steps == 0
     assert traces[1].stopped == ""
@@ -141,18 +115,18 @@ def test_a_loss_that_is_not_finite_ends_its_cell_alone_though_the_gradient_is_fi
     setup, alone = problem(seeds=(0, 0), fresh=True), problem(fresh=True)
     before = setup.adapters.master[0].clone()
     optimisation = Optimisation(epochs=3, batch=7, micro_batch=3)
-    cells = [setup.cell(1e-3), setup.cell(1e-3)]
-    ended, other = train(setup.loaded, setup.adapters, method._replace(loss=loss), cells, optimisation)
+    broken = method._replace(loss=loss)
+    ended, other = train(setup.loaded, setup.adapters, broken, setup.data, [1e-3, 1e-3], optimisation)
     assert (ended.stopped, ended.steps) == ("loss or gradient not finite at step 1", 0)
     assert torch.equal(setup.adapters.master[0], before)
-    assert other.losses == pytest.approx(alone.train("GradAscent", optimisation, alone.cell(1e-3))[0].losses, rel=1e-5)
+    assert other.losses == pytest.approx(alone.train("GradAscent", optimisation, 1e-3)[0].losses, rel=1e-5)
 
 
 def test_a_cell_stops_for_good_when_its_forget_loss_passes_the_limit() -> None:
     setup = problem(seeds=(0, 0), fresh=True)
     probe = problem(fresh=True).train("GradAscent", Optimisation(epochs=1, batch=7))[0].parts["forget_nll"][0]
     optimisation = Optimisation(epochs=8, batch=7, stop_forget_nll=probe + 0.2)
-    fast, slow = setup.train("GradAscent", optimisation, setup.cell(1e-2), setup.cell(1e-7))
+    fast, slow = setup.train("GradAscent", optimisation, 1e-2, 1e-7)
     assert fast.stopped.startswith("forget loss above")
     assert 0 < fast.steps < 8
     assert slow.stopped == ""
@@ -184,14 +158,14 @@ def test_a_cell_whose_retain_rows_are_lost_has_diverged_and_leaves_the_others_al
     limit = (probe + 0.2) / guessing(setup)
     # Gradient ascent only, so that the retain rows are lost too.
     optimisation = Optimisation(epochs=8, batch=7, diverged_nll=limit)
-    fast, slow = setup.train("GradDiff", optimisation, setup.cell(1e-2), setup.cell(1e-7), alpha=0.0)
+    fast, slow = setup.train("GradDiff", optimisation, 1e-2, 1e-7, alpha=0.0)
     assert fast.stopped == (
         f"diverged: retain loss above {probe + 0.2:.3g}, {limit:g} times what guessing gives, at step {fast.steps + 1}"
     )
     assert 0 < fast.steps < 8
     assert len(fast.losses) == len(fast.parts["retain_nll"]) == fast.steps
     assert max(fast.parts["retain_nll"]) <= probe + 0.2
-    expected = alone.train("GradDiff", Optimisation(epochs=8, batch=7), alone.cell(1e-7), alpha=0.0)[0]
+    expected = alone.train("GradDiff", Optimisation(epochs=8, batch=7), 1e-7, alpha=0.0)[0]
     assert (slow.stopped, slow.steps) == ("", 8)
     assert slow.losses == pytest.approx(expected.losses, rel=1e-5)
 
@@ -213,18 +187,18 @@ def test_a_method_that_stops_before_all_that_is_trained_is_refused() -> None:
     setup.adapters.remove()
     on_head = Adapters(setup.loaded.model, LoraSpec(rank=4, alpha=8.0, targets=("lm_head",)))
     with pytest.raises(UsageError, match="RMU stops at layer 0, counted from 0, and nothing is trained up to it"):
-        train(setup.loaded, on_head, METHODS["RMU"], [setup.cell(1.0)], Optimisation(), options={"layer": 0})
+        train(setup.loaded, on_head, METHODS["RMU"], setup.data, [1.0], Optimisation(), options={"layer": 0})
 
 
 def test_a_gradient_that_explodes_is_divergence_also_of_a_method_without_likelihoods() -> None:
     setup = problem(fresh=True)
     optimisation = Optimisation(epochs=8, batch=4)
-    trace = setup.train("RMU", optimisation, setup.cell(1.0), layer=LAYER)[0]
+    trace = setup.train("RMU", optimisation, 1.0, layer=LAYER)[0]
     assert trace.stopped == f"diverged: gradient norm above 1e+06 at step {trace.steps + 1}"
     assert max(trace.norms) <= 1e6
     again = problem(fresh=True)
     unlimited = optimisation.model_copy(update={"diverged_norm": 0.0})
-    trace = again.train("RMU", unlimited, again.cell(1.0), layer=LAYER)[0]
+    trace = again.train("RMU", unlimited, 1.0, layer=LAYER)[0]
     assert (trace.stopped, trace.steps) == ("", 16)
     assert max(trace.norms) > 1e6
 
@@ -256,7 +230,8 @@ def test_a_controller_is_told_of_the_steps_of_the_last_epoch_alone() -> None:
         setup.loaded,
         setup.adapters,
         METHODS["AdaPop"]._replace(controller=Listening),
-        [setup.cell(3e-2)],
+        setup.data,
+        [3e-2],
         Optimisation(epochs=3, batch=3, micro_batch=2),
         options={"tolerance": 0.0},
     )[0]
@@ -277,7 +252,8 @@ def test_in_a_narrow_type_too_the_size_of_forward_passes_changes_little() -> Non
             loaded,
             adapters,
             METHODS["GradDiff"],
-            [rows.cell(1e-3)],
+            rows.data,
+            [1e-3],
             Optimisation(epochs=2, batch=7, micro_batch=micro_batch),
         )[0]
         runs.append((trace, adapters.master - before))

@@ -19,9 +19,9 @@ def test_every_method_passes_its_trial_which_draws_no_number_of_a_run() -> None:
     given = problem()
     for method in METHODS.values():
         for train_end in (True, False):
-            cell = given.cell()
-            cell = cell._replace(forget=cell.forget[:1], refusal=cell.refusal[:1], items=cell.items[1:2])
-            for data in (given.cell(), cell):
+            whole = given.data
+            one = whole._replace(forget=whole.forget[:1], refusal=whole.refusal[:1], items=whole.items[1:2])
+            for data in (whole, one):
                 tokenizer = given.loaded.tokenizer
                 try_method(method, {}, data, tokenizer, Optimisation(normalise="sequence"), train_end=train_end)
     assert torch.equal(torch.get_rng_state(), state)
@@ -40,7 +40,7 @@ def test_settings_with_which_a_method_cannot_be_trained_fail_in_its_trial(
 ) -> None:
     given, optimisation = problem(), Optimisation(**settings)
     with pytest.raises(UsageError, match=f"^{message}$"):
-        try_method(METHODS["RMU"], options, given.cell(), given.loaded.tokenizer, optimisation, train_end=True)
+        try_method(METHODS["RMU"], options, given.data, given.loaded.tokenizer, optimisation, train_end=True)
     with pytest.raises(UsageError, match=f"^{message}$"):
         given.train("RMU", optimisation, **options)
-    try_method(METHODS["NPO"], {}, given.cell(), given.loaded.tokenizer, Optimisation(**settings), train_end=True)
+    try_method(METHODS["NPO"], {}, given.data, given.loaded.tokenizer, Optimisation(**settings), train_end=True)
