@@ -14,7 +14,7 @@ from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.metrics.likelihood import sum_log_probability
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.models.names import public_name
-from dual_data.evaluation.rows.encoding import render
+from dual_data.evaluation.rows.encoding import render, text_ids
 from dual_data.evaluation.rows.request import Answer, Outcome, Request
 from dual_data.ids import digest
 from dual_data.sources.chat.protocol import Chat, Sampling
@@ -51,14 +51,14 @@ class LocalModel:
     def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[list[str]]:
         """`sampling.samples` answers per chat; one greedy answer at temperature 0."""
         texts = [self._prompt(chat) for chat in chats]
-        requests = [Request(ids) for ids in self._encode(texts)]
+        requests = [Request(ids) for ids in text_ids(self._loaded.tokenizer, texts)]
         if sampling.temperature > 0:
             return self._sampled(texts, requests, sampling)
         return [[self._loaded.text(outcome.generation)] for outcome in self._run(requests, sampling.max_new_tokens)]
 
     def log_probabilities(self, chats: Sequence[Chat], answers: Sequence[str]) -> list[float]:
         """Sum of the log-probabilities (nats) of each answer's tokens, end of turn excluded."""
-        targets = self._encode([answer.strip() for answer in answers])
+        targets = text_ids(self._loaded.tokenizer, [answer.strip() for answer in answers])
         for answer, target in zip(answers, targets, strict=True):
             if not target:
                 raise UsageError(f"the answer {answer!r} has no tokens")
@@ -67,14 +67,14 @@ class LocalModel:
 
     def label_log_probabilities(self, chats: Sequence[Chat], labels: Sequence[str]) -> list[list[float]]:
         """Log-probability of each label as the next token, [chat][label]. UsageError for a label of several tokens."""
-        ids = self._encode(labels)
+        ids = text_ids(self._loaded.tokenizer, labels)
         if unusable := [label for label, tokens in zip(labels, ids, strict=True) if len(tokens) != 1]:
             raise UsageError(f"{self.name} does not write {', '.join(unusable)} as one token: choose other labels")
         outcomes = self._scored(chats, [ids] * len(chats))
         return [[scores.log_p[0] for scores in outcome.scores] for outcome in outcomes]
 
     def _scored(self, chats: Sequence[Chat], answers: Sequence[Sequence[tuple[int, ...]]]) -> list[Outcome]:
-        prompts = self._encode([self._prompt(chat) for chat in chats])
+        prompts = text_ids(self._loaded.tokenizer, [self._prompt(chat) for chat in chats])
         return self._run(
             [
                 Request(prompt, tuple(Answer(ids, len(ids)) for ids in row), generate=False)
@@ -110,11 +110,6 @@ class LocalModel:
 
     def _prompt(self, chat: Chat) -> str:
         return render(self._loaded.tokenizer, [("system", chat.system), ("user", chat.user)])
-
-    def _encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        if not texts:
-            return []
-        return [tuple(ids) for ids in self._loaded.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
 
 class _Drawn(LogitsProcessor):

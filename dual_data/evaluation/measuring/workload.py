@@ -14,7 +14,15 @@ from dual_data.evaluation.metrics.chance import trivial_baselines
 from dual_data.evaluation.models.loading import Room
 from dual_data.evaluation.rows.attack_prompts import attack_chats
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.rows.encoding import PromptFormat, encode, profile_named, prompt_ids, render, turn_end
+from dual_data.evaluation.rows.encoding import (
+    PromptFormat,
+    encode,
+    profile_named,
+    prompt_ids,
+    render,
+    text_ids,
+    turn_end,
+)
 from dual_data.evaluation.rows.panel import TokenisedPanel
 from dual_data.evaluation.rows.request import Answer, Request, answer_of
 from dual_data.ids import digest
@@ -187,23 +195,21 @@ class _Builder:
             wrong = tuple(next(distractor_answers) for _ in texts)
             canonical = self._index_of(Request(row.prompt_ids, (gold, *wrong), group="question"))
             paraphrases = tuple(
-                self._index_of(Request(tuple(next(wording_ids)), (gold,), group="question")) for _ in item.paraphrases
+                self._index_of(Request(next(wording_ids), (gold,), group="question")) for _ in item.paraphrases
             )
             attacked = []
             for attack, chat, answer in attack_chats(item, attacks, demonstrations, texts):
                 text = render(self.tokenizer, [("system", self.profile.system), *chat])
-                prompt = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+                (prompt,) = text_ids(self.tokenizer, [text])
                 answer_ids = gold if answer == item.answer else self._answers([answer])[0]
-                request = self._index_of(Request(tuple(prompt), (answer_ids,), group=attack))
+                request = self._index_of(Request(prompt, (answer_ids,), group=attack))
                 attacked.append(Attacked(attack, request, chat[-1][1], answer))
             asked_items.append(Asked(item, canonical, len(wrong), paraphrases, tuple(attacked)))
         return tuple(asked_items)
 
     def _answers(self, texts: Sequence[str]) -> list[Answer]:
-        if not texts:
-            return []
-        token_ids = self.tokenizer([text.strip() for text in texts], add_special_tokens=False)["input_ids"]
-        return [Answer(tuple(ids) + self._end, len(ids)) for ids in token_ids]
+        token_ids = text_ids(self.tokenizer, [text.strip() for text in texts])
+        return [Answer(ids + self._end, len(ids)) for ids in token_ids]
 
     def _index_of(self, request: Request) -> int:
         """Index of the request, which is added where it is new: equal requests are asked once."""

@@ -75,20 +75,20 @@ def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: P
     profile = profile_named(profile) if isinstance(profile, str) else profile
     _expect_read(tokenizer, [item.question for item in items[:_SAMPLE]])
     prompts = prompt_ids(tokenizer, [item.question for item in items], profile)
-    answers = tokenizer([item.answer.strip() for item in items], add_special_tokens=False)["input_ids"] if items else []
+    answers = text_ids(tokenizer, [item.answer.strip() for item in items])
     end = (turn_end(tokenizer),) if profile.chat else ()
     for item, ids in zip(items, answers, strict=True):
         if not ids:
             raise InputError(
                 f"item {item.id}: the answer {item.answer!r} to {item.question[:40]!r} has no tokens; remove the row"
             )
-    return [Encoded(tuple(prompt), tuple(ids), end) for prompt, ids in zip(prompts, answers, strict=True)]
+    return [Encoded(prompt, ids, end) for prompt, ids in zip(prompts, answers, strict=True)]
 
 
 def _expect_read(tokenizer: PreTrainedTokenizerBase, questions: Sequence[str]) -> None:
     """Raise InputError where most questions lose words to special tokens, as with files of another version."""
     special = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
-    rows = tokenizer(list(questions), add_special_tokens=False)["input_ids"] if questions else []
+    rows = text_ids(tokenizer, questions)
     lost = [
         (question, ids)
         for question, ids in zip(questions, rows, strict=True)
@@ -98,29 +98,36 @@ def _expect_read(tokenizer: PreTrainedTokenizerBase, questions: Sequence[str]) -
         question, ids = lost[0]
         raise InputError(
             f"the tokenizer of {tokenizer.name_or_path or 'this model'} reads {question[:40]!r} as "
-            f"{tokenizer.decode(ids)[:60]!r}: it loses parts of most questions. If its files are of another version of "
-            "transformers, save it anew with this one; if it does not know this script, take another model"
+            f"{tokenizer.decode(list(ids))[:60]!r}: it loses parts of most questions. If its files are of another "
+            "version of transformers, save it anew with this one; if it does not know this script, take another model"
         )
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, questions: Sequence[str], profile: PromptFormat) -> list[list[int]]:
-    """Token ids up to where the answer starts, one list per question."""
-    if not questions:
-        return []
+def prompt_ids(
+    tokenizer: PreTrainedTokenizerBase, questions: Sequence[str], profile: PromptFormat
+) -> list[tuple[int, ...]]:
+    """Token ids up to where the answer starts, for each question."""
     if profile.chat:
         chats = [[("system", profile.system), ("user", question)] for question in questions]
-        texts = [render(tokenizer, chat) for chat in chats]
-        return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+        return text_ids(tokenizer, [render(tokenizer, chat) for chat in chats])
     return started(tokenizer, questions)
 
 
-def started(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[tuple[int, ...]]:
+    """Token ids of each text alone, without special tokens around it."""
+    if not texts:  # tokenizers fail without any
+        return []
+    return [tuple(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+
+
+def started(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[tuple[int, ...]]:
     """Token ids of texts that go on: after the start token of a tokenizer that puts one, without the end token.
 
     A tokenizer saved with `add_eos_token` puts one after every text, and a model would see its prompt end.
     """
     end = tokenizer.eos_token_id
-    return [ids[:-1] if ids[-1:] == [end] else list(ids) for ids in tokenizer(list(texts))["input_ids"]]
+    rows = tokenizer(list(texts))["input_ids"] if texts else []
+    return [tuple(ids[:-1] if ids[-1:] == [end] else ids) for ids in rows]
 
 
 def render(tokenizer: PreTrainedTokenizerBase, chat: Sequence[tuple[str, str]], answer: str | None = None) -> str:
@@ -197,7 +204,7 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> int:
         text = render(tokenizer, [("user", "question")], answer=_ANSWER_MARK)
         tail = text.rpartition(_ANSWER_MARK)[2]
         special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
-        for token in tokenizer(tail, add_special_tokens=False)["input_ids"]:
+        for token in text_ids(tokenizer, [tail])[0]:
             if token in special:
                 return int(token)
     if tokenizer.eos_token_id is None:

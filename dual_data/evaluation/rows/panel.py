@@ -22,7 +22,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from dual_data.config import Strict, each_once, plain
 from dual_data.errors import InputError
-from dual_data.evaluation.rows.encoding import started
+from dual_data.evaluation.rows.encoding import started, text_ids
 from dual_data.evaluation.rows.request import Answer, Request
 from dual_data.ids import digest
 
@@ -126,13 +126,13 @@ def tokenise_panel(tokenizer: PreTrainedTokenizerBase, panel: Panel) -> Tokenise
     requests = []
     for choice in panel.choices:
         (prompt,) = started(tokenizer, [f"{choice.context}Question: {choice.question}\nAnswer:"])
-        options = tokenizer([f" {option}" for option in choice.options], add_special_tokens=False)["input_ids"]
-        answers = tuple(Answer(tuple(ids), len(ids)) for ids in options)
-        requests.append(Request(tuple(prompt), answers, generate=False, group=f"panel {choice.context}"))
+        options = text_ids(tokenizer, [f" {option}" for option in choice.options])
+        answers = tuple(Answer(ids, len(ids)) for ids in options)
+        requests.append(Request(prompt, answers, generate=False, group=f"panel {choice.context}"))
     for text in panel.texts:
         (ids,) = started(tokenizer, [text])
         if len(ids) < 2:
             raise InputError(f"the utility panel {panel.name}: the text {text!r} is too short to be scored")
         # The first token has nothing before it in tokenizers without a start token.
-        requests.append(Request((ids[0],), (Answer(tuple(ids[1:]), len(ids) - 1),), generate=False, group="texts"))
+        requests.append(Request(ids[:1], (Answer(ids[1:], len(ids) - 1),), generate=False, group="texts"))
     return TokenisedPanel(panel, tuple(requests))

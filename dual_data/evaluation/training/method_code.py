@@ -15,7 +15,7 @@ from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.repeatable import is_refused
 from dual_data.evaluation.methods.base import Answers, Batch, Constants, Controller, Facts, Loss, Method, Outputs
-from dual_data.evaluation.rows.encoding import Encoded
+from dual_data.evaluation.rows.encoding import Encoded, text_ids
 from dual_data.evaluation.rows.packing import Rows, Source
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.optimisation import Optimisation
@@ -81,7 +81,7 @@ def facts_of(data: CellData, tokenizer: PreTrainedTokenizerBase, train_end: bool
     """What a method can derive constants from, of the rows of a cell."""
 
     def encode(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(text_ids(tokenizer, [text])[0])
 
     return Facts(
         [[*row.answer_ids, *(row.end_ids if train_end else ())] for row in data.forget],
