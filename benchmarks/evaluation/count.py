@@ -20,12 +20,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.evaluation.ceilings import Ceilings
 from dual_data.evaluation.models import norms
 from dual_data.evaluation.training import run
 from dual_data.evaluation.training import schedule as order
 
-H100 = (798e12, 3.0e12, 9.8e-6)
-"""Operations and bytes a second, and seconds a launch, measured once on an H100 80GB HBM3 with torch 2.11."""
+H100 = Ceilings(798e12, 3.0e12, 9.8e-6)
+"""Measured once on an H100 80GB HBM3 with torch 2.11."""
 
 
 class Cost(NamedTuple):
@@ -42,17 +43,16 @@ class Cost(NamedTuple):
     slowest: list[tuple[str, float]]
     """Kernels by name with their share of the seconds, the longest first."""
 
-    def eager_seconds(self, launch: float = H100[2]) -> float:
+    def eager_seconds(self) -> float:
         """The least time where kernels are launched one by one; a launch overlaps with the kernel before it."""
-        return max(self.seconds, self.kernels * launch)
+        return max(self.seconds, self.kernels * H100.launch_seconds)
 
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts while it is active. Views cost nothing; memory is that of the storages that are alive."""
 
-    def __init__(self, flops: float = H100[0], bandwidth: float = H100[1]) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._rate, self._bandwidth = flops, bandwidth
         self.live = 0
         self._known: set[int] = set()
         self.reset()
@@ -85,7 +85,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _count(self, name: str, size: int, operations: float = 0.0) -> None:
-        seconds = max(operations / self._rate, size / self._bandwidth)
+        seconds = max(operations / H100.flops, size / H100.bytes)
         self.flops += operations
         self.bytes += size
         self.seconds += seconds
@@ -108,9 +108,9 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def counting(meter: Meter | None = None) -> Iterator[Meter]:
+def counting() -> Iterator[Meter]:
     """Inside, new tensors have no content, and operations on them are counted."""
-    meter = meter or Meter()
+    meter = Meter()
     real = order.plan
 
     def plan(*args: Any, **kwargs: Any) -> order.Plan:

@@ -19,7 +19,7 @@ from dual_data.evaluation.measuring import score
 from dual_data.evaluation.measuring.decoding import Slots
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.methods import method_named
-from dual_data.evaluation.models.loading import Loaded, ModelInfo, dtype_named
+from dual_data.evaluation.models.loading import Loaded, ModelInfo
 from dual_data.evaluation.models.norms import fuse, norms_of
 from dual_data.evaluation.rows.encoding import Encoded, encode
 from dual_data.evaluation.training import run as training
@@ -28,14 +28,12 @@ from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 
 
-def step(
-    shape: str, tokenizer: PreTrainedTokenizerBase, work: Work, *, cells: int = 1, dtype: str = "bfloat16"
-) -> tuple[Cost, int]:
+def step(shape: str, tokenizer: PreTrainedTokenizerBase, work: Work, *, cells: int = 1) -> tuple[Cost, int]:
     """One of our training steps with `cells` cells at once, and the bytes of the weights."""
     forget, retain = (encode(tokenizer, rows, "chat") for rows in (work.forget, work.retain))
     packed = mock.patch.object(training, "rows_per_bin", lambda _, parameters: rows_per_bin("cuda", parameters))
     with counting() as meter, repeatable(torch.device("cuda")), packed:
-        loaded, weights = _loaded(shape, tokenizer, dtype)
+        loaded, weights = _loaded(shape, tokenizer)
         adapters = Adapters(loaded.model, LoraSpec(), seeds=range(cells))
         run = training.TrainingRun(
             loaded,
@@ -52,13 +50,11 @@ def step(
         return counted(meter, run.step), weights
 
 
-def batch(
-    shape: str, tokenizer: PreTrainedTokenizerBase, work: Work, *, rows: int, dtype: str = "bfloat16"
-) -> dict[str, Cost]:
+def batch(shape: str, tokenizer: PreTrainedTokenizerBase, work: Work, *, rows: int) -> dict[str, Cost]:
     """The parts of measuring one batch: prompts with all scored answers, and one decoding step."""
     requests = workload_of(tokenizer, work).requests[:rows]
     with counting() as meter:
-        loaded, _ = _loaded(shape, tokenizer, dtype)
+        loaded, _ = _loaded(shape, tokenizer)
         adapters = Adapters(loaded.model, LoraSpec())
         engine = FastEngine(loaded, adapters, rows=rows, max_new_tokens=work.new_tokens)
         steps: list[Cost] = []
@@ -78,11 +74,7 @@ def batch(
 
 
 def plain_step(
-    shape: str,
-    tokenizer: PreTrainedTokenizerBase,
-    work: Work,
-    *,
-    options: PlainOptions = FAIREST,
+    shape: str, tokenizer: PreTrainedTokenizerBase, work: Work, *, options: PlainOptions = FAIREST
 ) -> tuple[Cost, int]:
     """One forward and backward pass of the plain loop, without a reference model, and the bytes of the weights."""
     rows = encode(tokenizer, work.forget[: options.micro_batch or work.batch], "chat")
@@ -113,10 +105,8 @@ def _padded(rows: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
     return torch.zeros(shape, dtype=torch.long), torch.ones(shape, dtype=torch.long), torch.zeros(shape).long()
 
 
-def _loaded(
-    shape: str, tokenizer: PreTrainedTokenizerBase, dtype: str = "bfloat16", *, fused: bool = True
-) -> tuple[Loaded, int]:
-    model: Any = AutoModelForCausalLM.from_config(config_of(shape), dtype=dtype_named(dtype))  # type: ignore[no-untyped-call]
+def _loaded(shape: str, tokenizer: PreTrainedTokenizerBase, *, fused: bool = True) -> tuple[Loaded, int]:
+    model: Any = AutoModelForCausalLM.from_config(config_of(shape), dtype=torch.bfloat16)  # type: ignore[no-untyped-call]
     for norm in norms_of(model) if fused else ():  # as `load` does on a GPU, and transformers does not
         fuse(norm)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
@@ -124,5 +114,5 @@ def _loaded(
         parameter.requires_grad_(False)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     layers = model.config.num_hidden_layers
-    info = ModelInfo(shape, "", shape, dtype, "LlamaForCausalLM", parameters, layers, "", 2, (2,), ())
+    info = ModelInfo(shape, "", shape, "bfloat16", "LlamaForCausalLM", parameters, layers, "", 2, (2,), ())
     return Loaded(model.eval(), tokenizer, info), weights

@@ -107,8 +107,7 @@ def counts_part(bench: Bench) -> Iterator[Piece]:
 
 def _counts(bench: Bench) -> dict[str, Any]:
     tokenizer, counts = tokenizer_of(), dict[str, Any]()
-    rates = Ceilings(*count.H100)
-    counts["floor"] = _floor(bench, rates)
+    counts["floor"] = _floor(bench, count.H100)
     for method in bench.methods:
         for cells in sorted({1, bench.cells_at_once or _COUNTED_CELLS}):
             cost, weights = counted.step(bench.name, tokenizer, bench.work._replace(method=method), cells=cells)

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.evaluation import counted, subject
 from benchmarks.evaluation.ceilings import Ceilings
-from benchmarks.evaluation.count import Meter, counting
+from benchmarks.evaluation.count import H100, counting
 from benchmarks.evaluation.count import counted as count
 from benchmarks.evaluation.floor import floor
 from benchmarks.evaluation.plain import workload_of
@@ -36,15 +36,15 @@ def work(method: str = "GradAscent", **changes: Any) -> Work:
 
 
 def test_a_product_is_counted_by_the_textbook() -> None:
-    with counting(Meter(flops=1e3, bandwidth=1e3)) as meter:
+    with counting() as meter:
         a, b = torch.zeros(3, 4), torch.zeros(4, 5)
         cost = count(meter, lambda: a @ b)
     assert cost.flops == 2 * 3 * 4 * 5
     assert cost.bytes == 4 * (3 * 4 + 4 * 5 + 3 * 5)
     assert cost.kernels == 1
-    assert cost.seconds == pytest.approx(cost.bytes / 1e3)
+    assert cost.seconds == pytest.approx(cost.bytes / H100.bytes)
     assert cost.slowest == [("mm", cost.seconds)]
-    assert cost.eager_seconds(launch=10.0) == 10.0
+    assert cost.eager_seconds() == H100.launch_seconds
 
 
 def test_what_is_overwritten_is_not_read_and_what_is_not_gathered_is_not_touched() -> None:
@@ -91,7 +91,7 @@ def test_attention_is_four_operations_a_pair_and_its_backward_ten() -> None:
 @pytest.mark.parametrize("method", ["GradAscent", "NPO"])
 def test_a_step_does_not_wait_for_the_device(method: str) -> None:
     # Tensors without content cannot be read: a step that reads one on the host would raise an error.
-    cost, weights = counted.step("small", tiny_tokenizer(), work(method), cells=3, dtype="float32")
+    cost, weights = counted.step("small", tiny_tokenizer(), work(method), cells=3)
     assert cost.kernels > 100
     assert cost.peak_bytes > weights > 0
 
@@ -104,7 +104,7 @@ def test_cells_at_once_cost_no_more_kernels_than_one() -> None:
 
 
 def test_a_decoding_step_and_the_pass_before_it_do_not_wait_either() -> None:
-    costs = counted.batch("small", tiny_tokenizer(), work(), rows=10, dtype="float32")
+    costs = counted.batch("small", tiny_tokenizer(), work(), rows=10)
     assert costs["decoding step"].kernels < costs["prompts and answers"].kernels
     assert costs["decoding step"].flops < costs["prompts and answers"].flops
 
