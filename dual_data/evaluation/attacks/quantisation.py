@@ -23,11 +23,8 @@ _GROUP = 128
 def round_to_nearest(weight: Tensor, bits: int) -> Tensor:
     """A weight [out, in], rounded to the nearest of 2^bits - 1 symmetric levels per group, in its own dtype.
 
-    scale = max |w| / (2^(bits-1) - 1); w -> scale * round(w / scale). The last group may be smaller. Raises ValueError
-    for fewer than 2 bits.
+    scale = max |w| / (2^(bits-1) - 1); w -> scale * round(w / scale). The last group may be smaller.
     """
-    if bits < 2:
-        raise ValueError(f"{bits} bits have no symmetric levels; use 2 or more")
     levels = 2 ** (bits - 1) - 1
     outputs, inputs = weight.shape
     padded = nn.functional.pad(weight.float(), (0, -inputs % _GROUP)).view(outputs, -1, _GROUP)

@@ -76,13 +76,13 @@ def factors(optimisation: Optimisation, epoch_steps: Sequence[int]) -> list[floa
     """Factor on the learning rate at each step: warm-up from 0, then the schedule down to 0."""
     total = sum(epoch_steps)
     # At least the last step has the learning rate, however few there are.
-    warmup = min(round(optimisation.warmup_epochs * total / max(len(epoch_steps), 1)), total - 1)
+    warmup = min(round(optimisation.warmup_epochs * total / len(epoch_steps)), total - 1)
     values = []
     for step in range(total):
         if step < warmup:
             values.append(step / warmup)
             continue
-        progress = (step - warmup) / max(total - warmup, 1)
+        progress = (step - warmup) / (total - warmup)
         if optimisation.schedule == "constant":
             values.append(1.0)
         elif optimisation.schedule == "linear":
