@@ -16,9 +16,6 @@ from dual_data.evaluation.device.sharding import stay_in_step
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
 
-CRAMPED = "out of memory with a single row: use a smaller model, bfloat16, or fewer cells at once (--cells-at-once)"
-"""Message where a pass without gradients (of an engine, of the reference) does not fit even with a single row."""
-
 _MESSAGES = (
     "can't allocate memory",
     "CUDA error: out of memory",
@@ -87,6 +84,9 @@ def half_of(rows: int, of: str = "") -> int:
     """
     stay_in_step()
     if rows == 1:
-        raise OutOfMemory(f"{of}{CRAMPED}")
+        raise OutOfMemory(
+            f"{of}out of memory with a single row: use a smaller model, bfloat16, or fewer cells at once "
+            "(--cells-at-once)"
+        )
     release()
     return rows // 2

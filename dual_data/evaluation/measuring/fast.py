@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from dual_data.evaluation.device.devices import even_size
-from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, if_it_fits, is_out_of_memory
-from dual_data.evaluation.device.sharding import refuse_if_shared, stay_in_step
+from dual_data.evaluation.device.memory import half_of, if_it_fits
+from dual_data.evaluation.device.sharding import refuse_if_shared
 from dual_data.evaluation.measuring.decoding import Decoder, Slots
 from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.hidden import last_layers, mean_of_layers
@@ -101,14 +101,9 @@ class FastEngine(Engine):
         columns = torch.arange(len(ids), device=self.device)
         tokens = torch.tensor([list(ids)] * self.cells, device=self.device)
         pads = torch.zeros(self.cells, dtype=torch.long, device=self.device)
-        mask = prompt_mask(0, pads, len(ids))
-        try:
-            last_hidden(self.loaded.model, tokens, mask, columns[None].expand_as(tokens), cache.at(columns, len(ids)))
-        except (RuntimeError, MemoryError) as error:
-            if is_out_of_memory(error):
-                stay_in_step()
-                raise OutOfMemory(CRAMPED) from error
-            raise
+        mask, positions = prompt_mask(0, pads, len(ids)), columns[None].expand_as(tokens)
+        if if_it_fits(last_hidden, self.loaded.model, tokens, mask, positions, cache.at(columns, len(ids))) is None:
+            half_of(1)  # there is none, which it tells
         return cache
 
     def _batch(
