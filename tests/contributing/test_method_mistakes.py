@@ -148,7 +148,7 @@ def test_a_loss_that_is_no_number_is_told_by_the_trial(project: Path, project_me
         ("policy.retain.nll", "policy.retain.nll * torch.rand(1)", "loss"),
         ("policy.retain.nll", "policy.retain.nll + 0 * torch.rand(1)", "loss"),
         ("policy.retain.nll", "policy.retain.nll * random.random()", "loss"),
-        ("policy.retain.nll", "policy.retain.nll * (1 + 1e-6 * random.random())", "loss"),
+        ("policy.retain.nll", "policy.retain.nll * (1 + 1e-6 * next(COUNT))", "loss"),
         ("[1.0] * len(row)", "[random.random()] * len(row)", "constants function"),
         ('{"weight": 1.0}', '{"weight": random.random()}', "controller"),
         ('parts["weight"][-1]', "random.random()", "controller"),
@@ -159,7 +159,8 @@ def test_a_method_that_draws_random_numbers_is_refused(
     project: Path, project_method: Path, line: str, random: str, part: str
 ) -> None:
     assert line in CONTROLLED
-    method = CONTROLLED.replace(line, random).replace("\n\n\ndef loss", "\nimport random\nimport torch\n\ndef loss")
+    head = "\nimport itertools\nimport random\nimport torch\n\nCOUNT = itertools.count()\n\n\ndef loss"
+    method = CONTROLLED.replace(line, random).replace("\n\n\ndef loss", head)
     project_method.write_text(method)
     load_methods(project)
     given = problem()
