@@ -10,7 +10,7 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:
-        from dual_data.interrupts import say_stopped  # Not above, where Ctrl-C is not handled yet.
+        from dual_data.system.interrupts import say_stopped  # Not above, where Ctrl-C is not handled yet.
 
         say_stopped()
         sys.exit(130)

@@ -16,12 +16,12 @@ import polars as pl
 from pydantic import BaseModel, Field, ValidationError
 
 from dual_data.config import EMBEDDED, SNAPSHOT, About, Strict
-from dual_data.display import count
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.places import maker
 from dual_data.errors import InputError
-from dual_data.files import expect_utf_8, file_hash
 from dual_data.hub_reading import downloaded, expect_no_folder, is_repository, written
+from dual_data.system.files import expect_utf_8, file_hash
+from dual_data.text.display import count
 
 FORMAT = 1
 """Version of the manifest's layout."""

@@ -13,10 +13,10 @@ import polars as pl
 
 from dual_data.config import Relation, Wording
 from dual_data.ids import digest
-from dual_data.literals import MONTHS, parse_number, written_number, written_year
-from dual_data.matching import normalise
-from dual_data.rouge import unicode_tokens
-from dual_data.words import words
+from dual_data.text.literals import MONTHS, parse_number, written_number, written_year
+from dual_data.text.matching import normalise
+from dual_data.text.rouge import unicode_tokens
+from dual_data.text.words import words
 
 _ISO_DATE = re.compile(r"(-?\d{4,})(?:-(\d\d)(?:-(\d\d))?)?")
 _PRECISIONS = ("year", "month", "day")

@@ -37,11 +37,11 @@ from dual_data import templates
 from dual_data.config import RELATIONS, TOPICS, Profile, Relation, Strict, Topic, load_relations, load_topics
 from dual_data.engine.stage import Stage, Tools
 from dual_data.errors import ConfigError
-from dual_data.matching import contains_answer
 from dual_data.sampling import with_rank
 from dual_data.schema import Questions
 from dual_data.sources.assembly import mirrored, reject
-from dual_data.words import fold
+from dual_data.text.matching import contains_answer
+from dual_data.text.words import fold
 from pipeline.wording.leaks import Leaks
 from pipeline.wording.wordings import with_questions
 

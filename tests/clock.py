@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dual_data.calls import Clock
+from dual_data.calls.fetching import Clock
 
 
 class FakeClock(Clock):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from dual_data import templates
 from dual_data.config import Relation, Wording
-from dual_data.literals import dates, quantities
-from dual_data.matching import contains_answer, exact_answer
-from dual_data.rouge import unicode_tokens
+from dual_data.text.literals import dates, quantities
+from dual_data.text.matching import contains_answer, exact_answer
+from dual_data.text.rouge import unicode_tokens
 
 WORDING = Wording(
     canonical="Who built {subject}?",

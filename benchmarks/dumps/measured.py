@@ -14,13 +14,13 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.dumps.processes import cpu_seconds, peak_megabytes
-from dual_data.progress import Progress
 from dual_data.sources.dumps import kept, triples
 from dual_data.sources.dumps.engines import Engine, Polars, Spark, Tables
 from dual_data.sources.dumps.files import Source
 from dual_data.sources.dumps.imports import BATCH, import_folder
 from dual_data.sources.dumps.links import count
 from dual_data.sources.dumps.manifests import FOLDER
+from dual_data.system.progress import Progress
 
 
 def unpack(path: Path) -> int:

@@ -15,11 +15,11 @@ def main() -> None:
     with outcome.part("imports"):
         import polars as pl
 
-        from dual_data.calls import Calls
+        from dual_data.calls.fetching import Calls
         from dual_data.config import Services
         from dual_data.engine.stage import Tools
         from dual_data.engine.tables import settle
-        from dual_data.project import open_embedding, open_model
+        from dual_data.project.loading import open_embedding, open_model
         from dual_data.schema import Facts, Knowledge, Links, Questions, Salience
         from pipeline import facts, questions, splits
         from pipeline.recipes import examples

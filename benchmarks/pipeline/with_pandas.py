@@ -56,7 +56,7 @@ def read_facts(project: Path, folder: Path, outcome: Outcome) -> Any:  # noqa: P
     from dual_data.config import load_relations, load_topics
     from dual_data.ids import fact_id, label_id
     from dual_data.sources.values import cell
-    from dual_data.words import clean
+    from dual_data.text.words import clean
 
     relations = load_relations(project / "pipeline" / "relations")
     topics = load_topics(project / "pipeline" / "topics.toml")
@@ -168,8 +168,8 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
 
     from dual_data import templates
     from dual_data.config import load_relations, load_topics
-    from dual_data.rouge import unicode_tokens
-    from dual_data.words import fold
+    from dual_data.text.rouge import unicode_tokens
+    from dual_data.text.words import fold
 
     relations = load_relations(project / "pipeline" / "relations")
     topics = load_topics(project / "pipeline" / "topics.toml")
@@ -305,7 +305,7 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
 
 def choose(pool: Any) -> dict[str, dict[str, Any]]:
     """The members of every split of every recipe, in order."""
-    from dual_data.rouge import share_a_word
+    from dual_data.text.rouge import share_a_word
 
     pool = pool[NARROW].assign(rank=hash_rank(pool.fact_id, "facts"))
     ends = zip(pool.subject, pool.value, pool.kind, pool.fact_id, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from dual_data.calls import Clock
+from dual_data.calls.fetching import Clock
 
 
 class VirtualClock(Clock):

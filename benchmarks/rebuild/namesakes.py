@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from benchmarks.rebuild.world import Rehearsal
-from dual_data.words import words
+from dual_data.text.words import words
 
 LONGEST_HINT = 60
 

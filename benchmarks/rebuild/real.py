@@ -19,7 +19,7 @@ from benchmarks.rebuild.kill import logged
 from benchmarks.rebuild.project import artifacts_of
 from benchmarks.rebuild.run import OutOfTime, limited
 from dual_data.engine.stage import Result, Stage, Tools
-from dual_data.project import Project, load_project
+from dual_data.project.loading import Project, load_project
 from tests.faults.proxy import Fault, Request, proxy
 from tests.services.llama import KEY, MODEL, llama
 from tests.services.process import free_port

@@ -20,11 +20,11 @@ from benchmarks.rebuild.clock import VirtualClock
 from benchmarks.rebuild.project import make_project
 from benchmarks.rebuild.services import LIMITS, served
 from benchmarks.rebuild.world import Rehearsal, project_files
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.plan import Step
 from dual_data.engine.run import build
-from dual_data.project import Project, load_project
+from dual_data.project.loading import Project, load_project
 from tests.services.process import free_port
 
 START = 1_800_000_000.0

@@ -18,9 +18,9 @@ from benchmarks.rebuild.namesakes import Namesakes
 from benchmarks.rebuild.world import Rehearsal
 from dual_data.config import Relation
 from dual_data.ids import digest
-from dual_data.rouge import unicode_tokens
 from dual_data.templates import telling_words
-from dual_data.words import fold
+from dual_data.text.rouge import unicode_tokens
+from dual_data.text.words import fold
 
 Pair = tuple[str, str]
 """subject, stem of the relation's file."""

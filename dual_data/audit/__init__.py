@@ -13,7 +13,7 @@ from dual_data.audit.columns import standard
 from dual_data.audit.facts import ambiguous_subjects
 from dual_data.audit.measures import measure
 from dual_data.audit.pairs import compare, side
-from dual_data.display import count
+from dual_data.text.display import count
 
 
 def audit(

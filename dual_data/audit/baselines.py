@@ -24,10 +24,10 @@ from functools import cache
 import polars as pl
 
 from dual_data.audit.columns import standard
-from dual_data.matching import normalise
-from dual_data.rouge import is_scorable, longest_common_subsequence, plain_tokens, recall_l
 from dual_data.sampling import hash_rank
-from dual_data.words import fold
+from dual_data.text.matching import normalise
+from dual_data.text.rouge import is_scorable, longest_common_subsequence, plain_tokens, recall_l
+from dual_data.text.words import fold
 
 NAMES = ("subject_copy", "majority_answer", "relation_majority", "shuffled_answers", "subject_prefix")
 _DIGITS = 9

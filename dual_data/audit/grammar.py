@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from dual_data.audit import lexicon, phrases
-from dual_data.words import words
+from dual_data.text.words import words
 
 Kind = Literal["ungrammatical", "inverted", "vacuous"]
 KINDS: tuple[Kind, ...] = ("ungrammatical", "inverted", "vacuous")

@@ -10,7 +10,7 @@ import polars as pl
 
 from dual_data.audit import facts
 from dual_data.audit.auc import auc
-from dual_data.words import words
+from dual_data.text.words import words
 
 Counts = Counter[Any]
 

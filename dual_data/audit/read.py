@@ -15,9 +15,9 @@ from dual_data.audit.cards import configurations
 from dual_data.audit.columns import expect_texts, is_auditable
 from dual_data.audit.table_files import SUFFIXES, read_table
 from dual_data.errors import InputError
-from dual_data.files import expect_utf_8
 from dual_data.hub_reading import expect_no_folder, hub_error, is_repository, quietly
 from dual_data.sources.tables.files import separator_hint
+from dual_data.system.files import expect_utf_8
 
 _SHARD = re.compile(r"-\d{5}(-of-\d{5})(?:-[0-9a-f]{16})?$")
 """The end of a shard's name; earlier versions of `datasets` added a hash to it."""

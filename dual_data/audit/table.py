@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
 
-from dual_data.display import visible
+from dual_data.text.display import visible
 
 _LONGEST = 34
 

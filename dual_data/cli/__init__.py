@@ -21,20 +21,16 @@ from dual_data.cli import (
     build,
     check,
     dumps,
-    evaluation,
-    evaluation_attack,
-    evaluation_methods,
-    evaluation_push,
-    evaluation_results,
     export,
     project,
     relations,
     release,
     report,
 )
+from dual_data.cli.evaluation import attack, methods, push, results, run
 from dual_data.cli.text import say
 from dual_data.errors import ConfigError, Dropped, DualDataError
-from dual_data.interrupts import say_stopped
+from dual_data.system.interrupts import say_stopped
 
 
 class Commands(typer.core.TyperGroup):
@@ -110,13 +106,13 @@ app.add_typer(relations.app, name="relations")
 app.add_typer(dumps.app, name="dumps")
 
 unlearning = typer.Typer(help="Run, score and report the unlearning evaluation.", no_args_is_help=True)
-unlearning.command()(evaluation.run)
-unlearning.command()(evaluation_methods.methods)
-unlearning.command()(evaluation_results.score)
-unlearning.command()(evaluation_results.report)
-unlearning.command()(evaluation_results.compare)
-unlearning.command()(evaluation_attack.attack)
-unlearning.command()(evaluation_push.push)
+unlearning.command()(run.run)
+unlearning.command()(methods.methods)
+unlearning.command()(results.score)
+unlearning.command()(results.report)
+unlearning.command()(results.compare)
+unlearning.command()(attack.attack)
+unlearning.command()(push.push)
 app.add_typer(unlearning, name="eval")
 for _group in (app, *(_info.typer_instance for _info in app.registered_groups)):
     for _command in _group.registered_commands if _group else ():

@@ -7,7 +7,7 @@ from typing import Any
 
 from dual_data.audit.table import shown
 from dual_data.cli.text import table
-from dual_data.display import count
+from dual_data.text.display import count
 
 MOST_IN_FULL = 6
 """Splits that are shown with every measurement unless asked otherwise: dozens of lines each."""

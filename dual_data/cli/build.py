@@ -13,7 +13,7 @@ from dual_data.cli.text import say
 if TYPE_CHECKING:
     from dual_data.engine.manifest import Manifest
     from dual_data.engine.plan import Step
-    from dual_data.project import Project
+    from dual_data.project.loading import Project
 
 
 def build(
@@ -52,8 +52,8 @@ def build(
     from dual_data.engine.run import build as run
     from dual_data.engine.stage import needed
     from dual_data.errors import UsageError
-    from dual_data.progress import TerminalProgress
-    from dual_data.project import load_project
+    from dual_data.project.loading import load_project
+    from dual_data.system.progress import TerminalProgress
 
     loaded = load_project(project, profile)
     if source is not None:
@@ -94,14 +94,14 @@ def show(
     Example: dual-data show --profile embedded --sample 20
     """
     from dual_data.cli.summary import summary
-    from dual_data.project import load_project
+    from dual_data.project.loading import load_project
 
     print(summary(load_project(project, profile), sample))
 
 
 def _report(project: Project, step: Step, manifest: Manifest | None) -> None:
     from dual_data.cli.summary import missing_recipes, names_unknown, unknown_relations
-    from dual_data.display import count
+    from dual_data.text.display import count
 
     name = step.stage.name
     if manifest is None:

@@ -27,9 +27,9 @@ def check(project: ProjectFolder = HERE) -> None:
 
     Example: dual-data check --project my-benchmark
     """
-    from dual_data.checks import check_project
-    from dual_data.display import count
-    from dual_data.project import find_root, load_stages
+    from dual_data.project.checks import check_project
+    from dual_data.project.loading import find_root, load_stages
+    from dual_data.text.display import count
 
     root = find_root(project)
     findings, summary = check_project(root, load_stages(root))

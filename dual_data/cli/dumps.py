@@ -41,9 +41,9 @@ def fetch(
 
     Example: dual-data dumps fetch dumps --wiki enwiki --date 20261101
     """
-    from dual_data.progress import TerminalProgress
     from dual_data.sources.dumps.fetch import fetch as download
     from dual_data.sources.dumps.fetch import remote
+    from dual_data.system.progress import TerminalProgress
 
     contact = contact or os.environ.get("DUAL_DATA_CONTACT", "")
     for path, new in download(remote(wiki, date, mirror), folder, contact, TerminalProgress()):

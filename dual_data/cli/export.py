@@ -101,7 +101,7 @@ def _read(target: Path, source: str | None, project: Path, profile: str) -> tupl
     """The release that `source` names, or else that of the profile; refused before if `target` cannot be a folder."""
     from dual_data.cli.release import FOLDER, expect_of_build
     from dual_data.errors import InputError
-    from dual_data.project import load_project
+    from dual_data.project.loading import load_project
     from dual_data.released import locate, read_release
 
     if file := next((path for path in (target, *target.parents) if path.is_file()), None):

@@ -9,7 +9,7 @@ from typing import Any
 
 from dual_data.engine.manifest import read_manifest
 from dual_data.errors import UsageError
-from dual_data.project import Project
+from dual_data.project.loading import Project
 
 
 def dump_folder(source: str) -> Path:
@@ -70,8 +70,8 @@ def dump_options(project: Project, built: Project) -> str:
 
 def imported_lines(folder: Path) -> Iterator[str]:
     """Import the new dumps of a folder; yields a line for each dump."""
-    from dual_data.progress import TerminalProgress
     from dual_data.sources.dumps.imports import import_folder
+    from dual_data.system.progress import TerminalProgress
 
     for dump, manifest, new in import_folder(folder, TerminalProgress()):
         rows = ", ".join(f"{count} {table}" for table, count in manifest.rows().items()) or "no rows"

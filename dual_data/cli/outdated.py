@@ -10,7 +10,7 @@ import polars as pl
 from dual_data.cli.from_dumps import as_built, dump_options
 from dual_data.engine.plan import outdated as find
 from dual_data.errors import DualDataError
-from dual_data.project import Project
+from dual_data.project.loading import Project
 
 
 def outdated(project: Project) -> str:

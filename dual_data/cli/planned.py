@@ -12,7 +12,7 @@ from dual_data.engine.plan import Step, expect_sound, plan
 from dual_data.engine.run import lacking, read_rows
 from dual_data.engine.stage import Forecast, Tools, needed
 from dual_data.errors import DualDataError
-from dual_data.project import Project
+from dual_data.project.loading import Project
 
 _GRANTED = {
     "wikidata": "the service grants 60 s of processing a minute, so a query may take 2 s on average",

@@ -16,7 +16,7 @@ def init(folder: Annotated[Path, typer.Argument(help="New or empty folder.")]) -
 
     Example: dual-data init my-benchmark
     """
-    from dual_data.new_project import init as make
+    from dual_data.project.new import init as make
 
     make(folder)
     place = quote(str(folder))

@@ -9,7 +9,7 @@ import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, MOST_ROWS, ProfileName, ProjectFolder
 from dual_data.cli.text import printable, say, table
-from dual_data.display import count
+from dual_data.text.display import count
 
 if TYPE_CHECKING:
     from dual_data.errors import ConfigError
@@ -30,7 +30,7 @@ def list_relations(
     """
     from dual_data.config import RELATIONS, TOPICS, load_relations, load_topics
     from dual_data.errors import UsageError
-    from dual_data.project import find_root
+    from dual_data.project.loading import find_root
 
     root = find_root(project)
     relations = load_relations(root / RELATIONS, _left_out)
@@ -60,8 +60,8 @@ def new(
     """
     from dual_data.config import RELATIONS
     from dual_data.engine.places import command
-    from dual_data.project import find_root
-    from dual_data.relations import new_relation
+    from dual_data.project.loading import find_root
+    from dual_data.project.relations import new_relation
 
     root = find_root(project)
     path = new_relation(root / RELATIONS, stem)
@@ -92,8 +92,8 @@ def preview(
     Example: dual-data relations preview P30 --profile embedded --limit 3
     """
     from dual_data.config import EMBEDDED
-    from dual_data.project import load_project
-    from dual_data.relations import preview_relation
+    from dual_data.project.loading import load_project
+    from dual_data.project.relations import preview_relation
 
     loaded = load_project(project, profile)
     questions, rejected, statements = preview_relation(loaded, stem, limit, _left_out)

@@ -12,7 +12,7 @@ from dual_data.cli.options import DEFAULT_PROFILE, HERE, Private, ProfileName, P
 from dual_data.cli.text import as_json, say, table
 
 if TYPE_CHECKING:
-    from dual_data.project import Project
+    from dual_data.project.loading import Project
     from dual_data.release.diff import Difference
     from dual_data.released import Release
 
@@ -43,7 +43,7 @@ def release(
     """
     from dual_data.cli.outdated import outdated
     from dual_data.errors import DualDataError
-    from dual_data.project import load_project
+    from dual_data.project.loading import load_project
     from dual_data.release.build import read_build
     from dual_data.release.hub import refusals
     from dual_data.release.tree import write_release
@@ -80,9 +80,9 @@ def verify(
 
     Example: dual-data verify owner/dual@v1.0.0
     """
-    from dual_data.display import count
     from dual_data.release.verify import verify as check
     from dual_data.released import locate
+    from dual_data.text.display import count
 
     released, findings = check(locate(target))
     for finding in findings:
@@ -148,7 +148,7 @@ def push(
     """
     from dual_data.errors import UsageError
     from dual_data.hub_reading import is_repository
-    from dual_data.project import load_project
+    from dual_data.project.loading import load_project
     from dual_data.release.hub import push as publish
     from dual_data.release.verify import verify as check
     from dual_data.released import Place
@@ -203,7 +203,7 @@ def expect_of_build(released: Release, project: Project) -> None:
 def _shown(difference: Difference) -> str:
     import polars as pl
 
-    from dual_data.display import count
+    from dual_data.text.display import count
 
     counts = [(name, len(getattr(difference, name))) for name in ("added", "removed", "corrected", "changed")]
     changed = [(fact, ", ".join(columns)) for fact, columns in difference.changed.rows()]

@@ -40,7 +40,7 @@ def report(
     from dual_data.cli.outdated import outdated, reading
     from dual_data.config import RELATIONS, load_relations
     from dual_data.errors import UsageError
-    from dual_data.project import load_project
+    from dual_data.project.loading import load_project
     from dual_data.report.page import write_report
     from dual_data.report.read import read_built
 

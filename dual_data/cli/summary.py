@@ -9,13 +9,13 @@ import polars as pl
 
 from dual_data.cli.outdated import outdated, reading
 from dual_data.cli.text import printable, table
-from dual_data.display import count
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.places import command
 from dual_data.engine.run import read_rows
 from dual_data.ids import digest, is_property
-from dual_data.project import Project
+from dual_data.project.loading import Project
 from dual_data.report.read import Built, read_built
+from dual_data.text.display import count
 
 MOST_LINES = 60
 """Most rows of one table that are printed."""

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from dual_data.display import visible
+from dual_data.text.display import visible
 
 LONGEST = 500
 """Most characters of a label or a message that are shown in a terminal."""

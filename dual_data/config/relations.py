@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from dual_data.config.files import Item, Property, Strict, each_once, parse, parse_toml, read_text, read_toml
 from dual_data.config.places import TOPICS
 from dual_data.errors import ConfigError, InputError
-from dual_data.words import clean, words
+from dual_data.text.words import clean, words
 
 TO_FILL_IN = "..."
 """Placeholder for missing words in the skeleton of a relation file."""

@@ -21,10 +21,10 @@ from pydantic import ValidationError, field_validator
 from pydantic_core import to_jsonable_python
 
 from dual_data import __version__
-from dual_data.calls import Counts
+from dual_data.calls.fetching import Counts
 from dual_data.config import Strict
-from dual_data.files import file_hash, write_text
 from dual_data.ids import canonical, digest
+from dual_data.system.files import file_hash, write_text
 
 PACKAGES = ("polars", "pyarrow", "SPARQLWrapper", "mwclient", "openai", "pyoxigraph", "torch", "transformers")
 """Packages whose version may affect a result."""

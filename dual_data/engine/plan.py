@@ -11,8 +11,8 @@ from dual_data.engine.manifest import Basis, Manifest, read_manifest
 from dual_data.engine.places import artifacts
 from dual_data.engine.stage import Stage
 from dual_data.errors import DualDataError, InputError
-from dual_data.files import file_hash
 from dual_data.schema import describe
+from dual_data.system.files import file_hash
 
 NEVER_BUILT = "never built"
 """The reason of a stage without a manifest."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from dual_data.calls import Counts
+from dual_data.calls.fetching import Counts
 from dual_data.config import Profile
 from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, read_manifest, write_manifest
 from dual_data.engine.places import artifacts, command
@@ -18,7 +18,7 @@ from dual_data.engine.plan import Step, expect_sound, plan, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools, needed
 from dual_data.engine.tables import content_hash, expect_supported, read_parquet, settle
 from dual_data.errors import DualDataError, UsageError
-from dual_data.files import file_hash, locked, write_parquet, writing
+from dual_data.system.files import file_hash, locked, write_parquet, writing
 
 Report = Callable[[Step, "Manifest | None"], None]
 """Called before a stage runs (with None) and after it (with its manifest); a step without a reason did not run."""

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import dataframely as dy
 import polars as pl
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Profile, Services, Strict
-from dual_data.progress import Progress
 from dual_data.sources.chat.protocol import ChatModel
+from dual_data.system.progress import Progress
 
 
 class Result(NamedTuple):

@@ -12,9 +12,9 @@ import numpy as np
 from dual_data.bootstrap import Interval, Scale, bootstrap_difference
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.conflicts import difference
-from dual_data.evaluation.report.collect import collect_side
-from dual_data.evaluation.report.panel import PANEL
-from dual_data.evaluation.report.runs import PANEL_SCORES, SCORES, Run, same_seeds, stack_panel
+from dual_data.evaluation.report.analysis.collect import collect_side
+from dual_data.evaluation.report.analysis.runs import PANEL_SCORES, SCORES, Run, same_seeds, stack_panel
+from dual_data.evaluation.report.sections.panel import PANEL
 from dual_data.evaluation.results import read_result
 from dual_data.evaluation.sides import setting, side_files
 from dual_data.statistics import holm

@@ -21,7 +21,7 @@ from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import TEXT_SCORES
 from dual_data.evaluation.results import ItemRow, Result, is_result, json_files, read_results
 from dual_data.evaluation.rows.attack_prompts import REVERSE
-from dual_data.matching import ObjectKind, kind_of
+from dual_data.text.matching import ObjectKind, kind_of
 
 LINE = (
     "a line needs `generation` and `answer` (a text) or `answers` (a list of accepted texts, the first of them the "

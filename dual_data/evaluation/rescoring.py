@@ -11,7 +11,7 @@ import numpy as np
 
 from dual_data.evaluation.logs import Log
 from dual_data.evaluation.metrics.text import text_scores
-from dual_data.rouge import is_scorable
+from dual_data.text.rouge import is_scorable
 
 AGGREGATES = ("rougeL_recall", "rougeL_f1", "rouge1_recall")
 """The scores that `agg_value` may be the mean of: a log does not say which one."""

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 from dual_data.errors import InputError
-from dual_data.files import write_text
 from dual_data.ids import digest
-from dual_data.matching import ObjectKind
-from dual_data.rouge import is_scorable
+from dual_data.system.files import write_text
+from dual_data.text.matching import ObjectKind
+from dual_data.text.rouge import is_scorable
 
 FORMAT = 3
 BASE = "none"

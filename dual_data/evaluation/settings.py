@@ -14,8 +14,8 @@ from dual_data.config import NO_FOLDER, Strict, each_once, is_folder, parse, rea
 from dual_data.errors import ConfigError, UsageError
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, MULTIPLE_CHOICE
 from dual_data.evaluation.training.optimisation import LoraSpec, Names, Optimisation
-from dual_data.files import expanded
 from dual_data.prompts import SYSTEM_PROMPT
+from dual_data.system.files import expanded
 
 PRETRAINED = "pretrained"
 """The stage that trains nothing."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dual_data.errors import InputError, UsageError
-from dual_data.files import write_text
 from dual_data.released import Place, Release, expect_unchanged
+from dual_data.system.files import write_text
 
 
 def write_export(kind: str, files: Mapping[str, str], target: Path, release: Release, place: Place) -> None:

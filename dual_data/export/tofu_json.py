@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import polars as pl
 import polars.selectors as cs
 
-from dual_data.display import count
 from dual_data.ids import digest
-from dual_data.matching import kind_of, may_be_right, normalise
 from dual_data.released import WHOLE, Place, Release, read_table
+from dual_data.text.display import count
+from dual_data.text.matching import kind_of, may_be_right, normalise
 
 PERTURBED = 5
 USED = ("fact_id", "question", "answer", "answers", "relation", "paraphrases_test")

@@ -12,12 +12,12 @@ from dual_data.engine.manifest import Manifest, faults, read_manifest
 from dual_data.engine.places import maker
 from dual_data.engine.tables import read_parquet
 from dual_data.errors import InputError
-from dual_data.files import expect_utf_8
 from dual_data.ids import MINTED
 from dual_data.release.names import plain_names
 from dual_data.released import WHOLE, expect_unchanged, locate, read_release
 from dual_data.released import read_table as read_released
 from dual_data.schema import Facts, Questions, Splits
+from dual_data.system.files import expect_utf_8
 
 COMPARED = {"facts": Facts, "questions": Questions, "splits": Splits}
 PAIR = ("subject_qid", "property_id")

@@ -14,10 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dual_data.display import some_of
 from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
-from dual_data.files import file_hash
-from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release.listed import CARD, card_hash, listed_by
 from dual_data.release.repository import (
     KEPT,
@@ -32,6 +29,9 @@ from dual_data.release.repository import (
 from dual_data.release.secrets import redacted
 from dual_data.release.tree import texts
 from dual_data.released import MANIFEST, Release, State
+from dual_data.system.files import file_hash
+from dual_data.system.interrupts import stopped_as_by_hand
+from dual_data.text.display import some_of
 
 _TAG = re.compile(r"v\d[\w+-]*(\.[\w+-]+)*(?<!\.lock)")
 """A version that git takes for the name of a tag: a tag that it refused would leave the commit without one."""

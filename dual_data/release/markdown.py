@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from dual_data.display import JOINERS
+from dual_data.text.display import JOINERS
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 _LONGEST = 200

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release.hub import LOOKING_FIRST, SENDING, translated
 from dual_data.release.repository import (
     additions,
@@ -16,6 +15,7 @@ from dual_data.release.repository import (
     expect_token,
     new_repository,
 )
+from dual_data.system.interrupts import stopped_as_by_hand
 
 
 def push_model(

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import polars as pl
 
-from dual_data.display import count
 from dual_data.engine.tables import content_hash
 from dual_data.errors import DualDataError
 from dual_data.release.repository import without_bars
 from dual_data.released import Release
+from dual_data.text.display import count
 
 
 def reload_all(release: Release, folder: Path, cache: Path) -> Iterator[str]:

@@ -11,10 +11,10 @@ import polars as pl
 from dual_data.engine.manifest import EXAMPLES
 from dual_data.engine.tables import content_hash
 from dual_data.errors import DualDataError
-from dual_data.files import file_hash, write_whole
 from dual_data.release.build import Build
 from dual_data.release.names import plain_names
 from dual_data.released import WHOLE, File
+from dual_data.system.files import file_hash, write_whole
 
 LEADING = ("fact_id", "position", "pair", "question", "answer", "answers", "subject", "relation", "topic")
 """Columns that come first, since readers look for them first."""

@@ -7,12 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dual_data.config import About
-from dual_data.display import some_of
 from dual_data.engine.places import is_here
 from dual_data.errors import UsageError
-from dual_data.files import expect_utf_8, whole_folder
 from dual_data.ids import digest
-from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release import croissant
 from dual_data.release.build import Build
 from dual_data.release.card import card
@@ -22,6 +19,9 @@ from dual_data.release.reload import reload_all
 from dual_data.release.secrets import expect_no_secret
 from dual_data.release.tables import tables_of, write_tables
 from dual_data.released import FORMAT, MANIFEST, File, Place, Release
+from dual_data.system.files import expect_utf_8, whole_folder
+from dual_data.system.interrupts import stopped_as_by_hand
+from dual_data.text.display import some_of
 
 
 def write_release(

@@ -9,11 +9,11 @@ import polars as pl
 
 from dual_data.engine.tables import content_hash, expect_supported
 from dual_data.errors import DualDataError
-from dual_data.files import file_hash
 from dual_data.hub_reading import NoSuchFile, all_paths
 from dual_data.release.listed import files_below
 from dual_data.release.tree import content_of
 from dual_data.released import MANIFEST, Place, Release, get_again, read_release
+from dual_data.system.files import file_hash
 
 IGNORED = (".gitattributes", ".gitignore")
 """Files that the Hub or git add."""

@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 
 from dual_data.config import Relation
-from dual_data.display import visible
-from dual_data.markup import Html
 from dual_data.report.figures import INK, SERIES, Figure, whole_ticks
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.tables import paragraph, share, table
+from dual_data.text.display import visible
+from dual_data.text.markup import Html
 
 
 def stages(built: Built) -> Section:

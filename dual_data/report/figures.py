@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dual_data.display import visible
 from dual_data.errors import MissingExtra
-from dual_data.files import write_whole
-from dual_data.markup import LIGHT, Html, element
+from dual_data.system.files import write_whole
+from dual_data.text.display import visible
+from dual_data.text.markup import LIGHT, Html, element
 
 INK, SOFT, RULE, PAPER = (LIGHT[name] for name in ("ink", "soft", "rule", "paper"))
 SERIES = tuple(LIGHT[f"c{number}"] for number in range(8))

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 
 from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
-from dual_data.markup import Html
 from dual_data.report.figures import SERIES, Figure, shortened
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.signals import Popularity, popularity
 from dual_data.report.tables import paragraph, share, table
 from dual_data.statistics import average_ranks
+from dual_data.text.markup import Html
 
 TITLE = "Known facts by popularity"
 _TOGETHER = "equal counts stay together, and deciles without facts are left out"

@@ -7,12 +7,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from dual_data.config import Relation
-from dual_data.files import write_text
-from dual_data.markup import Content, Html, element, html_page
 from dual_data.report import audited, content, knowledge, popularity, provenance, salience, samples
 from dual_data.report.figures import Figure, in_page, write_figures
 from dual_data.report.read import Built
 from dual_data.report.section import Section
+from dual_data.system.files import write_text
+from dual_data.text.markup import Content, Html, element, html_page
 
 
 def write_report(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dual_data.engine.manifest import Manifest, git_text
-from dual_data.markup import Html, element, joined
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.tables import code, folded, paragraph, table
+from dual_data.text.markup import Html, element, joined
 
 
 def section(built: Built) -> Section:

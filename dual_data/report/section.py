@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dual_data.markup import Html
 from dual_data.report.figures import Figure
+from dual_data.text.markup import Html
 
 
 class Section(NamedTuple):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dual_data.markup import Content, Html, element, escaped, joined, label, name
+from dual_data.text.markup import Content, Html, element, escaped, joined, label, name
 
 NOTHING = "–"
 """Shown for a missing value; never 0."""

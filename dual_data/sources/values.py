@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 from dual_data.config import Relation
 from dual_data.ids import ENTITY_PREFIX, is_item, item_of_iri
-from dual_data.literals import MONTHS, dates, parse_number, without_dates, written_number, written_year
 from dual_data.sources.wikidata.sparql import Term
-from dual_data.words import clean
+from dual_data.text.literals import MONTHS, dates, parse_number, without_dates, written_number, written_year
+from dual_data.text.words import clean
 
 PRECISIONS = {"year": 9, "month": 10, "day": 11}
 """Wikidata's numbers of the precisions that a relation can ask for; lower ones are decades, centuries and so on."""

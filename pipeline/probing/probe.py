@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from dual_data.matching import ObjectKind, contains_answer
 from dual_data.sampling import with_rank
+from dual_data.text.matching import ObjectKind, contains_answer
 
 SALT = "sample"
 """One salt for the probe and the judge, so that a sampled fact is probed and judged."""

@@ -37,9 +37,9 @@ from pydantic import Field, model_validator
 
 from dual_data import sampling
 from dual_data.config import Rows, Strict
-from dual_data.display import count
-from dual_data.rouge import share_a_word
-from dual_data.words import fold
+from dual_data.text.display import count
+from dual_data.text.rouge import share_a_word
+from dual_data.text.words import fold
 from pipeline.recipes.popularity import Side, Signal, stopped
 
 ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")

@@ -21,8 +21,8 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from dual_data.config import Rows, Strict, each_once
-from dual_data.display import count
 from dual_data.sampling import SIDES
+from dual_data.text.display import count
 from pipeline.recipes.matched import Family, SplitOutcome, are_rows
 from pipeline.recipes.popularity import EntitySignal, stopped
 

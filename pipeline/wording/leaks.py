@@ -12,7 +12,7 @@ import polars as pl
 
 from dual_data import templates
 from dual_data.config import Relation
-from dual_data.rouge import unicode_tokens
+from dual_data.text.rouge import unicode_tokens
 from pipeline.wording.wordings import PARAPHRASES
 
 

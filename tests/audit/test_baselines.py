@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from dual_data.audit.baselines import NAMES, baseline_table, baselines, most_frequent
-from dual_data.rouge import recall_l
+from dual_data.text.rouge import recall_l
 
 WORDS = ["north", "county", "of", "river", "Alpha", "Beta", "-", "counties", "Łódź", "new york"]
 answers = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.call_log import WINDOW, Request
-from dual_data.calls import Calls, Counts
+from dual_data.calls.fetching import Calls, Counts
+from dual_data.calls.log import WINDOW, Request
 from dual_data.config import Pace
 from dual_data.errors import Refused
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.call_log import WINDOW, CallLog, Wait
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
+from dual_data.calls.log import WINDOW, CallLog, Wait
 from dual_data.config import Pace
 from dual_data.errors import DualDataError, Transient
 from tests.calls.scripted import Flaky

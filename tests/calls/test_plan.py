@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.call_log import CallLog
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
+from dual_data.calls.log import CallLog
 from dual_data.errors import DualDataError, Offline
 from tests.calls.scripted import never
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.call_log import key_of
-from dual_data.calls import Calls, Counts
+from dual_data.calls.fetching import Calls, Counts
+from dual_data.calls.log import key_of
 from dual_data.errors import Offline
 from dual_data.ids import canonical
 from tests.calls.scripted import never

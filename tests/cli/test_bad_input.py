@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.files import locked
+from dual_data.system.files import locked
 from tests.cli.command import Outcome, dual_data, forget_pipeline, own_project
 from tests.cli.test_golden import same_error
 from tests.services.loopback import Handler, serving

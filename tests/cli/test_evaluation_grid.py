@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from dual_data.cli.evaluation_grid import GridPart, on_grid
+from dual_data.cli.evaluation.grid import GridPart, on_grid
 from dual_data.evaluation.settings import ModelSettings
 from tests.cli.command import dual_data
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dual_data.config import About, load_profile
-from dual_data.new_project import init
+from dual_data.project.new import init
 from tests.cli.command import ROOT, copy_project, dual_data, forget_pipeline
 from tests.faults.disk import no_file_beyond
 

@@ -109,7 +109,15 @@ main()
 
 
 @pytest.mark.parametrize(
-    "moment", ["dual_data.interrupts", "dual_data.cli", "dual_data.cli.audit", "typer", "main", "dual_data.checks"]
+    "moment",
+    [
+        "dual_data.system.interrupts",
+        "dual_data.cli",
+        "dual_data.cli.audit",
+        "typer",
+        "main",
+        "dual_data.project.checks",
+    ],
 )
 def test_a_command_that_is_stopped_at_once_says_so(moment: str, tmp_path: Path) -> None:
     """While the command line is imported, before it has chosen the command, and while the command is imported."""

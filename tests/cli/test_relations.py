@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dual_data import relations
+from dual_data.project import relations
 from tests.cli.command import dual_data, project_on_table
 from tests.services import require
 

@@ -13,7 +13,7 @@ import pytest
 
 from dual_data.errors import InputError
 from dual_data.evaluation.methods import METHODS, load_methods
-from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.train import train
 from tests.cli.command import ROOT, dual_data

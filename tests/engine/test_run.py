@@ -20,8 +20,8 @@ from dual_data.engine.plan import outdated, plan, why_stale
 from dual_data.engine.run import build, read_rows
 from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
 from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy, UsageError
-from dual_data.files import file_hash, locked
 from dual_data.ids import digest
+from dual_data.system.files import file_hash, locked
 from tests.engine import toy
 
 

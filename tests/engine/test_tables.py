@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dual_data.engine.tables import content_hash, read_parquet
-from dual_data.files import write_parquet
 from dual_data.ids import digest
+from dual_data.system.files import write_parquet
 from tests.faults.disk import no_room
 
 ROWS = st.lists(

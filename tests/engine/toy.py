@@ -8,7 +8,7 @@ import dataframely as dy
 import polars as pl
 from pydantic import Field
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Profile, Services, Strict
 from dual_data.engine.stage import Forecast, Result, Stage, Tools
 from tests.tools import without_models

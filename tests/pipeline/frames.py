@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Services
 from dual_data.engine.stage import Tools
 from dual_data.ids import fact_id

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Pace, Services, load_profile, load_relation
 from dual_data.engine.stage import Tools
 from dual_data.engine.tables import content_hash, settle

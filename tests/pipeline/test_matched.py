@@ -17,7 +17,7 @@ from dual_data.engine.stage import Tools
 from dual_data.engine.tables import settle
 from dual_data.sampling import SIDES, hash_rank
 from dual_data.schema import Splits
-from dual_data.words import fold
+from dual_data.text.words import fold
 from tests.pipeline.worlds import (
     MATCHED,
     RELATIONS,

@@ -13,11 +13,11 @@ import pytest
 from pydantic import ValidationError
 
 from dual_data.config import Profile, Services
-from dual_data.display import count
 from dual_data.engine.stage import Tools
 from dual_data.errors import InputError
 from dual_data.sampling import SIDES
 from dual_data.schema import Links, Salience
+from dual_data.text.display import count
 from pipeline.recipes.matched import MatchedParams, eligible
 from pipeline.recipes.popularity import capped, popularity, signals
 from pipeline.splits import SplitsParams, check, sources

@@ -11,7 +11,7 @@ import pytest
 
 from dual_data.audit import measures, pairs
 from dual_data.audit.columns import Table, standard
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Services
 from dual_data.engine.stage import Result
 from dual_data.engine.tables import settle

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from dual_data.engine.stage import Tools
 from dual_data.engine.tables import settle
-from dual_data.matching import contains_answer
-from dual_data.rouge import unicode_tokens
 from dual_data.schema import Questions
-from dual_data.words import fold
+from dual_data.text.matching import contains_answer
+from dual_data.text.rouge import unicode_tokens
+from dual_data.text.words import fold
 from pipeline.questions import QuestionsParams, run
 from tests.pipeline.frames import facts_frame, tools, write_relation
 

@@ -16,9 +16,9 @@ import polars as pl
 import pytest
 
 from dual_data.config import Relation, load_relations, load_topics
-from dual_data.rouge import unicode_tokens
 from dual_data.templates import telling_words
-from dual_data.words import words
+from dual_data.text.rouge import unicode_tokens
+from dual_data.text.words import words
 from tests.reference import REFERENCE, needs_reference
 
 PIPELINE = Path(__file__).parents[2] / "pipeline"

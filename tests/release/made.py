@@ -11,7 +11,7 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Profile, Services, Strict
 from dual_data.engine.run import build as run_build
 from dual_data.engine.stage import Result, Stage, Tools

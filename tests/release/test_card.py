@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import yaml
 
-from dual_data.calls import Counts
+from dual_data.calls.fetching import Counts
 from dual_data.config import About
 from dual_data.release.build import Build
 from dual_data.release.card import Source, _balance, _judged, _known, _origin, _samples, card

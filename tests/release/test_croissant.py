@@ -14,10 +14,10 @@ import polars as pl
 import pytest
 
 from dual_data.config import About
-from dual_data.files import file_hash
 from dual_data.release.croissant import croissant
 from dual_data.release.hub import push
 from dual_data.released import Place, Release
+from dual_data.system.files import file_hash
 from tests.release.made import Released
 from tests.services import require
 from tests.services.hub import TOKEN, Hub, Repository

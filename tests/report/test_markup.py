@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.display import visible
-from dual_data.markup import Html, element, escaped, joined, label
 from dual_data.report.tables import Percent, shown, table
+from dual_data.text.display import visible
+from dual_data.text.markup import Html, element, escaped, joined, label
 
 
 class Tags(HTMLParser):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 
-from dual_data.call_log import WINDOW
+from dual_data.calls.log import WINDOW
 from dual_data.errors import Transient
 from tests.clock import FakeClock
 

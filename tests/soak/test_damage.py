@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from dual_data.call_log import CallLog
+from dual_data.calls.log import CallLog
 from tests.cli.command import copy_project
 from tests.faults.disk import no_file_beyond
 from tests.services import require

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Pace
 from dual_data.errors import Refused, ServiceError, Transient
 from tests.clock import FakeClock

@@ -12,11 +12,11 @@ import pytest
 
 from benchmarks.rebuild.wiki import ActionApi
 from benchmarks.rebuild.world import Rehearsal
-from dual_data.call_log import WINDOW
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
+from dual_data.calls.log import WINDOW
 from dual_data.engine.run import build
 from dual_data.errors import Refused
-from dual_data.project import load_project
+from dual_data.project.loading import load_project
 from tests.cli.command import forget_pipeline
 from tests.clock import FakeClock
 from tests.faults.proxy import BANNED, Fault, Proxy, Request, proxy, too_many

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dual_data.config import Relation
-from dual_data.literals import dates, quantities
-from dual_data.matching import exact_answer
 from dual_data.sources import values
 from dual_data.sources.wikidata.sparql import Term
-from dual_data.words import clean
+from dual_data.text.literals import dates, quantities
+from dual_data.text.matching import exact_answer
+from dual_data.text.words import clean
 
 QUESTIONS = {
     "canonical": "A {subject}?",

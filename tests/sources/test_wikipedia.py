@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Pace, Services
 from dual_data.errors import ConfigError, InputError, Refused, ServiceError, UsageError
 from dual_data.sources.wikipedia.counts import Wikipedia

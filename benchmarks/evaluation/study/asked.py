@@ -14,7 +14,7 @@ from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import ItemRow
 from dual_data.evaluation.rows.data import Item
 from dual_data.ids import digest
-from dual_data.matching import contains_answer
+from dual_data.text.matching import contains_answer
 
 TOKENS = 24
 

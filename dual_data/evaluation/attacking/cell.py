@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from dual_data.display import count
 from dual_data.evaluation.attacking.targets import BITS, TUNED_SHARE, AttackOptions, Say
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, lm_eval_scores
 from dual_data.evaluation.attacks.quantisation import quantised
@@ -24,6 +23,7 @@ from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.training.lora import Adapters, read_spec
 from dual_data.ids import digest
+from dual_data.text.display import count
 
 Before = dict[tuple[object, ...], Any]
 """What attacks computed of the models of a stage before unlearning, from which several cells start."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dual_data.display import count
 from dual_data.errors import InputError
 from dual_data.evaluation.attacking.cell import RelearningRows, relearning_rows
 from dual_data.evaluation.attacking.targets import BITS, AttackOptions, Target
@@ -12,6 +11,7 @@ from dual_data.evaluation.attacks.relearning import BATCH, NEW_TOKENS
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of
 from dual_data.evaluation.grid.forecast import counted, duration, estimated, rate
 from dual_data.evaluation.grid.tokenised import Tokenised
+from dual_data.text.display import count
 
 
 def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], options: AttackOptions) -> str:

@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dual_data.display import count
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.attacks.files import ATTACKS, key_of, read_attacks
 from dual_data.evaluation.attacks.relearning import STEPS
 from dual_data.evaluation.grid.cells import Cell, Grid
-from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.results import adapter_path
-from dual_data.files import file_hash
+from dual_data.system.files import file_hash
+from dual_data.text.display import count
 
 Say = Callable[[str], None]
 """Shows a line of progress."""

@@ -28,7 +28,7 @@ from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.train import train
 from dual_data.ids import digest
-from dual_data.matching import contains_answer
+from dual_data.text.matching import contains_answer
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 """Steps after which the held-out facts are scored; step 0, before tuning, always is."""

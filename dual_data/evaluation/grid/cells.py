@@ -27,8 +27,8 @@ from dual_data.evaluation.settings import (
 )
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.train import check_dtype
-from dual_data.files import expanded
 from dual_data.ids import digest
+from dual_data.system.files import expanded
 
 
 class Cell(NamedTuple):

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dual_data.display import some_of
 from dual_data.errors import InputError
 from dual_data.evaluation.results import (
     BASE,
@@ -24,6 +23,7 @@ from dual_data.evaluation.results import (
     run_path,
 )
 from dual_data.evaluation.settings import PRETRAINED
+from dual_data.text.display import some_of
 
 if TYPE_CHECKING:
     from dual_data.evaluation.grid.cells import Cell, Grid

@@ -17,13 +17,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from dual_data.display import count
 from dual_data.evaluation.device.memory import OutOfMemory, release
 from dual_data.evaluation.grid.cells import Cell, Grid, is_done, refuse_float16, refuse_full
 from dual_data.evaluation.grid.grid_run import GridRun, RunOptions
 from dual_data.evaluation.grid.stage_run import StageRun, grouped, stage_of
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.models.loading import Loaded
+from dual_data.text.display import count
 
 
 class Tally(NamedTuple):

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.config import read_text, shipped_project
-from dual_data.display import count
 from dual_data.engine.places import maker
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.rows.data import Item, data_hash, read_paraphrases, read_split
 from dual_data.evaluation.settings import DataSettings, SplitSettings, StageSettings
 from dual_data.ids import digest
-from dual_data.matching import may_be_right, normalise
+from dual_data.text.display import count
+from dual_data.text.matching import may_be_right, normalise
 
 
 class Sets(NamedTuple):

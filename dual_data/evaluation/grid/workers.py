@@ -21,7 +21,7 @@ from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import Tally, run
 from dual_data.evaluation.methods import load_methods
-from dual_data.interrupts import stopped_as_by_hand
+from dual_data.system.interrupts import stopped_as_by_hand
 
 _NOTICED = 2.0
 """Seconds in which processes can notice that a process whose weights they wait for is lost."""

@@ -24,7 +24,7 @@ from dual_data.evaluation.results import AttackWording, ItemRow, Wording
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.panel import TokenisedPanel
 from dual_data.evaluation.rows.request import Outcome, TokenScores
-from dual_data.matching import ObjectKind
+from dual_data.text.matching import ObjectKind
 
 Scores = dict[str, float | None]
 """By name; None where nothing of the kind was asked, NaN where a diverged model gave no number."""

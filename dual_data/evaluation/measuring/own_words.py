@@ -15,7 +15,7 @@ from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.workload import Asked, OwnWords, Workload
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.request import Answer, Outcome
-from dual_data.matching import contains_answer
+from dual_data.text.matching import contains_answer
 
 Tokens = Sequence[int]
 

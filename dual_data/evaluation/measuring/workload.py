@@ -26,7 +26,7 @@ from dual_data.evaluation.rows.encoding import (
 from dual_data.evaluation.rows.panel import TokenisedPanel
 from dual_data.evaluation.rows.request import Answer, Request, answer_of
 from dual_data.ids import digest
-from dual_data.matching import may_be_right, normalise
+from dual_data.text.matching import may_be_right, normalise
 
 
 class MeasureOptions(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 
 from dual_data.bootstrap import SHARE, Interval, Scale, bootstrap_function, bootstrap_mean
 from dual_data.statistics import Floats
-from dual_data.words import words
+from dual_data.text.words import words
 
 
 class Fluency(NamedTuple):

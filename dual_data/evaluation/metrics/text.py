@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from dual_data.matching import ObjectKind, contains_answer, exact_answer
-from dual_data.rouge import rouge, rouge_best
+from dual_data.text.matching import ObjectKind, contains_answer, exact_answer
+from dual_data.text.rouge import rouge, rouge_best
 
 TEXT_SCORES = (
     "rouge1_recall",

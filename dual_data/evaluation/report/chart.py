@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dual_data.markup import LIGHT
+from dual_data.text.markup import LIGHT
 
 _WIDTH, _HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 26, 44

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from dual_data.display import visible
 from dual_data.evaluation.report.chart import STYLE, Chart
-from dual_data.markup import Html, element, html_page, name
+from dual_data.text.display import visible
+from dual_data.text.markup import Html, element, html_page, name
 
 
 class TableCell(NamedTuple):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dual_data.bootstrap import Interval
+from dual_data.evaluation.report.analysis.estimates import shown
+from dual_data.evaluation.report.analysis.runs import Collection, Group, Run
 from dual_data.evaluation.report.chart import Series, Spot
-from dual_data.evaluation.report.estimates import shown
 from dual_data.evaluation.report.places import BEFORE, is_trained, row_id
-from dual_data.evaluation.report.runs import Collection, Group, Run
 
 
 def looks(collection: Collection) -> dict[str, int]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import NamedTuple
 
+from dual_data.evaluation.report.analysis.runs import Collection, Group, Key, Run
 from dual_data.evaluation.report.document import ITEMS, Entry, LinkList, Table, TableCell
-from dual_data.evaluation.report.runs import Collection, Group, Key, Run
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
 

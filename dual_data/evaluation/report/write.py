@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dual_data.display import visible
+from dual_data.evaluation.report.analysis.collect import collect
+from dual_data.evaluation.report.analysis.extras import extras
 from dual_data.evaluation.report.chart import as_file
-from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import (
     ITEMS,
     Entry,
@@ -22,10 +22,10 @@ from dual_data.evaluation.report.document import (
     to_html,
     to_markdown,
 )
-from dual_data.evaluation.report.extras import extras
-from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
-from dual_data.evaluation.report.sections import build
-from dual_data.files import write_text
+from dual_data.evaluation.report.sections.main_table import main_columns, main_rows, main_table
+from dual_data.evaluation.report.sections.order import build
+from dual_data.system.files import write_text
+from dual_data.text.display import visible
 
 
 class Written(NamedTuple):

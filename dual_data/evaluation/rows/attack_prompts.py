@@ -13,7 +13,7 @@ from itertools import islice
 from dual_data.errors import InputError
 from dual_data.evaluation.rows.data import Item
 from dual_data.ids import digest
-from dual_data.matching import contains_answer
+from dual_data.text.matching import contains_answer
 
 Chat = list[tuple[str, str]]
 

@@ -15,9 +15,9 @@ from dual_data.audit.columns import POPULARITY
 from dual_data.audit.table_files import json_rows, read_table, refuse_mixed
 from dual_data.errors import InputError
 from dual_data.ids import digest
-from dual_data.matching import ObjectKind, kind_of
 from dual_data.sources.tables.files import expect_no_misspelling
-from dual_data.words import fold
+from dual_data.text.matching import ObjectKind, kind_of
+from dual_data.text.words import fold
 
 _ROW = "row of the file"
 _LISTS = ("answers", "paraphrases_test")

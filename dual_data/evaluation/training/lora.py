@@ -32,8 +32,8 @@ from dual_data.evaluation.models.decoder import head, linear_layers
 from dual_data.evaluation.results import ADAPTER_FILES
 from dual_data.evaluation.training.optimisation import LoraSpec
 from dual_data.evaluation.training.optimiser import Buffer
-from dual_data.files import whole_folder
 from dual_data.ids import digest
+from dual_data.system.files import whole_folder
 
 CONFIG, WEIGHTS = ADAPTER_FILES
 _UNUSUAL = (

@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dual_data.call_log import Request
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
+from dual_data.calls.log import Request
 from dual_data.errors import Offline
 from dual_data.ids import canonical
 from dual_data.sources.chat.protocol import Chat, ChatModel, Sampling

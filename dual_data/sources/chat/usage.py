@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from pydantic import Field
 
-from dual_data.calls import NAP
+from dual_data.calls.fetching import NAP
 from dual_data.config import Strict
 from dual_data.errors import BudgetSpent
 

@@ -17,14 +17,14 @@ from typing import NamedTuple
 import requests
 import urllib3
 
-from dual_data.calls import TOLD, Clock, tell
+from dual_data.calls.fetching import TOLD, Clock, tell
 from dual_data.config import check_url
 from dual_data.errors import InputError, Refused, ServiceError, Transient
-from dual_data.files import locked, writing
-from dual_data.progress import Progress
 from dual_data.sources.dumps import MIRROR
 from dual_data.sources.dumps.files import SITELINKS, WIKI_TABLES
 from dual_data.sources.etiquette import user_agent, wait_asked
+from dual_data.system.files import locked, writing
+from dual_data.system.progress import Progress
 
 TRIES = 8
 """Tries in a row that bring nothing new before the download stops; what has arrived is kept."""

@@ -13,8 +13,6 @@ from pathlib import Path
 import polars as pl
 
 from dual_data.errors import InputError
-from dual_data.files import locked, writing
-from dual_data.progress import Progress
 from dual_data.sources.dumps import kept, triples
 from dual_data.sources.dumps.files import CHUNK, TRIPLES, DumpFile, Piece, Source, dump_files, expect_one_day, recognise
 from dual_data.sources.dumps.manifests import (
@@ -30,6 +28,8 @@ from dual_data.sources.dumps.manifests import (
     write_manifest,
     write_part,
 )
+from dual_data.system.files import locked, writing
+from dual_data.system.progress import Progress
 
 PART = 256 << 20
 """Bytes of text in a part."""

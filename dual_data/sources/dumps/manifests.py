@@ -16,8 +16,8 @@ import pyarrow.parquet
 from pydantic import ValidationError
 
 from dual_data.config import Strict
-from dual_data.files import write_parquet, write_text
 from dual_data.ids import canonical, digest
+from dual_data.system.files import write_parquet, write_text
 
 VERSION = 3
 """Raised whenever the import gives something else for the same file."""

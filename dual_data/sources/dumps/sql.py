@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from dual_data.display import count
 from dual_data.errors import InputError
+from dual_data.text.display import count
 
 Kind = type[int] | type[float] | type[bytes]
 Value = int | float | bytes | None

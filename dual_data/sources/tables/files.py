@@ -18,8 +18,8 @@ from pathlib import Path
 
 import polars as pl
 
-from dual_data.display import count
 from dual_data.errors import InputError
+from dual_data.text.display import count
 
 ENDINGS = (".csv", ".parquet")
 _UNREAD = (".tsv", ".tab", ".xlsx", ".xls", ".ods")

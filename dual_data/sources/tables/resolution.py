@@ -22,7 +22,7 @@ from pathlib import Path
 
 import polars as pl
 
-from dual_data.calls import NotKnown
+from dual_data.calls.fetching import NotKnown
 from dual_data.config import Relation, Topic
 from dual_data.errors import InputError
 from dual_data.ids import is_item, item_of_iri
@@ -41,7 +41,7 @@ from dual_data.sources.wikidata.statements import (
     reject_wrong_classes,
     subclasses,
 )
-from dual_data.words import clean
+from dual_data.text.words import clean
 
 
 def through_endpoint(

@@ -23,7 +23,7 @@ from dual_data.ids import ITEM, is_item, is_property, is_title, label_id
 from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
 from dual_data.sources.tables.files import LIST_MARK, location, read_folder
-from dual_data.words import clean
+from dual_data.text.words import clean
 
 DETAILS = ("aliases", "description", "sitelinks", "title")
 ID_COLUMNS = ("subject_qid", "subject_label", "property_id")

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from dual_data.calls import Calls, NotKnown
+from dual_data.calls.fetching import Calls, NotKnown
 from dual_data.errors import BrokenOff, ServiceError, TooLarge
-from dual_data.progress import Progress
 from dual_data.sources.wikidata.queries import Batch
 from dual_data.sources.wikidata.sparql import Endpoint, Rows, Term
+from dual_data.system.progress import Progress
 
 GROUP = 16
 """Batches that are handed over at once; the service's pace limits how many are in flight."""

@@ -2,7 +2,7 @@
 
 A status of 200 proves nothing here: services answer timeouts as a JSON document that breaks off, refusals as plain
 text and overload as HTML, all with status 200. An answer counts only if its type, its syntax and its end are right.
-SPARQLWrapper builds the request; retry, pace and log are the business of `dual_data.calls`.
+SPARQLWrapper builds the request; retry, pace and log are the business of `dual_data.calls.fetching`.
 """
 
 from __future__ import annotations

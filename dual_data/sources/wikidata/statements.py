@@ -14,7 +14,7 @@ from typing import NamedTuple
 import polars as pl
 from pydantic import Field
 
-from dual_data.calls import Calls, NotKnown
+from dual_data.calls.fetching import Calls, NotKnown
 from dual_data.config import EMBEDDED, Relation, Services, Strict, Topic
 from dual_data.ids import digest, is_item, item_of_iri, number
 from dual_data.sources import values
@@ -22,7 +22,7 @@ from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, reject
 from dual_data.sources.wikidata.asking import Asker, Foresight
 from dual_data.sources.wikidata.queries import Entities, Members, Statements, Subclasses, described_in, in_batches
 from dual_data.sources.wikidata.sparql import HttpEndpoint, Term
-from dual_data.words import clean
+from dual_data.text.words import clean
 
 ENTITIES_A_SUBJECT = 3
 """For forecasts: distinct entities in the facts of a topic, per subject."""

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from dual_data.call_log import Request
+from dual_data.calls.log import Request
 from dual_data.ids import canonical
 
 

@@ -18,8 +18,8 @@ import mwclient
 import requests
 import urllib3
 
-from dual_data.call_log import Request
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
+from dual_data.calls.log import Request
 from dual_data.config import Services
 from dual_data.errors import Refused, ServiceError, Transient
 from dual_data.ids import canonical

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from dual_data.call_log import Request, key_of
-from dual_data.calls import Calls, NotKnown
+from dual_data.calls.fetching import Calls, NotKnown
+from dual_data.calls.log import Request, key_of
 from dual_data.config import Services
 from dual_data.sources.wikipedia.api import SOURCE
 from dual_data.sources.wikipedia.counts import Wikipedia

@@ -10,7 +10,7 @@ from dual_data.errors import UsageError
 from dual_data.evaluation.attacking.targets import AttackOptions, targets
 from dual_data.evaluation.attacks.files import ATTACKS
 from dual_data.evaluation.results import BASE
-from dual_data.files import file_hash
+from dual_data.system.files import file_hash
 from tests.cli.command import dual_data
 from tests.evaluation.attacking.attacked_grid import GRID, opened, write_project
 

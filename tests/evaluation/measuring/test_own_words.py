@@ -19,7 +19,7 @@ from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.request import Outcome, Request, TokenScores
-from dual_data.matching import ObjectKind
+from dual_data.text.matching import ObjectKind
 
 
 @pytest.mark.parametrize(

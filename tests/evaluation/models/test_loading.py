@@ -24,7 +24,7 @@ from dual_data.evaluation.models.loading import finish, identify, load, tensor_h
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.request import request_of
-from dual_data.files import file_hash
+from dual_data.system.files import file_hash
 from tests.evaluation.questions import cities
 from tests.faults.disk import no_room
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path
-from dual_data.evaluation.report.runs import Group, Run
+from dual_data.evaluation.report.analysis.runs import Group, Run
 from dual_data.evaluation.results import FORMAT, ItemRow, Result, Training, Wording, write_result
 from dual_data.ids import digest
 

@@ -11,12 +11,12 @@ import pytest
 
 from dual_data.errors import InputError
 from dual_data.evaluation.attacks.files import LAYOUT
-from dual_data.evaluation.report.attacked import attacks, relearned
+from dual_data.evaluation.report.analysis.collect import collect
+from dual_data.evaluation.report.analysis.extras import Extras, extras
+from dual_data.evaluation.report.analysis.runs import Collection
 from dual_data.evaluation.report.chart import Axis, Chart, Series, chart
-from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import LinkList, Table
-from dual_data.evaluation.report.extras import Extras, extras
-from dual_data.evaluation.report.runs import Collection
+from dual_data.evaluation.report.sections.attacked import attacks, relearned
 from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_attacks, write_cell
 
 
@@ -154,7 +154,7 @@ def test_a_chart_draws_the_model_before_unlearning_and_the_one_that_never_learne
         drawn[title] = series
         return chart(title, x, y, series)
 
-    monkeypatch.setattr("dual_data.evaluation.report.attacked.chart", record)
+    monkeypatch.setattr("dual_data.evaluation.report.sections.attacked.chart", record)
     for seed in (0, 1):
         _attack(tmp_path, attacked(more=0.1 * seed), "sft", SFT, seed=seed)
     _attack(tmp_path, attacked(shift=0.1), "sft_retain", SFT_RETAIN)

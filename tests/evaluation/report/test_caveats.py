@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.evaluation.report.caveats import caveats
-from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.document import Points
+from dual_data.evaluation.report.sections.caveats import caveats
 from tests.evaluation.report.made_up import write_cell
 
 

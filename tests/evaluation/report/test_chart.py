@@ -11,7 +11,7 @@ import pytest
 
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, as_file
 from dual_data.evaluation.report.chart import chart as drawn
-from dual_data.markup import LIGHT
+from dual_data.text.markup import LIGHT
 
 
 def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequence[Line] = ()) -> str:

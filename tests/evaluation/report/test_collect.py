@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from dual_data.errors import InputError
-from dual_data.evaluation.report.collect import collect, collect_side
-from dual_data.evaluation.report.runs import stack
+from dual_data.evaluation.report.analysis.collect import collect, collect_side
+from dual_data.evaluation.report.analysis.runs import stack
 from dual_data.evaluation.results import cell_path, read_result, write_result
 from tests.evaluation.report.made_up import write_cell, write_grid
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dual_data.bootstrap import Interval, Spread, bootstrap_difference, mean_spread
-from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.contrast import (
+from dual_data.evaluation.report.analysis.collect import collect
+from dual_data.evaluation.report.analysis.contrast import (
     Contrast,
     Pairing,
     average,
@@ -23,7 +23,7 @@ from dual_data.evaluation.report.contrast import (
     nearest_pairs,
     pair_facts,
 )
-from dual_data.evaluation.report.runs import Group, Run, clusters
+from dual_data.evaluation.report.analysis.runs import Group, Run, clusters
 from tests.evaluation.report.made_up import rescored, scored_before, write_cell, write_grid
 
 

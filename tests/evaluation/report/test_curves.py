@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from dual_data.bootstrap import mean_spread
-from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.contrast import average
-from dual_data.evaluation.report.curves import (
+from dual_data.evaluation.report.analysis.collect import collect
+from dual_data.evaluation.report.analysis.contrast import average
+from dual_data.evaluation.report.analysis.curves import (
     _spread,
     compare_jumps,
     compare_retention,
     frontier_area,
     largest_jump,
 )
-from dual_data.evaluation.report.levels import levels_of
-from dual_data.evaluation.report.runs import Group, Items, Run, clusters, stack
+from dual_data.evaluation.report.analysis.levels import levels_of
+from dual_data.evaluation.report.analysis.runs import Group, Items, Run, clusters, stack
 from tests.evaluation.report.made_up import rescored, scored_before, write_cell, write_grid
 
 

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from dual_data.display import visible
 from dual_data.evaluation.report.document import Table, to_markdown
+from dual_data.text.display import visible
 
 _READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 

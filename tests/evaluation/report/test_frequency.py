@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dual_data.evaluation.report.frequency import _parts, frequency
+from dual_data.evaluation.report.analysis.frequency import _parts, frequency
 from tests.evaluation.items import item
 
 

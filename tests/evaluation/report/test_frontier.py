@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.evaluation.report.frontier import Point, area, balance, choose, frontier, retain_at
+from dual_data.evaluation.report.analysis.frontier import Point, area, balance, choose, frontier, retain_at
 
 BASE = Point(0.0, 0.8, 0.9)
 POINTS = [

@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 
 from dual_data.evaluation.measuring.hidden import LAST_LAYERS
-from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.document import Table
-from dual_data.evaluation.report.further import further_scores
+from dual_data.evaluation.report.sections.further import further_scores
 from tests.evaluation.report.made_up import FACTS, rescored, write_cell
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dual_data.evaluation.report.caveats import caveats
-from dual_data.evaluation.report.collect import collect, collect_side
-from dual_data.evaluation.report.held_out import HeldOut, held_out, matched_by_popularity
-from dual_data.evaluation.report.runs import Run
+from dual_data.evaluation.report.analysis.collect import collect, collect_side
+from dual_data.evaluation.report.analysis.held_out import HeldOut, held_out, matched_by_popularity
+from dual_data.evaluation.report.analysis.runs import Run
+from dual_data.evaluation.report.sections.caveats import caveats
 from dual_data.evaluation.results import ItemRow, cell_path, read_result
 from tests.evaluation.items import item
 from tests.evaluation.report.made_up import write_cell

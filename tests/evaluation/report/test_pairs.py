@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.document import Folded, LinkList, Points, Table
-from dual_data.evaluation.report.pairs import method_pairs, pairs
+from dual_data.evaluation.report.sections.pairs import method_pairs, pairs
 from tests.evaluation.report.made_up import write_cell
 
 

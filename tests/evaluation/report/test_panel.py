@@ -11,12 +11,12 @@ import pytest
 from dual_data.bootstrap import bootstrap_difference
 from dual_data.errors import InputError
 from dual_data.evaluation.compare import compare_results
-from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.analysis.collect import collect
+from dual_data.evaluation.report.analysis.runs import PANEL_SCORES
 from dual_data.evaluation.report.document import Block, Charts, Folded, Table
-from dual_data.evaluation.report.every_cell import every_cell
-from dual_data.evaluation.report.main_table import main_rows, main_table
-from dual_data.evaluation.report.panel import panel, panel_accuracy
-from dual_data.evaluation.report.runs import PANEL_SCORES
+from dual_data.evaluation.report.sections.every_cell import every_cell
+from dual_data.evaluation.report.sections.main_table import main_rows, main_table
+from dual_data.evaluation.report.sections.panel import panel, panel_accuracy
 from dual_data.evaluation.results import cell_path, read_result, write_result
 from tests.evaluation.report.made_up import write_cell
 

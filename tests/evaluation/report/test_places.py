@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.places import sources
 from tests.evaluation.report.made_up import write_cell
 

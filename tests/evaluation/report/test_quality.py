@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.extras import extras
+from dual_data.evaluation.report.analysis.collect import collect
+from dual_data.evaluation.report.analysis.extras import extras
+from dual_data.evaluation.report.analysis.quality import RetainScores, forget_quality, model_utility
 from dual_data.evaluation.report.findings.section import _INTERVALS
-from dual_data.evaluation.report.quality import RetainScores, forget_quality, model_utility
 from dual_data.evaluation.results import cell_path
 from tests.evaluation.items import item
 from tests.evaluation.report.made_up import write_cell

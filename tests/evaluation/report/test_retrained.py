@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.extras import extras
-from dual_data.evaluation.report.held_out import retrained
+from dual_data.evaluation.report.analysis.collect import collect
+from dual_data.evaluation.report.analysis.extras import extras
+from dual_data.evaluation.report.analysis.held_out import retrained
 from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import write_cell
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.document import Table, with_content
-from dual_data.evaluation.report.settings import prompts_and_rows, settings
+from dual_data.evaluation.report.sections.settings import prompts_and_rows, settings
 from tests.evaluation.report.made_up import SFT, write_cell
 
 PROFILE = {"name": "chat", "chat": True, "system": "Be terse."}

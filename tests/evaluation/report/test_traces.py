@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from dual_data.bootstrap import Interval
-from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.analysis.collect import collect
+from dual_data.evaluation.report.analysis.extras import Membership, extras
+from dual_data.evaluation.report.analysis.quality import ForgetQuality
 from dual_data.evaluation.report.document import Charts, Table
-from dual_data.evaluation.report.extras import Membership, extras
-from dual_data.evaluation.report.quality import ForgetQuality
-from dual_data.evaluation.report.traces import by_popularity, traces
+from dual_data.evaluation.report.sections.traces import by_popularity, traces
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import SFT, SFT_RETAIN, write_cell

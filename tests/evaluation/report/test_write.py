@@ -13,9 +13,9 @@ from urllib.parse import unquote
 import pytest
 
 from dual_data.audit.baselines import NAMES
+from dual_data.evaluation.report.analysis.runs import Key
 from dual_data.evaluation.report.document import Table, to_html, to_markdown
 from dual_data.evaluation.report.places import title_of
-from dual_data.evaluation.report.runs import Key
 from dual_data.evaluation.report.write import Written, _latex, write_report
 from dual_data.evaluation.results import cell_path, read_result
 from tests.evaluation.report.made_up import write_cell

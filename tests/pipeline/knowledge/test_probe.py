@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from dual_data.config import parse
 from dual_data.engine.stage import Tools
 from dual_data.errors import ConfigError
-from dual_data.project import open_model
+from dual_data.project.loading import open_model
 from dual_data.sampling import hash_rank
 from pipeline.knowledge import KNOWLEDGE, KnowledgeParams, forecast
 from pipeline.probing.probe import is_majority, sampled, select

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Profile, Services, Strict
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.plan import plan
 from dual_data.engine.run import build
 from dual_data.engine.stage import Stage, Tools
 from dual_data.errors import Offline
-from dual_data.project import open_model
+from dual_data.project.loading import open_model
 from dual_data.schema import Facts, Questions
 from pipeline.knowledge import KNOWLEDGE, KnowledgeParams, forecast, run
 from tests.clock import FakeClock

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.engine.stage import Tools
 from pipeline.salience import SalienceParams, forecast, run
 from tests.pipeline import capitals

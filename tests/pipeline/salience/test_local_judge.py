@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.engine.stage import Tools
 from dual_data.errors import MissingExtra
-from dual_data.project import open_model
+from dual_data.project.loading import open_model
 from pipeline.salience import SalienceParams, forecast, run
 from tests.pipeline import capitals
 from tests.pipeline.salience.judged import ALL, judge

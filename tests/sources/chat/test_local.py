@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.errors import Offline
 from dual_data.sources.chat.local import open_local
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from dual_data.errors import DualDataError, InputError, ProjectBusy, Refused, ServiceError, UsageError
-from dual_data.progress import Progress
 from dual_data.sources.dumps.fetch import LONGEST_WAIT, TRIES, fetch, remote
 from dual_data.sources.dumps.files import WIKI_TABLES
+from dual_data.system.progress import Progress
 from tests.cli.command import dual_data
 from tests.clock import FakeClock
 from tests.services.loopback import Handler, serving

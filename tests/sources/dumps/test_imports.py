@@ -20,11 +20,11 @@ import pyarrow as pa
 import pytest
 
 from dual_data.errors import DualDataError, InputError, ProjectBusy
-from dual_data.progress import Progress
 from dual_data.sources.dumps import kept
 from dual_data.sources.dumps.files import Piece, recognise
 from dual_data.sources.dumps.imports import import_folder, imported
 from dual_data.sources.dumps.manifests import Manifest, parts_of, write_manifest
+from dual_data.system.progress import Progress
 from tests.faults.disk import no_file_beyond
 from tests.sources.dumps.mysqldump import dump
 from tests.sources.dumps.wikis import DAY

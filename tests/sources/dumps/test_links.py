@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Pace, Services
 from dual_data.errors import InputError
 from dual_data.sources.dumps.engines import Polars, Tables

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Services
 from dual_data.engine.stage import Tools
 from dual_data.engine.tables import content_hash, settle
@@ -19,7 +19,7 @@ from dual_data.schema import Facts
 from dual_data.sources import values
 from dual_data.sources.dumps.wikidata import _clean, _value
 from dual_data.sources.wikidata.sparql import Term
-from dual_data.words import clean
+from dual_data.text.words import clean
 from pipeline.facts import FactsParams, forecast, run, sources
 from tests.services.oxigraph import oxigraph
 from tests.sources.dumps import truthy

@@ -6,10 +6,10 @@ import gzip
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dual_data.progress import Progress
 from dual_data.sources.dumps import triples
 from dual_data.sources.dumps.imports import import_folder
 from dual_data.sources.dumps.sql import Value
+from dual_data.system.progress import Progress
 from tests.sources.dumps.mysqldump import dump
 from tests.sources.dumps.wikis import DAY
 from tests.wiki.model import World

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dual_data.progress import Progress
 from dual_data.sources.dumps.imports import import_folder
 from dual_data.sources.dumps.sql import Value
+from dual_data.system.progress import Progress
 from tests.sources.dumps.mysqldump import COLUMNS, dump
 
 DAY = "20261101"

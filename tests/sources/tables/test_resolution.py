@@ -8,16 +8,16 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import load_relations, load_topics
 from dual_data.errors import InputError
-from dual_data.progress import Progress
 from dual_data.sources.assembly import assemble
 from dual_data.sources.tables.resolution import forecast, through_endpoint, through_table
 from dual_data.sources.tables.triplets import read_labels
 from dual_data.sources.wikidata.asking import Foresight, Live
 from dual_data.sources.wikidata.sparql import HttpEndpoint
 from dual_data.sources.wikidata.statements import Sizes
+from dual_data.system.progress import Progress
 from tests.clock import FakeClock
 from tests.services.oxigraph import oxigraph
 from tests.sources.tables.test_triplets import label, write

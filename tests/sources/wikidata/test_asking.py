@@ -9,13 +9,13 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from dual_data.calls import Calls, NotKnown
+from dual_data.calls.fetching import Calls, NotKnown
 from dual_data.config import Pace
 from dual_data.errors import ServiceError
-from dual_data.progress import Progress
 from dual_data.sources.wikidata.asking import Foresight, Live
 from dual_data.sources.wikidata.queries import Entities, in_batches
 from dual_data.sources.wikidata.sparql import HttpEndpoint
+from dual_data.system.progress import Progress
 from tests.clock import FakeClock
 from tests.faults.proxy import CUT, RESET, Fault, Proxy, Request, proxy, stack_trace
 from tests.wiki.world import world

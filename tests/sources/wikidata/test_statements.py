@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Topic
 from dual_data.ids import digest, number
-from dual_data.progress import Progress
 from dual_data.sources.wikidata.asking import Live
 from dual_data.sources.wikidata.sparql import HttpEndpoint
 from dual_data.sources.wikidata.statements import Sizes, describe, harvest, jobs_of, subclasses, subjects
+from dual_data.system.progress import Progress
 from tests.clock import FakeClock
 from tests.faults.proxy import Proxy, Request, proxy, stack_trace
 from tests.services.oxigraph import oxigraph

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dual_data.display import count
-from dual_data.evaluation.report.contrast import compare_answered
-from dual_data.evaluation.report.estimates import above_rule, estimate, shown, trivial_rule
+from dual_data.evaluation.report.analysis.contrast import compare_answered
+from dual_data.evaluation.report.analysis.estimates import above_rule, estimate, shown, trivial_rule
+from dual_data.evaluation.report.analysis.runs import Collection, stack
 from dual_data.evaluation.report.findings.sentences import (
     Compared,
     Names,
@@ -14,9 +14,9 @@ from dual_data.evaluation.report.findings.sentences import (
     loss_sentence,
 )
 from dual_data.evaluation.report.places import chosen_cells
-from dual_data.evaluation.report.runs import Collection, stack
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
+from dual_data.text.display import count
 
 
 def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dual_data.bootstrap import Interval
-from dual_data.display import count
-from dual_data.evaluation.report.contrast import (
+from dual_data.evaluation.report.analysis.contrast import (
     Contrast,
     Pairing,
     average,
@@ -21,8 +20,10 @@ from dual_data.evaluation.report.contrast import (
     compare_shares,
     pair_facts,
 )
-from dual_data.evaluation.report.curves import compare_retention
-from dual_data.evaluation.report.estimates import shown
+from dual_data.evaluation.report.analysis.curves import compare_retention
+from dual_data.evaluation.report.analysis.estimates import shown
+from dual_data.evaluation.report.analysis.frontier import balance
+from dual_data.evaluation.report.analysis.runs import Collection, Group, clusters, same_seeds, stack
 from dual_data.evaluation.report.findings.sentences import (
     Compared,
     Names,
@@ -40,8 +41,7 @@ from dual_data.evaluation.report.findings.sentences import (
     retention_sentence,
     size,
 )
-from dual_data.evaluation.report.frontier import balance
-from dual_data.evaluation.report.runs import Collection, Group, clusters, same_seeds, stack
+from dual_data.text.display import count
 
 
 class PopularityAnswer(NamedTuple):

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dual_data.bootstrap import ANY, Interval
-from dual_data.display import count
 from dual_data.evaluation.attacks.recovery import Recovery
-from dual_data.evaluation.report.attacked import Relearned, tuning_of
-from dual_data.evaluation.report.contrast import Contrast, mean_contrast
-from dual_data.evaluation.report.estimates import shown
+from dual_data.evaluation.report.analysis.contrast import Contrast, mean_contrast
+from dual_data.evaluation.report.analysis.estimates import shown
+from dual_data.evaluation.report.analysis.runs import Collection, Key, Run
 from dual_data.evaluation.report.findings.popularity import popular_and_rare
 from dual_data.evaluation.report.findings.sentences import (
     LEVEL,
@@ -23,7 +22,8 @@ from dual_data.evaluation.report.findings.sentences import (
     recovery_sentence,
     untested_all,
 )
-from dual_data.evaluation.report.runs import Collection, Key, Run
+from dual_data.evaluation.report.sections.attacked import Relearned, tuning_of
+from dual_data.text.display import count
 
 _LEAST_LOST = 10
 """Least number of facts that either set lost where the shares of them that come back are compared."""

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from dual_data.bootstrap import Interval
-from dual_data.display import count
-from dual_data.evaluation.report.contrast import Contrast, average
-from dual_data.evaluation.report.curves import LOST
-from dual_data.evaluation.report.estimates import above_rule, shown
+from dual_data.evaluation.report.analysis.contrast import Contrast, average
+from dual_data.evaluation.report.analysis.curves import LOST
+from dual_data.evaluation.report.analysis.estimates import above_rule, shown
+from dual_data.evaluation.report.analysis.runs import Collection, Group, Key, Run
 from dual_data.evaluation.report.places import several_settings
-from dual_data.evaluation.report.runs import Collection, Group, Key, Run
 from dual_data.evaluation.results import read_result, unscorable
 from dual_data.statistics import holm
+from dual_data.text.display import count
 
 LEVEL = 0.05
 """Significance level: a difference counts where its corrected p-value is below this."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 
-from dual_data.display import count
-from dual_data.evaluation.report.contrast import Contrast, average
-from dual_data.evaluation.report.curves import compare_jumps, compare_retention
+from dual_data.evaluation.report.analysis.contrast import Contrast, average
+from dual_data.evaluation.report.analysis.curves import compare_jumps, compare_retention
+from dual_data.evaluation.report.analysis.runs import Collection, Group
 from dual_data.evaluation.report.findings.sentences import (
     Compared,
     Names,
@@ -22,8 +22,8 @@ from dual_data.evaluation.report.findings.sentences import (
     retention_sentence,
     sign,
 )
-from dual_data.evaluation.report.runs import Collection, Group
 from dual_data.evaluation.settings import PRETRAINED
+from dual_data.text.display import count
 
 _AFTER, _PRETRAINED = "unlearning after this stage", "unlearning the pretrained model"
 _SFT = "sft"

@@ -9,15 +9,15 @@ from typing import NamedTuple
 import numpy as np
 
 from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
-from dual_data.display import count
-from dual_data.evaluation.report.contrast import Contrast, average, compare_shares
-from dual_data.evaluation.report.estimates import shown
+from dual_data.evaluation.report.analysis.contrast import Contrast, average, compare_shares
+from dual_data.evaluation.report.analysis.estimates import shown
+from dual_data.evaluation.report.analysis.runs import Collection, Group, Run, clusters, stack
+from dual_data.evaluation.report.analysis.swapped import elicited
 from dual_data.evaluation.report.findings.sentences import LEVEL, Names, by_how_much, is_above_zero, points
-from dual_data.evaluation.report.own_words import in_own_words
 from dual_data.evaluation.report.places import chosen_cells
-from dual_data.evaluation.report.runs import Collection, Group, Run, clusters, stack
-from dual_data.evaluation.report.swapped import elicited
+from dual_data.evaluation.report.sections.own_words import in_own_words
 from dual_data.evaluation.results import read_result
+from dual_data.text.display import count
 
 
 class _Leak(NamedTuple):

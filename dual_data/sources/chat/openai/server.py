@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import LONGEST_TIMEOUT, Strict, Url
 from dual_data.errors import Refused, TooLarge, UsageError
 from dual_data.sources.chat.openai.completions import Answer, reduce

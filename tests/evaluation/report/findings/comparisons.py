@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from dual_data.bootstrap import Interval
-from dual_data.evaluation.report.contrast import Contrast
+from dual_data.evaluation.report.analysis.contrast import Contrast
+from dual_data.evaluation.report.analysis.runs import Collection, Run
 from dual_data.evaluation.report.findings.sentences import Compared
-from dual_data.evaluation.report.runs import Collection, Run
 
 
 def compared_by(stage: str, value: float, p_value: float | None, seeds: int = 2) -> Compared:

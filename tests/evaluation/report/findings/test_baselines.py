@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.findings.baselines import baseline_answer
 from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import rescored, write_cell, write_grid

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from dual_data.bootstrap import Interval
-from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.contrast import Pairing
+from dual_data.evaluation.report.analysis.collect import collect
+from dual_data.evaluation.report.analysis.contrast import Pairing
 from dual_data.evaluation.report.document import Folded, Table
 from dual_data.evaluation.report.findings.popularity import _similarity_sentence, common_rate, popularity_answer
 from dual_data.evaluation.report.findings.section import findings

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dual_data.bootstrap import Interval
-from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.contrast import Contrast
-from dual_data.evaluation.report.estimates import shown
+from dual_data.evaluation.report.analysis.collect import collect
+from dual_data.evaluation.report.analysis.contrast import Contrast
+from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.sentences import (
     Compared,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.contrast import average
+from dual_data.evaluation.report.analysis.collect import collect
+from dual_data.evaluation.report.analysis.contrast import average
 from dual_data.evaluation.report.document import Folded
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.section import findings

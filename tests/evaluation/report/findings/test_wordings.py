@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.findings.wordings import wording_answer
 from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import write_cell, write_grid

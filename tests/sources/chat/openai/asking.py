@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.sources.chat.openai.completions import messages
 from dual_data.sources.chat.openai.server import ChatServer, Endpoint
 from dual_data.sources.chat.usage import Ledger

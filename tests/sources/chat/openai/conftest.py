@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Pace
 from tests.clock import FakeClock
 from tests.services.llama import Llama, llama

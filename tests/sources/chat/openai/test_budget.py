@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Pace
 from dual_data.errors import BudgetSpent, Refused
 from dual_data.sources.chat.openai import features

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.errors import Transient
 from dual_data.sources.chat.openai import features
 from dual_data.sources.chat.openai.completions import final_text, reduce

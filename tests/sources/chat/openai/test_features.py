@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.config import Pace
 from dual_data.errors import Refused, ServiceError
 from dual_data.sources.chat.openai import features

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dual_data.calls import Calls
+from dual_data.calls.fetching import Calls
 from dual_data.errors import DualDataError, Refused, ServiceError, Transient, UsageError
 from dual_data.sources.chat.openai import features
 from dual_data.sources.chat.openai.closed_book import ServerAnswers

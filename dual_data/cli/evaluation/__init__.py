@@ -1,0 +1,1 @@
+"""`dual-data eval`."""

@@ -1,0 +1,185 @@
+"""Options for a grid or a part of it, which `eval run` and `eval attack` share, and the selected cells."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dual_data.cli.options import HERE, ProjectFolder
+from dual_data.cli.text import say
+from dual_data.errors import ConfigError, MissingExtra, UsageError
+
+if TYPE_CHECKING:
+    from dual_data.evaluation.grid.cells import Cell, Grid
+    from dual_data.evaluation.settings import EvaluationSettings
+
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        max=1024,
+        metavar="N",
+        help="CPU threads.",
+        show_default="those that torch takes: $OMP_NUM_THREADS, or one for each core",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class GridPart:
+    """A grid of a file, or a part of it; each field is an option of the command line."""
+
+    grid: Annotated[str, typer.Option("--grid", "-g", help="Name of a grid in the grid file.")] = "demo"
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Grid file.", show_default="pipeline/evaluation.toml")
+    ] = None
+    project: ProjectFolder = HERE
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the results.", show_default="artifacts/evaluation/GRID"),
+    ] = None
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="One model only: a name in the file; or a Hub name, a folder or a GGUF file, loaded in bfloat16, on a "
+            "CPU too, unless --dtype says otherwise.",
+        ),
+    ] = None
+    stage: Annotated[str | None, typer.Option("--stage", help="One training stage only.")] = None
+    forget: Annotated[str | None, typer.Option("--set", help="One forget set only.")] = None
+    method: Annotated[str | None, typer.Option("--method", help="One method only.")] = None
+    lr: Annotated[float | None, typer.Option("--lr", help="One learning rate only.")] = None
+    seed: Annotated[int | None, typer.Option("--seed", help="One seed only.")] = None
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--dtype",
+            help="float32 or bfloat16.",
+            show_default="the file's, or bfloat16 where it names none",
+        ),
+    ] = None
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            min=1,
+            help="At most N rows of a split and N questions of the panel, chosen by hash.",
+            metavar="N",
+        ),
+    ] = None
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Allow code that comes with the model to run.")
+    ] = False
+
+    def open(self) -> tuple[Path, Grid, list[Cell]]:
+        """The project, the grid reduced to this part, and its cells."""
+        from dual_data.evaluation.grid.cells import cells_of, resolve_grid
+        from dual_data.evaluation.methods import load_methods
+        from dual_data.evaluation.settings import load_settings
+        from dual_data.project.loading import find_root
+
+        if self.lr is not None:
+            expect_rate("--lr", self.lr)
+        root = find_root(self.project)
+        load_methods(root)
+        path = self.file or root / "pipeline" / "evaluation.toml"
+        out = self.out or root / "artifacts" / "evaluation" / self.grid
+        settings = _narrow(load_settings(path), self, path)
+        try:
+            grid = resolve_grid(settings, self.grid, root, out)
+        except ConfigError as error:
+            if error.file is not None:
+                raise
+            raise ConfigError(str(error), file=path) from None
+        return root, grid, cells_of(grid)
+
+
+def on_grid(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command to take the options of :class:`GridPart` and call it with the part.
+
+    Typer reads options from the signature, so the command gets one that lists them all.
+    """
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+    shared = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(GridPart, eval_str=True).parameters.values()
+    ]
+    parameters = [*shared, *own]
+
+    @functools.wraps(command)
+    def run(**options: Any) -> None:
+        command(GridPart(**{parameter.name: options.pop(parameter.name) for parameter in shared}), **options)
+
+    vars(run)["__signature__"] = inspect.Signature(parameters)
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def expect_rate(option: str, rate: float) -> None:
+    """Raise UsageError for a learning rate at which nothing can be learnt."""
+    if not 0 < rate < math.inf:
+        raise UsageError(f"{option} {rate:g}: a learning rate is a number greater than 0")
+
+
+def need_torch() -> None:
+    """Raise MissingExtra if the packages of the evaluation are not installed."""
+    for package in ("torch", "transformers"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, "eval")
+
+
+def use_threads(threads: Threads) -> None:
+    """Set torch's number of threads; None leaves its default."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> EvaluationSettings:
+    from dual_data.config import parse
+    from dual_data.evaluation.models.loading import dtype_named
+    from dual_data.evaluation.settings import EvaluationSettings, grid_named
+
+    # Without defaults, since a list that is left out may not be empty.
+    whole = {"models": {}, **settings.model_dump(exclude_unset=True)}
+    table = grid_named(settings, part.grid, path).model_dump(exclude_unset=True)
+    one_of = {
+        "models": part.model, "stages": part.stage, "sets": part.forget, "methods": part.method, "lrs": part.lr,
+        "seeds": part.seed,
+    }  # fmt: skip
+    table |= {key: (value,) for key, value in one_of.items() if value is not None}
+    if part.limit is not None:
+        table["limit"] = part.limit
+        table["panel_questions"] = min(table.get("panel_questions", 0), part.limit)
+    for name in table["models"]:
+        if name not in whole["models"]:  # a hub name, a folder or a file
+            _say_unless_known(name, whole["models"], path)
+            # A path on the command line is relative to the working directory, one in the file to the project.
+            spec = str(Path(name).absolute()).replace("$", "$$") if Path(name).exists() else name
+            whole["models"][name] = {"spec": spec}
+        if part.dtype is not None:
+            dtype_named(part.dtype)
+            whole["models"][name]["dtype"] = part.dtype
+        if part.trust_remote_code:
+            whole["models"][name]["trust_remote_code"] = True
+    whole["grids"] = {part.grid: table}
+    return parse(EvaluationSettings, whole, path)
+
+
+def _say_unless_known(name: str, known: Mapping[str, object], path: Path) -> None:
+    """Print a note on an unknown bare name, which may be a typo: it may exist on the Hub, but a refusal takes long."""
+    if "/" in name or Path(name).exists() or name == "smollm2" or name.startswith("tiny-"):
+        return
+    say(f"{name}: not a model in {path} ({', '.join(known)}) and not a folder here: looking for it on the Hub")

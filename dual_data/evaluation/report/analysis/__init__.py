@@ -1,0 +1,6 @@
+"""What a report computes, before any words.
+
+collect     results -> runs: their scores as arrays -> estimates: means with intervals; levels: means and their draws
+frontier    which learning rate is chosen; contrast, curves, swapped, held_out: what is compared with what
+frequency   and quality: analyses that follow other papers; extras: figures of the chosen cells only
+"""

@@ -1,0 +1,243 @@
+"""Sections on the results of `dual-data eval attack`: relearning, quantisation, tasks of lm-eval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
+from dual_data.evaluation.attacks.recovery import LEVELS, Recovery, recovered_share, recovery
+from dual_data.evaluation.report.analysis.estimates import estimate, shown
+from dual_data.evaluation.report.analysis.extras import AttackResults, Extras
+from dual_data.evaluation.report.analysis.held_out import retrained
+from dual_data.evaluation.report.analysis.runs import Collection, Run, before_of, stack
+from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
+from dual_data.evaluation.report.document import Block, Charts, Heading, LinkList, TableCell
+from dual_data.evaluation.report.marks import spot
+from dual_data.evaluation.report.places import CellLine, cell_table, row_id, title_of
+from dual_data.evaluation.results import BASE
+from dual_data.statistics import Floats
+
+_BEFORE = "the model before unlearning"
+_RETRAINED = "the retrained model, whose stage left out the facts"
+
+
+class Relearned(NamedTuple):
+    """Relearning curves of some seeds, each with its control."""
+
+    cell: Extras
+    attack: AttackResults
+    curves: Sequence[Mapping[str, Any]]
+    controls: Sequence[Sequence[Mapping[str, Any]]]
+    """Points of the same tuning of a model that nothing was unlearned from."""
+    control_is: str
+    recovery: Recovery | None
+    """What the tuning brings back of what unlearning took; None where that left no gap."""
+
+
+def attacks(curves: Sequence[Relearned], cells: Sequence[Extras]) -> list[Block]:
+    """A section on each attack; `curves` are those of `relearned`."""
+    return [*_relearning(curves), *_quantisation(cells), *_tasks(cells)]
+
+
+def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned]:
+    """All curves with their controls.
+
+    The control is the retrained reference where the grid attacked one on the same facts with the same options, of the
+    same seed where there is one; else the model before unlearning.
+    """
+    references: dict[tuple[Any, ...], dict[int, Mapping[str, Any]]] = {}  # curves by seed
+    for cell, attack in _results_of(cells, "relearning"):
+        place = cell.group.key._replace(method=BASE)
+        for run, result in zip(attack.runs, attack.results, strict=True):
+            for curve in result.result:
+                key = (place, result.key, curve["tuned_on"], tuple(curve["subjects"]))
+                references.setdefault(key, {})[run.seed] = curve
+    paired = []
+    for cell, attack in _results_of(cells, "relearning"):
+        reference = retrained(collection, cell.group)
+        for index, first in enumerate(attack.results[0].result):
+            curves = [result.result[index] for result in attack.results]
+            reference_key = (reference, attack.results[0].key, first["tuned_on"], tuple(first["subjects"]))
+            if by_seed := references.get(reference_key):
+                any_seed = next(iter(by_seed))
+                controls = [by_seed[run.seed if run.seed in by_seed else any_seed]["control"] for run in attack.runs]
+                without = ", ".join(str(run.seed) for run in attack.runs if run.seed not in by_seed)
+                control_is = f"{_RETRAINED}; that of seed {any_seed} also for seed {without}" if without else _RETRAINED
+            else:
+                controls, control_is = [curve["control"] for curve in curves], _BEFORE
+            paired.append(Relearned(cell, attack, curves, controls, control_is, _recovery(curves, controls)))
+    return paired
+
+
+def _recovery(curves: Sequence[Mapping[str, Any]], controls: Sequence[Sequence[Mapping[str, Any]]]) -> Recovery | None:
+    tuned, before = (_hits([curve[side] for curve in curves]) for side in ("points", "control"))
+    if tuned[:, 0].mean() >= before[:, 0].mean():
+        return None
+    steps = [point["step"] for point in curves[0]["points"]]
+    return recovery(steps, tuned, _hits(controls), before[:, 0], curves[0]["subjects"])
+
+
+def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
+    charts, keys = [], [curves.cell.group.key for curves in all_curves]
+    lines = list[CellLine]()
+    for number, (cell, attack, curves, controls, control_is, recovered) in enumerate(all_curves):
+        key, subjects = cell.group.key, curves[0]["subjects"]
+        tuning = tuning_of(attack)
+        row = f"{row_id('relearning', attack.runs)}-{number}"
+        unlearned, before = ([curve[side] for curve in curves] for side in ("points", "control"))
+        sides = {"unlearned": unlearned, "before unlearning": before}
+        if control_is != _BEFORE:
+            sides["retrained"] = [*controls]
+        series = [Series(name, tuple(_relearned_spots(points, subjects, row))) for name, points in sides.items()]
+        title = f"{key.method}, {title_of(key, keys)}: tuned on {curves[0]['tuned_on']}, {tuning}"
+        axes = (Axis("1 + steps", log=True), Axis("share of held-out forget facts answered", 0, 1))
+        charts.append(chart(title, *axes, series))
+        shares = ["-"] * (2 + len(LEVELS))
+        if recovered:
+            areas = recovered.area, recovered.area_with_losses
+            shares = [shown(area.interval) for area in areas]
+            shares += [_steps_text(recovered.steps_to(level)) for level in LEVELS]
+        texts = (curves[0]["tuned_on"], tuning, control_is, *shares)
+        lines.append(_line(cell, attack, texts)._replace(id=row))
+    steps = (f"steps to {level:.0%}" for level in LEVELS)
+    columns = ("tuned on", "tuning", "control", "area", "area with losses", *steps)
+    caption = (
+        "Share recovered: of the gap that unlearning left between the shares of held-out forget facts answered, what "
+        "fine-tuning closes beyond what the control gains by it; facts that tuning loses count against those that it "
+        "brings back, so it may be below 0. Area: of the mean shares answered over log2(1 + steps), where a loss of "
+        "the control counts as 0; with losses: where it counts as recovery. If tuning harms all facts that a model "
+        "knows alike, what comes back is between the two. Steps: the first measured step by which that share is "
+        "recovered, losses not counted. Intervals are over seeds and subjects. A control that knows the facts has "
+        "little to gain, so a part of the share may be learned and not recovered. A dash: unlearning left no gap."
+    )
+    chart_caption = (
+        "Ordinary fine-tuning after unlearning, and of models without unlearning; bars are 95 % intervals "
+        "over seeds and subjects. Hollow points are of one seed."
+    )
+    return [
+        Heading("Relearning"),
+        Charts(tuple(charts), chart_caption),
+        cell_table(columns, lines, caption, ("tuning",)),
+    ]
+
+
+def tuning_of(attack: AttackResults) -> str:
+    """How models were tuned, as a text."""
+    return f"lr {attack.options['lr']:g}, {max(attack.options['steps'])} steps"
+
+
+def _hits(points: Sequence[Sequence[Mapping[str, Any]]]) -> Floats:
+    """Whether each fact is answered, [seeds, steps, facts]."""
+    return np.array([[point["hits"] for point in seed] for seed in points], dtype=float)
+
+
+def _relearned_spots(
+    points: Sequence[Sequence[Mapping[str, Any]]], subjects: Sequence[str], link: str
+) -> Iterator[Spot]:
+    for index, point in enumerate(points[0]):
+        share = bootstrap_mean([seed[index]["hits"] for seed in points], subjects, SHARE)
+        yield spot(1 + point["step"], share, f"step {point['step']}: ", link, hollow=len(points) == 1)
+
+
+def _steps_text(steps: Interval) -> str:
+    value, low, high = ("never" if math.isinf(step) else f"{step:g}" for step in steps[:3])
+    return f"{value} [{low}, {high}]"
+
+
+def _quantisation(cells: Sequence[Extras]) -> list[Block]:
+    lines = list[CellLine]()
+    for cell, attack in _results_of(cells, "quantisation"):
+        before = [before_of(cell.group.before, run) for run in attack.runs]
+        each_before = list({run.id: run for run in before}.values())  # seeds may share one
+        unrounded = [shown(estimate(runs, "forget", "rougeL_recall")) for runs in (each_before, attack.runs)]
+        for bits in attack.results[0].result:
+            scores = [result.result[bits]["items"] for result in attack.results]
+            rounded = {
+                name: _rounded(attack.runs[0], scores, name) for name in ("forget", "retain_eval", "base_rounded")
+            }
+            means = [shown(bootstrap_mean(of_set.recalls, of_set.subjects, SHARE)) for of_set in rounded.values()]
+            shares = _recovered(before, attack.runs, rounded["forget"], rounded["base_rounded"])
+            lines.append(_line(cell, attack, (bits, *unrounded, *means, *shares)))
+    columns = (
+        "weights", "forget before", "forget unlearned", "forget rounded", "retain rounded", "forget before, rounded",
+        "recovered", "recovered with losses",
+    )  # fmt: skip
+    caption = (
+        "ROUGE-L recall; rounded: after round-to-nearest of the merged weights, groups of 128 inputs. Recovered: share "
+        "of the forgotten score that rounding brings back, less what it gives the model before unlearning; below 0 "
+        "where it takes more of it, and a dash if none was lost. What it takes from the model before unlearning counts "
+        "as 0, and with losses as recovery. Intervals are over seeds and subjects."
+    )
+    return [Heading("Quantisation"), cell_table(columns, lines, caption)]
+
+
+class _Rounded(NamedTuple):
+    """The items of rounded models."""
+
+    recalls: Floats
+    """ROUGE-L recall [seeds, items]."""
+    places: list[int]
+    """Where the items are in their set."""
+    subjects: list[str]
+
+
+def _rounded(run: Run, seeds: Sequence[Mapping[str, Any]], name: str) -> _Rounded:
+    """The items of one name, by seed, which are of a set of the run."""
+    items = run.sets["retain_eval" if name == "retain_eval" else "forget"]
+    place_of = {item: place for place, item in enumerate(items.ids)}
+    places = [place_of[row["id"]] for row in seeds[0][name]]
+    recalls = np.array([[row["rougeL_recall"] for row in seed[name]] for seed in seeds], dtype=float)
+    return _Rounded(recalls, places, [items.subjects[place] for place in places])
+
+
+def _recovered(before: Sequence[Run], runs: Sequence[Run], rounded: _Rounded, control: _Rounded) -> tuple[str, str]:
+    """The share that rounding brings back, without and with losses of the model before unlearning."""
+    known, left = (stack(side, "forget", "rougeL_recall")[:, rounded.places] for side in (before, runs))
+    if left.mean() >= known.mean():
+        return "-", "-"
+    parts = known, left, rounded.recalls, control.recalls, rounded.subjects
+    return shown(recovered_share(*parts)), shown(recovered_share(*parts, with_losses=True))
+
+
+def _results_of(cells: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, AttackResults]]:
+    """Results of one attack, by cell and options."""
+    return ((cell, results) for cell in cells for results in cell.attacks.get(attack, ()))
+
+
+def _tasks(cells: Sequence[Extras]) -> list[Block]:
+    lines = list[CellLine]()
+    for cell, attack in _results_of(cells, "tasks"):
+        first = attack._replace(runs=attack.runs[:1], results=attack.results[:1])
+        after, before, shots = first.results[0].result, first.results[0].before, str(first.options["shots"])
+        for name in sorted(name for name in after if "_stderr" not in name):
+            texts = (name, shots, _with_error(after, name), _with_error(before, name))
+            lines.append(_line(cell, first, texts))
+    caption = (
+        "As lm-eval computed them, after so many worked examples (shots) and without a chat template, of one seed; "
+        "intervals from its standard errors."
+    )
+    columns = ("task and metric", "shots", "score", "score before")
+    return [Heading("Tasks of lm-eval"), cell_table(columns, lines, caption, ("shots",))]
+
+
+def _line(cell: Extras, attack: AttackResults, texts: Sequence[str]) -> CellLine:
+    """The row of a chosen cell and an attack, with links to its results."""
+    pairs = zip(attack.runs, attack.results, strict=True)
+    links = LinkList(tuple(TableCell(f"seed {run.seed}", result.path) for run, result in pairs))
+    return CellLine(cell.group.key, cell.group.key.method, texts, links)
+
+
+def _with_error(scores: Mapping[str, float | None], name: str) -> str:
+    value = scores.get(name)
+    task, _, metric = name.partition("/")
+    base, _, rest = metric.partition(",")
+    error = scores.get(f"{task}/{base}_stderr{',' if rest else ''}{rest}")
+    if value is None:
+        return "-"
+    if error is None:
+        return f"{value:.3f} [no standard error]"
+    return shown(Interval(value, value - 1.96 * error, value + 1.96 * error))

@@ -1,0 +1,194 @@
+"""What a reader must know before the scores: of models, of data, and of answers that are cut off or have no score."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dual_data.evaluation.metrics.chance import best_rule
+from dual_data.evaluation.report.analysis.estimates import RULES, rule_score, shown
+from dual_data.evaluation.report.analysis.runs import Collection, clusters, stack
+from dual_data.evaluation.report.document import Block, Heading, Points
+from dual_data.evaluation.report.places import BEFORE, starts
+from dual_data.evaluation.results import BASE, ItemRow, fact_of, read_result, unscorable
+from dual_data.evaluation.settings import PRETRAINED
+from dual_data.text.display import count, some_of
+from dual_data.text.rouge import is_cut
+
+_FEWEST_ENDED = 0.9
+"""Share of generations that must end by themselves for their scores not to depend on where the others were cut off."""
+
+
+def caveats(collection: Collection) -> list[Block]:
+    """What popularity counts, where models are random or missing, what rows share or lack, and which scores mislead."""
+    sentences = [
+        f"{key.data}: popularity is {runs[0].popularity}."
+        for key, runs in collection.bases.items()
+        if runs[0].popularity
+    ]
+    sentences += [
+        f"{key.model} has random weights: its scores show only that the grid runs, and nothing of facts."
+        for key, runs in collection.bases.items()
+        if runs[0].has_random_weights
+    ]
+    for start in starts(collection):
+        if not start.before:
+            results = sum(bool(run.sets) for group in start.groups for run in group.runs)
+            they = "it is" if results == 1 else "they are"
+            sentences.append(
+                f"{start.title}: there is no result before unlearning (method {BASE}) to compare "
+                f"{count(results, 'result')} with, so {they} in the table of every cell alone. Run the grid again, or "
+                "name the folder that has it too."
+            )
+    sentences += _before_another_seed(collection)
+    sentences += _stopped(collection)
+    sentences += _cut_off(collection)
+    sentences += _nothing_kept(collection)
+    unscorable_answers: dict[str, dict[str, None]] = defaultdict(dict)
+    cut_answers: dict[str, dict[str, bool]] = defaultdict(dict)
+    """By dataset and text, whether it is about a set to forget."""
+    for key, runs in sorted(collection.bases.items()):
+        items = read_result(runs[0].path)["items"]
+        sentences += _shared_rows(key.data, key.set, items)
+        if not any(row["subject"] for rows in items.values() for row in rows):
+            sentences.append(
+                f"{key.data}: no row has a subject, so each fact counts as its own. Where facts share a subject, "
+                "intervals are too narrow: name it in a column `subject`."
+            )
+        for name, rows in items.items():
+            where = f"of {len(rows)} in {key.set if name == 'forget' else name}"
+            if number := unscorable(rows):
+                unscorable_answers[key.data][f"{number} {where}"] = None
+            if number := sum(is_cut(row["ground_truth"]) for row in rows):
+                cut_answers[key.data][f"{number} {where}"] = name == "forget"
+    instead = '"answers held" under "Chosen learning rates"'
+    forgotten = [runs[0].sets["forget"].scores["rougeL_recall_uni"] for runs in collection.bases.values()]
+    if not all(np.isnan(scores).all() for scores in forgotten):
+        instead += ' and "ROUGE-L in any script" under "Further scores"'
+    for data, counts in unscorable_answers.items():
+        sentences.append(
+            f"{data}: answers without a letter from A to Z or a digit get a ROUGE-L recall of 0 whatever is generated: "
+            f"{', '.join(counts)}. The scores to forget and to retain, the learning rates chosen by them and the "
+            f"findings on ROUGE-L say nothing about these answers. Of the facts to forget, see instead {instead}."
+        )
+    for data, are_forgotten in cut_answers.items():
+        see_also = f" Of the facts to forget, see also {instead}." if any(are_forgotten.values()) else ""
+        sentences.append(
+            f"{data}: ROUGE-L cuts words at letters other than A to Z; of Łódź it sees d. Among the answers, it cuts "
+            f"{', '.join(are_forgotten)}. A text with such an answer in plain letters may score 0 by it, and one with "
+            f"a piece as a word of its own more.{see_also}"
+        )
+    return [Heading("Before the scores"), Points(tuple(dict.fromkeys(sentences)))] if sentences else []
+
+
+def _before_another_seed(collection: Collection) -> list[str]:
+    """A sentence for each place whose losses are taken from the model before unlearning of another seed."""
+    sentences = []
+    for start in starts(collection):
+        measured = {run.seed for group in start.groups for run in group.runs if run.sets}
+        lacking = sorted(measured - {run.seed for run in start.before})
+        if start.key.stage != PRETRAINED and start.before and lacking:
+            sentences.append(
+                f"{start.title}: there is no result before unlearning (method {BASE}) of the seeds "
+                f"{some_of([str(seed) for seed in lacking])}, so that of seed {start.before[0].seed} stands in for "
+                "them, which learned other things. Run the grid again."
+            )
+    return sentences
+
+
+def _stopped(collection: Collection) -> list[str]:
+    """A sentence for each place where training of a shown model ended early."""
+    sentences = []
+    for start in starts(collection):
+        stopped = [
+            f"{method} at {run.lr:g} with seed {run.seed}: {run.reason}"
+            for method, runs in start.cells
+            for run in runs
+            if run.stopped
+        ]
+        if stopped:
+            sentences.append(
+                f"{start.title}: at the chosen learning rates, training of "
+                f"{count(len(stopped), 'model')} stopped early ({some_of(stopped)}). What is "
+                "reported of them is their state at that step: one that stopped at the first step is the model before "
+                "unlearning."
+            )
+    return sentences
+
+
+def _cut_off(collection: Collection) -> list[str]:
+    """A sentence for each dataset and limit of new tokens at which many generations were cut off."""
+    shares: dict[tuple[str, int], list[tuple[float, str]]] = defaultdict(list)
+    for start in starts(collection):
+        for method, runs in start.cells:
+            ended = [float(stack(runs, name, "ended").mean()) for name in ("forget", "retain_eval")]
+            # Rounded down: 89.5 % is too few and would read as 90 %.
+            forget, retain = (f"{math.floor(100 * share + 1e-9)}%" for share in ended)
+            text = f"{forget} of forget and {retain} of retain_eval ({start.title}, {method})"
+            shares[start.key.data, runs[0].settings["max_new_tokens"]].append((min(ended), text))
+    sentences = []
+    for (data, limit), cells in shares.items():
+        cut = sorted(text for text in cells if text[0] < _FEWEST_ENDED)
+        if cut:
+            sentences.append(
+                f'{data}: {len(cut)} of {count(len(cells), "row")} under "Chosen learning rates" had more than a '
+                f"tenth of their generations cut off at {limit} tokens. Fewest ended by themselves: {cut[0][1]}. What "
+                "was cut off may have held the answer, so scores may be too low, and a difference between two models "
+                "may be one of length: longer texts recall more words. Compare scores where both ended (the shares are "
+                'under "Further scores"), or raise max_new_tokens.'
+            )
+    return sentences
+
+
+def _nothing_kept(collection: Collection) -> list[str]:
+    """A sentence for each place where a model scores no more on retain_eval than a trivial rule."""
+    sentences = []
+    for start in starts(collection):
+        if not start.before or not start.before[0].shows_retention("retain_eval"):
+            continue
+        rule = best_rule(read_result(start.before[0].path)["items"]["retain_eval"])
+        keep_none = [
+            "the model before unlearning" if method == BEFORE else method
+            for method, runs in start.cells
+            if stack(runs, "retain_eval", "rougeL_recall").mean() <= rule.scores.mean()
+        ]
+        if keep_none:
+            baseline = rule_score(rule.scores, clusters(start.before, "retain_eval"))
+            sentences.append(
+                f"{start.title}: on retain_eval, {RULES} ({rule.name}) scores "
+                f"{shown(baseline)}; at or below it, at the chosen learning rates: {some_of(keep_none)}."
+            )
+    return sentences
+
+
+def _shared_rows(data: str, forget_set: str, items: Mapping[str, Sequence[ItemRow]]) -> list[str]:
+    """Sentences on rows of other sets that are in retain_train too, and on rows to forget in any other set."""
+
+    def shared(name: str, other: str) -> int:
+        """Number of rows of a set that another has too."""
+        others = {fact_of(row) for row in items.get(other, ())}
+        return sum(fact_of(row) in others for row in items.get(name, ()))
+
+    sentences = []
+    if common := shared("retain_eval", "retain_train"):
+        sentences.append(
+            f"{data}: of the {len(items['retain_eval'])} rows of retain_eval, {common} "
+            f"{'is' if common == 1 else 'are'} in retain_train too, so the retain score is measured on training data, "
+            "on which the learning rate is chosen too."
+        )
+    for name in items:
+        if name not in ("forget", "retain_train", "retain_eval") and (common := shared(name, "retain_train")):
+            sentences.append(
+                f"{data}: of the {len(items[name])} rows of {name}, {common} {'is' if common == 1 else 'are'} in "
+                "retain_train too, so unlearning trains on what this set measures."
+            )
+    for name in items:
+        if name != "forget" and (common := shared("forget", name)):
+            sentences.append(
+                f"{data}, {forget_set}: {count(common, 'row')} to forget {'is' if common == 1 else 'are'} in {name} "
+                "too."
+            )
+    return sentences
