@@ -89,9 +89,7 @@ def hub_error(context: str, error: Exception) -> DualDataError:
         error = error.__cause__ if isinstance(error.__cause__, Exception) else error
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is None:  # the client passes on its HTTP library's errors, which differ between its versions
-        return ServiceError(
-            f"{context} the Hub could not be reached ({type(error).__name__}), and its cache has no copy"
-        )
+        return ServiceError(f"{context} the Hub could not be reached ({type(error).__name__}); try again later")
     if status in _LATER or status >= 500:
         return ServiceError(f"{context} the Hub failed ({status}); try again later")
     return InputError(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dual_data.audit.read import Split
-from dual_data.audit.split_names import parse
+from dual_data.split_names import parse
 
 MOST = 30
 """Most splits of which every pair is measured."""

@@ -13,8 +13,7 @@ from dual_data.bootstrap import Interval, Scale, bootstrap_difference
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.conflicts import difference
 from dual_data.evaluation.report.analysis.collect import collect_side
-from dual_data.evaluation.report.analysis.runs import PANEL_SCORES, SCORES, Run, same_seeds, stack_panel
-from dual_data.evaluation.report.sections.panel import PANEL
+from dual_data.evaluation.report.analysis.runs import PANEL, PANEL_SCORES, SCORES, Run, same_seeds, stack_panel
 from dual_data.evaluation.results import read_result
 from dual_data.evaluation.sides import setting, side_files
 from dual_data.statistics import holm

@@ -16,10 +16,10 @@ from typing import Any
 
 import polars as pl
 
-from dual_data.audit.split_names import parse
 from dual_data.export.splits import address, prefix
 from dual_data.prompts import SYSTEM_PROMPT
 from dual_data.released import Place, Release, read_table
+from dual_data.split_names import parse
 
 NEW_TOKENS = 64
 METRICS = ("rougeL_recall", "rouge1_recall", "rougeL_f1", "accepted")

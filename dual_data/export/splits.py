@@ -6,9 +6,9 @@ import glob
 import re
 from typing import NamedTuple
 
-from dual_data.audit.split_names import parse
 from dual_data.errors import InputError
 from dual_data.released import Place, Release
+from dual_data.split_names import parse
 
 
 class Family(NamedTuple):

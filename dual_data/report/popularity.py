@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from dual_data.audit.split_names import parse
 from dual_data.report.figures import INK, POPULAR, RARE, SOFT, Figure, shortened, whole_ticks
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.tables import BetweenCounts, paragraph, shown, table
+from dual_data.split_names import parse
 from dual_data.text.markup import Html
 
 _BINS = 32

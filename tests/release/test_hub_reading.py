@@ -11,7 +11,7 @@ from huggingface_hub.utils._http import http_backoff
 
 import dual_data
 from dual_data.errors import DualDataError, InputError, ServiceError
-from dual_data.hub_reading import ask_for, quietly
+from dual_data.hub_reading import all_paths, ask_for, quietly
 from dual_data.release.diff import compare, read_snapshot
 from dual_data.release.verify import verify
 from dual_data.released import Place, locate, read_release
@@ -117,6 +117,14 @@ def test_a_hub_that_refuses_midway_is_no_finding(online: Hub, place: Place, stat
     online.before = lambda method, path: Answer(status, {"error": "no"}) if what in path else None
     with pytest.raises(InputError, match=rf"refused it \({status}\)\. Check name and revision"):
         verify(place)
+
+
+def test_a_hub_that_cannot_be_reached_to_list_files_is_no_finding() -> None:
+    message = (
+        rf"^{NAME}@v1\.0\.0: could not be read from the Hub: the Hub could not be reached \(.*\); try again later$"
+    )
+    with pytest.raises(ServiceError, match=message):
+        all_paths(NAME, "v1.0.0", endpoint="http://127.0.0.1:9")
 
 
 def test_unknown_dataset_and_revision_are_user_errors(online: Hub, released: Released) -> None:

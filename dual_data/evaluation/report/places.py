@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import NamedTuple
 
-from dual_data.evaluation.report.analysis.runs import Collection, Group, Key, Run
+from dual_data.evaluation.report.analysis.runs import Collection, Group, Key, Run, chosen_cells
 from dual_data.evaluation.report.document import ITEMS, Entry, LinkList, Table, TableCell
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
@@ -54,11 +54,6 @@ def starts(collection: Collection) -> list[Start]:
     unlearned = {key for key, groups in groups_by_key.items() if any(group.lrs for group in groups)}
     keys = sorted(unlearned | collection.bases.keys())
     return [Start(key, collection.bases.get(key, ()), groups_by_key[key], title_of(key, keys)) for key in keys]
-
-
-def chosen_cells(groups: Sequence[Group]) -> list[tuple[Group, list[Run]]]:
-    """Every group that has a chosen learning rate, with its runs at that rate."""
-    return [(group, group.at(lr)) for group in groups if (lr := group.chosen()) is not None]
 
 
 def several_settings(keys: Sequence[Key]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from dual_data.evaluation.report.document import (
     to_markdown,
 )
 from dual_data.evaluation.report.sections.main_table import main_columns, main_rows, main_table
-from dual_data.evaluation.report.sections.order import build
+from dual_data.evaluation.report.sections.page import build
 from dual_data.system.files import write_text
 from dual_data.text.display import visible
 

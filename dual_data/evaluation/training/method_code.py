@@ -78,7 +78,7 @@ def _in_digits(value: Any) -> str:
 
 
 def facts_of(data: CellData, tokenizer: PreTrainedTokenizerBase, train_end: bool) -> Facts:
-    """What a method can derive constants from, of the rows of a cell."""
+    """What a method can derive constants from, of the rows that cells train on."""
 
     def encode(text: str) -> list[int]:
         return list(text_ids(tokenizer, [text])[0])
@@ -120,7 +120,7 @@ def arguments(
 
 
 def constants_of(method: Method, options: Mapping[str, Any], facts: Facts) -> Constants:
-    """The constants of the forget rows of a cell, by label; a number of a whole row is that of each of its labels.
+    """The constants of the forget rows, by label; a number of a whole row is that of each of its labels.
 
     Raises MethodFault with the file of the method if its code fails, or if they are neither one number per row nor one
     number per label of a row.

@@ -13,10 +13,11 @@ from dual_data.errors import InputError
 from dual_data.evaluation.attacks.files import LAYOUT
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.analysis.extras import Extras, extras
+from dual_data.evaluation.report.analysis.relearned import relearned
 from dual_data.evaluation.report.analysis.runs import Collection
 from dual_data.evaluation.report.chart import Axis, Chart, Series, chart
 from dual_data.evaluation.report.document import LinkList, Table
-from dual_data.evaluation.report.sections.attacked import attacks, relearned
+from dual_data.evaluation.report.sections.attacked import attacks
 from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_attacks, write_cell
 
 

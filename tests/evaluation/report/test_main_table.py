@@ -14,7 +14,7 @@ from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.document import Block, Folded, Table, to_html
 from dual_data.evaluation.report.sections.every_cell import every_cell
 from dual_data.evaluation.report.sections.main_table import main_columns, main_rows, main_table
-from dual_data.evaluation.report.sections.order import build
+from dual_data.evaluation.report.sections.page import build
 from dual_data.evaluation.rows.attack_prompts import GIVES_ANSWER_AWAY, REVERSE
 from dual_data.text.rouge import recall_l
 from tests.evaluation.report.made_up import SFT, rescored, write_cell

@@ -11,11 +11,12 @@ import pytest
 
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.analysis.contrast import compare_in_own_words, pair_facts
+from dual_data.evaluation.report.analysis.own_words import in_own_words
 from dual_data.evaluation.report.analysis.runs import Collection, Group
 from dual_data.evaluation.report.document import Table, TableCell, with_content
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.wordings import own_words_answer
-from dual_data.evaluation.report.sections.own_words import in_own_words, own_words
+from dual_data.evaluation.report.sections.own_words import own_words
 from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import rescored, write_cell
 

@@ -3,4 +3,5 @@
 collect     results -> runs: their scores as arrays -> estimates: means with intervals; levels: means and their draws
 frontier    which learning rate is chosen; contrast, curves, swapped, held_out: what is compared with what
 frequency   and quality: analyses that follow other papers; extras: figures of the chosen cells only
+own_words   answers in the model's own words; relearned: curves of relearning with their controls
 """

@@ -16,8 +16,7 @@ from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.report.analysis.frequency import Frequency, frequency
 from dual_data.evaluation.report.analysis.held_out import HeldOut, held_out, retrained
 from dual_data.evaluation.report.analysis.quality import ForgetQuality, RetainScores, forget_quality, model_utility
-from dual_data.evaluation.report.analysis.runs import Collection, Group, Run, before_of, clusters, stack
-from dual_data.evaluation.report.places import chosen_cells
+from dual_data.evaluation.report.analysis.runs import Collection, Group, Run, before_of, chosen_cells, clusters, stack
 from dual_data.evaluation.results import ItemRow, cluster_of, is_finite, read_result
 
 

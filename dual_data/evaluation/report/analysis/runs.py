@@ -40,6 +40,8 @@ SCORES: Mapping[str, Scale] = {
 }
 """Scores of items that are kept. `ended` is whether the generation ended before the limit of new tokens, `worst`
 whether the question, another wording or a fair attack elicited the answer."""
+PANEL = "utility panel"
+"""Name of its columns and rows."""
 PANEL_SCORES = {
     "right": ("accuracy", SHARE),
     "right_by_length": ("accuracy by length", SHARE),
@@ -261,3 +263,8 @@ def _mean(runs: Sequence[Run], name: str) -> float:
     if missing:
         raise InputError(f"{missing[0].path}: {name} was not measured; run the cell again")
     return float(np.mean([run.sets[name].scores["rougeL_recall"].mean() for run in runs]))
+
+
+def chosen_cells(groups: Sequence[Group]) -> list[tuple[Group, list[Run]]]:
+    """Every group that has a chosen learning rate, with its runs at that rate."""
+    return [(group, group.at(lr)) for group in groups if (lr := group.chosen()) is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dual_data.evaluation.report.analysis.contrast import compare_answered
 from dual_data.evaluation.report.analysis.estimates import above_rule, estimate, shown, trivial_rule
-from dual_data.evaluation.report.analysis.runs import Collection, stack
+from dual_data.evaluation.report.analysis.runs import Collection, chosen_cells, stack
 from dual_data.evaluation.report.findings.sentences import (
     Compared,
     Names,
@@ -13,7 +13,6 @@ from dual_data.evaluation.report.findings.sentences import (
     little_known,
     loss_sentence,
 )
-from dual_data.evaluation.report.places import chosen_cells
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.text.display import count

@@ -11,6 +11,7 @@ from dual_data.bootstrap import ANY, Interval
 from dual_data.evaluation.attacks.recovery import Recovery
 from dual_data.evaluation.report.analysis.contrast import Contrast, mean_contrast
 from dual_data.evaluation.report.analysis.estimates import shown
+from dual_data.evaluation.report.analysis.relearned import Relearned, tuning_of
 from dual_data.evaluation.report.analysis.runs import Collection, Key, Run
 from dual_data.evaluation.report.findings.popularity import popular_and_rare
 from dual_data.evaluation.report.findings.sentences import (
@@ -22,7 +23,6 @@ from dual_data.evaluation.report.findings.sentences import (
     recovery_sentence,
     untested_all,
 )
-from dual_data.evaluation.report.sections.attacked import Relearned, tuning_of
 from dual_data.text.display import count
 
 _LEAST_LOST = 10

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dual_data.evaluation.report.analysis.contrast import Contrast
 from dual_data.evaluation.report.analysis.curves import LOST
 from dual_data.evaluation.report.analysis.estimates import RULES, p_value, shown
+from dual_data.evaluation.report.analysis.relearned import Relearned
 from dual_data.evaluation.report.analysis.runs import Collection
 from dual_data.evaluation.report.document import ITEMS, Block, Folded, Heading, Paragraph, Points, Table
 from dual_data.evaluation.report.findings.baselines import baseline_answer
@@ -16,7 +17,6 @@ from dual_data.evaluation.report.findings.sentences import Compared
 from dual_data.evaluation.report.findings.stages import control_answer, smoothness_answer, stage_answer
 from dual_data.evaluation.report.findings.wordings import own_words_answer, wording_answer
 from dual_data.evaluation.report.places import sources
-from dual_data.evaluation.report.sections.attacked import Relearned
 
 _POPULARITY = (
     "A comparison is of popular and rare facts under one model, method and learning rate; the loss is the drop of "

@@ -11,11 +11,10 @@ import numpy as np
 from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.evaluation.report.analysis.contrast import Contrast, average, compare_shares
 from dual_data.evaluation.report.analysis.estimates import shown
-from dual_data.evaluation.report.analysis.runs import Collection, Group, Run, clusters, stack
+from dual_data.evaluation.report.analysis.own_words import in_own_words
+from dual_data.evaluation.report.analysis.runs import Collection, Group, Run, chosen_cells, clusters, stack
 from dual_data.evaluation.report.analysis.swapped import elicited
 from dual_data.evaluation.report.findings.sentences import LEVEL, Names, by_how_much, is_above_zero, points
-from dual_data.evaluation.report.places import chosen_cells
-from dual_data.evaluation.report.sections.own_words import in_own_words
 from dual_data.evaluation.results import read_result
 from dual_data.text.display import count
 

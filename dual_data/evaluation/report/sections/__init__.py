@@ -1,1 +1,9 @@
-"""The sections of a report, a module each, and their order."""
+"""The sections of a report.
+
+page          all of them, in order
+caveats       what to mind              settings      how models were trained and asked
+main_table    the chosen cells          further       more of their scores; every_cell: all cells
+plots         charts of the grid        traces        what unlearning leaves to see
+pairs         methods compared          own_words     answers in the model's own words
+attacked      attacks                   panel         utility
+"""

@@ -9,76 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
-from dual_data.evaluation.attacks.recovery import LEVELS, Recovery, recovered_share, recovery
+from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share
 from dual_data.evaluation.report.analysis.estimates import estimate, shown
 from dual_data.evaluation.report.analysis.extras import AttackResults, Extras
-from dual_data.evaluation.report.analysis.held_out import retrained
-from dual_data.evaluation.report.analysis.runs import Collection, Run, before_of, stack
+from dual_data.evaluation.report.analysis.relearned import BEFORE_UNLEARNING, Relearned, results_of, tuning_of
+from dual_data.evaluation.report.analysis.runs import Run, before_of, stack
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, LinkList, TableCell
 from dual_data.evaluation.report.marks import spot
 from dual_data.evaluation.report.places import CellLine, cell_table, row_id, title_of
-from dual_data.evaluation.results import BASE
 from dual_data.statistics import Floats
-
-_BEFORE = "the model before unlearning"
-_RETRAINED = "the retrained model, whose stage left out the facts"
-
-
-class Relearned(NamedTuple):
-    """Relearning curves of some seeds, each with its control."""
-
-    cell: Extras
-    attack: AttackResults
-    curves: Sequence[Mapping[str, Any]]
-    controls: Sequence[Sequence[Mapping[str, Any]]]
-    """Points of the same tuning of a model that nothing was unlearned from."""
-    control_is: str
-    recovery: Recovery | None
-    """What the tuning brings back of what unlearning took; None where that left no gap."""
 
 
 def attacks(curves: Sequence[Relearned], cells: Sequence[Extras]) -> list[Block]:
     """A section on each attack; `curves` are those of `relearned`."""
     return [*_relearning(curves), *_quantisation(cells), *_tasks(cells)]
-
-
-def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned]:
-    """All curves with their controls.
-
-    The control is the retrained reference where the grid attacked one on the same facts with the same options, of the
-    same seed where there is one; else the model before unlearning.
-    """
-    references: dict[tuple[Any, ...], dict[int, Mapping[str, Any]]] = {}  # curves by seed
-    for cell, attack in _results_of(cells, "relearning"):
-        place = cell.group.key._replace(method=BASE)
-        for run, result in zip(attack.runs, attack.results, strict=True):
-            for curve in result.result:
-                key = (place, result.key, curve["tuned_on"], tuple(curve["subjects"]))
-                references.setdefault(key, {})[run.seed] = curve
-    paired = []
-    for cell, attack in _results_of(cells, "relearning"):
-        reference = retrained(collection, cell.group)
-        for index, first in enumerate(attack.results[0].result):
-            curves = [result.result[index] for result in attack.results]
-            reference_key = (reference, attack.results[0].key, first["tuned_on"], tuple(first["subjects"]))
-            if by_seed := references.get(reference_key):
-                any_seed = next(iter(by_seed))
-                controls = [by_seed[run.seed if run.seed in by_seed else any_seed]["control"] for run in attack.runs]
-                without = ", ".join(str(run.seed) for run in attack.runs if run.seed not in by_seed)
-                control_is = f"{_RETRAINED}; that of seed {any_seed} also for seed {without}" if without else _RETRAINED
-            else:
-                controls, control_is = [curve["control"] for curve in curves], _BEFORE
-            paired.append(Relearned(cell, attack, curves, controls, control_is, _recovery(curves, controls)))
-    return paired
-
-
-def _recovery(curves: Sequence[Mapping[str, Any]], controls: Sequence[Sequence[Mapping[str, Any]]]) -> Recovery | None:
-    tuned, before = (_hits([curve[side] for curve in curves]) for side in ("points", "control"))
-    if tuned[:, 0].mean() >= before[:, 0].mean():
-        return None
-    steps = [point["step"] for point in curves[0]["points"]]
-    return recovery(steps, tuned, _hits(controls), before[:, 0], curves[0]["subjects"])
 
 
 def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
@@ -90,7 +35,7 @@ def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
         row = f"{row_id('relearning', attack.runs)}-{number}"
         unlearned, before = ([curve[side] for curve in curves] for side in ("points", "control"))
         sides = {"unlearned": unlearned, "before unlearning": before}
-        if control_is != _BEFORE:
+        if control_is != BEFORE_UNLEARNING:
             sides["retrained"] = [*controls]
         series = [Series(name, tuple(_relearned_spots(points, subjects, row))) for name, points in sides.items()]
         title = f"{key.method}, {title_of(key, keys)}: tuned on {curves[0]['tuned_on']}, {tuning}"
@@ -125,16 +70,6 @@ def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
     ]
 
 
-def tuning_of(attack: AttackResults) -> str:
-    """How models were tuned, as a text."""
-    return f"lr {attack.options['lr']:g}, {max(attack.options['steps'])} steps"
-
-
-def _hits(points: Sequence[Sequence[Mapping[str, Any]]]) -> Floats:
-    """Whether each fact is answered, [seeds, steps, facts]."""
-    return np.array([[point["hits"] for point in seed] for seed in points], dtype=float)
-
-
 def _relearned_spots(
     points: Sequence[Sequence[Mapping[str, Any]]], subjects: Sequence[str], link: str
 ) -> Iterator[Spot]:
@@ -150,7 +85,7 @@ def _steps_text(steps: Interval) -> str:
 
 def _quantisation(cells: Sequence[Extras]) -> list[Block]:
     lines = list[CellLine]()
-    for cell, attack in _results_of(cells, "quantisation"):
+    for cell, attack in results_of(cells, "quantisation"):
         before = [before_of(cell.group.before, run) for run in attack.runs]
         each_before = list({run.id: run for run in before}.values())  # seeds may share one
         unrounded = [shown(estimate(runs, "forget", "rougeL_recall")) for runs in (each_before, attack.runs)]
@@ -203,14 +138,9 @@ def _recovered(before: Sequence[Run], runs: Sequence[Run], rounded: _Rounded, co
     return shown(recovered_share(*parts)), shown(recovered_share(*parts, with_losses=True))
 
 
-def _results_of(cells: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, AttackResults]]:
-    """Results of one attack, by cell and options."""
-    return ((cell, results) for cell in cells for results in cell.attacks.get(attack, ()))
-
-
 def _tasks(cells: Sequence[Extras]) -> list[Block]:
     lines = list[CellLine]()
-    for cell, attack in _results_of(cells, "tasks"):
+    for cell, attack in results_of(cells, "tasks"):
         first = attack._replace(runs=attack.runs[:1], results=attack.results[:1])
         after, before, shots = first.results[0].result, first.results[0].before, str(first.options["shots"])
         for name in sorted(name for name in after if "_stderr" not in name):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dual_data.evaluation.report.analysis.estimates import NORMS, estimate, gradient_norms, shown
-from dual_data.evaluation.report.analysis.runs import Collection, Run
+from dual_data.evaluation.report.analysis.runs import PANEL, Collection, Run
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Heading, Paragraph, Table
 from dual_data.evaluation.report.places import BEFORE, rate_of, row_id, seeds_of, sources, starts
-from dual_data.evaluation.report.sections.panel import PANEL, has_panel, panel_accuracy
+from dual_data.evaluation.report.sections.panel import has_panel, panel_accuracy
 
 _SETS = ("forget", "retain_train", "retain_eval")
 

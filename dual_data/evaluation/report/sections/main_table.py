@@ -15,7 +15,7 @@ import numpy as np
 from dual_data.bootstrap import UNIT, UNKNOWN, Interval, bootstrap_function, share_ends
 from dual_data.evaluation.metrics.chance import PERFECT
 from dual_data.evaluation.report.analysis.estimates import RULES, estimate, shown, trivial_rule
-from dual_data.evaluation.report.analysis.runs import Collection, Key, Run, clusters, stack
+from dual_data.evaluation.report.analysis.runs import PANEL, Collection, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import ITEMS, Entry, Table, link_to
 from dual_data.evaluation.report.places import (
     Start,
@@ -28,7 +28,7 @@ from dual_data.evaluation.report.places import (
     starts,
     stopped_of,
 )
-from dual_data.evaluation.report.sections.panel import PANEL, has_panel, panel_accuracy
+from dual_data.evaluation.report.sections.panel import has_panel, panel_accuracy
 from dual_data.statistics import Floats
 
 _CAPTION = (

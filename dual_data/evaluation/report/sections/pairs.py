@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from dual_data.bootstrap import SHARE, Interval, bootstrap_difference
 from dual_data.evaluation.report.analysis.estimates import p_value, shown
-from dual_data.evaluation.report.analysis.runs import Collection, Group, Run, clusters, same_seeds, stack
+from dual_data.evaluation.report.analysis.runs import Collection, Group, Run, chosen_cells, clusters, same_seeds, stack
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Folded, Heading, Points, Table
 from dual_data.evaluation.report.findings.sentences import LEVEL, size
-from dual_data.evaluation.report.places import chosen_cells, place_columns, place_of, sources, starts, title_of
+from dual_data.evaluation.report.places import place_columns, place_of, sources, starts, title_of
 from dual_data.statistics import holm
 from dual_data.text.display import count
 

@@ -21,9 +21,6 @@ from dual_data.evaluation.report.document import Block, Charts, Folded, Heading
 from dual_data.evaluation.report.marks import looks, method_series, spots_by_rate
 from dual_data.evaluation.report.places import BEFORE, CellLine, cell_table, rate_of, row_id, sources, starts
 
-PANEL = "utility panel"
-"""Name of its columns and rows."""
-
 
 def has_panel(runs: Sequence[Run]) -> bool:
     """Whether a utility panel was measured."""

@@ -9,10 +9,10 @@ import pytest
 
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.analysis.extras import extras
+from dual_data.evaluation.report.analysis.relearned import relearned
 from dual_data.evaluation.report.document import Block, Folded, Heading
 from dual_data.evaluation.report.findings.relearning import relearning_answer
 from dual_data.evaluation.report.findings.section import findings
-from dual_data.evaluation.report.sections.attacked import relearned
 from tests.evaluation.report.made_up import write_attacks, write_cell
 
 QUESTION = "Does fine-tuning bring back what was forgotten?"

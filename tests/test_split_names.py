@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.audit.split_names import SplitName, parse
+from dual_data.split_names import SplitName, parse
 
 TOPICS = st.lists(st.sampled_from(["city", "world", "music", "full", "retain", "neighbor"]), max_size=3).map("_".join)
 

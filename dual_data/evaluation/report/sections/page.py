@@ -1,4 +1,4 @@
-"""The sections of a grid's report."""
+"""The page: all sections of a grid's report, in order, with the short ones that are written here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dual_data.engine.manifest import git_text
 from dual_data.evaluation.report.analysis.extras import Extras
 from dual_data.evaluation.report.analysis.frontier import RULE
-from dual_data.evaluation.report.analysis.runs import Collection, before_of
+from dual_data.evaluation.report.analysis.relearned import relearned
+from dual_data.evaluation.report.analysis.runs import Collection, before_of, chosen_cells
 from dual_data.evaluation.report.document import (
     Block,
     Entry,
@@ -24,14 +25,13 @@ from dual_data.evaluation.report.findings.section import findings
 from dual_data.evaluation.report.findings.sentences import LEVEL
 from dual_data.evaluation.report.places import (
     BEFORE,
-    chosen_cells,
     is_trained,
     place_columns,
     rate_of,
     starts,
     title_of,
 )
-from dual_data.evaluation.report.sections.attacked import attacks, relearned
+from dual_data.evaluation.report.sections.attacked import attacks
 from dual_data.evaluation.report.sections.caveats import caveats
 from dual_data.evaluation.report.sections.every_cell import every_cell
 from dual_data.evaluation.report.sections.further import further_scores
