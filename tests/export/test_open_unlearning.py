@@ -18,11 +18,10 @@ from dual_data.export.open_unlearning import open_unlearning_files
 from dual_data.export.splits import families
 from dual_data.prompts import SYSTEM_PROMPT
 from dual_data.released import Place, Release
+from tests.reference import OPEN_UNLEARNING, needs_open_unlearning
 
-CHECKOUT = os.environ.get("DUAL_DATA_OPEN_UNLEARNING", "")
-"""A checkout of github.com/locuslab/open-unlearning."""
 PYTHON = os.environ.get("DUAL_DATA_OPEN_UNLEARNING_PYTHON") or sys.executable
-"""A Python with its dependencies."""
+"""A Python with the dependencies of open-unlearning."""
 Exported = tuple[Release, Place]
 LOADER = Path(__file__).with_name("open_unlearning_loader.py")
 
@@ -149,13 +148,13 @@ def test_published_retain_splits_serve_both_ways(exported: Exported, smallest: s
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CHECKOUT, reason="DUAL_DATA_OPEN_UNLEARNING names no checkout of open-unlearning")
+@needs_open_unlearning
 def test_its_own_loaders_accept_it_offline(exported: Exported, tmp_path: Path) -> None:
     release, _ = exported
     write_export("open-unlearning", open_unlearning_files(*exported), tmp_path / "configs", *exported)
     refusals = Path(__file__).parents[2] / "prompts" / "refusals.txt"
     arguments = [tmp_path / "configs", "matched/river_forget_rare_5", "matched/river", refusals]
-    command = [PYTHON, str(LOADER), CHECKOUT, *map(str, arguments)]
+    command = [PYTHON, str(LOADER), OPEN_UNLEARNING, *map(str, arguments)]
     home = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     process = subprocess.run(command, env={**os.environ, **home}, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr[-3000:]

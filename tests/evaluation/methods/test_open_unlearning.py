@@ -7,7 +7,6 @@ is there a mean over all tokens, those of questions and padding too.
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,10 +21,9 @@ from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.training.optimisation import Optimisation
 from tests.evaluation.methods.test_methods import steps_of
 from tests.evaluation.training.oracle import peft_twin, problem, twin_gradient
+from tests.reference import OPEN_UNLEARNING, needs_open_unlearning
 
-CHECKOUT = os.environ.get("DUAL_DATA_OPEN_UNLEARNING", "")
-"""A checkout of github.com/locuslab/open-unlearning."""
-pytestmark = pytest.mark.skipif(not CHECKOUT, reason="DUAL_DATA_OPEN_UNLEARNING names no checkout of open-unlearning")
+pytestmark = needs_open_unlearning
 _NO_LABEL = -100
 _THEIR_NAMES = {"skip": "ignore_first_n_answer_tokens"}
 
@@ -43,7 +41,7 @@ class _Trainer:
 def trainers(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Name of the package of trainers; what their other modules import need not be installed."""
     before = set(sys.modules)
-    sources = Path(CHECKOUT) / "src" / "trainer"
+    sources = Path(OPEN_UNLEARNING) / "src" / "trainer"
     monkeypatch.syspath_prepend(str(sources.parent))
     for name, folder in (("trainer", sources), ("trainer.unlearn", sources / "unlearn")):
         package = ModuleType(name)
