@@ -193,6 +193,8 @@ def proxy(
 
 
 class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # not 5: more clients connect at once, and on a busy machine they would wait or be dropped
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Ignore clients that hung up."""
 
