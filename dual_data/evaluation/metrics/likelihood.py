@@ -1,7 +1,8 @@
 """Metrics of one answer under teacher forcing, from per-token figures: probability, ranks, memorisation.
 
-Every function uses only the answer tokens; the token that ends the turn counts only where the name says so.
-Open-unlearning's probability includes the end and its memorisation drops the last label, so they are not comparable.
+Every function uses only the answer tokens; the token that ends the turn counts only where the name says so. With chat
+templates, open-unlearning's memorisation is over the same tokens, since it drops the last label, and its probability is
+`probability_with_end`. Where rows have no end, it drops the answer's last token.
 """
 
 import itertools
@@ -61,7 +62,7 @@ def exact_memorisation(scores: TokenScores) -> float:
 def extraction_strength(scores: TokenScores) -> float:
     """1 - k*/n, where k* is the least k such that every token from k on is the argmax, and n if there is none.
 
-    A wrong last token gives 0, so a one-token answer that is wrong scores 0 and not 1.
+    A wrong last token gives 0; open-unlearning gives 1/n then, so a wrong answer of one token scores 1 there.
     """
     n = scores.answer_tokens
     return sum(itertools.takewhile(bool, reversed(scores.greedy[:n]))) / n

@@ -7,24 +7,19 @@ is there a mean over all tokens, those of questions and padding too.
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor
 
-from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.training.optimisation import Optimisation
 from tests.evaluation.methods.test_methods import steps_of
+from tests.evaluation.open_unlearning import padded, their_packages
 from tests.evaluation.training.oracle import peft_twin, problem, twin_gradient
-from tests.reference import OPEN_UNLEARNING, needs_open_unlearning
+from tests.reference import needs_open_unlearning
 
 pytestmark = needs_open_unlearning
-_NO_LABEL = -100
 _THEIR_NAMES = {"skip": "ignore_first_n_answer_tokens"}
 
 
@@ -39,34 +34,10 @@ class _Trainer:
 
 @pytest.fixture
 def trainers(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Name of the package of trainers; what their other modules import need not be installed."""
-    before = set(sys.modules)
-    sources = Path(OPEN_UNLEARNING) / "src" / "trainer"
-    monkeypatch.syspath_prepend(str(sources.parent))
-    for name, folder in (("trainer", sources), ("trainer.unlearn", sources / "unlearn")):
-        package = ModuleType(name)
-        package.__path__ = [str(folder)]
-        monkeypatch.setitem(sys.modules, name, package)
-    base = ModuleType("trainer.unlearn.base")
-    base.UnlearnTrainer = _Trainer  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, base.__name__, base)
-    yield "trainer.unlearn"
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] == "trainer":
-            del sys.modules[name]
-
-
-def padded(rows: Sequence[Encoded]) -> dict[str, Tensor]:
-    """Rows as their collator gives them: filled up on the right, with labels at the answers."""
-    width = max(len(row.prompt_ids + row.answer_ids + row.end_ids) for row in rows)
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    mask, labels = torch.zeros_like(ids), torch.full_like(ids, _NO_LABEL)
-    for number, row in enumerate(rows):
-        tokens = torch.tensor(row.prompt_ids + row.answer_ids + row.end_ids)
-        ids[number, : len(tokens)] = tokens
-        mask[number, : len(tokens)] = 1
-        labels[number, len(row.prompt_ids) : len(tokens)] = tokens[len(row.prompt_ids) :]
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    """Name of the package of trainers."""
+    stubs = {"trainer.unlearn.base": {"UnlearnTrainer": _Trainer}}
+    with their_packages(monkeypatch, ["trainer", "trainer.unlearn"], stubs):
+        yield "trainer.unlearn"
 
 
 _WEIGHTS = {"gamma": 0.7, "alpha": 1.3}
