@@ -46,7 +46,7 @@ def with_ids(
     folder: Path, topics: Sequence[str], relations: Mapping[str, Relation], excluded: Mapping[str, Collection[str]]
 ) -> Harvest:
     """Read a folder of triplets with ids. Raises InputError for the first rows that are not what they should be."""
-    rows = in_topic_order(read_folder(folder, ID_COLUMNS, ID_OPTIONS), topics)
+    rows = _in_topic_order(folder, topics, ID_COLUMNS, ID_OPTIONS)
     _check_ids(rows)
     stems = {(relation.property, topic): stem for stem, relation in relations.items() for topic in relation.topics}
     known = {relation.property for relation in relations.values()}
@@ -90,7 +90,7 @@ def read_labels(
     Columns: topic, relation (as written), stem (null where none applies), property_id, object_kind, subject_label,
     subject_id, object_label, object_id (minted), object_value and object_text (of literals), reason.
     """
-    written = in_topic_order(read_folder(folder, LABEL_COLUMNS), topics)
+    written = _in_topic_order(folder, topics, LABEL_COLUMNS)
     rows = written.select("topic", "relation", "subjectLabel", "objectLabel")
     minted = _minted(pl.concat([rows["subjectLabel"], rows["objectLabel"]]))
     for side in ("subject", "object"):
@@ -127,16 +127,6 @@ def as_written(rows: pl.DataFrame) -> pl.DataFrame:
     return statements.select(*STATEMENTS).cast(STATEMENTS)
 
 
-def in_topic_order(rows: pl.DataFrame, topics: Sequence[str]) -> pl.DataFrame:
-    """Rows in the order of topics.toml. Raises InputError for a topic that is not there."""
-    if row := next(_some(rows, ~pl.col("topic").is_in(list(topics))), None):
-        raise InputError(
-            f"{location(row)}: {row['topic']!r} is not a topic of topics.toml; a table's name, or its column "
-            f"`topic`, says which topic its rows belong to. Known topics: {', '.join(topics)}"
-        )
-    return rows.sort(pl.col("topic").cast(pl.Enum(topics)), maintain_order=True)
-
-
 def minted_entities(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of ENTITIES: the labels of the ids that were minted for rows of `read_labels`."""
     ids = pl.concat([rows.select(qid=f"{side}_id", label=f"{side}_label") for side in ("subject", "object")])
@@ -151,6 +141,21 @@ def with_details(labels: pl.DataFrame) -> pl.DataFrame:
         sitelinks=pl.lit(None, pl.Int64),
         title=pl.lit(None, pl.String),
     ).select(*ENTITIES)
+
+
+def _in_topic_order(
+    folder: Path, topics: Sequence[str], required: Sequence[str], optional: Sequence[str] = ()
+) -> pl.DataFrame:
+    """Rows of a folder in the order of topics.toml. Raises InputError for other topics, or if there are no rows."""
+    rows = read_folder(folder, required, optional)
+    if rows.is_empty():
+        raise InputError(f"{folder}: no table there has a row below the names of its columns")
+    if row := next(_some(rows, ~pl.col("topic").is_in(list(topics))), None):
+        raise InputError(
+            f"{location(row)}: {row['topic']!r} is not a topic of topics.toml; a table's name, or its column "
+            f"`topic`, says which topic its rows belong to. Known topics: {', '.join(topics)}"
+        )
+    return rows.sort(pl.col("topic").cast(pl.Enum(topics)), maintain_order=True)
 
 
 def _minted(labels: pl.Series) -> pl.DataFrame:

@@ -12,7 +12,7 @@ import pytest
 from dual_data.errors import InputError
 from dual_data.ids import label_id
 from dual_data.sources.assembly import assemble
-from dual_data.sources.tables.triplets import with_ids, with_labels
+from dual_data.sources.tables.triplets import ID_COLUMNS, LABEL_COLUMNS, with_ids, with_labels
 from tests.sources.test_values import relation
 
 TOPICS = ("places_city", "human_writer")
@@ -195,6 +195,13 @@ def test_titles_are_in_the_normal_form_that_wikipedia_answers_in(tmp_path: Path,
     assert titles == {"Q1": None, "Q2": None} | {"Q1" if side == "subject" else "Q2": "São Tomé"}
     blank = write(tmp_path / "blank", "places_city.csv", rows[:1])
     assert with_ids(blank, TOPICS, RELATIONS, EXCLUDED).entities["title"].null_count() == 2
+
+
+@pytest.mark.parametrize(("read", "columns"), [(with_ids, ID_COLUMNS), (with_labels, LABEL_COLUMNS)])
+def test_tables_without_rows_are_refused(tmp_path: Path, read: Any, columns: tuple[str, ...]) -> None:
+    (tmp_path / "places_city.csv").write_text(",".join(columns) + "\n")
+    with pytest.raises(InputError, match="no table there has a row"):
+        read(tmp_path, TOPICS, RELATIONS, EXCLUDED)
 
 
 def test_a_table_must_be_named_after_a_topic(tmp_path: Path) -> None:
