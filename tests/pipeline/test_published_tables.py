@@ -62,6 +62,37 @@ def test_readme_says_how_many_published_rows_a_rebuild_keeps(built: Result, side
     assert all(re.search(rf"\b{number}\b", readme) for number in (asked, chosen))
 
 
+_IN_README = {
+    "facts": "rows",
+    "score of repeating the subject's name": "subject_copy_rouge",
+    "score of always giving the commonest answer": "majority_rouge",
+    "score of the relation's commonest answer": "relation_majority_rouge",
+    "malformed questions": "malformed_share",
+    "questions with half of their answer's words": "answer_in_question_share",
+    "AUC with which the relation tells rare from popular": "auc_relation",
+    "AUC of the answer's length": "auc_answer_length",
+    "AUC of the answer": "auc_answer",
+}
+"""Rows of the README's table, by what they say."""
+
+
+def test_readme_compares_with_the_published_sets(built: Result) -> None:
+    sides = ["city_forget_rare_5", "city_forget_popular_5"]
+    columns = [[standard(pl.read_parquet(REFERENCE / "duet" / f"{side}.parquet")) for side in sides]]
+    columns += [[tables_of(built, recipe)[side] for side in sides] for recipe in ("matched", "matched_answer")]
+
+    def cell(name: str, column: list[Table]) -> str:
+        if name.startswith("auc_"):
+            return f"{pairs.compare(*(pairs.side(table.rows) for table in column))[name]:.3f}"
+        rare, popular = (measures.measure(table)[name] for table in column)
+        return f"{rare} / {popular}" if name == "rows" else f"{100 * rare:.0f} / {100 * popular:.0f} %"
+
+    header = "| rare / popular | published | `matched` | `matched_answer` |\n|---|---|---|---|\n"
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition(header)[2].partition("\n\n")[0]
+    rows = [[text.strip() for text in line.strip("|").split("|")] for line in table.splitlines()]
+    assert rows == [[label, *(cell(name, column) for column in columns)] for label, name in _IN_README.items()]
+
+
 def forget_tables(built: Result, recipe: str) -> dict[str, Table]:
     return {name: table for name, table in tables_of(built, recipe).items() if "_forget_" in name}
 
