@@ -24,6 +24,8 @@ from dual_data.text.display import count
 ENDINGS = (".csv", ".parquet")
 _UNREAD = (".tsv", ".tab", ".xlsx", ".xls", ".ods")
 """Endings of tables in other formats."""
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+"""Endings that follow those of a compressed table, as pandas writes it."""
 _INVISIBLE = r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u{200b}\u{202a}-\u{202e}\u{2066}-\u{2069}\u{feff}]"
 """Control characters that are no white space, a space without width, a byte order mark, and overrides of the direction;
 joiners and marks of the direction are not among them, since some scripts need them."""
@@ -33,13 +35,17 @@ LIST_MARK = "|"
 
 def table_files(folder: Path) -> list[Path]:
     """The tables of a folder, by name, without hidden files, which systems put there. Raises InputError where it is
-    absent, holds none, holds one in another format alone, or two of one name."""
+    absent, holds none, holds one in another format alone, or compressed, a link to one that is not there, or two of one
+    name."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; one with {' or '.join(ENDINGS)} files is expected there")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    if broken := [path for path in entries if path.suffix.lower() in ENDINGS and not path.exists()]:
+        raise InputError(f"{broken[0]}: is a link to {broken[0].readlink()}, which is not there; correct or remove it")
+    files = [path for path in entries if path.is_file()]
     paths = [path for path in files if path.suffix.lower() in ENDINGS]
     read = {path.stem for path in paths}
-    if unread := [path for path in files if path.suffix.lower() in _UNREAD and path.stem not in read]:
+    if unread := [path for path in files if (stem := _unread_stem(path)) is not None and stem not in read]:
         raise InputError(f"{unread[0]}: is not read; save it as {' or '.join(ENDINGS)}, or move it elsewhere")
     if not paths:
         raise InputError(f"{folder}: holds no {' or '.join(ENDINGS)} file; put one table per topic there")
@@ -48,6 +54,15 @@ def table_files(folder: Path) -> list[Path]:
         if (other := first.setdefault(path.stem, path)) is not path:
             raise InputError(f"{path}: is a second table beside {other.name}, of the same name; move one elsewhere")
     return paths
+
+
+def _unread_stem(path: Path) -> str | None:
+    """The name without its ending of a table in a format that is not read; None for any other file."""
+    if path.suffix.lower() in _UNREAD:
+        return path.stem
+    inner = Path(path.stem)
+    is_table = path.suffix.lower() in _COMPRESSED and inner.suffix.lower() in (*ENDINGS, *_UNREAD)
+    return inner.stem if is_table else None
 
 
 def hashes(folder: Path) -> dict[str, str]:

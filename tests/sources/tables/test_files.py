@@ -77,6 +77,28 @@ def test_a_table_in_another_format_is_not_overlooked(tmp_path: Path) -> None:
     assert [path.name for path in table_files(tables)] == ["city.csv", "gems.csv"]
 
 
+@pytest.mark.parametrize("name", ["gems.csv.gz", "gems.PARQUET.zst", "gems.tsv.bz2"])
+def test_a_compressed_table_is_not_overlooked(tmp_path: Path, name: str) -> None:
+    tables = folder(tmp_path, b"s\na\n")
+    (tables / "notes.txt.gz").write_bytes(b"")
+    (tables / "code.zip").write_bytes(b"")
+    assert [path.name for path in table_files(tables)] == ["city.csv"]
+    (tables / name).write_bytes(b"")
+    with pytest.raises(InputError, match=rf"{name}: is not read; save it as .csv or .parquet, or move it elsewhere"):
+        table_files(tables)
+    (tables / "gems.csv").write_bytes(b"s\na\n")
+    assert [path.name for path in table_files(tables)] == ["city.csv", "gems.csv"]
+
+
+def test_a_link_to_a_table_that_is_not_there_is_not_overlooked(tmp_path: Path) -> None:
+    tables = folder(tmp_path, b"s\na\n")
+    (tables / "gems.csv").symlink_to(tmp_path / "gone.csv")
+    with pytest.raises(InputError, match=rf"gems.csv: is a link to {tmp_path}/gone.csv, which is not there; correct"):
+        table_files(tables)
+    (tmp_path / "gone.csv").write_bytes(b"s\na\n")
+    assert [path.name for path in table_files(tables)] == ["city.csv", "gems.csv"]
+
+
 def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
     tables = folder(tmp_path, b"s\na\n")
     (tables / "city.d.csv").write_bytes(b"s\na\n")
