@@ -220,9 +220,11 @@ def read_release(place: Place) -> Release:
         fault = "no such folder" if is_absent else f"holds no {MANIFEST}"
         raise InputError(f"{place}: {fault}; {_advice(place)}") from None
     except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
         raise InputError(
-            f"{place}: {MANIFEST} is not that of a release ({error.error_count()} faults; first: "
-            f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']})"
+            f"{place}: {MANIFEST} is not that of a release ({count(error.error_count(), 'fault')}; first: "
+            f"{where and f'{where}: '}{first['msg']}); {_advice(place)}"
         ) from None
     return release
 

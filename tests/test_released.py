@@ -69,7 +69,11 @@ def test_a_folder_that_is_not_there_is_not_taken_for_one_without_a_manifest(tmp_
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "holds no manifest"), ("{", "is not that of a release"), ('{"format": 1}', "is not that of a release")],
+    [
+        (None, "holds no manifest"),
+        ("{", r"is not that of a release \(1 fault; first: Invalid JSON: .*\); make a release with: dual-data release"),
+        ('{"format": 1}', r"is not that of a release \([2-9] faults; first: name: Field required\); make a release"),
+    ],
 )
 def test_what_is_no_release_is_said(tmp_path: Path, content: str | None, words: str) -> None:
     if content is not None:

@@ -116,5 +116,5 @@ def test_a_stage_that_is_no_manifest_is_refused(
     manifest = json.loads((target / "manifest.json").read_text())
     manifest["stages"]["facts"][key] = value
     (target / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=rf"manifest.json is not that of a release \(1 faults; .*stages.facts.{fault}"):
+    with pytest.raises(InputError, match=rf"manifest.json is not that of a release \(1 fault; .*stages.facts.{fault}"):
         verify(Place(folder=target))
