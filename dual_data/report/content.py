@@ -87,8 +87,8 @@ def topics(built: Built) -> Section:
         "Topics",
         (
             paragraph(
-                "A fact is counted under the first topic that its subject was found in. One right answer: questions "
-                "with exactly one correct object; the matched recipes use only these."
+                "A fact is counted under the first topic that its subject was found in. One right answer: questions of "
+                'relations that are asked for one object alone (unique = "one"); the matched recipes use only these.'
             ),
             table("Facts and questions by topic", header, rows),
         ),

@@ -62,6 +62,15 @@ def test_the_numbers_are_those_of_the_build(full: Report) -> None:
     assert full.built.manifests["facts"].content()[:16] in section(full.text, "provenance")
 
 
+def test_questions_of_relations_that_accept_several_objects_are_not_said_to_have_several(tmp_path: Path) -> None:
+    frames = world()
+    assert frames["facts"]["objects_of_pair"].eq(1).all()
+    frames["questions"] = frames["questions"].with_columns(functional=pl.lit(value=False))
+    text = section(report_on(tmp_path, frames).text, "topics")
+    assert re.findall(r'class="number">([\d,]+)</td></tr>', text) == ["0", "0"]
+    assert 'questions of relations that are asked for one object alone (unique = "one");' in words(text)
+
+
 def test_one_judged_fact_is_not_spoken_of_as_several(tmp_path: Path) -> None:
     frames = judged(world(subjects=20))
     frames["salience"] = frames["salience"].head(1).with_columns(low_mass=pl.lit(value=True))
