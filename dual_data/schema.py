@@ -114,7 +114,7 @@ class Questions(dy.Schema):
     statement = dy.String(nullable=True)
     """Cloze form with the answer in place, after "the" where its topic says so."""
     functional = dy.Bool()
-    """Whether the pair has exactly one accepted object, which is what `matched` asks for."""
+    """Whether the relation is asked for one object alone and the pair has no other: what `matched` asks for."""
 
     @dy.rule()
     def canonical_answer_first(cls) -> pl.Expr:

@@ -297,6 +297,7 @@ def test_a_column_is_described_as_what_it_is_in_its_table() -> None:
     assert describe("sitelinks_object", "matched") == "Wikimedia pages about the object."
     assert describe("sitelinks_relation", "matched") == ""
     assert describe("relation", "matched").startswith("The stem of the relation's file")
+    assert describe("functional", "matched").startswith("Whether the relation is asked for one object alone and")
     assert describe("relation", "paper") == "The relation as tables of labels name it."
     assert describe("method", "links").startswith("How links were counted")
     assert describe("method", "salience").startswith("What the score was read from")
