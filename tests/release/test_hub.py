@@ -1,13 +1,17 @@
-"""Pushing with the real huggingface_hub client to a loopback Hub: what is written, removed, kept and refused."""
+"""Pushing with the real huggingface_hub client to a loopback Hub: what is written, removed, kept, refused and read."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub.utils
+import polars as pl
 import pytest
 
 import dual_data
@@ -39,6 +43,29 @@ def test_push_makes_one_commit_and_a_tag_that_can_be_loaded_and_verified(online:
     assert content_hash(rows) == release.configs["matched"]["town_forget_rare_5"].content
     assert f'load_dataset("{NAME}", "matched"' in repository.head["README.md"].decode()
     assert repository.head["facts/train.parquet"] == (folder / "facts/train.parquet").read_bytes()
+
+
+def test_what_was_pushed_can_be_loaded_with_datasets_alone(online: Hub, released: Released, tmp_path: Path) -> None:
+    publish(online, released)
+    program = (
+        "import datasets, sys\n"
+        f"rows = datasets.load_dataset({NAME!r}, 'matched', split='town_forget_rare_5', revision='v1.0.0')\n"
+        f"default = datasets.load_dataset({NAME!r}, split='town_forget_rare_5')\n"
+        "assert default['question'] == rows['question'] and 'dual_data' not in sys.modules\n"
+        "rows.to_parquet(sys.argv[1])\n"
+    )
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": online.url,
+        "HF_HUB_OFFLINE": "0",
+        "HF_DATASETS_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HOME": str(tmp_path / "home"),
+    }
+    target = tmp_path / "rows.parquet"
+    subprocess.run([sys.executable, "-c", program, str(target)], env=environment, check=True)
+    rows = pl.read_parquet(target)
+    assert content_hash(rows) == released[0].configs["matched"]["town_forget_rare_5"].content
 
 
 def test_private_repository_is_made_private(online: Hub, released: Released) -> None:

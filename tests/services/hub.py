@@ -158,8 +158,8 @@ class Hub:
             case ["GET", "refs"]:
                 refs = {"branches": _refs(repository.branches, "heads"), "tags": _refs(repository.tags, "tags")}
                 answer = Answer(200, {**refs, "converts": []})
-            case ["GET", "tree", revision]:
-                answer = _tree(repository, revision)
+            case ["GET", "tree", revision, *folder]:
+                answer = _tree(repository, revision, folder)
             case ["POST", "preupload", revision]:
                 answer = _preupload(repository, revision, call.json())
             case ["POST", "commit", revision]:
@@ -260,11 +260,12 @@ def _tag(repository: Repository, revision: str, tag: str) -> Answer:
     return Answer(200, {})
 
 
-def _tree(repository: Repository, revision: str) -> Answer:
+def _tree(repository: Repository, revision: str, folder: list[str]) -> Answer:
+    """All files of the repository, or those below a folder of it."""
     commit = repository.resolve(revision)
     if commit is None:
         return _no_revision()
-    files = repository.commits[commit].items()
+    files = [item for item in repository.commits[commit].items() if item[0].split("/")[: len(folder)] == folder]
     return Answer(200, [{"type": "file", "path": path, "size": len(data), "oid": _oid(data)} for path, data in files])
 
 
