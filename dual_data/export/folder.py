@@ -30,18 +30,18 @@ def write_export(kind: str, files: Mapping[str, str], target: Path, release: Rel
             f"{target / foreign[0]}: exists and was not written by an earlier export; choose another folder"
         )
 
-    def list_them(paths: set[str]) -> None:
-        content = {"release": str(place), "version": release.version, "content": release.content}
+    def list_them(paths: set[str], content: Mapping[str, str | None]) -> None:
         about = {**dataset, **content, "files": sorted(paths)}
         write_text(listing, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
-    # Listed before they are written, so that an interrupted export recognises its files when it is repeated.
-    list_them(before | files.keys())
+    # Listed before they are written, so that an interrupted export recognises its files when it is repeated. Until all
+    # are written, they may be of two releases, and the list names none.
+    list_them(before | files.keys(), {})
     for path, text in files.items():
         write_text(target / path, text)
     for path in before - files.keys():
         (target / path).unlink(missing_ok=True)
-    list_them(set(files))
+    list_them(set(files), {"release": str(place), "version": release.version, "content": release.content})
 
 
 def _listed(listing: Path, dataset: Mapping[str, str]) -> set[str]:

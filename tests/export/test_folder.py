@@ -51,9 +51,12 @@ def test_an_export_that_was_cut_off_can_be_repeated(exported: Exported, tmp_path
         with pytest.raises(OSError, match="b"):
             write_export("kind", files, target, *exported)
         assert (target / "a.yaml").exists(), "it was cut off after its first file"
+        listing = json.loads((target / "dual-data-kind.json").read_text())
+        assert not {"release", "version", "content"} & listing.keys(), "its files may be of two releases"
         (target / "b").unlink()
         write_export("kind", files, target, *exported)
-        assert json.loads((target / "dual-data-kind.json").read_text())["files"] == sorted(files)
+        listing = json.loads((target / "dual-data-kind.json").read_text())
+        assert (listing["files"], listing["content"]) == (sorted(files), exported[0].content)
     assert not (tmp_path / "old.yaml").exists()
 
 
