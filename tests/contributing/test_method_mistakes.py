@@ -57,6 +57,26 @@ __all__ = ["project", "project_method"]
             "policy.retain.nll.mean(1)",
             r": the loss of Uniform is no weighted mean of its rows",
         ),
+        (  # without effect where the model is not sure of the labels
+            "batch.retain.token_mean(policy.retain.nll)",
+            "(1.0 - policy.retain.nll).relu().mean(1)",
+            r": the loss of Uniform is no weighted mean of its rows",
+        ),
+        (
+            "token_mean(policy.retain.nll)",
+            "token_mean((1.0 - policy.retain.nll).sqrt().where(policy.retain.nll < 1.0, 0.0))",
+            r": the gradient of the loss of Uniform is not finite on made-up outputs that are",
+        ),
+        (
+            "policy.retain.nll",
+            "policy.retain.nll / policy.retain.nll.detach().max()",
+            r": the loss of Uniform for one cell depends on the others",
+        ),
+        (
+            "retain = batch.retain.token_mean(policy.retain.nll)",
+            "retain = batch.retain.token_mean(policy.retain.nll).mean().expand(len(forget))",
+            r": the loss of Uniform for one cell depends on the others",
+        ),
         (
             "policy.retain.nll",
             "reference.retain.nll",

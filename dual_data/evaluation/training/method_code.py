@@ -40,7 +40,7 @@ def telling(method: Method, part: str, known: str = "") -> Iterator[None]:
         recording = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
         if recording or isinstance(error, DualDataError) or is_out_of_memory(error) or is_refused(error):
             raise
-        file = _file(method)
+        file = file_of(method)
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         location = f"{file}: line {lines[-1]}" if lines else file
         names = f" ({known})" if known and isinstance(error, KeyError) else ""
@@ -61,7 +61,7 @@ def unchanging(method: Method, part: str, call: Callable[[], Returned]) -> Retur
         fault = "changes from call to call"
     if fault:
         raise MethodFault(
-            f"{_file(method)}: the {part} of {method.name} {fault}, so no run could be repeated: make random numbers "
+            f"{file_of(method)}: the {part} of {method.name} {fault}, so no run could be repeated: make random numbers "
             "constants of the rows, from a hash of their ids, or draw them with a torch.Generator of its own, from a "
             "seed that is an option"
         )
@@ -217,7 +217,7 @@ def sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outpu
         loss = unchanging(method, "loss", lambda: loss_of(batch, *outputs))
 
     def fault(what: str) -> MethodFault:
-        return MethodFault(f"{_file(method)}: {what}")
+        return MethodFault(f"{file_of(method)}: {what}")
 
     of = f"the loss of {method.name}"
     if not isinstance(loss, Loss):
@@ -253,6 +253,7 @@ def sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outpu
     return loss
 
 
-def _file(method: Method) -> str:
+def file_of(method: Method) -> str:
+    """Where the method's loss is written, for messages."""
     code = getattr(method.loss, "__code__", None)
     return code.co_filename if code else method.name
