@@ -168,7 +168,7 @@ def _item(row: Mapping[str, Any], paraphrases: Mapping[str, Sequence[str]], loca
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> str:
-    return str(next((value for name in names if (value := row.get(name))), ""))
+    return next((str(row[name]) for name in names if not _is_empty(row.get(name))), "")
 
 
 def _kind(row: Mapping[str, Any], location: str) -> ObjectKind:

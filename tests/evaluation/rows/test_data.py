@@ -200,6 +200,18 @@ def test_cells_that_pandas_left_empty_are_empty(tmp_path: Path) -> None:
     assert (item.pair, item.popularity, item.id) == ("", None, digest("Q?\nA"))
 
 
+def test_the_codes_that_pandas_gives_to_names_count_from_0(tmp_path: Path) -> None:
+    codes = {"subject": [0, 1, None], "relation": [0.0, 1.0, math.nan]}
+    pl.DataFrame({"question": ["q", "r", "s"], "answer": ["a", "b", "c"], **codes}).write_parquet(
+        tmp_path / "t.parquet"
+    )
+    assert [(item.subject, item.relation) for item in read_split(tmp_path / "t.parquet")] == [
+        ("0", "0.0"),
+        ("1", "1.0"),
+        ("", ""),
+    ]
+
+
 def test_facts_of_two_files_are_not_one_because_their_ids_are(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text(f"fact_id,question,answer\n1,{name}?,A\n2,Q?,A\n")
