@@ -46,15 +46,16 @@ def write_whole(path: Path, write: Callable[[Path], object], *, lasting: bool = 
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not named by process id: machines and containers that share a folder may have equal ids.
     temporary = path.with_name(f".{path.name}-{token_hex(8)}.tmp")
-    temporary.touch(exist_ok=False)
     try:
-        with _named(path):
+        with _named(path, temporary):
+            temporary.touch(exist_ok=False)
             write(temporary)
             if lasting:
                 _settle(temporary)
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise
 
 
@@ -86,7 +87,7 @@ def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         partial = new / "tree"
         partial.mkdir(parents=True)
         try:
-            with _named(folder):
+            with _named(folder, partial):
                 yield partial
                 for path in partial.rglob("*"):
                     if path.is_file():
@@ -128,12 +129,12 @@ def writing(folder: Path, kept: str) -> Iterator[None]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Name `path` in an OSError that names no file, such as that of a full disk."""
+def _named(path: Path, temporary: Path) -> Iterator[None]:
+    """Name `path` in an OSError that names no file, such as that of a full disk, or the temporary one."""
     try:
         yield
     except OSError as error:
-        if error.filename is not None:
+        if error.filename not in (None, str(temporary)):
             raise
         reason = str(error) if error.errno is None else os.strerror(error.errno)  # pyarrow has words of its own
         raise OSError(error.errno, reason, str(path)) from None

@@ -193,6 +193,13 @@ def test_a_write_that_fails_names_the_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_write_that_cannot_begin_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 250)  # the name of the temporary file is longer, and too long
+    with pytest.raises(OSError, match="File name too long") as caught:
+        write_text(path, "text")
+    assert caught.value.filename == str(path)
+
+
 def test_a_write_that_fails_by_another_file_names_that(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         write_whole(tmp_path / "x", lambda temporary: temporary.write_bytes((tmp_path / "lacking").read_bytes()))
