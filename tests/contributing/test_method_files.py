@@ -75,6 +75,10 @@ def test_the_faults_of_all_files_are_told_at_once(project: Path, project_method:
             "constants=lambda facts, *, alpha=0.5: {}",
             "constants: the option 'alpha' is 0.5 by default, but 1.0 in loss: give it one default",
         ),
+        (
+            "constants=lambda facts, *, power: {}",
+            "constants: 'power' is no option, as it has no default: write one, such as `power: float = 1.0`",
+        ),
         ("controller=lambda *, alpha=1: None", "controller: the option 'alpha' is 1 by default, but 1.0 in loss"),
     ],
 )

@@ -198,23 +198,33 @@ class Method(NamedTuple):
             raise ValueError(
                 f"other_answer: is {self.other_answer!r}; for kinds that {have} 'refusal', it is {choices}"
             )
+        self._expect_valid_options()
+        if self.at_layer and type(self.defaults.get("layer")) is not int:
+            raise ValueError("at_layer: the loss must have the layer as an option, such as `*, layer: int = 7`")
+
+    def _expect_valid_options(self) -> None:
+        known = self.defaults
         for field in _WITH_OPTIONS:
             for name, parameter in self._parameters(field).items():
-                if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is not parameter.empty:
+                has_default = parameter.default is not parameter.empty
+                if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and has_default:
                     raise ValueError(
                         f"{field}: {name!r} has a default, but is no option, as it is not behind a `*`: write "
                         f"`*, {name}`"
                     )
+                if parameter.kind is parameter.KEYWORD_ONLY and name not in known:
+                    raise ValueError(
+                        f"{field}: {name!r} is no option, as it has no default: write one, such as "
+                        f"`{name}: float = 1.0`"
+                    )
         first: dict[str, tuple[str, Any]] = {}
         for field, name, default in self._options():
-            other, known = first.setdefault(name, (field, default))
-            if (type(known), known) != (type(default), default):
+            other, earlier = first.setdefault(name, (field, default))
+            if (type(earlier), earlier) != (type(default), default):
                 raise ValueError(
-                    f"{field}: the option {name!r} is {default!r} by default, but {known!r} in {other}: give it one "
+                    f"{field}: the option {name!r} is {default!r} by default, but {earlier!r} in {other}: give it one "
                     "default"
                 )
-        if self.at_layer and type(self.defaults.get("layer")) is not int:
-            raise ValueError("at_layer: the loss must have the layer as an option, such as `*, layer: int = 7`")
 
     @property
     def defaults(self) -> dict[str, Any]:
