@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dual_data.errors import InputError
 from dual_data.evaluation.attacking.cell import RelearningRows, relearning_rows
 from dual_data.evaluation.attacking.targets import BITS, AttackOptions, Target
-from dual_data.evaluation.attacks.relearning import BATCH, NEW_TOKENS
+from dual_data.evaluation.attacks.files import RELEARNED_TOKENS
+from dual_data.evaluation.attacks.relearning import BATCH
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of
 from dual_data.evaluation.grid.forecast import counted, duration, estimated, rate
 from dual_data.evaluation.grid.tokenised import Tokenised
@@ -36,7 +37,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
             tuned, held_out = rows_of_cell
             number = models(cell, cell.seed)
             curves += number * len(tuned)
-            scored = (len(options.steps) + 1) * (tokens(held_out) + NEW_TOKENS * len(held_out))
+            scored = (len(options.steps) + 1) * (tokens(held_out) + RELEARNED_TOKENS * len(held_out))
             trained = max(options.steps) * sum(tokens(rows[:BATCH]) for rows in tuned.values())
             operations += number * parameters * (4.0 * trained + 2.0 * scored * len(tuned))
         if "quantisation" in target.todo:

@@ -22,6 +22,8 @@ ATTACKS: Mapping[str, tuple[str, ...]] = {
     "tasks": ("tasks", "task_folder", "shots"),
 }
 """By name of the attack, the options that determine its result. Tasks of lm-eval show what unlearning cost."""
+RELEARNED_TOKENS = 16
+"""Most tokens of a generated answer along a curve of relearning, which has many; most answers are shorter."""
 LAYOUT = 7
 """Version of the files, raised when the same options give another result."""
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from dual_data.errors import InputError
+from dual_data.evaluation.attacks.files import RELEARNED_TOKENS
 from dual_data.evaluation.measuring.measure import rounded
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.metrics.likelihood import probability
@@ -34,8 +35,6 @@ STEPS = (1, 2, 4, 8, 16, 32, 64)
 """Steps after which the held-out facts are scored; step 0, before tuning, always is."""
 BATCH = 32
 """Most facts that are tuned on; every step uses all of them."""
-NEW_TOKENS = 16
-"""Most tokens of a generated answer."""
 
 
 class Point(NamedTuple):
@@ -87,7 +86,7 @@ def relearn(
     lr: float,
     steps: Sequence[int],
     seed: int = 0,
-    max_new_tokens: int = NEW_TOKENS,
+    max_new_tokens: int = RELEARNED_TOKENS,
     train_end: bool = True,
 ) -> Curve:
     """The curve of one unlearned adapter that is tuned on `rows`, or with None that of a fresh one, the control.

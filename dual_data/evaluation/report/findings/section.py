@@ -24,7 +24,8 @@ _POPULARITY = (
     'two, of the harmonic mean in the rule under "Chosen learning rates". Paired facts: the model before unlearning '
     "answers both or neither, and gives both answers a similar log-probability. A right answer's is that of its tokens "
     "after the words that the model itself put before them, since a model that answers in sentences gives the bare "
-    "answer a low one whatever it knows. At one rate, forgetting one set may do more general damage than forgetting "
+    "answer a low one whatever it knows. Over all facts, the set that scores more before unlearning has more to lose; "
+    "paired facts score alike. At one rate, forgetting one set may do more general damage than forgetting "
     'the other: the tables under "Details of the findings" give the retain_eval score in the same cells beside each '
     "comparison."
 )

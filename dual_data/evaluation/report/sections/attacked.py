@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
+from dual_data.evaluation.attacks.files import RELEARNED_TOKENS
 from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share
 from dual_data.evaluation.report.analysis.estimates import estimate, shown
 from dual_data.evaluation.report.analysis.extras import AttackResults, Extras
@@ -57,7 +58,8 @@ def _relearning(all_curves: Sequence[Relearned]) -> list[Block]:
         "the control counts as 0; with losses: where it counts as recovery. If tuning harms all facts that a model "
         "knows alike, what comes back is between the two. Steps: the first measured step by which that share is "
         "recovered, losses not counted. Intervals are over seeds and subjects. A control that knows the facts has "
-        "little to gain, so a part of the share may be learned and not recovered. A dash: unlearning left no gap."
+        "little to gain, so a part of the share may be learned and not recovered. A dash: unlearning left no gap. "
+        f"Whatever the limit of the grid, a fact is answered if {RELEARNED_TOKENS} new tokens hold its answer."
     )
     chart_caption = (
         "Ordinary fine-tuning after unlearning, and of models without unlearning; bars are 95 % intervals "

@@ -125,8 +125,9 @@ def _quality(cells: Sequence[Extras]) -> Table:
         "Forget quality p: the p-value, with the statistic D in parentheses, of the Kolmogorov-Smirnov test of truth "
         "ratios against the model whose stage learned the same without the forget facts; a dash if no stage taught "
         "them or the grid lacks that model. Model utility: harmonic mean of probability, ROUGE-L recall and truth "
-        "ratio over the sets to keep, over all seeds; the other columns are of the first seed. Both follow TOFU but "
-        "are not comparable with its numbers, since wrong answers are here those of other facts of the relation. "
+        "ratio over the sets to keep, over all seeds; the probability is the answer's own on retain_eval, and on the "
+        "others its share among wrong answers. The other columns are of the first seed. Both follow TOFU but are "
+        "not comparable with its numbers, since wrong answers are here those of other facts of the relation. "
         "N-gram entropy: of word bigrams and trigrams over all generations, in bits. Looping: share of the "
         "generations with eight or more words in which one word makes up more than half."
     )
