@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,9 @@ from dual_data.evaluation.training.schedule import plan
 
 _CELLS = 3
 """More than rows: else a number for each row would pass for one for each cell."""
+_SURENESS = (1.0, 2.0, 0.0)
+"""By how many times log(vocabulary) the logits of the labels are higher, by cell: a loss with a margin may be 0 for
+outputs that are all alike."""
 _ROWS = 2
 """Rows of each kind, with one and two tokens of their answers: the vocabulary may have 250,000 tokens."""
 _WIDTH = 16
@@ -88,33 +91,35 @@ def try_method(
     ((micro_batch, *_), *_), *_ = plan({kind: source.sizes() for kind, source in sources.items()}, one_batch, seed=0)
     _, rows = pack([micro_batch], sources, cells=_CELLS).at(torch.zeros(1, dtype=torch.long))
 
-    leaves = list[Tensor]()
-
-    def tried(sureness: Sequence[float], others: int) -> tuple[Batch, list[Outputs]]:
-        """The arguments of the loss, with outputs of all cells but the first that are drawn from the seed `others`."""
-        random = torch.Generator().manual_seed(0), torch.Generator().manual_seed(others)
-        policy = {
-            kind: _outputs(method, labels, len(tokenizer), random, sureness, leaves) for kind, labels in rows.items()
-        }
-        reference = {kind: _outputs(method, rows[kind], len(tokenizer), random) for kind in sorted(method.reference)}
+    def made_up(*, alike: bool) -> tuple[dict[str, Answers], Batch, list[Outputs]]:
+        """The outputs of the model that is trained, and the arguments of the loss."""
+        seeds = {kind: seed for seed, kind in enumerate(rows)}
+        policy, reference = (
+            {
+                kind: _outputs(method, rows[kind], len(tokenizer), seeds[kind], trained=trained, alike=alike)
+                for kind in kinds
+            }
+            for kinds, trained in ((rows, True), (sorted(method.reference), False))
+        )
         batch, *outputs = arguments(rows, policy, reference, states)
-        return batch, outputs
+        return policy, batch, outputs
 
     bound = method.bind(method.loss, options)
-    batch, outputs = tried((1.0, 2.0, 0.0), 1)
+    policy, batch, outputs = made_up(alike=False)
     loss = sound_loss(method, bound, batch, outputs)
     limits_of(optimisation, loss.parts, method.name, len(tokenizer))
     with telling(method, "gradient of the loss"):
         loss.value.sum().backward()  # type: ignore[no-untyped-call]
-    if not all(bool(leaf.grad.isfinite().all()) for leaf in leaves if leaf.grad is not None):
+    gradients = [(answers.hidden if method.at_layer else answers.logits).grad for answers in policy.values()]
+    if not all(bool(gradient.isfinite().all()) for gradient in gradients if gradient is not None):
         raise MethodFault(
             f"{file_of(method)}: the gradient of the loss of {method.name} is not finite on made-up outputs that are: "
             "look for a root of 0, or for a part without effect, such as one of torch.where, that is not finite"
         )
-    batch, outputs = tried((1.0, 0.0, 0.0), 2)
+    _, batch, outputs = made_up(alike=True)
     with telling(method, "loss"):
-        beside_others = bound(batch, *outputs).value[0]
-    if not torch.allclose(beside_others, loss.value[0], rtol=1e-5, atol=1e-6):
+        beside_its_like = bound(batch, *outputs).value[0]
+    if not torch.allclose(beside_its_like, loss.value[0], rtol=1e-5, atol=1e-6):
         raise MethodFault(
             f"{file_of(method)}: the loss of {method.name} for one cell depends on the others, so it would change with "
             "the number of cells that are trained together: keep the first dimension of tensors, K, as in "
@@ -129,40 +134,26 @@ def _shortened(rows: Sequence[Encoded]) -> list[Encoded]:
     return [row._replace(answer_ids=row.answer_ids[:number]) for number, row in enumerate(rows[:_ROWS], 1)]
 
 
-def _outputs(
-    method: Method,
-    labels: Rows,
-    vocabulary: int,
-    random: tuple[torch.Generator, torch.Generator],
-    sureness: Sequence[float] = (),
-    leaves: list[Tensor] | None = None,
-) -> Answers:
-    """Random outputs at the labels of one kind of rows, of the first cell and of the others from a generator each.
+def _outputs(method: Method, labels: Rows, vocabulary: int, seed: int, *, trained: bool, alike: bool) -> Answers:
+    """Random outputs at the labels of one kind of rows; with `alike`, those of the first cell in every cell.
 
-    Those of the policy go to `leaves`; its logits of the labels are higher by `sureness` times log(vocabulary), by
-    cell: their probability is near 1 / vocabulary at 0, a half at 1 and 1 at 2.
+    A model that is trained gives the labels a probability near a half in the first cell, near 1 in the second, and near
+    1 / vocabulary in the third.
     """
+    random, shape = torch.Generator().manual_seed(seed), labels.targets.shape
 
-    def drawn(draw: Callable[..., Tensor], *sizes: int) -> Tensor:
-        shape = *labels.targets.shape[1:], *sizes
-        return torch.cat(
-            [draw(cells, *shape, generator=made) for cells, made in zip((1, _CELLS - 1), random, strict=True)]
-        )
-
-    def leaf(tensor: Tensor) -> Tensor:
-        if leaves is None:
-            return tensor
-        leaves.append(tensor.requires_grad_())
-        return tensor
+    def made(tensor: Tensor) -> Tensor:
+        return (tensor[:1].repeat(_CELLS, *[1] * (tensor.dim() - 1)) if alike else tensor).requires_grad_(trained)
 
     def logits() -> Tensor:
-        tensor = drawn(torch.rand, vocabulary)
-        if sureness:
-            more = torch.tensor(sureness)[:, None, None] * math.log(vocabulary)
-            tensor.scatter_add_(2, labels.targets[:, :, None], more.expand(*labels.targets.shape, 1))
-        return leaf(tensor)
+        tensor = torch.rand(*shape, vocabulary, generator=random)
+        if trained:
+            more = torch.tensor(_SURENESS)[:, None, None] * math.log(vocabulary)
+            tensor.scatter_add_(2, labels.targets[:, :, None], more.expand(*shape, 1))
+        return made(tensor)
 
     if method.at_layer:
-        return Answers(labels.targets, hidden=leaf(drawn(torch.randn, _WIDTH)))
+        return Answers(labels.targets, hidden=made(torch.randn(*shape, _WIDTH, generator=random)))
     # Made when read, as those of a whole vocabulary take long; of a reference, most methods read `log_p` alone.
-    return Answers(labels.targets, logits=logits, gold=-drawn(torch.rand) if leaves is None else None)
+    gold = None if trained else made(-torch.rand(shape, generator=random))
+    return Answers(labels.targets, logits=logits, gold=gold)
