@@ -125,14 +125,12 @@ class ChatServer:
 
     def probe(self, name: str, do: Callable[[], Answer]) -> Answer:
         """What `do` finds out about the server by `attempt`: kept in the log with the usage of its requests."""
-        request = self._request(probe=name)
-        self._count_logged([request])
         known = self.recall_probe(name)
         if known is None:
             before = self.ledger.spent
             known = do()
             known["usage"] = self.ledger.spent.minus(before).to_log()
-            self.calls.note(self.source, request, known)
+            self.calls.note(self.source, self._request(probe=name), known)
         return known
 
     def attempt(self, body: Body, check: Callable[[Answer], None] = lambda _: None) -> Answer:
@@ -150,8 +148,10 @@ class ChatServer:
         return answer
 
     def recall_probe(self, name: str) -> Answer | None:
-        """The logged answer of a probe, or None; asks nobody."""
-        return self.calls.recall(self.source, self._request(probe=name))
+        """The logged answer of a probe, or None; asks nobody. Its usage counts, in a plan too."""
+        request = self._request(probe=name)
+        self._count_logged([request])
+        return self.calls.recall(self.source, request)
 
     def send(self, body: Body, ended: threading.Event | None = None) -> Answer:
         """Ask the server now, past the log, within the budget. Raises ServiceError in all its kinds, and BudgetSpent,

@@ -133,6 +133,19 @@ def test_a_plan_tells_what_is_left_of_a_budget_of_money() -> None:
     assert ledger.foresee(Usage()) == []
 
 
+def test_a_plan_counts_what_it_took_to_find_out_what_the_server_supports(calls: Calls) -> None:
+    reply = completion("A cat", usage={"prompt_tokens": 30, "completion_tokens": 2})
+    with stand_in(lambda _: reply) as fake:
+        with server(fake.base_url, calls) as probed:
+            features.capabilities(probed)
+        budget = Budget(tokens=probed.ledger.spent.tokens + 5)
+        with server(fake.base_url, calls, ledger=Ledger("b", None, budget)) as planned:
+            assert features.recall(planned) is not None
+            (_, _, tokens, notes) = planned.foresee([france(planned)])
+    share = 100 * 5 // tokens
+    assert notes == [f"b.tokens = {budget.tokens} covers about {share} % of this"]
+
+
 @pytest.mark.parametrize("key", ["input", "output", "cached_input"])
 def test_a_negative_price_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match=rf"{key}\n.* greater than or equal to 0"):
