@@ -118,7 +118,7 @@ def _basics(server: ChatServer) -> Answer:
         body |= {"temperature": 0} if temperature else {}
         body |= {"logprobs": True, "top_logprobs": top} if top else {}
         try:
-            answer = server.attempt(body, partial(_expect_obeyed, limit_key, tokens))
+            answer = server.attempt(body, partial(_expect_obeyed, server, limit_key, tokens))
         except Rejected as error:
             reasons[str(error)] = None
             ignored |= {limit_key} if isinstance(error, Ignored) else set()
@@ -185,10 +185,11 @@ def _top(tokens: Sequence[Sequence[Any]] | None) -> int:
     return min(len(top) for top in tops)
 
 
-def _expect_obeyed(limit_key: str, tokens: int, answer: Answer) -> None:
+def _expect_obeyed(server: ChatServer, limit_key: str, tokens: int, answer: Answer) -> None:
     if not answer["text"].strip() and not _reasons(answer):
         # Not logged: a server in trouble would answer everything so, and these answers would be final.
-        raise Transient("the answer to a simple request is empty")
+        where = f"{server.endpoint.base_url} ({server.endpoint.model})"
+        raise Transient(f"{where}: the answer to a simple request is empty")
     if _length(answer) > tokens:
         raise Ignored(f"{limit_key} = {tokens} was accepted and ignored")
 

@@ -255,7 +255,7 @@ def test_a_server_that_answers_nothing_is_refused_before_anything_is_logged(call
     with (
         stand_in(lambda _: completion("")) as fake,
         server(fake.base_url, calls) as judge,
-        pytest.raises(ServiceError, match="the answer to a simple request is empty"),
+        pytest.raises(ServiceError, match=r"127\.0\.0\.1:\d+/v1 \(.+\): the answer to a simple request is empty"),
     ):
         ServerAnswers(judge).generate([Chat("", "q")], Sampling(8))
     assert not calls.answered("judge")
