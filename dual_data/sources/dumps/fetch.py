@@ -171,7 +171,10 @@ class _Download:
         headers: Mapping[str, str] = {"Range": f"bytes={offset}-"} if offset else {}
         try:
             with self._session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-                if response.status_code == 416:
+                if response.status_code == 416 and offset:
+                    whole = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
+                    if whole is not None and int(whole[1]) > offset:
+                        raise Transient(f"answered 416 to a request for what is missing of {whole[1]} bytes")
                     return  # Nothing is missing, or too much is here: the checksum will tell.
                 self._judge(response, url)
                 content_range = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))

@@ -118,6 +118,24 @@ def test_a_download_goes_on_after_every_cut(server: Server, tmp_path: Path) -> N
     assert len(clock.slept) == 6
 
 
+def test_a_server_that_refuses_the_rest_of_a_file_takes_nothing_away(server: Server, tmp_path: Path) -> None:
+    partial = tmp_path / f"enwiki-{DAY}-page.sql.gz.part"
+    partial.write_bytes(FILES[PAGE][:70_000])
+    server.answers[PAGE] = [(416, {"Content-Range": f"bytes */{len(FILES[PAGE])}"})] * TRIES
+    with pytest.raises(ServiceError, match=r"page.sql.gz: answered 416 .* What has arrived is kept"):
+        run(server, tmp_path)
+    assert partial.stat().st_size == 70_000
+    run(server, tmp_path)
+    assert server.ranges_of(PAGE)[-1] == "bytes=70000-"
+    assert complete(tmp_path)
+
+
+def test_a_refused_range_that_was_not_asked_for_is_told(server: Server, tmp_path: Path) -> None:
+    server.answers[PAGE] = [(416, {})]
+    with pytest.raises(ServiceError, match=r"page.sql.gz: answered 416"):
+        run(server, tmp_path)
+
+
 def test_a_stopped_download_is_taken_up_by_the_next_run(server: Server, tmp_path: Path) -> None:
     server.cuts[PAGE] = [70_000, *[0] * TRIES]
     with pytest.raises(ServiceError, match=r"page.sql.gz: the connection broke .* What has arrived is kept"):
