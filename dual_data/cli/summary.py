@@ -108,9 +108,14 @@ def _remarks(built: Built) -> list[str]:
         remarks.append(_popularity(links))
     if (knowledge := built.table("knowledge")) is not None:
         for (model, rule), rows in knowledge.group_by("model", "rule", maintain_order=True):
-            remarks.append(
-                f"Knowledge: {model} knows {rows['known'].sum()} of {rows.height} facts asked, by the rule {rule}."
-            )
+            line = f"Knowledge: {model} knows {rows['known'].sum()} of {rows.height} facts asked, by the rule {rule}"
+            answers = rows["generations"].explode()
+            if empty := int((answers == "").sum()):
+                line += (
+                    f"; {empty:,} of its {count(answers.len(), 'answer')} were empty, which counts as not knowing: it "
+                    "may decline, or be cut off while it reasons (reasoning_tokens of its endpoint)"
+                )
+            remarks.append(f"{line}.")
     if (salience := built.table("salience")) is not None:
         for (judge,), rows in salience.group_by("judge", maintain_order=True):
             scored = rows["score"].count()

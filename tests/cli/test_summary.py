@@ -183,3 +183,14 @@ def test_a_plan_counts_no_calls_for_a_table_that_no_build_wrote(project: Path) -
     outcome = dual_data("build", "--dry-run", "--project", project, "--profile", "mine")
     assert outcome.code == 0, outcome.err
     assert "known once facts is built" in outcome.out
+
+
+def test_answers_that_were_cut_off_while_the_model_reasoned_are_told(project: Path) -> None:
+    def reply(body: Body) -> tuple[int, Body]:
+        text = body["messages"][-1]["content"]
+        return completion("<think>Where is it?" if "Orbus" in text or "animal" in text else "<think>?</think>Tor")
+
+    with stand_in(reply) as fake:
+        endpoint = f'endpoint = {{ base_url = "{fake.base_url}", model = "m" }}\n'
+        shown = summary_of(project, UNCOUNTED, f'[[knowledge.models]]\nname = "m"\n{endpoint}')
+    assert "Knowledge: m knows 1 of 3 facts asked, by the rule matched; 3 of its 9 answers were empty, " in shown
