@@ -157,9 +157,10 @@ class _Download:
                 tries = 1 if grown else tries + 1
                 wait = error.retry_after if error.retry_after is not None else min(2.0**tries, 60.0)
                 if tries >= TRIES or wait > LONGEST_WAIT:
+                    asks = f" and asks to wait {wait:.0f} s" if wait > LONGEST_WAIT else ""
                     raise ServiceError(
-                        f"{self._folder}{name}: {error}. What has arrived is kept; run the same command again later, "
-                        "or choose another --mirror."
+                        f"{self._folder}{name}: {error}{asks}. What has arrived is kept; run the same command again "
+                        "later, or choose another --mirror."
                     ) from None
                 if wait >= TOLD:
                     tell(f"{name}: {error}; trying again in {wait:.0f} s ({tries + 1} of {TRIES})")
