@@ -87,9 +87,14 @@ def _summary(probed: pl.DataFrame, counted: Popularity) -> Html:
     for (model, rule), group in sorted(clustered.partition_by("model", "rule", as_dict=True).items()):
         controls = group["control_known"].drop_nulls()
         control = int(controls.sum()) / controls.len() if controls.len() else None
-        rows.append((model, rule, *Known.of(group).columns, share(control)))
-    header = ("model", "rule", "probed", "subjects", "known", "share", "95 % from", "to", "control")
-    caption = "Known facts by model; control: the share whose answer the model also gives for most other subjects asked"
+        answers = group["generations"].explode().drop_nulls()
+        empty = int((answers == "").sum()) / answers.len() if answers.len() else None
+        rows.append((model, rule, *Known.of(group).columns, share(control), share(empty)))
+    header = ("model", "rule", "probed", "subjects", "known", "share", "95 % from", "to", "control", "empty answers")
+    caption = (
+        "Known facts by model; control: the share whose answer the model also gives for most other subjects asked; "
+        "empty answers, as of a model that declines or is cut off while it reasons, count as not known"
+    )
     return table(caption, header, rows)
 
 

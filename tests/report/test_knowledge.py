@@ -58,3 +58,14 @@ def test_deciles_without_facts_are_left_out_and_it_is_said(tmp_path: Path) -> No
 def test_the_page_says_what_the_intervals_are(full: Report) -> None:
     text = words(section(full.text, "knowledge"))
     assert "Intervals are over subjects, drawn with all their facts: those of one tend to be known together." in text
+
+
+def test_empty_answers_are_told(tmp_path: Path) -> None:
+    frames = judged(world())
+    second = pl.col("model").str.starts_with("second")
+    frames["knowledge"] = frames["knowledge"].with_columns(
+        generations=pl.when(second).then(pl.lit(["", "x", "", ""])).otherwise("generations")
+    )
+    text = section(report_on(tmp_path, frames).text, "knowledge")
+    assert cells(text, "Known facts by model", "second")[0][-1] == shown(percent(0.75))
+    assert "empty answers, as of a model that declines" in words(text)
