@@ -104,7 +104,7 @@ def run(
         _print_plan(grid, cells, devices[0], adapters=save_adapters)
     old: list[str] = []
     if replace:
-        old = sorted([*conflicting(grid, cells), *superseded(grid, cells)])
+        old = sorted({*conflicting(grid, cells), *superseded(grid, cells)})
     else:
         refuse_mixing(grid, cells)
     if dry_run:

@@ -75,16 +75,17 @@ def conflicting(grid: Grid, cells: Sequence[Cell]) -> dict[str, Cell]:
 
 
 def superseded(grid: Grid, cells: Sequence[Cell]) -> list[str]:
-    """Ids of failed results that have the coordinates of one of the cells but another identity.
+    """Ids of results that have the coordinates of one of the cells but another identity, whether or not it has a result
+    of its own.
 
-    They do not stand in the way, but nothing ever runs them again: they are of rows, settings or code that changed.
+    Failed ones do not stand in the way, but nothing ever runs them again: they are of rows, settings or code that
+    changed. Beside a cell's own result, as where an earlier run went on after its results were set aside, no report can
+    be made of either.
     """
     keys = {coordinates_key(grid.coordinates(cell)) for cell in cells}
     ids = {cell.id for cell in cells}
     return [
-        name
-        for name, head in _heads(grid.folder).items()
-        if head.status == "failed" and name not in ids and coordinates_key(head.cell) in keys
+        name for name, head in _heads(grid.folder).items() if name not in ids and coordinates_key(head.cell) in keys
     ]
 
 

@@ -183,6 +183,19 @@ def test_results_that_stand_in_the_way_and_no_others_are_set_aside_whole(
     assert moved == {name for name in before if any(f"/{id}" in name for id in ids) or (ids and name == "report.html")}
 
 
+def test_replace_sets_aside_what_lies_beside_results_of_the_cells_to_run(project: Path) -> None:
+    _write(project, FILE)
+    limited = opened(project, file=_limited(2))[1]
+    grid, cells = opened(project, file=FILE)
+    _write(project, _limited(2))  # as by a run that was under way when its results were set aside
+    assert sorted(superseded(grid, cells)) == sorted(cell.id for cell in limited)
+    opened(project, file=FILE)  # writes the grid file again
+    result = dual_data(*run_command(project, grid.folder, "--replace"))
+    assert result.code == 0, result.err
+    assert {path.stem for path in (grid.folder / "cells").glob("*.json")} == {cell.id for cell in cells}
+    assert {path.stem for path in (grid.folder / "replaced" / "cells").glob("*.json")} == {cell.id for cell in limited}
+
+
 def test_results_that_are_set_aside_again_take_the_place_of_the_first(project: Path) -> None:
     _write(project, FILE)
     grid, cells = opened(project)
