@@ -69,7 +69,8 @@ def find_root(start: Path) -> Path:
         if (folder / "pipeline" / "__init__.py").is_file():
             return folder
     raise InputError(
-        f"{start}: no dual-data project here or above (a folder with pipeline/). Make one with: dual-data init DIR"
+        f"{start}: no dual-data project here or above (a folder with pipeline/__init__.py). Make one with: dual-data "
+        "init DIR"
     )
 
 

@@ -185,6 +185,16 @@ def collect_side(paths: Sequence[Path]) -> list[Run]:
 
 
 def _run(path: Path, result: Result) -> Run:
+    """Raises InputError for a result that lacks something or has something of another type."""
+    try:
+        return _as_run(path, result)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not as a run wrote it ({type(error).__name__}: {error}); remove it and run the grid again"
+        ) from error
+
+
+def _as_run(path: Path, result: Result) -> Run:
     cell, run, training = result["cell"], result["run"], result["training"]
     provenance = result["provenance"]
     identity = provenance["identity"]

@@ -265,6 +265,20 @@ def test_a_model_before_unlearning_that_was_asked_other_facts_is_none_to_compare
         collect([tmp_path / "few", tmp_path / "all"])
 
 
+@pytest.mark.parametrize("place", [("cell", "lr"), ("items", "forget", 0, "scores", "rougeL_recall"), ("training",)])
+def test_a_result_that_was_edited_is_named(tmp_path: Path, place: tuple[Any, ...]) -> None:
+    write_grid(tmp_path)
+    path = next(path for path in sorted((tmp_path / "cells").glob("*.json")) if "none" not in path.name)
+    result = json.loads(path.read_text())
+    part = result
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = "x"
+    path.write_text(json.dumps(result))
+    with pytest.raises(InputError, match=rf"{path}: not as a run wrote it \((Value|Type)Error: .*remove it and run"):
+        collect([tmp_path])
+
+
 def test_retain_eval_plays_no_part_in_the_choice(tmp_path: Path) -> None:
     write_grid(tmp_path)
     group = next(group for group in collect([tmp_path]).groups if group.key[2:4] == ("pretrained", "rare"))
