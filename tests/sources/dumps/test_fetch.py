@@ -224,7 +224,9 @@ def test_retry_after_is_obeyed_and_patience_ends(
         f"enwiki-{DAY}-page.sql.gz: answered 503 Service Unavailable; trying again in 4 s (3 of 8)",
     ]
     server.answers[SUMS] = [(429, {"Retry-After": str(int(LONGEST_WAIT) + 1)})]
-    with pytest.raises(ServiceError, match=r"answered 429 .* and asks to wait 601 s\. What has arrived is kept"):
+    with pytest.raises(
+        ServiceError, match=r"answered 429 Too Many Requests and asks to wait 601 s\. What has arrived is kept"
+    ):
         run(server, tmp_path)
 
 
