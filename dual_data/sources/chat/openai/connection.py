@@ -20,7 +20,7 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint, environ: Mapping[str, str]) -> None:
         self._endpoint = endpoint
-        self._server = f"{endpoint.base_url} ({endpoint.model})"
+        self._server = endpoint.label
         self._key = endpoint.key(environ)
         http = openai.DefaultHttpxClient(timeout=endpoint.timeout, event_hooks={"response": [self._limit]})
         self._client = openai.OpenAI(

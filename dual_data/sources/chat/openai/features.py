@@ -130,8 +130,8 @@ def _basics(server: ChatServer) -> Answer:
         return can._asdict() | {"model": answer["model"]}
     tried = "".join(f"\n  {reason}" for reason in reasons)
     raise Refused(
-        f"{server.endpoint.base_url} ({server.endpoint.model}): no form of chat request works. Check that this is the "
-        f"OpenAI-compatible server of a chat model. It said:{tried}"
+        f"{server.endpoint.label}: no form of chat request works. Check that this is the OpenAI-compatible server of a "
+        f"chat model. It said:{tried}"
     )
 
 
@@ -188,8 +188,7 @@ def _top(tokens: Sequence[Sequence[Any]] | None) -> int:
 def _expect_obeyed(server: ChatServer, limit_key: str, tokens: int, answer: Answer) -> None:
     if not answer["text"].strip() and not _reasons(answer):
         # Not logged: a server in trouble would answer everything so, and these answers would be final.
-        where = f"{server.endpoint.base_url} ({server.endpoint.model})"
-        raise Transient(f"{where}: the answer to a simple request is empty")
+        raise Transient(f"{server.endpoint.label}: the answer to a simple request is empty")
     if _length(answer) > tokens:
         raise Ignored(f"{limit_key} = {tokens} was accepted and ignored")
 

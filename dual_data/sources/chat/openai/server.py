@@ -59,6 +59,11 @@ class Endpoint(Strict):
             raise ValueError("must hold no query, since it is written to the call log; name the key in api_key_env")
         return url.rstrip("/")
 
+    @property
+    def label(self) -> str:
+        """Server and model, for messages."""
+        return f"{self.base_url} ({self.model})"
+
     def key(self, environ: Mapping[str, str] = os.environ) -> str:
         """The key; empty where the server wants none. Raises UsageError where it is not set, or can be no key."""
         name = self.api_key_env
