@@ -14,7 +14,7 @@ from dual_data.engine.places import command
 from dual_data.engine.run import read_rows
 from dual_data.ids import digest, is_property
 from dual_data.project.loading import Project
-from dual_data.report.read import Built, read_built
+from dual_data.report.read import Built, empty_answers, read_built
 from dual_data.text.display import count
 
 MOST_LINES = 60
@@ -109,10 +109,10 @@ def _remarks(built: Built) -> list[str]:
     if (knowledge := built.table("knowledge")) is not None:
         for (model, rule), rows in knowledge.group_by("model", "rule", maintain_order=True):
             line = f"Knowledge: {model} knows {rows['known'].sum()} of {rows.height} facts asked, by the rule {rule}"
-            answers = rows["generations"].explode()
-            if empty := int((answers == "").sum()):
+            empty, answers = empty_answers(rows)
+            if empty:
                 line += (
-                    f"; {empty:,} of its {count(answers.len(), 'answer')} were empty, which counts as not knowing: it "
+                    f"; {empty:,} of its {count(answers, 'answer')} were empty, which counts as not knowing: it "
                     "may decline, or be cut off while it reasons (reasoning_tokens of its endpoint)"
                 )
             remarks.append(f"{line}.")

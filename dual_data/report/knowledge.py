@@ -9,7 +9,7 @@ import polars as pl
 
 from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.report.figures import SERIES, Figure, shortened
-from dual_data.report.read import Built
+from dual_data.report.read import Built, empty_answers
 from dual_data.report.section import Section
 from dual_data.report.signals import Popularity, popularity
 from dual_data.report.tables import paragraph, share, table
@@ -87,9 +87,10 @@ def _summary(probed: pl.DataFrame, counted: Popularity) -> Html:
     for (model, rule), group in sorted(clustered.partition_by("model", "rule", as_dict=True).items()):
         controls = group["control_known"].drop_nulls()
         control = int(controls.sum()) / controls.len() if controls.len() else None
-        answers = group["generations"].explode().drop_nulls()
-        empty = int((answers == "").sum()) / answers.len() if answers.len() else None
-        rows.append((model, rule, *Known.of(group).columns, share(control), share(empty)))
+        empty, answers = empty_answers(group)
+        rows.append(
+            (model, rule, *Known.of(group).columns, share(control), share(empty / answers if answers else None))
+        )
     header = ("model", "rule", "probed", "subjects", "known", "share", "95 % from", "to", "control", "empty answers")
     caption = (
         "Known facts by model; control: the share whose answer the model also gives for most other subjects asked; "

@@ -67,6 +67,12 @@ class Built:
         return reasons
 
 
+def empty_answers(probed: pl.DataFrame) -> tuple[int, int]:
+    """How many answers of probed models are empty, and of how many."""
+    answers = probed["generations"].explode().drop_nulls()
+    return int((answers == "").sum()), answers.len()
+
+
 def read_built(name: str, folder: Path, stages: Sequence[str], command: str = "dual-data build") -> Built:
     """Read the manifests of a profile's artifacts. Raises DualDataError if nothing is built."""
     manifests = read_manifests(folder, stages)
