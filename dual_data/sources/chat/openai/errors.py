@@ -17,8 +17,12 @@ from dual_data.errors import Refused, ServiceError, TooLarge, Transient
 from dual_data.sources.chat.openai.server import Declined, Rejected
 from dual_data.sources.etiquette import retry_after, wait_asked
 
+# OpenAI and llama.cpp; vLLM ("the model's context length is only"), SGLang and Together ("is longer than the model's
+# context length"), LM Studio ("does not fit in context length", "n_keep >= n_ctx"); Anthropic; Gemini; xAI; TGI.
 _TOO_LONG = re.compile(
-    r"context_length_exceeded|maximum context length|exceed(?:s|ed)?\s.*context|context (?:size|window)", re.I
+    r"context_length_exceeded|exceed(?:s|ed)?\s.*context|context (?:length|size|window)|\bn_ctx\b|prompt is too long|"
+    r"input token count|maximum prompt length|`?inputs`? tokens \+",
+    re.I,
 )
 # "You exceeded your current quota, please check your plan and billing details" stands for limits per minute too.
 _QUOTA = re.compile(r"insufficient_quota|credit balance", re.I)
@@ -82,7 +86,7 @@ def _of_status(status: int, failure: _Failure, where: str, key: str, key_name: s
     text = redact(failure.text, key)
     message = f"{where}: {text}"
     final: ServiceError | None = None
-    if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(text)):
+    if status == 413 or (status in (200, 400, 422, 500) and _TOO_LONG.search(text)):
         final = TooLarge(message)
     elif (status == 400 and _DECLINED.search(text)) or (status == 403 and _FLAGGED.search(text)):
         final = Declined(message)

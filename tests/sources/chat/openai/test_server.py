@@ -290,6 +290,37 @@ def test_a_prompt_that_is_too_long_is_an_answer_and_not_the_end(real: Llama, cal
         assert ServerAnswers(judge).generate([Chat("", "word " * (CONTEXT + 100))], Sampling(2)) == [[""]]
 
 
+VLLM = (
+    "You passed 9000 input tokens and requested 24 output tokens. However, the model's context length is only 8192 "
+    "tokens, resulting in a maximum input length of 8168 tokens. Please reduce the length of the input prompt."
+)
+LM_STUDIO = "Input does not fit in context length. The input has 9000 tokens, but the context length only supports 8192"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"error": {"message": VLLM, "type": "BadRequestError", "param": "input_tokens", "code": 400}}),
+        (400, {"object": "error", "message": VLLM, "type": "BadRequestError", "code": 400}),
+        (
+            400,
+            {"object": "error", "message": "The input (9 tokens) is longer than the model's context length (8 tokens)"},
+        ),
+        (400, {"error": "Cannot truncate prompt with n_keep (15028) >= n_ctx (7424)"}),
+        (400, {"error": "The number of tokens to keep from the initial prompt is greater than the context length"}),
+        (200, {"error": {"message": f"{LM_STUDIO} tokens."}, "message": f"{LM_STUDIO} tokens."}),
+        (400, {"error": {"message": "prompt is too long: 208310 tokens > 200000 maximum"}}),
+        (400, [{"error": {"code": 400, "message": "The input token count (9) exceeds the maximum number of tokens"}}]),
+        (400, {"error": {"message": "This model's maximum prompt length is 8 but the request contains 9 tokens"}}),
+        (422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097"}),
+    ],
+)
+def test_a_prompt_that_is_too_long_is_told_in_the_words_of_many_servers(calls: Calls, status: int, body: Any) -> None:
+    with stand_in(lambda _: (status, body)) as fake, server(fake.base_url, calls) as judge:
+        assert judge.ask([france(judge)]) == [{"declined": "prompt_too_large"}]
+        assert len(fake.bodies) == 1
+
+
 def test_a_content_filter_is_an_answer(calls: Calls) -> None:
     refusal = error(400, "The response was filtered", "content_filter")
     with stand_in(lambda _: refusal) as fake, server(fake.base_url, calls) as judge:
