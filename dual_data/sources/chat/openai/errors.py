@@ -119,9 +119,12 @@ def _text(error: openai.APIStatusError) -> str:
 
 
 def _text_of(body: Mapping[str, Any]) -> str:
-    """Code and message of an error body, in any of the shapes in use."""
+    """Code and message of an error body, in any of the shapes in use, and what it quotes (OpenRouter) of the provider
+    behind the server: the message says no more of that than that it failed."""
     inner = body.get("error", body)
     if not isinstance(inner, dict):
         return str(inner)
-    fields = [inner.get("code"), inner.get("message") or inner.get("detail") or inner]
+    metadata = inner.get("metadata")
+    quoted = metadata.get("raw") if isinstance(metadata, dict) else None
+    fields = [inner.get("code"), inner.get("message") or inner.get("detail") or inner, quoted]
     return " ".join(str(field) for field in fields if field is not None)

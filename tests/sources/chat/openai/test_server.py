@@ -335,6 +335,15 @@ FLAGGED = {
 TOO_LONG = {"code": 400, "message": "This endpoint's maximum context length is 8192 tokens"}
 
 
+def of_provider(raw: str, code: int = 400) -> Body:
+    """Like OpenRouter, which quotes the provider that it asked."""
+    return {"code": code, "message": "Provider returned error", "metadata": {"raw": raw, "provider_name": "Azure"}}
+
+
+QUOTED = of_provider('{"error": {"message": "This model\'s maximum context length is 8192 tokens", "code": 400}}')
+FILTERED = of_provider('{"error": {"message": "The response was filtered", "code": "content_filter"}}')
+
+
 def of_choice(failed: Any) -> Body:
     """Like OpenRouter, where the model breaks down after the answer has begun."""
     choice = {"message": {"content": ""}, "finish_reason": "error", "error": failed}
@@ -348,6 +357,9 @@ def of_choice(failed: Any) -> Body:
         (200, {"error": FLAGGED}, "content_filter"),
         (200, of_choice(FLAGGED), "content_filter"),
         (200, {"error": TOO_LONG}, "prompt_too_large"),
+        (400, {"error": QUOTED}, "prompt_too_large"),
+        (200, {"error": QUOTED}, "prompt_too_large"),
+        (400, {"error": FILTERED}, "content_filter"),
     ],
 )
 def test_one_question_that_is_refused_wherever_that_is_said_stops_nothing(
@@ -356,6 +368,16 @@ def test_one_question_that_is_refused_wherever_that_is_said_stops_nothing(
     with stand_in(lambda _: (status, body)) as fake, server(fake.base_url, calls) as judge:
         assert judge.ask([france(judge)]) == [{"declined": rule}]
         assert len(fake.bodies) == 1
+
+
+def test_the_reason_of_a_provider_behind_the_server_is_told(calls: Calls) -> None:
+    raw = '{"error": {"message": "Invalid schema for response_format", "param": null}}'
+    with (
+        stand_in(lambda _: (400, {"error": of_provider(raw), "user_id": "user_1"})) as fake,
+        server(fake.base_url, calls) as judge,
+        pytest.raises(Refused, match=r"400 Provider returned error .*Invalid schema for response_format"),
+    ):
+        judge.ask([france(judge)])
 
 
 @pytest.mark.parametrize(
