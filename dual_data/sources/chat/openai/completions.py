@@ -57,6 +57,12 @@ def reduce(data: Mapping[str, Any]) -> Answer:
     return answer
 
 
+def cut_off() -> Answer:
+    """The answer of a model that was still reasoning when its limit was reached, where the server gives none."""
+    data = {"choices": [{"message": {"content": None}, "finish_reason": "length"}]}
+    return {**reduce(data), "reasoning": True}
+
+
 def _text_and_thought(content: Any) -> tuple[str, bool]:
     """The text of a message, whole or (Mistral's reasoning models) in parts, and whether a part is a thought."""
     if content is None or isinstance(content, str):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import openai
 
 from dual_data.errors import Refused, ServiceError, TooLarge, Transient
-from dual_data.sources.chat.openai.server import Declined, Rejected
+from dual_data.sources.chat.openai.server import CutOff, Declined, Rejected
 from dual_data.sources.etiquette import retry_after, wait_asked
 
 # OpenAI and llama.cpp; vLLM ("the model's context length is only"), SGLang and Together ("is longer than the model's
@@ -29,6 +29,8 @@ _QUOTA = re.compile(r"insufficient_quota|credit balance", re.I)
 _DECLINED = re.compile(r"content_filter|content_policy|ResponsibleAI|moderation", re.I)
 # With 403, "moderation" alone may mean a model that the key gives no access to.
 _FLAGGED = re.compile(r"content_filter|content_policy|ResponsibleAI|flagged", re.I)
+# OpenAI's reasoning models, where reasoning took all of the limit; not in every case.
+_CUT_OFF = re.compile(r"could not finish the message because max_tokens", re.I)
 # llama-cpp-python answers a response_format that it does not know with 500, not 400.
 _UNSUPPORTED = re.compile(r"validation error|literal_error|not supported|unsupported|not implemented", re.I)
 _FORM_STATUSES = (400, 405, 409, 415, 422, 501)
@@ -90,6 +92,8 @@ def _of_status(status: int, failure: _Failure, where: str, key: str, key_name: s
         final = TooLarge(message)
     elif (status == 400 and _DECLINED.search(text)) or (status == 403 and _FLAGGED.search(text)):
         final = Declined(message)
+    elif status == 400 and _CUT_OFF.search(text):
+        final = CutOff(message)
     elif status in (401, 403):
         who = f"the key in the environment variable {key_name}" if key_name else "a request without a key"
         advice = "set api_key_env to a variable with a valid key"

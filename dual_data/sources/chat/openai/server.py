@@ -19,7 +19,7 @@ from pydantic import Field, field_validator
 from dual_data.calls.fetching import Calls
 from dual_data.config import LONGEST_TIMEOUT, Strict, Url
 from dual_data.errors import Refused, TooLarge, UsageError
-from dual_data.sources.chat.openai.completions import Answer, reduce
+from dual_data.sources.chat.openai.completions import Answer, cut_off, reduce
 from dual_data.sources.chat.usage import Ledger, Price, Usage, estimate, sum_of, usage_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ class Rejected(Refused):
 
 class Declined(Refused):
     """The server will not answer this one conversation: a content filter."""
+
+
+class CutOff(Rejected):
+    """The limit was spent on reasoning: others answer that with status 200, without a text."""
 
 
 class Endpoint(Strict):
@@ -163,7 +167,10 @@ class ChatServer:
         also where `ended` is set before the budget is free."""
         expected = expected_usage(body)
         with self.ledger.spending(expected, ended) as count:
-            answer = reduce(self._post({"model": self.endpoint.model, **body}))
+            try:
+                answer = reduce(self._post({"model": self.endpoint.model, **body}))
+            except CutOff:
+                answer = cut_off()
             if not any(answer["usage"].values()):
                 # Unreported is not free: without an estimate a budget would stop nothing.
                 counts = {"prompt": expected.prompt_tokens, "cached": 0, "completion": expected.completion_tokens}

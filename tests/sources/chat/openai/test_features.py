@@ -34,6 +34,17 @@ def reasoning(body: Body) -> tuple[int, Body]:
     return completion("A cat.", usage={"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 7}})
 
 
+CUT_OFF = (
+    "Could not finish the message because max_tokens or model output limit was reached. Please try again with higher "
+    "max_tokens."
+)
+
+
+def reasoning_behind_a_gateway(body: Body) -> tuple[int, Body]:
+    """Like a gateway that drops what a reasoning model of OpenAI does not take: the short limit is an error then."""
+    return completion("A cat.") if body["max_tokens"] > 100 else error(400, CUT_OFF)
+
+
 def strict(body: Body) -> tuple[int, Body]:
     """Like servers that validate: few alternatives, no seed."""
     if body.get("top_logprobs", 0) > 5:
@@ -108,6 +119,7 @@ def thinking_unsaid(_: Body) -> tuple[int, Body]:
     [
         (thinking_unsaid, features.Capabilities("max_tokens", True, True, 0, True)),
         (reasoning, features.Capabilities("max_completion_tokens", False, True, 0, True)),
+        (reasoning_behind_a_gateway, features.Capabilities("max_tokens", True, True, 0, True)),
         (strict, features.Capabilities("max_tokens", True, False, 2, False)),
         (silent, features.Capabilities("max_tokens", True, True, 0, False)),
         (after_sampling, features.Capabilities("max_tokens", True, True, 0, False)),
@@ -249,6 +261,20 @@ def test_a_server_that_takes_no_seed_is_asked_for_each_sample(calls: Calls) -> N
         texts = ServerAnswers(judge).generate([Chat("", "q")], Sampling(8, temperature=1.5, samples=3))
     assert texts == [["A cat sat"] * 3]
     assert sum(body.get("temperature") == 1.5 for body in fake.bodies) == 3
+
+
+def test_a_question_that_takes_too_much_reasoning_has_an_empty_answer_and_stops_nothing(calls: Calls) -> None:
+    def reply(body: Body) -> tuple[int, Body]:
+        return error(400, CUT_OFF) if body["messages"][-1]["content"] == "Which?" else reasoning(body)
+
+    with stand_in(reply) as fake, server(fake.base_url, calls) as judge:
+        answers = ServerAnswers(judge)
+        assert answers.generate([Chat("", "Which?"), Chat("", "Who?")], Sampling(8)) == [[""], ["A cat."]]
+        asked = len(fake.bodies)
+        assert answers.generate([Chat("", "Which?")], Sampling(8)) == [[""]]
+        assert len(fake.bodies) == asked
+        assert judge.ledger.spent.estimated == 1, "it was billed, for how many tokens is not told"
+        assert judge.ledger.spent.completion_tokens > 2048
 
 
 def test_a_server_that_answers_nothing_is_refused_before_anything_is_logged(calls: Calls) -> None:
