@@ -8,6 +8,7 @@ asked for once and its effect is checked. What was found out is logged for each 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ PROBE = messages("", "Write one long sentence about an animal of your choice.")
 BRIEF = messages("", "Write one short sentence about an animal.")
 """For probes that have to see the end of an answer."""
 PROBE_TOKENS = 4
+LEAST_TOKENS = 16
+"""The smallest limit that OpenAI's newer interface takes, to which OpenRouter and others translate a chat."""
 STRUCTURED_TOKENS = 48
 """Room for {"label": "7"} with the spaces that some grammars allow."""
 TOLERANCE = 0.5
@@ -29,6 +32,8 @@ while a server that is off by one token is off by many nats."""
 
 AT_MOST = "; at most: all of reasoning_tokens for each answer"
 """What plans say of the tokens of a model that reasons."""
+
+_TOO_FEW = re.compile(r"below minimum|below_min|(?:>=|at least|minimum (?:of|is)) *16\b", re.I)
 
 _UNLIKELY = ("3", "7")
 """Labels of the probe of structured output; the prompt does not ask for them, so only a constraint brings them."""
@@ -50,10 +55,12 @@ class Capabilities(NamedTuple):
     """How many alternatives a token comes with; 0 where log-probabilities are absent or no probabilities."""
     reasoning: bool
     """Whether it writes or bills a reasoning block before the answer."""
+    least_tokens: int = 1
+    """The smallest limit that it takes."""
 
     def limit(self, new_tokens: int, reasoning_tokens: int) -> dict[str, Any]:
         """The parameter that limits an answer's length."""
-        return {self.limit_key: new_tokens + (reasoning_tokens if self.reasoning else 0)}
+        return {self.limit_key: max(self.least_tokens, new_tokens + (reasoning_tokens if self.reasoning else 0))}
 
     def sampling(self, temperature: float, top_p: float = 1.0) -> dict[str, Any]:
         """Temperature and, where it says something, top_p; nothing where the model allows neither."""
@@ -90,7 +97,8 @@ def recall(server: ChatServer) -> Capabilities | None:
 
 
 def _read(answer: Mapping[str, Any]) -> Capabilities:
-    return Capabilities(*(answer[field] for field in Capabilities._fields))
+    # A log from before `least_tokens` does not name it.
+    return Capabilities(**{field: answer[field] for field in Capabilities._fields if field in answer})
 
 
 def structured(server: ChatServer, can: Capabilities) -> str:
@@ -110,10 +118,13 @@ def response_format(name: str, labels: Sequence[str]) -> dict[str, Any]:
 def _basics(server: ChatServer) -> Answer:
     reasons: dict[str, None] = {}
     ignored: set[str] = set()
-    for limit_key, temperature, top in _FORMS:
+    least = 1
+    forms = list(_FORMS)
+    while forms:
+        limit_key, temperature, top = forms.pop(0)
         if limit_key in ignored:
             continue
-        tokens = PROBE_TOKENS if temperature else PROBE_TOKENS + server.endpoint.reasoning_tokens
+        tokens = max(least, PROBE_TOKENS + (0 if temperature else server.endpoint.reasoning_tokens))
         body: dict[str, Any] = {"messages": PROBE, limit_key: tokens}
         body |= {"temperature": 0} if temperature else {}
         body |= {"logprobs": True, "top_logprobs": top} if top else {}
@@ -122,11 +133,14 @@ def _basics(server: ChatServer) -> Answer:
         except Rejected as error:
             reasons[str(error)] = None
             ignored |= {limit_key} if isinstance(error, Ignored) else set()
+            if tokens < LEAST_TOKENS and _TOO_FEW.search(str(error)):
+                least = LEAST_TOKENS
+                forms.insert(0, (limit_key, temperature, top))
             continue
         reasoning = _reasons(answer) or (temperature and _reasons_unannounced(server, limit_key))
         alternatives = 0 if reasoning or not top else _top(answer["tokens"])
         seed = _try(server, {**body, "seed": 1}) is not None
-        can = Capabilities(limit_key, temperature, seed, alternatives, reasoning)
+        can = Capabilities(limit_key, temperature, seed, alternatives, reasoning, least)
         return can._asdict() | {"model": answer["model"]}
     tried = "".join(f"\n  {reason}" for reason in reasons)
     raise Refused(

@@ -17,7 +17,7 @@ from dual_data.sources.chat.openai.closed_book import ServerAnswers
 from dual_data.sources.chat.protocol import Chat, Sampling
 from tests.clock import FakeClock
 from tests.faults.proxy import CUT, RESET, error_500, proxy, too_many
-from tests.services.llama import Llama
+from tests.services.llama import MODEL, Llama
 from tests.services.stand_in import Body, completion, error, stand_in
 from tests.sources.chat.openai.asking import server
 
@@ -43,6 +43,14 @@ CUT_OFF = (
 def reasoning_behind_a_gateway(body: Body) -> tuple[int, Body]:
     """Like a gateway that drops what a reasoning model of OpenAI does not take: the short limit is an error then."""
     return completion("A cat.") if body["max_tokens"] > 100 else error(400, CUT_OFF)
+
+
+def translating(body: Body) -> tuple[int, Body]:
+    """Like OpenRouter with a model of OpenAI, which it asks by an interface that takes no limit below 16."""
+    if (limit := body["max_tokens"]) < 16:
+        raw = f"Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got {limit}."
+        return 400, {"error": {"code": 400, "message": "Provider returned error", "metadata": {"raw": raw}}}
+    return completion("A cat sat", STORY)
 
 
 def strict(body: Body) -> tuple[int, Body]:
@@ -120,6 +128,7 @@ def thinking_unsaid(_: Body) -> tuple[int, Body]:
         (thinking_unsaid, features.Capabilities("max_tokens", True, True, 0, True)),
         (reasoning, features.Capabilities("max_completion_tokens", False, True, 0, True)),
         (reasoning_behind_a_gateway, features.Capabilities("max_tokens", True, True, 0, True)),
+        (translating, features.Capabilities("max_tokens", True, True, 2, False, 16)),
         (strict, features.Capabilities("max_tokens", True, False, 2, False)),
         (silent, features.Capabilities("max_tokens", True, True, 0, False)),
         (after_sampling, features.Capabilities("max_tokens", True, True, 0, False)),
@@ -144,6 +153,24 @@ def test_features_are_found_by_their_effect(
 def test_a_model_without_room_to_reason_is_read_by_its_log_probabilities(calls: Calls) -> None:
     with stand_in(strict) as fake, server(fake.base_url, calls, reasoning_tokens=0) as judge:
         assert features.capabilities(judge) == features.Capabilities("max_tokens", True, False, 2, False)
+
+
+@pytest.mark.parametrize("room", [0, 2048])
+def test_a_server_with_a_least_limit_is_asked_for_no_less(calls: Calls, room: int) -> None:
+    with stand_in(translating) as fake, server(fake.base_url, calls, reasoning_tokens=room) as judge:
+        can = features.capabilities(judge)
+        asked = len(fake.bodies)
+        assert can.limit(1, 0) == {"max_tokens": 16}
+        assert can.limit(24, 0) == {"max_tokens": 24}
+        assert ServerAnswers(judge).generate([Chat("", "q")], Sampling(3)) == [["A cat sat"]]
+        assert [(body["max_tokens"], body["temperature"]) for body in fake.bodies[asked:]] == [(16, 0)]
+
+
+def test_what_was_found_out_before_least_limits_were_is_still_known(calls: Calls) -> None:
+    with server("http://127.0.0.1:9/v1", calls) as judge:
+        known = {"limit_key": "max_tokens", "temperature": True, "seed": True, "top_logprobs": 5, "reasoning": False}
+        calls.note("judge", {"server": judge.endpoint.base_url, "model": MODEL, "probe": "capabilities"}, known)
+        assert features.capabilities(judge) == features.Capabilities("max_tokens", True, True, 5, False)
 
 
 def test_a_limit_that_is_ignored_is_no_limit(calls: Calls) -> None:
