@@ -35,6 +35,8 @@ from dual_data.text.display import some_of
 
 _TAG = re.compile(r"v\d[\w+-]*(\.[\w+-]+)*(?<!\.lock)")
 """A version that git takes for the name of a tag: a tag that it refused would leave the commit without one."""
+VIEWER_SPLITS = 30
+"""Most splits of a configuration that the Hub's dataset viewer shows; of one with more it shows an error alone."""
 _PUSH = "push again"
 _AGAIN = (
     "move the stages' folders out of its artifacts, since what is up to date keeps the commit that it was built from, "
@@ -135,6 +137,11 @@ def push(
             say(
                 f"keeping files that no release wrote: {some_of(sorted(strangers))}; verify will name them, --force "
                 "removes them"
+            )
+        if hidden := _hidden(release):
+            say(
+                f"the Hub's dataset viewer will not show {some_of(hidden)}: it shows no configuration of more than "
+                f"{VIEWER_SPLITS} splits; load_dataset reads it all the same"
             )
         removed = tuple(sorted(remote.files - files.keys() - strangers - set(KEPT)))
         plan = Pushed("", "", False, tuple(sorted(files)), removed, size_of(files))
@@ -256,6 +263,11 @@ class _Target(NamedTuple):
         except EntryNotFoundError:
             return None
         return Path(path).read_bytes()
+
+
+def _hidden(release: Release) -> list[str]:
+    """Configurations that the Hub's dataset viewer does not show, each with its number of splits."""
+    return [f"{name} ({len(splits)} splits)" for name, splits in release.configs.items() if len(splits) > VIEWER_SPLITS]
 
 
 def _expect_publishable(state: State, tag: str, force: bool) -> None:
