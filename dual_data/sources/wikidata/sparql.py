@@ -33,14 +33,14 @@ WHOLE_SIZE = 1 << 29
 # Blazegraph; Oxigraph; QLever while it exports; QLever before the first byte.
 _OUT_OF_TIME = re.compile(
     r"TimeoutException|SPARQL-QUERY: queryStr|SPARQL operation has been cancelled|!!!!>># An error|timed out|"
-    r"Operation was cancelled|memory limit",
+    r"Operation was cancelled|memory limit|Tried to allocate",
     re.IGNORECASE,
 )
 # With an error status fewer words count: there Blazegraph prints the query before every exception, and gateways report
 # connections that timed out.
 _GAVE_UP = re.compile(
     r"TimeoutException|has been cancelled|Operation was cancelled|memory limit|MemoryManagerOutOfMemory|"
-    r"(?:Operation|Query|Transaction) timed out",
+    r"Tried to allocate|(?:Operation|Query|Transaction) timed out",
     re.IGNORECASE,
 )
 _GATEWAY = {502, 503, *range(520, 530)}

@@ -284,11 +284,19 @@ def test_nobody_there_is_transient() -> None:
         endpoint(f"http://127.0.0.1:{free_port()}").ask(QUERY)
 
 
-def test_qlevers_timeout_is_too_large() -> None:
-    body = b'{"exception": "Operation timed out.", "query": "SELECT"}'
+@pytest.mark.parametrize(
+    ("status", "exception"),
+    [
+        (429, "Operation timed out."),
+        (500, "Tried to allocate 6.6 GB, but only 3.3 GB were available"),
+        (500, "The memory limit was exceeded during the computation of a cross-product"),
+    ],
+)
+def test_where_qlever_runs_out_of_time_or_memory_the_query_is_too_large(status: int, exception: str) -> None:
+    body = json.dumps({"exception": exception, "query": "SELECT", "resultsize": 0, "status": "ERROR"})
     with pytest.raises(TooLarge):
-        read_answer("application/json", body, QUERY, "u", patient=True)
-    assert type(failure(429, http.client.HTTPMessage(), body.decode(), "u", 0.0)) is TooLarge
+        read_answer("application/json", body.encode(), QUERY, "u", patient=True)
+    assert type(failure(status, http.client.HTTPMessage(), body, "u", 0.0)) is TooLarge
 
 
 BLAZEGRAPH = "SPARQL-QUERY: queryStr=SELECT ?s WHERE { ?s ?p ?o }\n"
