@@ -35,6 +35,9 @@ AT_MOST = "; at most: all of reasoning_tokens for each answer"
 
 _TOO_FEW = re.compile(r"below minimum|below_min|(?:>=|at least|minimum (?:of|is)) *16\b", re.I)
 
+_SPACE_MARKS = str.maketrans(dict.fromkeys("\u2581\u0120\u010a", " "))
+"""How SentencePiece and byte-level tokenizers write a space or a line feed, where a server does not decode it."""
+
 _UNLIKELY = ("3", "7")
 """Labels of the probe of structured output; the prompt does not ask for them, so only a constraint brings them."""
 
@@ -246,16 +249,23 @@ def echo(chat: Sequence[Mapping[str, str]], answer: str, can: Capabilities) -> d
 
 
 def tail(answer: Answer, text: str) -> list[float] | None:
-    """Log-probabilities of the prompt's last tokens, which spell `text`; None where they do not, or are absent."""
+    """Log-probabilities of the prompt's last tokens, which spell `text`; None where they do not, or are absent.
+
+    Space does not count: releases of vLLM differ in whether a token's space is decoded, left as a mark, or lost.
+    """
     scores: list[float] = []
-    suffix = ""
+    wanted, suffix = _spaceless(text), ""
     for token, p in reversed(answer.get("prompt_tokens") or []):
         if p is None or not isinstance(token, str):
             return None
         scores.insert(0, p)
-        suffix = token + suffix
-        if suffix.strip() == text.strip():
+        suffix = _spaceless(token) + suffix
+        if suffix == wanted:
             return scores
-        if len(suffix.strip()) > len(text.strip()):
+        if len(suffix) > len(wanted):
             return None
     return None
+
+
+def _spaceless(text: str) -> str:
+    return "".join(text.translate(_SPACE_MARKS).split())

@@ -99,6 +99,25 @@ def test_rows_of_a_log_that_lack_numbers_and_tokens_are_read() -> None:
     assert features.tail({"prompt_tokens": [["Par", -1.0], [None, -1.0]]}, "Paris") is None
 
 
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ["New", " York", " City"],
+        ["\u2581New", "\u2581York", "\u2581City"],
+        ["New", "\u0120York", "\u0120City"],
+        ["New", "York", "City"],
+        ["\u010a", "\u2581", "New", "", "York", "City"],
+    ],
+    ids=["decoded", "SentencePiece", "byte level", "lost", "apart"],
+)
+def test_an_answer_is_found_however_the_server_writes_a_space(tokens: list[str]) -> None:
+    answer = {"prompt_tokens": [["", None], *([token, -2.0] for token in ["New", "<|assistant|>"])]}
+    answer["prompt_tokens"] += [[token, -1.0] for token in tokens]
+    scores = features.tail(answer, "New York City")
+    assert scores == [-1.0] * len(tokens[tokens.index("New") :] if "New" in tokens else tokens)
+    assert features.tail(answer, "New York Town") is None
+
+
 def test_numbers_that_are_none_are_none() -> None:
     text = '{"choices":[{"message":{"content":"7"},"logprobs":{"content":[{"token":"7","logprob":NaN,'
     text += '"top_logprobs":[{"token":"7","logprob":-Infinity},{"token":"8","logprob":null}]}]}}]}'
