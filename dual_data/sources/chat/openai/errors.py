@@ -33,6 +33,8 @@ _FLAGGED = re.compile(r"content_filter|content_policy|ResponsibleAI|flagged", re
 _CUT_OFF = re.compile(r"could not finish the message because max_tokens", re.I)
 # llama-cpp-python answers a response_format that it does not know with 500, not 400.
 _UNSUPPORTED = re.compile(r"validation error|literal_error|not supported|unsupported|not implemented", re.I)
+# LM Studio says so with status 200.
+_NO_ENDPOINT = re.compile(r"unexpected endpoint or method", re.I)
 _FORM_STATUSES = (400, 405, 409, 415, 422, 501)
 _MESSAGE_LENGTH = 300
 
@@ -100,7 +102,7 @@ def _of_status(status: int, failure: _Failure, where: str, key: str, key_name: s
         final = Refused(f"{where}: the server refuses {who}; {advice}")
     elif status == 402 or (status == 429 and _QUOTA.search(f"{failure.kind} {text}")):
         final = Refused(f"{message}. The quota of this key is used up; what was answered is kept.")
-    elif status == 404:
+    elif status == 404 or _NO_ENDPOINT.search(text):
         final = Refused(f"{message}. Check base_url (it usually ends in /v1) and model.")
     elif failure.json and (status in _FORM_STATUSES or (status == 500 and _UNSUPPORTED.search(text))):
         final = Rejected(message)

@@ -385,11 +385,10 @@ def test_the_reason_of_a_provider_behind_the_server_is_told(calls: Calls) -> Non
     [
         ({"code": 401, "message": f"wrong key {KEY}"}, "status 200: the server refuses the key in .* JUDGE_KEY"),
         ({"code": 402, "message": "Insufficient credits"}, "quota of this key is used up"),
+        ("Unexpected endpoint or method. (POST /chat/completions)", r"Check base_url \(it usually ends in /v1\)"),
     ],
 )
-def test_an_error_in_an_answer_means_what_it_means_as_a_status(
-    calls: Calls, failed: dict[str, Any], message: str
-) -> None:
+def test_an_error_in_an_answer_means_what_it_means_as_a_status(calls: Calls, failed: Any, message: str) -> None:
     with stand_in(lambda _: (200, {"error": failed})) as fake, server(fake.base_url, calls) as judge:
         with pytest.raises(Refused, match=message) as caught:
             judge.ask([france(judge)])
