@@ -49,6 +49,7 @@ def test_how_a_judge_is_asked_does_not_decide_what_it_says() -> None:
 
     assert decides(8, timeout=600, api_key_env="KEY") == decides()
     assert decides(reasoning_tokens=9) != decides()
+    assert decides(extra_body={"reasoning_effort": "none"}) != decides()
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 Body = Mapping[str, Any]
 
+_OWN_FIELDS = (
+    *("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "n", "stream"),
+    *("logprobs", "top_logprobs", "response_format"),
+    *("prompt_logprobs", "add_generation_prompt", "continue_final_message"),
+)
+"""Fields of a request that this package sets, or that would change the form of an answer."""
+
 
 class Rejected(Refused):
     """The server understood the request and does not accept its form: a parameter that it does not know."""
@@ -52,7 +59,22 @@ class Endpoint(Strict):
     """Seconds for one whole answer."""
     reasoning_tokens: int = Field(default=2048, ge=0)
     """Tokens granted beside the answer to a model that reasons first."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of every request, such as { reasoning_effort = "none" } of OpenAI or, of vLLM,
+    { chat_template_kwargs = { enable_thinking = false } }. They are logged and released, so no key belongs here."""
     price: Price | None = None
+
+    @field_validator("extra_body")
+    @classmethod
+    def _can_be_sent(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        for name in fields:
+            if name in _OWN_FIELDS:
+                raise ValueError(f"{name} is set by this package; name only what it does not set")
+        try:
+            json.dumps(fields, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError("is sent as JSON, which has texts, finite numbers, true and false alone") from None
+        return fields
 
     @field_validator("base_url", mode="before")
     @classmethod
@@ -168,7 +190,7 @@ class ChatServer:
         expected = expected_usage(body)
         with self.ledger.spending(expected, ended) as count:
             try:
-                answer = reduce(self._post({"model": self.endpoint.model, **body}))
+                answer = reduce(self._post({"model": self.endpoint.model, **self.endpoint.extra_body, **body}))
             except CutOff:
                 answer = cut_off()
             if not any(answer["usage"].values()):
@@ -179,7 +201,8 @@ class ChatServer:
         return answer
 
     def _request(self, **what: Any) -> dict[str, Any]:
-        return {"server": self.endpoint.base_url, "model": self.endpoint.model, **what}
+        extra = {"extra_body": self.endpoint.extra_body} if self.endpoint.extra_body else {}
+        return {"server": self.endpoint.base_url, "model": self.endpoint.model, **extra, **what}
 
     def _do(self, ended: threading.Event, request: Mapping[str, Any]) -> Answer:
         # A final refusal counts as an answer: the build goes on, and does not ask again.

@@ -34,6 +34,11 @@ def reasoning(body: Body) -> tuple[int, Body]:
     return completion("A cat.", usage={"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 7}})
 
 
+def told_not_to_reason(body: Body) -> tuple[int, Body]:
+    """Like later models of OpenAI: temperature and log-probabilities only with a field that turns reasoning off."""
+    return completion("A cat sat", STORY) if body.get("reasoning_effort") == "none" else reasoning(body)
+
+
 CUT_OFF = (
     "Could not finish the message because max_tokens or model output limit was reached. Please try again with higher "
     "max_tokens."
@@ -148,6 +153,20 @@ def test_features_are_found_by_their_effect(
         assert features.capabilities(judge) == expected
         assert features.recall(judge) == expected
         assert features.structured(judge, expected) == ""
+
+
+def test_a_field_that_turns_reasoning_off_is_sent_with_every_request_and_tells_the_answers_apart(calls: Calls) -> None:
+    quiet = {"reasoning_effort": "none"}
+    with stand_in(told_not_to_reason) as fake:
+        with server(fake.base_url, calls) as judge:
+            assert features.capabilities(judge).reasoning
+            known = judge.request({})
+        requests = len(fake.bodies)
+        with server(fake.base_url, calls, extra_body=quiet) as judge:
+            can = features.capabilities(judge)
+            assert (can.reasoning, can.top_logprobs) == (False, 2)
+            assert judge.request({}) == {**known, "extra_body": quiet}
+        assert all(body["reasoning_effort"] == "none" for body in fake.bodies[requests:])
 
 
 def test_a_model_without_room_to_reason_is_read_by_its_log_probabilities(calls: Calls) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import zlib
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -443,6 +444,26 @@ def test_a_model_without_a_name_or_with_less_than_no_room_to_reason_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=rf"{key}\n.* {fault}"):
         Endpoint.model_validate({"base_url": "http://h/v1", "model": "m", key: value})
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"temperature": 1.0}, "temperature is set by this package"),
+        ({"stream": True}, "stream is set by this package"),
+        ({"since": date(2026, 1, 1)}, "is sent as JSON"),
+        ({"bias": {"7": math.nan}}, "is sent as JSON"),
+    ],
+)
+def test_further_fields_that_are_set_already_or_are_no_json_are_refused(fields: Body, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        Endpoint(base_url="http://h/v1", model="m", extra_body=fields)
+
+
+def test_a_real_server_obeys_further_fields(real: Llama, calls: Calls) -> None:
+    with server(real.base_url, calls, extra_body={"stop": ["Par"]}) as judge:
+        (answer,) = judge.ask([france(judge)])
+    assert "Par" not in answer["text"]
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, 1e300, 86_401])
