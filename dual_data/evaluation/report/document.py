@@ -211,7 +211,8 @@ def to_html(title: str, blocks: Sequence[Block], folder: Path) -> str:
 
 
 _INTERVAL = re.compile(r"(?<=\d )\[[^\[\]<>&]{1,40}, [^\[\]<>&]{1,40}\]")
-_SPECIAL = re.compile(r"[\\`*~|$]|(?<![^\W_])_|_(?![^\W_])|\[(?=[^\]]*\]\s*[(\[:])|!(?=\[)")
+# Where a link or its definition would go on after "]", which there may be others before: "[[1]](http://x.example)".
+_SPECIAL = re.compile(r"[\\`*~|$]|(?<![^\W_])_|_(?![^\W_])|\](?=\s*[(\[:])|!(?=\[)")
 
 
 def to_markdown(title: str, blocks: Sequence[Block], folder: Path, addresses: Mapping[Chart, str] | None = None) -> str:

@@ -28,6 +28,7 @@ def _cell(text: str) -> str:
 @example("<think>Rome</think><unk> is")
 @example("*a* 2_3_4 _x_ __b__ ~~c~~ `d` $e$")
 @example("[here](http://x.example) ![a](b) [c][d] [e]: f")
+@example("[[1]](http://x.example) [a [b] c](d) ![a [b] c](d)")
 @example("&amp; &lt; | \\| \\")
 def test_what_a_model_wrote_is_no_markup(text: str) -> None:
     shown = _cell(text)
