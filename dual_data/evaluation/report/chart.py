@@ -6,14 +6,13 @@ Series differ by colour, marker and dash, so that a chart reads in grey. Numbers
 
 from __future__ import annotations
 
-import html
 import math
 import re
 import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dual_data.text.markup import LIGHT
+from dual_data.text.markup import LIGHT, escaped
 
 _WIDTH, _HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 26, 44
@@ -125,12 +124,12 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequenc
     title_lines = textwrap.wrap(title, _TITLE) or [""]
     above = _LINE * (len(title_lines) - 1)  # height that further lines of the title add above the chart
     heading = "".join(
-        f'<text x="{_LEFT}" y="{15 - above + _LINE * number}" class="title">{html.escape(line)}</text>'
+        f'<text x="{_LEFT}" y="{15 - above + _LINE * number}" class="title">{escaped(line)}</text>'
         for number, line in enumerate(title_lines)
     )
     svg = (
         f'<svg viewBox="0 {-above} {_WIDTH} {height + above}" role="{role}" '
-        f'aria-label="{html.escape(title, quote=True)}">{heading}{"".join(body)}{"".join(legend)}</svg>'
+        f'aria-label="{escaped(title)}">{heading}{"".join(body)}{"".join(legend)}</svg>'
     )
     return Chart(title, svg, y.label)
 
@@ -209,23 +208,23 @@ def _frame(x: Axis, y: Axis, across: _Scale, up: _Scale) -> list[str]:
     for value, text in ticks:
         position = across(value)
         elements.append(f'<path class="grid" d="M{position} {_TOP}V{bottom}"/>')
-        elements.append(f'<text x="{position}" y="{bottom + 14}" text-anchor="middle">{html.escape(text)}</text>')
+        elements.append(f'<text x="{position}" y="{bottom + 14}" text-anchor="middle">{escaped(text)}</text>')
     for value, text in up.ticks():
         position = up(value)
         elements.append(f'<path class="grid" d="M{left} {position}H{right}"/>')
-        elements.append(f'<text x="{left - 6}" y="{position + 3.5}" text-anchor="end">{html.escape(text)}</text>')
+        elements.append(f'<text x="{left - 6}" y="{position + 3.5}" text-anchor="end">{escaped(text)}</text>')
     elements.append(f'<path class="axis" d="M{left} {_TOP}V{bottom}H{right}"/>')
     middle = (left + right) / 2
-    elements.append(f'<text x="{middle}" y="{bottom + 32}" text-anchor="middle">{html.escape(x.label)}</text>')
+    elements.append(f'<text x="{middle}" y="{bottom + 32}" text-anchor="middle">{escaped(x.label)}</text>')
     side = (_TOP + bottom) / 2
     elements.append(
-        f'<text transform="translate(12 {side}) rotate(-90)" text-anchor="middle">{html.escape(y.label)}</text>'
+        f'<text transform="translate(12 {side}) rotate(-90)" text-anchor="middle">{escaped(y.label)}</text>'
     )
     return elements
 
 
 def _reference(line: Line, across: _Scale, up: _Scale, *, left: bool) -> str:
-    name = html.escape(line.name)
+    name = escaped(line.name)
     note = f"{line.name} {line.note}".strip()
     if line.axis == "x":
         position = across(line.value)
@@ -245,8 +244,8 @@ def _reference(line: Line, across: _Scale, up: _Scale, *, left: bool) -> str:
 
 def _with_note(shapes: str, note: str, link: str) -> str:
     """SVG elements with their note, and as a link where there is one."""
-    title = f"<title>{html.escape(note)}</title>"
-    return f'<a href="#{html.escape(link, quote=True)}">{title}{shapes}</a>' if link else f"<g>{title}{shapes}</g>"
+    title = f"<title>{escaped(note)}</title>"
+    return f'<a href="#{escaped(link)}">{title}{shapes}</a>' if link else f"<g>{title}{shapes}</g>"
 
 
 def _series(series: Series, look: int, across: _Scale, up: _Scale, offset: float) -> list[str]:
@@ -289,6 +288,6 @@ def _legend(entries: Sequence[tuple[str, int]]) -> list[str]:
         x, y = _LEFT + 205 * (index % 2), _HEIGHT + 6 + 16 * (index // 2)
         elements.append(
             f'<g class="legend"><path class="dot c{look % _COLOURS}" d="{_marker(look, x, y)}"/>'
-            f'<text x="{x + 10}" y="{y + 3.5}">{html.escape(name)}</text></g>'
+            f'<text x="{x + 10}" y="{y + 3.5}">{escaped(name)}</text></g>'
         )
     return elements

@@ -41,6 +41,14 @@ def test_values_go_where_the_axes_say() -> None:
     assert 'role="img"' in svg
 
 
+def test_no_name_steers_the_page_or_makes_the_file_unreadable() -> None:
+    name = "esc\x1b[2J bell\x07 \u202eabc \ud800 <b> & \"x\""
+    spot, line = Spot(0.5, 0.5, note=name, link=name), Line("y", 0.2, name, name, name)
+    made = drawn(name, Axis(name, names=(name,)), Axis(name), [Series(name, (spot,))], [line])
+    ElementTree.fromstring(as_file(made))
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202e\ud800]", made.svg)
+
+
 def test_marks_with_a_link_are_links_with_a_name_and_all_that_is_drawn_of_them() -> None:
     spots = (Spot(0.5, 0.5, (0.4, 0.6), (0.4, 0.6), "0.5 & more", "row-1"), Spot(1.0, 0.5))
     line = Line("y", 0.2, "before", "0.2", "row-2")
