@@ -95,13 +95,15 @@ def _csv(rows: Iterable[Iterable[object]]) -> str:
 
 
 # Brackets too: at the start of a row, LaTeX would take them for an argument of the command that ends the row before.
-# Its usual fonts have other signs in the places of < > |, and " is a command in some languages.
+# Its usual fonts have other signs in the places of < > | `, and " is a command in some languages.
 _ESCAPED = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {sign: f"{{{sign}}}" for sign in "[*"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", '"': "{''}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\`{}"}
 )
+_DASH = re.compile("-(?=-)")
+"""A hyphen before another, of which LaTeX would make a dash."""
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 """A minus sign, which LaTeX sets as a hyphen outside of formulas; not that of 1e-4, nor a hyphen."""
 _BEYOND_ASCII = (
@@ -114,7 +116,7 @@ def _latex(table: Table) -> str:
 
     A second comment says where it has letters that not every LaTeX can set.
     """
-    escaped = ([_MINUS.sub("$-$", text.translate(_ESCAPED)) for text in row] for row in _texts(table))
+    escaped = ([_DASH.sub("-{}", _MINUS.sub("$-$", text.translate(_ESCAPED))) for text in row] for row in _texts(table))
     head, *rows = (" & ".join(row) + r" \\" for row in escaped)
     start = rf"\begin{{tabular}}{{{'l' * len(table.header)}}}"
     lines = [start, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]

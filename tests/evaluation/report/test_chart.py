@@ -42,7 +42,7 @@ def test_values_go_where_the_axes_say() -> None:
 
 
 def test_no_name_steers_the_page_or_makes_the_file_unreadable() -> None:
-    name = "esc\x1b[2J bell\x07 \u202eabc \ud800 <b> & \"x\""
+    name = 'esc\x1b[2J bell\x07 \u202eabc \ud800 <b> & "x"'
     spot, line = Spot(0.5, 0.5, note=name, link=name), Line("y", 0.2, name, name, name)
     made = drawn(name, Axis(name, names=(name,)), Axis(name), [Series(name, (spot,))], [line])
     ElementTree.fromstring(as_file(made))

@@ -392,6 +392,8 @@ _OF_LATEX = {
     r"\textgreater{}": ">",
     r"\textbar{}": "|",
     "$-$": "-",
+    "-{}": "-",
+    r"\`{}": "`",
     "{''}": '"',
     "{[}": "[",
     "{*}": "*",
@@ -407,13 +409,14 @@ def _rows_of(latex: str) -> list[list[str]]:
 
 
 def test_a_table_for_latex_has_its_caption_as_a_comment_and_no_row_that_begins_with_an_argument() -> None:
-    texts = ["[Paris]", "50 % & {more}_$#", r"C:\~^", 'p < 0.001 | "a" > b']
+    texts = ["[Paris]", "50 % & {more}_$# --x --- -1 --2", r"C:\~^ `x`", 'p < 0.001 | "a" > b']
     table = Table(tuple(texts), (tuple(texts), ("*", "2", "3", "4")), "What\nit is.", exact=("n",))
     first, start, *rows, end = _latex(table).splitlines()
     assert first == "% What it is. Columns without intervals (counts, settings, results of tests): n."
     assert (start, end) == (r"\begin{tabular}{llll}", r"\end{tabular}")
     assert [row[:4] for row in rows] == [r"\top", "{[}P", r"\mid", "{[}P", "{*} ", r"\bot"]
     assert _rows_of("\n".join(rows)) == [texts, texts, ["*", "2", "3", "4"]]
+    assert "--" not in "".join(rows), "which LaTeX would make a dash"
     assert r"p \textless{} 0.001 \textbar{} {''}a{''} \textgreater{} b" in rows[1]
 
 
