@@ -29,6 +29,7 @@ from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.train import check_dtype
 from dual_data.ids import digest
 from dual_data.system.files import expanded
+from dual_data.text.display import visible
 
 
 class Cell(NamedTuple):
@@ -52,7 +53,7 @@ class Cell(NamedTuple):
         """Name of the cell in output."""
         rate = "" if self.method == BASE else f" lr {self.lr:g}"
         seed = "" if self.method == BASE and self.stage == PRETRAINED else f" seed {self.seed}"
-        return f"{self.model} {self.stage} {self.set} {self.method}{rate}{seed}"
+        return visible(f"{self.model} {self.stage} {self.set} {self.method}{rate}{seed}")
 
 
 class Grid(NamedTuple):

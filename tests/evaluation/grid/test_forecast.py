@@ -80,6 +80,14 @@ def test_a_missing_model_of_embeddings_is_told_before_anything_is_written(
     assert not (project / "out").exists()
 
 
+def test_no_name_steers_the_terminal_that_shows_a_plan(project: Path) -> None:
+    file = FILE.replace("[models.tiny]", '[models."t\\u001b[2J\\u202e"]').replace('["tiny"]', '["t\\u001b[2J\\u202e"]')
+    opened(project, file=file)
+    outcome = dual_data(*run_command(project, project / "out", "--dry-run"))
+    assert "to do  t\ufffd[2J\ufffd pretrained rare" in outcome.out
+    assert not {"\x1b", "\u202e"} & set(outcome.out)
+
+
 def test_rows_that_repeat_a_question_are_told_once(project: Path) -> None:
     path = project / "data" / "rare.jsonl"
     path.write_text(path.read_text() + path.read_text().splitlines()[0] + "\n")
