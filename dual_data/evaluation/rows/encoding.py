@@ -69,19 +69,27 @@ def profile_named(name: str) -> PromptFormat:
 def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: PromptFormat | str) -> list[Encoded]:
     """Token ids of the canonical question and answer of each item.
 
-    Raises InputError for an answer without tokens, for a tokenizer without the chat template that the profile `chat`
-    needs, and for one that takes parts of the questions for special tokens.
+    Raises InputError for an answer without tokens or with a special one, for a tokenizer without the chat template that
+    the profile `chat` needs, and for one that takes parts of the questions for special tokens.
     """
     profile = profile_named(profile) if isinstance(profile, str) else profile
     _expect_read(tokenizer, [item.question for item in items[:_SAMPLE]])
     prompts = prompt_ids(tokenizer, [item.question for item in items], profile)
     answers = text_ids(tokenizer, [item.answer.strip() for item in items])
     end = (turn_end(tokenizer),) if profile.chat else ()
+    special = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     for item, ids in zip(items, answers, strict=True):
-        if not ids:
-            raise InputError(
-                f"item {item.id}: the answer {item.answer!r} to {item.question[:40]!r} has no tokens; remove the row"
-            )
+        # The token for what a tokenizer does not know stands in no text.
+        held = [special[number] for number in ids if number in special and special[number] in item.answer]
+        if ids and not held:
+            continue
+        what = f"item {item.id}: the answer {item.answer!r} to {item.question[:40]!r}"
+        raise InputError(
+            f"{what} holds {held[0]}, a special token of the model, which no text that it generates has; take it out, "
+            "or remove the row"
+            if held
+            else f"{what} has no tokens; remove the row"
+        )
     return [Encoded(prompt, ids, end) for prompt, ids in zip(prompts, answers, strict=True)]
 
 

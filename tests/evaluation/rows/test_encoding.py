@@ -118,6 +118,16 @@ def test_a_missing_template_and_empty_answers_are_refused_with_the_way_out() -> 
         profile_named("raw")
 
 
+@pytest.mark.parametrize("profile", ["chat", "dual-raw"])
+def test_an_answer_with_a_special_token_is_refused(profile: str) -> None:
+    """As in generations that were saved with them: they would be trained on, and no generation could be right."""
+    tokenizer = tiny_tokenizer()
+    told = r"item x: the answer 'Lyon<\|end\|>' to 'Q\?' holds <\|end\|>, a special token of the model"
+    with pytest.raises(InputError, match=told):
+        encode(tokenizer, [Item("x", "Q?", "Lyon<|end|>", ("Lyon",))], profile)
+    assert encode(tokenizer, [Item("x", "Q?", "<end> | Lyon", ("Lyon",))], profile)
+
+
 def test_a_tokenizer_that_loses_parts_of_questions_is_refused() -> None:
     words = {"<unk>": 0, "Which": 1, "country": 2, "France": 3}
     backend = Tokenizer(WordLevel(words, unk_token="<unk>"))
