@@ -26,9 +26,10 @@ _UNREAD = (".tsv", ".tab", ".xlsx", ".xls", ".ods")
 """Endings of tables in other formats."""
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 """Endings that follow those of a compressed table, as pandas writes it."""
-_INVISIBLE = r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u{200b}\u{202a}-\u{202e}\u{2066}-\u{2069}\u{feff}]"
-"""Control characters that are no white space, a space without width, a byte order mark, and overrides of the direction;
-joiners and marks of the direction are not among them, since some scripts need them."""
+_INVISIBLE = r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u{ad}\u{200b}\u{202a}-\u{202e}\u{2060}\u{2066}-\u{2069}\u{feff}]"
+"""Control characters that are no white space, soft hyphens, spaces and joiners without width, a byte order mark, and
+overrides of the direction; joiners of letters and marks of the direction are not among them, since some scripts need
+them."""
 LIST_MARK = "|"
 """Separates the aliases in a CSV cell."""
 

@@ -107,7 +107,7 @@ def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
         table_files(tables)
 
 
-@pytest.mark.parametrize("sign", ["\u200b", "\ufeff", "\u202e", "\x07", "\x7f"])
+@pytest.mark.parametrize("sign", ["\u200b", "\ufeff", "\u202e", "\x07", "\x7f", "\u00ad", "\u2060"])
 def test_a_character_that_cannot_be_seen_is_refused_in_labels(tmp_path: Path, sign: str) -> None:
     tables = folder(tmp_path, f"subjectLabel,note\nParis,{sign}\nPar{sign}is,x\n".encode())
     with pytest.raises(InputError, match=r"line 3: subjectLabel: 'Par\\.*is' holds a character that cannot be seen"):
