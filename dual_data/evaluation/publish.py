@@ -99,7 +99,8 @@ def _loading(model: Mapping[str, Any]) -> list[str]:
             "from peft import PeftModel",
             "",
             f"# weights {model['weights']}",
-            f"model = load({json.dumps(model['spec'])}, {json.dumps(model['dtype'])}).model",
+            # In ASCII, JSON writes a letter such as an emoji as two, which Python would not join.
+            f"model = load({json.dumps(model['spec'], ensure_ascii=False)}, {json.dumps(model['dtype'])}).model",
         ]
     return [
         "import torch",

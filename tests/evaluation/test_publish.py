@@ -108,6 +108,8 @@ def test_the_stage_goes_along_only_where_there_is_one(results: dict[str, Path]) 
     result["provenance"]["model"] |= {"spec": "models/one", "revision": ""}
     assert 'model = load("models/one", "bfloat16").model' in card(result)
     assert "base_model" not in card(result)
+    result["provenance"]["model"] |= {"spec": 'models/"x" 😀'}
+    assert r'model = load("models/\"x\" 😀", "bfloat16").model' in card(result)
 
 
 def test_the_items_of_a_result_and_of_its_panel_are_not_sent(results: dict[str, Path]) -> None:
