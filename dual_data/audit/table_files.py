@@ -33,6 +33,7 @@ def read_table(file: Path) -> pl.DataFrame:
             with file.open("rb") as opened:
                 refuse_utf16(file, opened.read(_BLANK * 4))
         if kind in _JSON:
+            _refuse_halves(file)
             return _json(file) if kind == ".json" else _json_lines(file)
         if kind == ".csv":
             return read_csv(file).with_columns(pl.all().replace("", None))
@@ -70,6 +71,21 @@ def json_rows(file: Path) -> list[dict[str, Any]]:
     except ValueError:
         return []
     return rows if all(isinstance(row, dict) for row in rows) else []
+
+
+_HALF = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})(?!\\u[dD][c-fC-F])")
+"""The first half of a character beyond 16 bits, as JSON in ASCII writes it, without the second."""
+
+
+def _refuse_halves(file: Path) -> None:
+    """Raise InputError for half of a character, of which polars would make a NUL."""
+    text = file.read_bytes()
+    if half := re.search(rb"\\u[dD][89abAB]", text) and _HALF.search(text):
+        line = 1 + text[: half.start()].count(b"\n")
+        raise InputError(
+            f"{file}: line {line}: {half[1].decode()} is half of a character, as where a text was cut inside an emoji; "
+            "delete it"
+        )
 
 
 def _json(file: Path) -> pl.DataFrame:

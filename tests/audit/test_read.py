@@ -326,6 +326,12 @@ def test_an_unreadable_table_is_told_whatever_is_asked_for_since_it_may_hold_any
             r"line 3: Expecting ',' .* \(column 17\)",
         ),
         ("text.jsonl", b'{"question": "a", "answer": "b"}\n7\n', "line 2: not an object"),
+        (
+            "emoji.jsonl",
+            rb'{"question": "\ud83d\ude00 \\\\ud83d", "answer": "\ud83d\ude00"}' b"\n" rb'{"answer": "\\\\\uD83D ..."}',
+            r"line 2: \\uD83D is half of a character",
+        ),
+        ("emoji.json", rb'[{"question": "a", "answer": "\ud83d"}]', r"line 1: \\ud83d is half of a character"),
         ("array.json", b'[{"question": "a"},\n{"question" "a"}]', r"JSON lines \(line 2: Expecting ':' delimiter"),
         (
             "texts_and_lists.jsonl",
@@ -346,6 +352,14 @@ def test_an_unreadable_file_is_one_clear_error(tmp_path: Path, name: str, conten
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         read(str(tmp_path / name))
+
+
+def test_characters_that_json_writes_in_two_halves_are_read(tmp_path: Path) -> None:
+    text = "\U0001f600 \\ud83d \\\U0001f600"
+    for name, row in (("a.jsonl", "%s\n"), ("b.json", "[%s]")):
+        (tmp_path / name).write_text(row % json.dumps({"question": "a", "answer": text}))
+        (split,) = read(str(tmp_path / name))
+        assert split.rows["answer"].to_list() == [text]
 
 
 def test_texts_that_look_like_lists_are_texts_where_they_are_written_as_such(tmp_path: Path) -> None:
