@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import snapshot_download
+from markdown_it import MarkdownIt
 
 from dual_data.errors import InputError, Refused, ServiceError, UsageError
 from dual_data.evaluation.grid.grid_run import RunOptions
@@ -108,6 +111,13 @@ def test_the_stage_goes_along_only_where_there_is_one(results: dict[str, Path]) 
     result["provenance"]["model"] |= {"spec": "models/one", "revision": ""}
     assert 'model = load("models/one", "bfloat16").model' in card(result)
     assert "base_model" not in card(result)
+    result["cell"] |= {"set": "a|b <i> [c](d) \x1b &lt;", "data": "x_y _z_ *z* \\", "preset": "`p` <b>"}
+    result["summary"] = {result["cell"]["set"]: result["summary"]["forget"]}
+    page = MarkdownIt("commonmark").enable("table").render(card(result).split("---\n", 2)[2])
+    shown = html.unescape(re.sub("<.*?>", " ", page))
+    assert " on a|b <i> [c](d) \ufffd &lt; facts of x_y _z_ *z* \\" in shown
+    assert "preset  ?p? <b> ," in shown
+    assert len(re.findall("<td>", page)) == 4
     result["provenance"]["model"] |= {"spec": 'models/"x" 😀'}
     assert r'model = load("models/\"x\" 😀", "bfloat16").model' in card(result)
 
