@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from dual_data.export.splits import address, prefix
+from dual_data.export.splits import address, path_of, prefix
 from dual_data.prompts import SYSTEM_PROMPT
 from dual_data.released import Place, Release, read_table
 from dual_data.split_names import parse
@@ -28,7 +28,10 @@ SHARED = "_dual_default_yaml"
 
 
 def lm_eval_files(release: Release, place: Place) -> dict[str, str]:
-    """Texts by path. A task's metadata hold the chance level of its split if it was measured."""
+    """Texts by path. A task's metadata hold the chance level of its split if it was measured.
+
+    Raises InputError for a folder that `datasets` cannot load.
+    """
     import yaml
 
     chance = _chance(release, place)
@@ -56,7 +59,7 @@ def _task(tag: str, split: str, path: str, place: Place) -> dict[str, Any]:
         dataset = options.pop("path")
     else:
         # datasets would take [, * and ? in the path for a pattern.
-        file = f"{glob.escape(str(place.folder.resolve()))}/{path}"
+        file = f"{glob.escape(path_of(place.folder))}/{path}"
         dataset, options = "parquet", {"data_files": {"test": file}}
     name = parse(split)
     return {

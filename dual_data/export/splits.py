@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.errors import InputError
@@ -62,7 +63,16 @@ def address(place: Place) -> dict[str, str]:
     Raises InputError for a folder that `datasets` cannot load.
     """
     if place.folder is not None:
-        if glob.escape(folder := str(place.folder.resolve())) != folder:
+        folder = path_of(place.folder)
+        if glob.escape(folder) != folder:
             raise InputError(f"{folder}: datasets takes [, * and ? in a path for a pattern; move the release elsewhere")
         return {"path": folder}
     return {"path": place.repository, **({"revision": place.revision} if place.revision else {})}
+
+
+def path_of(folder: Path) -> str:
+    """The path of a release's folder. Raises InputError where `datasets` would put the value of a variable into it."""
+    path = str(folder.resolve())
+    if re.search(r"\$[\w{]", path):
+        raise InputError(f"{path}: datasets takes $ and a name in a path for a variable; move the release elsewhere")
+    return path

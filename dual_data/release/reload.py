@@ -22,10 +22,10 @@ def reload_all(release: Release, folder: Path, cache: Path) -> Iterator[str]:
 
     Raises DualDataError if a configuration does not load or a split's rows differ from those written.
     """
-    if glob.escape(str(folder)) == str(folder):
+    if glob.escape(str(folder)) == str(folder) and "$" not in str(folder):
         yield from _reload(release, folder, cache)
         return
-    # datasets takes [, * and ? in a path for a pattern, and does not find the files.
+    # datasets takes [, * and ? in a path for a pattern, $ and a name for a variable, and does not find the files.
     with tempfile.TemporaryDirectory() as scratch:
         copy = shutil.copytree(folder, Path(scratch) / "tree")
         yield from _reload(release, copy, Path(scratch) / "cache")

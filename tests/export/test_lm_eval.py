@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 import yaml
 
+from dual_data.errors import InputError
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.export.dual_metrics import process_results
 from dual_data.export.folder import write_export
@@ -66,6 +67,10 @@ def test_a_release_folder_that_looks_like_a_pattern_is_read(exported: Exported, 
     task = tasks(lm_eval_files(release, Place(folder=folder)))["paper/dual_paper_full_.yaml"]
     loaded = datasets.load_dataset(task["dataset_path"], cache_dir=str(tmp_path / "cache"), **task["dataset_kwargs"])
     assert loaded["test"].num_rows == task["metadata"]["rows"]
+    with pytest.raises(
+        InputError, match=r"dual\$HOME: datasets takes \$ .* for a variable; move the release elsewhere"
+    ):
+        lm_eval_files(release, Place(folder=folder.rename(tmp_path / "dual$HOME")))
 
 
 def test_tasks_of_a_hub_revision_name_it(exported: Exported) -> None:

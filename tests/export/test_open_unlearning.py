@@ -95,6 +95,8 @@ def test_forget_splits_without_anything_to_retain_are_named(exported: Exported) 
 def test_a_folder_that_datasets_cannot_load_is_refused(exported: Exported) -> None:
     with pytest.raises(InputError, match=r"dual\[1\]: datasets takes .* for a pattern; move the release elsewhere"):
         open_unlearning_files(exported[0], Place(folder=Path("dual[1]")))
+    with pytest.raises(InputError, match=r"a\$\{b\}: datasets takes \$ .* for a variable; move the release elsewhere"):
+        open_unlearning_files(exported[0], Place(folder=Path("a${b}")))
 
 
 def test_fine_tuning_teaches_the_largest_forget_splits_and_what_is_retained(exported: Exported) -> None:

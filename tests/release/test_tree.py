@@ -89,8 +89,10 @@ def test_what_datasets_reads_otherwise_is_found(released: Released, tmp_path: Pa
             list(reload_all(release.model_copy(update={"configs": configs}), folder, tmp_path))
 
 
-@pytest.mark.parametrize("name", ["dual[1]", "dual*", "dual?"])
-def test_a_path_that_looks_like_a_pattern_is_none(build: Build, released: Released, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["dual[1]", "dual*", "dual?", "dual$HOME", "dual${HOME}"])
+def test_a_path_that_looks_like_a_pattern_or_holds_a_variable_is_neither(
+    build: Build, released: Released, tmp_path: Path, name: str
+) -> None:
     shutil.copytree(build.folder, tmp_path / "dual1" / "made")
     folder = shutil.copytree(build.folder, tmp_path / name / "made")
     target = tmp_path / name / "release"
