@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rebuild.report import STAGES
-from dual_data.release.markdown import table
+from dual_data.text.markdown import table
 
 README = Path(__file__).with_name("README.md")
 MARKS = ("<!-- from results.json -->", "<!-- until here -->")

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks import ROOT, reference
 from benchmarks.machine import machine
 from benchmarks.readme import record
-from dual_data.release import markdown
+from dual_data.text import markdown
 
 HERE = Path(__file__).parent
 PACKAGES = ("polars", "pyarrow", "datasets", "huggingface_hub", "matplotlib")

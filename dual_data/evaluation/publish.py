@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dual_data.errors import InputError
 from dual_data.evaluation.results import ADAPTER_FILES, Result, adapter_path, read_result, stages_folder
-from dual_data.text.display import visible
+from dual_data.text.markdown import code, text
 
 STAGE = "stage_adapter"
 """Folder of the training stage's adapter, which is applied to the base before the unlearned one."""
@@ -61,14 +60,14 @@ def card(result: Result) -> str:
         *head,
         "---",
         "",
-        f"# {_literal(cell['method'])} on {_literal(cell['set'])} facts of {_literal(cell['data'])}",
+        f"# {text(cell['method'])} on {text(cell['set'])} facts of {text(cell['data'])}",
         "",
-        f"A LoRA adapter that unlearns: {_literal(cell['method'])} at learning rate {cell['lr']:g}, seed "
-        f"{cell['seed']}, preset {_code(cell['preset'])}, prompt profile {_code(cell['profile'])}, on "
-        f"{_code(model['spec'])} "
-        + (f"after the training stage {_code(cell['stage'])}." if has_stage else "as it was published."),
+        f"A LoRA adapter that unlearns: {text(cell['method'])} at learning rate {cell['lr']:g}, seed "
+        f"{cell['seed']}, preset {code(cell['preset'])}, prompt profile {code(cell['profile'])}, on "
+        f"{code(model['spec'])} "
+        + (f"after the training stage {code(cell['stage'])}." if has_stage else "as it was published."),
         "",
-        *([f"The cell {result['status']}: {_literal(result['reason'])}.", ""] if result["reason"] else []),
+        *([f"The cell {result['status']}: {text(result['reason'])}.", ""] if result["reason"] else []),
         "| set | ROUGE-L recall | answers held | probability |",
         "|---|---|---|---|",
         *(_row(name, scores) for name, scores in result["summary"].items()),
@@ -117,7 +116,7 @@ def _loading(model: Mapping[str, Any]) -> list[str]:
 
 def _row(name: str, scores: Mapping[str, Any]) -> str:
     values = (scores.get(key) for key in ("rougeL_recall", "contains_answer", "probability"))
-    return f"| {_literal(name)} | {' | '.join('-' if value is None else f'{value:.3f}' for value in values)} |"
+    return f"| {text(name)} | {' | '.join('-' if value is None else f'{value:.3f}' for value in values)} |"
 
 
 def _panel(summary: Mapping[str, Any] | None) -> list[str]:
@@ -125,14 +124,4 @@ def _panel(summary: Mapping[str, Any] | None) -> list[str]:
     if summary is None or summary["accuracy"] is None:
         return []
     accuracy = f"{summary['accuracy']:.1%} of {summary['questions']:,} right, guessing gives {summary['guessing']:.1%}"
-    return [f"Utility panel {_code(summary['name'])}: {accuracy}.", ""]
-
-
-def _literal(text: str) -> str:
-    """A name or a reason that Markdown shows as it is, in a cell of a table too."""
-    return re.sub(r"[\\`*<>|\[\]$~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", visible(text).replace("&", "&amp;"))
-
-
-def _code(name: str) -> str:
-    """A name as code."""
-    return f"`{visible(name).replace('`', '?')}`"
+    return [f"Utility panel {code(summary['name'])}: {accuracy}.", ""]

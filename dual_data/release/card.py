@@ -14,9 +14,9 @@ from dual_data.audit.baselines import confusable, scorable
 from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
 from dual_data.release.columns import describe
 from dual_data.release.licences import WIKIDATA, licences
-from dual_data.release.markdown import code, folded, number, table, text
 from dual_data.release.popularity import LinkWords, counted, told_apart
 from dual_data.released import WHOLE, Place, Release, read_table
+from dual_data.text.markdown import code, folded, number, table, text
 
 DEFAULT = "matched"
 FOLD = 40

@@ -336,7 +336,7 @@ def test_the_limits_say_what_models_know_and_how_the_judge_answered(released: Re
     assert words in (folder / "README.md").read_text()
     judged = pl.DataFrame({"judge": ["a", "b_c", "b_c"], "low_mass": [False, True, False]})
     assert _judged(judged) == (
-        "\n  **b\\_c put little probability on the scale for 1 of 2 facts** (`low_mass`): scores of these say little."
+        "\n  **b_c put little probability on the scale for 1 of 2 facts** (`low_mass`): scores of these say little."
     )
     assert (_judged(None), _known(None)) == ("", "")
 

@@ -12,12 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dual_data.release.diff import compare, read_snapshot
-from dual_data.release.markdown import code, text
 from dual_data.release.names import plain_names
 from dual_data.release.secrets import find_secret, redacted
 from dual_data.release.tree import write_release
 from dual_data.release.verify import verify
 from dual_data.released import Place
+from dual_data.text.markdown import code, text
 from tests.release.made import SIZES, invented_build, world
 
 SPICE = (

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from dual_data.release.card import OWN
-from dual_data.release.markdown import text
 from dual_data.release.popularity import OTHER, SNAPSHOT, UNCOUNTED, WIKIPEDIA, LinkWords, counted, told_apart
 from dual_data.release.tree import write_release
 from dual_data.released import Place, Release
+from dual_data.text.markdown import text
 from tests.release.made import SIZES, Released, invented_build, world
 
 

@@ -34,7 +34,7 @@ def test_recipes_without_members_are_absent_with_their_reason(tmp_path: Path) ->
     assert not {"matched", "matched_answer", "paper", "balance"} & set(release.configs)
     assert release.absent["matched_answer"] == "no topic has enough pairs"
     text = (tmp_path / "out" / "README.md").read_text()
-    assert "matched\\_answer: no topic has enough pairs" in text
+    assert "matched_answer: no topic has enough pairs" in text
     assert "No pair of rare and popular splits was made" in text
 
 

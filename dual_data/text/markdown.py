@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 
 from dual_data.text.display import JOINERS
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
+_SPECIAL = re.compile(r"[\\`*{}\[\]()#+!|~$]|(?<![^\W_])_|_(?![^\W_])")
+"""An underscore inside a word begins no emphasis, and names of splits have many."""
 _LONGEST = 200
 
 
@@ -21,7 +22,7 @@ def text(value: object, longest: int = _LONGEST) -> str:
     plain = " ".join(plain.split())
     if len(plain) > longest:
         plain = plain[: longest - 1] + "…"
-    escaped = _SPECIAL.sub(r"\\\1", html.escape(plain, quote=False))
+    escaped = _SPECIAL.sub(r"\\\g<0>", html.escape(plain, quote=False))
     return escaped.replace("://", "&#58;//").replace("@", "&#64;").replace("www.", "www&#46;")
 
 
