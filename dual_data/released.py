@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 import polars as pl
 from pydantic import BaseModel, Field, ValidationError
 
-from dual_data.config import EMBEDDED, SNAPSHOT, About, Strict
+from dual_data.config import EMBEDDED, POOLED, SNAPSHOT, About, Strict
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.places import maker
 from dual_data.errors import InputError
@@ -28,6 +28,10 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 WHOLE = "train"
 """Name of the split of a configuration with only one, as `datasets` calls it by default."""
+RECOMMENDED = "matched"
+"""The recipe that a dataset opens with."""
+VIEWER_SPLITS = 30
+"""Most splits of a configuration that the Hub's dataset viewer shows; of one with more it shows an error alone."""
 SOURCE = "DUAL_DATA_DATASET"
 """Environment variable with the release that `load` reads by default."""
 
@@ -143,6 +147,23 @@ class Release(Strict):
         """Configurations of question-answer splits, without the tables of one split."""
         return [config for config, splits in self.configs.items() if set(splits) != {WHOLE}]
 
+    def declared(self) -> dict[str, Mapping[str, File]]:
+        """Configurations as the card declares them: those of `configs`, and for each with more splits than the Hub's
+        viewer shows one of its splits of all topics together, `matched_all`, which are few."""
+        found: dict[str, Mapping[str, File]] = {}
+        for config, splits in self.configs.items():
+            pooled = {name: file for name, file in splits.items() if name.startswith(f"{POOLED}_")}
+            if len(splits) > VIEWER_SPLITS >= len(pooled) > 0:
+                found[f"{config}_{POOLED}"] = pooled
+            found[config] = splits
+        return found
+
+    def default(self) -> str:
+        """The configuration that is loaded where none is named and that the Hub shows first; empty if there is none."""
+        declared = self.declared()
+        wanted = (f"{RECOMMENDED}_{POOLED}", RECOMMENDED, *declared)
+        return next((config for config in wanted if config in declared), "")
+
     def tables(self) -> list[File]:
         """The files of all splits."""
         return [file for splits in self.configs.values() for file in splits.values()]
@@ -153,10 +174,11 @@ class Release(Strict):
 
     def file(self, config: str, split: str) -> File:
         """The file of a split. Raises InputError, which lists the alternatives, where there is none."""
-        if config not in self.configs:
+        declared = self.declared()
+        if config not in declared:
             reason = f" ({self.absent[config]})" if config in self.absent else ""
-            raise InputError(f"{config}: no such configuration{reason}; there are: {', '.join(self.configs)}")
-        splits = self.configs[config]
+            raise InputError(f"{config}: no such configuration{reason}; there are: {', '.join(declared)}")
+        splits = declared[config]
         if split not in splits:
             raise InputError(f"{split}: no such split of {config}; there are: {', '.join(splits)}")
         return splits[split]

@@ -12,13 +12,13 @@ import polars as pl
 
 from dual_data.audit.baselines import confusable, scorable
 from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
+from dual_data.config import POOLED
 from dual_data.release.columns import describe
 from dual_data.release.licences import WIKIDATA, licences
 from dual_data.release.popularity import LinkWords, counted, told_apart
 from dual_data.released import WHOLE, Place, Release, read_table
 from dual_data.text.markdown import code, folded, number, table, text
 
-DEFAULT = "matched"
 FOLD = 40
 """Tables with more rows are collapsed."""
 SAMPLES = 10
@@ -86,7 +86,6 @@ def card(release: Release, place: Place) -> str:
 
 def front_matter(release: Release) -> dict[str, Any]:
     """The card's YAML: configurations and their files, licence, size, tags."""
-    default = DEFAULT if DEFAULT in release.configs else next(iter(release.configs), "")
     rows = sum(file.rows for file in release.tables())
     names = licences(release)
     # Ids that were minted from labels are not Wikidata's.
@@ -106,10 +105,10 @@ def front_matter(release: Release) -> dict[str, Any]:
         "configs": [
             {
                 "config_name": config,
-                **({"default": True} if config == default else {}),
+                **({"default": True} if config == release.default() else {}),
                 "data_files": [{"split": split, "path": file.path} for split, file in splits.items()],
             }
-            for config, splits in release.configs.items()
+            for config, splits in release.declared().items()
         ],
     }
 
@@ -157,11 +156,18 @@ def _values(source: Source) -> dict[str, str]:
 def _contents(source: Source) -> str:
     rows = []
     recipes = source.recipes()
-    for config in [*recipes, *(name for name in source.release.configs if name not in recipes)]:
-        splits = source.release.configs[config]
-        about = RECIPES.get(config) or TABLES.get(config) or ""
+    declared = source.release.declared()
+    for config in [*recipes, *(name for name in declared if name not in recipes)]:
+        splits = declared[config]
+        about = RECIPES.get(config) or TABLES.get(config) or _pooled(config) or ""
         rows.append((code(config), number(len(splits)), number(sum(f.rows for f in splits.values())), about))
     return table(("configuration", "splits", "rows", "what it is"), rows)
+
+
+def _pooled(config: str) -> str:
+    """What the card says of a configuration that repeats splits of another."""
+    whole = config.removesuffix(f"_{POOLED}")
+    return f"the splits of {code(whole)} for all topics together" if whole in RECIPES else ""
 
 
 def _licence(release: Release) -> str:

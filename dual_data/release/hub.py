@@ -28,15 +28,13 @@ from dual_data.release.repository import (
 )
 from dual_data.release.secrets import redacted
 from dual_data.release.tree import texts
-from dual_data.released import MANIFEST, Release, State
+from dual_data.released import MANIFEST, VIEWER_SPLITS, Release, State
 from dual_data.system.files import file_hash
 from dual_data.system.interrupts import stopped_as_by_hand
 from dual_data.text.display import some_of
 
 _TAG = re.compile(r"v\d[\w+-]*(\.[\w+-]+)*(?<!\.lock)")
 """A version that git takes for the name of a tag: a tag that it refused would leave the commit without one."""
-VIEWER_SPLITS = 30
-"""Most splits of a configuration that the Hub's dataset viewer shows; of one with more it shows an error alone."""
 _PUSH = "push again"
 _AGAIN = (
     "move the stages' folders out of its artifacts, since what is up to date keeps the commit that it was built from, "
@@ -140,8 +138,8 @@ def push(
             )
         if hidden := _hidden(release):
             say(
-                f"the Hub's dataset viewer will not show {some_of(hidden)}: it shows no configuration of more than "
-                f"{VIEWER_SPLITS} splits; load_dataset reads it all the same"
+                f"the Hub's dataset viewer opens with {release.default()} and will not show {some_of(hidden)}: it "
+                f"shows no configuration of more than {VIEWER_SPLITS} splits; load_dataset reads it all the same"
             )
         removed = tuple(sorted(remote.files - files.keys() - strangers - set(KEPT)))
         plan = Pushed("", "", False, tuple(sorted(files)), removed, size_of(files))

@@ -36,9 +36,10 @@ def _reload(release: Release, folder: Path, cache: Path) -> Iterator[str]:
 
     with without_bars(datasets):
         names = sorted(datasets.get_dataset_config_names(str(folder)))
-        if names != sorted(release.configs):
-            raise DualDataError(f"{folder}: datasets sees the configurations {names}, not {sorted(release.configs)}")
-        for config, splits in release.configs.items():
+        declared = release.declared()
+        if names != sorted(declared):
+            raise DualDataError(f"{folder}: datasets sees the configurations {names}, not {sorted(declared)}")
+        for config, splits in declared.items():
             try:
                 dataset = datasets.load_dataset(str(folder), config, cache_dir=str(cache))
             except Exception as error:  # any error of the library would be raised for users too

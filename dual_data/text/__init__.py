@@ -6,5 +6,6 @@ matching   whether a text gives an accepted answer
 rouge      ROUGE-1 and ROUGE-L of short answers
 stemmer    the stemmer of ROUGE
 display    numbers and names for people, and text from outside made safe
+markdown   the same in Markdown
 markup     HTML elements
 """

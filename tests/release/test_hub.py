@@ -145,13 +145,14 @@ def test_configurations_that_the_viewer_does_not_show_are_named(
     publish(online, released, dry_run=True, say=messages.append)
     assert messages == []
     most = max(len(splits) for splits in released[0].configs.values())
-    monkeypatch.setattr("dual_data.release.hub.VIEWER_SPLITS", most - 1)
+    for module in ("dual_data.release.hub", "dual_data.released"):
+        monkeypatch.setattr(f"{module}.VIEWER_SPLITS", most - 1)
     publish(online, released, dry_run=True, say=messages.append)
     hidden = [name for name, splits in released[0].configs.items() if len(splits) == most]
     named = ", ".join(f"{name} ({most} splits)" for name in hidden)
     assert messages == [
-        f"the Hub's dataset viewer will not show {named}: it shows no configuration of more than {most - 1} splits; "
-        "load_dataset reads it all the same"
+        f"the Hub's dataset viewer opens with matched_all and will not show {named}: it shows no configuration of more "
+        f"than {most - 1} splits; load_dataset reads it all the same"
     ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import dual_data
 from dual_data.errors import DualDataError
 from dual_data.release.build import Build, read_build
 from dual_data.release.diff import compare, read_snapshot
@@ -65,6 +66,25 @@ def test_datasets_users_need_nothing_of_ours(released: Released, tmp_path: Path)
     splits = release.configs["matched"]
     assert len(rows) == splits["town_forget_popular_5"].rows + splits["town_retain_train"].rows
     assert isinstance(rows[0]["answers"], list)
+
+
+def test_a_dataset_of_more_splits_than_the_hub_shows_opens_with_those_of_all_topics_together(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    monkeypatch.setattr("dual_data.released.VIEWER_SPLITS", 12)
+    folder, lines = tmp_path / "out", list[str]()
+    release = write_release(build, folder, name="made", say=lines.append)
+    assert "matched_all" not in release.configs
+    whole, pooled = release.declared()["matched"], release.declared()["matched_all"]
+    assert set(pooled) == {name for name in whole if name.startswith("all_")} != set()
+    assert f"matched_all: {len(pooled)} splits reloaded, all hashes agree" in lines
+    opened = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+    assert {name: rows.num_rows for name, rows in opened.items()} == {name: file.rows for name, file in pooled.items()}
+    mine = dual_data.load("matched_all", "all_retain_eval", source=str(folder))
+    assert mine.equals(dual_data.load("matched", "all_retain_eval", source=str(folder)))
+    assert "| `matched_all` |" in (folder / "README.md").read_text()
 
 
 def test_a_release_is_reloaded_before_it_stands(build: Build, tmp_path: Path) -> None:
