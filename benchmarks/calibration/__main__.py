@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from benchmarks import readme
 from dual_data.bootstrap import UNIT, Interval, bootstrap_difference, bootstrap_mean, bootstrap_median
-from dual_data.evaluation.attacks.recovery import Recovery, recovery
 from dual_data.evaluation.report.analysis.contrast import Contrast, Side, compare_sets, mean_contrast
 from dual_data.evaluation.report.analysis.curves import LOST, compare_retention
 from dual_data.evaluation.report.analysis.frontier import Point, retain_at
+from dual_data.evaluation.report.analysis.recovery import Recovery, recovery
 from dual_data.evaluation.report.analysis.runs import Group, Items, Key, Run
 from dual_data.evaluation.report.findings.relearning import compare_recovery, in_both
 from dual_data.evaluation.report.findings.sentences import LEVEL, Compared, holm_corrected, mean_and_counts

@@ -7,7 +7,7 @@ rows/        questions and answers as token ids        models/     loading by na
 methods/     a file for each unlearning method         device/     memory, repeatability, several devices
 training/    many cells at once on one base            measuring/  likelihoods and answers of every question
 grid/        which cells, which are done, and the run  results     the files of a cell's result
-attacks/     eliciting forgotten facts                 attacking/  running what of it needs the model
+attacks/     relearning, quantisation, lm-eval tasks   attack_results   the files of what they find
 report/      tables, charts, what they answer
 compare, sides: two results compared, and how they are named
 logs, rescoring: generations, those of other code too, scored anew      publish     an adapter for others

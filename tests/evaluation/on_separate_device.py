@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from dual_data.evaluation.attacking.run import attack
-from dual_data.evaluation.attacking.targets import AttackOptions, targets
+from dual_data.evaluation.attacks.run import attack
+from dual_data.evaluation.attacks.targets import AttackOptions, targets
 from dual_data.evaluation.grid.cells import cells_of, resolve_grid
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run

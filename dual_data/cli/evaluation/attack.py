@@ -62,10 +62,10 @@ def attack(
         raise UsageError("--task-folder: holds the definitions of tasks; name one with --task")
     need_torch()
 
-    from dual_data.evaluation.attacking.forecast import forecast
-    from dual_data.evaluation.attacking.run import attack as run_attacks
-    from dual_data.evaluation.attacking.targets import AttackOptions, targets
+    from dual_data.evaluation.attacks.forecast import forecast
     from dual_data.evaluation.attacks.lm_eval_tasks import check_tasks
+    from dual_data.evaluation.attacks.run import attack as run_attacks
+    from dual_data.evaluation.attacks.targets import AttackOptions, targets
     from dual_data.evaluation.device.devices import device_named
 
     where = device_named(device)

@@ -1,7 +1,12 @@
-"""Attacks: ways to elicit facts that a model should have forgotten, and to detect that they were removed.
+"""Attacks that need the model, on the cells that a grid's report shows: `dual-data eval attack`.
 
-relearning     quantisation: attacks that change the model; recovery: how much of what was forgotten they bring back
-membership     posterior: attacks that read the scores of results
+targets        the cells to attack, and which attacks they lack
+forecast       what these will take
+run            loads each model once and every cell's adapter onto it
+cell           the attacks on one cell, by name
+relearning     quantisation: attacks that change the model
 lm_eval_tasks  lm_eval_model: what unlearning cost, by tasks of lm-eval
-files          the results of attacks on a cell
+
+Elsewhere: attack prompts, which a grid asks when it measures a cell (rows/attack_prompts), attacks that read the
+scores of results alone (membership and posterior in report/analysis), and the files of results (attack_results).
 """

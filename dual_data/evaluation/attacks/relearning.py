@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from dual_data.errors import InputError
-from dual_data.evaluation.attacks.files import RELEARNED_TOKENS
+from dual_data.evaluation.attack_results import RELEARNED_TOKENS
 from dual_data.evaluation.measuring.measure import rounded
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.metrics.likelihood import probability

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from dual_data.errors import InputError
-from dual_data.evaluation.attacks.recovery import recovery
 from dual_data.evaluation.attacks.relearning import Curve, relearn, split_by_subject
 from dual_data.evaluation.measuring import open_engine as engine
 from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.report.analysis.recovery import recovery
 from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.training import fine_tune
 from dual_data.evaluation.training.cells import CellData

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path
+from dual_data.evaluation.attack_results import ATTACKS, LAYOUT, attack_path
 from dual_data.evaluation.report.analysis.runs import Group, Run
 from dual_data.evaluation.results import FORMAT, ItemRow, Result, Training, Wording, write_result
 from dual_data.ids import digest

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dual_data.bootstrap import Interval
-from dual_data.evaluation.attacks.files import ATTACKS, AttackResult, read_attacks
-from dual_data.evaluation.attacks.membership import membership_aucs
-from dual_data.evaluation.attacks.posterior import posterior_audit
+from dual_data.evaluation.attack_results import ATTACKS, AttackResult, read_attacks
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.report.analysis.frequency import Frequency, frequency
 from dual_data.evaluation.report.analysis.held_out import HeldOut, held_out, retrained
+from dual_data.evaluation.report.analysis.membership import membership_aucs
+from dual_data.evaluation.report.analysis.posterior import posterior_audit
 from dual_data.evaluation.report.analysis.quality import ForgetQuality, RetainScores, forget_quality, model_utility
 from dual_data.evaluation.report.analysis.runs import Collection, Group, Run, before_of, chosen_cells, clusters, stack
 from dual_data.evaluation.results import ItemRow, cluster_of, is_finite, read_result

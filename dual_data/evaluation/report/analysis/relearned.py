@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.attacks.recovery import Recovery, recovery
 from dual_data.evaluation.report.analysis.extras import AttackResults, Extras
 from dual_data.evaluation.report.analysis.held_out import retrained
+from dual_data.evaluation.report.analysis.recovery import Recovery, recovery
 from dual_data.evaluation.report.analysis.runs import Collection
 from dual_data.evaluation.results import BASE
 from dual_data.statistics import Floats

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dual_data.bootstrap import ANY, Interval
-from dual_data.evaluation.attacks.recovery import Recovery
 from dual_data.evaluation.report.analysis.contrast import Contrast, mean_contrast
 from dual_data.evaluation.report.analysis.estimates import shown
+from dual_data.evaluation.report.analysis.recovery import Recovery
 from dual_data.evaluation.report.analysis.relearned import Relearned, tuning_of
 from dual_data.evaluation.report.analysis.runs import Collection, Key, Run
 from dual_data.evaluation.report.findings.popularity import popular_and_rare

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
-from dual_data.evaluation.attacks.files import RELEARNED_TOKENS
-from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share
+from dual_data.evaluation.attack_results import RELEARNED_TOKENS
 from dual_data.evaluation.report.analysis.estimates import estimate, shown
 from dual_data.evaluation.report.analysis.extras import AttackResults, Extras
+from dual_data.evaluation.report.analysis.recovery import LEVELS, recovered_share
 from dual_data.evaluation.report.analysis.relearned import BEFORE_UNLEARNING, Relearned, results_of, tuning_of
 from dual_data.evaluation.report.analysis.runs import Run, before_of, stack
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from dual_data.evaluation.attacks.membership import FIXED, REFERENCE_RATIO, over_unlearned
 from dual_data.evaluation.metrics.membership import MEMBERSHIP_ATTACKS
 from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.analysis.extras import Extras
 from dual_data.evaluation.report.analysis.held_out import CALIPER_SD
+from dual_data.evaluation.report.analysis.membership import FIXED, REFERENCE_RATIO, over_unlearned
 from dual_data.evaluation.report.analysis.runs import Collection, Key
 from dual_data.evaluation.report.chart import Axis, Series, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, Table

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dual_data.errors import InputError
-from dual_data.evaluation.attacks.files import LAYOUT
+from dual_data.evaluation.attack_results import LAYOUT
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.analysis.extras import Extras, extras
 from dual_data.evaluation.report.analysis.relearned import relearned

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.errors import DualDataError, UsageError
-from dual_data.evaluation.attacks.files import ATTACKS, key_of, read_attacks
+from dual_data.evaluation.attack_results import ATTACKS, key_of, read_attacks
 from dual_data.evaluation.attacks.relearning import STEPS
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.report.analysis.collect import collect

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.attacking.targets import AttackOptions, targets
-from dual_data.evaluation.attacks.files import ATTACKS
+from dual_data.evaluation.attack_results import ATTACKS
+from dual_data.evaluation.attacks.targets import AttackOptions, targets
 from dual_data.evaluation.results import BASE
 from dual_data.system.files import file_hash
 from tests.cli.command import dual_data
-from tests.evaluation.attacking.attacked_grid import GRID, opened, write_project
+from tests.evaluation.attacks.attacked_grid import GRID, opened, write_project
 
 
 def test_files_that_reading_leaves_in_a_folder_of_tasks_make_no_other_attack(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_folder_of_tasks_is_read_for_the_tasks_alone(tmp_path: Path, monkeypat
         read.append(path)
         return file_hash(path)
 
-    monkeypatch.setattr("dual_data.evaluation.attacking.targets.file_hash", record)
+    monkeypatch.setattr("dual_data.evaluation.attacks.targets.file_hash", record)
     options = AttackOptions(tasks=("t",), task_folder=tmp_path)
     for attack in ATTACKS:
         options.relevant_to(attack)

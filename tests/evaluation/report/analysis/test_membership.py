@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dual_data.bootstrap import Interval
-from dual_data.evaluation.attacks.membership import membership_aucs, over_unlearned
+from dual_data.evaluation.report.analysis.membership import membership_aucs, over_unlearned
 from tests.evaluation.items import item
 
 

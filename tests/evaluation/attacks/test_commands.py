@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.attacking.targets import AttackOptions, targets
+from dual_data.evaluation.attacks.targets import AttackOptions, targets
 from dual_data.evaluation.models.shard import CAN_SHARD
 from dual_data.evaluation.results import read_results
 from tests.cli.command import Outcome, dual_data
-from tests.evaluation.attacking.attacked_grid import GRID, attack_files, opened, write_project
+from tests.evaluation.attacks.attacked_grid import GRID, attack_files, opened, write_project
 
 
 def _succeed(*arguments: str | Path) -> Outcome:

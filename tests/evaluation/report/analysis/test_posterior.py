@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dual_data.evaluation.attacks.posterior import FEATURES, fit_logistic, posterior_audit
+from dual_data.evaluation.report.analysis.posterior import FEATURES, fit_logistic, posterior_audit
 from dual_data.evaluation.results import ItemRow
 from tests.evaluation.items import item
 

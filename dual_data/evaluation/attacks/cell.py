@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from dual_data.evaluation.attacking.targets import BITS, TUNED_SHARE, AttackOptions, Say
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, lm_eval_scores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import Curve, relearn, split_by_subject
+from dual_data.evaluation.attacks.targets import BITS, TUNED_SHARE, AttackOptions, Say
 from dual_data.evaluation.device.devices import rows_at_once
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.stages import applied, prepare
@@ -190,3 +190,8 @@ RUNNERS: Mapping[str, Callable[[Restored, AttackOptions, Say], dict[str, Any]]] 
     "quantisation": _quantisation,
     "tasks": _tasks,
 }
+"""By name, as in `ATTACKS`, what runs the attack.
+
+It returns what its file holds besides options and provenance: the result under the attack's name, that of the model
+before unlearning under NAME_before where the first does not include it, and `notes`.
+"""

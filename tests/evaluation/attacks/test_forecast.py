@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.evaluation.attacking import forecast as attack_forecast
-from dual_data.evaluation.attacking import run as attack_run
-from dual_data.evaluation.attacking.targets import AttackOptions, Target, targets
+from dual_data.evaluation.attacks import forecast as attack_forecast
+from dual_data.evaluation.attacks import run as attack_run
 from dual_data.evaluation.attacks.relearning import STEPS
+from dual_data.evaluation.attacks.targets import AttackOptions, Target, targets
 from dual_data.evaluation.grid.cells import identity_of
 from dual_data.evaluation.grid.forecast import counted
 from dual_data.evaluation.rows.encoding import encode
 from tests.cli.command import dual_data
-from tests.evaluation.attacking.attacked_grid import GRID, opened, write_project
+from tests.evaluation.attacks.attacked_grid import GRID, opened, write_project
 
 
 def test_what_attacks_will_take_is_told_before_a_model_is_loaded(

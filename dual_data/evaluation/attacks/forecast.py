@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dual_data.errors import InputError
-from dual_data.evaluation.attacking.cell import RelearningRows, relearning_rows
-from dual_data.evaluation.attacking.targets import BITS, AttackOptions, Target
-from dual_data.evaluation.attacks.files import RELEARNED_TOKENS
+from dual_data.evaluation.attack_results import RELEARNED_TOKENS
+from dual_data.evaluation.attacks.cell import RelearningRows, relearning_rows
 from dual_data.evaluation.attacks.relearning import BATCH
+from dual_data.evaluation.attacks.targets import BITS, AttackOptions, Target
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of
 from dual_data.evaluation.grid.forecast import counted, duration, estimated, rate
 from dual_data.evaluation.grid.tokenised import Tokenised

@@ -13,20 +13,20 @@ import pytest
 import torch
 from torch import nn
 
-from dual_data.evaluation.attacking import cell as attacks_on_cell
-from dual_data.evaluation.attacking import forecast as attack_forecast
-from dual_data.evaluation.attacking import run as attack_run
-from dual_data.evaluation.attacking.cell import relearning_rows, sample, unrelated
-from dual_data.evaluation.attacking.run import attack
-from dual_data.evaluation.attacking.targets import AttackOptions, targets
+from dual_data.evaluation.attacks import cell as attacks_on_cell
+from dual_data.evaluation.attacks import forecast as attack_forecast
+from dual_data.evaluation.attacks import run as attack_run
+from dual_data.evaluation.attacks.cell import relearning_rows, sample, unrelated
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import STEPS, Curve, relearn
+from dual_data.evaluation.attacks.run import attack
+from dual_data.evaluation.attacks.targets import AttackOptions, targets
 from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.training.lora import Adapters
-from tests.evaluation.attacking.attacked_grid import GRID, attack_files, opened, write_project
+from tests.evaluation.attacks.attacked_grid import GRID, attack_files, opened, write_project
 from tests.evaluation.questions import cities
 
 

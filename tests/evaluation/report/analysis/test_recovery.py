@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dual_data.bootstrap import mean_draws, quantiles
-from dual_data.evaluation.attacks.recovery import LEVELS, recovered, recovered_share, recovery
+from dual_data.evaluation.report.analysis.recovery import LEVELS, recovered, recovered_share, recovery
 
 STEPS = (0, 1, 3)
 

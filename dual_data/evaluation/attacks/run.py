@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation.attacking.cell import RUNNERS, Before, restored
-from dual_data.evaluation.attacking.targets import AttackOptions, Say, Target
-from dual_data.evaluation.attacks.files import LAYOUT, attack_path
+from dual_data.evaluation.attack_results import LAYOUT, attack_path
+from dual_data.evaluation.attacks.cell import RUNNERS, Before, restored
 from dual_data.evaluation.attacks.lm_eval_tasks import check_tasks
+from dual_data.evaluation.attacks.targets import AttackOptions, Say, Target
 from dual_data.evaluation.device.memory import enough_memory, release
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.grid_run import load_model

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation.attacking import cell as attacks_on_cell
-from dual_data.evaluation.attacking import run as attack_run
-from dual_data.evaluation.attacking.run import attack
-from dual_data.evaluation.attacking.targets import AttackOptions, targets
+from dual_data.evaluation.attacks import cell as attacks_on_cell
+from dual_data.evaluation.attacks import run as attack_run
+from dual_data.evaluation.attacks.run import attack
+from dual_data.evaluation.attacks.targets import AttackOptions, targets
 from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.measuring import open_engine as engine
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.settings import ModelSettings
-from tests.evaluation.attacking.attacked_grid import GRID, attack_files, opened, write_project
+from tests.evaluation.attacks.attacked_grid import GRID, attack_files, opened, write_project
 
 
 def test_an_attack_that_fails_ends_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
