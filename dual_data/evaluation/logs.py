@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, get_args
 from dual_data.errors import InputError
 from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import TEXT_SCORES
-from dual_data.evaluation.results import ItemRow, Result, is_result, json_files, read_results
-from dual_data.evaluation.rows.attack_prompts import REVERSE
+from dual_data.evaluation.results import WORDING_SCORES, ItemRow, Result, is_result, json_files, read_results
+from dual_data.evaluation.rows.attack_prompts import asks_for_subject
 from dual_data.text.matching import ObjectKind, kind_of
 
 LINE = (
@@ -42,10 +42,6 @@ class LogItem(NamedTuple):
     kind: ObjectKind = "entity"
     line: int = 0
     """Its line in a .jsonl file, from 1; 0 in other logs."""
-
-
-_WORDING_SCORES = ("contains_answer", "rougeL_recall")
-"""The text scores that results keep of other wordings."""
 
 
 class Log(NamedTuple):
@@ -199,10 +195,10 @@ def _wordings(row: ItemRow, item: LogItem) -> Iterator[LogItem]:
     """The answers to other wordings of an item's question, and to attacks."""
     subject = LogItem(item.section, row["subject"], (row["subject"],), "", {})
     for wording in (*row["paraphrases"], *row["attacks"]):
-        # The reversed question is answered by the subject.
-        is_reversed = wording.get("attack") == REVERSE and row["subject"] != row["ground_truth"]
-        scores = {score: float(wording["scores"][score]) for score in _WORDING_SCORES}
-        asked = subject if is_reversed else item
+        logged = wording["scores"]
+        scores = {name: float(logged[name]) for name in TEXT_SCORES if name in WORDING_SCORES and name in logged}
+        of_subject = asks_for_subject(str(wording.get("attack")), row["subject"], row["ground_truth"])
+        asked = subject if of_subject else item
         yield asked._replace(generation=str(wording["generation"]), scores=scores)
 
 

@@ -43,9 +43,23 @@ class Wording(TypedDict):
 
 
 class AttackWording(Wording):
-    """The answer to one attack."""
+    """The answer to one attack prompt."""
 
     attack: str
+
+
+WORDING_SCORES = (
+    "contains_answer",
+    "rougeL_recall",
+    "probability",
+    "mean_log_probability",
+    "first_rank",
+    "change_mean_log_probability",
+    "change_entropy",
+    "change_log_rank",
+    "kl",
+)
+"""Scores kept for paraphrases and attack prompts, of which there are many; items have all."""
 
 
 class AnswerTokens(TypedDict):

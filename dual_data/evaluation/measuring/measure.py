@@ -20,7 +20,8 @@ from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.metrics.truth_ratio import normalised_probability, truth_ratio
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.results import AttackWording, ItemRow, Wording
+from dual_data.evaluation.results import WORDING_SCORES, AttackWording, ItemRow, Wording
+from dual_data.evaluation.rows.attack_prompts import asks_for_subject
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.panel import TokenisedPanel
 from dual_data.evaluation.rows.request import Outcome, TokenScores
@@ -28,18 +29,6 @@ from dual_data.text.matching import ObjectKind
 
 Scores = dict[str, float | None]
 """By name; None where nothing of the kind was asked, NaN where a diverged model gave no number."""
-WORDING_SCORES = (
-    "contains_answer",
-    "rougeL_recall",
-    "probability",
-    "mean_log_probability",
-    "first_rank",
-    "change_mean_log_probability",
-    "change_entropy",
-    "change_log_rank",
-    "kl",
-)
-"""Scores kept for paraphrases and attacks, of which there are many."""
 
 
 class Measurement(NamedTuple):
@@ -186,10 +175,9 @@ class _Reader(NamedTuple):
         }
 
     def _attack(self, attacked: Attacked, item: Item) -> AttackWording:
-        # The reversed question is answered by the subject, an entity.
-        is_reversed = attacked.answer != item.answer
-        answers = (attacked.answer,) if is_reversed else item.answers
-        kind: ObjectKind = "entity" if is_reversed else item.kind
+        of_subject = asks_for_subject(attacked.attack, item.subject, item.answer)
+        answers = (attacked.answer,) if of_subject else item.answers
+        kind: ObjectKind = "entity" if of_subject else item.kind
         wording = self._wording(attacked.request, attacked.question, attacked.answer, answers, kind)
         return {"attack": attacked.attack, **wording}
 

@@ -68,6 +68,11 @@ def attack_chats(
     return chats
 
 
+def asks_for_subject(attack: str, subject: str, answer: str) -> bool:
+    """Whether the right answer to an attack is the item's subject, an entity, and not the item's answer."""
+    return attack == REVERSE and subject != answer
+
+
 def _reverse(item: Item) -> str:
     """A question for the subject; empty where the item's question does not name it, or this one would hold it."""
     if not item.subject.strip() or item.subject not in item.question:
