@@ -92,7 +92,7 @@ def tofu_json(
 
     release, place = _read(folder, source, project, profile)
     files = tofu_json_files(release, place, say)
-    _write("tofu-json", files, folder, release, place)
+    _write("tofu-json", files, folder, release, place, has_rows=True)
     if files:
         say(f'load them by file: load_dataset("json", data_files="{folder / min(files)}", split="train")')
 
@@ -119,11 +119,14 @@ def _read(target: Path, source: str | None, project: Path, profile: str) -> tupl
     return release, place
 
 
-def _write(kind: str, files: Mapping[str, str], folder: Path, release: Release, place: Place) -> None:
+def _write(
+    kind: str, files: Mapping[str, str], folder: Path, release: Release, place: Place, *, has_rows: bool = False
+) -> None:
+    """Write an export; `has_rows` is whether its files hold the rows, where others say from where to read them."""
     from dual_data.export.folder import write_export
 
     write_export(kind, files, folder, release, place)
-    if kind != "tofu-json" and place.folder is None and not place.revision:
+    if not has_rows and place.folder is None and not place.revision:
         say(
             f"{place}: what is written reads whatever its main holds when it is used; to read this version alone, "
             f"name it: --release {place}@v{release.version}"
