@@ -4,7 +4,7 @@ Unknown keys are errors everywhere: a misspelt parameter must never be a silent 
 """
 
 from dual_data.config.files import Rows, Strict, each_once, matching, parse, plain, read_text, read_toml
-from dual_data.config.places import NO_FOLDER, RELATIONS, TOPICS, is_folder, shipped_project
+from dual_data.config.places import NO_FOLDER_NAME, RELATIONS, TOPICS, is_folder_name, shipped_project
 from dual_data.config.profile import About, Profile, load_profile, profile_files, same_name, sound_profiles
 from dual_data.config.relations import (
     Excluded,
@@ -22,7 +22,7 @@ from dual_data.config.urls import Url, check_url
 __all__ = [
     "EMBEDDED",
     "LONGEST_TIMEOUT",
-    "NO_FOLDER",
+    "NO_FOLDER_NAME",
     "POOLED",
     "RELATIONS",
     "SNAPSHOT",
@@ -40,7 +40,7 @@ __all__ = [
     "Wording",
     "check_url",
     "each_once",
-    "is_folder",
+    "is_folder_name",
     "load_excluded",
     "load_profile",
     "load_relation",

@@ -8,11 +8,11 @@ RELATIONS = "pipeline/relations"
 """Folder of the relation files, below a project's root."""
 TOPICS = "pipeline/topics.toml"
 """File of the topics, below a project's root."""
-NO_FOLDER = "must be a plain folder name (letters, digits, - and _)"
-"""What is wrong with a name that `is_folder` refuses."""
+NO_FOLDER_NAME = "must be a plain folder name (letters, digits, - and _)"
+"""What is wrong with a name that `is_folder_name` refuses."""
 
 
-def is_folder(name: str) -> bool:
+def is_folder_name(name: str) -> bool:
     """Whether a name that a user gave can be that of a folder below artifacts/."""
     return name.replace("-", "").replace("_", "").isalnum()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from dual_data.config.files import Model, Strict, matching, parse, read_toml
-from dual_data.config.places import NO_FOLDER, is_folder
+from dual_data.config.places import NO_FOLDER_NAME, is_folder_name
 from dual_data.config.services import Services
 from dual_data.errors import ConfigError, UsageError
 
@@ -77,8 +77,8 @@ def load_profile(path: Path) -> Profile:
     services = parse(Services, data.pop("services", {}), path, prefix="services")
     written = parse(_Project, project, path, prefix="project")
     name = written.name if "name" in written.model_fields_set else path.stem
-    if not isinstance(name, str) or not is_folder(name):
-        raise ConfigError(NO_FOLDER, file=path, key="project.name")
+    if not isinstance(name, str) or not is_folder_name(name):
+        raise ConfigError(NO_FOLDER_NAME, file=path, key="project.name")
     if len(name) > LONGEST_NAME:
         fault = f"has {len(name)} characters, and the name of a folder may have {LONGEST_NAME}"
         raise ConfigError(fault, file=path, key="project.name")

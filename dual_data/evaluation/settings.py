@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from dual_data.config import NO_FOLDER, Strict, each_once, is_folder, parse, read_toml
+from dual_data.config import NO_FOLDER_NAME, Strict, each_once, is_folder_name, parse, read_toml
 from dual_data.errors import ConfigError, UsageError
-from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, MULTIPLE_CHOICE
+from dual_data.evaluation.rows.attack_prompts import ATTACK_PROMPTS, MULTIPLE_CHOICE
 from dual_data.evaluation.training.optimisation import LoraSpec, Names, Optimisation
 from dual_data.prompts import SYSTEM_PROMPT
 from dual_data.system.files import expanded
@@ -207,8 +207,8 @@ class EvaluationSettings(Strict):
 
     def check(self, name: str, grid: GridSettings) -> None:
         """Raise ValueError for a grid whose name is no folder's, or that names something that is not in the file."""
-        if not is_folder(name):
-            raise ValueError(f"grids.{name}: {NO_FOLDER}")
+        if not is_folder_name(name):
+            raise ValueError(f"grids.{name}: {NO_FOLDER_NAME}")
         if grid.panel_questions and not grid.panel:
             raise ValueError(f"grids.{name}.panel_questions: needs a panel to take the questions from; set panel")
         for key, chosen, known in (
@@ -216,7 +216,7 @@ class EvaluationSettings(Strict):
             ("data", (grid.data,), list(self.data)),
             ("stages", grid.stages, [PRETRAINED, *self.stages]),
             ("preset", (grid.preset,), list(self.presets)),
-            ("attacks", grid.attacks, list(ATTACK_NAMES)),
+            ("attacks", grid.attacks, list(ATTACK_PROMPTS)),
         ):
             if unknown := [value for value in chosen if value not in known]:
                 raise ValueError(

@@ -20,7 +20,7 @@ from dual_data.evaluation.measuring.workload import MeasureOptions, build_worklo
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rescoring import Rescored, rescore
 from dual_data.evaluation.results import FORMAT, Result, write_result
-from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
+from dual_data.evaluation.rows.attack_prompts import ATTACK_PROMPTS
 from tests.evaluation.questions import cities
 from tests.reference import REFERENCE, needs_reference
 
@@ -154,7 +154,7 @@ def test_what_an_aggregate_is_the_mean_of_is_found(tmp_path: Path, logged: float
 def result() -> Result:
     """A result with paraphrases, every attack, and a diverged model's missing likelihood."""
     loaded, items = tiny("llama"), cities()
-    sets, options = {"forget": items[:3], "retain_eval": items[3:]}, MeasureOptions(attacks=ATTACK_NAMES)
+    sets, options = {"forget": items[:3], "retain_eval": items[3:]}, MeasureOptions(attacks=ATTACK_PROMPTS)
     workload = build_workload(loaded.tokenizer, sets, "chat", options, demonstrations=items[3:])
     measurement = measure(open_engine(loaded, max_new_tokens=6), workload)[0]
     summary = {name: {**means, "kl": None} for name, means in measurement.summary.items()}
@@ -174,7 +174,7 @@ def test_other_wordings_and_means_of_a_result_are_recomputed(tmp_path: Path, res
     assert (rescored.items, rescored.max_abs_difference, rescored.left_alone) == (len(cities()), 0, ())
     changed = deepcopy(result)
     first, *_ = changed["items"]["forget"]
-    assert {attack["attack"] for attack in first["attacks"]} == set(ATTACK_NAMES)
+    assert {attack["attack"] for attack in first["attacks"]} == set(ATTACK_PROMPTS)
     for wording in (*first["paraphrases"], *first["attacks"]):
         wording["scores"]["rougeL_recall"] += 0.25
         assert _rescored(tmp_path, changed).differences["rougeL_recall"] == pytest.approx(0.25)

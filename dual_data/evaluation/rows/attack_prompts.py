@@ -33,8 +33,8 @@ MULTIPLE_CHOICE = "multiple_choice"
 """Shows the answer among distractors."""
 IN_CONTEXT = "in_context"
 """Puts answered questions of the retain set before the question and before each of its wordings (JensUn's J_ICR)."""
-ATTACK_NAMES = (*_WORDINGS, REVERSE, MULTIPLE_CHOICE, IN_CONTEXT)
-"""Names of all attacks."""
+ATTACK_PROMPTS = (*_WORDINGS, REVERSE, MULTIPLE_CHOICE, IN_CONTEXT)
+"""Names of all attack prompts."""
 _DEMONSTRATIONS = 4
 """Most demonstrations that the in-context attack shows."""
 GIVES_ANSWER_AWAY = frozenset({MULTIPLE_CHOICE})

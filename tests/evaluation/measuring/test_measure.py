@@ -22,7 +22,7 @@ from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.metrics.truth_ratio import normalised_probability, truth_ratio
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, REVERSE
+from dual_data.evaluation.rows.attack_prompts import ATTACK_PROMPTS, REVERSE
 from dual_data.evaluation.rows.request import Answer, Outcome, Request, TokenScores
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec
@@ -39,7 +39,7 @@ def _workload(loaded: Loaded, options: MeasureOptions) -> Workload:
 def measured() -> tuple[Measurement, list[Measurement]]:
     """The base, and two adapters measured together, of which the first is fresh."""
     loaded = tiny("llama")
-    workload = _workload(loaded, MeasureOptions(attacks=ATTACK_NAMES))
+    workload = _workload(loaded, MeasureOptions(attacks=ATTACK_PROMPTS))
     base = measure(open_engine(loaded, max_new_tokens=6), workload, keep_reference=True)[0]
     adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0), seeds=(0, 1))
     weights = {name: (a, torch.full_like(b, 0.05)) for name, (a, b) in adapters.weights(1).items()}
@@ -196,7 +196,7 @@ def test_an_item_of_a_model_whose_answers_are_known() -> None:
     # So that one trivial rule, copying the subject, is right once.
     items[0] = items[0]._replace(subject="City 0", question=items[0].question.replace(items[0].subject, "City 0"))
     workload = build_workload(
-        loaded.tokenizer, {"forget": items}, "chat", MeasureOptions(attacks=ATTACK_NAMES), demonstrations=items
+        loaded.tokenizer, {"forget": items}, "chat", MeasureOptions(attacks=ATTACK_PROMPTS), demonstrations=items
     )
     (base,) = measure(_Scripted(loaded, -1.0, -2.0), workload)
     (cell,) = measure(_Scripted(loaded, -3.0, -2.0), workload, base=base)

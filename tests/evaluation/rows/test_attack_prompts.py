@@ -7,15 +7,15 @@ import string
 import pytest
 
 from dual_data.errors import InputError
-from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, IN_CONTEXT, MULTIPLE_CHOICE, attack_chats
+from dual_data.evaluation.rows.attack_prompts import ATTACK_PROMPTS, IN_CONTEXT, MULTIPLE_CHOICE, attack_chats
 from dual_data.evaluation.rows.data import Item
 from tests.evaluation.questions import cities
 
 
 def test_every_attack_asks_about_the_fact() -> None:
     item, *demonstrations = cities(4)
-    chats = attack_chats(item, ATTACK_NAMES, demonstrations, ["Spain", "Chad"])
-    assert {name for name, _, _ in chats} == set(ATTACK_NAMES)
+    chats = attack_chats(item, ATTACK_PROMPTS, demonstrations, ["Spain", "Chad"])
+    assert {name for name, _, _ in chats} == set(ATTACK_PROMPTS)
     assert sum(name == IN_CONTEXT for name, _, _ in chats) == 2  # the question and its wording
     for name, chat, gold in chats:
         asked = chat[-1][1]
