@@ -209,3 +209,19 @@ def test_evaluate_on_data_of_your_own(settings: type[Strict]) -> None:
         for table in re.findall(r"\| key \|.*\n\|---.*\n((?:\|.*\n)+)", section.partition("\n## ")[0])
     ]
     assert set(settings.model_fields) in tables
+
+
+def test_what_to_edit_in_dual_data_is_there() -> None:
+    section = GUIDE.split("## Extend dual-data itself\n")[1].partition("\n## ")[0]
+
+    def found(path: str) -> Path:
+        package = ROOT / "dual_data"
+        return package / path if (package / path).exists() else package / "evaluation" / path
+
+    paths = set(re.findall(r"`([\w/]+(?:\.py|/))`", section)) - {"dual_data/", "dual_data/evaluation/"}
+    assert {path for path in paths if not found(path).exists()} == set()
+    named = re.findall(r"`(\w+)` of `([\w/]+\.py)`", section)
+    assert len(named) >= 12
+    for name, path in named:
+        text = found(path).read_text(encoding="utf-8")
+        assert re.search(rf"^ *(def )?{name}\b", text, re.MULTILINE), f"{path} has no {name}"
