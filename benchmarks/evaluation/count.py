@@ -22,8 +22,8 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.evaluation.ceilings import Ceilings
 from dual_data.evaluation.models import norms
-from dual_data.evaluation.training import run
 from dual_data.evaluation.training import schedule as order
+from dual_data.evaluation.training import training_run
 
 H100 = Ceilings(798e12, 3.0e12, 9.8e-6)
 """Measured once on an H100 80GB HBM3 with torch 2.11."""
@@ -118,7 +118,7 @@ def counting() -> Iterator[Meter]:
             return real(*args, **kwargs)
 
     kernel = mock.patch.object(norms, "rms_norm", _rms_norm_kernel)
-    with FakeTensorMode(), meter, mock.patch.object(run, "plan", plan), kernel:
+    with FakeTensorMode(), meter, mock.patch.object(training_run, "plan", plan), kernel:
         yield meter
 
 

@@ -22,7 +22,7 @@ from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Loaded, ModelInfo
 from dual_data.evaluation.models.norms import fuse, norms_of
 from dual_data.evaluation.rows.encoding import Encoded, encode
-from dual_data.evaluation.training import run as training
+from dual_data.evaluation.training import training_run
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
@@ -31,11 +31,11 @@ from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 def step(shape: str, tokenizer: PreTrainedTokenizerBase, work: Work, *, cells: int = 1) -> tuple[Cost, int]:
     """One of our training steps with `cells` cells at once, and the bytes of the weights."""
     forget, retain = (encode(tokenizer, rows, "chat") for rows in (work.forget, work.retain))
-    packed = mock.patch.object(training, "rows_per_bin", lambda _, parameters: rows_per_bin("cuda", parameters))
+    packed = mock.patch.object(training_run, "rows_per_bin", lambda _, parameters: rows_per_bin("cuda", parameters))
     with counting() as meter, repeatable(torch.device("cuda")), packed:
         loaded, weights = _loaded(shape, tokenizer)
         adapters = Adapters(loaded.model, LoraSpec(), seeds=range(cells))
-        run = training.TrainingRun(
+        run = training_run.TrainingRun(
             loaded,
             adapters,
             method_named(work.method),

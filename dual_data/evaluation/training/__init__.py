@@ -1,8 +1,8 @@
 """Training of several cells at once on one frozen base.
 
-train        cells -> their traces; run: its state and steps; limits: when a cell is stopped early
+train        cells -> their traces; training_run: its state and steps; limits: when a cell is stopped early
 optimisation settings of training; schedule: the order of rows, and the learning rate at each step
-cells        what goes in for a cell, and what happened to it
+cells        rows of a cell, and what happened to it (CellData, Trace)
 lora  full   what is trained: low-rank adapters, or all weights
 method_code  a method's loss, called as it declares and checked in the first step; trial: the same on made-up outputs
 reference    outputs of the model before unlearning for the rows, computed once

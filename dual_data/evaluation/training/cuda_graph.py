@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from dual_data.evaluation.device.memory import is_out_of_memory
 
 if TYPE_CHECKING:
-    from dual_data.evaluation.training.run import TrainingRun
+    from dual_data.evaluation.training.training_run import TrainingRun
 
 WARM_UP = 3
 """Steps taken before one is recorded; they are part of the training."""

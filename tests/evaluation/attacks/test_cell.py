@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import nn
 
+from dual_data.evaluation.attack_results import ATTACKS
 from dual_data.evaluation.attacks import cell as attacks_on_cell
 from dual_data.evaluation.attacks import forecast as attack_forecast
 from dual_data.evaluation.attacks import run as attack_run
-from dual_data.evaluation.attacks.cell import relearning_rows, sample, unrelated
+from dual_data.evaluation.attacks.cell import RUNNERS, relearning_rows, sample, unrelated
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import STEPS, Curve, relearn
@@ -28,6 +29,10 @@ from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.training.lora import Adapters
 from tests.evaluation.attacks.attacked_grid import GRID, attack_files, opened, write_project
 from tests.evaluation.questions import cities
+
+
+def test_every_attack_can_be_run() -> None:
+    assert RUNNERS.keys() == ATTACKS.keys()
 
 
 def test_tasks_are_kept_with_their_items_after_and_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.repeatable import is_refused, prepare, repeatable
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.base import Method
-from dual_data.evaluation.training import run
+from dual_data.evaluation.training import training_run
 from dual_data.evaluation.training.cells import Trace
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import AdamW
@@ -58,7 +58,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def always(_: torch.device, *, wanted: bool) -> AbstractContextManager[None]:
         return repeatable(GPU, wanted=wanted)
 
-    monkeypatch.setattr(run, "repeatable", always)
+    monkeypatch.setattr(training_run, "repeatable", always)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
 
 

@@ -13,7 +13,7 @@ from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.encoding import Encoded, encode
 from dual_data.evaluation.rows.packing import MicroBatch, Source, one_pass, pack, shared_prefix
-from dual_data.evaluation.training import run
+from dual_data.evaluation.training import training_run
 from dual_data.evaluation.training.forward import hidden_at, packs
 from dual_data.evaluation.training.optimisation import Optimisation
 from tests.evaluation.questions import cities
@@ -174,6 +174,6 @@ def test_rows_longer_than_a_sliding_window_are_not_packed() -> None:
 def test_a_run_says_that_its_rows_could_not_be_packed(monkeypatch: pytest.MonkeyPatch) -> None:
     small = problem()
     assert small.train("NPO", Optimisation(batch=4), 1e-3)[0].notes == {}
-    monkeypatch.setattr(run, "packs", lambda *_: False)
+    monkeypatch.setattr(training_run, "packs", lambda *_: False)
     assert small.train("NPO", Optimisation(batch=4), 1e-3)[0].fallbacks == ("training was not packed",)
     assert small.train("NPO", Optimisation(batch=4), 1e-3, plain=True)[0].notes == {}  # as was asked for

@@ -14,7 +14,7 @@ from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.adapop import DualAscent
 from dual_data.evaluation.methods.base import Batch, Loss, Outputs
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.training import run
+from dual_data.evaluation.training import training_run
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.schedule import plan
@@ -69,7 +69,7 @@ def test_ten_steps_equal_peft_with_torch_adamw_and_clipping() -> None:
 def test_the_size_of_forward_passes_and_the_layout_change_nothing(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
     for micro_batch, plain, per_bin in ((0, None, 32), (1, None, 32), (3, None, 32), (0, True, 32), (0, None, 2)):
-        monkeypatch.setattr(run, "rows_per_bin", Mock(return_value=per_bin))
+        monkeypatch.setattr(training_run, "rows_per_bin", Mock(return_value=per_bin))
         setup = problem(fresh=True)
         optimisation = Optimisation(epochs=2, batch=5, micro_batch=micro_batch)
         trace = train(setup.loaded, setup.adapters, METHODS[method], setup.data, [3e-3], optimisation, plain=plain)[0]
