@@ -6,6 +6,7 @@ An answer is committed before anybody sees it, so a killed process loses at most
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import weakref
@@ -61,7 +62,7 @@ class CallLog:
     def __init__(self, path: Path, *, read_only: bool = False, patience: float = 60.0) -> None:
         self.path, self._patience = path, patience
         self._lock = threading.RLock()
-        self._immutable = False
+        self._immutable = self._protected = False
         self._connection = self._open(read_only)
         weakref.finalize(self, self._connection.close)  # where nobody calls `close`
 
@@ -176,10 +177,13 @@ class CallLog:
 
     def _open(self, read_only: bool) -> sqlite3.Connection:
         try:
+            # Beside a file that it may not write, SQLite would leave files of this user that lock the owner out.
+            self._protected = not read_only and self.path.exists() and not os.access(self.path, os.W_OK)
             with ExitStack() as on_error:
-                connection = self._connect_read_only() if read_only else self._connect()
+                reads = read_only or self._protected
+                connection = self._connect_read_only() if reads else self._connect()
                 on_error.callback(connection.close)
-                if not read_only:
+                if not reads:
                     _prepare(connection)
                 connection.execute("SELECT count(*) FROM calls WHERE key = ''").fetchone()
                 on_error.pop_all()
@@ -195,6 +199,8 @@ class CallLog:
         if not isinstance(error, sqlite3.DatabaseError):
             return f"Nothing was changed by this. Make {self.path.parent} a folder that can be written."
         name = self.path.name
+        if "readonly" in str(error):
+            return f"Make {name}, and {name}-wal and {name}-shm where they are, files that you can write."
         again = "If another process wrote it meanwhile, run the same command again. " if self._immutable else ""
         return (
             f"Nothing was changed by this. {again}If the disk is full or the folder cannot be written, correct that. "
@@ -204,6 +210,8 @@ class CallLog:
 
     def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists():
+            self.path.touch()  # so the umask says who may write it; SQLite would let its owner alone
         return sqlite3.connect(self.path, timeout=self._patience, check_same_thread=False, isolation_level=None)
 
     def _connect_read_only(self) -> sqlite3.Connection:
@@ -242,6 +250,8 @@ class CallLog:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """The connection for changes that are made all or none, and that no other process comes between."""
         with self._storage() as connection:
+            if self._protected:
+                raise sqlite3.OperationalError("attempt to write a readonly database")
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection

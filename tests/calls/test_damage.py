@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -33,6 +34,40 @@ def test_what_is_no_folder_for_the_log_is_said_without_advice_to_rescue_it(tmp_p
         Calls(place / "made" / "calls.sqlite")
     assert str(place) in str(caught.value)
     assert "recover" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o002, 0o664), (0o077, 0o600)])
+def test_who_may_write_a_new_log_is_decided_by_the_users_mask(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        with Calls(tmp_path / "calls.sqlite") as calls:
+            calls.fetch("a", {}, lambda: "answer")
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(["calls.sqlite", "calls.sqlite-wal", "calls.sqlite-shm"], mode)
+
+
+@pytest.mark.parametrize("rescued", [False, True])
+def test_a_log_that_may_not_be_written_is_read_and_nothing_new_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rescued: bool
+) -> None:
+    path = tmp_path / "calls.sqlite"
+    with Calls(path) as calls:
+        calls.fetch("a", {"n": 0}, lambda: "answer")
+    if rescued:
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+        connection.close()
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "access", lambda asked, _: asked != path)  # root may write every file
+    with Calls(path) as calls:
+        assert calls.fetch("a", {"n": 0}, never) == "answer"
+        with pytest.raises(DualDataError, match=r"readonly database.*files that you can write\.$") as caught:
+            calls.fetch("a", {"n": 1}, never)
+    assert "recover" not in str(caught.value)
+    assert [file.name for file in tmp_path.iterdir()] == ["calls.sqlite"]
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

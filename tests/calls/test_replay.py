@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -85,19 +86,20 @@ def test_the_key_does_not_depend_on_the_order_of_a_request(request: dict[str, An
 
 @given(JSON.filter(lambda answer: answer is not None))
 def test_any_answer_comes_back_as_it_was(answer: Any) -> None:
-    calls = Calls(Path(":memory:"))
-    assert calls.fetch("a", {}, lambda: answer) == answer
-    assert calls.fetch("a", {}, never) == answer
+    with tempfile.TemporaryDirectory() as folder, Calls(Path(folder) / "calls.sqlite") as calls:
+        assert calls.fetch("a", {}, lambda: answer) == answer
+        assert calls.fetch("a", {}, never) == answer
 
 
 @given(st.text(alphabet=st.sampled_from('a\ud83d\ude00\U0001f600"')), st.booleans())
 def test_half_a_character_is_replaced_live_as_in_the_log(text: str, batch: bool) -> None:
-    calls = Calls(Path(":memory:"))
     answer = {text: [text]}
-    result = (
-        calls.fetch_batches("a", [{}], lambda _: [answer], size=1)[0] if batch else calls.fetch("a", {}, lambda: answer)
-    )
-    assert calls.fetch("a", {}, never) == result
+    with tempfile.TemporaryDirectory() as folder, Calls(Path(folder) / "calls.sqlite") as calls:
+        if batch:
+            (result,) = calls.fetch_batches("a", [{}], lambda _: [answer], size=1)
+        else:
+            result = calls.fetch("a", {}, lambda: answer)
+        assert calls.fetch("a", {}, never) == result
     (key, (value,)) = next(iter(result.items()))
     assert key == value == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     value.encode()
