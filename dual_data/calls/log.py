@@ -28,6 +28,9 @@ Answer = Any
 WINDOW = 60.0
 """Seconds over which requests per minute are counted."""
 
+LONGEST_PATH = 500
+"""Bytes of a path that SQLite surely opens, with `-journal` at its end."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
     key TEXT PRIMARY KEY, source TEXT NOT NULL, request TEXT NOT NULL, answer BLOB NOT NULL,
@@ -201,6 +204,8 @@ class CallLog:
         name = self.path.name
         if "readonly" in str(error):
             return f"Make {name}, and {name}-wal and {name}-shm where they are, files that you can write."
+        if (length := len(os.fsencode(self.path.absolute()))) > LONGEST_PATH:
+            return f"SQLite opens no path of {length} bytes: move the project to a shorter one."
         again = "If another process wrote it meanwhile, run the same command again. " if self._immutable else ""
         return (
             f"Nothing was changed by this. {again}If the disk is full or the folder cannot be written, correct that. "

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dual_data.calls.fetching import Calls
-from dual_data.calls.log import CallLog, key_of
+from dual_data.calls.log import LONGEST_PATH, CallLog, key_of
 from dual_data.errors import DualDataError, Offline
 from tests.calls.scripted import never
 
@@ -68,6 +68,16 @@ def test_a_log_that_may_not_be_written_is_read_and_nothing_new_is_asked(
     assert "recover" not in str(caught.value)
     assert [file.name for file in tmp_path.iterdir()] == ["calls.sqlite"]
     assert path.read_bytes() == before
+
+
+def test_a_path_too_long_for_sqlite_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DualDataError, match=r"SQLite opens no path of \d{3} bytes: move the project to a shorter one"):
+        Calls(tmp_path / ("x" * 250) / ("x" * 250) / "calls.sqlite")
+    length = LONGEST_PATH - len(os.fsencode(tmp_path / "calls.sqlite")) - 2
+    folder = tmp_path / ("x" * (length // 2)) / ("x" * (length - length // 2))
+    with Calls(folder / "calls.sqlite") as calls:
+        assert len(os.fsencode(calls.log.path)) == LONGEST_PATH
+        assert calls.fetch("a", {}, lambda: "answer") == "answer"
 
 
 @pytest.mark.parametrize(
