@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from dual_data.errors import DualDataError, InputError, MissingExtra
+from dual_data.errors import DualDataError, InputError, MissingExtra, UsageError
 from dual_data.evaluation.models.hub import cached_commit
 from dual_data.ids import digest
 from dual_data.system.files import expanded, file_hash, whole_folder, write_text
@@ -31,6 +31,7 @@ _GGUF_NAMES = {
     "pad": "padding_token_id",
 }
 _LAYOUT = 1
+_ANOTHER_CACHE = "set DUAL_DATA_CACHE to a folder that can be written"
 _OTHER_FILES = (
     "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
     "merges.txt", "*.model", "chat_template*", "adapter_*", "*.py",
@@ -41,12 +42,13 @@ _ORIGIN = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept."""
-    base = (
-        os.environ.get("DUAL_DATA_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dual-data"
-    )
-    return Path(base) / "models"
+    """Where converted models are kept. Raises UsageError where none is named and the user has no home folder."""
+    if named := os.environ.get("DUAL_DATA_CACHE"):
+        return expanded(named) / "models"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dual-data" / "models"
+    except RuntimeError:
+        raise UsageError(f"this user has no home folder for converted models: {_ANOTHER_CACHE}") from None
 
 
 def carried_by(package: str, message: str) -> Path:
@@ -63,12 +65,17 @@ def dequantised(gguf: Path) -> Path:
     Raises InputError where the file cannot be read, OSError where the checkpoint cannot be written.
     """
     folder = _converted_folder(gguf)
-    if folder.exists():
-        return folder
-    if importlib.util.find_spec("gguf") is None:
-        raise MissingExtra("gguf", "eval")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        if folder.exists():
+            return folder
+        if importlib.util.find_spec("gguf") is None:
+            raise MissingExtra("gguf", "eval")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        held = lock.acquire()
+    except OSError as error:
+        raise OSError(f"{folder}: cannot be written: {error.strerror or error}; {_ANOTHER_CACHE}") from error
+    with held:
         if not folder.exists():
             try:
                 parts = _read_gguf(gguf)
@@ -148,7 +155,7 @@ def files_hash(folder: Path) -> str:
     )
     state = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     note = cache_folder() / "hashes" / digest(json.dumps(state))
-    if note.exists():
+    with suppress(OSError):  # not there, or in a folder that may not be read
         return note.read_text()
     value = digest("".join(file_hash(path) if converted else f"{path.name}|{_content(path)}|" for path in files), 64)
     with suppress(OSError):  # a folder that cannot be written costs only the time of hashing again
@@ -245,7 +252,7 @@ def weights_seen(spec: str) -> str | None:
     """
     try:
         return _seen(expanded(spec)) or cached_commit(spec) or None
-    except (OSError, ValueError, PackageNotFoundError):  # loading the model will say what is wrong
+    except (OSError, ValueError, PackageNotFoundError, UsageError):  # loading the model will say what is wrong
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from importlib.metadata import version
@@ -251,6 +252,38 @@ def test_a_full_disk_is_not_the_fault_of_the_gguf_file(
     with no_room(10_000), pytest.raises(OSError, match=rf"^{cache_folder()}/good-\w+: cannot be written: .*too large"):
         load(gguf)
     assert [path for path in cache_folder().glob("*good*") if path.is_dir()] == []
+
+
+def test_a_cache_that_cannot_be_made_is_said_with_the_variable_that_names_another(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gguf = tmp_path / "good.gguf"
+    gguf.write_bytes(b"GGUF")
+    monkeypatch.setenv("DUAL_DATA_CACHE", str(gguf / "cache"))
+    with pytest.raises(
+        OSError, match=rf"^{gguf}/cache/models/good-\w+: cannot be written: Not a .*set DUAL_DATA_CACHE"
+    ):
+        load(gguf)
+    assert load(saved).info.weights
+    monkeypatch.delenv("DUAL_DATA_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # no HOME, and a user id without a name
+    assert weights_seen(str(gguf)) is None
+    with pytest.raises(UsageError, match=r"no home folder for converted models: set DUAL_DATA_CACHE"):
+        load(gguf)
+
+
+def test_a_note_that_cannot_be_read_costs_only_time(saved: Path) -> None:
+    weights = files_hash(saved)
+    for note in (cache_folder() / "hashes").iterdir():
+        note.unlink()
+        note.mkdir()
+    assert files_hash(saved) == weights
+
+
+def test_a_home_folder_in_the_name_of_the_cache_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUAL_DATA_CACHE", "~/cache")  # as in a file of settings, which no shell reads
+    assert cache_folder() == Path.home() / "cache" / "models"
 
 
 def test_the_soft_cap_on_attention_is_kept_where_transformers_would_choose_attention_without_one(
