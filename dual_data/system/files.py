@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -136,7 +137,10 @@ def _named(path: Path, temporary: Path) -> Iterator[None]:
     except OSError as error:
         if error.filename not in (None, str(temporary)):
             raise
-        reason = str(error) if error.errno is None else os.strerror(error.errno)  # pyarrow has words of its own
+        if error.errno is None or error.errno == errno.ENOENT:  # only its own words say what else is not there
+            reason = error.strerror or str(error)
+        else:
+            reason = os.strerror(error.errno)  # pyarrow has words of its own
         raise OSError(error.errno, reason, str(path)) from None
 
 

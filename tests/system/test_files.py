@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,15 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, lasting: bool) -> Non
         write_whole(tmp_path / "x", fail, lasting=lasting)
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
     assert (tmp_path / "x").read_text() == "old"
+
+
+def test_a_lack_of_temporary_folders_is_not_told_as_one_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "absent")])
+    with pytest.raises(OSError, match="No usable temporary directory found"), whole_folder(tmp_path / "x"):
+        tempfile.gettempdir()
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
