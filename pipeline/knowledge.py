@@ -117,10 +117,12 @@ def run(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions
 
 
 def lacks(params: KnowledgeParams, tools: Tools) -> Iterator[Lack]:
-    """The keys of the models behind servers."""
+    """The keys of the models behind servers, and the packages of those in this process."""
     for model in params.models:
+        alone = params.model_copy(update={"models": (model,)})
         if model.endpoint is not None:
-            yield from keys.lacks(_server(model, model.endpoint, tools), params.model_copy(update={"models": (model,)}))
+            yield from keys.lacks(_server(model, model.endpoint, tools), alone)
+        yield from weights.lacks(model.local, alone)
 
 
 def sources(params: KnowledgeParams, _: Path, __: Services) -> dict[str, str | None]:

