@@ -49,7 +49,7 @@ def caveats(collection: Collection) -> list[Block]:
     sentences += _nothing_kept(collection)
     unscorable_answers: dict[str, dict[str, None]] = defaultdict(dict)
     cut_answers: dict[str, dict[str, bool]] = defaultdict(dict)
-    """By dataset and text, whether it is about a set to forget."""
+    """By dataset, with the stage where that swapped answers, and by text, whether it is about a set to forget."""
     for key, runs in sorted(collection.bases.items()):
         items = read_result(runs[0].path)["items"]
         sentences += _shared_rows(key.data, key.set, items)
@@ -58,12 +58,13 @@ def caveats(collection: Collection) -> list[Block]:
                 f"{key.data}: no row has a subject, so each fact counts as its own. Where facts share a subject, "
                 "intervals are too narrow: name it in a column `subject`."
             )
+        data = f"{key.data}, {key.stage}" if (runs[0].recipe or {}).get("counterfactual") else key.data
         for name, rows in items.items():
             where = f"of {len(rows)} in {key.set if name == 'forget' else name}"
             if number := unscorable(rows):
-                unscorable_answers[key.data][f"{number} {where}"] = None
+                unscorable_answers[data][f"{number} {where}"] = None
             if number := sum(is_cut(row["ground_truth"]) for row in rows):
-                cut_answers[key.data][f"{number} {where}"] = name == "forget"
+                cut_answers[data][f"{number} {where}"] = name == "forget"
     instead = '"answers held" under "Chosen learning rates"'
     forgotten = [runs[0].sets["forget"].scores["rougeL_recall_uni"] for runs in collection.bases.values()]
     if not all(np.isnan(scores).all() for scores in forgotten):

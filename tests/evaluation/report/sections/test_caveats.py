@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.document import Points
 from dual_data.evaluation.report.sections.caveats import caveats
-from tests.evaluation.report.made_up import write_cell
+from dual_data.evaluation.results import cell_path
+from tests.evaluation.report.made_up import SFT, write_cell
 
 
 def _sentences(*folders: Path) -> list[str]:
@@ -56,6 +58,29 @@ def test_answers_that_rouge_cuts_at_their_letters_are_counted(tmp_path: Path) ->
     )
     assert "it cuts 3 of 60 in rare. " in sentence
     assert sentence.endswith('Of the facts to forget, see also "answers held" under "Chosen learning rates".')
+
+
+def test_answers_that_a_stage_swapped_are_counted_apart(tmp_path: Path) -> None:
+    for stage, recipe, answers in (
+        ("pretrained", None, ("Łódź", "São Paulo", "Київ")),
+        ("sft", SFT, ("Łódź", "São Paulo", "Київ")),
+        ("sft_new", SFT | {"counterfactual": True}, ("Київ", "Київ", "Łódź")),
+    ):
+        path = cell_path(tmp_path, write_cell(tmp_path, stage=stage, recipe=recipe, forget=1.0, retain=1.0))
+        result = json.loads(path.read_text())
+        for row, answer in zip(result["items"]["forget"], answers, strict=False):
+            row["ground_truth"] = answer
+        path.write_text(json.dumps(result))
+    counts = [
+        (sentence.partition(": ")[0], number)
+        for sentence in _sentences(tmp_path)
+        for number in re.findall(r"\d+ of 60 in \w+", sentence)
+    ]
+    # One text would give two numbers of a set, and not say of which answers.
+    assert counts == [
+        ("d", "1 of 60 in rare"), ("d, sft_new", "2 of 60 in rare"),
+        ("d", "2 of 60 in rare"), ("d, sft_new", "1 of 60 in rare"),
+    ]  # fmt: skip
 
 
 def test_a_loss_since_the_model_before_unlearning_of_another_seed_is_named(tmp_path: Path) -> None:
