@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 from dual_data.errors import InputError
 from dual_data.ids import digest
 from dual_data.system.files import write_text
+from dual_data.system.progress import Progress
 from dual_data.text.matching import ObjectKind
 from dual_data.text.rouge import is_scorable
 
@@ -293,13 +294,15 @@ def head_of(path: Path) -> Head | None:
         return None
 
 
-def read_results(folder: Path) -> Iterator[tuple[Path, Result]]:
+def read_results(folder: Path, progress: Progress | None = None) -> Iterator[tuple[Path, Result]]:
     """All results below `folder`, by file name. Raises InputError where there are none."""
     paths = json_files(folder / "cells")
     if not paths:
         raise InputError(f"{folder}: no results; run `dual-data eval run` first")
-    for path in paths:
-        yield path, read_result(path)
+    with (progress or Progress()).task(f"{folder.name}: results read", len(paths)) as advance:
+        for path in paths:
+            yield path, read_result(path)
+            advance(1)
 
 
 def finite(value: Any) -> Any:

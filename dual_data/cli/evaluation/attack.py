@@ -67,6 +67,7 @@ def attack(
     from dual_data.evaluation.attacks.run import attack as run_attacks
     from dual_data.evaluation.attacks.targets import AttackOptions, targets
     from dual_data.evaluation.device.devices import device_named
+    from dual_data.system.progress import TerminalProgress
 
     where = device_named(device)
     use_threads(threads)
@@ -79,7 +80,7 @@ def attack(
         task_folder=task_folder,
         shots=shots,
     )
-    chosen = targets(grid, cells, options, say=say)
+    chosen = targets(grid, cells, options, say=say, progress=TerminalProgress())
     if dry_run:
         if any("tasks" in target.todo for target in chosen):
             check_tasks(options.tasks, task_folder)

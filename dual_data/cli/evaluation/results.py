@@ -177,9 +177,17 @@ def report(
     Example: dual-data eval report artifacts/evaluation/demo
     """
     from dual_data.evaluation.report.write import write_report
+    from dual_data.system.progress import TerminalProgress
 
     written = write_report(
-        folders, out or folders[0], title=title, items=not no_items, figures=figures, tables=tables, say=say
+        folders,
+        out or folders[0],
+        title=title,
+        items=not no_items,
+        figures=figures,
+        tables=tables,
+        say=say,
+        progress=TerminalProgress(),
     )
     if written.rows:
         # The report has the columns preset and profile only where they have several values.

@@ -18,6 +18,7 @@ from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.results import adapter_path
 from dual_data.system.files import file_hash
+from dual_data.system.progress import Progress
 from dual_data.text.display import count
 
 Say = Callable[[str], None]
@@ -80,7 +81,14 @@ class Target(NamedTuple):
     todo: tuple[str, ...]
 
 
-def targets(grid: Grid, cells: Sequence[Cell], options: AttackOptions, *, say: Say = lambda _: None) -> list[Target]:
+def targets(
+    grid: Grid,
+    cells: Sequence[Cell],
+    options: AttackOptions,
+    *,
+    say: Say = lambda _: None,
+    progress: Progress | None = None,
+) -> list[Target]:
     """The chosen cells that lack attacks with these options, of seeds with a saved adapter; `say` reports the others.
 
     Raises UsageError for a grid that saves no adapters and where no result belongs to a cell, DualDataError where no
@@ -92,7 +100,7 @@ def targets(grid: Grid, cells: Sequence[Cell], options: AttackOptions, *, say: S
     coordinates = {(cell.model, cell.stage, cell.set, cell.method) for cell in cells}
     keys = {name: key_of(options.relevant_to(name)) for name in options.attacks(first=True)}
     chosen, matched, unmatched, lacking, skipped = list[Target](), 0, 0, 0, 0
-    for group in collect([grid.folder]).groups:
+    for group in collect([grid.folder], progress=progress).groups:
         key, lr = group.key, group.chosen()
         if lr is None or (key.model, key.stage, key.set, key.method) not in coordinates:
             continue

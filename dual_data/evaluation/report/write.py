@@ -25,6 +25,7 @@ from dual_data.evaluation.report.document import (
 from dual_data.evaluation.report.sections.main_table import main_columns, main_rows, main_table
 from dual_data.evaluation.report.sections.page import build
 from dual_data.system.files import write_text
+from dual_data.system.progress import Progress
 from dual_data.text.display import visible
 
 
@@ -49,6 +50,7 @@ def write_report(
     figures: Path | None = None,
     tables: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
+    progress: Progress | None = None,
 ) -> Written:
     """Read the results of some grids and write their report into `out`. Raises InputError where there are none.
 
@@ -57,7 +59,7 @@ def write_report(
     every table of the page as a CSV file and as a LaTeX one, with the texts of its cells.
     """
     say("reading results")
-    collection = collect([folder.resolve() for folder in folders], paths=items)
+    collection = collect([folder.resolve() for folder in folders], paths=items, progress=progress)
     say(f"{collection.results} results; examining the chosen cells")
     cells = extras(collection)
     say("writing")

@@ -29,6 +29,7 @@ from dual_data.evaluation.report.analysis.runs import (
 )
 from dual_data.evaluation.results import BASE, ItemRow, Result, cluster_of, read_result, read_results
 from dual_data.statistics import Floats
+from dual_data.system.progress import Progress
 from dual_data.text.display import some_of
 
 _EXAMPLES = 6
@@ -36,12 +37,13 @@ _FROM_PATH = re.compile(r"[^\s'\"(]*[/\\].*", re.DOTALL)
 """A text from its first path on, which may hold spaces; the rest of it may name parts of the path again."""
 
 
-def collect(folders: Sequence[Path], *, paths: bool = True) -> Collection:
+def collect(folders: Sequence[Path], *, paths: bool = True, progress: Progress | None = None) -> Collection:
     """Read the results of some grids; a result that is in two folders counts once.
 
-    Without `paths`, a model that is named by the path of its folder or file has that one's name instead, and a reason
-    ends where it names a path. Raises InputError for a folder without results, and for results of one place that differ
-    in settings or items.
+    `progress` is told of each result: large grids have gigabytes of them, which take minutes to read. Without `paths`,
+    a model that is named by the path of its folder or file has that one's name instead, and a reason ends where it
+    names a path. Raises InputError for a folder without results, and for results of one place that differ in settings
+    or items.
     """
     by_key: dict[Key, list[Run]] = defaultdict(list)
     base_of: dict[str, str] = {}
@@ -52,7 +54,7 @@ def collect(folders: Sequence[Path], *, paths: bool = True) -> Collection:
     planned: dict[str, Mapping[str, Any]] = {}
     for folder in folders:
         planned |= read_plan(folder)
-        for path, result in read_results(folder):
+        for path, result in read_results(folder, progress):
             if not paths:
                 _hide_paths(result, names)
             cell = result["cell"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from dual_data.errors import InputError
 from dual_data.evaluation.report.analysis.collect import collect, collect_side
 from dual_data.evaluation.report.analysis.runs import stack
 from dual_data.evaluation.results import cell_path, read_result, write_result
+from dual_data.system.progress import Progress
 from tests.evaluation.report.made_up import write_cell, write_grid
 
 
@@ -30,6 +33,24 @@ def test_groups(tmp_path: Path) -> None:
     assert stack(group.at(1e-4), "forget", "worst").sum() > stack(group.at(1e-4), "forget", "contains_answer").sum()
     # forgetting .8 with retention .5 beats .2 with .9 and everything lost
     assert group.chosen() == 1e-4
+
+
+def test_progress_is_told_of_every_result(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, seeds in ((first, (0, 1)), (second, (2,))):
+        for seed in seeds:
+            write_cell(folder, seed=seed, stage="sft", forget=1.0, retain=1.0)
+    told: list[tuple[str, int | None, int]] = []
+
+    class Told(Progress):
+        @contextmanager
+        def task(self, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+            done: list[int] = []
+            yield done.append
+            told.append((label, total, sum(done)))
+
+    collect([first, second], progress=Told())
+    assert told == [("first: results read", 2, 2), ("second: results read", 1, 1)]
 
 
 def test_facts_without_a_subject_are_known_by_their_questions(tmp_path: Path) -> None:
