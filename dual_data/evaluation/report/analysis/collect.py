@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,13 +52,14 @@ def collect(folders: Sequence[Path], *, paths: bool = True, progress: Progress |
     names: dict[str, dict[str, str]] = {"model": {}, "spec": {}}
     grids: dict[str, None] = {}
     planned: dict[str, Mapping[str, Any]] = {}
+    shared = _Shared({}, {})
     for folder in folders:
         planned |= read_plan(folder)
         for path, result in read_results(folder, progress):
             if not paths:
                 _hide_paths(result, names)
             cell = result["cell"]
-            _add(by_key[Key(*(str(cell[name]) for name in Key._fields))], _run(path, result))
+            _add(by_key[Key(*(str(cell[name]) for name in Key._fields))], shared.in_place(_run(path, result)))
             base_of[result["id"]] = result["base"]
             provenance = provenance or result["provenance"]
             if identity := result["provenance"]["model"]:
@@ -87,6 +88,29 @@ def collect(folders: Sequence[Path], *, paths: bool = True, progress: Progress |
         tuple(groups), bases, tuple(folders), provenance, models, tuple(grids), not_done, len(all_runs), len(planned),
         missing,
     )  # fmt: skip
+
+
+class _Shared(NamedTuple):
+    """What results of the same items and panel have in common, kept once: it would be half of what is kept of each."""
+
+    texts: dict[tuple[str, ...], tuple[str, ...]]
+    """Ids or subjects of the items of a set."""
+    kinds: dict[str, Mapping[str, Sequence[int]]]
+    """Questions of a panel by kind, by the hash of the panel."""
+
+    def in_place(self, run: Run) -> Run:
+        """An equal run, with what an earlier one had as well in place of its own."""
+        sets = {
+            name: items._replace(
+                ids=self.texts.setdefault(items.ids, items.ids),
+                subjects=self.texts.setdefault(items.subjects, items.subjects),
+            )
+            for name, items in run.sets.items()
+        }
+        panel = run.panel
+        if panel is not None and (kinds := self.kinds.setdefault(panel.hash, panel.kinds)) == panel.kinds:
+            panel = panel._replace(kinds=kinds)
+        return run._replace(sets=sets, panel=panel)
 
 
 def _hide_paths(result: Result, names: Mapping[str, dict[str, str]]) -> None:

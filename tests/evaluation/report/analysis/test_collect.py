@@ -35,6 +35,29 @@ def test_groups(tmp_path: Path) -> None:
     assert group.chosen() == 1e-4
 
 
+def test_results_of_the_same_items_share_their_names(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    runs = collect([tmp_path]).runs
+    for name in ("forget", "retain_eval"):
+        # By identity: thousands of results would keep the same names thousands of times.
+        assert len({id(run.sets[name].ids) for run in runs}) == len({run.sets[name].ids for run in runs})
+        assert len({id(run.sets[name].subjects) for run in runs}) == len({run.sets[name].subjects for run in runs})
+    panels = [run.panel for run in runs if run.panel is not None]
+    assert len(panels) == len(runs)
+    assert len({id(panel.kinds) for panel in panels}) == 1
+    assert len({panel.hash for panel in panels}) == 1
+
+
+def test_a_panel_of_other_kinds_keeps_its_own(tmp_path: Path) -> None:
+    ids = [write_cell(tmp_path, seed=seed, stage="sft", forget=1.0, retain=1.0, panel=1.0) for seed in (0, 1)]
+    path = cell_path(tmp_path, ids[0])
+    result = json.loads(path.read_text())
+    result["panel_items"]["kinds"] = {"other": [0]}
+    path.write_text(json.dumps(result))
+    ((*runs,),) = collect([tmp_path]).bases.values()
+    assert [run.panel is not None and dict(run.panel.kinds) == {"other": [0]} for run in runs] == [True, False]
+
+
 def test_progress_is_told_of_every_result(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for folder, seeds in ((first, (0, 1)), (second, (2,))):
