@@ -43,7 +43,7 @@ def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
             hardly = f", which {is_more} (difference {shown(difference)}), so {unknown}"
         sentence = (
             f"{names.data(key)}, {key.model}, {key.set}: the trivial rule ({runs[0].rule}) reaches {shown(baseline)}, "
-            f"the model before unlearning {shown(score)}{hardly}."
+            f"the pretrained model {shown(score)}{hardly}."
         )
         if total:
             are, their = ("is", "its") if 1 in (below, total) else ("are", "their")

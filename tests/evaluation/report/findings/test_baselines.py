@@ -21,7 +21,7 @@ def test_the_score_of_the_rule_and_what_becomes_of_its_facts(tmp_path: Path) -> 
     assert len(sentences) == len(compared) == 4
     rule = (
         r"rule \(majority_answer\) reaches 0\.200 \[0\.1[0-2]\d, 0\.[23]\d\d\], "
-        r"the model before unlearning 1\.000 \[0\.884, 1\.000\]\. After"
+        r"the pretrained model 1\.000 \[0\.884, 1\.000\]\. After"
     )
     assert all(re.search(rule, sentence) for sentence in sentences[:2])
     same = "no difference between facts that the rule answers and the others is shown in any of 2 comparisons. On"
