@@ -36,7 +36,7 @@ from dual_data.sources.chat.openai.server import ChatServer, Endpoint
 from dual_data.sources.chat.protocol import Chat, Sampling
 from dual_data.sources.chat.usage import Budget, Ledger, estimate
 from pipeline import expected
-from pipeline.probing import keys, published_rule, weights
+from pipeline.probing import published_rule, servers, weights
 from pipeline.probing.probe import Probe, hits, is_majority, sampled, select
 
 SOURCE = "probe"
@@ -121,8 +121,15 @@ def lacks(params: KnowledgeParams, tools: Tools) -> Iterator[Lack]:
     for model in params.models:
         alone = params.model_copy(update={"models": (model,)})
         if model.endpoint is not None:
-            yield from keys.lacks(_server(model, model.endpoint, tools), alone)
+            yield from servers.lacks(_server(model, model.endpoint, tools), alone)
         yield from weights.lacks(model.local, alone)
+
+
+def greet(params: KnowledgeParams, tools: Tools) -> None:
+    """Ask each server first what it supports."""
+    for model in params.models:
+        if model.endpoint is not None:
+            servers.greet(_server(model, model.endpoint, tools))
 
 
 def sources(params: KnowledgeParams, _: Path, __: Services) -> dict[str, str | None]:
@@ -319,5 +326,6 @@ KNOWLEDGE = Stage(
     forecast=forecast,
     outlook=outlook,
     lacks=lacks,
+    greet=greet,
     check=check,
 )

@@ -41,7 +41,7 @@ from dual_data.sources.chat.openai.server import ChatServer, Endpoint
 from dual_data.sources.chat.protocol import Chat
 from dual_data.sources.chat.usage import Budget, Ledger, estimate
 from pipeline import expected
-from pipeline.probing import keys, weights
+from pipeline.probing import servers, weights
 from pipeline.probing.probe import sampled
 
 SOURCE = "judge"
@@ -137,8 +137,14 @@ def outlook(params: SalienceParams, tools: Tools, profile: Profile) -> list[Fore
 def lacks(params: SalienceParams, tools: Tools) -> Iterator[Lack]:
     """The judge's key, or the packages of one in this process."""
     if params.endpoint is not None:
-        yield from keys.lacks(_server(params, params.endpoint, tools), params)
+        yield from servers.lacks(_server(params, params.endpoint, tools), params)
     yield from weights.lacks(params.local, params)
+
+
+def greet(params: SalienceParams, tools: Tools) -> None:
+    """Ask the judge's server first what it supports."""
+    if params.endpoint is not None:
+        servers.greet(_server(params, params.endpoint, tools))
 
 
 def sources(params: SalienceParams, _: Path, __: Services) -> dict[str, str | None]:
@@ -325,5 +331,6 @@ SALIENCE = Stage(
     forecast=forecast,
     outlook=outlook,
     lacks=lacks,
+    greet=greet,
     check=check,
 )

@@ -44,8 +44,10 @@ def build(
         # The fault of a late stage must not come to light after the calls of the earlier ones.
         steps_ahead = plan(wanted, tools.project, profile, tools.limit)
         expect_sound(steps_ahead, tools.project, profile, offline=tools.calls.offline)
-        if not tools.calls.offline and (lack := next(lacking(steps_ahead, tools, profile), None)):
-            raise UsageError(lack)
+        if not tools.calls.offline:
+            if lack := next(lacking(steps_ahead, tools, profile), None):
+                raise UsageError(lack)
+            _greet([step.stage for step in steps_ahead if step.reason], tools, profile)
         for stage in wanted:
             # Again, though planned above: files may have changed while the earlier stages ran.
             step = plan_stage(stage, tools.project, profile, tools.limit, steps)
@@ -90,6 +92,14 @@ def _asks(step: Step, params: Any, tools: Tools, profile: Profile) -> bool:
         return False
     inputs = {name: read_rows(tools.project, profile, name) for name in step.stage.inputs}
     return any(forecast.to_make for forecast in step.stage.forecast(params, tools, **inputs))
+
+
+def _greet(stages: Sequence[Stage], tools: Tools, profile: Profile) -> None:
+    """Let the services of all stages to run answer once; those of the first are asked at once anyway."""
+    for stage in stages[1:]:
+        if stage.greet is not None:
+            with profile.named_in_errors():
+                stage.greet(profile.params(stage.name, stage.params), tools)
 
 
 def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Manifest:

@@ -112,6 +112,9 @@ class Stage:
     is nothing to estimate from."""
     lacks: Callable[[Any, Tools], Iterable[Lack]] | None = None
     """`lacks(params, tools)`: what the calls of `forecast` would need and this machine lacks."""
+    greet: Callable[[Any, Tools], None] | None = None
+    """`greet(params, tools)`: asks each service a first question, through the call log, before the calls of the stages
+    ahead; raises Refused where one would not answer this stage."""
     check: Callable[[Any, Path, Profile], object] | None = None
     """`check(params, project, profile)`: raises UsageError if a parameter, a service or a file is not what the stage
     needs, or the parameters of another stage do not go with them, a ConfigError without file for a key of the profile;

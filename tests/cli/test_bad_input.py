@@ -183,8 +183,12 @@ def test_a_refused_key(project: Path, site: str, status: int, monkeypatch: pytes
     endpoint = f'{{ base_url = "{site}/{status}/v1", model = "m", api_key_env = "MY_KEY" }}'
     with_facts(project, f'[links]\nmethod = "none"\n[[knowledge.models]]\nname = "m"\nendpoint = {endpoint}\n')
     outcome = build(project)
-    failed_stage(outcome, project, "knowledge", "MY_KEY", f"key refused with {status}")
-    assert "sk-secret" not in outcome.err + outcome.out
+    expect(outcome, 1, "MY_KEY", project, f"key refused with {status}")
+    assert not (project / "artifacts" / "mine" / "facts").exists(), "it is told before the first stage runs"
+    assert build(project, "links", "questions").code == 0, "stages that are not asked for may have such a key"
+    again = build(project)
+    failed_stage(again, project, "knowledge", "MY_KEY", f"key refused with {status} later")
+    assert "sk-secret" not in outcome.err + outcome.out + again.err + again.out
     assert not [path for path in project.rglob("*") if path.is_file() and b"sk-secret" in path.read_bytes()]
 
 

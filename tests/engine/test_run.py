@@ -19,7 +19,7 @@ from dual_data.engine.manifest import Manifest, read_manifest
 from dual_data.engine.plan import outdated, plan, why_stale
 from dual_data.engine.run import build, read_rows
 from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
-from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy, UsageError
+from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy, Refused, UsageError
 from dual_data.ids import digest
 from dual_data.system.files import file_hash, locked
 from tests.engine import toy
@@ -364,6 +364,26 @@ def test_what_a_late_stage_lacks_for_its_calls_is_told_before_the_first_call(roo
     run(root, toy.NUMBERS, WITH_KEY, numbers={"count": 3})
     run(root, toy.NUMBERS, WITHOUT, numbers={"count": 3})
     expect_refusal(4)  # a new number is to be added
+
+
+def test_a_service_that_refuses_a_late_stage_is_told_before_the_first_call(root: Path) -> None:
+    greeted: list[int] = []
+
+    def greet(params: toy.TotalsParams, tools: Tools) -> None:
+        greeted.append(len(tools.calls.answered("squares")))
+        if len(greeted) == 1:
+            raise Refused("adder: no such model")
+
+    late = replace(WITH_KEY, greet=greet)
+    with pytest.raises(Refused, match="no such model"):
+        run(root, toy.NUMBERS, late)
+    assert toy.tools(root).calls.answered("squares") == []
+    run(root, toy.NUMBERS, late)
+    assert greeted == [0, 0]
+    run(root, toy.NUMBERS, replace(late, version=2))  # it is the first to run, and asks at once
+    shutil.rmtree(root / "artifacts" / "toy" / "numbers")
+    build((toy.NUMBERS, replace(late, version=3)), toy.tools(root, offline=True), toy.profile())
+    assert greeted == [0, 0]
 
 
 def test_a_stage_whose_calls_are_all_in_the_log_lacks_nothing(root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import polars as pl
@@ -12,14 +13,15 @@ from polars.testing import assert_frame_equal
 from dual_data.calls.fetching import Calls
 from dual_data.config import Pace
 from dual_data.engine.stage import Tools
-from dual_data.errors import BudgetSpent
+from dual_data.errors import BudgetSpent, Refused
+from pipeline import knowledge, salience
 from pipeline.knowledge import KnowledgeParams, forecast, run
 from tests.clock import FakeClock
 from tests.faults.proxy import CUT, DROP, RESET, error_500, proxy, too_many
 from tests.pipeline import capitals
 from tests.pipeline.knowledge.probed import ALL, knows, probed
 from tests.services.llama import KEY, MODEL, Llama, llama
-from tests.services.stand_in import Body, completion, stand_in
+from tests.services.stand_in import Body, completion, error, stand_in
 
 
 def at(url: str, **more: Any) -> dict[str, Any]:
@@ -59,6 +61,34 @@ def test_how_a_model_is_asked_does_not_decide_what_it_knows() -> None:
     endpoint = {"base_url": "http://h", "model": MODEL, "timeout": 600, "api_key_env": "OTHER_KEY"}
     assert decides(batch=8, models=[{"name": "small", "endpoint": endpoint}]) == decides()
     assert decides(new_tokens=9) != decides()
+
+
+@pytest.mark.parametrize("stage", [knowledge, salience])
+def test_a_server_is_asked_once_before_all_others_are_asked_much(
+    stage: ModuleType, tools: Tools, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def greet(url: str) -> None:
+        endpoint = {"base_url": url, "model": MODEL}
+        if stage is knowledge:
+            knowledge.greet(KnowledgeParams.model_validate({"models": [{"name": "m", "endpoint": endpoint}]}), tools)
+        else:
+            salience.greet(salience.SalienceParams.model_validate({"endpoint": endpoint}), tools)
+
+    with (
+        stand_in(lambda _: error(404, f"The model `{MODEL}` does not exist")) as fake,
+        pytest.raises(Refused, match="does not exist"),
+    ):
+        greet(fake.base_url)
+    with stand_in(oracle) as fake:
+        greet(fake.base_url)
+        asked = len(fake.bodies)
+        greet(fake.base_url)
+        assert 0 < asked == len(fake.bodies)
+    assert capsys.readouterr().err == ""
+    greet("http://127.0.0.1:9/v1")  # nobody is there yet
+    assert (
+        f"http://127.0.0.1:9/v1 ({MODEL}): does not answer yet; its stage will ask again (" in capsys.readouterr().err
+    )
 
 
 def oracle(body: Body) -> tuple[int, Body]:
