@@ -101,6 +101,8 @@ def run(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions
     tools = replace(tools, open_embedding=cache(tools.open_embedding))
     if any("paper" in model.rules for model in params.models) and not tools.calls.offline:
         tools.open_embedding()  # before hours of sampling, not after them
+    if probe.facts and not tools.calls.offline:
+        greet(params.model_copy(update={"models": params.models[1:]}), tools)  # before hours of asking the first
     rows: list[dict[str, Any]] = []
     usage: list[pl.DataFrame] = []
     opened: dict[str, str] = {}

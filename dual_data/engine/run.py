@@ -95,7 +95,7 @@ def _asks(step: Step, params: Any, tools: Tools, profile: Profile) -> bool:
 
 
 def _greet(stages: Sequence[Stage], tools: Tools, profile: Profile) -> None:
-    """Let the services of all stages to run answer once; those of the first are asked at once anyway."""
+    """Let the services of all stages to run answer once, but those of the first, which asks them itself."""
     for stage in stages[1:]:
         if stage.greet is not None:
             with profile.named_in_errors():

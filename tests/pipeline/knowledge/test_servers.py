@@ -91,6 +91,22 @@ def test_a_server_is_asked_once_before_all_others_are_asked_much(
     )
 
 
+def test_every_server_is_asked_once_before_the_first_model_is_asked_much(tools: Tools) -> None:
+    def reply(body: Body) -> tuple[int, Body]:
+        return oracle(body) if body["model"] == MODEL else error(404, f"The model `{body['model']}` does not exist")
+
+    with stand_in(reply) as fake:
+        absent = {"name": "absent", "endpoint": {"base_url": fake.base_url, "model": "absent"}}
+        present = {**absent, "name": "present", "endpoint": {"base_url": fake.base_url, "model": MODEL}}
+        params = KnowledgeParams.model_validate({"models": [present, absent]})
+        facts, questions = capitals.frames()
+        with pytest.raises(Refused, match="`absent` does not exist"):
+            run(params, tools, facts=facts, questions=questions)
+        assert [body["model"] for body in fake.bodies] == ["absent"]
+        run(params, tools, facts=facts.clear(), questions=questions.clear())  # it asks nobody
+        assert len(fake.bodies) == 1
+
+
 def oracle(body: Body) -> tuple[int, Body]:
     """Knows every capital."""
     text = body["messages"][-1]["content"]
