@@ -65,8 +65,12 @@ def test_how_a_model_is_asked_does_not_decide_what_it_knows() -> None:
 
 @pytest.mark.parametrize("stage", [knowledge, salience])
 def test_a_server_is_asked_once_before_all_others_are_asked_much(
-    stage: ModuleType, tools: Tools, capsys: pytest.CaptureFixture[str]
+    stage: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    folder = capitals.project(tmp_path)
+    log = Calls(folder / "calls.sqlite", {name: Pace(attempts=1) for name in ("probe", "judge")})
+    tools = capitals.tools(folder, log)
+
     def greet(url: str) -> None:
         endpoint = {"base_url": url, "model": MODEL}
         if stage is knowledge:
@@ -86,6 +90,7 @@ def test_a_server_is_asked_once_before_all_others_are_asked_much(
         assert 0 < asked == len(fake.bodies)
     assert capsys.readouterr().err == ""
     greet("http://127.0.0.1:9/v1")  # nobody is there yet
+    log.close()
     assert (
         f"http://127.0.0.1:9/v1 ({MODEL}): does not answer yet; its stage will ask again (" in capsys.readouterr().err
     )
