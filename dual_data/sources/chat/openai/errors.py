@@ -17,11 +17,12 @@ from dual_data.errors import Refused, ServiceError, TooLarge, Transient
 from dual_data.sources.chat.openai.server import CutOff, Declined, Rejected
 from dual_data.sources.etiquette import retry_after, wait_asked
 
-# OpenAI and llama.cpp; vLLM ("the model's context length is only"), SGLang and Together ("is longer than the model's
-# context length"), LM Studio ("does not fit in context length", "n_keep >= n_ctx"); Anthropic; Gemini; xAI; TGI.
+# OpenAI and llama.cpp; vLLM ("the model's context length is only", in many releases "longer than the maximum model
+# length"), SGLang and Together ("is longer than the model's context length"), LM Studio ("does not fit in context
+# length", "n_keep >= n_ctx"); Anthropic; Bedrock; Gemini; xAI; TGI.
 _TOO_LONG = re.compile(
     r"context_length_exceeded|exceed(?:s|ed)?\s.*context|context (?:length|size|window)|\bn_ctx\b|prompt is too long|"
-    r"input token count|maximum prompt length|`?inputs`? tokens \+",
+    r"maximum model length|input is too long for|input token count|maximum prompt length|`?inputs`? tokens \+",
     re.I,
 )
 # "You exceeded your current quota, please check your plan and billing details" stands for limits per minute too.

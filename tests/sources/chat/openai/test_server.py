@@ -307,6 +307,8 @@ LM_STUDIO = "Input does not fit in context length. The input has 9000 tokens, bu
             400,
             {"object": "error", "message": "The input (9 tokens) is longer than the model's context length (8 tokens)"},
         ),
+        (400, {"error": {"message": "The decoder prompt (length 9) is longer than the maximum model length of 8."}}),
+        (400, {"error": {"message": "Input is too long for requested model."}}),
         (400, {"error": "Cannot truncate prompt with n_keep (15028) >= n_ctx (7424)"}),
         (400, {"error": "The number of tokens to keep from the initial prompt is greater than the context length"}),
         (200, {"error": {"message": f"{LM_STUDIO} tokens."}, "message": f"{LM_STUDIO} tokens."}),
