@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from operator import sub
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import add, sub
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +44,17 @@ def build(
         # The fault of a late stage must not come to light after the calls of the earlier ones.
         steps_ahead = plan(wanted, tools.project, profile, tools.limit)
         expect_sound(steps_ahead, tools.project, profile, offline=tools.calls.offline)
+        greetings: Mapping[str, Mapping[str, Counts]] = {}
         if not tools.calls.offline:
             if lack := next(lacking(steps_ahead, tools, profile), None):
                 raise UsageError(lack)
-            _greet([step.stage for step in steps_ahead if step.reason], tools, profile)
+            greetings = _greet([step.stage for step in steps_ahead if step.reason], tools, profile)
         for stage in wanted:
             # Again, though planned above: files may have changed while the earlier stages ran.
             step = plan_stage(stage, tools.project, profile, tools.limit, steps)
             if step.reason and step.basis is not None:
                 report(step, None)
-                manifest = _run_stage(stage, step.basis, tools, profile)
+                manifest = _run_stage(stage, step.basis, tools, profile, greetings.get(stage.name, {}))
                 report(step, manifest)
                 step = step._replace(manifest=manifest, reason="")
             else:
@@ -94,15 +95,23 @@ def _asks(step: Step, params: Any, tools: Tools, profile: Profile) -> bool:
     return any(forecast.to_make for forecast in step.stage.forecast(params, tools, **inputs))
 
 
-def _greet(stages: Sequence[Stage], tools: Tools, profile: Profile) -> None:
-    """Let the services of all stages to run answer once, but those of the first, which asks them itself."""
+def _greet(stages: Sequence[Stage], tools: Tools, profile: Profile) -> dict[str, dict[str, Counts]]:
+    """Let the services of all stages to run answer once, but those of the first, which asks them itself.
+
+    Returns what became of these calls by stage and source.
+    """
+    calls = {}
     for stage in stages[1:]:
         if stage.greet is not None:
+            before = tools.calls.counts()
             with profile.named_in_errors():
                 stage.greet(profile.params(stage.name, stage.params), tools)
+            calls[stage.name] = _combined(sub, tools.calls.counts(), before)
+    return calls
 
 
-def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Manifest:
+def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile, greeting: Mapping[str, Counts]) -> Manifest:
+    """Run a stage and write its tables and its manifest, in which the calls of its `greeting` count, too."""
     folder = artifacts(tools.project, profile) / stage.name
     before = tools.calls.counts()
     started = time.monotonic()
@@ -127,7 +136,7 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Ma
                 for name, frame in tables.items()
             },
             rejected=_by_reason(settled.rejected),
-            calls=_difference(before, tools.calls.counts()),
+            calls=_combined(add, _combined(sub, tools.calls.counts(), before), greeting),
             build=build_facts(tools.project, time.monotonic() - started, params),
         ).sealed()
         write_manifest(folder, manifest)
@@ -162,7 +171,11 @@ def _by_reason(rejected: pl.DataFrame) -> dict[str, int]:
     return dict(counts.iter_rows())
 
 
-def _difference(before: dict[str, Counts], after: dict[str, Counts]) -> dict[str, Counts]:
+def _combined(
+    how: Callable[[int, int], int], left: Mapping[str, Counts], right: Mapping[str, Counts]
+) -> dict[str, Counts]:
+    """The sums or differences of counts by source, without those that are all 0."""
     zero = Counts(0, 0, 0)
-    deltas = {source: Counts(*map(sub, counts, before.get(source, zero))) for source, counts in after.items()}
-    return {source: delta for source, delta in deltas.items() if any(delta)}
+    pairs = {source: (left.get(source, zero), right.get(source, zero)) for source in sorted({*left, *right})}
+    combined = {source: Counts(*map(how, *pair)) for source, pair in pairs.items()}
+    return {source: counts for source, counts in combined.items() if any(counts)}

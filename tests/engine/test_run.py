@@ -386,6 +386,18 @@ def test_a_service_that_refuses_a_late_stage_is_told_before_the_first_call(root:
     assert greeted == [0, 0]
 
 
+def test_what_a_stage_is_greeted_with_counts_among_its_calls(root: Path) -> None:
+    def greet(_: toy.TotalsParams, tools: Tools) -> None:
+        tools.calls.fetch("adder", {"what": "are you there?"}, lambda: 1)
+
+    late = replace(WITH_KEY, greet=greet)
+    alone = run(root, toy.NUMBERS, WITH_KEY)["totals"].calls["adder"]
+    shutil.rmtree(root / "artifacts")
+    made = run(root, toy.NUMBERS, late)
+    assert made["totals"].calls["adder"] == alone._replace(made=alone.made + 1)
+    assert set(made["numbers"].calls) == {"squares"}
+
+
 def test_a_stage_whose_calls_are_all_in_the_log_lacks_nothing(root: Path) -> None:
     run(root, toy.NUMBERS, WITH_KEY)
     folder = root / "artifacts" / "toy"
