@@ -127,7 +127,7 @@ def read_all(
 
 def _folder(folder: Path, say: Callable[[str], None], selection: Selection) -> list[Split]:
     auditable = []
-    for name, config, files, certain in _configured(folder) or _plain(folder):
+    for name, config, files, certain in _each_once(_configured(folder), selection.configs) or _plain(folder):
         # Tables outside the selection are not reported.
         report = say if selection.has(name, config or name) else lambda _: None
         try:
@@ -192,6 +192,19 @@ def _configured(folder: Path) -> list[_Listed]:
                 raise InputError(f"{card}: configs: {config.config_name}: no file matches {', '.join(patterns)}")
             tables.append(_Listed(split, config.config_name, files, certain=True))
     return tables
+
+
+def _each_once(tables: list[_Listed], wanted: Sequence[str]) -> list[_Listed]:
+    """Without the configurations, other than the `wanted`, of which another one has all tables and more: a full release
+    opens with such a one, `matched_all`."""
+    contents: dict[str, set[tuple[str, ...]]] = {}
+    for table in tables:
+        contents.setdefault(table.config, set()).add((table.name, *map(str, table.files)))
+    return [
+        table
+        for table in tables
+        if table.config in wanted or not any(contents[table.config] < others for others in contents.values())
+    ]
 
 
 def _plain(folder: Path, config: str = "") -> list[_Listed]:

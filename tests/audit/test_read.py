@@ -126,6 +126,20 @@ def test_a_release_folder_is_read_by_its_card(tmp_path: Path) -> None:
     ]
 
 
+def test_a_configuration_that_repeats_tables_of_another_is_read_where_it_is_named(tmp_path: Path) -> None:
+    folder = release(tmp_path / "release")
+    card = folder / "README.md"
+    repeated = (
+        "- config_name: matched_all\n  data_files:\n  - split: country_forget_rare_5\n"
+        "    path: matched/country_forget_rare_5.parquet\n"
+    )
+    card.write_text(card.read_text().replace("configs:\n", f"configs:\n{repeated}"))
+    assert "matched_all" in card.read_text()
+    assert {split.config for split in read(str(folder))} == {"matched", "paper"}
+    named = read(str(folder), selection=Selection(["matched_all"]))
+    assert [split.name for split in named if split.config == "matched_all"] == ["matched_all/country_forget_rare_5"]
+
+
 def test_a_folder_without_a_card_is_read_file_by_file_and_shards_together(tmp_path: Path) -> None:
     release(tmp_path / "data")
     (tmp_path / "data" / "README.md").unlink()
