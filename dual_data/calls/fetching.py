@@ -13,8 +13,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -87,6 +88,7 @@ class Calls:
         self._lock = threading.Lock()
         self._tally: Counter[tuple[str, str]] = Counter()
         self._told_until: dict[str, float] = {}
+        self._impatient = False
         self.log = CallLog(path, read_only=read_only)
 
     def __enter__(self) -> Calls:
@@ -102,6 +104,15 @@ class Calls:
     def pace(self, source: str) -> Pace:
         """The pace of a source; of `local:model` that of `local`, where it has none of its own."""
         return self._pace.get(source) or self._pace.get(source.partition(":")[0]) or Pace()
+
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Calls are tried once only: for what can be asked again later. For use while no other thread makes any."""
+        self._impatient = True
+        try:
+            yield
+        finally:
+            self._impatient = False
 
     def missing(self, source: str, requests: Sequence[Request]) -> list[Request]:
         """Those of the requests that the log does not answer."""
@@ -268,7 +279,7 @@ class Calls:
                 raise
 
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(pace.attempts),
+            stop=tenacity.stop_after_attempt(1 if self._impatient else pace.attempts),
             wait=lambda state: _delay(service, state, pace),
             retry=tenacity.retry_if_exception_type(Transient),
             before_sleep=lambda state: self._tell_retry(source, service, state, pace),

@@ -24,9 +24,14 @@ def lacks(server: ChatServer, params: Strict) -> Iterator[Lack]:
 def greet(server: ChatServer) -> None:
     """Ask what a server supports, where the log does not tell. Raises Refused for a wrong key, model or address.
 
-    A server that does not answer may be started later: that is told, and its stage asks again.
+    A server that does not answer may be started later: that is told, and its stage asks again. One whose key is not set
+    is not asked, since `lacks` tells where that is needed.
     """
-    with server:
+    try:
+        server.endpoint.key()
+    except UsageError:
+        return
+    with server, server.calls.impatient():
         try:
             features.capabilities(server)
         except (Refused, Offline):

@@ -68,11 +68,12 @@ def test_a_server_is_asked_once_before_all_others_are_asked_much(
     stage: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = capitals.project(tmp_path)
-    log = Calls(folder / "calls.sqlite", {name: Pace(attempts=1) for name in ("probe", "judge")})
+    clock = FakeClock()
+    log = Calls(folder / "calls.sqlite", {name: Pace(attempts=99) for name in ("probe", "judge")}, clock=clock)
     tools = capitals.tools(folder, log)
 
-    def greet(url: str) -> None:
-        endpoint = {"base_url": url, "model": MODEL}
+    def greet(url: str, **more: Any) -> None:
+        endpoint = {"base_url": url, "model": MODEL, **more}
         if stage is knowledge:
             knowledge.greet(KnowledgeParams.model_validate({"models": [{"name": "m", "endpoint": endpoint}]}), tools)
         else:
@@ -89,11 +90,13 @@ def test_a_server_is_asked_once_before_all_others_are_asked_much(
         greet(fake.base_url)
         assert 0 < asked == len(fake.bodies)
     assert capsys.readouterr().err == ""
+    greet("http://127.0.0.1:9/v1", api_key_env="NO_SUCH_KEY")  # where it is needed, `lacks` has told
+    assert capsys.readouterr().err == ""
     greet("http://127.0.0.1:9/v1")  # nobody is there yet
     log.close()
-    assert (
-        f"http://127.0.0.1:9/v1 ({MODEL}): does not answer yet; its stage will ask again (" in capsys.readouterr().err
-    )
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"http://127.0.0.1:9/v1 ({MODEL}): does not answer yet; its stage will ask again (")
+    assert clock.slept == [], "the other stages need not wait for it"
 
 
 def test_every_server_is_asked_once_before_the_first_model_is_asked_much(tools: Tools) -> None:
