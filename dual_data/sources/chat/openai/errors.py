@@ -25,6 +25,8 @@ _TOO_LONG = re.compile(
     r"maximum model length|input is too long for|input token count|maximum prompt length|`?inputs`? tokens \+",
     re.I,
 )
+# "Failed to load model: ... context length 131072": of LM Studio, where memory is short.
+_NOT_LOADED = re.compile(r"failed to load", re.I)
 # "You exceeded your current quota, please check your plan and billing details" stands for limits per minute too.
 _QUOTA = re.compile(r"insufficient_quota|credit balance", re.I)
 _DECLINED = re.compile(r"content_filter|content_policy|ResponsibleAI|moderation", re.I)
@@ -91,7 +93,8 @@ def _of_status(status: int, failure: _Failure, where: str, key: str, key_name: s
     text = redact(failure.text, key)
     message = f"{where}: {text}"
     final: ServiceError | None = None
-    if status == 413 or (status in (200, 400, 422, 500) and _TOO_LONG.search(text)):
+    too_long = _TOO_LONG.search(text) and not _NOT_LOADED.search(text)
+    if status == 413 or (status in (200, 400, 422, 500) and too_long):
         final = TooLarge(message)
     elif (status == 400 and _DECLINED.search(text)) or (status == 403 and _FLAGGED.search(text)):
         final = Declined(message)

@@ -140,7 +140,7 @@ def _basics(server: ChatServer) -> Answer:
                 least = LEAST_TOKENS
                 forms.insert(0, (limit_key, temperature, top))
             continue
-        reasoning = _reasons(answer) or (temperature and _reasons_unannounced(server, limit_key))
+        reasoning = _reasons(answer) or (temperature and _reasons_unannounced(server, limit_key, least))
         alternatives = 0 if reasoning or not top else _top(answer["tokens"])
         seed = _try(server, {**body, "seed": 1}) is not None
         can = Capabilities(limit_key, temperature, seed, alternatives, reasoning, least)
@@ -169,12 +169,12 @@ def _reasons(answer: Answer) -> bool:
     return answer["reasoning"] or shown or (not text and answer["finish"] == "length")
 
 
-def _reasons_unannounced(server: ChatServer, limit_key: str) -> bool:
+def _reasons_unannounced(server: ChatServer, limit_key: str, least: int) -> bool:
     """Whether there is a reasoning block that the chat template opened: only its end shows, and that needs room."""
     room = server.endpoint.reasoning_tokens
     if not room:
         return False
-    answer = _try(server, {"messages": BRIEF, limit_key: PROBE_TOKENS + room, "temperature": 0})
+    answer = _try(server, {"messages": BRIEF, limit_key: max(least, PROBE_TOKENS + room), "temperature": 0})
     return answer is not None and _reasons(answer)
 
 

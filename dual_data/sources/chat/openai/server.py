@@ -29,7 +29,7 @@ Body = Mapping[str, Any]
 
 _OWN_FIELDS = (
     *("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "n", "stream"),
-    *("logprobs", "top_logprobs", "response_format"),
+    *("logprobs", "top_logprobs", "return_tokens_as_token_ids", "response_format"),
     *("prompt_logprobs", "add_generation_prompt", "continue_final_message"),
 )
 """Fields of a request that this package sets, or that would change the form of an answer."""

@@ -343,6 +343,16 @@ def test_a_server_that_declines_a_seed_is_asked_without_one(calls: Calls) -> Non
         assert ServerAnswers(judge).generate([Chat("", "q")], Sampling(8)) == [["A cat sat"]]
 
 
+def test_a_block_that_the_template_opens_is_seen_by_a_server_with_a_least_limit(calls: Calls) -> None:
+    def reply(body: Body) -> tuple[int, Body]:
+        if "logprobs" in body or body["max_tokens"] < 16:
+            return error(400, "Unsupported: logprobs" if "logprobs" in body else "Expected a value >= 16")
+        return completion("A cat?\n</think>\n\nA cat." if body["messages"] == features.BRIEF else "Okay, a")
+
+    with stand_in(reply) as fake, server(fake.base_url, calls, reasoning_tokens=8) as judge:
+        assert features.capabilities(judge).reasoning
+
+
 def test_a_block_that_the_template_opens_gets_room_and_is_no_answer(calls: Calls) -> None:
     def reply(body: Body) -> tuple[int, Body]:
         long = body["max_tokens"] > 500

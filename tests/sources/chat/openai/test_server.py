@@ -282,6 +282,14 @@ def test_a_limit_of_requests_that_speaks_of_a_context_is_no_prompt_that_is_too_l
     assert answer["text"] == "Paris"
 
 
+def test_a_model_that_does_not_load_is_no_prompt_that_is_too_long(calls: Calls) -> None:
+    text = "Failed to load model: not enough memory for the context length 131072"
+    replies = iter([error(500, text), completion("Paris")])
+    with stand_in(lambda _: next(replies)) as fake, server(fake.base_url, calls) as judge:
+        (answer,) = judge.ask([france(judge)])
+    assert answer["text"] == "Paris"
+
+
 def test_a_prompt_that_is_too_long_is_an_answer_and_not_the_end(real: Llama, calls: Calls) -> None:
     with server(real.base_url, calls) as judge:
         long = judge.request({"messages": messages("", "word " * (CONTEXT + 100)), "max_tokens": 2})
@@ -453,6 +461,7 @@ def test_a_model_without_a_name_or_with_less_than_no_room_to_reason_is_refused(
     [
         ({"temperature": 1.0}, "temperature is set by this package"),
         ({"stream": True}, "stream is set by this package"),
+        ({"return_tokens_as_token_ids": True}, "return_tokens_as_token_ids is set by this package"),
         ({"since": date(2026, 1, 1)}, "is sent as JSON"),
         ({"bias": {"7": math.nan}}, "is sent as JSON"),
     ],
