@@ -318,7 +318,7 @@ class _Asker(NamedTuple):
 
 KNOWLEDGE = Stage(
     name="knowledge",
-    version=6,
+    version=7,
     run=run,
     schema=Knowledge,
     params=KnowledgeParams,
