@@ -1,5 +1,4 @@
-"""Local models of the stages that ask them: whether a name is one, what loading takes, and the
-weights, which are inputs of the stages."""
+"""Local models of the stages that ask them: whether a name is one, what loading takes, and which weights it has."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dual_data.cli.evaluation.grid import GridPart, Threads, expect_rate, need_torch, on_grid, use_threads
+from dual_data.cli.evaluation.grid import GridPart, Threads, expect_rate, on_grid, use_threads
 from dual_data.cli.text import say
 from dual_data.errors import DualDataError, UsageError
 from dual_data.text.display import count
@@ -60,6 +60,8 @@ def attack(
         raise UsageError("--shots: are shown before the questions of a task; name one with --task")
     if task_folder and not task:
         raise UsageError("--task-folder: holds the definitions of tasks; name one with --task")
+    from dual_data.evaluation.models.cache import need_torch
+
     need_torch()
 
     from dual_data.evaluation.attacks.forecast import forecast

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ import typer
 
 from dual_data.cli.options import HERE, ProjectFolder
 from dual_data.cli.text import say
-from dual_data.errors import ConfigError, MissingExtra, UsageError
+from dual_data.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from dual_data.evaluation.grid.cells import Cell, Grid
@@ -130,13 +129,6 @@ def expect_rate(option: str, rate: float) -> None:
     """Raise UsageError for a learning rate at which nothing can be learnt."""
     if not 0 < rate < math.inf:
         raise UsageError(f"{option} {rate:g}: a learning rate is a number greater than 0")
-
-
-def need_torch() -> None:
-    """Raise MissingExtra if the packages of the evaluation are not installed."""
-    for package in ("torch", "transformers"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtra(package, "eval")
 
 
 def use_threads(threads: Threads) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 
-from dual_data.cli.evaluation.grid import need_torch
 from dual_data.cli.options import HERE, ProjectFolder
 from dual_data.cli.text import printable
 
@@ -17,6 +16,8 @@ def methods(project: ProjectFolder = HERE) -> None:
 
     Example: dual-data eval methods
     """
+    from dual_data.evaluation.models.cache import need_torch
+
     need_torch()
     from dual_data.evaluation.methods import METHODS, load_methods
     from dual_data.project.loading import find_root

