@@ -9,10 +9,13 @@ from typing import Any
 
 from dual_data.errors import InputError
 from dual_data.evaluation.results import ADAPTER_FILES, Result, adapter_path, read_result, stages_folder
-from dual_data.text.markdown import code, text
+from dual_data.text.markdown import code, number, table, text
 
 STAGE = "stage_adapter"
 """Folder of the training stage's adapter, which is applied to the base before the unlearned one."""
+
+_SHOWN = {"rougeL_recall": "ROUGE-L recall", "contains_answer": "answers held", "probability": "probability"}
+"""Scores in the card, each with its heading."""
 
 
 def adapter_files(result: Path) -> dict[str, bytes | Path]:
@@ -68,9 +71,7 @@ def card(result: Result) -> str:
         + (f"after the training stage {code(cell['stage'])}." if has_stage else "as it was published."),
         "",
         *([f"The cell {result['status']}: {text(result['reason'])}.", ""] if result["reason"] else []),
-        "| set | ROUGE-L recall | answers held | probability |",
-        "|---|---|---|---|",
-        *(_row(name, scores) for name, scores in result["summary"].items()),
+        table(("set", *_SHOWN.values()), [_row(name, scores) for name, scores in result["summary"].items()]),
         "",
         *_panel(result.get("panel")),
         *([f"{hours:.4f} GPU hours."] if hours else []),  # a CPU's are none
@@ -114,9 +115,8 @@ def _loading(model: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _row(name: str, scores: Mapping[str, Any]) -> str:
-    values = (scores.get(key) for key in ("rougeL_recall", "contains_answer", "probability"))
-    return f"| {text(name)} | {' | '.join('-' if value is None else f'{value:.3f}' for value in values)} |"
+def _row(name: str, scores: Mapping[str, Any]) -> list[str]:
+    return [text(name), *(number(scores.get(score)) for score in _SHOWN)]
 
 
 def _panel(summary: Mapping[str, Any] | None) -> list[str]:
