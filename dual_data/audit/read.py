@@ -200,11 +200,8 @@ def _each_once(tables: list[_Listed], wanted: Sequence[str]) -> list[_Listed]:
     contents: dict[str, set[tuple[str, ...]]] = {}
     for table in tables:
         contents.setdefault(table.config, set()).add((table.name, *map(str, table.files)))
-    return [
-        table
-        for table in tables
-        if table.config in wanted or not any(contents[table.config] < others for others in contents.values())
-    ]
+    repeated = {config for config, own in contents.items() if any(own < others for others in contents.values())}
+    return [table for table in tables if table.config in wanted or table.config not in repeated]
 
 
 def _plain(folder: Path, config: str = "") -> list[_Listed]:

@@ -86,7 +86,7 @@ def card(release: Release, place: Place) -> str:
 
 def front_matter(release: Release) -> dict[str, Any]:
     """The card's YAML: configurations and their files, licence, size, tags."""
-    rows = sum(file.rows for file in release.tables())
+    rows, default = sum(file.rows for file in release.tables()), release.default()
     names = licences(release)
     # Ids that were minted from labels are not Wikidata's.
     tags = [tag for tag in TAGS if tag != "wikidata" or not release.state.unresolved]
@@ -105,7 +105,7 @@ def front_matter(release: Release) -> dict[str, Any]:
         "configs": [
             {
                 "config_name": config,
-                **({"default": True} if config == release.default() else {}),
+                **({"default": True} if config == default else {}),
                 "data_files": [{"split": split, "path": file.path} for split, file in splits.items()],
             }
             for config, splits in release.declared().items()
