@@ -57,6 +57,7 @@ class ProbedModel(Strict):
     local: weights.LocalSpec | None = None
     """A name or folder, as the evaluation opens models."""
     rules: tuple[Rule, ...] = ("matched",)
+    """By which it is asked, and its answers are judged: matched, paper or both."""
     budget: Budget = Field(default=Budget(), exclude=True)
     """Limit of this model's answers, where it is behind a server."""
 
@@ -75,6 +76,7 @@ class KnowledgeParams(Strict):
     """Parameters of [knowledge]. Without models the table is empty."""
 
     models: tuple[ProbedModel, ...] = ()
+    """The models to ask, each a table [[knowledge.models]]."""
     sample: Rows | None = None
     """Probe only this many facts, the first by hash; None for all."""
     new_tokens: int = Field(default=24, ge=1)

@@ -69,6 +69,7 @@ class SalienceParams(Strict):
     batch: int = Field(default=64, ge=1, exclude=True)
     """Facts at once, for a local judge."""
     budget: Budget = Field(default=Budget(), exclude=True)
+    """Limit of the answers of a judge behind a server."""
 
     @model_validator(mode="after")
     def _one_judge(self) -> Self:

@@ -128,6 +128,7 @@ class Relation(Strict):
     topics: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(each_once)]
     """Topics that it applies to; ["*"] for all."""
     object: Literal["entity", "date", "quantity", "text"]
+    """What an answer is. Dates and quantities are compared by value, the others as words."""
     unique: Literal["one", "any"] = "one"
     """one: only pairs with exactly one object are asked; any: all objects are accepted answers."""
     symmetric: bool = False
@@ -143,7 +144,9 @@ class Relation(Strict):
     object_classes: tuple[Item, ...] = ()
     """Classes (Q-ids) of accepted objects; empty for all."""
     note: str = ""
+    """For those who edit the file."""
     questions: Wording
+    """The table [questions]."""
 
     @field_validator("name")
     @classmethod
@@ -193,6 +196,7 @@ class Excluded(Strict):
     rows: int = Field(default=0, ge=0)
     """Number of raw rows of the tables with this label."""
     note: str = ""
+    """For those who edit the file."""
 
 
 def load_relation(path: Path) -> Relation:

@@ -39,6 +39,7 @@ class Price(Strict):
     cached_input: float | None = Field(default=None, ge=0)
     """Per million prompt tokens that the server had in its cache; none for the price of input."""
     currency: str = "USD"
+    """Of the prices, such as EUR."""
 
 
 class Budget(Strict):

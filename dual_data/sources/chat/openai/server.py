@@ -53,6 +53,7 @@ class Endpoint(Strict):
     base_url: Url
     """Root of its API, such as https://api.openai.com/v1 or http://127.0.0.1:8000/v1."""
     model: str = Field(min_length=1)
+    """Its name at the server."""
     api_key_env: str = Field(default="", exclude=True)
     """Environment variable that holds the key; empty where the server wants none. The key itself is never stored."""
     timeout: float = Field(default=60.0, gt=0, le=LONGEST_TIMEOUT, exclude=True)
@@ -63,6 +64,7 @@ class Endpoint(Strict):
     """Further fields of every request, such as { reasoning_effort = "none" } of OpenAI or, of vLLM,
     { chat_template_kwargs = { enable_thinking = false } }. They are logged and released, so no key belongs here."""
     price: Price | None = None
+    """Where it is set, plans and `show` tell the money too, and a budget can limit it."""
 
     @field_validator("extra_body")
     @classmethod
