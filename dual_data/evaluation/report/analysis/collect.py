@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from dual_data.evaluation.metrics.chance import Rule, best_rule
 from dual_data.evaluation.metrics.summary import fair_wordings
 from dual_data.evaluation.models.names import is_tiny
 from dual_data.evaluation.report.analysis.runs import (
+    ANY_WORDING,
+    OTHER_WORDINGS,
     PANEL_SCORES,
     SCORES,
     Collection,
@@ -273,5 +276,25 @@ def _items(rows: Sequence[ItemRow]) -> Items:
         subjects=tuple(map(cluster_of, rows)),
         scores=scores,
         rephrased=any(row["paraphrases"] or row["attacks"] for row in rows),
+        prompts=_by_prompt(rows),
         examples=tuple((row["question"], row["ground_truth"], row["generation"]) for row in rows[:_EXAMPLES]),
     )
+
+
+def _by_prompt(rows: Sequence[ItemRow]) -> dict[str, Floats]:
+    """By kind of other prompt, whether any of the kind elicited each item's answer, and for OTHER_WORDINGS the share of
+    them that did; NaN where the item was not asked so.
+    """
+    shares = dict[str, list[float | None]]()
+    for index, row in enumerate(rows):
+        hits = defaultdict[str, list[float]](list)
+        for wording in row["paraphrases"]:
+            hits[ANY_WORDING].append(wording["scores"]["contains_answer"])
+        for attack in row["attacks"]:
+            hits[attack["attack"]].append(attack["scores"]["contains_answer"])
+        values = {name: max(of_kind) for name, of_kind in hits.items()}
+        if ANY_WORDING in hits:
+            values = {OTHER_WORDINGS: fmean(hits[ANY_WORDING])} | values
+        for name, value in values.items():
+            shares.setdefault(name, [None] * len(rows))[index] = value
+    return {name: _column(column) for name, column in shares.items()}

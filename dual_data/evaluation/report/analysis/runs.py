@@ -40,6 +40,8 @@ SCORES: Mapping[str, Scale] = {
 }
 """Scores of items that are kept. `ended` is whether the generation ended before the limit of new tokens, `worst`
 whether the question, another wording or a fair attack elicited the answer."""
+OTHER_WORDINGS, ANY_WORDING = "other wordings", "any other wording"
+"""Kinds of prompts besides the attacks: the share of the other wordings that elicit an answer, and whether any does."""
 PANEL = "utility panel"
 """Name of its columns and rows."""
 PANEL_SCORES = {
@@ -61,6 +63,8 @@ class Items(NamedTuple):
     """By SCORES; NaN where the model gave no number."""
     rephrased: bool
     """Whether any item was asked in another wording or by an attack."""
+    prompts: Mapping[str, Floats]
+    """By kind of other prompt, whether one elicited each item's answer; NaN where the item was not asked so."""
     examples: tuple[tuple[str, str, str], ...]
     """Question, answer and generation of the first items, which are the same in every result of a set."""
 

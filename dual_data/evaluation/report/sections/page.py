@@ -39,6 +39,7 @@ from dual_data.evaluation.report.sections.own_words import own_words
 from dual_data.evaluation.report.sections.pairs import pairs
 from dual_data.evaluation.report.sections.panel import panel
 from dual_data.evaluation.report.sections.plots import frontiers, shifts, stability, worst_cases
+from dual_data.evaluation.report.sections.prompts import by_prompt
 from dual_data.evaluation.report.sections.settings import prompts_and_rows, settings
 from dual_data.evaluation.report.sections.traces import by_popularity, traces
 from dual_data.text.display import count
@@ -79,6 +80,7 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], *, items
         *further_scores(collection),
         Heading("Other wordings and prompts"),
         *worst_cases(collection),
+        *by_prompt(collection),
         *own_words(collection),
         *by_popularity(collection, cells),
         *traces(cells),

@@ -160,7 +160,8 @@ def test_every_table_names_preset_and_profile_where_there_are_several(tmp_path: 
     for some, columns in ((collection, ()), (combined, ("preset", "profile"))):
         table = main_table(main_rows(some))
         tables = [table for table in _tables(build(some, table, [], items=True)) if "stage" in table.header]
-        assert len(tables) == 8  # the main table, pairs, stability, shifts, further scores, two of the panel, failures
+        # The main table, pairs, stability, shifts, further scores, prompts, two of the panel, failures.
+        assert len(tables) == 9
         for table in tables:
             place = ("data", "model", "stage", "set", *columns)
             start = table.header.index("data")
