@@ -172,15 +172,18 @@ def telling_words(answer: str) -> tuple[str, ...]:
 
 
 def overlap(answer: str, question_words: frozenset[str]) -> float:
-    """Share of the answer's `telling_words` that are in `question_words`, which are folded and stemmed, too.
+    """Share of the answer's words that are in `question_words`: of all, or of its `telling_words`, whichever is more.
 
-    0 for an answer without words.
+    Both sides are folded and stemmed. 0 for an answer without words.
 
-    >>> overlap("Epic Records", frozenset(unicode_tokens("Which record label?")))
-    0.5
+    >>> words_of_question = frozenset(unicode_tokens("Which record label of Bahrain?"))
+    >>> overlap("Epic Records", words_of_question), overlap("Central Bank of Bahrain", words_of_question)
+    (0.5, 0.5)
     """
-    answer_words = telling_words(answer)
-    return sum(map(question_words.__contains__, answer_words)) / len(answer_words) if answer_words else 0.0
+    return max(
+        sum(map(question_words.__contains__, answer_words)) / (len(answer_words) or 1)
+        for answer_words in (unicode_tokens(answer), telling_words(answer))
+    )
 
 
 def hints(description: str, longest: int) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from benchmarks.rebuild.namesakes import Namesakes
 from benchmarks.rebuild.world import Rehearsal
 from dual_data.config import Relation
 from dual_data.ids import digest
-from dual_data.templates import telling_words
+from dual_data.templates import overlap
 from dual_data.text.rouge import unicode_tokens
 from dual_data.text.words import fold
 
@@ -122,11 +122,11 @@ def knows(subject: str, property_id: str, links: int) -> bool:
 def _fair(subject: str, answer: str, relation: Relation) -> bool:
     """Whether an answer is not too long, is not the subject, and leaks (half of its stems or more) neither into the
     canonical question, nor into all wordings for validation, nor into all for tests."""
-    answer_words, wording = telling_words(answer), relation.questions
+    wording = relation.questions
 
     def leaks(template: str) -> bool:
-        question_words = {*unicode_tokens(template.replace("{subject}", " ")), *unicode_tokens(subject)}
-        return bool(answer_words) and sum(word in question_words for word in answer_words) / len(answer_words) >= LEAK
+        question_words = unicode_tokens(template.replace("{subject}", " ")) + unicode_tokens(subject)
+        return overlap(answer, frozenset(question_words)) >= LEAK
 
     if len(answer.split()) > LONGEST or subject.lower() == answer.lower() or leaks(wording.canonical):
         return False

@@ -59,7 +59,7 @@ def measure(table: Table, ambiguous: frozenset[str] = frozenset()) -> dict[str, 
 
 
 def answer_in_question_share(rows: pl.DataFrame) -> float | None:
-    """Share of the questions with half or more of their answer's words, lower-cased; small words of names aside.
+    """Share of the questions with half or more of their answer's words, lower-cased, with small words or without.
 
     Words are compared as written, as in the figures about the published dataset; `templates.overlap` folds and stems.
     """
@@ -68,10 +68,12 @@ def answer_in_question_share(rows: pl.DataFrame) -> float | None:
         return None
     given_away = 0
     for question, answer in known.select("question", "answer").iter_rows():
-        answer_words = _WORD.findall(without_small_words(answer).lower())
         question_words = set(_WORD.findall(question.lower()))
-        shared = sum(word in question_words for word in answer_words)
-        given_away += bool(answer_words) and shared >= ANSWER_IN_QUESTION * len(answer_words)
+        given_away += any(
+            answer_words
+            and sum(map(question_words.__contains__, answer_words)) >= ANSWER_IN_QUESTION * len(answer_words)
+            for answer_words in (_WORD.findall(text.lower()) for text in (answer, without_small_words(answer)))
+        )
     return given_away / known.height
 
 

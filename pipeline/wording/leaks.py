@@ -1,7 +1,7 @@
 """Leaks: wordings that hold the answer that they ask for, and accepted answers that occur in a wording.
 
-Words are compared once stemmed, as the evaluation's ROUGE does: to it, "record" is a word of "Epic Records". Small
-words of an answer ("of", "de") do not count.
+Words are compared once stemmed, as the evaluation's ROUGE does: to it, "record" is a word of "Epic Records". The share
+is the larger of two (`templates.overlap`): with the answer's small words ("of", "de"), and without.
 """
 
 from __future__ import annotations
@@ -58,12 +58,10 @@ class Leaks:
 
     def _fair_wordings(self, stem: str, subject: str, answer: str) -> tuple[tuple[int, ...], ...] | None:
         """Places of the validation, training and test wordings without the answer; None where the question has it."""
-        answer_words, subject_words = templates.telling_words(answer), unicode_tokens(subject)
-        other_words = [word for word in answer_words if word not in subject_words]
-        shared, fewest = len(answer_words) - len(other_words), self._share * len(answer_words)
+        subject_words = unicode_tokens(subject)
 
         def holds(wording: frozenset[str]) -> bool:
-            return shared + sum(map(wording.__contains__, other_words)) >= fewest
+            return templates.overlap(answer, wording.union(subject_words)) >= self._share
 
         (canonical,), *uses = self._wordings[stem]
         if holds(canonical):
@@ -101,10 +99,7 @@ class Leaks:
 
     def _is_suspect(self, stem: str, subject: str, answer: str) -> bool:
         """Whether all wordings together hold enough of the answer for a leak; most facts need no closer look."""
-        answer_words, subject_words = templates.telling_words(answer), unicode_tokens(subject)
-        vocabulary = self._vocabularies[stem]
-        shared = sum(word in vocabulary or word in subject_words for word in answer_words)
-        return shared > 0 and shared >= self._share * len(answer_words)
+        return templates.overlap(answer, self._vocabularies[stem].union(unicode_tokens(subject))) >= self._share
 
 
 def _vocabulary(question: str) -> frozenset[str]:

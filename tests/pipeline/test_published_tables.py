@@ -93,6 +93,18 @@ def test_readme_compares_with_the_published_sets(built: Result) -> None:
     assert rows == [[label, *(cell(name, column) for column in columns)] for label, name in _IN_README.items()]
 
 
+@pytest.mark.parametrize("recipe", ["matched", "matched_answer"])
+def test_no_question_has_half_of_the_words_of_its_answer(built: Result, recipe: str) -> None:
+    """By all words, as the definition has it, and not by the audit's code."""
+    rows = built.tables[f"examples/{recipe}"].select("question", "answer").unique()
+    pairs_of_words = [tuple(re.findall(r"\w+", text.lower()) for text in row) for row in rows.iter_rows()]
+    assert not [
+        (question, answer)
+        for question, answer in pairs_of_words
+        if sum(word in question for word in answer) >= len(answer) / 2
+    ]
+
+
 def forget_tables(built: Result, recipe: str) -> dict[str, Table]:
     return {name: table for name, table in tables_of(built, recipe).items() if "_forget_" in name}
 
