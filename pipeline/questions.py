@@ -8,7 +8,8 @@ A fact gets the first reason that applies, in this order:
     several_objects     the relation is asked for one object, and the pair has more
     unanswerable        a literal that cannot be asked so: a coarser date, another unit
     answer_too_long     the canonical answer has more than `answer_words` words
-    ambiguous_subject   another subject has the same label, and no hint tells them apart without giving the answer away
+    ambiguous_subject   another subject or object has the same label, and no hint tells the subject apart without giving
+                        the answer away
     answer_in_question  `leak_share` or more of the answer's words occur in the canonical question
     no_wording_left     so many other wordings hold as much of the answer that none is left for validation or for tests
     answer_is_prefix    the subject's name begins with the answer, case and accents aside: "it" of Italian
@@ -144,11 +145,18 @@ def _with_literals(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.
 
 
 def _with_subjects(rows: pl.DataFrame, facts: pl.DataFrame, longest: int) -> pl.DataFrame:
-    """Column `subject`: the label, with a hint where another subject of the dataset has the same label."""
-    subjects = facts.select("subject_qid", "subject_label", "subject_description").unique(
-        "subject_qid", keep="first", maintain_order=True
+    """Column `subject`: the label, with a hint where another entity of the dataset has the same label.
+
+    Among subjects, case is no difference; an object must have the very label, for many are common nouns: nobody takes
+    "Apple" for the fruit.
+    """
+    subjects = facts.select("subject_qid", "subject_label", "subject_description")
+    objects = facts.filter(pl.col("object_qid").is_not_null()).select(
+        subject_qid="object_qid", subject_label="object_label", subject_description=pl.lit(None, pl.String)
     )
-    shared = subjects.filter(pl.col("subject_label").str.to_lowercase().is_duplicated())
+    namesakes = objects.join(subjects, on="subject_label", how="semi", maintain_order="left")
+    entities = pl.concat([subjects, namesakes]).unique("subject_qid", keep="first", maintain_order=True)
+    shared = entities.filter(pl.col("subject_label").str.to_lowercase().is_duplicated())
     forms = templates.disambiguated({qid: (label, text) for qid, label, text in shared.iter_rows()}, longest)
     ambiguous = pl.col("subject_qid").is_in(list(forms))
     open_rows = rows.filter(ambiguous & pl.col("reason").is_null())

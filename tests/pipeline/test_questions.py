@@ -216,6 +216,17 @@ def test_a_namesake_gets_a_hint_or_is_rejected(project: Tools) -> None:
     assert "What is the capital of Alexandria (city in Egypt)?" in questions["question"].to_list()
 
 
+def test_an_object_is_a_namesake_too(project: Tools) -> None:
+    """As Georgia, the place of birth of somebody, is of Georgia, of which the capital is asked."""
+    rows: list[dict[str, Any]] = [
+        {"subject": "Q1", "object": "Q11", "subject_label": "Georgia", "subject_description": "country in Asia"},
+        {"subject": "Q2", "object": "Q12", "object_label": "Georgia", "subject_label": "Jo"},
+        {"subject": "Q3", "object": "Q13", "subject_label": "Apple", "subject_description": "company"},
+        {"subject": "Q4", "object": "Q14", "object_label": "apple", "subject_label": "Eve"},
+    ]
+    assert set(ask(project, *rows)["subject"]) == {"Georgia (country)", "Jo", "Apple", "Eve"}
+
+
 def test_names_that_differ_only_in_case_are_those_of_namesakes(project: Tools) -> None:
     rows = [
         {"subject": qid, "object": f"{qid}1", "subject_label": label, "subject_description": text}
