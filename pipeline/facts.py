@@ -46,7 +46,6 @@ from dual_data.config import (
     Strict,
     Topic,
     load_excluded,
-    load_relations,
     load_topics,
 )
 from dual_data.engine.stage import Forecast, Lack, Stage, Tools
@@ -109,7 +108,7 @@ class FactsParams(Strict):
 
 def run(params: FactsParams, tools: Tools) -> pl.DataFrame:
     """All facts of the source, and the rejected rows with their reasons."""
-    relations = load_relations(tools.project / RELATIONS)
+    relations = tools.relations()
     topics = _topics(params, tools.project)
     harvest = _without_nobody(_harvest(params, tools, topics, relations), relations)
     rows = assemble(harvest, relations, resolved=params.source != "labels")
@@ -125,7 +124,7 @@ def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
     if not _asks(params):
         return []
     endpoint = open_endpoint(tools.services)
-    relations = load_relations(tools.project / RELATIONS)
+    relations = tools.relations()
     topics = _topics(params, tools.project)
     asker = Foresight(endpoint, tools.calls)
     if params.source == "resolve":

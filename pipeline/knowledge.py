@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import RELATIONS, Profile, Rows, Services, Strict, load_relations
+from dual_data.config import Profile, Rows, Services, Strict
 from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.evaluation.models.cache import weights_seen
@@ -171,7 +171,7 @@ def outlook(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[For
         return None
     prompt, name = _prompt(tools.project), expected.NAME
     conversation = messages(prompt.system, prompt.render({"question": f"Which {name} of {name} is the {name}?"}))
-    relations = load_relations(tools.project / RELATIONS).values()
+    relations = tools.relations().values()
     paraphrases = sum(len(relation.questions.validation) for relation in relations) / max(1, len(relations))
     plans = []
     for model in params.models:

@@ -36,7 +36,7 @@ import polars as pl
 from pydantic import Field
 
 from dual_data import templates
-from dual_data.config import RELATIONS, TOPICS, Profile, Relation, Strict, Topic, load_relations, load_topics
+from dual_data.config import RELATIONS, TOPICS, Profile, Relation, Strict, Topic, load_topics
 from dual_data.engine.stage import Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.sampling import with_rank
@@ -65,7 +65,7 @@ class QuestionsParams(Strict):
 
 def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFrame:
     """The questions of every fact; facts that cannot be asked carry a reason."""
-    relations = load_relations(tools.project / RELATIONS)
+    relations = tools.relations()
     chosen = with_rank(facts, "questions")
     if tools.limit is not None:
         chosen = chosen.sort("rank").head(tools.limit)

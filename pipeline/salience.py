@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import RELATIONS, Profile, Rows, Services, Strict, load_relations
+from dual_data.config import RELATIONS, Profile, Rows, Services, Strict
 from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.evaluation.models.cache import weights_seen
@@ -164,7 +164,7 @@ def _prepare(
 ) -> tuple[Prompt, list[str], list[Chat]]:
     """The prompt, and each fact's id and conversation, in hash order."""
     prompt = _prompt(tools.project)
-    relations = load_relations(tools.project / RELATIONS)
+    relations = tools.relations()
     rows = sampled(questions, params.sample, tools.limit).join(
         facts.select("fact_id", "relation", "object_label"), on="fact_id", how="inner", maintain_order="left"
     )

@@ -20,7 +20,7 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from dual_data.audit.baselines import baseline_table
-from dual_data.config import POOLED, RELATIONS, Profile, Services, Strict, each_once, load_relations
+from dual_data.config import POOLED, RELATIONS, Profile, Services, Strict, each_once
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.sampling import SIDES, with_rank
@@ -99,7 +99,7 @@ def run(
 
 def select(params: SplitsParams, tools: Tools, pool: pl.DataFrame) -> Selection:
     """The members of every split of every recipe."""
-    pool = examples.with_published(pool, params.paper.signal, load_relations(tools.project / RELATIONS))
+    pool = examples.with_published(pool, params.paper.signal, tools.relations())
     pool = _with_given(pool, params, tools.project)
     pool = pool.with_columns(popularity=popularity(params.matched.signal, params.matched.side).cast(pl.Float64))
     names = short_names(pool["topic"].unique().sort().to_list())

@@ -13,7 +13,7 @@ import dataframely as dy
 import polars as pl
 
 from dual_data.calls.fetching import Calls
-from dual_data.config import Profile, Services, Strict
+from dual_data.config import RELATIONS, Profile, Relation, Services, Strict, load_relation, load_relations
 from dual_data.sources.chat.protocol import ChatModel
 from dual_data.system.progress import Progress
 
@@ -71,6 +71,13 @@ class Tools:
     limit: int | None = None
     """Most facts that the stage works on; None for all. A later stage may rely on inputs that are limited already."""
     progress: Progress = field(default_factory=Progress)
+    alone: str = ""
+    """The relation that a preview asks for alone, such as P36; empty in a build, which asks for all."""
+
+    def relations(self) -> dict[str, Relation]:
+        """The relations to ask for, by the stems of their files. Raises ConfigError for a faulty file."""
+        folder = self.project / RELATIONS
+        return {self.alone: load_relation(folder / f"{self.alone}.toml")} if self.alone else load_relations(folder)
 
 
 TAKEN = ("release", "project", "services")

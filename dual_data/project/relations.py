@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from dual_data.config import RELATIONS, TOPICS, Relation, Strict, load_relation, load_relations, load_topics
+from dual_data.config import RELATIONS, TOPICS, Relation, load_relation, load_relations, load_topics
 from dual_data.engine.places import command
 from dual_data.engine.stage import Result, Tools, needed
 from dual_data.engine.tables import Settled, settle
-from dual_data.errors import ConfigError, DualDataError, InputError, UsageError
+from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.project.loading import Project
 from dual_data.system.files import write_text
 
@@ -132,10 +129,10 @@ def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[
     _expect_no_conflict(path, faulty)
     _expect_topics(project, path, relation)
     tools = project.tools()
-    with tools.calls, _alone(project.root, stem) as folder:
+    with tools.calls:
         for widening in WIDENING:
-            narrowed = replace(tools, project=folder, limit=limit * widening)
-            (questions, rejected), before = _questions(project, narrowed, stem)
+            narrowed = replace(tools, alone=stem, limit=limit * widening)
+            (questions, rejected), before = _questions(project, narrowed)
             # More subjects would hardly help where every statement is rejected.
             if questions.height >= limit or (questions.is_empty() and before.height >= limit):
                 break
@@ -174,14 +171,14 @@ def _expect_topics(project: Project, path: Path, relation: Relation) -> None:
         )
 
 
-def _questions(project: Project, tools: Tools, stem: str) -> tuple[Settled, pl.DataFrame]:
+def _questions(project: Project, tools: Tools) -> tuple[Settled, pl.DataFrame]:
     """What the stage questions returns, and the relation's rows that the stages before it reject, run in memory."""
     frames: dict[str, pl.DataFrame] = {}
     before = [pl.DataFrame(schema=dict.fromkeys(("reason", *_SUBJECT, *_OBJECT), pl.String))]
     if "questions" not in {stage.name for stage in project.stages}:
         raise UsageError("the pipeline of this project has no stage called questions, so nothing can be previewed")
     for stage in needed(project.stages, ["questions"]):
-        params = _out_of_the_copy(project.profile.params(stage.name, stage.params), project.root)
+        params = project.profile.params(stage.name, stage.params)
         with project.profile.named_in_errors():
             returned = stage.run(params, tools, **{name: frames[name] for name in stage.inputs})
         rows = returned.rows if isinstance(returned, Result) else returned
@@ -189,15 +186,8 @@ def _questions(project: Project, tools: Tools, stem: str) -> tuple[Settled, pl.D
         frames[stage.name] = settled.rows
         if stage.name != "questions" and "relation" in settled.rejected.columns:
             # With tables, the rows of all other relations are rejected too, because this one is alone here.
-            before.append(settled.rejected.filter(pl.col("relation") == stem))
+            before.append(settled.rejected.filter(pl.col("relation") == tools.alone))
     return settled, pl.concat(before, how="diagonal_relaxed")
-
-
-def _out_of_the_copy(params: Strict, root: Path) -> Strict:
-    """Parameters in which a path that leads out of the project is absolute: the copy lies elsewhere."""
-    texts = {name: value for name, value in params if isinstance(value, str)}
-    leads_out = [name for name, value in texts.items() if Path(os.path.normpath(value)).parts[:1] == ("..",)]
-    return params.model_copy(update={name: str(root.resolve() / texts[name]) for name in leads_out})
 
 
 def _by_reason(rows: pl.DataFrame, relation: Relation) -> list[Rejected]:
@@ -214,28 +204,6 @@ def _by_reason(rows: pl.DataFrame, relation: Relation) -> list[Rejected]:
         Rejected(reason, amount, sample, HINTS.get(reason, "").format(**keys))
         for reason, amount, sample in groups.iter_rows()
     ]
-
-
-@contextmanager
-def _alone(root: Path, stem: str) -> Iterator[Path]:
-    """A temporary copy of the project with this relation alone, linked to the project for everything else.
-
-    Error messages name the project's folder instead of the temporary one.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        # New folders with links in them, because copies of read-only folders would be read-only.
-        (folder / RELATIONS).mkdir(parents=True)
-        pipeline = root / "pipeline"
-        for entry in (*root.iterdir(), *pipeline.iterdir(), root / RELATIONS / f"{stem}.toml"):
-            link = folder / entry.relative_to(root)
-            if not link.exists():
-                link.symlink_to(entry.resolve())
-        try:
-            yield folder
-        except DualDataError as error:
-            error.args = (str(error).replace(name, str(root)),)
-            raise
 
 
 def _preview(row: dict[str, Any]) -> Preview:
