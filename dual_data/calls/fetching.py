@@ -67,6 +67,10 @@ class Counts(NamedTuple):
     failed: int
 
 
+Tally = Counter[tuple[str, str]]
+"""How often each outcome, a field of `Counts`, came about, by source and outcome."""
+
+
 class Calls:
     """Calls by way of the log in one file, safe to use from several threads of one process.
 
@@ -86,7 +90,7 @@ class Calls:
         self.clock = clock or Clock()
         self._pace = dict(pace or {})
         self._lock = threading.Lock()
-        self._tally: Counter[tuple[str, str]] = Counter()
+        self._tally: Tally = Counter()
         self._told_until: dict[str, float] = {}
         self._impatient = False
         self.log = CallLog(path, read_only=read_only)
@@ -120,12 +124,16 @@ class Calls:
         known = self.log.known(keys)
         return [request for key, request in zip(keys, requests, strict=True) if key not in known]
 
-    def counts(self) -> dict[str, Counts]:
-        """What this process did so far, by source."""
+    def tally(self) -> Tally:
+        """What this process did so far."""
         with self._lock:
-            tally = dict(self._tally)
+            return self._tally.copy()
+
+    def counts(self, before: Tally | None = None) -> dict[str, Counts]:
+        """What this process did since the tally `before`, by source; without it, all that it did."""
+        tally = self.tally() - (before or Tally())
         sources = sorted({source for source, _ in tally})
-        return {source: Counts(*(tally.get((source, outcome), 0) for outcome in Counts._fields)) for source in sources}
+        return {source: Counts(*(tally[source, outcome] for outcome in Counts._fields)) for source in sources}
 
     def recall(self, source: str, request: Request) -> Answer | None:
         """The logged answer, or None; counts nothing and asks nobody."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import add, sub
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from dual_data.calls.fetching import Counts
+from dual_data.calls.fetching import Tally
 from dual_data.config import Profile
 from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, read_manifest, write_manifest
 from dual_data.engine.places import artifacts, command
@@ -44,7 +43,7 @@ def build(
         # The fault of a late stage must not come to light after the calls of the earlier ones.
         steps_ahead = plan(wanted, tools.project, profile, tools.limit)
         expect_sound(steps_ahead, tools.project, profile, offline=tools.calls.offline)
-        greetings: Mapping[str, Mapping[str, Counts]] = {}
+        greetings: Mapping[str, Tally] = {}
         if not tools.calls.offline:
             if lack := next(lacking(steps_ahead, tools, profile), None):
                 raise UsageError(lack)
@@ -54,7 +53,7 @@ def build(
             step = plan_stage(stage, tools.project, profile, tools.limit, steps)
             if step.reason and step.basis is not None:
                 report(step, None)
-                manifest = _run_stage(stage, step.basis, tools, profile, greetings.get(stage.name, {}))
+                manifest = _run_stage(stage, step.basis, tools, profile, greetings.get(stage.name, Tally()))
                 report(step, manifest)
                 step = step._replace(manifest=manifest, reason="")
             else:
@@ -95,25 +94,25 @@ def _asks(step: Step, params: Any, tools: Tools, profile: Profile) -> bool:
     return any(forecast.to_make for forecast in step.stage.forecast(params, tools, **inputs))
 
 
-def _greet(stages: Sequence[Stage], tools: Tools, profile: Profile) -> dict[str, dict[str, Counts]]:
+def _greet(stages: Sequence[Stage], tools: Tools, profile: Profile) -> dict[str, Tally]:
     """Let the services of all stages to run answer once, but those of the first, which asks them itself.
 
-    Returns what became of these calls by stage and source.
+    Returns what became of these calls by stage.
     """
     calls = {}
     for stage in stages[1:]:
         if stage.greet is not None:
-            before = tools.calls.counts()
+            before = tools.calls.tally()
             with profile.named_in_errors():
                 stage.greet(profile.params(stage.name, stage.params), tools)
-            calls[stage.name] = _combined(sub, tools.calls.counts(), before)
+            calls[stage.name] = tools.calls.tally() - before
     return calls
 
 
-def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile, greeting: Mapping[str, Counts]) -> Manifest:
+def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile, greeting: Tally) -> Manifest:
     """Run a stage and write its tables and its manifest, in which the calls of its `greeting` count, too."""
     folder = artifacts(tools.project, profile) / stage.name
-    before = tools.calls.counts()
+    before = tools.calls.tally() - greeting
     started = time.monotonic()
     params = profile.params(stage.name, stage.params)
     inputs = {name: read_rows(tools.project, profile, name) for name in stage.inputs}
@@ -136,7 +135,7 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile, greet
                 for name, frame in tables.items()
             },
             rejected=_by_reason(settled.rejected),
-            calls=_combined(add, _combined(sub, tools.calls.counts(), before), greeting),
+            calls=tools.calls.counts(before),
             build=build_facts(tools.project, time.monotonic() - started, params),
         ).sealed()
         write_manifest(folder, manifest)
@@ -169,13 +168,3 @@ def _remove_stale_tables(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
 def _by_reason(rejected: pl.DataFrame) -> dict[str, int]:
     counts = rejected.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
     return dict(counts.iter_rows())
-
-
-def _combined(
-    how: Callable[[int, int], int], left: Mapping[str, Counts], right: Mapping[str, Counts]
-) -> dict[str, Counts]:
-    """The sums or differences of counts by source, without those that are all 0."""
-    zero = Counts(0, 0, 0)
-    pairs = {source: (left.get(source, zero), right.get(source, zero)) for source in sorted({*left, *right})}
-    combined = {source: Counts(*map(how, *pair)) for source, pair in pairs.items()}
-    return {source: counts for source, counts in combined.items() if any(counts)}
