@@ -25,11 +25,10 @@ from pydantic import Field, model_validator
 from dual_data.config import Profile, Rows, Services, Strict
 from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
 from dual_data.errors import ConfigError
-from dual_data.evaluation.models.cache import weights_seen
 from dual_data.evaluation.models.names import public_name
 from dual_data.prompts import Prompt, load_prompt
 from dual_data.schema import Knowledge
-from dual_data.sources.chat.local import LocalChat, open_local, recall_local
+from dual_data.sources.chat.local import LocalChat, open_local
 from dual_data.sources.chat.openai.closed_book import ServerAnswers
 from dual_data.sources.chat.openai.completions import messages
 from dual_data.sources.chat.openai.server import ChatServer, Endpoint
@@ -154,10 +153,7 @@ def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, ques
             sampling = published_rule.SAMPLING if rule == "paper" else Sampling(params.new_tokens)
             # The log-probabilities are asked once per model, whatever its rules.
             answers = [fact.answer for fact in probe.facts] if index == 0 else []
-            if backend is None:
-                calls, in_log, tokens, note = len(chats) + len(answers), 0, 0, "the model was not loaded yet"
-            else:
-                calls, in_log, tokens, note = backend.plan(chats, sampling, canonical, answers)
+            calls, in_log, tokens, note = backend.plan(chats, sampling, canonical, answers)
             plans.append(Forecast(source, calls, in_log, tokens, f"{model.name}, {rule}; {note}"))
     return plans
 
@@ -242,12 +238,12 @@ def _server(model: ProbedModel, endpoint: Endpoint, tools: Tools) -> ChatServer:
     return ChatServer(endpoint, tools.calls, SOURCE, Ledger(budget, endpoint.price, model.budget))
 
 
-def _recalled(model: ProbedModel, tools: Tools) -> tuple[str, LocalChat | ServerAnswers | None]:
-    """The source of a model's answers, and the model for plans; None for a local one that was never opened."""
+def _recalled(model: ProbedModel, tools: Tools) -> tuple[str, LocalChat | ServerAnswers]:
+    """The source of a model's answers, and the model for plans."""
     if model.endpoint is not None:
         return SOURCE, ServerAnswers(_server(model, model.endpoint, tools))
-    spec = model.local or ""
-    return weights.source_of(spec), recall_local(spec, tools.calls, weights_seen(spec))
+    local = weights.recalled(model.local or "", tools.calls)
+    return local.source, local
 
 
 class _Asker(NamedTuple):

@@ -23,7 +23,6 @@ from pydantic import Field, model_validator
 from dual_data.config import RELATIONS, Profile, Rows, Services, Strict
 from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
 from dual_data.errors import ConfigError
-from dual_data.evaluation.models.cache import weights_seen
 from dual_data.evaluation.models.names import public_name
 from dual_data.prompts import Prompt, load_prompt
 from dual_data.schema import Salience
@@ -34,7 +33,7 @@ from dual_data.sources.chat.label_scores import (
     label_of_text,
     of_samples,
 )
-from dual_data.sources.chat.local import LocalChat, open_local, recall_local
+from dual_data.sources.chat.local import LocalChat, open_local
 from dual_data.sources.chat.openai import features
 from dual_data.sources.chat.openai.completions import Answer, final_text, messages
 from dual_data.sources.chat.openai.server import ChatServer, Endpoint
@@ -107,11 +106,9 @@ def run(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions:
 
 def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> list[Forecast]:
     """The calls of `run`. Those that a low mass adds are counted for the facts whose answers are in the log."""
-    prompt, ids, chats = _prepare(params, tools, facts, questions)
+    prompt, _, chats = _prepare(params, tools, facts, questions)
     if params.local is not None:
-        local = recall_local(params.local, tools.calls, weights_seen(params.local))
-        if local is None:
-            return [Forecast(weights.source_of(params.local), len(ids), 0, note="the model was not loaded yet")]
+        local = weights.recalled(params.local, tools.calls)
         return [Forecast(local.source, *local.plan_labels(chats, prompt.labels))]
     if params.endpoint is None:
         return []

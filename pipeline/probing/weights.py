@@ -7,11 +7,13 @@ from typing import Annotated
 
 from pydantic import Field, PlainSerializer
 
+from dual_data.calls.fetching import Calls
 from dual_data.config import Strict
 from dual_data.engine.stage import Lack
 from dual_data.errors import ConfigError
 from dual_data.evaluation.models.cache import not_installed, weights_seen
 from dual_data.evaluation.models.names import name_fault, public_name
+from dual_data.sources.chat.local import LocalChat, recall_local
 
 LocalSpec = Annotated[str, Field(min_length=1), PlainSerializer(public_name)]
 """A name or folder, as the evaluation opens models. A manifest keeps no path of this machine, and a stage does not run
@@ -26,6 +28,11 @@ def name_of(spec: str) -> str:
 def source_of(spec: str) -> str:
     """The source of a model's answers in the call log, as `LocalChat` has it; a plan names it before that is opened."""
     return f"local:{public_name(spec)}"
+
+
+def recalled(spec: str, calls: Calls) -> LocalChat:
+    """The model for a plan, which loads none."""
+    return recall_local(spec, public_name(spec), calls, weights_seen(spec))
 
 
 def expect_model(spec: str | None, key: str) -> None:

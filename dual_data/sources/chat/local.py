@@ -88,7 +88,8 @@ class LocalChat:
 
     def _planned(self, requests: Sequence[Request]) -> tuple[int, int, int, str]:
         missing = self._calls.missing(self.source, requests)
-        return len(requests), len(requests) - len(missing), 0, "in this process"
+        note = "in this process" if self._identity else "the model was not loaded yet"
+        return len(requests), len(requests) - len(missing), 0, note
 
     def _generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[dict[str, Any]]:
         parameters = sampling._asdict()
@@ -129,13 +130,14 @@ def open_local(open_model: Callable[[str], ChatModel], spec: str, calls: Calls, 
     return LocalChat(model.name, model.identity, model, calls, batch)
 
 
-def recall_local(spec: str, calls: Calls, weights: str | None) -> LocalChat | None:
-    """The model as last opened with the installed packages (and `weights`, if known); None where it never was.
+def recall_local(spec: str, name: str, calls: Calls, weights: str | None) -> LocalChat:
+    """The model as last opened with the installed packages (and `weights`, if known), for plans only.
 
-    For plans only.
+    Where it never was, it has the `name` that it will have, and nothing in the log.
     """
     opened = calls.latest(SOURCE, _opening(spec) | ({} if weights is None else {"weights": weights}))
-    return None if opened is None else LocalChat(opened["name"], opened["identity"], None, calls)
+    opened = opened or {"name": name, "identity": {}}
+    return LocalChat(opened["name"], opened["identity"], None, calls)
 
 
 def _opening(spec: str) -> dict[str, str]:
