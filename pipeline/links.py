@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -22,9 +22,8 @@ from dual_data.sources.etiquette import contact_fault
 from dual_data.sources.wikidata.statements import looked_up
 from pipeline import expected
 
-Counts = Mapping[str, Mapping[str, Any]]
-"""Columns of Links by id, of the entities that were counted."""
-
+COUNTED = Links.create_empty().drop("sitelinks").schema
+"""Columns of the entities that were counted; what a way of counting does not tell is null, or no column."""
 IN_DEGREES = """
 SELECT ?o (COUNT(DISTINCT ?s) AS ?n) WHERE {
   ?s ?p ?o .
@@ -67,8 +66,7 @@ class LinksParams(Strict):
 def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFrame:
     """One row per entity that is the subject or the object of a fact."""
     entities = _entities(facts, tools.limit)
-    counts: Counts = {}
-    day = None
+    counts, day = pl.DataFrame(schema=COUNTED), ""
     if params.method == "in_degree":
         counts, day = _in_degrees(entities["qid"])
     elif params.method == "dump":
@@ -80,8 +78,19 @@ def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFra
     method = pl.lit(params.method)
     if params.method == "none":
         method = pl.when(pl.col("sitelinks").is_not_null()).then(pl.lit("sitelinks")).otherwise(pl.lit("mentions"))
-    # Wikipedia's counts carry their method: where its index has gaps, there are two.
-    return _rows(entities, counts, days).with_columns(method=pl.coalesce("method", method))
+    counts = pl.concat([pl.DataFrame(schema=COUNTED), counts], how="diagonal")
+    rows = entities.drop("title").join(counts, on="qid", how="left", maintain_order="left")
+    looked_up_on = pl.col("qid").replace_strict(days, default=None, return_dtype=pl.String)
+    # Wikipedia's counts carry their day and their method: where its index has gaps, there are two.
+    return rows.select(
+        "qid",
+        "title",
+        "inbound_links",
+        pl.col("capped").fill_null(value=False),
+        pl.coalesce("counted_on", looked_up_on),
+        "sitelinks",
+        pl.coalesce("method", method),
+    )
 
 
 def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[Forecast]:
@@ -170,17 +179,18 @@ def _entities(facts: pl.DataFrame, limit: int | None) -> pl.DataFrame:
     return stacked.group_by("qid").agg(pl.col("title", "sitelinks").drop_nulls().first()).sort("qid")
 
 
-def _in_degrees(qids: pl.Series) -> tuple[Counts, str]:
+def _in_degrees(qids: pl.Series) -> tuple[pl.DataFrame, str]:
     """The counts, and the day of the snapshot."""
     from dual_data.sources.embedded import EmbeddedGraph
 
     graph = EmbeddedGraph()
     bindings = graph.select(IN_DEGREES)["results"]["bindings"]
     degrees = {item_of_iri(row["o"]["value"]): int(row["n"]["value"]) for row in bindings}
-    return {qid: {"inbound_links": degrees.get(qid, 0)} for qid in qids}, graph.date
+    counts = [(qid, degrees.get(qid, 0)) for qid in qids]
+    return pl.DataFrame(counts, schema={"qid": pl.String, "inbound_links": pl.Int64}, orient="row"), graph.date
 
 
-def _from_dump(params: LinksParams, tools: Tools, qids: pl.Series) -> tuple[Counts, str]:
+def _from_dump(params: LinksParams, tools: Tools, qids: pl.Series) -> tuple[pl.DataFrame, str]:
     """The counts, and the day of the dump."""
     from dual_data.sources.dumps.engines import Tables, open_engine
     from dual_data.sources.dumps.links import count
@@ -188,11 +198,10 @@ def _from_dump(params: LinksParams, tools: Tools, qids: pl.Series) -> tuple[Coun
     with open_engine(params.compute) as engine:
         dump = Tables(tools.project / params.folder, engine)
         day = dump.day("pagelinks")
-        counts = count(dump, qids, params.hops)
-    return {row.pop("qid"): row for row in counts.iter_rows(named=True)}, day
+        return count(dump, qids, params.hops), day
 
 
-def _from_wikipedia(params: LinksParams, tools: Tools, entities: pl.DataFrame) -> Counts:
+def _from_wikipedia(params: LinksParams, tools: Tools, entities: pl.DataFrame) -> pl.DataFrame:
     from dual_data.sources.wikipedia.counts import Wikipedia
 
     wiki = Wikipedia(tools.services, tools.calls)
@@ -206,26 +215,8 @@ def _from_wikipedia(params: LinksParams, tools: Tools, entities: pl.DataFrame) -
             counts |= wiki.count_by_linkshere([t for t in titles if t not in counts], TO_THE_END, advance)
         else:
             counts = wiki.count_by_linkshere(titles, params.cap, advance)
-    titled = entities.drop_nulls("title").select("qid", "title")
-    return {qid: counts[title]._asdict() for qid, title in titled.iter_rows()}
-
-
-def _rows(entities: pl.DataFrame, counts: Counts, days: Mapping[str, str]) -> pl.DataFrame:
-    """`days` gives, by id, the day of a count that has none of its own."""
-    rows = [
-        {"qid": qid, "sitelinks": sitelinks, "capped": False, "counted_on": days.get(qid), **counts.get(qid, {})}
-        for qid, sitelinks in entities.select("qid", "sitelinks").iter_rows()
-    ]
-    schema = {
-        "qid": pl.String,
-        "title": pl.String,
-        "inbound_links": pl.Int64,
-        "capped": pl.Boolean,
-        "counted_on": pl.String,
-        "sitelinks": pl.Int64,
-        "method": pl.String,
-    }
-    return pl.DataFrame(rows, schema=schema)
+    titled = entities.drop_nulls("title").select("qid", "title").iter_rows()
+    return pl.DataFrame([{"qid": qid, **counts[title]._asdict()} for qid, title in titled], schema=COUNTED)
 
 
 LINKS = Stage(
