@@ -73,6 +73,10 @@ class Endpoint(Protocol):
     source: str
     """Its name in the call log."""
 
+    @property
+    def date(self) -> str:
+        """Day of its data, YYYY-MM-DD; empty for a service, whose data change all the time."""
+
     def request(self, query: str) -> dict[str, str]:
         """What identifies a query in the call log."""
 
@@ -84,6 +88,7 @@ class HttpEndpoint:
     """An endpoint on the network that speaks SPARQL 1.1 Protocol and JSON results."""
 
     source = "wikidata"
+    date = ""
 
     def __init__(
         self,

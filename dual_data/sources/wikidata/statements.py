@@ -15,13 +15,13 @@ import polars as pl
 from pydantic import Field
 
 from dual_data.calls.fetching import Calls, NotKnown
-from dual_data.config import EMBEDDED, Relation, Services, Strict, Topic
+from dual_data.config import Relation, Services, Strict, Topic
 from dual_data.ids import digest, is_item, item_of_iri, number
 from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, reject
 from dual_data.sources.wikidata.asking import Asker, Foresight
 from dual_data.sources.wikidata.queries import Entities, Members, Statements, Subclasses, described_in, in_batches
-from dual_data.sources.wikidata.sparql import HttpEndpoint, Term
+from dual_data.sources.wikidata.sparql import Term, open_endpoint
 from dual_data.text.words import clean
 
 ENTITIES_A_SUBJECT = 3
@@ -95,17 +95,11 @@ def looked_up(calls: Calls, services: Services) -> dict[str, str]:
     The UTC day of the oldest such answer, which later questions about the entity, such as those of a preview, leave as
     it is; for the embedded snapshot its own day.
     """
-    if services.sparql == EMBEDDED:
-        from dual_data.sources.embedded import EmbeddedGraph
-
-        graph = EmbeddedGraph()
-        source, origin, own_day = graph.source, ("snapshot", graph.sha256), graph.date
-    else:
-        source, origin, own_day = HttpEndpoint.source, ("endpoint", services.sparql), ""
+    endpoint = open_endpoint(services)
     return {
-        qid: own_day or day
-        for request, day in reversed(calls.answered(source))
-        if origin in request.items()
+        qid: endpoint.date or day
+        for request, day in reversed(calls.answered(endpoint.source))
+        if request == endpoint.request(request["query"])
         for qid in described_in(request["query"])
     }
 
