@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -99,7 +97,6 @@ def run(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions
     """One row per probed fact, model and rule."""
     prompt = _prompt(tools.project)
     probe = _select(params, tools, facts, questions)
-    tools = replace(tools, open_embedding=cache(tools.open_embedding))
     if any("paper" in model.rules for model in params.models) and not tools.calls.offline:
         tools.open_embedding()  # before hours of sampling, not after them
     if probe.facts and not tools.calls.offline:

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,8 +152,9 @@ def open_model(spec: str) -> ChatModel:
     return LocalModel.open(spec)
 
 
+@cache
 def open_embedding() -> Callable[[Sequence[str]], Any]:
-    """Open the sentence embedding of the `paper` rule. Raises MissingExtra where it is not installed."""
+    """Open the sentence embedding of the `paper` rule, once. Raises MissingExtra where it is not installed."""
     try:
         from dual_data.evaluation.measuring.embedding import SentenceEmbedder
     except ModuleNotFoundError as error:
