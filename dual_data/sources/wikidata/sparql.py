@@ -171,7 +171,7 @@ class HttpEndpoint:
 
 
 def open_endpoint(services: Services) -> Endpoint:
-    """The endpoint that the profile names. Raises MissingExtra for the embedded one without its extra."""
+    """The endpoint that the profile names; the embedded one raises MissingExtra where it is asked without its extra."""
     if services.sparql == EMBEDDED:
         from dual_data.sources.embedded import EmbeddedGraph
 
