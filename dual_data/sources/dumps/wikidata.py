@@ -26,7 +26,7 @@ from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, reject
 from dual_data.sources.dumps.engines import Lazy, Tables
 from dual_data.sources.dumps.files import SITELINKS
 from dual_data.sources.wikidata.sparql import Term
-from dual_data.sources.wikidata.statements import prefer_languages
+from dual_data.sources.wikidata.statements import named_in, prefer_languages
 
 INSTANCE_OF, SUBCLASS_OF = 31, 279
 _DAY = re.compile(r"([+-]?\d{4,})-(\d\d)-(\d\d)")
@@ -48,10 +48,7 @@ def members(tables: Tables, topics: Mapping[str, Topic], limit: int | None) -> d
 def harvest(tables: Tables, members: Mapping[str, Sequence[int]], relations: Mapping[str, Relation]) -> Harvest:
     """All statements of the relations about the topics' subjects, and the entities that they name."""
     statements = _reject_wrong_classes(tables, _statements(tables, members, relations), relations)
-    entity = pl.col("object_kind") == "entity"
-    usable = statements.filter(pl.col("reason").is_null())
-    named = pl.concat([usable["subject_qid"], usable.filter(entity)["object_value"]]).unique()
-    return Harvest(statements, _entities(tables, _numbers(named)))
+    return Harvest(statements, _entities(tables, _numbers(pl.Series(named_in(statements), dtype=pl.String))))
 
 
 def _hierarchy(tables: Tables) -> pl.DataFrame:
