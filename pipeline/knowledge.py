@@ -34,12 +34,10 @@ from dual_data.sources.chat.protocol import Chat, Sampling
 from dual_data.sources.chat.usage import Budget, Ledger, estimate
 from pipeline import expected
 from pipeline.probing import published_rule, servers, weights
-from pipeline.probing.probe import Probe, hits, is_majority, sampled, select
+from pipeline.probing.probe import DIGITS, Probe, hits, is_majority, sampled, select
 
 SOURCE = "probe"
 PROMPT = "prompts/closed_book.md"
-DIGITS = 6
-"""Decimals kept of a log-probability: the last bits differ between machines."""
 
 Rule = Literal["matched", "paper"]
 

@@ -41,15 +41,13 @@ from dual_data.sources.chat.protocol import Chat
 from dual_data.sources.chat.usage import Budget, Ledger, estimate
 from pipeline import expected
 from pipeline.probing import servers, weights
-from pipeline.probing.probe import sampled
+from pipeline.probing.probe import DIGITS, sampled
 
 SOURCE = "judge"
 PROMPT = "prompts/salience.md"
 
 LABEL_TOKENS = 3
 """Room for the label, a space or a quote before it, and a token that tells "1" from the start of "10"."""
-DIGITS = 6
-"""Decimals kept: the last bits of exp and log differ between machines, and the table's hash must not."""
 
 
 class SalienceParams(Strict):

@@ -13,6 +13,8 @@ from dual_data.text.matching import ObjectKind, contains_answer
 
 SALT = "sample"
 """One salt for the probe and the judge, so that a sampled fact is probed and judged."""
+DIGITS = 6
+"""Decimals kept of what models give: the last bits differ between machines, and the tables' hashes must not."""
 MOST_CANDIDATES = 200
 """Limit of the search for a fact's partners: all facts of a relation may have its answer."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from dual_data.engine.stage import Tools
 from dual_data.sources.chat.protocol import Sampling
+from pipeline.probing.probe import DIGITS
 
 SAMPLING = Sampling(max_new_tokens=10, temperature=1.5, top_p=0.95, samples=15)
 """Constants of the published validation protocol."""
@@ -17,8 +18,6 @@ SIMILARITY = 0.6
 
 EMBEDDING = "all-MiniLM-L6-v2"
 """The sentence embedding of the published protocol."""
-DIGITS = 6
-"""Decimals kept of a cosine: the last bits differ between machines."""
 
 
 def cut(text: str) -> str:
