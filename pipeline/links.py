@@ -22,6 +22,8 @@ from dual_data.sources.etiquette import contact_fault
 from dual_data.sources.wikidata.statements import looked_up
 from pipeline import expected
 
+ASKED = ("cirrusdoc", "linkshere")
+"""Methods that ask Wikipedia."""
 COUNTED = Links.create_empty().drop("sitelinks").schema
 """Columns of the entities that were counted; what a way of counting does not tell is null, or no column."""
 IN_DEGREES = """
@@ -71,7 +73,7 @@ def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFra
         counts, day = _in_degrees(entities["qid"])
     elif params.method == "dump":
         counts, day = _from_dump(params, tools, entities["qid"])
-    elif params.method != "none":
+    elif params.method in ASKED:
         counts = _from_wikipedia(params, tools, entities)
     # Wikipedia was not asked about entities without an article, but the endpoint was.
     days = dict.fromkeys(entities["qid"], day) if day else looked_up(tools.calls, tools.services)
@@ -96,7 +98,7 @@ def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFra
 def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[Forecast]:
     """The requests of `run`, exact where all are in the log: a lower bound for linkshere; for cirrusdoc, gaps in the
     index are counted as far as they are known."""
-    if params.method in ("none", "in_degree", "dump"):
+    if params.method not in ASKED:
         return []
     from dual_data.sources.wikipedia.api import SOURCE
     from dual_data.sources.wikipedia.forecast import Foresight
@@ -113,7 +115,7 @@ def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[
 
 def outlook(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecast] | None:
     """An estimate of `forecast` before the facts are built; None where there is nothing to estimate from."""
-    if params.method in ("none", "in_degree", "dump"):
+    if params.method not in ASKED:
         return []
     from dual_data.sources.wikipedia.api import SOURCE
     from dual_data.sources.wikipedia.counts import TITLES_A_REQUEST
@@ -129,7 +131,7 @@ def outlook(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecas
 
 def lacks(params: LinksParams, tools: Tools) -> Iterator[Lack]:
     """The contact that Wikipedia asks for."""
-    asks = params.method in ("cirrusdoc", "linkshere")
+    asks = params.method in ASKED
     if asks and (fault := contact_fault(tools.services.contact, tools.services.wikipedia)):
         # Facts without titles, such as those of label tables, need no answer of Wikipedia's.
         yield Lack(fault, params, needed=False)
@@ -146,7 +148,7 @@ def check(params: LinksParams, _: Path, profile: Profile) -> None:
         )
     # The host name of a mirror does not tell its language.
     match = re.match(r"https?://([^/]+)\.wikipedia\.org(?![^:/])", profile.services.wikipedia, re.IGNORECASE)
-    if params.method in ("cirrusdoc", "linkshere") and match and match[1].lower() not in ("en", "en.m"):
+    if params.method in ASKED and match and match[1].lower() not in ("en", "en.m"):
         raise ConfigError(
             f"{match[1]}.wikipedia.org is not the English Wikipedia, but the facts have English titles: it lacks most "
             "of them, and has other articles under some. Set https://en.wikipedia.org/w/, or a mirror of it.",
