@@ -77,7 +77,7 @@ study: $(VENV)/.dev  ## The study of benchmarks/evaluation/study, on a GPU: data
 	    && $(BIN)/dual-data eval run $(STUDY) --grid $$style \
 	    && $(BIN)/dual-data eval attack $(STUDY) --grid $$style || exit 1; \
 	done
-	$(BIN)/dual-data eval report $(STYLES:%=artifacts/evaluation/%) --out benchmarks/evaluation/study --no-items \
+	$(BIN)/dual-data eval report $(STYLES:%=artifacts/evaluation/%) --out benchmarks/evaluation/study/reports/whole --no-items \
 	    --title "What a small model learned in pretraining"
 
 $(VENV)/.pip:
