@@ -272,7 +272,7 @@ def _run(lr: float, seed: int, name: str, forget: Floats, retain: Floats) -> Run
     sets = {}
     for key, subject, values in (("forget", name, forget), ("retain_eval", "retain", retain)):
         names = tuple(f"{subject} {fact}" for fact in range(FACTS))
-        sets[key] = Items(names, names, {"rougeL_recall": values}, False, {}, ())
+        sets[key] = Items(names, names, (), {"rougeL_recall": values}, False, {}, ())
     return Run("", HERE, {}, lr, seed, "", "", sets, (), 0, ("", 0), (), None, (), None, np.empty(0), None, {})
 
 

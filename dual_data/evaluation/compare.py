@@ -14,7 +14,6 @@ from dual_data.errors import InputError
 from dual_data.evaluation.grid.conflicts import difference
 from dual_data.evaluation.report.analysis.collect import collect_side
 from dual_data.evaluation.report.analysis.runs import PANEL, PANEL_SCORES, SCORES, Run, same_seeds, stack_panel
-from dual_data.evaluation.results import read_result
 from dual_data.evaluation.sides import setting, side_files
 from dual_data.statistics import holm
 
@@ -75,10 +74,9 @@ def compare_results(first: Path, second: Path) -> Comparison:
     if not common:
         raise InputError(f"{first} and {second} measured no set in common")
     rows: list[Row] = []
-    asked = _questions(left[0]), _questions(right[0])
     for name in common:
-        ids = left[0].sets[name].ids
-        if any(set(run.sets[name].ids) != set(ids) for run in (*left, *right)) or asked[0][name] != asked[1][name]:
+        ids, asked = left[0].sets[name].ids, _questions(left[0], name)
+        if any(_questions(run, name) != asked for run in (*left, *right)):
             raise InputError(f"{first} and {second} measured different items of {name}: {_why(left[0], right[0])}")
         rephrased = any(run.sets[name].rephrased for run in (*left, *right))
         orders = [[_order(run.sets[name].ids, ids) for run in side] for side in (left, right)]
@@ -100,12 +98,13 @@ def compare_results(first: Path, second: Path) -> Comparison:
     return Comparison(_side(left), _side(right), _differing(left[0], right[0]), rows)
 
 
-def _questions(run: Run) -> dict[str, dict[str, str]]:
-    """The question of each item by set and id: a table may give ids only within its file, so others may have the same.
+def _questions(run: Run, name: str) -> dict[str, str]:
+    """The question of each item of a set by id: a table may give ids only within its file, so others may have the same.
 
     Not the answers, which a stage may have swapped.
     """
-    return {name: {row["id"]: row["question"] for row in rows} for name, rows in read_result(run.path)["items"].items()}
+    items = run.sets[name]
+    return {identifier: question for identifier, (question, _) in zip(items.ids, items.facts, strict=True)}
 
 
 def _why(first: Run, second: Run) -> str:

@@ -19,7 +19,6 @@ from dual_data.ids import digest
 from dual_data.system.files import write_text
 from dual_data.system.progress import Progress
 from dual_data.text.matching import ObjectKind
-from dual_data.text.rouge import is_scorable
 
 FORMAT = 3
 BASE = "none"
@@ -179,11 +178,6 @@ def cluster_of(row: ItemRow) -> str:
 def is_finite(rows: Iterable[ItemRow]) -> bool:
     """Whether the model gave a number for every item: one that diverged did not."""
     return all(row["scores"]["probability"] is not None for row in rows)
-
-
-def unscorable(rows: Sequence[ItemRow]) -> int:
-    """Number of items whose answer the plain ROUGE scores cannot tell from a wrong one (:func:`is_scorable`)."""
-    return sum(not is_scorable(row["ground_truth"]) for row in rows)
 
 
 def cell_id(identity: Mapping[str, Any]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,10 +31,12 @@ from dual_data.evaluation.report.analysis.runs import (
     PanelTable,
     Run,
 )
-from dual_data.evaluation.results import BASE, ItemRow, Result, cluster_of, read_result, read_results
+from dual_data.evaluation.results import BASE, ItemRow, Result, cluster_of, fact_of, read_result, read_results
 from dual_data.statistics import Floats
 from dual_data.system.progress import Progress
 from dual_data.text.display import some_of
+
+Values = TypeVar("Values", bound=Hashable)
 
 _EXAMPLES = 6
 _FROM_PATH = re.compile(r"[^\s'\"(]*[/\\].*", re.DOTALL)
@@ -55,14 +58,13 @@ def collect(folders: Sequence[Path], *, paths: bool = True, progress: Progress |
     names: dict[str, dict[str, str]] = {"model": {}, "spec": {}}
     grids: dict[str, None] = {}
     planned: dict[str, Mapping[str, Any]] = {}
-    shared = _Shared({}, {})
     for folder in folders:
         planned |= read_plan(folder)
         for path, result in read_results(folder, progress):
             if not paths:
                 _hide_paths(result, names)
             cell = result["cell"]
-            _add(by_key[Key(*(str(cell[name]) for name in Key._fields))], shared.in_place(_run(path, result)))
+            _add(by_key[Key(*(str(cell[name]) for name in Key._fields))], _run(path, result))
             base_of[result["id"]] = result["base"]
             provenance = provenance or result["provenance"]
             if identity := result["provenance"]["model"]:
@@ -91,29 +93,6 @@ def collect(folders: Sequence[Path], *, paths: bool = True, progress: Progress |
         tuple(groups), bases, tuple(folders), provenance, models, tuple(grids), not_done, len(all_runs), len(planned),
         missing,
     )  # fmt: skip
-
-
-class _Shared(NamedTuple):
-    """What results of the same items and panel have in common, kept once: it would be half of what is kept of each."""
-
-    texts: dict[tuple[str, ...], tuple[str, ...]]
-    """Ids or subjects of the items of a set."""
-    kinds: dict[str, Mapping[str, Sequence[int]]]
-    """Questions of a panel by kind, by the hash of the panel."""
-
-    def in_place(self, run: Run) -> Run:
-        """An equal run, with what an earlier one had as well in place of its own."""
-        sets = {
-            name: items._replace(
-                ids=self.texts.setdefault(items.ids, items.ids),
-                subjects=self.texts.setdefault(items.subjects, items.subjects),
-            )
-            for name, items in run.sets.items()
-        }
-        panel = run.panel
-        if panel is not None and (kinds := self.kinds.setdefault(panel.hash, panel.kinds)) == panel.kinds:
-            panel = panel._replace(kinds=kinds)
-        return run._replace(sets=sets, panel=panel)
 
 
 def _hide_paths(result: Result, names: Mapping[str, dict[str, str]]) -> None:
@@ -260,7 +239,14 @@ def _panel(result: Result) -> PanelTable | None:
         return None
     summary, items = result["panel"], result["panel_items"]
     scores = {name: _column(items[name]) for name in PANEL_SCORES}
-    return PanelTable(summary["name"], summary["hash"], summary["guessing"], items["kinds"], scores)
+    kinds = {kind: _same(tuple(indices)) for kind, indices in items["kinds"].items()}
+    return PanelTable(summary["name"], summary["hash"], summary["guessing"], kinds, scores)
+
+
+@lru_cache(maxsize=1024)
+def _same(values: Values) -> Values:
+    """The values, or equal ones of an earlier result in their place: they would be half of what is kept of each."""
+    return values
 
 
 def _column(values: Sequence[float | None]) -> Floats:
@@ -272,12 +258,13 @@ def _items(rows: Sequence[ItemRow]) -> Items:
     scores["ended"] = _column([row["ended"] for row in rows])
     scores["worst"] = _column([any(entry["scores"]["contains_answer"] for entry in fair_wordings(row)) for row in rows])
     return Items(
-        ids=tuple(row["id"] for row in rows),
-        subjects=tuple(map(cluster_of, rows)),
+        ids=_same(tuple(row["id"] for row in rows)),
+        subjects=_same(tuple(map(cluster_of, rows))),
+        facts=_same(tuple(map(fact_of, rows))),
         scores=scores,
         rephrased=any(row["paraphrases"] or row["attacks"] for row in rows),
         prompts=_by_prompt(rows),
-        examples=tuple((row["question"], row["ground_truth"], row["generation"]) for row in rows[:_EXAMPLES]),
+        generations=tuple(row["generation"] for row in rows[:_EXAMPLES]),
     )
 
 

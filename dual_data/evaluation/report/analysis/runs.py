@@ -13,6 +13,7 @@ from dual_data.bootstrap import ANY, SHARE, UNIT, Scale
 from dual_data.errors import InputError
 from dual_data.evaluation.report.analysis.frontier import Point, choose
 from dual_data.statistics import Floats
+from dual_data.text.rouge import is_scorable
 
 _POSITIVE = Scale(low=0.0)
 _COSINE = Scale(-1.0, 1.0)
@@ -58,15 +59,22 @@ class Items(NamedTuple):
 
     ids: tuple[str, ...]
     subjects: tuple[str, ...]
-    """The subject of each item, or its id if it has none: the units that are resampled."""
+    """The cluster of each item (`results.cluster_of`): the units that are resampled."""
+    facts: tuple[tuple[str, str], ...]
+    """Question and answer of each item."""
     scores: Mapping[str, Floats]
     """By SCORES; NaN where the model gave no number."""
     rephrased: bool
     """Whether any item was asked in another wording or by an attack."""
     prompts: Mapping[str, Floats]
     """By kind of other prompt, whether one elicited each item's answer; NaN where the item was not asked so."""
-    examples: tuple[tuple[str, str, str], ...]
-    """Question, answer and generation of the first items, which are the same in every result of a set."""
+    generations: tuple[str, ...]
+    """Those of the first items, as examples."""
+
+    @property
+    def unscorable(self) -> int:
+        """Number of items whose answer the plain ROUGE scores cannot tell from a wrong one (:func:`is_scorable`)."""
+        return sum(not is_scorable(answer) for _, answer in self.facts)
 
 
 class PanelTable(NamedTuple):

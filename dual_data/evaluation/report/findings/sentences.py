@@ -11,7 +11,6 @@ from dual_data.evaluation.report.analysis.curves import LOST
 from dual_data.evaluation.report.analysis.estimates import above_rule, shown
 from dual_data.evaluation.report.analysis.runs import Collection, Group, Key, Run
 from dual_data.evaluation.report.places import several_settings
-from dual_data.evaluation.results import read_result, unscorable
 from dual_data.statistics import holm
 from dual_data.text.display import count
 
@@ -219,11 +218,11 @@ def little_known(before: Sequence[Run]) -> str:
     """
     if above_rule(before).low > 0:
         return ""
-    rows = read_result(before[0].path)["items"]["forget"]
-    scorable = len(rows) - unscorable(rows)
+    facts = before[0].sets["forget"]
+    scorable = len(facts.ids) - facts.unscorable
     if not scorable:
         return "nothing can be told from ROUGE-L, which can score none of the answers"
-    of_which = f" of the {count(scorable, 'fact')} whose answers ROUGE-L can score" if scorable < len(rows) else ""
+    of_which = f" of the {count(scorable, 'fact')} whose answers ROUGE-L can score" if scorable < len(facts.ids) else ""
     return f"little can be called known{of_which}"
 
 

@@ -13,7 +13,7 @@ from dual_data.evaluation.report.analysis.estimates import RULES, rule_score, sh
 from dual_data.evaluation.report.analysis.runs import Collection, clusters, stack
 from dual_data.evaluation.report.document import Block, Heading, Points
 from dual_data.evaluation.report.places import BEFORE, starts
-from dual_data.evaluation.results import BASE, ItemRow, fact_of, read_result, unscorable
+from dual_data.evaluation.results import BASE, read_result
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.text.display import count, some_of
 from dual_data.text.rouge import is_cut
@@ -51,19 +51,19 @@ def caveats(collection: Collection) -> list[Block]:
     cut_answers: dict[str, dict[str, bool]] = defaultdict(dict)
     """By dataset, with the stage where that swapped answers, and by text, whether it is about a set to forget."""
     for key, runs in sorted(collection.bases.items()):
-        items = read_result(runs[0].path)["items"]
-        sentences += _shared_rows(key.data, key.set, items)
-        if not any(row["subject"] for rows in items.values() for row in rows):
+        sets = runs[0].sets
+        sentences += _shared_rows(key.data, key.set, {name: items.facts for name, items in sets.items()})
+        if all(items.subjects == tuple(question for question, _ in items.facts) for items in sets.values()):
             sentences.append(
                 f"{key.data}: no row has a subject, so each fact counts as its own. Where facts share a subject, "
                 "intervals are too narrow: name it in a column `subject`."
             )
         data = f"{key.data}, {key.stage}" if (runs[0].recipe or {}).get("counterfactual") else key.data
-        for name, rows in items.items():
-            where = f"of {len(rows)} in {key.set if name == 'forget' else name}"
-            if number := unscorable(rows):
+        for name, items in sets.items():
+            where = f"of {len(items.facts)} in {key.set if name == 'forget' else name}"
+            if number := items.unscorable:
                 unscorable_answers[data][f"{number} {where}"] = None
-            if number := sum(is_cut(row["ground_truth"]) for row in rows):
+            if number := sum(is_cut(answer) for _, answer in items.facts):
                 cut_answers[data][f"{number} {where}"] = name == "forget"
     instead = '"answers held" under "Chosen learning rates"'
     forgotten = [runs[0].sets["forget"].scores["rougeL_recall_uni"] for runs in collection.bases.values()]
@@ -165,28 +165,28 @@ def _nothing_kept(collection: Collection) -> list[str]:
     return sentences
 
 
-def _shared_rows(data: str, forget_set: str, items: Mapping[str, Sequence[ItemRow]]) -> list[str]:
+def _shared_rows(data: str, forget_set: str, facts: Mapping[str, Sequence[tuple[str, str]]]) -> list[str]:
     """Sentences on rows of other sets that are in retain_train too, and on rows to forget in any other set."""
 
     def shared(name: str, other: str) -> int:
         """Number of rows of a set that another has too."""
-        others = {fact_of(row) for row in items.get(other, ())}
-        return sum(fact_of(row) in others for row in items.get(name, ()))
+        others = set(facts.get(other, ()))
+        return sum(fact in others for fact in facts.get(name, ()))
 
     sentences = []
     if common := shared("retain_eval", "retain_train"):
         sentences.append(
-            f"{data}: of the {len(items['retain_eval'])} rows of retain_eval, {common} "
+            f"{data}: of the {len(facts['retain_eval'])} rows of retain_eval, {common} "
             f"{'is' if common == 1 else 'are'} in retain_train too, so the retain score is measured on training data, "
             "on which the learning rate is chosen too."
         )
-    for name in items:
+    for name in facts:
         if name not in ("forget", "retain_train", "retain_eval") and (common := shared(name, "retain_train")):
             sentences.append(
-                f"{data}: of the {len(items[name])} rows of {name}, {common} {'is' if common == 1 else 'are'} in "
+                f"{data}: of the {len(facts[name])} rows of {name}, {common} {'is' if common == 1 else 'are'} in "
                 "retain_train too, so unlearning trains on what this set measures."
             )
-    for name in items:
+    for name in facts:
         if name != "forget" and (common := shared("forget", name)):
             sentences.append(
                 f"{data}, {forget_set}: {count(common, 'row')} to forget {'is' if common == 1 else 'are'} in {name} "

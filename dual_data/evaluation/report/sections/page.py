@@ -131,11 +131,9 @@ def _examples(collection: Collection) -> list[Block]:
     keys = [start.key for start in starts(collection)]
     for group, runs in chosen_cells(collection.groups):
         run = runs[0]
-        before = before_of(group.before, run).sets["forget"].examples
-        after = run.sets["forget"].examples
-        rows = tuple(
-            (question, answer, old[2], new) for (question, answer, new), old in zip(after, before, strict=True)
-        )
+        before, after = (model.sets["forget"] for model in (before_of(group.before, run), run))
+        generations = zip(before.generations, after.generations, strict=True)
+        rows = tuple((*fact, *texts) for fact, texts in zip(after.facts, generations, strict=False))
         header = ("question", "answer", "before", "after")
         title = f"{title_of(group.key, keys)}, {group.key.method} at {run.lr:g}"
         blocks.append(Folded(title, (Table(header, rows, f"First forget items of seed {run.seed}, word for word."),)))

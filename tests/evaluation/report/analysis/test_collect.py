@@ -42,9 +42,11 @@ def test_results_of_the_same_items_share_their_names(tmp_path: Path) -> None:
         # By identity: thousands of results would keep the same names thousands of times.
         assert len({id(run.sets[name].ids) for run in runs}) == len({run.sets[name].ids for run in runs})
         assert len({id(run.sets[name].subjects) for run in runs}) == len({run.sets[name].subjects for run in runs})
+        assert len({id(run.sets[name].facts) for run in runs}) == len({run.sets[name].facts for run in runs})
     panels = [run.panel for run in runs if run.panel is not None]
     assert len(panels) == len(runs)
-    assert len({id(panel.kinds) for panel in panels}) == 1
+    for kind in ("birds", "fish"):
+        assert len({id(panel.kinds[kind]) for panel in panels}) == 1
     assert len({panel.hash for panel in panels}) == 1
 
 
@@ -55,7 +57,7 @@ def test_a_panel_of_other_kinds_keeps_its_own(tmp_path: Path) -> None:
     result["panel_items"]["kinds"] = {"other": [0]}
     path.write_text(json.dumps(result))
     ((*runs,),) = collect([tmp_path]).bases.values()
-    assert [run.panel is not None and dict(run.panel.kinds) == {"other": [0]} for run in runs] == [True, False]
+    assert [run.panel is not None and dict(run.panel.kinds) == {"other": (0,)} for run in runs] == [True, False]
 
 
 def test_progress_is_told_of_every_result(tmp_path: Path) -> None:
