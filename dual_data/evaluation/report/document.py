@@ -14,20 +14,15 @@ from dual_data.text.display import visible
 from dual_data.text.markup import Html, element, html_page, name
 
 
-class TableCell(NamedTuple):
-    """A text in a cell of a table, and the file that it links to."""
+class Link(NamedTuple):
+    """A link to a file."""
 
     text: str
-    link: Path | None = None
+    path: Path
 
 
-class LinkList(NamedTuple):
-    """A cell of a table with links."""
-
-    cells: tuple[TableCell, ...]
-
-
-Entry = LinkList | str
+Entry = tuple[Link, ...] | str
+"""A cell of a table."""
 EXACT = "Columns without intervals (counts, settings, results of tests): "
 """The end of a caption, before the names of the columns."""
 _LONGEST_NAME = 100
@@ -95,9 +90,7 @@ def without_items(block: Block) -> Block:
             return Folded(title, tuple(map(without_items, blocks)))
         case Table(header, rows):
             columns = [index for index, name in enumerate(header) if name != ITEMS]
-            texts = tuple(
-                tuple(" ".join(cell.text for cell in _cells(row[index])) for index in columns) for row in rows
-            )
+            texts = tuple(tuple(_text(row[index]) for index in columns) for row in rows)
             return block._replace(header=tuple(header[index] for index in columns), rows=texts)
         case _:
             return block
@@ -258,22 +251,15 @@ def _slug(text: str) -> str:
 
 
 def _html_cell(entry: Entry, folder: Path) -> Html:
-    cells = _cells(entry)
-    shown = (
-        element("a", cell.text, href=link_to(cell.link, folder)) if cell.link else _html_text(cell.text)
-        for cell in cells
-    )
-    is_long = len(" ".join(cell.text for cell in cells)) > 40
-    return element("td", Html(" ".join(shown)), class_="text" if is_long else None)
+    if isinstance(entry, str):  # intervals wrap as a whole while they can
+        shown = _INTERVAL.sub(r'<span class="interval">\g<0></span>', name(entry))
+    else:
+        shown = " ".join(element("a", link.text, href=link_to(link.path, folder)) for link in entry)
+    return element("td", Html(shown), class_="text" if len(_text(entry)) > 40 else None)
 
 
-def _html_text(text: str) -> Html:
-    """The text of a cell, in which intervals wrap as a whole while they can."""
-    return Html(_INTERVAL.sub(r'<span class="interval">\g<0></span>', name(text)))
-
-
-def _cells(entry: Entry) -> tuple[TableCell, ...]:
-    return entry.cells if isinstance(entry, LinkList) else (TableCell(entry),)
+def _text(entry: Entry) -> str:
+    return entry if isinstance(entry, str) else " ".join(link.text for link in entry)
 
 
 def _markdown(block: Block, folder: Path, addresses: Mapping[Chart, str]) -> str:
@@ -297,11 +283,9 @@ def _markdown(block: Block, folder: Path, addresses: Mapping[Chart, str]) -> str
 
 
 def _markdown_cell(entry: Entry, folder: Path) -> str:
-    texts = []
-    for cell in _cells(entry):
-        shown = _literal(cell.text)
-        texts.append(f"[{shown}]({link_to(cell.link, folder)})" if cell.link else shown)
-    return " ".join(texts)
+    if isinstance(entry, str):
+        return _literal(entry)
+    return " ".join(f"[{_literal(link.text)}]({link_to(link.path, folder)})" for link in entry)
 
 
 def _literal(text: str) -> str:

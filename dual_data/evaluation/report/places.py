@@ -8,7 +8,7 @@ from itertools import compress
 from typing import NamedTuple
 
 from dual_data.evaluation.report.analysis.runs import Collection, Group, Key, Run, chosen_cells
-from dual_data.evaluation.report.document import ITEMS, Entry, LinkList, Table, TableCell
+from dual_data.evaluation.report.document import ITEMS, Entry, Link, Table
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
 
@@ -23,7 +23,7 @@ class CellLine(NamedTuple):
     key: Key
     method: str
     texts: Sequence[str]
-    links: LinkList
+    links: tuple[Link, ...]
     id: str = ""
     """By which charts link to it; all rows of a table have one, or none."""
 
@@ -117,7 +117,7 @@ def row_id(table: str, runs: Sequence[Run]) -> str:
     return f"{table}-{runs[0].id}"
 
 
-def sources(runs: Sequence[Run]) -> LinkList:
+def sources(runs: Sequence[Run]) -> tuple[Link, ...]:
     """Links to the results of some runs, with the items behind a number; named by seed and by what else differs."""
 
     def coordinates(run: Run) -> tuple[str, ...]:
@@ -127,6 +127,4 @@ def sources(runs: Sequence[Run]) -> LinkList:
     of_runs = [coordinates(run) for run in runs]
     differs = [len(set(values) - {""}) > 1 for values in zip(*of_runs, strict=True)]
     names = [" ".join(filter(None, compress(values, differs))) for values in of_runs]
-    return LinkList(
-        tuple(TableCell(f"{name} seed {run.seed}".strip(), run.path) for name, run in zip(names, runs, strict=True))
-    )
+    return tuple(Link(f"{name} seed {run.seed}".strip(), run.path) for name, run in zip(names, runs, strict=True))

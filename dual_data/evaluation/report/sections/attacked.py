@@ -16,7 +16,7 @@ from dual_data.evaluation.report.analysis.recovery import LEVELS, recovered_shar
 from dual_data.evaluation.report.analysis.relearned import BEFORE_UNLEARNING, Relearned, results_of, tuning_of
 from dual_data.evaluation.report.analysis.runs import Run, before_of, stack
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
-from dual_data.evaluation.report.document import Block, Charts, Heading, LinkList, TableCell
+from dual_data.evaluation.report.document import Block, Charts, Heading, Link
 from dual_data.evaluation.report.marks import spot
 from dual_data.evaluation.report.places import CellLine, cell_table, row_id, title_of
 from dual_data.statistics import Floats
@@ -159,7 +159,7 @@ def _tasks(cells: Sequence[Extras]) -> list[Block]:
 def _line(cell: Extras, attack: AttackResults, texts: Sequence[str]) -> CellLine:
     """The row of a chosen cell and an attack, with links to its results."""
     pairs = zip(attack.runs, attack.results, strict=True)
-    links = LinkList(tuple(TableCell(f"seed {run.seed}", result.path) for run, result in pairs))
+    links = tuple(Link(f"seed {run.seed}", result.path) for run, result in pairs)
     return CellLine(cell.group.key, cell.group.key.method, texts, links)
 
 

@@ -14,10 +14,9 @@ from dual_data.evaluation.report.document import (
     Entry,
     Folded,
     Heading,
-    LinkList,
+    Link,
     Paragraph,
     Table,
-    TableCell,
     with_content,
     without_items,
 )
@@ -144,7 +143,7 @@ def _failures(collection: Collection) -> list[Block]:
     place = place_columns(collection.keys)
     rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
-            LinkList((TableCell(run.id, run.path),)),
+            (Link(run.id, run.path),),
             *(str(run.cell[name]) for name in place),
             str(run.cell["method"]) if run.lr else BEFORE,
             rate_of([run]),

@@ -13,7 +13,7 @@ from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.analysis.contrast import compare_in_own_words, pair_facts
 from dual_data.evaluation.report.analysis.own_words import in_own_words
 from dual_data.evaluation.report.analysis.runs import Collection, Group
-from dual_data.evaluation.report.document import Table, TableCell, with_content
+from dual_data.evaluation.report.document import Table, with_content
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.wordings import own_words_answer
 from dual_data.evaluation.report.sections.own_words import own_words
@@ -145,6 +145,6 @@ def test_popular_and_rare_facts_are_compared_in_own_words(tmp_path: Path) -> Non
 def test_rows_link_to_the_results(tmp_path: Path) -> None:
     _, table = own_words(_collection(tmp_path, {"rare": 22}))
     assert isinstance(table, Table)
-    links = [cell.link for row in table.rows for cell in getattr(row[-1], "cells", ()) if isinstance(cell, TableCell)]
+    links = [link for row in table.rows if not isinstance(row[-1], str) for link in row[-1]]
     assert len(links) == 3
-    assert all(link is not None and link.is_file() for link in links)
+    assert all(link.path.is_file() for link in links)
