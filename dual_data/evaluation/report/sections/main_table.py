@@ -16,9 +16,11 @@ from dual_data.bootstrap import UNIT, UNKNOWN, Interval, bootstrap_function, sha
 from dual_data.evaluation.metrics.chance import PERFECT
 from dual_data.evaluation.report.analysis.estimates import RULES, estimate, shown, trivial_rule
 from dual_data.evaluation.report.analysis.runs import PANEL, Collection, Key, Run, clusters, stack
-from dual_data.evaluation.report.document import ITEMS, Entry, Table, link_to
+from dual_data.evaluation.report.document import ITEMS, Table, link_to
 from dual_data.evaluation.report.places import (
+    CellLine,
     Start,
+    cell_table,
     place_columns,
     place_of,
     rate_of,
@@ -66,30 +68,28 @@ def main_rows(collection: Collection) -> list[Row]:
 def main_table(rows: Sequence[Row]) -> Table:
     """The rows for a reader."""
     panel = (PANEL,) if any(PANEL in row.scores for row in rows) else ()
-    place = place_columns([row.key for row in rows])
-    header = (
-        *place, "method", "lr", "seeds", "forget", "corrected", "baseline", "answers held", "probability",
-        "retain_eval", "other kept sets", *panel, "worst case", "KL on retain", ITEMS,
+    columns = (
+        "lr", "seeds", "forget", "corrected", "baseline", "answers held", "probability", "retain_eval",
+        "other kept sets", *panel, "worst case", "KL on retain",
     )  # fmt: skip
     lines = []
     for row in rows:
-        texts: dict[str, Entry] = {
+        texts = {
             # A probability of 1e-4 and one of 1e-9 are both near 0, but not alike.
             name: shown(score, small=name == "probability")
             for name, score in row.scores.items()
         }
         others = "; ".join(f"{name} {shown(score)}" for name, score in row.others.items())
         texts |= {
-            **_place(row, place),
+            "lr": rate_of(row.runs),
             "seeds": seeds_of(row.runs),
             "baseline": shown(row.baseline),
             "other kept sets": others or "-",
         }
-        texts[ITEMS] = sources(row.runs)
-        lines.append(tuple(texts.get(name, "-") for name in header))
-    ids = tuple(row_id("chosen", row.runs) for row in rows)
+        shown_texts = [texts.get(name, "-") for name in columns]
+        lines.append(CellLine(row.key, row.method, shown_texts, sources(row.runs), row_id("chosen", row.runs)))
     caption = f"{_CAPTION} {PANEL.capitalize()}: accuracy." if panel else _CAPTION
-    return Table(header, tuple(lines), caption, ("lr", "seeds"), ids)
+    return cell_table(columns, lines, caption, ("lr", "seeds"))
 
 
 def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
@@ -107,7 +107,9 @@ def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
     place = place_columns([row.key for row in rows])
     lines = []
     for row, row_scores in zip(rows, scores, strict=True):
-        columns = _place(row, place) | {"seeds": str(len(row.runs)), "stopped": str(stopped_of(row.runs))}
+        columns = dict(zip(place, place_of(row.key, place), strict=True))
+        columns |= {"method": row.method, "lr": rate_of(row.runs)}
+        columns |= {"seeds": str(len(row.runs)), "stopped": str(stopped_of(row.runs))}
         for name in names:
             score = row_scores.get(name)
             column = name.replace(" ", "_")
@@ -158,11 +160,6 @@ def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
     low = estimated(np.full_like(table, score.low)).low if score.low == far[0] else of_draws.low
     high = estimated(np.full_like(table, score.high)).high if score.high == far[1] else of_draws.high
     return of_draws._replace(low=min(low, of_draws.low), high=max(high, of_draws.high))
-
-
-def _place(row: Row, columns: Sequence[str]) -> dict[str, str]:
-    place = dict(zip(columns, place_of(row.key, columns), strict=True))
-    return {**place, "method": row.method, "lr": rate_of(row.runs)}
 
 
 def _number(value: float) -> str:
