@@ -205,6 +205,11 @@ class EvaluationSettings(Strict):
             self.check(name, grid)
         return self
 
+    def preset_of(self, grid: GridSettings) -> PresetSettings:
+        """The preset of a grid, with what the grid sets in its place."""
+        overrides = {key: value for key in ("epochs", "batch", "max_new_tokens") if (value := getattr(grid, key))}
+        return self.presets[grid.preset].model_copy(update=overrides)
+
     def check(self, name: str, grid: GridSettings) -> None:
         """Raise ValueError for a grid whose name is no folder's, or that names something that is not in the file."""
         if not is_folder_name(name):
@@ -228,11 +233,10 @@ class EvaluationSettings(Strict):
                 f"grids.{name}.attacks: they need the profile chat, and the preset {grid.preset} has {profile}: take "
                 "another preset, or leave them out"
             )
-        if grid.epochs:
-            try:
-                self.presets[grid.preset].expect_warm(grid.epochs)
-            except ValueError as error:
-                raise ValueError(f"grids.{name}.epochs: of {grid.preset}, {error}") from None
+        try:
+            self.preset_of(grid).expect_warm()
+        except ValueError as error:
+            raise ValueError(f"grids.{name}.epochs: of {grid.preset}, {error}") from None
         for stage in grid.stages:
             if stage != PRETRAINED and "format" in self.stages[stage].train and not data.format:
                 raise ValueError(

@@ -148,7 +148,7 @@ def _quantisation(restored: Restored, options: AttackOptions, tell: Say) -> dict
         workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, measure_options)
         with quantised(loaded, bits, adapters, adapter, stage):
             rows_a_batch = rows_at_once(options.device, loaded.info.parameters)
-            engine = open_engine(loaded, rows=rows_a_batch, max_new_tokens=grid.max_new_tokens)
+            engine = open_engine(loaded, rows=rows_a_batch, max_new_tokens=grid.preset.max_new_tokens)
             items = measure(engine, workload)[0].items
         return {
             name: [

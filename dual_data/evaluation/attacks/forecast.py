@@ -44,7 +44,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
             number = models(cell, "rounded")
             roundings += number * len(BITS)
             rows = [*sets.forget[cell.set] * number, *sets.retain_eval]
-            measured = tokens(rows) + grid.max_new_tokens * len(rows)
+            measured = tokens(rows) + grid.preset.max_new_tokens * len(rows)
             operations += 2.0 * parameters * len(BITS) * measured
     speed, basis = rate(grid, estimated(grid, cells, identities, tokenised), options.device)
     attacked = f"{count(len(chosen), 'cell')} to attack{', and the model before unlearning of each' if bases else ''}"

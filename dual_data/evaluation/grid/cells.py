@@ -65,6 +65,7 @@ class Grid(NamedTuple):
     stages: Mapping[str, StageSettings | None]
     """By name; None for the stage that trains nothing."""
     preset: PresetSettings
+    """With what the grid sets in its place."""
     profile: PromptFormat
     sets: Mapping[str, Sets]
     """The rows as each stage uses them, by stage."""
@@ -93,11 +94,6 @@ class Grid(NamedTuple):
             attacks=tuple(sorted(self.settings.attacks)),
             minilm=self.settings.minilm,
         )
-
-    @property
-    def max_new_tokens(self) -> int:
-        """Longest generation in tokens."""
-        return self.settings.max_new_tokens or self.preset.max_new_tokens
 
     def coordinates(self, cell: Cell) -> dict[str, Any]:
         """The coordinates of a cell, as its result has them."""
@@ -152,8 +148,7 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
         )
     grid_settings = settings.grids[name]
     data = settings.data[grid_settings.data]
-    overrides = {key: value for key in ("epochs", "batch") if (value := getattr(grid_settings, key))}
-    preset = settings.presets[grid_settings.preset].model_copy(update=overrides)
+    preset = settings.preset_of(grid_settings)
     all_stages: dict[str, StageSettings | None] = {PRETRAINED: None, **settings.stages}
     stages = {stage: all_stages[stage] for stage in grid_settings.stages}
     source = resolved(
@@ -273,7 +268,7 @@ def _cell(
         "stage": {"name": stage},
         "data": {"name": grid.settings.data, **rows.data},
         "set": name,
-        "max_new_tokens": grid.max_new_tokens,
+        "max_new_tokens": grid.preset.max_new_tokens,
         "measure": grid.measure._asdict(),
         "method": method,
         "seed": seed,

@@ -66,7 +66,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
         embedding_model(f"grids.{grid.name}.minilm: ")
     _expect_targets(grid, [line.cell for line in to_do], identities)
     for model, stage, name in dict.fromkeys((line.cell.model, line.cell.stage, line.cell.set) for line in to_do):
-        check_workload(identities[model].room, tokenised[model].workload(stage, name), grid.max_new_tokens)
+        check_workload(identities[model].room, tokenised[model].workload(stage, name), grid.preset.max_new_tokens)
     _try_methods(grid, [line.cell for line in to_do], tokenised)
     operations = sum(line.operations for line in to_do)
     speed, basis = rate(grid, lines, device)
@@ -146,7 +146,7 @@ def _sizes(grid: Grid, cell: Cell, tokenised: Tokenised) -> tuple[int, int, int,
     measured = sum(
         len(request.prompt)
         + sum(len(answer.ids) for answer in request.answers)
-        + (grid.max_new_tokens if request.generate else 0)
+        + (grid.preset.max_new_tokens if request.generate else 0)
         for request in (*workload.requests, *(workload.panel.requests if workload.panel is not None else ()))
     )
     retain = tokenised.tokens(sets.retain_train) // len(sets.retain_train)

@@ -132,7 +132,7 @@ class StageRun:
         else:
             self._grid_run.say(f"{first.model} {first.stage} {first.set}: measuring the model before unlearning again")
         workload = self._tokenised.workload(first.stage, first.set)
-        check_workload(self._loaded.room, workload, grid.max_new_tokens)
+        check_workload(self._loaded.room, workload, grid.preset.max_new_tokens)
         self._reset_peak()
         began = time.perf_counter()
         engine = self._engine(None)
@@ -220,7 +220,7 @@ class StageRun:
             self._loaded,
             adapters,
             rows=max(1, self._rows_at_once // cells),
-            max_new_tokens=self._grid.max_new_tokens,
+            max_new_tokens=self._grid.preset.max_new_tokens,
         )
 
     def _keep_to(self, engine: Engine, cells: int) -> None:

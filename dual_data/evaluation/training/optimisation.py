@@ -57,14 +57,14 @@ class Optimisation(Strict):
 
     @model_validator(mode="after")
     def _reaches_the_rate(self) -> Optimisation:
-        self.expect_warm(self.epochs)
+        self.expect_warm()
         return self
 
-    def expect_warm(self, epochs: int) -> None:
-        """Raise ValueError where the warm-up is not over before `epochs` are, so that no step has the learning rate."""
-        if self.warmup_epochs >= epochs:
+    def expect_warm(self) -> None:
+        """Raise ValueError where the warm-up is not over before the epochs are: no step would have the rate."""
+        if self.warmup_epochs >= self.epochs:
             raise ValueError(
-                f"warmup_epochs = {self.warmup_epochs:g} leaves nothing of the training, epochs = {epochs}"
+                f"warmup_epochs = {self.warmup_epochs:g} leaves nothing of the training, epochs = {self.epochs}"
             )
 
     def without_effect(self) -> set[str]:
