@@ -16,12 +16,8 @@ from dual_data.errors import InputError
 from dual_data.evaluation.results import json_files, read_json
 from dual_data.ids import digest
 
-ATTACKS: Mapping[str, tuple[str, ...]] = {
-    "relearning": ("lr", "steps", "share"),
-    "quantisation": ("bits",),
-    "tasks": ("tasks", "task_folder", "shots"),
-}
-"""By name of the attack, the options that determine its result. Tasks of lm-eval show what unlearning cost."""
+ATTACKS = ("relearning", "quantisation", "tasks")
+"""Names of the attacks. Tasks of lm-eval show what unlearning cost."""
 RELEARNED_TOKENS = 16
 """Most tokens of a generated answer along a curve of relearning, which has many; most answers are shorter."""
 LAYOUT = 7

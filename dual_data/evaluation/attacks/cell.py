@@ -65,24 +65,18 @@ def restored(grid: Grid, loaded: Loaded, cell: Cell, before: Before) -> Iterator
             adapters.remove()
 
 
-class RelearningRows(NamedTuple):
-    """The facts of a cell in relearning."""
+def relearning_rows(grid: Grid, cell: Cell) -> tuple[dict[str, list[Item]], list[Item]]:
+    """By name, the facts that relearning tunes a model on in turn, and the other facts to forget, which are scored.
 
-    tuned: dict[str, list[Item]]
-    """By name, what a model is tuned on in turn."""
-    held_out: list[Item]
-    """The other facts to forget, which are scored."""
-
-
-def relearning_rows(grid: Grid, cell: Cell) -> RelearningRows:
-    """The facts that relearning tunes on and scores. Raises InputError as `split_by_subject`."""
+    Raises InputError as `split_by_subject`.
+    """
     sets = grid.sets[cell.stage]
     items = sets.forget[cell.set]
     tuned, scored = split_by_subject(items, TUNED_SHARE)
     rows = {"forget facts": tuned, "retain facts": sample(sets.retain_train, len(tuned))}
     if other_facts := unrelated(sets.measured, items):
         rows["other facts of the relations"] = sample(other_facts, len(tuned))
-    return RelearningRows(rows, scored)
+    return rows, scored
 
 
 def _relearning(restored: Restored, options: AttackOptions, tell: Say) -> dict[str, Any]:

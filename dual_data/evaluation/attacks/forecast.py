@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from dual_data.errors import InputError
 from dual_data.evaluation.attack_results import RELEARNED_TOKENS
-from dual_data.evaluation.attacks.cell import RelearningRows, relearning_rows
+from dual_data.evaluation.attacks.cell import relearning_rows
 from dual_data.evaluation.attacks.relearning import BATCH
 from dual_data.evaluation.attacks.targets import BITS, AttackOptions, Target
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of
 from dual_data.evaluation.grid.forecast import counted, duration, estimated, rate
 from dual_data.evaluation.grid.tokenised import Tokenised
+from dual_data.evaluation.rows.data import Item
 from dual_data.text.display import count
 
 
@@ -32,9 +33,8 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
     for target in chosen:
         cell, sets = target.cell, grid.sets[target.cell.stage]
         parameters, tokens = counted(identities[cell.model]), tokenised[cell.model].tokens
-        # Relearning of one subject alone is refused when it is run, which ends no other attack.
-        if "relearning" in target.todo and (rows_of_cell := _relearning_rows(grid, cell)):
-            tuned, held_out = rows_of_cell
+        tuned, held_out = _relearning_rows(grid, cell) if "relearning" in target.todo else ({}, [])
+        if tuned:
             number = models(cell, cell.seed)
             curves += number * len(tuned)
             scored = (len(options.steps) + 1) * (tokens(held_out) + RELEARNED_TOKENS * len(held_out))
@@ -56,8 +56,8 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
     return text + ("; tasks come on top" if any("tasks" in target.todo for target in chosen) else "")
 
 
-def _relearning_rows(grid: Grid, cell: Cell) -> RelearningRows | None:
+def _relearning_rows(grid: Grid, cell: Cell) -> tuple[dict[str, list[Item]], list[Item]]:
     try:
         return relearning_rows(grid, cell)
-    except InputError:
-        return None
+    except InputError:  # of one subject alone: refused when it is run, which ends no other attack
+        return {}, []

@@ -48,16 +48,11 @@ class AttackOptions(NamedTuple):
 
     def relevant_to(self, attack: str) -> dict[str, Any]:
         """The options that, with the cell, determine the result of an attack, as JSON values."""
-        values = {
-            "lr": self.lr,
-            "steps": list(self.steps),
-            "share": TUNED_SHARE,
-            "bits": list(BITS),
-            "tasks": list(self.tasks),
-            "shots": self.shots,
-        }
-        # The folder is read for the attack that it determines alone.
-        return {name: self._definitions() if name == "task_folder" else values[name] for name in ATTACKS[attack]}
+        if attack == "relearning":
+            return {"lr": self.lr, "steps": list(self.steps), "share": TUNED_SHARE}
+        if attack == "quantisation":
+            return {"bits": list(BITS)}
+        return {"tasks": list(self.tasks), "task_folder": self._definitions(), "shots": self.shots}
 
     def _definitions(self) -> list[str]:
         """Hashes of the definitions of tasks."""

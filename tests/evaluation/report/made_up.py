@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dual_data.evaluation.attack_results import ATTACKS, LAYOUT, attack_path
+from dual_data.evaluation.attack_results import LAYOUT, attack_path
 from dual_data.evaluation.report.analysis.runs import Group, Run
 from dual_data.evaluation.results import FORMAT, ItemRow, Result, Training, Wording, write_result
 from dual_data.ids import digest
@@ -180,18 +180,19 @@ def rescored(run: Run, **scores: ArrayLike) -> Run:
     return run._replace(sets={**run.sets, "forget": forget._replace(scores={**forget.scores, **arrays})})
 
 
-OPTIONS: dict[str, Any] = {
-    "lr": 1e-4, "steps": [1, 3], "share": 0.2, "bits": [4], "tasks": ["mmlu"], "shots": 0, "task_folder": [],
-}  # fmt: skip
-"""Options of all attacks."""
+OPTIONS: dict[str, dict[str, Any]] = {
+    "relearning": {"lr": 1e-4, "steps": [1, 3], "share": 0.2},
+    "quantisation": {"bits": [4]},
+    "tasks": {"tasks": ["mmlu"], "task_folder": [], "shots": 0},
+}
+"""Options of the attacks."""
 
 
 def write_attacks(folder: Path, cell: str, results: dict[str, Any], **options: Any) -> None:
     """Write results of attacks on a cell as `dual-data eval attack` does; `options` override `OPTIONS`."""
-    all_options = OPTIONS | options
-    for attack, names in ATTACKS.items():
+    for attack, known in OPTIONS.items():
         if attack in results:
-            attack_options = {name: all_options[name] for name in names}
+            attack_options = {name: options.get(name, value) for name, value in known.items()}
             path = attack_path(folder, cell, attack, attack_options)
             path.parent.mkdir(parents=True, exist_ok=True)
             sides = {name: results[name] for name in (attack, f"{attack}_before") if name in results}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dual_data.bootstrap import Interval
-from dual_data.evaluation.attack_results import ATTACKS, AttackResult, read_attacks
+from dual_data.evaluation.attack_results import AttackResult, read_attacks
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.report.analysis.frequency import Frequency, frequency
 from dual_data.evaluation.report.analysis.held_out import HeldOut, held_out, retrained
@@ -115,9 +115,9 @@ def _attacks(folders: Sequence[Path], runs: Sequence[Run]) -> dict[str, list[Att
     for run in runs:
         for result in (result for folder in folders for result in read_attacks(folder, run.id)):
             by_options.setdefault((result.attack, result.key), {}).setdefault(run.id, (run, result))
-    attacks: dict[str, list[AttackResults]] = {name: [] for name in ATTACKS}
+    attacks: dict[str, list[AttackResults]] = {}
     for (name, _), by_run in sorted(by_options.items(), key=lambda entry: entry[0]):
-        attacks[name].append(AttackResults(*zip(*by_run.values(), strict=True)))
+        attacks.setdefault(name, []).append(AttackResults(*zip(*by_run.values(), strict=True)))
     return attacks
 
 

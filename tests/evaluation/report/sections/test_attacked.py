@@ -113,7 +113,8 @@ def test_attacks_of_a_cell_that_lies_in_two_folders_are_read_from_both_and_once(
     (cell,) = extras(collect([folders[index] for index in order]))
     found = {name: [results.options for results in of_attack] for name, of_attack in cell.attacks.items()}
     assert [options["lr"] for options in found["relearning"]] == [1e-4, 1e-3]
-    assert [len(of_attack) for of_attack in found.values()] == [2, 1, 1]
+    lengths = {name: len(of_attack) for name, of_attack in found.items()}
+    assert lengths == {"relearning": 2, "quantisation": 1, "tasks": 1}
     assert all(len(results.runs) == 1 for of_attack in cell.attacks.values() for results in of_attack)
 
 
