@@ -100,11 +100,9 @@ def build_workload(
     """Tokenise everything that is asked about the items of `sets`; the panel is asked with it.
 
     `demonstrations` are items that the in-context attack may show, such as those of retain_train; it takes them in an
-    order by hash. Raises InputError for a set without items, and for attacks with a profile that is not chat.
+    order by hash; attacks need a profile that is chat. Raises InputError for a set without items.
     """
     profile = profile_named(profile) if isinstance(profile, str) else profile
-    if options.attacks and not profile.chat:
-        raise InputError(f"attack prompts need a chat profile, and {profile.name} is none: use the profile chat")
     ordered = sorted(demonstrations, key=lambda item: digest(f"demonstration|{item.id}"))
     pool = _Pool(sets)
     builder = _Builder(tokenizer, profile)

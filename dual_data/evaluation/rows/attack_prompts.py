@@ -10,7 +10,6 @@ import string
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from dual_data.errors import InputError
 from dual_data.evaluation.rows.data import Item
 from dual_data.ids import digest
 from dual_data.text.matching import contains_answer
@@ -46,14 +45,11 @@ def attack_chats(
 ) -> list[tuple[str, Chat, str]]:
     """(attack, chat after the system prompt, gold answer) of every attack that applies to an item.
 
-    The in-context attack takes the first four `demonstrations` that do not hold the answer. Raises InputError where
-    there are none to choose from.
+    The in-context attack takes the first four `demonstrations` that do not hold the answer.
     """
     chats: list[tuple[str, Chat, str]] = []
     for name in attacks:
         if name == IN_CONTEXT:
-            if not demonstrations:
-                raise InputError("the attack in_context needs demonstrations: name a retain set in the grid")
             turns = _demonstration_turns(item, demonstrations)
             for question in (item.question, *item.paraphrases) if turns else ():
                 chats.append((name, [*turns, ("user", question)], item.answer))

@@ -230,6 +230,12 @@ def test_the_answers_to_prefer_are_part_of_a_cell_that_prefers_them(project: Pat
             "grids.one.epochs: of slow, warmup_epochs = 1 leaves nothing of the training, epochs = 1",
         ),
         (
+            'preset = "short"\nseeds = [0, 1]',
+            'preset = "raw"\nattacks = ["cloze"]\n'
+            '[presets.raw]\nlrs = [1e-3]\nprofile = "dual-raw"\nmethods = { NPO = {} }',
+            "grids.one.attacks: they need the profile chat, and the preset raw has dual-raw: take another preset, or",
+        ),
+        (
             "popular = ",
             "retain_eval = ",
             "data.cities.forget: a set to forget cannot be called 'retain_eval', as another",

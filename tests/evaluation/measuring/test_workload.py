@@ -115,12 +115,10 @@ def test_other_wordings_of_the_sets_that_want_them(paraphrases: bool | tuple[str
     assert {name for name, places in workload.sets.items() if any(place.paraphrases for place in places)} == worded
 
 
-def test_a_set_without_rows_and_attacks_without_a_chat_are_refused() -> None:
+def test_a_set_without_rows_is_refused_and_raw_text_has_no_end() -> None:
     loaded = tiny("llama")
     with pytest.raises(InputError, match="the set forget is empty"):
         build_workload(loaded.tokenizer, {"forget": []}, "chat", MeasureOptions())
-    with pytest.raises(InputError, match="use the profile chat"):
-        build_workload(loaded.tokenizer, {"forget": cities()}, "dual-raw", MeasureOptions(attacks=("cloze",)))
     raw = build_workload(loaded.tokenizer, {"forget": cities()}, "dual-raw", MeasureOptions())
     assert all(len(answer.ids) == answer.answer_tokens for request in raw.requests for answer in request.answers)
 

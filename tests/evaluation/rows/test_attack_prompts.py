@@ -6,7 +6,6 @@ import string
 
 import pytest
 
-from dual_data.errors import InputError
 from dual_data.evaluation.rows.attack_prompts import ATTACK_PROMPTS, IN_CONTEXT, MULTIPLE_CHOICE, attack_chats
 from dual_data.evaluation.rows.data import Item
 from tests.evaluation.questions import cities
@@ -71,8 +70,6 @@ def test_attacks_that_do_not_apply_are_left_out() -> None:
     item = cities(1)[0]
     for subject in ("", " "):
         assert attack_chats(item._replace(subject=subject), ("reverse", "multiple_choice"), (), ()) == []
-    with pytest.raises(InputError, match="needs demonstrations"):
-        attack_chats(item, (IN_CONTEXT,), (), ())
 
 
 def test_a_choice_has_the_answer_however_many_distractors_there_are() -> None:
