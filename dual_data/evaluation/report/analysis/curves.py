@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dual_data.bootstrap import Interval, Spread, quantiles
+from dual_data.bootstrap import UNKNOWN, Interval, Spread, quantiles
 from dual_data.evaluation.report.analysis.contrast import Contrast, contrast_of_draws, models_of
 from dual_data.evaluation.report.analysis.frontier import Point, area, retain_at
 from dual_data.evaluation.report.analysis.levels import Levels, Weights, levels_of
@@ -50,8 +50,8 @@ def compare_jumps(first: Group, second: Group) -> Contrast | None:
     return _contrast(left, right, lambda points: _jump(points) if _has_forgotten(points) else None)
 
 
-def largest_jump(group: Group) -> Interval | None:
-    """Largest change of the forget score, relative to before, between neighbouring points; None for one rate.
+def largest_jump(group: Group) -> Interval:
+    """Largest change of the forget score, relative to before, between neighbouring points; UNKNOWN for one rate.
 
     The curve begins with the model before unlearning, where the rate is 0: a first rate at which all is lost is a jump.
     The interval is that of the change between these two points.
@@ -59,8 +59,8 @@ def largest_jump(group: Group) -> Interval | None:
     return _interval(group, _jump)
 
 
-def frontier_area(group: Group) -> Interval | None:
-    """Area under the frontier of forget and retain_eval (`frontier.area`); None where nothing was measured."""
+def frontier_area(group: Group) -> Interval:
+    """Area under the frontier of forget and retain_eval (`frontier.area`); UNKNOWN where nothing was measured."""
     return _interval(group, lambda _: lambda points: area(points[:-1], points[-1]))
 
 
@@ -107,21 +107,21 @@ def _relative(points: Sequence[Point]) -> list[Point]:
     return [Point(point.lr, point.forget / base.forget, point.retain / base.retain) for point in points]
 
 
-def _interval(group: Group, make_statistic: Callable[[list[Point]], Statistic | None]) -> Interval | None:
-    """`make_statistic` of the exact points gives the statistic for every draw; None where it gives none.
+def _interval(group: Group, make_statistic: Callable[[list[Point]], Statistic | None]) -> Interval:
+    """`make_statistic` of the exact points gives the statistic for every draw; UNKNOWN where it gives none.
 
-    None too where no draw differs, as when all scores are 1: an interval without width would claim certainty.
+    UNKNOWN too where no draw differs, as when all scores are 1: an interval without width would claim certainty.
     """
     levels = levels_of(group)
     statistic = None if levels is None else make_statistic(levels.points())
     if levels is None or statistic is None:
-        return None
+        return UNKNOWN
     exact = statistic(levels.points())
     drawn = levels.draws(levels.weights(_REPLICATES), np.random.default_rng(0))
     values = [statistic(points) for points in drawn]
     defined = np.array([value for value in values if value is not None])
     has_spread = len(defined) > 0 and defined.min() < defined.max()
-    return Interval(exact, *quantiles(defined)) if exact is not None and has_spread else None
+    return Interval(exact, *quantiles(defined)) if exact is not None and has_spread else UNKNOWN
 
 
 def _contrast(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dual_data.bootstrap import Interval
+from dual_data.bootstrap import UNKNOWN, Interval
 from dual_data.evaluation.attack_results import AttackResult, read_attacks
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.report.analysis.frequency import Frequency, frequency
@@ -53,15 +53,15 @@ class Extras(NamedTuple):
     held_out: str
     """Label of the facts that forget facts are compared with, or the reason why there are none."""
     membership: Membership
-    audit: Interval | None
-    """AUC of the posterior-difference audit; None for too few facts or a model that diverged."""
+    audit: Interval
+    """AUC of the posterior-difference audit; UNKNOWN for too few facts or a model that diverged."""
     frequency: Frequency | None
     fluency: Fluency
     quality: ForgetQuality | None
     """Against the model that was trained on all but the forget facts, where the grid has it."""
-    model_utility: Interval | None
+    model_utility: Interval
     """Over all seeds of the chosen learning rate."""
-    utility_before: Interval | None
+    utility_before: Interval
     """The same for the model before unlearning of each seed, on the same facts."""
     attacks: Mapping[str, Sequence[AttackResults]]
     """Results of `dual-data eval attack` on all seeds, by attack and options; empty where it was not run."""
@@ -96,7 +96,7 @@ def _extras(collection: Collection, group: Group, runs: tuple[Run, ...]) -> Extr
         membership=Membership(
             *(_aucs(held_out_facts, model_items) for model_items in (items, items_before, items_retrained))
         ),
-        audit=_audit(held_out_facts) if held_out_facts.set else None,
+        audit=posterior_audit(held_out_facts.forget, held_out_facts.rows) if held_out_facts.set else UNKNOWN,
         frequency=frequency(items_before["forget"], forget),
         fluency=fluency([row["generation"] for row in all_rows], [*map(cluster_of, all_rows)]),
         quality=forget_quality(forget, items_retrained["forget"]) if items_retrained else None,
@@ -132,17 +132,10 @@ def _aucs(held_out_facts: HeldOut, items: Mapping[str, Sequence[ItemRow]]) -> di
     return membership_aucs(*sides)
 
 
-def _audit(held_out_facts: HeldOut) -> Interval | None:
-    try:
-        return posterior_audit(held_out_facts.forget, held_out_facts.rows)
-    except ValueError:
-        return None
-
-
-def _utility(runs: Sequence[Run], names: Sequence[str]) -> Interval | None:
-    """None where a model gave no number for an item: it would be taken for an item without wrong answers."""
+def _utility(runs: Sequence[Run], names: Sequence[str]) -> Interval:
+    """UNKNOWN where a model gave no number for an item: it would be taken for an item without wrong answers."""
     if any(np.isnan(stack(runs, name, "probability")).any() for name in names):
-        return None
+        return UNKNOWN
     return model_utility([_retain_scores(runs, name) for name in names])
 
 

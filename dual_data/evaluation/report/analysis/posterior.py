@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dual_data.bootstrap import Interval, auc_interval
+from dual_data.bootstrap import UNKNOWN, Interval, auc_interval
 from dual_data.evaluation.results import ItemRow, cluster_of
 from dual_data.ids import digest
 
@@ -26,17 +26,19 @@ _RIDGE = 1.0
 def posterior_audit(forget: Sequence[ItemRow], holdout: Sequence[ItemRow]) -> Interval:
     """AUC, on the facts of half of the subjects, of a model fitted on the other half; subjects are split by hash.
 
-    Raises ValueError for items measured without a base, and where one half has no fact of one side.
+    UNKNOWN where one half has no fact of one side, and where a model gave no number for a fact or had no base.
     """
+    rows = (*forget, *holdout)
     # Wordings change less than the trained question: used on one side only, they would separate the sides.
-    worded = all(row["paraphrases"] for row in (*forget, *holdout))
-    table = np.array([_features(row, worded=worded) for row in (*forget, *holdout)])
+    worded = all(row["paraphrases"] for row in rows)
+    scores = [[wording["scores"] for wording in (row["paraphrases"] if worded else [row])] for row in rows]
     labels = np.array([1.0] * len(forget) + [0.0] * len(holdout))
-    subjects = np.array([cluster_of(row) for row in (*forget, *holdout)])
+    subjects = np.array([cluster_of(row) for row in rows])
     train = np.array([int(digest(f"posterior|0|{subject}"), 16) % 2 == 0 for subject in subjects])
-    for half in (train, ~train):
-        if len(set(labels[half])) < 2:
-            raise ValueError("too few facts for the audit: each half needs forget and held-out facts")
+    has_both = all(len(set(labels[half])) == 2 for half in (train, ~train))
+    if not has_both or any(of_one[name] is None for of_fact in scores for of_one in of_fact for name in FEATURES):
+        return UNKNOWN
+    table = np.array([[np.mean([of_one[name] for of_one in of_fact]) for name in FEATURES] for of_fact in scores])
     centre, scale = table[train].mean(0), table[train].std(0)
     standard = (table - centre) / np.where(scale > 0, scale, 1.0)
     weights = fit_logistic(standard[train], labels[train])
@@ -69,11 +71,3 @@ def fit_logistic(table: NDArray[np.float64], labels: NDArray[np.float64]) -> NDA
         if np.abs(step).max() < 1e-10:
             break
     return weights
-
-
-def _features(row: ItemRow, *, worded: bool) -> list[float]:
-    """Features of a fact: means over its held-out wordings, or those of the question itself."""
-    scores = [wording["scores"] for wording in row["paraphrases"]] if worded else [row["scores"]]
-    if any(wording_scores[name] is None for wording_scores in scores for name in FEATURES):
-        raise ValueError("the posterior-difference audit needs items measured against a base")
-    return [float(np.mean([wording_scores[name] for wording_scores in scores])) for name in FEATURES]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.bootstrap import Interval, item_weights, quantiles, seed_weights
+from dual_data.bootstrap import UNKNOWN, Interval, item_weights, quantiles, seed_weights
 from dual_data.evaluation.results import ItemRow, is_finite
 from dual_data.statistics import Floats, harmonic_mean, kolmogorov_smirnov
 
@@ -59,14 +59,14 @@ class RetainScores(NamedTuple):
     truth_ratio: Floats
 
 
-def model_utility(sets: Sequence[RetainScores]) -> Interval | None:
+def model_utility(sets: Sequence[RetainScores]) -> Interval:
     """Harmonic mean of probability, ROUGE-L recall and max(0, 1 - truth ratio) over the sets to retain.
 
-    Scores that no item has are left out; None for no sets. The interval is over seeds and subjects, as for a
+    Scores that no item has are left out; UNKNOWN for no sets. The interval is over seeds and subjects, as for a
     mean. Seeds are drawn once for all sets, since each measured all of them; subjects once for all scores of a set.
     """
     if not sets:
-        return None
+        return UNKNOWN
     means, draws_by_score = list[float](), list[Floats]()
     weights_by_seed = seed_weights(len(sets[0].probability), np.random.default_rng(0), _REPLICATES)
     for scores in sets:

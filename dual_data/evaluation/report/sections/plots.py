@@ -62,9 +62,7 @@ def stability(collection: Collection) -> list[Block]:
             axes = (Axis("learning rate", log=True, aside=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
             charts.append(chart(title, *axes, series, level))
         for group in groups:
-            jump, under_frontier = largest_jump(group), frontier_area(group)
-            intervals = ("-" if interval is None else shown(interval) for interval in (jump, under_frontier))
-            texts = (*intervals, gradient_norms(group.runs))
+            texts = (shown(largest_jump(group)), shown(frontier_area(group)), gradient_norms(group.runs))
             lines.append(CellLine(key, group.key.method, texts, sources(group.runs)))
     caption = (
         "Largest jump: the largest change of the forget score between neighbouring learning rates, or up to the lowest "

@@ -83,7 +83,7 @@ def _traces(cells: Sequence[Extras]) -> Table:
             ),
             f"{strongest} {shown(aucs[strongest])}" if aucs else "-",
             "over-unlearned" if over_unlearned(aucs, cell.membership.retrained) else "",
-            shown(cell.audit) if cell.audit else "-",
+            shown(cell.audit),
         )
         lines.append(CellLine(key, key.method, texts, sources((cell.before[0], cell.runs[0]))))
     columns = (
@@ -115,9 +115,7 @@ def _quality(cells: Sequence[Extras]) -> Table:
         key, quality, runs = cell.group.key, cell.quality, {run.id: run for run in (*cell.before, *cell.runs)}
         texts = (
             f"{quality.p_value:.3g} (D {quality.distance:.3f})" if quality else "-",
-            *("-" if mean is None else shown(mean) for mean in (cell.utility_before, cell.model_utility)),
-            shown(cell.fluency.entropy),
-            shown(cell.fluency.looping),
+            *map(shown, (cell.utility_before, cell.model_utility, *cell.fluency)),
         )
         lines.append(CellLine(key, key.method, texts, sources([*runs.values()])))
     columns = ("forget quality p", "model utility before", "model utility", "n-gram entropy", "looping")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dual_data.bootstrap import mean_spread
+from dual_data.bootstrap import UNKNOWN, mean_spread
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.analysis.contrast import average
 from dual_data.evaluation.report.analysis.curves import (
@@ -80,8 +80,8 @@ def test_what_kept_nothing_before_or_was_not_measured_before_has_no_retention(tm
     assert compare_retention(sft, pretrained) is None
     unmeasured = sft._replace(before=())
     assert compare_retention(sft, unmeasured) is None
-    assert largest_jump(unmeasured) is None
-    assert frontier_area(unmeasured) is None
+    assert largest_jump(unmeasured) is UNKNOWN
+    assert frontier_area(unmeasured) is UNKNOWN
 
 
 def test_a_curve_at_one_rate_spreads_as_the_mean_there_does(tmp_path: Path) -> None:
@@ -209,10 +209,9 @@ def test_largest_jump(tmp_path: Path) -> None:
     group = next(group for group in collect([tmp_path]).groups if group.key[2:4] == ("pretrained", "rare"))
     means = [np.mean([run.sets["forget"].scores["rougeL_recall"].mean() for run in group.at(lr)]) for lr in group.lrs]
     jump = largest_jump(group)
-    assert jump is not None
     assert jump.value == pytest.approx(max(1 - means[0], abs(means[0] - means[1]), abs(means[1] - means[2])))
     assert jump.low < jump.value < jump.high
-    assert largest_jump(group._replace(runs=group.runs[:1])) is None
+    assert largest_jump(group._replace(runs=group.runs[:1])) is UNKNOWN
 
 
 def test_a_fall_to_the_lowest_rate_is_a_jump(tmp_path: Path) -> None:
@@ -223,7 +222,6 @@ def test_a_fall_to_the_lowest_rate_is_a_jump(tmp_path: Path) -> None:
     (group,) = collect([tmp_path]).groups
     before, low, _ = (run.sets["forget"].scores["rougeL_recall"].mean() for run in (*group.before, *group.runs))
     jump = largest_jump(group)
-    assert jump is not None
     assert jump.value == pytest.approx((before - low) / before)
     assert 0.5 < jump.low < jump.value < jump.high
 
@@ -235,7 +233,6 @@ def test_a_jump_up_is_as_large_as_one_down_and_relative_to_before(tmp_path: Path
     (group,) = collect([tmp_path]).groups
     before, low, high = (run.sets["forget"].scores["rougeL_recall"].mean() for run in (*group.before, *group.runs[1:]))
     jump = largest_jump(group)
-    assert jump is not None
     assert jump.value == pytest.approx((high - low) / before)
     assert 0 < jump.low < jump.value < jump.high
 
@@ -261,12 +258,11 @@ def test_of_a_model_that_knows_nothing_no_share_is_said(tmp_path: Path) -> None:
     for lr, forget in ((1e-5, 0.5), (1e-4, 0.1)):
         write_cell(tmp_path, method="NPO", lr=lr, forget=forget, retain=0.9)
     (group,) = collect([tmp_path]).groups
-    assert largest_jump(group) is None
-    assert frontier_area(group) is None  # no draw differs: an interval from 0 to 0 would claim certainty
+    assert largest_jump(group) is UNKNOWN
+    assert frontier_area(group) is UNKNOWN  # no draw differs: an interval from 0 to 0 would claim certainty
     # The facts of one subject of thirty are known: the draws without it have no share, and are left out.
     single = scored_before(group, rougeL_recall=[[1.0, 1.0, *[0.0] * 58]])
     jump = largest_jump(single)
-    assert jump is not None
     assert np.isfinite(jump[:3]).all()
 
 
@@ -281,7 +277,6 @@ def test_the_area_under_the_frontier_is_that_of_its_means(tmp_path: Path) -> Non
     ]
     curve = [*sorted(points), (1.0, 1.0)]
     expected = sum((right[0] - left[0]) * (left[1] + right[1]) / 2 for left, right in itertools.pairwise(curve))
-    assert result is not None
     assert result.value == pytest.approx(expected)
     assert result.low < result.value < result.high
 
@@ -322,7 +317,6 @@ def test_noise_alone_makes_no_jump_certain(tmp_path: Path) -> None:
         write_cell(tmp_path, method="NPO", lr=lr, seed=seed, forget=0.5, retain=0.9)
     (group,) = collect([tmp_path]).groups
     jump = largest_jump(group)
-    assert jump is not None
     assert jump.value > 0
     assert jump.low < 0
 
@@ -342,7 +336,6 @@ def test_what_a_seed_of_the_stage_does_is_in_all_levels_of_its_curve(tmp_path: P
         ),
     )
     jump = largest_jump(group)
-    assert jump is not None
     assert jump[:3] == pytest.approx((0.4, 0.4, 0.4))
     levels = levels_of(group)
     assert levels is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dual_data.bootstrap import UNKNOWN
 from dual_data.evaluation.report.analysis.posterior import FEATURES, fit_logistic, posterior_audit
 from dual_data.evaluation.results import ItemRow
 from tests.evaluation.items import item
@@ -96,11 +97,10 @@ def test_the_fit_is_where_the_gradient_vanishes() -> None:
         assert objective(weights + shift) < best
 
 
-def test_what_cannot_be_audited_is_refused() -> None:
-    with pytest.raises(ValueError, match="too few facts"):
-        posterior_audit(_facts(0, 1, 0.0, 1), _facts(1000, 1, 0.0, 2))
+def test_what_cannot_be_audited_has_no_audit() -> None:
+    assert posterior_audit(_facts(0, 1, 0.0, 1), _facts(1000, 1, 0.0, 2)) is UNKNOWN
     of_one_subject = [row | {"subject": "subject-0"} for row in _facts(0, 40, 0.0, 1)]
-    with pytest.raises(ValueError, match="too few facts"):  # facts of a subject are in one half
-        posterior_audit(of_one_subject, _facts(1000, 40, 0.0, 2))
-    with pytest.raises(ValueError, match="against a base"):
-        posterior_audit([item(1, kl=None)], [item(2)])
+    assert posterior_audit(of_one_subject, _facts(1000, 40, 0.0, 2)) is UNKNOWN  # facts of a subject are in one half
+    sides = _facts(0, 60, 0.0, 1), _facts(1000, 60, 0.0, 2)
+    assert posterior_audit(*sides) is not UNKNOWN
+    assert posterior_audit([*sides[0], item(500, paraphrases=2, kl=None)], sides[1]) is UNKNOWN

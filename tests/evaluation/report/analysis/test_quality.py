@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dual_data.bootstrap import UNKNOWN
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.analysis.extras import extras
 from dual_data.evaluation.report.analysis.quality import RetainScores, forget_quality, model_utility
@@ -42,20 +43,16 @@ def _scores(probability: float, recall: float, truth_ratio: float, facts: int = 
 def test_model_utility_is_a_harmonic_mean() -> None:
     retain, world = _scores(0.5, 1.0, 0.75), _scores(1.0, 1.0, math.nan)
     utility = model_utility([retain, world])
-    assert utility is not None
     assert utility.value == utility.low == utility.high == pytest.approx(5 / (2 + 1 + 4 + 1 + 1))
     nothing = model_utility([_scores(0.0, 1.0, 0.75)])
-    assert nothing is not None
     assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
     assert "Differences have no such end, nor have model utility" in " ".join(_INTERVALS)
-    assert model_utility([]) is None
+    assert model_utility([]) is UNKNOWN
     worse_than_chance = model_utility([_scores(0.5, 0.5, 3.0)])
-    assert worse_than_chance is not None
     assert worse_than_chance.value == 0
     # An item whose wrong answers are likelier than the right one counts as 0, not below it.
     ratios = np.array([[0.0, 3.0]] * 2)
     half = model_utility([RetainScores(range(2), np.full((2, 2), 0.5), np.full((2, 2), 0.5), ratios)])
-    assert half is not None
     assert half.value == pytest.approx(0.5)
 
 
@@ -72,14 +69,12 @@ def test_the_probability_of_general_facts_is_that_among_their_options(tmp_path: 
                 row["scores"] |= {"probability": 0.4, "normalised_probability": 0.8, "truth_ratio": None}
         cell_path(tmp_path, cell).write_text(json.dumps(result))
     (figures,) = extras(collect([tmp_path]))
-    assert figures.model_utility is not None
     assert figures.model_utility.value == pytest.approx(4 / (1 / 0.4 + 1 / 0.8 + 1 + 1))
 
 
 def test_a_draw_without_a_fact_that_has_a_score_leaves_the_score_out() -> None:
     ratios = np.array([[0.2, *[math.nan] * 59]])  # only one fact has wrong answers to compare with
     utility = model_utility([RetainScores(range(60), np.full((1, 60), 0.8), np.full((1, 60), 0.9), ratios)])
-    assert utility is not None
     assert utility.low == pytest.approx(3 / (1 / 0.8 + 1 / 0.9 + 1 / 0.8))
     assert utility.high == pytest.approx(2 / (1 / 0.8 + 1 / 0.9))
 
@@ -93,9 +88,6 @@ def test_the_interval_of_model_utility_is_over_subjects_and_seeds() -> None:
     clustered = model_utility([RetainScores(subjects, values, values, ratios)])
     seeds = np.concatenate([values * 0.5, values, values])
     several_seeds = model_utility([RetainScores(subjects, seeds, seeds, np.full((3, 120), np.nan))])
-    assert unclustered is not None
-    assert clustered is not None
-    assert several_seeds is not None
     assert clustered.value == unclustered.value == pytest.approx(values.mean())
     widths = [interval.high - interval.low for interval in (unclustered, clustered, several_seeds)]
     assert widths[0] * 1.5 < widths[1] < widths[2]
@@ -104,7 +96,6 @@ def test_the_interval_of_model_utility_is_over_subjects_and_seeds() -> None:
 def test_seeds_are_drawn_once_for_all_that_they_have_measured() -> None:
     table = np.repeat([[0.3], [0.5], [0.7]], 50, axis=1)
     utility = model_utility([RetainScores(range(50), table, table, 1 - table) for _ in range(4)])
-    assert utility is not None
     # All scores of a seed are equal, so this is the mean of three seeds: Student's t distribution, clipped at 0 and 1.
     assert utility.value == pytest.approx(0.5)
     assert utility[1:3] == pytest.approx((0.5 - 4.303 * 0.2 / 3**0.5, 0.5 + 4.303 * 0.2 / 3**0.5), abs=0.04)
@@ -113,7 +104,6 @@ def test_seeds_are_drawn_once_for_all_that_they_have_measured() -> None:
 def test_an_item_that_was_not_asked_for_a_score_counts_for_nothing_in_it() -> None:
     ratios, halves = np.tile([[0.75, math.nan, 0.25, math.nan]], 30), np.full((1, 120), 0.5)
     utility = model_utility([RetainScores(range(120), halves, halves, ratios)])
-    assert utility is not None
     assert utility.value == pytest.approx(0.5)  # the mean of 1 - 0.75 and 1 - 0.25
     assert 0.45 < utility.low < 0.5 < utility.high < 0.55
     assert forget_quality([item(0)], [item(0, truth_ratio=None)]) is None
@@ -122,6 +112,5 @@ def test_an_item_that_was_not_asked_for_a_score_counts_for_nothing_in_it() -> No
 def test_utility_ends_at_one_whatever_the_seeds_differ_in() -> None:
     table = np.repeat([[0.8], [0.9], [1.0]], 20, axis=1)
     utility = model_utility([RetainScores(range(20), table, table, 1 - table)])
-    assert utility is not None
     assert utility.low < 0.8  # of three seeds, Student's distribution goes beyond all of them
     assert utility.high == 1
