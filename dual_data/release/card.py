@@ -28,8 +28,8 @@ OWN = 1_000
 """Most characters of a text that is ours but for a name in it."""
 RECIPES = {
     "matched": "Rare and popular paired on relation and answer length; functional facts only; no question that holds "
-    "half or more of its answer's words, small words aside (a related word, such as Estonia for Estonian, may stand "
-    "there), no self-answers, no mirrored facts. **Recommended.**",
+    "half or more of its answer's words, with small words or without (a related word, such as Estonia for Estonian, "
+    "may stand there), no self-answers, no mirrored facts. **Recommended.**",
     "matched_answer": "As `matched`, paired on relation and answer: stricter and smaller.",
     "paper": "The published rules of selection, column names and split names, on the facts and questions of this "
     "build: it shows what that selection does. Its scores do not compare with those on the published rows.",
