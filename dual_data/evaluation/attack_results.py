@@ -18,6 +18,15 @@ from dual_data.ids import digest
 
 ATTACKS = ("relearning", "quantisation", "tasks")
 """Names of the attacks. Tasks of lm-eval show what unlearning cost."""
+ROUNDED_SCORES: Mapping[str, str] = {
+    "rougeL_recall": "ROUGE-L recall",
+    "probability": "probability",
+    "mean_log_probability": "mean log-probability",
+}
+"""Scores of each fact that are kept of rounded models, as results of cells have them, with what tables call them.
+
+Files of earlier versions have the first alone.
+"""
 RELEARNED_TOKENS = 16
 """Most tokens of a generated answer along a curve of relearning, which has many; most answers are shorter."""
 LAYOUT = 7

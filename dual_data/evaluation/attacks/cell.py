@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
+from dual_data.evaluation.attack_results import ROUNDED_SCORES
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, lm_eval_scores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import Curve, relearn, split_by_subject
@@ -131,13 +132,16 @@ def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> 
 
 
 def _quantisation(restored: Restored, options: AttackOptions, tell: Say) -> dict[str, Any]:
-    """Answers after rounding of the unlearned model and, as a control, of the model before unlearning."""
+    """Answers after rounding of the unlearned model and, as a control, of the model before unlearning.
+
+    With the likelihood of the right answers, which rounding may bring back though the model still does not give them.
+    """
     grid, cell, loaded, adapters, stage, _ = restored
     sets = grid.sets[cell.stage]
     rows = {"forget": sets.forget[cell.set], "retain_eval": sets.retain_eval}
     measure_options = MeasureOptions(distractors=0, paraphrases=False)
 
-    def recalls(bits: int, adapter: int | None, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    def scores(bits: int, adapter: int | None, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
         tell(f"of the model {'before' if adapter is None else 'after'} unlearning to {bits} bits")
         workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, measure_options)
         with quantised(loaded, bits, adapters, adapter, stage):
@@ -146,15 +150,15 @@ def _quantisation(restored: Restored, options: AttackOptions, tell: Say) -> dict
             items = measure(engine, workload)[0].items
         return {
             name: [
-                {key: row[key] for key in ("id", "generation")} | {"rougeL_recall": row["scores"]["rougeL_recall"]}
+                {key: row[key] for key in ("id", "generation")} | {key: row["scores"][key] for key in ROUNDED_SCORES}
                 for row in items[name]
             ]
             for name in names
         }
 
     def rounded_to(bits: int) -> dict[str, Any]:
-        items = recalls(bits, 0, ("forget", "retain_eval"))
-        base = restored.once((cell.base, bits), lambda: recalls(bits, None, ("forget",)))
+        items = scores(bits, 0, ("forget", "retain_eval"))
+        base = restored.once((cell.base, bits), lambda: scores(bits, None, ("forget",)))
         return {"items": items | {"base_rounded": base["forget"]}}
 
     return {"quantisation": {f"int{bits}": rounded_to(bits) for bits in BITS}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 import torch
 
 from dual_data.errors import UsageError
+from dual_data.evaluation.attack_results import ROUNDED_SCORES
 from dual_data.evaluation.attacks.targets import AttackOptions, targets
 from dual_data.evaluation.models.shard import CAN_SHARD
-from dual_data.evaluation.results import read_results
+from dual_data.evaluation.results import cell_path, read_result, read_results
 from tests.cli.command import Outcome, dual_data
 from tests.evaluation.attacks.attacked_grid import GRID, attack_files, opened, write_project
 
@@ -34,6 +36,9 @@ def _expect_whole(by_attack: dict[str, Any]) -> None:
     rounded = by_attack["quantisation"]["quantisation"]
     assert set(rounded) == {"int8", "int4"}
     assert all(set(scores["items"]) == {"forget", "retain_eval", "base_rounded"} for scores in rounded.values())
+    rows = [row for scores in rounded.values() for rows in scores["items"].values() for row in rows]
+    assert all(row.keys() == {"id", "generation", *ROUNDED_SCORES} for row in rows)
+    assert all(row["probability"] == pytest.approx(math.exp(row["mean_log_probability"])) for row in rows)
     assert by_attack["relearning"]["options"]["lr"] == 1e-4
     assert all("torch" in content["provenance"]["packages"] for content in by_attack.values())
 
@@ -46,6 +51,14 @@ def test_run_attack_report_score_compare(tmp_path: Path) -> None:
     by_attack = {path.name.partition("-")[0]: json.loads(content) for path, content in files.items()}
     assert sorted(by_attack) == ["quantisation", "relearning"]
     _expect_whole(by_attack)
+    # Rounding to 8 bits moves the likelihood of the unlearned model's answers a little, and to 4 bits by more.
+    attacked = read_result(cell_path(folder, by_attack["quantisation"]["cell"]))
+    unrounded = {row["id"]: row["scores"]["mean_log_probability"] for row in attacked["items"]["forget"]}
+    moved = [
+        max(abs(row["mean_log_probability"] - unrounded[row["id"]]) for row in by_bits["items"]["forget"])
+        for by_bits in by_attack["quantisation"]["quantisation"].values()
+    ]
+    assert 0 < moved[0] < moved[1] / 3
     # An attack is not repeated; results with other options are added to it.
     threads = torch.get_num_threads()
     again = _succeed("attack", *options, "--threads", str(threads + 1))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dual_data.bootstrap import UNIT, Interval, bootstrap_function, interval_of, mean_draws, mean_spread
+from dual_data.bootstrap import UNIT, Interval, Scale, bootstrap_function, interval_of, mean_draws, mean_spread
 from dual_data.statistics import Floats
 
 LEVELS = (0.5, 0.9)
@@ -140,16 +140,17 @@ def recovered_share(
     attacked: ArrayLike,
     control: ArrayLike,
     subjects: Sequence[Hashable],
+    scale: Scale = UNIT,
     *,
     with_losses: bool = False,
 ) -> Interval:
     """Recovered share of one treatment from the scores of each fact, with an interval over seeds and subjects.
 
     `attacked` is the unlearned model after the treatment, `control` the model before unlearning after it; all are
-    [facts] or [seeds, facts]. `with_losses` is as in :func:`recovered`.
+    [facts] or [seeds, facts], on one scale. `with_losses` is as in :func:`recovered`.
     """
 
     def share(before: Floats, unlearned: Floats, attacked: Floats, control: Floats) -> Floats:
         return recovered(attacked - unlearned, control - before, before - unlearned, with_losses=with_losses)
 
-    return bootstrap_function(share, (before, unlearned, attacked, control), subjects, UNIT)
+    return bootstrap_function(share, (before, unlearned, attacked, control), subjects, scale)

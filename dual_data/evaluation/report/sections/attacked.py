@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
-from dual_data.evaluation.attack_results import RELEARNED_TOKENS
+from dual_data.evaluation.attack_results import RELEARNED_TOKENS, ROUNDED_SCORES
 from dual_data.evaluation.report.analysis.estimates import estimate, shown
 from dual_data.evaluation.report.analysis.extras import AttackResults, Extras
 from dual_data.evaluation.report.analysis.recovery import LEVELS, recovered_share
 from dual_data.evaluation.report.analysis.relearned import BEFORE_UNLEARNING, Relearned, results_of, tuning_of
-from dual_data.evaluation.report.analysis.runs import Run, before_of, stack
+from dual_data.evaluation.report.analysis.runs import SCORES, Run, before_of, stack
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, Link
 from dual_data.evaluation.report.marks import spot
@@ -86,25 +87,37 @@ def _steps_text(steps: Interval) -> str:
 
 
 def _quantisation(cells: Sequence[Extras]) -> list[Block]:
+    attacked = list(results_of(cells, "quantisation"))
+    # Files of earlier versions have ROUGE-L alone, for which no column is needed.
+    several = any(len(_kept(attack)) > 1 for _, attack in attacked)
     lines = list[CellLine]()
-    for cell, attack in results_of(cells, "quantisation"):
+    for cell, attack in attacked:
         before = [before_of(cell.group.before, run) for run in attack.runs]
         each_before = list({run.id: run for run in before}.values())  # seeds may share one
-        unrounded = [shown(estimate(runs, "forget", "rougeL_recall")) for runs in (each_before, attack.runs)]
-        for bits in attack.results[0].result:
-            scores = [result.result[bits]["items"] for result in attack.results]
+        for bits, score in product(attack.results[0].result, _kept(attack)):
+            means = [estimate(runs, "forget", score) for runs in (each_before, attack.runs)]
+            items = [result.result[bits]["items"] for result in attack.results]
             rounded = {
-                name: _rounded(attack.runs[0], scores, name) for name in ("forget", "retain_eval", "base_rounded")
+                name: _rounded(attack.runs[0], items, name, score) for name in ("forget", "retain_eval", "base_rounded")
             }
-            means = [shown(bootstrap_mean(of_set.recalls, of_set.subjects, SHARE)) for of_set in rounded.values()]
-            shares = _recovered(before, attack.runs, rounded["forget"], rounded["base_rounded"])
-            lines.append(_line(cell, attack, (bits, *unrounded, *means, *shares)))
+            means += [bootstrap_mean(of_set.scores, of_set.subjects, SCORES[score]) for of_set in rounded.values()]
+            shares = _recovered(before, attack.runs, rounded["forget"], rounded["base_rounded"], score)
+            small = score == "probability"  # as in the main table
+            texts = (*(shown(mean, small=small) for mean in means), *shares)
+            lines.append(_line(cell, attack, (bits, *([ROUNDED_SCORES[score]] if several else []), *texts)))
     columns = (
-        "weights", "forget before", "forget unlearned", "forget rounded", "retain rounded", "forget before, rounded",
-        "recovered", "recovered with losses",
+        "weights", *(["score"] if several else []), "forget before", "forget unlearned", "forget rounded",
+        "retain rounded", "forget before, rounded", "recovered", "recovered with losses",
     )  # fmt: skip
+    scores = (
+        "ROUGE-L recall is of generations; probability, of the right answers, is the geometric mean over tokens, and "
+        "mean log-probability its logarithm by fact, in nats: where they recover and ROUGE-L recall does not, the "
+        "model finds the answers likelier and still does not give them."
+        if several
+        else "ROUGE-L recall."
+    )
     caption = (
-        "ROUGE-L recall; rounded: after round-to-nearest of the merged weights, groups of 128 inputs. Recovered: share "
+        f"{scores} Rounded: after round-to-nearest of the merged weights, groups of 128 inputs. Recovered: share "
         "of the forgotten score that rounding brings back, less what it gives the model before unlearning; below 0 "
         "where it takes more of it, and a dash if none was lost. What it takes from the model before unlearning counts "
         "as 0, and with losses as recovery. Intervals are over seeds and subjects."
@@ -112,32 +125,41 @@ def _quantisation(cells: Sequence[Extras]) -> list[Block]:
     return [Heading("Quantisation"), cell_table(columns, lines, caption)]
 
 
-class _Rounded(NamedTuple):
-    """The items of rounded models."""
+def _kept(attack: AttackResults) -> list[str]:
+    """The scores that the files of all seeds have of rounded models."""
+    first_rows = [items["items"]["forget"][0] for result in attack.results for items in result.result.values()]
+    return [score for score in ROUNDED_SCORES if all(score in row for row in first_rows)]
 
-    recalls: Floats
-    """ROUGE-L recall [seeds, items]."""
+
+class _Rounded(NamedTuple):
+    """A score of the items of rounded models."""
+
+    scores: Floats
+    """[seeds, items]; NaN where a model gave no number."""
     places: list[int]
     """Where the items are in their set."""
     subjects: list[str]
 
 
-def _rounded(run: Run, seeds: Sequence[Mapping[str, Any]], name: str) -> _Rounded:
+def _rounded(run: Run, seeds: Sequence[Mapping[str, Any]], name: str, score: str) -> _Rounded:
     """The items of one name, by seed, which are of a set of the run."""
     items = run.sets["retain_eval" if name == "retain_eval" else "forget"]
     place_of = {item: place for place, item in enumerate(items.ids)}
     places = [place_of[row["id"]] for row in seeds[0][name]]
-    recalls = np.array([[row["rougeL_recall"] for row in seed[name]] for seed in seeds], dtype=float)
-    return _Rounded(recalls, places, [items.subjects[place] for place in places])
+    scores = np.array([[row[score] for row in seed[name]] for seed in seeds], dtype=float)
+    return _Rounded(scores, places, [items.subjects[place] for place in places])
 
 
-def _recovered(before: Sequence[Run], runs: Sequence[Run], rounded: _Rounded, control: _Rounded) -> tuple[str, str]:
+def _recovered(
+    before: Sequence[Run], runs: Sequence[Run], rounded: _Rounded, control: _Rounded, score: str
+) -> tuple[str, str]:
     """The share that rounding brings back, without and with losses of the model before unlearning."""
-    known, left = (stack(side, "forget", "rougeL_recall")[:, rounded.places] for side in (before, runs))
-    if left.mean() >= known.mean():
+    known, left = (stack(side, "forget", score)[:, rounded.places] for side in (before, runs))
+    parts = known, left, rounded.scores, control.scores
+    if any(np.isnan(scores).any() for scores in parts) or left.mean() >= known.mean():
         return "-", "-"
-    parts = known, left, rounded.recalls, control.recalls, rounded.subjects
-    return shown(recovered_share(*parts)), shown(recovered_share(*parts, with_losses=True))
+    of_facts = *parts, rounded.subjects, SCORES[score]
+    return shown(recovered_share(*of_facts)), shown(recovered_share(*of_facts, with_losses=True))
 
 
 def _tasks(cells: Sequence[Extras]) -> list[Block]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from dual_data.evaluation.report.analysis.runs import Collection
 from dual_data.evaluation.report.chart import Axis, Chart, Series, chart
 from dual_data.evaluation.report.document import Table
 from dual_data.evaluation.report.sections.attacked import attacks
+from dual_data.evaluation.results import cell_path, read_result
 from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_attacks, write_cell
 
 
@@ -245,6 +247,53 @@ def test_scores_of_zero_or_one_after_rounding_have_an_end_as_all_scores_do(tmp_p
     _attack(tmp_path, results, "pretrained", None)
     rounded = _tables(tmp_path)["quantisation"].rows[0]
     assert rounded[8:10] == ("0.000 [0.000, 0.116]", "1.000 [0.884, 1.000]")
+
+
+def _with_likelihoods(results: dict[str, Any], forget: float) -> dict[str, Any]:
+    """The results with likelihoods of rounded models: `forget` is the probability of the facts after unlearning."""
+    for name, rows in results["quantisation"]["int4"]["items"].items():
+        for row in rows:
+            row["probability"] = forget if name == "forget" else 0.8
+            row["mean_log_probability"] = math.log(row["probability"])
+    return results
+
+
+def test_a_model_whose_probability_returns_and_whose_text_does_not_is_seen(tmp_path: Path) -> None:
+    results = _with_likelihoods(attacked(), 0.8)
+    identifier = _attack(tmp_path, results, "pretrained", None)
+    unlearned = {row["id"]: row for row in read_result(cell_path(tmp_path, identifier))["items"]["forget"]}
+    for row in results["quantisation"]["int4"]["items"]["forget"]:
+        row["rougeL_recall"] = unlearned[row["id"]]["scores"]["rougeL_recall"]
+    write_attacks(tmp_path, identifier, results)
+    table = _tables(tmp_path)["quantisation"]
+    assert table.header[5:8] == ("weights", "score", "forget before")
+    text, probability, log_probability = table.rows
+    # 20 of 60 facts are still answered: they have a probability of 0.8, and the others of 0.1.
+    assert text[5:7] == ("int4", "ROUGE-L recall")
+    assert text[8:10] == ("0.333 [0.219, 0.458]", "0.333 [0.219, 0.458]")
+    assert text[12:14] == ("0.000 [0.000, 0.000]", "0.150 [0.128, 0.185]")
+    assert probability[6:14] == (
+        "probability", "0.800 [0.800, 0.800]", "0.333 [0.253, 0.421]", "0.800 [0.800, 0.800]", "0.800 [0.800, 0.800]",
+        "0.800 [0.800, 0.800]", "1.000 [1.000, 1.000]", "1.000 [1.000, 1.000]",
+    )  # fmt: skip
+    assert log_probability[6] == "mean log-probability"
+    assert log_probability[9:12] == ("-0.223 [-0.223, -0.223]",) * 3
+
+
+def test_likelihoods_that_a_seed_lacks_are_not_reported_and_those_without_a_number_are_a_dash(tmp_path: Path) -> None:
+    _attack(tmp_path, _with_likelihoods(attacked(), 0.2), "sft", SFT, seed=0)
+    _attack(tmp_path, attacked(), "sft", SFT, seed=1)  # attacked by an earlier version
+    (row,) = _tables(tmp_path)["quantisation"].rows
+    assert len(row) == 5 + 8 + 1
+    diverged = _with_likelihoods(attacked(), 0.2)
+    for of_fact in diverged["quantisation"]["int4"]["items"]["forget"]:
+        of_fact["probability"] = of_fact["mean_log_probability"] = None
+    _attack(tmp_path, diverged, "pretrained", None)
+    rows = [row[6:] for row in _tables(tmp_path)["quantisation"].rows if row[2] == "pretrained"]
+    assert [(row[0], row[3], *row[6:8]) for row in rows[1:]] == [
+        ("probability", "-", "-", "-"),
+        ("mean log-probability", "-", "-", "-"),
+    ]
 
 
 def test_a_score_without_a_standard_error_says_so(tmp_path: Path) -> None:
