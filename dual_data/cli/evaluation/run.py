@@ -14,6 +14,7 @@ from dual_data.text.display import count
 
 if TYPE_CHECKING:
     from dual_data.evaluation.grid.cells import Cell, Grid
+    from dual_data.evaluation.grid.forecast import Plan
     from dual_data.evaluation.grid.grid_run import RunOptions
 
 
@@ -22,7 +23,10 @@ def run(
     part: GridPart,
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print cells, steps, tokens and an estimate; run nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print cells, steps, tokens and an estimate of FLOPs, memory and time; run nothing."
+        ),
     ] = False,
     device: Annotated[
         str | None,
@@ -102,8 +106,12 @@ def run(
     for note in next(iter(grid.sets.values())).repetitions():
         say(note)
     use_threads(threads)
+    options = [
+        RunOptions(device=where, cells_at_once=cells_at_once or 0, rows=rows or 0, save_adapters=save_adapters)
+        for where in devices
+    ]
     if dry_run:
-        _print_plan(grid, cells, devices[0], adapters=save_adapters)
+        _print_plan(grid, cells, options, shard=shard)
     old: list[str] = []
     if replace:
         old = sorted({*conflicting(grid, cells), *superseded(grid, cells)})
@@ -113,10 +121,6 @@ def run(
         if old:
             say(f"{_found(grid, old)} would be set aside")
         return
-    options = [
-        RunOptions(device=where, cells_at_once=cells_at_once or 0, rows=rows or 0, save_adapters=save_adapters)
-        for where in devices
-    ]
     _run(grid, cells, options, old, project=root, shard=shard)
 
 
@@ -133,7 +137,6 @@ def _run(
     """
     from dual_data.evaluation.grid.cells import is_done
     from dual_data.evaluation.grid.conflicts import set_aside
-    from dual_data.evaluation.grid.forecast import forecast
     from dual_data.evaluation.grid.planned import keep_plan
     from dual_data.evaluation.grid.run import run as run_grid
     from dual_data.evaluation.grid.workers import run_spread
@@ -141,7 +144,7 @@ def _run(
     folder, adapters = grid.folder, options[0].save_adapters
     already_done = sum(is_done(folder, cell, adapter=adapters) for cell in cells)
     if already_done < len(cells):
-        say(forecast(grid, cells, options[0].device, adapters=adapters).summary)
+        say(_forecast(grid, cells, options, shard=shard).summary)
     if old:  # not before the forecast, which refuses what cannot be run
         say(f"{_found(grid, old)}, set aside in {set_aside(grid.folder, old)}")
     keep_plan(grid, cells)
@@ -157,10 +160,22 @@ def _run(
         raise DualDataError(f"{tally.failed} cell(s) failed; their results in {folder / 'cells'} say why")
 
 
-def _print_plan(grid: Grid, cells: list[Cell], device: str, *, adapters: bool) -> None:
+def _forecast(grid: Grid, cells: list[Cell], options: list[RunOptions], *, shard: bool) -> Plan:
     from dual_data.evaluation.grid.forecast import forecast
 
-    plan = forecast(grid, cells, device, adapters=adapters)
+    first = options[0]
+    return forecast(
+        grid,
+        cells,
+        first.device,
+        adapters=first.save_adapters,
+        at_once=first.cells_at_once,
+        sharing=len(options) if shard else 1,
+    )
+
+
+def _print_plan(grid: Grid, cells: list[Cell], options: list[RunOptions], *, shard: bool) -> None:
+    plan = _forecast(grid, cells, options, shard=shard)
     for line in plan.lines:
         state = "done" if line.done else "to do"
         print(

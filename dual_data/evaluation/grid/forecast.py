@@ -1,14 +1,26 @@
 """What can be told of a grid before it is run: whether its methods work, and what it will take.
 
-That is an estimate: steps, tokens and operations, and from these the time.
+That is an estimate: steps, tokens and operations, and from these the time; and the least memory.
+
+The operations are those of the products of tokens with weights. A token takes a multiplication and an addition for each
+weight, 2 in all. Backward, the gradient of the layer's input takes as many, and so does that of its weights: training
+takes 6 (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), and 4 where the weights are frozen below adapters, whose
+own gradients are not computed. Weights of the embedding are looked up, and those of the head meet only the tokens
+whose logits are read. Not counted are what adapters themselves and attention take, of which the latter grows with the
+square of a row's length. What rows share at their beginning is counted for every row, though training and measuring
+compute it once; the layers behind the one at which a method stops are counted, and so are all experts of a mixture.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from dual_data.errors import UsageError
+from dual_data.evaluation.device.devices import cells_at_once, even_size
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of, is_done
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.measuring.embedding import embedding_model
@@ -16,9 +28,11 @@ from dual_data.evaluation.measuring.workload import check_workload
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import DTYPES, Identity
 from dual_data.evaluation.results import BASE, cell_path, read_result
+from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.training.full import bytes_per_parameter
 from dual_data.evaluation.training.lora import expect_targets
 from dual_data.evaluation.training.trial import try_method
+from dual_data.statistics import Floats
 
 _RATE = {"cpu": 5e10, "cuda": 1e14}
 """Operations per second assumed before any cell is done: of two CPU cores; half of a large GPU's rate in training."""
@@ -41,6 +55,22 @@ class Line(NamedTuple):
     measured_tokens: int
     """Tokens of prompts, scored answers, and generations of maximal length."""
     operations: float
+    """By which time is estimated: all parameters count for every token, those of small models for more."""
+    flop: float
+    """Floating-point operations, as the module counts them."""
+
+
+class _Sizes(NamedTuple):
+    """What the cells of one set go through, each [tokens, tokens whose logits are read]."""
+
+    rows: int
+    """Number of forget rows."""
+    forget: Floats
+    retain: Floats
+    """Of all retain rows."""
+    retain_row: Floats
+    """Their mean; a whole number of tokens."""
+    measured: Floats
 
 
 class Plan(NamedTuple):
@@ -48,12 +78,21 @@ class Plan(NamedTuple):
 
     lines: list[Line]
     summary: str
-    """Number of cells, tokens, time and memory of what is to do."""
+    """Number of cells, tokens, operations, time and least memory of what is to do."""
 
 
-def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool = False) -> Plan:
+def forecast(
+    grid: Grid,
+    cells: Sequence[Cell],
+    device: str,
+    *,
+    adapters: bool = False,
+    at_once: int = 0,
+    sharing: int = 1,
+) -> Plan:
     """Estimate what `cells` take; with `adapters`, cells without theirs are to do. Loads tokenizers but no weights.
 
+    `at_once` is `cells_at_once` of RunOptions, and `sharing` how many devices share one base.
     Raises UsageError where a model lacks a layer that an adapter of the cells to do is for, where a row of theirs is
     longer than it takes, and where a method of theirs fails in a trial, as `_try_methods`; DualDataError where they are
     to be embedded without the package for it.
@@ -70,13 +109,13 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
     _try_methods(grid, [line.cell for line in to_do], tokenised)
     operations = sum(line.operations for line in to_do)
     speed, basis = rate(grid, lines, device)
-    most = max((identities[cell.model].parameters * _bytes(grid, cell.model) for cell in cells), default=0)
-    size = f"{most / 2**30:.1f}" if most >= 2**30 / 10 else "less than 0.1"
-    memory = f"weights{' and optimiser' if grid.preset.full else ''} take {size} GiB"
+    least, held = least_memory(grid, cells, identities, device, at_once=at_once, sharing=sharing)
     text = (
         f"{len(lines)} cells, {len(to_do)} to do: {sum(line.training_tokens for line in to_do):,} training tokens, "
-        f"{sum(line.measured_tokens for line in to_do):,} measured tokens, {duration(operations / speed)} on "
-        f"{device} ({basis}); {memory}; training stages come on top"
+        f"{sum(line.measured_tokens for line in to_do):,} measured tokens, "
+        f"{arithmetic(sum(line.flop for line in to_do))} if rows shared no beginnings, "
+        f"{duration(operations / speed)} on {device} ({basis}); at least {size(least)} of memory a device ({held}; "
+        "activations add to it); training stages come on top"
     )
     return Plan(lines, text)
 
@@ -127,7 +166,7 @@ def estimated(
     adapters: bool = False,
 ) -> list[Line]:
     """What each cell takes; with `adapters`, one without its adapter is not done."""
-    sizes: dict[tuple[str, str, str], tuple[int, int, int, int]] = {}
+    sizes: dict[tuple[str, str, str], _Sizes] = {}
     lines = []
     for cell in cells:
         base = (cell.model, cell.stage, cell.set)
@@ -138,33 +177,50 @@ def estimated(
     return lines
 
 
-def _sizes(grid: Grid, cell: Cell, tokenised: Tokenised) -> tuple[int, int, int, int]:
-    """(tokens of all forget rows, mean tokens of a retain row, number of forget rows, measured tokens)."""
+def _sizes(grid: Grid, cell: Cell, tokenised: Tokenised) -> _Sizes:
     sets = grid.sets[cell.stage]
     forget = sets.forget[cell.set]
     workload = tokenised.workload(cell.stage, cell.set)
-    measured = sum(
-        len(request.prompt)
-        + sum(len(answer.ids) for answer in request.answers)
-        + (grid.preset.max_new_tokens if request.generate else 0)
-        for request in (*workload.requests, *(workload.panel.requests if workload.panel is not None else ()))
-    )
-    retain = tokenised.tokens(sets.retain_train) // len(sets.retain_train)
-    return tokenised.tokens(forget), retain, len(forget), measured
+    prompts = read = 0
+    for request in (*workload.requests, *(workload.panel.requests if workload.panel is not None else ())):
+        prompts += len(request.prompt)
+        read += sum(len(answer.ids) for answer in request.answers)
+        read += grid.preset.max_new_tokens if request.generate else 0
+
+    def trained(items: Sequence[Item]) -> Floats:
+        rows = tokenised.encoded(items)
+        labels = sum(len(row.answer_ids) + grid.profile.train_end * len(row.end_ids) for row in rows)
+        return np.array([tokenised.tokens(items), labels], dtype=float)
+
+    retain = trained(sets.retain_train)
+    retain_row = retain / len(sets.retain_train)
+    retain_row[0] //= 1
+    return _Sizes(len(forget), trained(forget), retain, retain_row, np.array([prompts + read, read], dtype=float))
 
 
-def _line(grid: Grid, cell: Cell, identity: Identity, sizes: tuple[int, int, int, int], *, done: bool) -> Line:
-    forget, retain_row, rows, measured = sizes
-    steps = training = 0
+def _line(grid: Grid, cell: Cell, identity: Identity, sizes: _Sizes, *, done: bool) -> Line:
+    steps = 0
+    trained, reference = np.zeros(2), np.zeros(2)
     if cell.method != BASE:
-        kinds = method_named(cell.method).kinds
-        epoch = forget * (2 if "refusal" in kinds else 1) + (retain_row * rows if "retain" in kinds else 0)
-        training = epoch * grid.preset.epochs
-        steps = -(-rows // grid.preset.batch) * grid.preset.epochs
+        method = method_named(cell.method)
+        of_kind = {"forget": sizes.forget, "refusal": sizes.forget, "retain": sizes.retain_row * sizes.rows}
+        trained = sum((of_kind[kind] for kind in method.kinds), trained)
+        # The reference runs once on all rows of a kind.
+        reference = sum(((of_kind | {"retain": sizes.retain})[kind] for kind in method.reference), reference)
+        if method.at_layer:
+            trained[1] = reference[1] = 0.0
+        if grid.preset.forget_kl:
+            # Of every token of the forget rows; the reference's logits are computed in each epoch.
+            trained[1] += sizes.forget[0]
+            reference += sizes.forget[0] * np.array([1.0, 1.0 + grid.preset.epochs])
+        trained *= grid.preset.epochs
+        steps = -(-sizes.rows // grid.preset.batch) * grid.preset.epochs
+    training, measured = int(trained[0]), int(sizes.measured[0])
     # A frozen weight costs two operations per token forward and two backward; a trained one two more.
-    backward = 6 if grid.preset.full else 4
-    operations = counted(identity) * (float(backward) * training + 2.0 * measured)
-    return Line(cell, done, steps, training, measured, operations)
+    each = 6.0 if grid.preset.full else 4.0
+    operations = counted(identity) * (each * training + 2.0 * measured)
+    flop = (each * trained + 2.0 * (reference + sizes.measured)) @ [identity.body, identity.head]
+    return Line(cell, done, steps, training, measured, operations, float(flop))
 
 
 def counted(identity: Identity) -> int:
@@ -191,9 +247,41 @@ def rate(grid: Grid, lines: Sequence[Line], device: str) -> tuple[float, str]:
     return _RATE["cuda" if gpu else "cpu"], "a guess until a cell is done there"
 
 
-def _bytes(grid: Grid, model: str) -> int:
-    dtype = DTYPES[grid.models[model].dtype]
-    return bytes_per_parameter(dtype) if grid.preset.full else dtype.itemsize
+def least_memory(
+    grid: Grid, cells: Sequence[Cell], identities: Mapping[str, Identity], device: str, *, at_once: int, sharing: int
+) -> tuple[float, str]:
+    """The bytes that a device must have for the largest model of `cells` at least, and what takes them.
+
+    Those of tensors that are there through all of training. Activations, logits and the cache of measuring add to them;
+    how much they take depends on layouts and kernels, and rows are divided until they fit.
+    """
+    unlearned = [cell for cell in cells if cell.method != BASE]
+    together = Counter((cell.model, cell.stage, cell.set, cell.method, cell.seed) for cell in unlearned)
+    lora, most = grid.preset.lora, 0.0
+    for model in {cell.model for cell in cells}:
+        identity, dtype = identities[model], DTYPES[grid.models[model].dtype]
+        weights, trained = identity.parameters, 0
+        rates = max((rates for place, rates in together.items() if place[0] == model), default=0)
+        if rates and grid.preset.full:
+            weights, trained = 0, identity.parameters
+        elif rates:
+            batch = even_size(rates, (at_once or cells_at_once(device, identity.parameters)) * sharing)
+            trained = -(-batch // sharing) * lora.rank * sum(identity.linear[target] for target in lora.targets)
+        most = max(most, weights * dtype.itemsize / sharing + trained * bytes_per_parameter(dtype))
+    if not together:
+        return most, "weights"
+    return most, f"weights, {'' if grid.preset.full else 'adapters, '}gradients and moments"
+
+
+def size(amount: float) -> str:
+    """A number of bytes as it is said in an estimate."""
+    return f"{amount / 2**30:.1f} GiB" if amount >= 2**30 / 10 else f"{amount / 2**20:.1f} MiB"
+
+
+def arithmetic(flop: float) -> str:
+    """A number of operations as it is said in an estimate."""
+    amount, unit = (flop / 1e15, "PFLOP") if flop >= 1e15 else (flop / 1e12, "TFLOP")
+    return f"{amount:,.0f} {unit}" if amount >= 100 else f"{amount:.2g} {unit}"
 
 
 def duration(seconds: float) -> str:

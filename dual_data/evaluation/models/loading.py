@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -170,9 +171,13 @@ class Identity(NamedTuple):
     weights: str
     """Hash of a local model's files, or the commit of a Hub model."""
     parameters: int
+    body: int
+    """Parameters without those of the embedding and the head."""
+    head: int
+    """Parameters of the head, also where it shares those of the embedding."""
     architecture: str
-    linear: frozenset[str]
-    """Last components of the names of its linear layers."""
+    linear: Counter[str]
+    """By last component of the names of its linear layers, the sum of their inputs and outputs."""
     room: Room
 
 
@@ -195,8 +200,23 @@ def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None
 
 def _identity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, weights: str, spec: str) -> Identity:
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    linear = frozenset(name.rpartition(".")[2] for name in linear_layers(model))
-    return Identity(tokenizer, weights, parameters, type(model).__name__, linear, _room(model, spec))
+    embedding: Any = model.get_input_embeddings()
+    output: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    head = set(output.parameters()) if output is not None else set[nn.Parameter]()
+    ends = {*embedding.parameters(), *head}  # which may share a table
+    linear = Counter[str]()
+    for name, layer in linear_layers(model).items():
+        linear[name.rpartition(".")[2]] += layer.in_features + layer.out_features
+    return Identity(
+        tokenizer,
+        weights,
+        parameters,
+        parameters - sum(weight.numel() for weight in ends),
+        sum(weight.numel() for weight in head),
+        type(model).__name__,
+        linear,
+        _room(model, spec),
+    )
 
 
 def _tokenizer(source: str, spec: str | Path, options: dict[str, Any]) -> PreTrainedTokenizerBase:

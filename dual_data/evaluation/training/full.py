@@ -21,7 +21,7 @@ from dual_data.evaluation.training.optimiser import Buffer
 
 
 def bytes_per_parameter(dtype: torch.dtype) -> int:
-    """Device memory of full fine-tuning: weights, gradients, master copy, sums of gradients, and moments."""
+    """Memory of trained weights, also of adapters, with gradients, master copy, sums of gradients and moments."""
     width = torch.finfo(dtype).bits // 8
     return 2 * width + (0 if dtype == torch.float32 else 8) + 8
 

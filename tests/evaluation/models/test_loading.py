@@ -25,6 +25,8 @@ from dual_data.evaluation.models.loading import finish, identify, load, tensor_h
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.request import request_of
+from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.optimisation import LoraSpec
 from dual_data.system.files import file_hash
 from tests.evaluation.questions import cities
 from tests.faults.disk import no_room
@@ -55,6 +57,19 @@ def test_a_folder_is_loaded_as_it_was_saved(saved: Path) -> None:
     assert dict(loaded.info.packages)["torch"] == version("torch")
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
     assert not loaded.model.training
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen"])  # a head that is the embedding, and one that is not
+def test_the_sizes_of_a_model_are_known_without_its_weights(tmp_path: Path, architecture: str) -> None:
+    loaded = tiny(architecture)
+    loaded.model.save_pretrained(tmp_path)
+    loaded.tokenizer.save_pretrained(tmp_path)
+    known = identify(str(tmp_path))
+    table = loaded.model.get_input_embeddings().get_parameter("weight").numel()
+    tables = 1 if architecture == "llama" else 2
+    assert (known.head, known.body) == (table, known.parameters - tables * table)
+    adapters = Adapters(loaded.model, LoraSpec(rank=3, targets=("v_proj", "lm_head")))
+    assert adapters.master.numel() == 3 * (known.linear["v_proj"] + known.linear["lm_head"])
 
 
 def test_weights_are_identified_by_content_and_the_note_follows_the_file(saved: Path, tmp_path: Path) -> None:
