@@ -16,7 +16,7 @@ from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.score import Reference
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny
-from dual_data.evaluation.rows.encoding import encode
+from dual_data.evaluation.rows.encoding import encode, text_ids
 from dual_data.evaluation.rows.request import Answer, Outcome, Request, request_of
 from dual_data.evaluation.training.lora import Adapters
 from tests.evaluation.questions import cities
@@ -104,6 +104,21 @@ def test_greedy_text_equals_hf_generate(architecture: str, several_stops: bool) 
         assert outcome.ended == (ended and request.generate)
     lengths = {len(outcome.generation) for outcome in fast}
     assert len(lengths) > 2 or not several_stops  # rows did leave at different steps
+
+
+@pytest.mark.parametrize("engine", [FastEngine, PlainEngine])
+@pytest.mark.parametrize("sign", ["\n", "."])
+def test_a_line_break_or_a_full_stop_does_not_end_an_answer(engine: type[FastEngine | PlainEngine], sign: str) -> None:
+    loaded = tiny("llama")
+    token = text_ids(loaded.tokenizer, [sign])[0][-1]
+    favoured = torch.zeros(len(loaded.tokenizer)).index_fill_(0, torch.tensor(token), 1e4)
+    output: Any = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    output.register_forward_hook(lambda _, __, logits: logits + favoured)
+    (outcomes,) = engine(loaded, rows=8, max_new_tokens=5).run(_requests(loaded))
+    generated = [outcome for outcome in outcomes if outcome.generation]
+    assert generated
+    assert all(outcome.generation == (token,) * 5 for outcome in generated)
+    assert not any(outcome.ended for outcome in generated)
 
 
 @pytest.mark.parametrize("rows", range(1, 8))
