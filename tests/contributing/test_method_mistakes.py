@@ -13,7 +13,7 @@ from dual_data.evaluation.methods import METHODS, load_methods
 from dual_data.evaluation.settings import load_settings
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.trial import try_method
-from tests.cli.command import dual_data
+from tests.cli.command import ROOT, dual_data
 from tests.contributing.method_files import CONTROLLED, METHOD, project_method
 from tests.evaluation.grid.small_grid import project
 from tests.evaluation.training.oracle import problem
@@ -149,6 +149,67 @@ def test_mistakes_in_a_method_are_told_with_its_file(
     given = problem()
     with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
         try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation(), train_end=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "message"),
+    [
+        (
+            'terms["retain"]',
+            'terms["keep"]',
+            r": line 24: the gradient function of Uniform fails: KeyError: 'keep' \(terms: forget, retain\)",
+        ),
+        (
+            "/ length",
+            "/ inner(retain, retain)",
+            ": the gradient function of Uniform is not finite where that of retain is 0: look for",
+        ),
+        (
+            "clamp_max(0.0)",
+            "clamp_max(0.0).sum()",
+            ": the gradient function of Uniform gives a cell what depends on the others: keep the first dimension",
+        ),
+        (
+            "in zip(forget, retain, strict=True)",
+            "in [(forget[0], retain[0])]",
+            r": the gradient function of Uniform returns \[\[3, 5\]\] and not \[\[3, 5\], \[3, 4\]\], a tensor for",
+        ),
+        (
+            "f - share * r",
+            "f - share * r * torch.rand(1)",
+            ": the gradient function of Uniform uses torch's shared generator",
+        ),
+        (
+            ', {"forget": -forget, "retain": retain}',
+            "",
+            r": the loss of Uniform has no terms for its gradient function: return Loss\(value, parts, terms\)",
+        ),
+        ("    gradient=rectified,\n", "", ": the loss of Uniform has terms: name a `gradient` in Method"),
+        ('"retain": retain}', '"retain": retain.detach()}', ": `retain` in the loss of Uniform has no gradient"),
+        ('"retain": retain}', '"retain": retain.sum()}', r": `retain` in the loss of Uniform is \[\] and not \[3\]"),
+        (
+            '"retain": retain}',
+            '"retain": retain.mean().expand(len(retain))}',
+            ": the loss of Uniform for one cell depends on the others",
+        ),
+        ('"retain": retain}', '"retain": retain**2}', ": the loss of Uniform is no weighted mean of its rows"),
+    ],
+)
+def test_mistakes_in_what_combines_gradients_are_told_with_its_file(
+    project: Path, project_method: Path, line: str, wrong: str, message: str
+) -> None:
+    method = (ROOT / "dual_data" / "evaluation" / "methods" / "gru.py").read_text().replace('"GRU"', '"Uniform"')
+    assert line in method
+    project_method.write_text(method.replace(line, wrong))
+    load_methods(project)
+    given = problem()
+    with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
+        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation(), train_end=True)
+
+
+def test_no_kl_term_is_added_to_losses_whose_gradients_are_combined() -> None:
+    with pytest.raises(UsageError, match=r"^GRU combines the gradients of its own terms, so forget_kl cannot be set$"):
+        problem().train("GRU", Optimisation(forget_kl=0.02))
 
 
 def test_a_loss_that_is_no_number_is_told_by_the_trial(project: Path, project_method: Path) -> None:

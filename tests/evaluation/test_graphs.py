@@ -108,12 +108,15 @@ def _equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
     return all(torch.equal(one, other) for one, other in zip(some, others, strict=True))
 
 
+@pytest.mark.parametrize("method", ["NPO", "GRU"])
 @pytest.mark.parametrize("full", [False, True])
-def test_replayed_training_in_a_narrow_type_is_eager_training(full: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replayed_training_in_a_narrow_type_is_eager_training(
+    full: bool, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # There, gradients are summed apart and layers read a rounded copy of the weights.
     emulate(monkeypatch)
-    eager, weights = _trained("NPO", torch.bfloat16, "cpu", full=full, graphs=False)
-    replayed, again = _trained("NPO", torch.bfloat16, "cpu", full=full, graphs=True)
+    eager, weights = _trained(method, torch.bfloat16, "cpu", full=full, graphs=False)
+    replayed, again = _trained(method, torch.bfloat16, "cpu", full=full, graphs=True)
     assert replayed == eager
     assert _equal(again, weights)
     assert (Graph.recorded, Graph.replayed) == (2, 7 + 5)

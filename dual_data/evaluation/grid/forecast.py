@@ -9,6 +9,7 @@ own gradients are not computed. Weights of the embedding are looked up, and thos
 whose logits are read. Not counted are what adapters themselves and attention take, of which the latter grows with the
 square of a row's length. What rows share at their beginning is counted for every row, though training and measuring
 compute it once; the layers behind the one at which a method stops are counted, and so are all experts of a mixture.
+Of a method that combines the gradients of several losses, with a backward pass for each, only one pass is counted.
 """
 
 from __future__ import annotations

@@ -111,6 +111,14 @@ class Loss(NamedTuple):
 
     value: Tensor
     parts: dict[str, Tensor]
+    terms: dict[str, Tensor] | None = None
+    """By name, the losses [K] of a method with a `gradient`: each is differentiated by itself, and `value` only logged.
+    """
+
+    @property
+    def differentiated(self) -> Mapping[str, Tensor]:
+        """The terms by name, or the value under none."""
+        return self.terms or {"": self.value}
 
 
 class Facts(NamedTuple):
@@ -141,7 +149,7 @@ class Controller(Protocol):
         """State for one cell's next epoch, from its logged parts at each step of the last epoch."""
 
 
-_WITH_OPTIONS = ("loss", "constants", "controller", "notes")
+_WITH_OPTIONS = ("loss", "gradient", "constants", "controller", "notes")
 """The functions of a method whose keyword-only parameters are its options."""
 _NOT_NEGATIVE = ("alpha", "beta", "gamma")
 """Options that no preset may make negative, unless their default is: weights of losses, and exponents and the like.
@@ -167,6 +175,13 @@ class Method(NamedTuple):
     """Source of the refusal rows: refusals (a fixed list) or swapped (another row's answer)."""
     at_layer: bool = False
     """Whether the loss reads a hidden layer (option `layer`), at which the forward pass stops."""
+    gradient: Callable[..., Sequence[Tensor]] | None = None
+    """Makes one gradient of those of the loss's `terms` and the options that are its parameters.
+
+    It gets, by term, one tensor [K, n] in float32 for each buffer of weights, the gradient of the whole step, and
+    returns as many, of which the optimiser clips and takes each cell's. A cell's may depend on its own rows k alone;
+    `inner` is the product over all buffers.
+    """
     constants: Callable[..., Constants | dict[str, list[float]]] | None = None
     """Makes constants of the forget rows from `Facts` and the options that are its parameters: by name, one number per
     row, or one list per row with one number per label. The loss reads both as `batch.forget.constants[name]`, [K, M];
@@ -287,6 +302,11 @@ def positive_beta(*, beta: float) -> None:
 def soft_margin(values: Tensor, beta: float) -> Tensor:
     """-(2 / beta) log sigmoid(beta * values), elementwise and without overflow."""
     return -(2.0 / beta) * torch.nn.functional.logsigmoid(beta * values)
+
+
+def inner(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+    """[K, 1] inner product of two gradients of each cell, over all buffers [K, n]."""
+    return torch.stack([(a * b).sum(1, keepdim=True) for a, b in zip(one, other, strict=True)]).sum(0)
 
 
 def divergence(reference: Tensor, policy: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -144,7 +145,8 @@ def sources_of(
 ) -> dict[str, Source]:
     """What training draws from: the method's kinds of `rows` and, for the KL term, every token of the forget rows.
 
-    `constants` are those of the forget rows, by label. Raises UsageError for a KL term of a method without outputs.
+    `constants` are those of the forget rows, by label. Raises UsageError for a KL term of a method without outputs, or
+    of one that combines the gradients of its own terms.
     """
     sources = {
         kind: Source(rows[kind], train_end, constants if kind == "forget" else {}, at_label=method.at_layer)
@@ -155,6 +157,8 @@ def sources_of(
             raise UsageError(
                 f"{method.name} stops at a layer and has no output distributions, so forget_kl cannot be set"
             )
+        if method.gradient is not None:
+            raise UsageError(f"{method.name} combines the gradients of its own terms, so forget_kl cannot be set")
         sources["everywhere"] = Source(rows["forget"], train_end, everywhere=True)
     return sources
 
@@ -224,33 +228,82 @@ def sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outpu
         raise fault(f"{of} returns a {type(loss).__name__}; return Loss(value, parts)")
     if not isinstance(loss.parts, dict):
         raise fault(f"the parts in {of} are a {type(loss.parts).__name__}; give a dict by name, which may be empty")
+    if method.gradient is None and loss.terms is not None:
+        raise fault(f"{of} has terms: name a `gradient` in Method, which combines their gradients, or leave them out")
+    if method.gradient is not None and not (isinstance(loss.terms, dict) and loss.terms):
+        raise fault(f"{of} has no terms for its gradient function: return Loss(value, parts, terms), a dict by name")
     cells = len(batch.forget.share)
-    for name, value in {"value": loss.value, **loss.parts}.items():
+    for name, value in [("value", loss.value), *loss.parts.items(), *(loss.terms or {}).items()]:
         shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
         if shape != [cells]:
             raise fault(
                 f"`{name}` in {of} is {shape} and not [{cells}], one number per cell; "
                 "batch.forget.token_mean(...) makes such a mean of [K, M] values"
             )
-    if not loss.value.requires_grad:
-        raise fault(f"{of} has no gradient: it must depend on `policy`")
-    if not bool(loss.value.isfinite().all()):
-        raise fault(
-            f"{of} is {loss.value.tolist()} on made-up outputs that are finite: "
-            "look for a division by 0, or a logarithm or a root of what is not positive"
-        )
+    for term, value in loss.differentiated.items():
+        of_term = f"`{term}` in {of}" if term else of
+        if not value.requires_grad:
+            raise fault(f"{of_term} has no gradient: it must depend on `policy`")
+        if not bool(value.isfinite().all()):
+            raise fault(
+                f"{of_term} is {value.tolist()} on made-up outputs that are finite: "
+                "look for a division by 0, or a logarithm or a root of what is not positive"
+            )
     forget, retain, refusal = (
         rows._replace(weight=rows.weight / 2, share=rows.share / 2)
         for rows in (batch.forget, batch.retain, batch.refusal)
     )
     with torch.no_grad():
         of_half = loss_of(Batch(forget, retain, refusal, batch.state), *outputs)
-    if not torch.allclose(2 * of_half.value, loss.value, rtol=1e-3, atol=1e-6):
+    halves = of_half.differentiated
+    if not all(
+        torch.allclose(2 * halves[term], value, rtol=1e-3, atol=1e-6) for term, value in loss.differentiated.items()
+    ):
         raise fault(
             f"{of} is no weighted mean of its rows, so the micro-batches of a step would not add up: make means with "
             "token_mean, or with row_sum and row_mean, of batch.forget or batch.retain"
         )
     return loss
+
+
+def expect_sound_gradient(
+    method: Method, combine: Callable[..., Sequence[Tensor]], terms: Collection[str], cells: int
+) -> None:
+    """Try the gradient function of a method on made-up gradients of its terms, in two buffers.
+
+    Raises MethodFault with the file of the method if its code fails or changes from call to call, and for what is no
+    gradient of each cell: of another shape, not finite, also where a term has none, or dependent on the other cells.
+    """
+    random, widths = torch.Generator().manual_seed(0), (5, 4)
+    made = {term: [torch.randn(cells, width, generator=random) for width in widths] for term in terms}
+
+    def fault(what: str) -> MethodFault:
+        return MethodFault(f"{file_of(method)}: the gradient function of {method.name} {what}")
+
+    def combined(*, zero: Collection[str], alike: bool = False) -> list[Tensor]:
+        """Its result where the gradients of some terms are 0, or every cell has those of the first."""
+        given = {
+            term: [(g[:1].repeat(cells, 1) if alike else g) * float(term not in zero) for g in gradients]
+            for term, gradients in made.items()
+        }
+        with telling(method, "gradient function", f"terms: {_listed(terms)}"):
+            return list(combine(given))
+
+    for zero in ([], *([term] for term in terms), list(terms)):
+        gradient = unchanging(method, "gradient function", partial(combined, zero=zero))
+        shapes = [list(g.shape) if isinstance(g, Tensor) else type(g).__name__ for g in gradient]
+        if shapes != (wanted := [[cells, width] for width in widths]):
+            raise fault(f"returns {shapes} and not {wanted}, a tensor for each buffer, shaped as those of every term")
+        if not all(bool(g.isfinite().all()) for g in gradient):
+            where = f"where that of {' and '.join(zero)} is 0" if zero else "for gradients that are"
+            raise fault(f"is not finite {where}: look for a division by a length, and keep it from 0 with clamp_min")
+        alike = combined(zero=zero, alike=True)
+        if not all(
+            torch.allclose(g[0], same[0], rtol=1e-5, atol=1e-6) for g, same in zip(gradient, alike, strict=True)
+        ):
+            raise fault(
+                "gives a cell what depends on the others: keep the first dimension of tensors, K, as `inner` does"
+            )
 
 
 def file_of(method: Method) -> str:

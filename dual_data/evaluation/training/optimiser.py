@@ -10,8 +10,9 @@ large, or that its loss stops, keeps its weights, and the host learns of it late
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 import torch
@@ -79,17 +80,36 @@ class AdamW:
         self._sums = [
             None if b.gradient.dtype == torch.float32 else torch.zeros_like(b.master) for b in trainable.buffers
         ]
+        self._terms: dict[str, list[Tensor]] = {}
+        """By term of a loss whose terms are differentiated apart, the sums for each buffer in float32."""
         self.alive = torch.ones(trainable.count, dtype=torch.bool, device=device)
         self.step_number = torch.zeros(1, dtype=torch.long, device=device)
         self.norms = torch.zeros(len(factors), trainable.count, device=device)
         """Norm of each cell's gradient before clipping, [steps, K]."""
 
-    def accumulate(self) -> None:
-        """Add the gradient of a micro-batch to the sums."""
-        for buffer, total in zip(self._trainable.buffers, self._sums, strict=True):
+    def accumulate(self, term: str = "") -> None:
+        """Add the gradient of a micro-batch, or of one term of its loss, to the sums."""
+        if term and term not in self._terms:
+            self._terms[term] = [torch.zeros_like(buffer.master) for buffer in self._trainable.buffers]
+        sums = self._terms[term] if term else self._sums
+        for buffer, total in zip(self._trainable.buffers, sums, strict=True):
             if total is not None:
                 total.add_(buffer.gradient)
                 buffer.gradient.zero_()
+
+    def combine(self, function: Callable[[Mapping[str, Sequence[Tensor]]], Sequence[Tensor]]) -> None:
+        """Make the gradient that a step takes from those of the terms."""
+        combined = function(self._terms)
+        for buffer, total, gradient in zip(self._trainable.buffers, self._sums, combined, strict=True):
+            (buffer.gradient if total is None else total).copy_(gradient)
+        for total in chain.from_iterable(self._terms.values()):
+            total.zero_()
+
+    def discard(self) -> None:
+        """Forget the gradients of the first micro-batch, which was not computed to its end."""
+        self._terms.clear()
+        for buffer in self._trainable.buffers:
+            buffer.gradient.zero_()
 
     def step(self, keep: Tensor | None = None) -> None:
         """Update the cells that are alive and for which `keep` [K], where given, is true; others stop for good."""

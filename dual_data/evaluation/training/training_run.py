@@ -60,6 +60,7 @@ class TrainingRun:
         self._fallbacks: list[str] = []
         self._options = method.options(options)
         self._method_loss = method.bind(method.loss, self._options)
+        self._gradient = method.bind(method.gradient, self._options) if method.gradient else None
         facts = facts_of(data, loaded.tokenizer, train_end)
         with telling(method, "notes function"):
             self._notes = method.bind(method.notes, self._options)(facts) if method.notes else {}
@@ -118,7 +119,6 @@ class TrainingRun:
         """Forward and backward of the next micro-batch."""
         layout, groups = self._packed.at(self._micro_number)
         loss = self._differentiate(layout, groups)
-        self._optimiser.accumulate()
         step = self._optimiser.step_number
         self._losses.index_add_(0, step, loss.value.detach().float()[None])
         for name, value in loss.parts.items():
@@ -131,7 +131,7 @@ class TrainingRun:
         self._micro_number.add_(1)
 
     def _differentiate(self, layout: Layout, groups: Mapping[str, Rows]) -> Loss:
-        """The loss; its gradient is added to the buffers that the optimiser reads."""
+        """The loss; its gradient is added to the optimiser's sums."""
         try:
             with repeatable(self.device, wanted=self._deterministic), warnings.catch_warnings():
                 # Cells share one buffer, so the gradients of a layer are intentionally not contiguous.
@@ -144,7 +144,7 @@ class TrainingRun:
                         f"{self._method.name} stops at layer {self._layer}, counted from 0, and nothing is trained up "
                         "to it: name other `targets` under lora, or another layer"
                     )
-                loss.value.sum().backward()  # type: ignore[no-untyped-call]
+                self._backward(loss)
             return loss
         except RuntimeError as error:
             if not (self._deterministic and is_refused(error)):
@@ -153,9 +153,15 @@ class TrainingRun:
         # The first micro-batch uses all operations of a run, so only its own partial gradients are discarded.
         self._deterministic = False
         self.fall_back("repeatable", refusal)
-        for buffer in self._trainable.buffers:
-            buffer.gradient.zero_()
+        self._optimiser.discard()
         return self._differentiate(layout, groups)
+
+    def _backward(self, loss: Loss) -> None:
+        """Add the gradient of a loss, or those of its terms, to the optimiser's sums."""
+        *_, last = differentiated = loss.differentiated
+        for term, value in differentiated.items():
+            value.sum().backward(retain_graph=term != last)  # type: ignore[no-untyped-call]
+            self._optimiser.accumulate(term)
 
     def fall_back(self, way: str, why: str = "") -> None:
         """Note that training does not go that way, and the error because of which it does not."""
@@ -167,6 +173,9 @@ class TrainingRun:
         keep = self._losses.index_select(0, step)[0].isfinite()  # its gradient may be finite all the same
         for limit in self._limits():
             keep &= self._parts[limit.part].index_select(0, step)[0] <= limit.most
+        if self._gradient is not None:
+            with telling(self._method, "gradient function"):
+                self._optimiser.combine(self._gradient)
         self._optimiser.step(keep)
 
     def end_epoch(self, epoch: int, *, last: bool) -> None:
@@ -260,5 +269,5 @@ class TrainingRun:
             kl = divergence(reference["everywhere"].log_softmax, policy["everywhere"].log_softmax)
             drift = groups["everywhere"].token_mean(kl)
             value = loss.value + self._optimisation.forget_kl * drift
-            loss = Loss(value, {**loss.parts, "forget_kl": drift})
+            loss = Loss(value, {**loss.parts, "forget_kl": drift}, loss.terms)
         return loss

@@ -19,6 +19,7 @@ from dual_data.evaluation.training.method_code import (
     MethodFault,
     arguments,
     constants_of,
+    expect_sound_gradient,
     facts_of,
     file_of,
     first_state,
@@ -51,7 +52,7 @@ def try_method(
     *,
     train_end: bool,
 ) -> None:
-    """Run the code of a method: constants and notes of the rows, its loss, gradient and controller.
+    """Run the code of a method: constants and notes of the rows, its loss, gradients and controller.
 
     The loss is given three cells with the first rows and random outputs over the tokenizer's vocabulary: those of one
     cell are sure of the labels, those of another are not. Raises UsageError as training does for a mistake that shows
@@ -109,7 +110,8 @@ def try_method(
     loss = sound_loss(method, bound, batch, outputs)
     limits_of(optimisation, loss.parts, method.name, len(tokenizer))
     with telling(method, "gradient of the loss"):
-        loss.value.sum().backward()  # type: ignore[no-untyped-call]
+        for value in loss.differentiated.values():
+            value.sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
     gradients = [(answers.hidden if method.at_layer else answers.logits).grad for answers in policy.values()]
     if not all(bool(gradient.isfinite().all()) for gradient in gradients if gradient is not None):
         raise MethodFault(
@@ -118,13 +120,18 @@ def try_method(
         )
     _, batch, outputs = made_up(alike=True)
     with telling(method, "loss"):
-        beside_its_like = bound(batch, *outputs).value[0]
-    if not torch.allclose(beside_its_like, loss.value[0], rtol=1e-5, atol=1e-6):
+        beside_its_like = bound(batch, *outputs).differentiated
+    if not all(
+        torch.allclose(beside_its_like[term][0], value[0], rtol=1e-5, atol=1e-6)
+        for term, value in loss.differentiated.items()
+    ):
         raise MethodFault(
             f"{file_of(method)}: the loss of {method.name} for one cell depends on the others, so it would change with "
             "the number of cells that are trained together: keep the first dimension of tensors, K, as in "
             "`.amax(1, keepdim=True)` in place of `.max()`"
         )
+    if method.gradient is not None and loss.terms is not None:
+        expect_sound_gradient(method, method.bind(method.gradient, options), loss.terms, _CELLS)
     parts = {name: [float(value[0].detach())] for name, value in loss.parts.items()}
     unchanging(method, "controller", lambda: controlled(parts))
 

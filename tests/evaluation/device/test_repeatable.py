@@ -13,7 +13,7 @@ import torch
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.repeatable import is_refused, prepare, repeatable
 from dual_data.evaluation.methods import METHODS
-from dual_data.evaluation.methods.base import Method
+from dual_data.evaluation.methods.base import Loss, Method
 from dual_data.evaluation.training import training_run
 from dual_data.evaluation.training.cells import Trace
 from dual_data.evaluation.training.optimisation import Optimisation
@@ -119,6 +119,36 @@ def test_an_operation_without_an_order_is_computed_all_the_same_and_noted() -> N
     assert actual.losses == pytest.approx(expected.losses, rel=1e-5)
     assert torch.allclose(weights, again, atol=1e-4)
     assert not is_refused(RuntimeError("CUDA error: out of memory"))
+
+
+class _Refusing(torch.autograd.Function):
+    """The same numbers, with a gradient that has no order."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        if torch.are_deterministic_algorithms_enabled():
+            raise RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but you set ...")
+        return gradient
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_where_the_gradient_of_one_term_has_no_order_those_of_the_others_are_not_taken_twice() -> None:
+    method = METHODS["GRU"]
+
+    def refusing(*arguments: Any) -> Loss:
+        loss = method.loss(*arguments)
+        assert loss.terms is not None
+        return loss._replace(terms={**loss.terms, "retain": _Refusing.apply(loss.terms["retain"])})  # type: ignore[no-untyped-call]
+
+    expected, weights = trained(method)
+    actual, again = trained(method._replace(loss=refusing))
+    assert [fallback.partition(":")[0] for fallback in actual.fallbacks] == ["training was not repeatable"]
+    assert actual.norms == pytest.approx(expected.norms, rel=1e-5)
+    assert torch.allclose(weights, again, atol=1e-4)
 
 
 class _Stream:

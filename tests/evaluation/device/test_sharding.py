@@ -27,12 +27,12 @@ from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.lost import one_killed
 
 TWO = [RunOptions(cells_at_once=2, save_adapters=True)] * 2
-# Two methods in a merged and a stacked stage; RMU ends its pass at a layer. Of four rates, each process trains two, as
-# one process does: on some processors a single one gives other last digits.
+# Methods in a merged and a stacked stage; RMU ends its pass at a layer, GRU differentiates two losses of a pass. Of
+# four rates, each process trains two, as one process does: on some processors a single one gives other last digits.
 STAGES = (
     FILE.replace("seeds = [0, 1]", "seeds = [0]")
     .replace("lrs = [1e-3, 1e-2]", "lrs = [1e-4, 3e-4, 1e-3, 1e-2]")
-    .replace("GradAscent = {}", "RMU = { layer = 0 }")
+    .replace("GradAscent = {}", "RMU = { layer = 0 }\nGRU = {}")
 )
 
 

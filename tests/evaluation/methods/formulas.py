@@ -182,6 +182,13 @@ def jensun(step: Step, gamma: float = 1.0, alpha: float = 1.0) -> Tensor:
     return gamma * token_mean(forget) + alpha * retain
 
 
+def gru_gradient(forget: Tensor, retain: Tensor) -> Tensor:
+    if forget.dot(retain) >= 0:
+        return forget
+    unit: Tensor = retain / retain.norm()
+    return forget - forget.dot(unit) * unit
+
+
 FORMULAS: dict[str, Callable[..., Tensor]] = {
     "GradAscent": grad_ascent,
     "GradDiff": grad_diff,
@@ -199,6 +206,11 @@ FORMULAS: dict[str, Callable[..., Tensor]] = {
     "SatImp": satimp,
     "CEU": ceu,
     "PDU": pdu,
+    "GRU": grad_ascent,
 }
+GRADIENTS: dict[str, tuple[tuple[Callable[[Step], Tensor], ...], Callable[..., Tensor]]] = {
+    "GRU": ((grad_ascent, lambda step: nll(step.retain)), gru_gradient),
+}
+"""For methods that combine gradients: the losses, and one gradient [P] of those of each."""
 
 LN2 = math.log(2.0)

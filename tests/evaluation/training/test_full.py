@@ -18,11 +18,12 @@ from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import AdamW
 from dual_data.evaluation.training.schedule import plan
 from dual_data.evaluation.training.train import train
-from tests.evaluation.methods.formulas import row_figures
+from tests.evaluation.methods.formulas import gru_gradient, row_figures
 from tests.evaluation.training.oracle import LAYER, Problem, problem
 
 
-def test_full_fine_tuning_has_the_gradient_of_autograd() -> None:
+@pytest.mark.parametrize("method", ["GradDiff", "GRU"])
+def test_full_fine_tuning_has_the_gradient_of_autograd(method: str) -> None:
     setup = problem(fresh=True)
     setup.adapters.remove()
     seen: list[list[torch.Tensor]] = []
@@ -35,17 +36,22 @@ def test_full_fine_tuning_has_the_gradient_of_autograd() -> None:
 
     weights = Watched(setup.loaded.model)
     names = [name for name, _ in setup.loaded.model.named_parameters()]
-    trace = train(setup.loaded, weights, METHODS["GradDiff"], setup.data, [0.0], Optimisation(epochs=1, batch=7))[0]
+    trace = train(setup.loaded, weights, METHODS[method], setup.data, [0.0], Optimisation(epochs=1, batch=7))[0]
     twin: Any = tiny("llama").model.double().requires_grad_(True)
     retain, forget = (
         torch.cat([-row_figures(twin, row, LAYER).log_p for row in rows]).mean()
         for rows in (_retain_rows(setup), setup.forget)
     )
-    (retain - forget).backward()  # type: ignore[no-untyped-call]
-    assert trace.losses[0] == pytest.approx((retain - forget).item(), rel=1e-5)
-    for name, gradient in zip(names, seen[-1], strict=True):
-        expected = twin.get_parameter(name).grad
-        assert (gradient[0] - expected.flatten()).norm() <= 1e-4 * expected.norm() + 1e-8, name
+    weights_of_twin = [twin.get_parameter(name) for name in names]
+    of_retain, of_forget = (
+        torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, weights_of_twin)])
+        for loss in (retain, -forget)
+    )
+    combined = of_forget + of_retain if method == "GradDiff" else gru_gradient(of_forget, of_retain)
+    assert trace.losses[0] == pytest.approx(((retain if method == "GradDiff" else 0.0) - forget).item(), rel=1e-5)
+    expected_gradients = torch.split(combined, [weight.numel() for weight in weights_of_twin])
+    for name, gradient, expected in zip(names, seen[-1], expected_gradients, strict=True):
+        assert (gradient[0] - expected).norm() <= 1e-4 * expected.norm() + 1e-8, name
 
 
 def _retain_rows(setup: Problem) -> list[Encoded]:

@@ -87,3 +87,29 @@ def test_a_step_makes_two_tensors_of_a_buffer_and_leaves_a_stopped_cell_as_it_wa
     assert (buffer.master[0] < 1.0).all()
     assert (buffer.master[1] == 1.0).all()
     assert not any(moment[1].any() for pair in adam._moments for moment in pair)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_of_terms_take_one_float32_tensor_of_a_buffer_each_and_are_made_one(dtype: torch.dtype) -> None:
+    numbers, whole = Numbers(50, dtype=dtype), Numbers(50, dtype=dtype)
+    adam, expected = (
+        AdamW(given, (0.1, 0.2), [1.0] * 2, clip=1.0, most_norm=0.0, weight_decay=0.1) for given in (numbers, whole)
+    )
+    random = torch.Generator().manual_seed(0)
+    with Made(100) as made:
+        for _ in range(2):
+            for _ in range(3):
+                for term in ("a", "b"):
+                    value = torch.randn(2, 1, generator=random).to(dtype)
+                    numbers.buffers[0].gradient.add_(value)
+                    adam.accumulate(term)
+                    whole.buffers[0].gradient.add_(value if term == "a" else -2 * value)
+                    expected.accumulate()
+            adam.combine(lambda terms: [terms["a"][0].sub_(terms["b"][0], alpha=2.0)])
+            for optimiser in (adam, expected):
+                optimiser.step()
+    assert made.count == 2 + 4 * 2
+    assert {total.dtype for totals in adam._terms.values() for total in totals} == {torch.float32}
+    assert not any(total.any() for totals in adam._terms.values() for total in totals)
+    assert torch.allclose(numbers.buffers[0].master, whole.buffers[0].master)
+    assert torch.allclose(adam.norms, expected.norms)
