@@ -207,6 +207,25 @@ def test_mistakes_in_what_combines_gradients_are_told_with_its_file(
         try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation(), train_end=True)
 
 
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        ("None", r": the factor function of Uniform fails: TypeError: must be real number, not NoneType"),
+        ('float("nan")', r": the factor function of Uniform fails: ValueError: returns nan, which is not finite"),
+        ("random.random()", ": the factor function of Uniform changes from call to call"),
+    ],
+)
+def test_mistakes_in_what_multiplies_a_change_are_told_with_its_file(
+    project: Path, project_method: Path, factor: str, message: str
+) -> None:
+    method = METHOD.replace("METHOD =", f"import random\n\n\ndef factor():\n    return {factor}\n\n\nMETHOD =")
+    project_method.write_text(method.replace('from")', 'from", factor=factor)'))
+    load_methods(project)
+    given = problem()
+    with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
+        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation(), train_end=True)
+
+
 def test_no_kl_term_is_added_to_losses_whose_gradients_are_combined() -> None:
     with pytest.raises(UsageError, match=r"^GRU combines the gradients of its own terms, so forget_kl cannot be set$"):
         problem().train("GRU", Optimisation(forget_kl=0.02))

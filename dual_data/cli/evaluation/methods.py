@@ -11,9 +11,9 @@ from dual_data.cli.text import printable
 def methods(project: ProjectFolder = HERE) -> None:
     """Print every unlearning method.
 
-    Shows the formulas of its loss, of what it makes of gradients, of what the loss reads by row and of what changes
-    between epochs, its options with their defaults, and its source. Those of the project's pipeline/methods/ are among
-    them.
+    Shows the formulas of its loss, of what it makes of gradients and weights, of what the loss reads by row and of what
+    changes between epochs, its options with their defaults, and its source. Those of the project's pipeline/methods/
+    are among them.
 
     Example: dual-data eval methods
     """
@@ -25,7 +25,7 @@ def methods(project: ProjectFolder = HERE) -> None:
 
     load_methods(find_root(project))
     for name, method in METHODS.items():
-        named = (method.loss, method.gradient, method.constants, method.controller)
+        named = (method.loss, method.gradient, method.factor, method.constants, method.controller)
         parts = [part for part in named if part is not None]
         formulas = [" ".join((inspect.getdoc(part) or "").partition("\n\n")[0].split()) for part in parts]
         options = ", ".join(f"{option} = {value!r}" for option, value in method.defaults.items())

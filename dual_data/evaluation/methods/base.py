@@ -149,7 +149,7 @@ class Controller(Protocol):
         """State for one cell's next epoch, from its logged parts at each step of the last epoch."""
 
 
-_WITH_OPTIONS = ("loss", "gradient", "constants", "controller", "notes")
+_WITH_OPTIONS = ("loss", "gradient", "factor", "constants", "controller", "notes")
 """The functions of a method whose keyword-only parameters are its options."""
 _NOT_NEGATIVE = ("alpha", "beta", "gamma")
 """Options that no preset may make negative, unless their default is: weights of losses, and exponents and the like.
@@ -181,6 +181,10 @@ class Method(NamedTuple):
     It gets, by term, one tensor [K, n] in float32 for each buffer of weights, the gradient of the whole step, and
     returns as many, of which the optimiser clips and takes each cell's. A cell's may depend on its own rows k alone;
     `inner` is the product over all buffers.
+    """
+    factor: Callable[..., float] | None = None
+    """Makes a number of the options that are its parameters, by which the change that training made to the weights is
+    multiplied at its end; with adapters, the change is their product.
     """
     constants: Callable[..., Constants | dict[str, list[float]]] | None = None
     """Makes constants of the forget rows from `Facts` and the options that are its parameters: by name, one number per

@@ -64,6 +64,13 @@ class FullWeights:
             if parameter.dtype != torch.float32:
                 parameter.data.copy_(buffer.master.view_as(parameter))
 
+    def multiply_change(self, factor: float) -> None:
+        """Weights = start + factor (weights - start), in float32."""
+        for saved, buffer in zip(self._saved, self._buffers, strict=True):
+            start = saved.to(buffer.master.device).float().view(1, -1)
+            buffer.master.copy_(start.lerp(buffer.master, factor))
+        self.publish()
+
     @contextmanager
     def disabled(self) -> Iterator[None]:
         """The reference, which exists only before the first step."""

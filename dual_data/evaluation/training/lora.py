@@ -131,6 +131,12 @@ class Adapters:
         if self.live is not self.master:
             self.live.copy_(self.master)
 
+    def multiply_change(self, factor: float) -> None:
+        """Multiply B, and so the products B A, by which adapters that begin with B = 0 have changed the model."""
+        for slot in self.slots:
+            self._views(self.master, slot)[1].mul_(factor)
+        self.publish()
+
     @contextmanager
     def disabled(self) -> Iterator[None]:
         """The base alone, bit for bit: the reference model of every method."""

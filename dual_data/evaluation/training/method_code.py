@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -264,6 +265,20 @@ def sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outpu
             "token_mean, or with row_sum and row_mean, of batch.forget or batch.retain"
         )
     return loss
+
+
+def factor_of(method: Method, options: Mapping[str, Any]) -> float:
+    """By what the change that training made to the weights is multiplied at its end; 1 for most methods.
+
+    Raises MethodFault if the code fails or gives no finite number.
+    """
+    if method.factor is None:
+        return 1.0
+    with telling(method, "factor function"):
+        factor = method.bind(method.factor, options)()
+        if not math.isfinite(factor):
+            raise ValueError(f"returns {factor}, which is not finite")
+        return float(factor)
 
 
 def expect_sound_gradient(

@@ -42,6 +42,9 @@ class Trainable(Protocol):
     def publish(self) -> None:
         """Copy the master weights to where the model reads them."""
 
+    def multiply_change(self, factor: float) -> None:
+        """Multiply by `factor` what the model's weights have changed by since they were new or reset, and publish."""
+
     def disabled(self) -> AbstractContextManager[None]:
         """Inside, the model is the reference."""
 

@@ -77,6 +77,7 @@ def train(
             on_epoch(epoch)
         if not anywhere(not run.all_stopped):
             break
+    run.end()
     return run.traces()
 
 

@@ -25,6 +25,7 @@ from dual_data.evaluation.training.limits import Limit, limits_of, why_stopped
 from dual_data.evaluation.training.method_code import (
     arguments,
     constants_of,
+    factor_of,
     facts_of,
     first_state,
     next_state,
@@ -61,6 +62,7 @@ class TrainingRun:
         self._options = method.options(options)
         self._method_loss = method.bind(method.loss, self._options)
         self._gradient = method.bind(method.gradient, self._options) if method.gradient else None
+        self._factor = factor_of(method, self._options)
         facts = facts_of(data, loaded.tokenizer, train_end)
         with telling(method, "notes function"):
             self._notes = method.bind(method.notes, self._options)(facts) if method.notes else {}
@@ -188,6 +190,11 @@ class TrainingRun:
             parts = {name: table[first : self._steps_done, k].tolist() for name, table in self._parts.items()}
             for name, value in next_state(self._method, controller, parts, self._state).items():
                 self._state[name][k] = value
+
+    def end(self) -> None:
+        """Make what training changed the change that the method wants."""
+        if self._factor != 1.0:
+            self._trainable.multiply_change(self._factor)
 
     def traces(self) -> list[Trace]:
         """One trace per cell."""

@@ -20,6 +20,7 @@ from dual_data.evaluation.training.method_code import (
     arguments,
     constants_of,
     expect_sound_gradient,
+    factor_of,
     facts_of,
     file_of,
     first_state,
@@ -84,6 +85,7 @@ def try_method(
         (state,) = first_state(method, [controller])
         return state if parts is None else next_state(method, controller, parts, state)
 
+    unchanging(method, "factor function", lambda: factor_of(method, options))
     state = unchanging(method, "controller", controlled)
     states = {name: torch.tensor([value] * _CELLS) for name, value in state.items()}
     rows_by_kind = {kind: _shortened(rows) for kind, rows in data.by_kind.items()}

@@ -207,6 +207,7 @@ FORMULAS: dict[str, Callable[..., Tensor]] = {
     "CEU": ceu,
     "PDU": pdu,
     "GRU": grad_ascent,
+    "TaskVector": lambda step: nll(step.forget),
 }
 GRADIENTS: dict[str, tuple[tuple[Callable[[Step], Tensor], ...], Callable[..., Tensor]]] = {
     "GRU": ((grad_ascent, lambda step: nll(step.retain)), gru_gradient),

@@ -46,6 +46,7 @@ class Watched(Adapters):
         # The optimiser reads the buffers, steps, zeroes the gradients and publishes, in this order.
         if self._read_gradient is not None:
             self.gradients.append(self._read_gradient)
+            self._read_gradient = None
         super().publish()
 
 
@@ -66,8 +67,10 @@ class Problem(NamedTuple):
     def train(
         self, method: str, optimisation: Optimisation, *lrs: float, plain: bool | None = None, **options: Any
     ) -> list[Trace]:
+        """Without learning rates, the weights are as before: also where a method changes them by itself."""
         self.adapters.gradients.clear()
-        return train(
+        before = self.adapters.master.clone()
+        traces = train(
             self.loaded,
             self.adapters,
             METHODS[method],
@@ -77,6 +80,9 @@ class Problem(NamedTuple):
             options=options,
             plain=plain,
         )
+        if not lrs:
+            self.adapters.master.copy_(before)
+        return traces
 
 
 def problem(architecture: str = "llama", *, seeds: Sequence[int] = (0,), fresh: bool = False) -> Problem:
