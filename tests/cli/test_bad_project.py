@@ -117,7 +117,7 @@ def test_the_shipped_project_is_without_fault(project: Path) -> None:
     outcome = dual_data("check", "--project", project)
     assert outcome.err == ""
     assert outcome.code == 0
-    assert "2 prompts, 1 grid file, 18 methods: no fault found" in outcome.out
+    assert "2 prompts, 1 grid file, 19 methods: no fault found" in outcome.out
 
 
 def test_check_tells_a_topic_that_no_relation_names(project: Path) -> None:

@@ -175,8 +175,8 @@ def test_mistakes_in_a_method_are_told_with_its_file(
             r": the gradient function of Uniform returns \[\[3, 5\]\] and not \[\[3, 5\], \[3, 4\]\], a tensor for",
         ),
         (
-            "f - share * r",
-            "f - share * r * torch.rand(1)",
+            "share, r,",
+            "share * torch.rand(1), r,",
             ": the gradient function of Uniform uses torch's shared generator",
         ),
         (
@@ -208,18 +208,22 @@ def test_mistakes_in_what_combines_gradients_are_told_with_its_file(
 
 
 @pytest.mark.parametrize(
-    ("factor", "message"),
+    ("field", "returned", "message"),
     [
-        ("None", r": the factor function of Uniform fails: TypeError: must be real number, not NoneType"),
-        ('float("nan")', r": the factor function of Uniform fails: ValueError: returns nan, which is not finite"),
-        ("random.random()", ": the factor function of Uniform changes from call to call"),
+        ("factor", "None", "fails: ValueError: returns None; return a finite number"),
+        ("factor", 'float("nan")', "fails: ValueError: returns nan; return a finite number"),
+        ("factor", "random.random()", "changes from call to call"),
+        ("noise", "0.1", "fails: ValueError: returns 0.1; return two finite numbers, keep and spread"),
+        ("noise", '(1.0, float("inf"))', r"fails: ValueError: returns \(1.0, inf\); return two finite numbers"),
+        ("noise", "(1.0, random.random())", "changes from call to call"),
     ],
 )
-def test_mistakes_in_what_multiplies_a_change_are_told_with_its_file(
-    project: Path, project_method: Path, factor: str, message: str
+def test_mistakes_in_what_changes_weights_are_told_with_its_file(
+    project: Path, project_method: Path, field: str, returned: str, message: str
 ) -> None:
-    method = METHOD.replace("METHOD =", f"import random\n\n\ndef factor():\n    return {factor}\n\n\nMETHOD =")
-    project_method.write_text(method.replace('from")', 'from", factor=factor)'))
+    message = f": the {field} function of Uniform {message}"
+    method = METHOD.replace("METHOD =", f"import random\n\n\ndef made():\n    return {returned}\n\n\nMETHOD =")
+    project_method.write_text(method.replace('from")', f'from", {field}=made)'))
     load_methods(project)
     given = problem()
     with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):

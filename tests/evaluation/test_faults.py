@@ -32,6 +32,7 @@ from tests.evaluation.training.oracle import OPTIONS, problem
 
 BEFORE_TRAINING = {
     "AdaPop": 1, "NPO": 1, "DPO": 2, "IdkDPO": 2, "UNDIAL": 1, "GradDiffKL": 1, "JensUn": 1, "RMU": 1, "PDU": 1,
+    "NoiseDistil": 2,
 }  # fmt: skip
 """Number of kinds of rows for which the reference is computed, once, before training."""
 

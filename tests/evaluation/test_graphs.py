@@ -108,7 +108,7 @@ def _equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
     return all(torch.equal(one, other) for one, other in zip(some, others, strict=True))
 
 
-@pytest.mark.parametrize("method", ["NPO", "GRU", "TaskVector"])
+@pytest.mark.parametrize("method", ["NPO", "GRU", "TaskVector", "NoiseDistil"])
 @pytest.mark.parametrize("full", [False, True])
 def test_replayed_training_in_a_narrow_type_is_eager_training(
     full: bool, method: str, monkeypatch: pytest.MonkeyPatch

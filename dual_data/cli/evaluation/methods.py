@@ -25,7 +25,7 @@ def methods(project: ProjectFolder = HERE) -> None:
 
     load_methods(find_root(project))
     for name, method in METHODS.items():
-        named = (method.loss, method.gradient, method.factor, method.constants, method.controller)
+        named = (method.loss, method.gradient, method.noise, method.factor, method.constants, method.controller)
         parts = [part for part in named if part is not None]
         formulas = [" ".join((inspect.getdoc(part) or "").partition("\n\n")[0].split()) for part in parts]
         options = ", ".join(f"{option} = {value!r}" for option, value in method.defaults.items())

@@ -180,7 +180,7 @@ class StageRun:
         seeds = [cell.seed for cell in cells]
         adapters = None if grid.preset.full else Adapters(loaded.model, grid.preset.lora, seeds=seeds)
         keep_head = not method.at_layer and (bool(method.reference) or grid.preset.forget_kl > 0)
-        trainable = adapters or FullWeights(loaded.model, keep_head=keep_head)
+        trainable = adapters or FullWeights(loaded.model, seed=seeds[0], keep_head=keep_head)
 
         def attempt(optimisation: Optimisation) -> list[Trace]:
             options = grid.preset.methods[method.name]

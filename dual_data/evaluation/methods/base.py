@@ -149,7 +149,7 @@ class Controller(Protocol):
         """State for one cell's next epoch, from its logged parts at each step of the last epoch."""
 
 
-_WITH_OPTIONS = ("loss", "gradient", "factor", "constants", "controller", "notes")
+_WITH_OPTIONS = ("loss", "gradient", "noise", "factor", "constants", "controller", "notes")
 """The functions of a method whose keyword-only parameters are its options."""
 _NOT_NEGATIVE = ("alpha", "beta", "gamma")
 """Options that no preset may make negative, unless their default is: weights of losses, and exponents and the like.
@@ -178,9 +178,16 @@ class Method(NamedTuple):
     gradient: Callable[..., Sequence[Tensor]] | None = None
     """Makes one gradient of those of the loss's `terms` and the options that are its parameters.
 
-    It gets, by term, one tensor [K, n] in float32 for each buffer of weights, the gradient of the whole step, and
-    returns as many, of which the optimiser clips and takes each cell's. A cell's may depend on its own rows k alone;
-    `inner` is the product over all buffers.
+    It gets, by term, one tensor [K, n] in float32 for each buffer of weights, the gradient of the whole step, which it
+    may overwrite, and returns as many, of which the optimiser clips and takes each cell's. A cell's may depend on its
+    own rows k alone; `inner` is the product over all buffers.
+    """
+    noise: Callable[..., tuple[float, float]] | None = None
+    """Makes two numbers, keep and spread, of the options that are its parameters.
+
+    Before the first step, weights become keep * weights + spread * X. X is drawn from the cell's seed, for matrices as
+    by Xavier's uniform initialisation; for other weights it is 0. With adapters, the base is kept whole and gets noise
+    of that size, but of the adapter's rank.
     """
     factor: Callable[..., float] | None = None
     """Makes a number of the options that are its parameters, by which the change that training made to the weights is

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.models.decoder import head
-from dual_data.evaluation.training.optimiser import Buffer
+from dual_data.evaluation.training.optimiser import Buffer, uniform, xavier
 
 
 def bytes_per_parameter(dtype: torch.dtype) -> int:
@@ -31,9 +31,11 @@ class FullWeights:
 
     count = 1
 
-    def __init__(self, model: PreTrainedModel, *, keep_head: bool = False) -> None:
-        """`keep_head` keeps a copy of the head on the device, for methods that read outputs of the reference."""
-        self.model = model
+    def __init__(self, model: PreTrainedModel, *, seed: int = 0, keep_head: bool = False) -> None:
+        """`seed` is of noise; `keep_head` keeps a copy of the head on the device, for methods that read outputs of the
+        reference.
+        """
+        self.model, self._seed = model, seed
         self._parameters = [parameter for parameter in model.parameters() if parameter.dtype.is_floating_point]
         pin = self._parameters[0].is_cuda
         self._saved = [torch.empty(p.shape, dtype=p.dtype, pin_memory=pin).copy_(p.detach()) for p in self._parameters]
@@ -63,6 +65,16 @@ class FullWeights:
         for parameter, buffer in zip(self._parameters, self._buffers, strict=True):
             if parameter.dtype != torch.float32:
                 parameter.data.copy_(buffer.master.view_as(parameter))
+
+    def perturb(self, keep: float, spread: float) -> None:
+        """Weights = keep weights + spread noise; that of one parameter at a time is on the host and on the device."""
+        floating = ((name, p) for name, p in self.model.named_parameters() if p.dtype.is_floating_point)
+        for (name, parameter), buffer in zip(floating, self._buffers, strict=True):
+            buffer.master.mul_(keep)
+            if parameter.dim() > 1:
+                values = uniform(f"noise|{self._seed}|{name}", *buffer.master.shape).to(buffer.master.device)
+                buffer.master.add_(values, alpha=spread * xavier(*parameter.shape[-2:]))
+        self.publish()
 
     def multiply_change(self, factor: float) -> None:
         """Weights = start + factor (weights - start), in float32."""

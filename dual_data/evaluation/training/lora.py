@@ -31,8 +31,7 @@ from dual_data.evaluation.device.sharding import held, rows_held
 from dual_data.evaluation.models.decoder import head, linear_layers
 from dual_data.evaluation.results import ADAPTER_FILES
 from dual_data.evaluation.training.optimisation import LoraSpec
-from dual_data.evaluation.training.optimiser import Buffer
-from dual_data.ids import digest
+from dual_data.evaluation.training.optimiser import Buffer, uniform, xavier
 from dual_data.system.files import whole_folder
 
 CONFIG, WEIGHTS = ADAPTER_FILES
@@ -119,8 +118,7 @@ class Adapters:
         for slot in self.slots:
             bound = 1.0 / math.sqrt(slot.linear.in_features)
             for k, seed in enumerate(self.seeds):
-                generator = torch.Generator().manual_seed(int(digest(f"lora|{seed}|{slot.name}", 15), 16))
-                values = (torch.rand(slot.a_size, generator=generator) * 2 - 1) * bound
+                values = uniform(f"lora|{seed}|{slot.name}", slot.a_size) * bound
                 weights[k, slot.start : slot.start + slot.a_size] = values
         self.master.copy_(weights)  # at once: to a GPU every copy waits
         self.publish()
@@ -130,6 +128,23 @@ class Adapters:
         """Copy the master weights to where the layers read them."""
         if self.live is not self.master:
             self.live.copy_(self.master)
+
+    def perturb(self, keep: float, spread: float) -> None:
+        """Add noise to B, such that its product with a fresh A has the standard deviation of that for all weights.
+
+        `keep` has no effect: the base, which is not trained, stays whole.
+        """
+        weights = torch.zeros(self.master.shape)
+        for slot in self.slots:
+            width, size = slot.linear.in_features, xavier(slot.linear.in_features, slot.linear.out_features)
+            # Each number of a product sums `rank` numbers of B times one of A, whose variance is 1 / (3 width).
+            bound = spread * size * math.sqrt(3.0 * width / self.spec.rank) / self.spec.scaling
+            for k, seed in enumerate(self.seeds):
+                self._views(weights[k], slot)[1].copy_(
+                    uniform(f"noise|{seed}|{slot.name}", slot.linear.out_features, self.spec.rank) * bound
+                )
+        self.master.add_(weights.to(self.master.device))
+        self.publish()
 
     def multiply_change(self, factor: float) -> None:
         """Multiply B, and so the products B A, by which adapters that begin with B = 0 have changed the model."""

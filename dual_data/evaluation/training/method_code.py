@@ -267,6 +267,20 @@ def sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outpu
     return loss
 
 
+def noise_of(method: Method, options: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Keep and spread of the noise that weights get before the first step; None for most methods.
+
+    Raises MethodFault if the code fails or gives anything else than two finite numbers.
+    """
+    if method.noise is None:
+        return None
+    with telling(method, "noise function"):
+        noise = method.bind(method.noise, options)()
+        if not (isinstance(noise, tuple) and len(noise) == 2 and all(map(_is_finite, noise))):
+            raise ValueError(f"returns {noise!r}; return two finite numbers, keep and spread")
+        return noise
+
+
 def factor_of(method: Method, options: Mapping[str, Any]) -> float:
     """By what the change that training made to the weights is multiplied at its end; 1 for most methods.
 
@@ -276,9 +290,13 @@ def factor_of(method: Method, options: Mapping[str, Any]) -> float:
         return 1.0
     with telling(method, "factor function"):
         factor = method.bind(method.factor, options)()
-        if not math.isfinite(factor):
-            raise ValueError(f"returns {factor}, which is not finite")
-        return float(factor)
+        if not _is_finite(factor):
+            raise ValueError(f"returns {factor!r}; return a finite number")
+        return factor
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def expect_sound_gradient(

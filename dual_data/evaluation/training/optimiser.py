@@ -10,6 +10,7 @@ large, or that its loss stops, keeps its weights, and the host learns of it late
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
@@ -17,6 +18,8 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from dual_data.ids import digest
 
 
 class Buffer(NamedTuple):
@@ -42,6 +45,9 @@ class Trainable(Protocol):
     def publish(self) -> None:
         """Copy the master weights to where the model reads them."""
 
+    def perturb(self, keep: float, spread: float) -> None:
+        """Add noise to the weights, as `Method.noise` says, from the seed of each cell alone, and publish."""
+
     def multiply_change(self, factor: float) -> None:
         """Multiply by `factor` what the model's weights have changed by since they were new or reset, and publish."""
 
@@ -50,6 +56,16 @@ class Trainable(Protocol):
 
     def reference_head(self, hidden: Tensor) -> Tensor:
         """Logits of the reference's head, also after training has begun."""
+
+
+def uniform(key: str, *shape: int) -> Tensor:
+    """Values between -1 and 1 that depend on `key` alone, in float32 on the host."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(int(digest(key, 15), 16))) * 2 - 1
+
+
+def xavier(fan_in: int, fan_out: int) -> float:
+    """The largest value in a matrix as Glorot and Bengio 2010 initialise it uniformly."""
+    return math.sqrt(6.0 / (fan_in + fan_out))
 
 
 _BETAS = (0.9, 0.999)

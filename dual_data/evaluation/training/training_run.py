@@ -29,6 +29,7 @@ from dual_data.evaluation.training.method_code import (
     facts_of,
     first_state,
     next_state,
+    noise_of,
     sources_of,
     telling,
 )
@@ -85,6 +86,8 @@ class TrainingRun:
         )
         self._layer = self._hidden_layer(loaded.info.layers) if method.at_layer else None
         self._references = self._compute_references(sources)
+        if (noise := noise_of(method, self._options)) is not None:
+            trainable.perturb(*noise)  # only now, since the reference of all weights has none
         with telling(method, "controller"):
             self._controllers: list[Controller] = [
                 method.bind(method.controller, self._options)() for _ in lrs if method.controller

@@ -25,6 +25,7 @@ from dual_data.evaluation.training.method_code import (
     file_of,
     first_state,
     next_state,
+    noise_of,
     sound_loss,
     sources_of,
     telling,
@@ -85,6 +86,7 @@ def try_method(
         (state,) = first_state(method, [controller])
         return state if parts is None else next_state(method, controller, parts, state)
 
+    unchanging(method, "noise function", lambda: noise_of(method, options))
     unchanging(method, "factor function", lambda: factor_of(method, options))
     state = unchanging(method, "controller", controlled)
     states = {name: torch.tensor([value] * _CELLS) for name, value in state.items()}

@@ -182,6 +182,18 @@ def jensun(step: Step, gamma: float = 1.0, alpha: float = 1.0) -> Tensor:
     return gamma * token_mean(forget) + alpha * retain
 
 
+def noise_distil(step: Step, beta: float = 10.0, gamma: float = 1.0, alpha: float = 1.0) -> Tensor:
+    def divergences(teachers: Sequence[Tensor], rows: Sequence[Figures]) -> Tensor:
+        pairs = zip(teachers, rows, strict=True)
+        return token_mean([(t.exp() * (t - row.rows)).sum(-1) for t, row in pairs])
+
+    lowered = [ref.rows.clone() for ref in step.forget_ref]
+    for teacher, labels in zip(lowered, step.labels, strict=True):
+        teacher[torch.arange(len(labels)), torch.tensor(labels)] -= beta
+    forget = divergences([teacher.log_softmax(-1) for teacher in lowered], step.forget)
+    return gamma * forget + alpha * divergences([ref.rows for ref in step.retain_ref], step.retain)
+
+
 def gru_gradient(forget: Tensor, retain: Tensor) -> Tensor:
     if forget.dot(retain) >= 0:
         return forget
@@ -208,6 +220,7 @@ FORMULAS: dict[str, Callable[..., Tensor]] = {
     "PDU": pdu,
     "GRU": grad_ascent,
     "TaskVector": lambda step: nll(step.forget),
+    "NoiseDistil": noise_distil,
 }
 GRADIENTS: dict[str, tuple[tuple[Callable[[Step], Tensor], ...], Callable[..., Tensor]]] = {
     "GRU": ((grad_ascent, lambda step: nll(step.retain)), gru_gradient),

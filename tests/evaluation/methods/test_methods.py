@@ -29,6 +29,8 @@ from tests.evaluation.methods.formulas import FORMULAS, GRADIENTS, LN2, Step, nl
 from tests.evaluation.training.oracle import LAYER, OPTIONS, Oracle, Problem, peft_twin, problem, twin_gradient
 
 ARCHITECTURES = ("llama", "gemma", "qwen")
+FORMULA_OPTIONS: dict[str, dict[str, Any]] = {**OPTIONS, "NoiseDistil": {"share": 0.0}}
+"""The formulas have no noise."""
 
 
 def steps_of(setup: Problem, optimisation: Optimisation) -> list[tuple[list[int], list[int]]]:
@@ -69,7 +71,7 @@ def test_losses_equal_the_formula_for_every_batch_size_and_accumulation(
     for batch in range(1, 8) if model.config.model_type == "llama" else (3, 7):
         for micro_batch in {batch, -(-batch // 4)}:
             optimisation = Optimisation(epochs=1, batch=batch, micro_batch=micro_batch)
-            trace = setup.train(name, optimisation, plain=plain, **OPTIONS.get(name, {}))[0]
+            trace = setup.train(name, optimisation, plain=plain, **FORMULA_OPTIONS.get(name, {}))[0]
             losses = [expected(bench, name, rows) for rows in steps_of(setup, optimisation)]
             assert trace.losses == pytest.approx(losses, rel=1e-5, abs=1e-5), (batch, micro_batch)
 
@@ -95,7 +97,7 @@ def test_gradients_equal_autograd_through_the_formula_and_peft(
 ) -> None:
     setup, oracle, _ = bench
     optimisation = Optimisation(epochs=1, batch=4, micro_batch=3)
-    trace = setup.train(name, optimisation, plain=plain, **OPTIONS.get(name, {}))[0]
+    trace = setup.train(name, optimisation, plain=plain, **FORMULA_OPTIONS.get(name, {}))[0]
     steps = steps_of(setup, optimisation)
     for norm, gradient, rows in zip(trace.norms, setup.adapters.gradients, steps, strict=True):
         expected_gradient = gradient_of(oracle, name, rows)
@@ -133,6 +135,7 @@ def test_undial_pushes_the_label_down_by_its_pressure_and_nothing_else(
         ("SatImp", {"beta1": 0.3, "beta2": 1.7, "gamma": 0.7, "alpha": 1.3}),
         ("CEU", {"gamma": 0.7, "skip": 2}),
         ("PDU", {"gamma": 0.7, "start_alpha": 1.3}),
+        ("NoiseDistil", {"beta": 0.5, "gamma": 0.7, "alpha": 1.3}),
     ],
 )
 def test_every_option_stands_where_the_formula_has_it(
@@ -147,7 +150,7 @@ def test_every_option_stands_where_the_formula_has_it(
     with torch.no_grad():
         step = oracle.step(*rows)
         expected_loss = FORMULAS[name](step, **options).item()
-    trace = setup.train(name, optimisation, **{**OPTIONS.get(name, {}), **options})[0]
+    trace = setup.train(name, optimisation, **{**FORMULA_OPTIONS.get(name, {}), **options})[0]
     assert trace.losses == pytest.approx([expected_loss], rel=1e-5)
     # What is logged decides when a run stops, and what AdaPop's controller does.
     parts = {part: values[0] for part, values in trace.parts.items()}
@@ -255,7 +258,7 @@ def test_simnpo_rewards_forgetting() -> None:
 
 
 def test_methods_without_a_reference_compute_none() -> None:
-    for name in ("GradAscent", "GradDiff", "SimNPO", "WGA", "SatImp", "CEU", "IdkNLL"):
+    for name in ("GradAscent", "GradDiff", "SimNPO", "WGA", "SatImp", "CEU", "IdkNLL", "GRU", "TaskVector"):
         assert not METHODS[name].reference
 
 

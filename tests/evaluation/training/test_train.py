@@ -23,7 +23,9 @@ from tests.evaluation.methods.formulas import FORMULAS
 from tests.evaluation.training.oracle import LAYER, SPEC, Oracle, Problem, disturb, peft_twin, problem
 
 
-@pytest.mark.parametrize("method", ["GradDiff", "NPO", "DPO", "AdaPop", "JensUn", "RMU", "GRU", "TaskVector"])
+@pytest.mark.parametrize(
+    "method", ["GradDiff", "NPO", "DPO", "AdaPop", "JensUn", "RMU", "GRU", "TaskVector", "NoiseDistil"]
+)
 def test_three_cells_together_equal_three_alone(method: str) -> None:
     lrs, seeds = (1e-3, 3e-3, 1e-2), (0, 1, 0)
     optimisation = Optimisation(epochs=3, batch=3, micro_batch=2)
@@ -65,7 +67,7 @@ def test_ten_steps_equal_peft_with_torch_adamw_and_clipping() -> None:
     assert torch.allclose(ours[1].double(), layer.lora_B["default"].weight, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["GradDiff", "NPO", "GRU", "TaskVector"])
+@pytest.mark.parametrize("method", ["GradDiff", "NPO", "GRU", "TaskVector", "NoiseDistil"])
 def test_the_size_of_forward_passes_and_the_layout_change_nothing(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
     for micro_batch, plain, per_bin in ((0, None, 32), (1, None, 32), (3, None, 32), (0, True, 32), (0, None, 2)):
