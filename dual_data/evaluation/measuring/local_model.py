@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from dual_data.errors import UsageError
+from dual_data.evaluation.device.draws import generator
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.metrics.likelihood import sum_log_probability
@@ -131,5 +132,5 @@ class _Drawn(LogitsProcessor):
 
 def _noise(text: str, sampling: Sampling, sample: int) -> Tensor:
     """Uniform numbers in [0, 1), one per step, that depend only on the seed, the prompt and the sample."""
-    generator = torch.Generator().manual_seed(int(digest(f"{sampling.seed}|{sample}|{text}", 15), 16))
-    return torch.rand(sampling.max_new_tokens, generator=generator, dtype=torch.float64)
+    of_prompt = generator(f"{sampling.seed}|{sample}|{text}")
+    return torch.rand(sampling.max_new_tokens, generator=of_prompt, dtype=torch.float64)

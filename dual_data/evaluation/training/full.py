@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dual_data.errors import DualDataError
+from dual_data.evaluation.device.draws import uniform, xavier
 from dual_data.evaluation.models.decoder import head
-from dual_data.evaluation.training.optimiser import Buffer, uniform, xavier
+from dual_data.evaluation.training.optimiser import Buffer
 
 
 def bytes_per_parameter(dtype: torch.dtype) -> int:

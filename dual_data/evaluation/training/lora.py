@@ -27,11 +27,12 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from dual_data.errors import InputError
+from dual_data.evaluation.device.draws import uniform, xavier
 from dual_data.evaluation.device.sharding import held, rows_held
 from dual_data.evaluation.models.decoder import head, linear_layers
 from dual_data.evaluation.results import ADAPTER_FILES
 from dual_data.evaluation.training.optimisation import LoraSpec
-from dual_data.evaluation.training.optimiser import Buffer, uniform, xavier
+from dual_data.evaluation.training.optimiser import Buffer
 from dual_data.system.files import whole_folder
 
 CONFIG, WEIGHTS = ADAPTER_FILES

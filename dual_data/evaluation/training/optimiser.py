@@ -10,7 +10,6 @@ large, or that its loss stops, keeps its weights, and the host learns of it late
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
@@ -18,8 +17,6 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-
-from dual_data.ids import digest
 
 
 class Buffer(NamedTuple):
@@ -56,16 +53,6 @@ class Trainable(Protocol):
 
     def reference_head(self, hidden: Tensor) -> Tensor:
         """Logits of the reference's head, also after training has begun."""
-
-
-def uniform(key: str, *shape: int) -> Tensor:
-    """Values between -1 and 1 that depend on `key` alone, in float32 on the host."""
-    return torch.rand(shape, generator=torch.Generator().manual_seed(int(digest(key, 15), 16))) * 2 - 1
-
-
-def xavier(fan_in: int, fan_out: int) -> float:
-    """The largest value in a matrix as Glorot and Bengio 2010 initialise it uniformly."""
-    return math.sqrt(6.0 / (fan_in + fan_out))
 
 
 _BETAS = (0.9, 0.999)

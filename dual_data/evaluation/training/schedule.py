@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from dual_data.evaluation.device.draws import generator
 from dual_data.evaluation.rows.packing import MicroBatch
 from dual_data.evaluation.training.optimisation import Optimisation
-from dual_data.ids import digest
 
 Plan = list[list[list[MicroBatch]]]
 """[epoch][step][micro-batch]"""
@@ -17,8 +17,8 @@ Plan = list[list[list[MicroBatch]]]
 
 def permutation(size: int, seed: int, epoch: int, kind: str) -> list[int]:
     """A random order of `size` rows that depends only on seed, epoch and kind."""
-    generator = torch.Generator().manual_seed(int(digest(f"order|{seed}|{epoch}|{kind}", 15), 16))
-    return [int(index) for index in torch.randperm(size, generator=generator)]
+    order = torch.randperm(size, generator=generator(f"order|{seed}|{epoch}|{kind}"))
+    return [int(index) for index in order]
 
 
 def plan(labels: Mapping[str, Sequence[int]], optimisation: Optimisation, seed: int) -> Plan:
