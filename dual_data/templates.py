@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -151,6 +151,7 @@ def accepted(answer: str, aliases: Iterable[str]) -> tuple[str, ...]:
     return tuple(spellings.values())
 
 
+@lru_cache(maxsize=1 << 17)
 def without_small_words(name: str) -> str:
     """A name without its words of up to three small letters, which link the others in any language.
 
@@ -165,16 +166,12 @@ def without_small_words(name: str) -> str:
     return rest if words(rest) else name
 
 
-@lru_cache(maxsize=1 << 17)
-def telling_words(answer: str) -> tuple[str, ...]:
-    """The words of an answer that tell it, small ones aside, folded and stemmed (`unicode_tokens`)."""
-    return unicode_tokens(without_small_words(answer))
+def overlap(
+    answer: str, question_words: Set[str], cut_in_words: Callable[[str], Sequence[str]] = unicode_tokens
+) -> float:
+    """Share of the answer's words that are in `question_words`, with its small words or without, whichever is more.
 
-
-def overlap(answer: str, question_words: frozenset[str]) -> float:
-    """Share of the answer's words that are in `question_words`: of all, or of its `telling_words`, whichever is more.
-
-    Both sides are folded and stemmed. 0 for an answer without words.
+    `cut_in_words` is what cut the question: by default, words are folded and stemmed. 0 for an answer without words.
 
     >>> words_of_question = frozenset(unicode_tokens("Which record label of Bahrain?"))
     >>> overlap("Epic Records", words_of_question), overlap("Central Bank of Bahrain", words_of_question)
@@ -182,7 +179,7 @@ def overlap(answer: str, question_words: frozenset[str]) -> float:
     """
     return max(
         sum(map(question_words.__contains__, answer_words)) / (len(answer_words) or 1)
-        for answer_words in (unicode_tokens(answer), telling_words(answer))
+        for answer_words in (cut_in_words(answer), cut_in_words(without_small_words(answer)))
     )
 
 

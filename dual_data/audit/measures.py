@@ -10,7 +10,7 @@ import polars as pl
 
 from dual_data.audit import baselines, facts, grammar
 from dual_data.audit.columns import Table
-from dual_data.templates import without_small_words
+from dual_data.templates import overlap
 
 ANSWER_IN_QUESTION = 0.5
 """Share of the answer's words in the question from which on the question gives the answer away."""
@@ -61,20 +61,19 @@ def measure(table: Table, ambiguous: frozenset[str] = frozenset()) -> dict[str, 
 def answer_in_question_share(rows: pl.DataFrame) -> float | None:
     """Share of the questions with half or more of their answer's words, lower-cased, with small words or without.
 
-    Words are compared as written, as in the figures about the published dataset; `templates.overlap` folds and stems.
+    Words are compared as written, but for their case, as in the figures about the published dataset.
     """
     known = rows.drop_nulls(["question", "answer"])
     if known.is_empty():
         return None
     given_away = 0
     for question, answer in known.select("question", "answer").iter_rows():
-        question_words = set(_WORD.findall(question.lower()))
-        given_away += any(
-            answer_words
-            and sum(map(question_words.__contains__, answer_words)) >= ANSWER_IN_QUESTION * len(answer_words)
-            for answer_words in (_WORD.findall(text.lower()) for text in (answer, without_small_words(answer)))
-        )
+        given_away += overlap(answer, set(_words(question)), _words) >= ANSWER_IN_QUESTION
     return given_away / known.height
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
 
 
 def same_id_share(rows: pl.DataFrame) -> float | None:
