@@ -80,6 +80,7 @@ _FORMS = (
     ("max_tokens", True, 5),
     ("max_tokens", True, 0),
     ("max_completion_tokens", True, 20),
+    ("max_completion_tokens", True, 5),
     ("max_completion_tokens", True, 0),
     ("max_completion_tokens", False, 0),
     ("max_tokens", False, 0),

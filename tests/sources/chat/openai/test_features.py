@@ -36,7 +36,14 @@ def reasoning(body: Body) -> tuple[int, Body]:
 
 def told_not_to_reason(body: Body) -> tuple[int, Body]:
     """Like later models of OpenAI: temperature and log-probabilities only with a field that turns reasoning off."""
-    return completion("A cat sat", STORY) if body.get("reasoning_effort") == "none" else reasoning(body)
+    if body.get("reasoning_effort") == "none" and "max_tokens" not in body:
+        return completion("A cat sat", STORY)
+    return reasoning(body)
+
+
+def told_not_to_reason_and_strict(body: Body) -> tuple[int, Body]:
+    """The same behind a service that gives few alternatives, such as Azure."""
+    return strict(body) if body.get("top_logprobs", 0) > 5 else told_not_to_reason(body)
 
 
 CUT_OFF = (
@@ -155,9 +162,12 @@ def test_features_are_found_by_their_effect(
         assert features.structured(judge, expected) == ""
 
 
-def test_a_field_that_turns_reasoning_off_is_sent_with_every_request_and_tells_the_answers_apart(calls: Calls) -> None:
+@pytest.mark.parametrize("service", [told_not_to_reason, told_not_to_reason_and_strict])
+def test_a_field_that_turns_reasoning_off_is_sent_with_every_request_and_tells_the_answers_apart(
+    calls: Calls, service: Callable[[Body], tuple[int, Body]]
+) -> None:
     quiet = {"reasoning_effort": "none"}
-    with stand_in(told_not_to_reason) as fake:
+    with stand_in(service) as fake:
         with server(fake.base_url, calls) as judge:
             assert features.capabilities(judge).reasoning
             known = judge.request({})
