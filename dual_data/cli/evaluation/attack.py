@@ -44,7 +44,7 @@ def attack(
 ) -> None:
     """Attack the cells that the report shows.
 
-    The attacks are relearning, and rounding the weights to int8 and int4; --task evaluates the cells on tasks of
+    The attacks are relearning, and rounding the weights to int8, int4 and nf4; --task evaluates the cells on tasks of
     lm-eval, which show what unlearning cost. Every method is attacked at the learning rate that was chosen on forget
     and retain_train, with all seeds; tasks are run on the first seed only. What was done with the same --relearn-lr,
     --task or --shots is not repeated, results with other values are kept, and a run that was stopped continues with the

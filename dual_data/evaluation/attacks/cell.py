@@ -11,7 +11,7 @@ from dual_data.evaluation.attack_results import ROUNDED_SCORES
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, lm_eval_scores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import Curve, relearn, split_by_subject
-from dual_data.evaluation.attacks.targets import BITS, TUNED_SHARE, AttackOptions, Say
+from dual_data.evaluation.attacks.targets import NUMBER_FORMATS, TUNED_SHARE, AttackOptions, Say
 from dual_data.evaluation.device.devices import rows_at_once
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.stages import applied, prepare
@@ -141,10 +141,10 @@ def _quantisation(restored: Restored, options: AttackOptions, tell: Say) -> dict
     rows = {"forget": sets.forget[cell.set], "retain_eval": sets.retain_eval}
     measure_options = MeasureOptions(distractors=0, paraphrases=False)
 
-    def scores(bits: int, adapter: int | None, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        tell(f"of the model {'before' if adapter is None else 'after'} unlearning to {bits} bits")
+    def scores(number_format: str, adapter: int | None, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        tell(f"of the model {'before' if adapter is None else 'after'} unlearning to {number_format}")
         workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, measure_options)
-        with quantised(loaded, bits, adapters, adapter, stage):
+        with quantised(loaded, number_format, adapters, adapter, stage):
             rows_a_batch = rows_at_once(options.device, loaded.info.parameters)
             engine = open_engine(loaded, rows=rows_a_batch, max_new_tokens=grid.preset.max_new_tokens)
             items = measure(engine, workload)[0].items
@@ -156,12 +156,12 @@ def _quantisation(restored: Restored, options: AttackOptions, tell: Say) -> dict
             for name in names
         }
 
-    def rounded_to(bits: int) -> dict[str, Any]:
-        items = scores(bits, 0, ("forget", "retain_eval"))
-        base = restored.once((cell.base, bits), lambda: scores(bits, None, ("forget",)))
+    def rounded_to(number_format: str) -> dict[str, Any]:
+        items = scores(number_format, 0, ("forget", "retain_eval"))
+        base = restored.once((cell.base, number_format), lambda: scores(number_format, None, ("forget",)))
         return {"items": items | {"base_rounded": base["forget"]}}
 
-    return {"quantisation": {f"int{bits}": rounded_to(bits) for bits in BITS}}
+    return {"quantisation": {name: rounded_to(name) for name in NUMBER_FORMATS}}
 
 
 def _tasks(restored: Restored, options: AttackOptions, tell: Say) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """The quantisation attack: does rounding the weights bring forgotten facts back? (Zhang et al. 2025, arXiv 2410.16454)
 
 Simulated round-to-nearest: adapters are merged, then every linear layer of the decoder is rounded to int8 or int4 with
-one scale per group of 128 inputs. The small weight changes of unlearning may be lost in rounding.
+one scale per group of 128 inputs, or to the 4-bit NormalFloat that bitsandbytes loads models in. The small weight
+changes of unlearning may be lost in rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from statistics import NormalDist
 from typing import cast
 
 import torch
@@ -16,33 +19,72 @@ from torch import Tensor, nn
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.training.lora import Adapters
 
-_GROUP = 128
-"""Inputs that share a scale."""
+_TINY = torch.finfo(torch.float32).tiny
+"""Instead of the scale of zeros."""
 
 
 def round_to_nearest(weight: Tensor, bits: int) -> Tensor:
-    """A weight [out, in], rounded to the nearest of 2^bits - 1 symmetric levels per group, in its own dtype.
+    """A weight [out, in], rounded to the nearest of 2^bits - 1 symmetric levels per group of 128, in its own dtype.
 
-    scale = max |w| / (2^(bits-1) - 1); w -> scale * round(w / scale). The last group may be smaller.
+    scale = max |w| / (2^(bits-1) - 1); w -> scale * round(w / scale)
     """
-    levels = 2 ** (bits - 1) - 1
+
+    def rounded(group: Tensor, largest: Tensor) -> Tensor:
+        scale: Tensor = (largest / (2 ** (bits - 1) - 1)).clamp_min(_TINY)
+        return torch.round(group / scale) * scale
+
+    return _by_group(weight, 128, rounded)
+
+
+def round_to_normal_float(weight: Tensor) -> Tensor:
+    """A weight [out, in], rounded to the nearest of the 16 levels of nf4 per group of 64, in its own dtype.
+
+    scale = max |w|; w -> scale * level. The levels are quantiles of a normal distribution, scaled to [-1, 1], with 0
+    among them (Dettmers et al. 2023, arXiv 2305.14314); scales are not rounded.
+    """
+    levels = torch.tensor(_normal_float_levels(), device=weight.device)
+    between = (levels[1:] + levels[:-1]) / 2
+
+    def rounded(group: Tensor, largest: Tensor) -> Tensor:
+        return levels[torch.bucketize(group / largest.clamp_min(_TINY), between, out_int32=True)] * largest
+
+    return _by_group(weight, 64, rounded)
+
+
+ROUNDERS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "int8": partial(round_to_nearest, bits=8),
+    "int4": partial(round_to_nearest, bits=4),
+    "nf4": round_to_normal_float,
+}
+"""By name of the number format, what rounds a weight to it."""
+
+
+def _by_group(weight: Tensor, size: int, rounded: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The weight with `rounded` applied to groups of `size` inputs (the last may be smaller) and each one's max |w|."""
     outputs, inputs = weight.shape
-    padded = nn.functional.pad(weight.float(), (0, -inputs % _GROUP)).view(outputs, -1, _GROUP)
-    scale = padded.abs().amax(2, keepdim=True) / levels
-    rounded = torch.round(padded / scale.clamp_min(torch.finfo(torch.float32).tiny)) * scale
-    result: Tensor = rounded.view(outputs, -1)[:, :inputs].to(weight.dtype)
-    return result
+    groups = nn.functional.pad(weight.float(), (0, -inputs % size)).view(outputs, -1, size)
+    result = rounded(groups, groups.abs().amax(2, keepdim=True))
+    return result.view(outputs, -1)[:, :inputs].to(weight.dtype)
+
+
+def _normal_float_levels() -> list[float]:
+    """Seven negative levels, 0 and eight positive ones: equally spaced in probability from the middle to `end`."""
+    end = 1.0 - (1 / 30 + 1 / 32) / 2
+    negative, positive = (
+        [NormalDist().inv_cdf(end + (0.5 - end) * step / count) for step in range(count)] for count in (7, 8)
+    )
+    return [value / positive[0] for value in (*(-value for value in negative), 0.0, *reversed(positive))]
 
 
 @contextmanager
 def quantised(
     loaded: Loaded,
-    bits: int,
+    number_format: str,
     adapters: Adapters | None = None,
     cell: int | None = 0,
     stage: Adapters | None = None,
 ) -> Iterator[None]:
-    """Inside, the model has the rounded weights of the base with adapter `cell` merged; the adapters are off.
+    """Inside, the model has the weights of the base with adapter `cell` merged, rounded; the adapters are off.
 
     `cell` is None for the control: the same layers are rounded without merging it. `stage` is the adapter of a stacked
     stage and is merged in both cases. The head and the embeddings keep their precision unless `adapters` are on the
@@ -72,7 +114,7 @@ def quantised(
                 merged = merged.to(weight.dtype)
                 # A tied head shares its tensor with the embedding, so it temporarily gets a tensor of its own.
                 originals.append((layer, cast("nn.Parameter", layer.weight)))
-                new_weight = round_to_nearest(merged, bits) if is_rounded else merged
+                new_weight = ROUNDERS[number_format](merged) if is_rounded else merged
                 layer.weight = nn.Parameter(new_weight, requires_grad=False)
             yield
         finally:

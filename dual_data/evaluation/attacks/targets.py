@@ -24,7 +24,8 @@ from dual_data.text.display import count
 Say = Callable[[str], None]
 """Shows a line of progress."""
 
-BITS = (8, 4)
+NUMBER_FORMATS = ("int8", "int4", "nf4")
+"""What weights are rounded to, from the most precise."""
 TUNED_SHARE = 0.2
 """Share of the forget subjects that relearning is tuned on; the others are scored."""
 
@@ -51,7 +52,7 @@ class AttackOptions(NamedTuple):
         if attack == "relearning":
             return {"lr": self.lr, "steps": list(self.steps), "share": TUNED_SHARE}
         if attack == "quantisation":
-            return {"bits": list(BITS)}
+            return {"formats": list(NUMBER_FORMATS)}
         return {"tasks": list(self.tasks), "task_folder": self._definitions(), "shots": self.shots}
 
     def _definitions(self) -> list[str]:

@@ -83,9 +83,9 @@ def test_the_model_that_two_cells_start_from_is_attacked_once_and_with_the_same_
         attacked.append(("relearning", cell is None))
         return relearn(loaded, adapters, cell, *arguments, **more)
 
-    def rounded(loaded: Loaded, bits: int, adapters: Adapters, cell: int | None, *stage: Any) -> Any:
+    def rounded(loaded: Loaded, number_format: str, adapters: Adapters, cell: int | None, *stage: Any) -> Any:
         attacked.append(("quantisation", cell is None))
-        return quantised(loaded, bits, adapters, cell, *stage)
+        return quantised(loaded, number_format, adapters, cell, *stage)
 
     def lm_eval_scores(loaded: Loaded, *_: object, **__: object) -> TaskScores:
         with torch.no_grad():
@@ -103,12 +103,12 @@ def test_the_model_that_two_cells_start_from_is_attacked_once_and_with_the_same_
         base_output = float(base.model(torch.arange(9)[None]).logits.abs().sum())
     attack(grid, chosen, options, project=tmp_path)
     # Relearning is tuned on three sets of rows, for the popular facts on two, as their neighbours are the same facts;
-    # rounding is to two numbers of bits; the task is run with the first seed.
+    # rounding is to three number formats; the task is run with the first seed.
     assert Counter(attacked) == {
         ("relearning", False): 4 * 3 + 4 * 2,
         ("relearning", True): 2 * 3 + 2 * 2,
-        ("quantisation", False): 8 * 2,
-        ("quantisation", True): 2 * 2,
+        ("quantisation", False): 8 * 3,
+        ("quantisation", True): 2 * 3,
         ("tasks", False): 4,
         ("tasks", True): 1,
     }
@@ -146,7 +146,7 @@ def test_what_is_rounded_is_all_there_is_of_the_model_and_of_its_control(
     assert attack(grid, [target._replace(todo=("quantisation",))], AttackOptions(), project=tmp_path).failed == []
     first, *others = rounded
     assert "lm_head" in first
-    assert others == [first] * 3  # 8 and 4 bits, each with its control
+    assert others == [first] * 5  # three formats, each with its control
 
 
 def test_relearning_that_diverged_is_said_and_reported(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_relearning_of_one_subject_is_said_and_not_a_crash(tmp_path: Path) -> No
     one_fact = grid._replace(sets={"pretrained": sets._replace(forget={"rare": sets.forget["rare"][:1]})})
     summary = attack_forecast.forecast(one_fact, cells, [target], AttackOptions())
     assert summary.startswith(
-        "1 cell to attack, and the model before unlearning of each: 0 curves of relearning, each of 64 steps, and 4 "
+        "1 cell to attack, and the model before unlearning of each: 0 curves of relearning, each of 64 steps, and 6 "
     )
     outcome = attack(one_fact, [target._replace(todo=("relearning",))], AttackOptions(), project=tmp_path)
     assert outcome.written == []

@@ -34,7 +34,7 @@ def _expect_whole(by_attack: dict[str, Any]) -> None:
         assert [point["step"] for point in curve["points"]] == [0, 1, 2, 4, 8, 16, 32, 64]
         assert (len(curve["control"]), len(curve["points"][0]["probabilities"])) == (8, len(curve["subjects"]))
     rounded = by_attack["quantisation"]["quantisation"]
-    assert set(rounded) == {"int8", "int4"}
+    assert set(rounded) == {"int8", "int4", "nf4"}
     assert all(set(scores["items"]) == {"forget", "retain_eval", "base_rounded"} for scores in rounded.values())
     rows = [row for scores in rounded.values() for rows in scores["items"].values() for row in rows]
     assert all(row.keys() == {"id", "generation", *ROUNDED_SCORES} for row in rows)
@@ -54,11 +54,11 @@ def test_run_attack_report_score_compare(tmp_path: Path) -> None:
     # Rounding to 8 bits moves the likelihood of the unlearned model's answers a little, and to 4 bits by more.
     attacked = read_result(cell_path(folder, by_attack["quantisation"]["cell"]))
     unrounded = {row["id"]: row["scores"]["mean_log_probability"] for row in attacked["items"]["forget"]}
-    moved = [
-        max(abs(row["mean_log_probability"] - unrounded[row["id"]]) for row in by_bits["items"]["forget"])
-        for by_bits in by_attack["quantisation"]["quantisation"].values()
-    ]
-    assert 0 < moved[0] < moved[1] / 3
+    moved = {
+        name: max(abs(row["mean_log_probability"] - unrounded[row["id"]]) for row in rounded["items"]["forget"])
+        for name, rounded in by_attack["quantisation"]["quantisation"].items()
+    }
+    assert 0 < moved["int8"] < min(moved["int4"], moved["nf4"]) / 3
     # An attack is not repeated; results with other options are added to it.
     threads = torch.get_num_threads()
     again = _succeed("attack", *options, "--threads", str(threads + 1))

@@ -31,7 +31,7 @@ def test_what_attacks_will_take_is_told_before_a_model_is_loaded(
     # Three sets to tune on and two numbers of bits, each for both cells and, once, for the model they start from.
     assert summary == (
         "2 cells to attack, and the model before unlearning of each: 9 curves of relearning, each of 64 steps, and "
-        "6 models with rounded weights; less than a minute on cpu (by the cells that are done)"
+        "9 models with rounded weights; less than a minute on cpu (by the cells that are done)"
     )
     monkeypatch.setattr(attack_forecast, "rate", lambda *_: (1.0, "one a second"))
     monkeypatch.setattr(attack_forecast, "duration", lambda seconds: f"<{seconds:.0f}>")
@@ -55,4 +55,4 @@ def test_what_attacks_will_take_is_told_before_a_model_is_loaded(
     sets = grid.sets["pretrained"]
     asked = encode(identity.tokenizer, [*sets.forget["rare"] * 2, *sets.retain_eval], "chat")
     tokens = sum(len(row.prompt_ids) + len(row.answer_ids) + len(row.end_ids) + 4 for row in asked)
-    assert rounding == 2 * counted(identity) * 2 * tokens
+    assert rounding == 2 * counted(identity) * 3 * tokens

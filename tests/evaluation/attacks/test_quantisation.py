@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 
-from dual_data.evaluation.attacks.quantisation import quantised, round_to_nearest
+from dual_data.evaluation.attacks.quantisation import ROUNDERS, quantised, round_to_nearest, round_to_normal_float
+from dual_data.evaluation.attacks.targets import NUMBER_FORMATS
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec
@@ -29,8 +33,32 @@ def test_rounding_by_hand(bits: int, inputs: int) -> None:
             assert len({round(value / scale) for value in rounded[row, start : start + 128].tolist()}) <= 2 * levels + 1
 
 
-def test_zeros_stay_zeros() -> None:
-    assert round_to_nearest(torch.zeros(2, 7), 4).tolist() == torch.zeros(2, 7).tolist()
+@pytest.mark.parametrize("inputs", [5, 64, 150])
+def test_rounding_to_normal_float_by_hand(inputs: int) -> None:
+    """The levels as QLoRA's authors make them: quantiles from 0.9677083 down to the middle, on each side of 0."""
+    positive, negative = (
+        torch.special.ndtri(torch.linspace(0.9677083, 0.5, count, dtype=torch.float64)[:-1]).numpy() for count in (9, 8)
+    )
+    levels = np.sort([*positive, 0.0, *-negative]) / positive.max()
+    weight = torch.randn(3, inputs, generator=torch.Generator().manual_seed(0))
+    rounded = round_to_normal_float(weight)
+    for row in range(3):
+        for start in range(0, inputs, 64):
+            group = weight[row, start : start + 64].double().numpy()
+            scale = np.abs(group).max()
+            expected = scale * levels[np.abs(group[:, None] / scale - levels).argmin(1)]
+            assert rounded[row, start : start + 64].tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize("rounder", ROUNDERS.values(), ids=list(ROUNDERS))
+def test_zeros_stay_zeros_and_a_type_its_own(rounder: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    zeros = torch.zeros(2, 7, dtype=torch.bfloat16)
+    assert torch.equal(rounder(zeros), zeros)
+    assert rounder(zeros).dtype == torch.bfloat16
+
+
+def test_the_formats_that_are_attacked_are_those_that_can_be_made() -> None:
+    assert tuple(ROUNDERS) == NUMBER_FORMATS
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen"])  # a tied head and a separate one
@@ -45,9 +73,9 @@ def test_weights_come_back_bit_for_bit(architecture: str) -> None:
         adapted = loaded.model(IDS).logits
     with adapters.disabled():
         base = loaded.model(IDS).logits
-        with quantised(loaded, 8):
+        with quantised(loaded, "int8"):
             rounded_base = loaded.model(IDS).logits
-    with quantised(loaded, 8, adapters, 1):
+    with quantised(loaded, "int8", adapters, 1):
         rounded = loaded.model(IDS).logits
         for name, layer in loaded.model.named_modules():
             if name.endswith("q_proj"):
@@ -60,7 +88,7 @@ def test_weights_come_back_bit_for_bit(architecture: str) -> None:
     for name, tensor in loaded.model.state_dict().items():
         assert torch.equal(tensor, before[name])
     assert {name: parameter.data_ptr() for name, parameter in loaded.model.named_parameters()} == pointers
-    with pytest.raises(RuntimeError, match="inside"), quantised(loaded, 4):
+    with pytest.raises(RuntimeError, match="inside"), quantised(loaded, "int4"):
         raise RuntimeError("inside")
     assert torch.equal(loaded.model.state_dict()["model.norm.weight"], before["model.norm.weight"])
     with adapters.disabled():
@@ -75,7 +103,7 @@ def test_an_adapter_that_changes_nothing_leaves_no_difference_to_its_control(arc
     head = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     before, logits = head.weight.clone(), list[torch.Tensor]()
     for cell in (0, None):
-        with quantised(loaded, 4, adapters, cell):
+        with quantised(loaded, "int4", adapters, cell):
             logits.append(loaded.model(IDS).logits)
             assert torch.equal(head.weight, before) is (target != "lm_head")
     assert torch.equal(*logits)
@@ -91,11 +119,11 @@ def test_a_stage_that_stays_an_adapter_is_rounded_as_a_merged_one(targets: tuple
     disturb(adapters)
     stacked = []
     for cell in (0, None):
-        with quantised(loaded, 4, adapters, cell, stage):
+        with quantised(loaded, "int4", adapters, cell, stage):
             stacked.append(loaded.model(IDS).logits)
     unrounded = loaded.model(IDS).logits
     stage.merge()
     torch.testing.assert_close(loaded.model(IDS).logits, unrounded)
     for cell, logits in zip((0, None), stacked, strict=True):
-        with quantised(loaded, 4, adapters, cell):
+        with quantised(loaded, "int4", adapters, cell):
             assert torch.equal(loaded.model(IDS).logits, logits)

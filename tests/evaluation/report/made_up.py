@@ -182,7 +182,7 @@ def rescored(run: Run, **scores: ArrayLike) -> Run:
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "relearning": {"lr": 1e-4, "steps": [1, 3], "share": 0.2},
-    "quantisation": {"bits": [4]},
+    "quantisation": {"formats": ["int4"]},
     "tasks": {"tasks": ["mmlu"], "task_folder": [], "shots": 0},
 }
 """Options of the attacks."""

@@ -94,17 +94,18 @@ def _quantisation(cells: Sequence[Extras]) -> list[Block]:
     for cell, attack in attacked:
         before = [before_of(cell.group.before, run) for run in attack.runs]
         each_before = list({run.id: run for run in before}.values())  # seeds may share one
-        for bits, score in product(attack.results[0].result, _kept(attack)):
+        for name, score in product(attack.results[0].result, _kept(attack)):
             means = [estimate(runs, "forget", score) for runs in (each_before, attack.runs)]
-            items = [result.result[bits]["items"] for result in attack.results]
+            items = [result.result[name]["items"] for result in attack.results]
             rounded = {
-                name: _rounded(attack.runs[0], items, name, score) for name in ("forget", "retain_eval", "base_rounded")
+                of_set: _rounded(attack.runs[0], items, of_set, score)
+                for of_set in ("forget", "retain_eval", "base_rounded")
             }
-            means += [bootstrap_mean(of_set.scores, of_set.subjects, SCORES[score]) for of_set in rounded.values()]
+            means += [bootstrap_mean(part.scores, part.subjects, SCORES[score]) for part in rounded.values()]
             shares = _recovered(before, attack.runs, rounded["forget"], rounded["base_rounded"], score)
             small = score == "probability"  # as in the main table
             texts = (*(shown(mean, small=small) for mean in means), *shares)
-            lines.append(_line(cell, attack, (bits, *([ROUNDED_SCORES[score]] if several else []), *texts)))
+            lines.append(_line(cell, attack, (name, *([ROUNDED_SCORES[score]] if several else []), *texts)))
     columns = (
         "weights", *(["score"] if several else []), "forget before", "forget unlearned", "forget rounded",
         "retain rounded", "forget before, rounded", "recovered", "recovered with losses",
@@ -117,10 +118,11 @@ def _quantisation(cells: Sequence[Extras]) -> list[Block]:
         else "ROUGE-L recall."
     )
     caption = (
-        f"{scores} Rounded: after round-to-nearest of the merged weights, groups of 128 inputs. Recovered: share "
-        "of the forgotten score that rounding brings back, less what it gives the model before unlearning; below 0 "
-        "where it takes more of it, and a dash if none was lost. What it takes from the model before unlearning counts "
-        "as 0, and with losses as recovery. Intervals are over seeds and subjects."
+        f"{scores} Rounded: after rounding the merged weights to the nearest levels, evenly spaced in groups of 128 "
+        "inputs (int8, int4) or those of NormalFloat in groups of 64 (nf4). Recovered: share of the forgotten score "
+        "that rounding brings back, less what it gives the model before unlearning; below 0 where it takes more of it, "
+        "and a dash if none was lost. What it takes from the model before unlearning counts as 0, and with losses as "
+        "recovery. Intervals are over seeds and subjects."
     )
     return [Heading("Quantisation"), cell_table(columns, lines, caption)]
 
