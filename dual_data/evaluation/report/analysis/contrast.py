@@ -255,10 +255,11 @@ def average(contrasts: Sequence[Contrast]) -> Interval:
     """Mean difference of several contrasts; the k-th draw has the same subjects in all of them.
 
     Facts that contrasts share therefore do not narrow the interval, and others do. In a draw where some contrasts are
-    undefined, the mean is that of the others.
+    undefined, the others tell how far the mean is off: their own mean would differ by which contrasts they are.
     """
-    draws = np.stack([contrast.draws for contrast in contrasts])
-    defined = ~np.isnan(draws)
+    values = np.array([contrast.difference.value for contrast in contrasts])
+    errors = np.stack([contrast.draws for contrast in contrasts]) - values[:, None]
+    defined = ~np.isnan(errors)
     counts = defined.sum(0)
-    means = np.where(defined, draws, 0.0).sum(0)[counts > 0] / counts[counts > 0]
-    return Interval(float(np.mean([contrast.difference.value for contrast in contrasts])), *quantiles(means))
+    means = np.where(defined, errors, 0.0).sum(0)[counts > 0] / counts[counts > 0]
+    return Interval(float(values.mean()), *quantiles(values.mean() + means))

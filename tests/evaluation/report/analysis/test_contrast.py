@@ -310,6 +310,19 @@ def test_an_average_of_what_shares_nothing_is_narrower_and_skips_missing_draws()
     assert average([contrasts[0], missing])[1:3] == pytest.approx(average(contrasts[:1])[1:3])
 
 
+def test_an_average_does_not_move_where_some_of_the_draws_are_missing() -> None:
+    random = np.random.default_rng(0)
+    unknown = Interval(0.0, 0.0, 0.0)
+    above, below = (
+        Contrast(Interval(value, 0.0, 0.0), unknown, unknown, 9, 3, random.normal(value, 0.02, 2000))
+        for value in (0.2, -0.2)
+    )
+    whole = average([above, below])
+    partly = average([above, below._replace(draws=np.where(random.random(2000) < 0.45, np.nan, below.draws))])
+    assert (partly.value, partly.low + partly.high) == pytest.approx((0, 0), abs=0.01)
+    assert whole.high < partly.high < 1.96 * 0.02  # the widest that one contrast alone would give
+
+
 @pytest.mark.parametrize("facts", [60, 59])
 def test_an_average_over_sets_of_other_subjects_is_narrower_in_whichever_order_they_are(facts: int) -> None:
     half = (np.arange(60) < 30).astype(float)[None]
