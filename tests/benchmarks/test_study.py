@@ -14,7 +14,7 @@ from benchmarks.evaluation.study import __main__ as study
 from benchmarks.evaluation.study.asked import ProbeResult, ask, countries_of
 from benchmarks.evaluation.study.facts import city_facts, read_triplets, with_population
 from benchmarks.evaluation.study.names import guessed_countries, invented_names
-from benchmarks.evaluation.study.sets import STYLES, splits
+from benchmarks.evaluation.study.sets import STYLES, balance, splits
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.cells import cells_of, resolve_grid
 from dual_data.evaluation.grid.grid_run import RunOptions
@@ -133,6 +133,19 @@ def test_sets_share_no_subject_and_hold_what_their_style_says(style: str) -> Non
     if style == "matched_unguessable":
         assert not rare["guessable"].any()
     assert {"retain_train", "retain_eval", "neighbor_relation", "format"} <= set(sets)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_no_answer_is_frequent_among_the_facts_to_keep_of_matched_styles(style: str) -> None:
+    answers = [f"Land{10 + n % 40}" if n % 5 > 1 else "Poland" for n in range(2000)]
+    sets = splits(_known(2000).with_columns(answer=pl.Series(answers)), style, 30)
+    shares = {name: figures["most_frequent_answer"] for name, figures in balance(sets).items()}
+    kept = [shares[name] for name in ("retain_train", "retain_eval", "neighbor_relation", "format")]
+    if style == "published":
+        assert min(kept) > 0.25
+    else:
+        assert max(kept) <= 0.05
+        assert min(sets[name].height for name in ("retain_train", "retain_eval")) >= 60
 
 
 def test_too_few_facts_are_said(reference: Path) -> None:

@@ -83,13 +83,14 @@ def _write(
             _say(str(error))
             styles[style] = {"not_made": str(error)}
             continue
+        balance_of_sets = balance(sets)
         sets["neighbor_subject"] = neighbours(
             triplets, city_relations, [*sets["rare"]["subject"], *sets["popular"]["subject"]]
         )
         (out / style).mkdir(exist_ok=True)
         for name, rows in sets.items():
             rows.write_parquet(out / style / f"{name}.parquet")
-        styles[style] = {"rows": {name: rows.height for name, rows in sets.items()}, "balance": balance(sets)}
+        styles[style] = {"rows": {name: rows.height for name, rows in sets.items()}, "balance": balance_of_sets}
     return styles
 
 

@@ -24,8 +24,9 @@ def splits(known: pl.DataFrame, style: str, most: int) -> dict[str, pl.DataFrame
     `known` are facts that the model knows, with a column popularity. published: the first and the last by popularity,
     whatever they ask for. The others take the lowest and the highest third and pair their facts, on the length of the
     answer or on the answer itself. No answer has more facts than 5 % of `most` on either side; with fewer pairs than
-    `most` that is more than 5 % of them, but an exact limit would cost a quarter of them. Raises InputError where there
-    is hardly a pair.
+    `most` that is more than 5 % of them, but an exact limit would cost a quarter of them. Of their other sets, no
+    answer has more than 5 %: else naming the commonest country would keep a third of the facts. Raises InputError where
+    there is hardly a pair.
     """
     pool = sampling.with_rank(known.filter(pl.col("popularity").is_not_null()), "study")
     if style == "published":
@@ -44,21 +45,30 @@ def splits(known: pl.DataFrame, style: str, most: int) -> dict[str, pl.DataFrame
     with_roles = remaining.with_columns(
         role=role.cast(pl.Int64).replace_strict(dict(enumerate(ROLES)), return_dtype=pl.String)
     )
-    sets = sides | {name: with_roles.filter(pl.col("role") == name) for name in dict.fromkeys(ROLES)}
-    return {name: rows.drop("rank", "role", strict=False) for name, rows in sets.items()}
+    others = {name: with_roles.filter(pl.col("role") == name) for name in dict.fromkeys(ROLES)}
+    if style != "published":
+        others = {name: _balanced(rows) for name, rows in others.items()}
+    return {name: rows.drop("rank", "role", strict=False) for name, rows in (sides | others).items()}
 
 
 def balance(sets: Mapping[str, pl.DataFrame]) -> dict[str, dict[str, float]]:
-    """By side: numbers of facts and of distinct answers, share of the most frequent answer, and means of columns."""
+    """By set of known facts: numbers of facts and of distinct answers, share of the most frequent answer, and means of
+    columns."""
     return {name: {
-        "facts": float(sets[name].height),
-        "answers": float(sets[name]["answer"].n_unique()),
-        "most_frequent_answer": sets[name]["answer"].value_counts()["count"].to_numpy().max() / sets[name].height,
-        "guessable": _mean(sets[name]["guessable"]),
-        "log_probability": _mean(sets[name]["log_probability"]),
-        "popularity": _mean(sets[name]["popularity"]),
-        "answer_length": _mean(sets[name]["answer"].str.len_chars()),
-    } for name in sampling.SIDES}  # fmt: skip
+        "facts": float(rows.height),
+        "answers": float(rows["answer"].n_unique()),
+        "most_frequent_answer": rows["answer"].value_counts()["count"].to_numpy().max() / rows.height,
+        "guessable": _mean(rows["guessable"]),
+        "log_probability": _mean(rows["log_probability"]),
+        "popularity": _mean(rows["popularity"]),
+        "answer_length": _mean(rows["answer"].str.len_chars()),
+    } for name, rows in sets.items() if rows.height}  # fmt: skip
+
+
+def _balanced(rows: pl.DataFrame) -> pl.DataFrame:
+    """The first rows such that no answer has more than its share of them."""
+    answers = rows.select(sampling.numbered("answer")).to_series().to_numpy()
+    return rows[sampling.within_share([answers], [ANSWER_SHARE], rows.height)]
 
 
 def _paired(pool: pl.DataFrame, style: str, most: int) -> dict[str, pl.DataFrame]:
