@@ -6,4 +6,5 @@ main_table    the chosen cells          further       more of their scores; ever
 plots         charts of the grid        traces        what unlearning leaves to see
 pairs         methods compared          own_words     answers in the model's own words
 attacked      attacks                   panel         utility
+frequent      facts of one answer       prompts       kinds of prompts
 """

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dual_data.bootstrap import mean_draws
 from dual_data.evaluation.metrics.chance import best_rule
 from dual_data.evaluation.report.analysis.estimates import RULES, rule_score, shown
-from dual_data.evaluation.report.analysis.runs import Collection, before_of, clusters, stack
+from dual_data.evaluation.report.analysis.runs import Collection, clusters, stack
 from dual_data.evaluation.report.document import Block, Heading, Points
 from dual_data.evaluation.report.places import BEFORE, starts
+from dual_data.evaluation.report.sections.frequent import too_narrow
 from dual_data.evaluation.results import BASE, read_result
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.text.display import count, some_of
@@ -21,11 +21,6 @@ from dual_data.text.rouge import is_cut
 
 _FEWEST_ENDED = 0.9
 """Share of generations that must end by themselves for their scores not to depend on where the others were cut off."""
-
-_FREQUENT_ANSWER = 0.25
-"""Share of a set with one answer from which on its facts are hardly so many independent ones."""
-_WIDER = 1.1
-"""Ratio of the widths of two intervals that is worth a sentence."""
 
 
 def caveats(collection: Collection) -> list[Block]:
@@ -53,7 +48,7 @@ def caveats(collection: Collection) -> list[Block]:
     sentences += _stopped(collection)
     sentences += _cut_off(collection)
     sentences += _nothing_kept(collection)
-    sentences += _frequent_answers(collection)
+    sentences += too_narrow(collection)
     unscorable_answers: dict[str, dict[str, None]] = defaultdict(dict)
     cut_answers: dict[str, dict[str, bool]] = defaultdict(dict)
     """By dataset, with the stage where that swapped answers, and by text, whether it is about a set to forget."""
@@ -170,34 +165,6 @@ def _nothing_kept(collection: Collection) -> list[str]:
                 f"{shown(baseline)}; at or below it, at the chosen learning rates: {some_of(keep_none)}."
             )
     return sentences
-
-
-def _frequent_answers(collection: Collection) -> list[str]:
-    """A sentence for each set of which many facts have one answer, where these are forgotten or kept together."""
-    wider: dict[tuple[str, str, int], list[float]] = defaultdict(list)
-    for start in starts(collection):
-        for method, runs in start.cells:
-            for name in ("forget", "retain_eval") if start.before and method != BEFORE else ():
-                answers = [answer for _, answer in runs[0].sets[name].facts]
-                share = Counter(answers).most_common(1)[0][1] / len(answers)
-                if share < _FREQUENT_ANSWER:
-                    continue
-                before, after = (
-                    stack(side, name, "rougeL_recall").mean(0)
-                    for side in ([before_of(start.before, run) for run in runs], runs)
-                )
-                by_answer, by_subject = (
-                    mean_draws(after - before, names).std() for names in (answers, clusters(runs, name))
-                )
-                where = start.key.set if name == "forget" else name
-                wider[start.key.data, where, round(100 * share)].append(by_answer / by_subject if by_subject else 1.0)
-    return [
-        f"{data}: {share}% of {where} have one answer. Intervals are over subjects, and so hold for facts with such a "
-        f"mix of answers: over answers, those of the change by unlearning would be {100 * (ratio - 1):.0f}% wider (the "
-        f'median of {count(len(ratios), "row")} under "Chosen learning rates").'
-        for (data, where, share), ratios in sorted(wider.items())
-        if (ratio := float(np.median(ratios))) >= _WIDER
-    ]
 
 
 def _shared_rows(data: str, forget_set: str, facts: Mapping[str, Sequence[tuple[str, str]]]) -> list[str]:

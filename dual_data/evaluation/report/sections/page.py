@@ -33,6 +33,7 @@ from dual_data.evaluation.report.places import (
 from dual_data.evaluation.report.sections.attacked import attacks
 from dual_data.evaluation.report.sections.caveats import caveats
 from dual_data.evaluation.report.sections.every_cell import every_cell
+from dual_data.evaluation.report.sections.frequent import frequent_answers
 from dual_data.evaluation.report.sections.further import further_scores
 from dual_data.evaluation.report.sections.own_words import own_words
 from dual_data.evaluation.report.sections.pairs import pairs
@@ -69,6 +70,7 @@ def build(collection: Collection, main: Table, cells: Sequence[Extras], *, items
         Heading("Chosen learning rates"),
         Paragraph(f"Rule: {RULE}."),
         main,
+        *frequent_answers(collection),
         *pairs(collection),
         Heading("Forgetting against retention"),
         *frontiers(collection),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from pathlib import Path
 
@@ -186,24 +185,6 @@ def test_a_place_among_several_datasets_is_named_once(tmp_path: Path) -> None:
             path.write_text(json.dumps(result))
     sentences = [text for text in _sentences(tmp_path / "d", tmp_path / "e") if "pretrained" in text]
     assert [text.split(":")[0] for text in sentences] == ["d, pretrained, rare", "e, pretrained, rare"] * 2
-
-
-def test_facts_of_one_answer_that_are_kept_together_are_told(tmp_path: Path) -> None:
-    """Half of the held-out facts have one answer and are kept; of the others, each has its own and all are lost."""
-    for method, lr in (("none", 0.0), ("NPO", 1e-4)):
-        path = cell_path(tmp_path, write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=0.9))
-        result = json.loads(path.read_text())
-        for index, row in enumerate(result["items"]["retain_eval"]):
-            row["ground_truth"] = "France" if index % 2 else f"Land{index}"
-            row["subject"] = f"subject {index}"
-            row["scores"]["rougeL_recall"] = float(method == "none" or index % 2)
-        path.write_text(json.dumps(result))
-    (sentence,) = (text for text in _sentences(tmp_path) if "one answer" in text)
-    # Over 60 subjects the share that is kept has a standard error of 0.5 / sqrt(60). Over answers it is drawn as about
-    # w / (w + 1), where w is how often France is drawn: of a Poisson variable of mean 1, with a deviation of 0.2915.
-    (wider,) = re.findall(r"50% of retain_eval have one answer.* would be (\d+)% wider \(the median of 1 row", sentence)
-    assert int(wider) == pytest.approx(100 * (0.2915 * math.sqrt(60) / 0.5 - 1), rel=0.05)
-    assert not [text for text in _sentences(tmp_path) if "of rare have" in text]  # a fifth, each for itself
 
 
 def test_facts_without_a_subject_are_told_where_no_row_has_one(tmp_path: Path) -> None:
