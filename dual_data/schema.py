@@ -73,7 +73,7 @@ class Links(dy.Schema):
     title = dy.String(nullable=True)
     """Title of the article whose links were counted, after normalisation and redirects; null where there was none."""
     inbound_links = dy.Int64(nullable=True, min=0)
-    """Null where they were not counted: never 0 for lack of an answer."""
+    """Links to the entity; null where they were not counted: never 0 for lack of an answer."""
     capped = dy.Bool()
     """True where counting stopped at the cap: there are at least `inbound_links`."""
     sitelinks = dy.Int64(nullable=True, min=0)

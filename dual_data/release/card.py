@@ -15,7 +15,7 @@ from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
 from dual_data.config import POOLED
 from dual_data.release.columns import describe
 from dual_data.release.licences import WIKIDATA, licences
-from dual_data.release.popularity import LinkWords, counted, told_apart
+from dual_data.release.popularity import told_apart
 from dual_data.released import WHOLE, Place, Release, read_table
 from dual_data.text.markdown import code, folded, number, table, text
 
@@ -120,8 +120,7 @@ def _values(source: Source) -> dict[str, str]:
     forgotten = [name for name in splits if "forget" in name] or splits[:1]
     models = sorted(set(_models(source)))
     about = release.about
-    links = counted(release, source.place)
-    apart = told_apart(release, links)
+    apart = told_apart(release)
     return {
         "title": text(release.title),
         "description": f"{about.description.strip()}\n\n" if about.description.strip() else "",
@@ -137,7 +136,6 @@ def _values(source: Source) -> dict[str, str]:
         "split": forgotten[0],
         "samples": _samples(source, config, forgotten),
         "popularity": f"{text(apart, OWN)}\n\n" if apart else "",
-        "measures": links.measures,
         "baselines": _baselines(source.small("baselines"), _doubtful(source)),
         "largest_difference": str(LARGEST_DIFFERENCE),
         "largest_distance": str(LARGEST_DISTANCE),
@@ -147,7 +145,7 @@ def _values(source: Source) -> dict[str, str]:
         "known": _known(source.small("knowledge")),
         "origin": _origin(release),
         "stages": _stages(release),
-        "columns": _columns(source, links),
+        "columns": _columns(source),
         "content": release.content,
         "licence": _licence(release),
     }
@@ -318,13 +316,11 @@ def _stages(release: Release) -> str:
     return table(("stage", "rows", "rejected", "most frequent reasons"), rows)
 
 
-def _columns(source: Source, links: LinkWords) -> str:
+def _columns(source: Source) -> str:
     parts = []
     for config, splits in source.release.configs.items():
         schema = pl.scan_parquet(source.place.file(next(iter(splits.values())).path), glob=False).collect_schema()
-        rows = [
-            (code(name), text(str(kind)), text(describe(name, config, links), OWN)) for name, kind in schema.items()
-        ]
+        rows = [(code(name), text(str(kind)), text(describe(name, config), OWN)) for name, kind in schema.items()]
         parts.append(folded(f"<code>{config}</code>", table(("column", "type", "meaning"), rows)))
     return "\n\n".join(parts)
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from dual_data import schema
 from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
-from dual_data.release.popularity import OTHER, LinkWords
 
 JOINED: Mapping[str, str] = {
     "fact_id": "Identity of the fact: a hash of subject, property and object, the same in every build.",
@@ -91,27 +90,25 @@ USAGE: Mapping[str, str] = {
 """Columns of knowledge_usage and salience_usage."""
 
 _SIGNALS = {
+    "inbound_links": "Links, counted as the table links says, to the",
     "sitelinks": "Wikimedia pages about the",
     "mentions": "Triplets of the whole input that name the",
 }
 
 
-def describe(column: str, table: str = "", links: LinkWords = OTHER) -> str:
-    """What a column of a table of a release with these links is; empty for an unknown column."""
+def describe(column: str, table: str = "") -> str:
+    """What a column of a table of a release is; empty for an unknown column."""
     if table.endswith("_usage") and column in USAGE:
         return USAGE[column]
     documented = _documented()
-    if table == "links" and column == "inbound_links":
-        return f"{links.of_the} entity. {documented[table][column]}"
     own = PUBLISHED if table == "paper" else documented.get(table, {})
     if text := own.get(column) or JOINED.get(column):
         return text
     if table in documented:  # a column of this name in another table is another one
         return ""
     signal, _, side = column.rpartition("_")
-    signals = {**_SIGNALS, "inbound_links": links.of_the}
-    if signal in signals and side in ("subject", "object"):
-        return f"{signals[signal]} {side}."
+    if signal in _SIGNALS and side in ("subject", "object"):
+        return f"{_SIGNALS[signal]} {side}."
     return next((columns[column] for columns in documented.values() if column in columns), "")
 
 

@@ -13,30 +13,24 @@ from __future__ import annotations
 import json
 import re
 from importlib.resources import files
-from string import Template
 from typing import Any
 
 import polars as pl
 
 from dual_data.release.columns import describe
 from dual_data.release.licences import WIKIDATA, licences
-from dual_data.release.popularity import WIKIPEDIA, LinkWords, counted, told_apart
+from dual_data.release.popularity import told_apart
 from dual_data.released import Place, Release
 
 FILE = "croissant.json"
 BASE = "croissant_base.json"
 """The parts that every release has in common: context, keywords, and the fields for responsible AI."""
+MANIPULATION = "rai:dataManipulationProtocol"
 PARQUET = "application/x-parquet"
 CREATIVE_COMMONS = "https://creativecommons.org"
 HUB = "https://huggingface.co/datasets"
 GIT = "repository"
 
-_SELECTED = {
-    "sparql": "Statements are of best rank and have no end date.",
-    "dump": "Statements are of best rank; whether they have ended is not told.",
-    **dict.fromkeys(("tables", "labels", "resolve"), "Triplets are read from tables."),
-}
-"""Which statements there are, by the source of the facts."""
 _KINDS = {pl.Boolean: "sc:Boolean", pl.Float64: "sc:Float", pl.Float32: "sc:Float"}
 
 
@@ -45,64 +39,27 @@ def croissant(release: Release, place: Place) -> str:
     dates = [stage.day for stage in release.stages.values()]
     base = json.loads(files("dual_data.release").joinpath(BASE).read_text(encoding="utf-8"))
     about = release.about
-    links = counted(release, place)
-    words = {**links._asdict(), "popularity": told_apart(release, links), **_words(release, links)}
     optional = {
         "citeAs": " ".join(about.citation.split()),
         "creator": {"@type": "Organization", "name": about.creator} if about.creator else "",
         "url": f"{HUB}/{release.repository}" if release.repository else about.url,
     }
     document: dict[str, Any] = {
-        **{key: filled for key, value in base.items() if (filled := _filled(value, words)) not in ("", [])},
+        **base,
         "name": release.title,
-        "description": " ".join([*about.description.split(), _filled(base["description"], words)]),
+        "description": " ".join([*about.description.split(), base["description"]]),
+        # Ids that were minted from labels are not Wikidata's.
+        "keywords": [word for word in base["keywords"] if word != "Wikidata" or not release.state.unresolved],
+        MANIPULATION: f"{base[MANIPULATION]} {told_apart(release)}".strip(),
         "inLanguage": about.language,
         **{key: value for key, value in optional.items() if value},
         "license": [_licence(name) for name in licences(release)],
         "datePublished": max(dates, default=""),
         "version": release.version or "0.0.0",
         "distribution": [*_git(release), *_files(release), *_sets(release)],
-        "recordSet": [_record_set(config, release, place, links) for config in release.configs],
+        "recordSet": [_record_set(config, release, place) for config in release.configs],
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-
-
-def _words(release: Release, links: LinkWords) -> dict[str, str]:
-    """What holds for this release alone, by name; empty where it does not hold."""
-    facts = release.stages.get("facts")
-    source = "" if facts is None else str(facts.basis.params.get("source", ""))
-    probed, judged = (release.whole(table) is not None for table in ("knowledge", "salience"))
-    annotated = [
-        "Knowledge is probed by closed-book questions to named models." if probed else "",
-        "Salience is an LLM judge's expected score on a fixed scale, with the prompt's version in every row."
-        if judged
-        else "",
-        "" if probed or judged else "No model was asked.",
-    ]
-    columns = [column for column, is_there in (("model", probed), ("judge", judged)) if is_there]
-    edited = ["Wikidata"] if source in ("sparql", "dump") and not release.state.snapshot else []
-    edited += ["Wikipedia"] if links is WIKIPEDIA else []
-    named = f"Language models named in the column{'s' if len(columns) > 1 else ''} {' and '.join(columns)}"
-    return {
-        "items": "entities, named by their labels," if release.state.unresolved else "Wikidata items",
-        "wikidata": "" if release.state.unresolved else "Wikidata",
-        "selected": _SELECTED.get(source, ""),
-        "annotated": " ".join(filter(None, annotated)),
-        "tools": named if columns else "",
-        "favoured": "Facts and labels favour what their source favours"
-        + (f"; the editors of {' and '.join(edited)} favour some places, people and topics." if edited else "."),
-        "judged": "An LLM judge rates what it knows as better known." if judged else "",
-        "confounded": "The configuration paper keeps the confounds of the published selection."
-        if "paper" in release.configs
-        else "",
-    }
-
-
-def _filled(value: Any, words: dict[str, str]) -> Any:
-    """A value with the words of the release in the place of their names; empty parts of a list are left out."""
-    if isinstance(value, list):
-        return [filled for part in value if (filled := _filled(part, words))]
-    return Template(value).substitute(words).strip() if isinstance(value, str) else value
 
 
 def _licence(name: str) -> str:
@@ -158,7 +115,7 @@ def _sets(release: Release) -> list[dict[str, Any]]:
     ]
 
 
-def _record_set(config: str, release: Release, place: Place, links: LinkWords) -> dict[str, Any]:
+def _record_set(config: str, release: Release, place: Place) -> dict[str, Any]:
     splits = release.configs[config]
     first = next(iter(splits.values())).path
     schema = pl.scan_parquet(place.file(first), glob=False).collect_schema()
@@ -175,7 +132,7 @@ def _record_set(config: str, release: Release, place: Place, links: LinkWords) -
             "transform": {"regex": f"{re.escape(config)}/([^/]+)\\.parquet$"},
         },
     )
-    fields = [_field(config, name, kind, container, links) for name, kind in schema.items()]
+    fields = [_field(config, name, kind, container) for name, kind in schema.items()]
     return _node(
         "cr:RecordSet",
         config,
@@ -184,10 +141,10 @@ def _record_set(config: str, release: Release, place: Place, links: LinkWords) -
     )
 
 
-def _field(config: str, column: str, kind: pl.DataType, container: dict[str, Any], links: LinkWords) -> dict[str, Any]:
+def _field(config: str, column: str, kind: pl.DataType, container: dict[str, Any]) -> dict[str, Any]:
     identity = f"{config}/{column}"
     inner = kind.inner if isinstance(kind, pl.List) else kind
-    field = _node("cr:Field", identity, description=describe(column, config, links) or column.replace("_", " "))
+    field = _node("cr:Field", identity, description=describe(column, config) or column.replace("_", " "))
     if isinstance(kind, pl.List):
         field["repeated"] = True
     if isinstance(inner, pl.Struct):

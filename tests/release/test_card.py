@@ -251,8 +251,7 @@ def test_limited_dirty_and_unresolved_builds_say_so(tmp_path: Path) -> None:
     assert release.state.unresolved == build.table("facts").height
     text = (tmp_path / "out" / "README.md").read_text()
     assert text.count("[!WARNING]") == 3
-    described = json.loads((tmp_path / "out" / "croissant.json").read_text())["description"]
-    assert described.startswith("Facts about entities, named by their labels, with")
+    assert "Wikidata" not in json.loads((tmp_path / "out" / "croissant.json").read_text())["keywords"]
     assert "a fact about an entity, named by its label, with its question" in text
     assert "wikidata" not in front_matter(tmp_path / "out")["tags"]
     assert "Wikidata item" not in text.split("## Columns")[0]

@@ -30,8 +30,6 @@ RAI = (
     "personal_sensitive_information", "data_release_maintenance_plan",
 )  # fmt: skip
 
-ANNOTATIONS = ("rai:dataAnnotationProtocol", "rai:machineAnnotationTools", "rai:dataBiases")
-
 
 @pytest.fixture(scope="module")
 def dataset(released: Released) -> Any:
@@ -94,32 +92,6 @@ def test_the_profiles_words_on_the_dataset_are_passed_on(released: Released) -> 
     assert document["citeAs"] == "@misc{towns, title = {Towns} }"
     pushed = described(own.model_copy(update={"repository": NAME, "version": "1.0.0"}), folder)
     assert pushed["url"] == f"https://huggingface.co/datasets/{NAME}"
-
-
-def test_it_states_nothing_that_does_not_hold_for_the_build(released: Released) -> None:
-    release, folder = released
-    facts = release.stages["facts"]
-
-    def made(source: str, *without: str) -> str:
-        basis = facts.basis.model_copy(update={"params": {"source": source}})
-        stages = {**release.stages, "facts": facts.model_copy(update={"basis": basis})}
-        configs = {name: splits for name, splits in release.configs.items() if name not in without}
-        return json.dumps(described(release.model_copy(update={"stages": stages, "configs": configs}), folder))
-
-    for words, holds, does_not in (
-        ("have no end date", made("sparql"), made("tables")),
-        ("the editors of Wikidata and Wikipedia", made("sparql"), made("tables", "links")),
-        ("in the column model", made("sparql"), made("sparql", "knowledge")),
-        ("Knowledge is probed", made("sparql"), made("sparql", "knowledge")),
-        ("No model was asked", made("sparql", "knowledge"), made("sparql")),
-        ("of the published selection", made("sparql"), made("sparql", "paper")),
-        ("Link counts measure", made("sparql"), made("sparql", "links")),
-    ):
-        assert words in holds
-        assert words not in does_not, words
-    # The invented build has no judge.
-    assert "judge" not in json.dumps({key: value for key, value in json.loads(holds).items() if key in ANNOTATIONS})
-    assert "rai:machineAnnotationTools" not in json.loads(made("tables", "knowledge"))
 
 
 def test_sizes_are_those_of_files_and_of_tables(released: Released) -> None:
