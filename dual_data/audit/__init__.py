@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from dual_data.audit.baselines import confusable, scorable
+from dual_data.audit.baselines import scorable
 from dual_data.audit.columns import standard
 from dual_data.audit.facts import ambiguous_subjects
 from dual_data.audit.measures import measure
@@ -25,20 +25,13 @@ def audit(
 
     `groups` maps a split to its group, such as a configuration of a release; without it all splits are compared with
     each other. `say` gets a line for every column with values that are left out, and for every split with answers that
-    ROUGE-L cannot score or tell apart. Returns {"splits": {name: {...}}, "pairs": {"A|B": {...}}}, the splits in the
+    ROUGE-L cannot score. Returns {"splits": {name: {...}}, "pairs": {"A|B": {...}}}, the splits in the
     given order.
 
     Raises `InputError` for a table with neither question-answer pairs nor triplets.
     """
     tables = {name: standard(frame, name, say) for name, frame in splits.items()}
-    shared = confusable([table.rows for table in tables.values()])
     for name, table in tables.items():
-        own, shared = shared[: table.rows.height], shared[table.rows.height :]
-        if alike := own.to_list().count(True):
-            say(
-                f"{name}: {count(alike, 'answer')} for which ROUGE-L takes another answer of the relation, in whatever "
-                'split, such as "C++" for "C"'
-            )
         if unscorable := scorable(table.rows).to_list().count(False):
             say(
                 f"{name}: {count(unscorable, 'answer')} without a letter from A to Z or a digit, which ROUGE-L cannot "

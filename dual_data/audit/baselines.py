@@ -25,7 +25,6 @@ import polars as pl
 
 from dual_data.audit.columns import standard
 from dual_data.sampling import hash_rank
-from dual_data.text.matching import normalise
 from dual_data.text.rouge import is_scorable, longest_common_subsequence, plain_tokens, recall_l
 from dual_data.text.words import fold
 
@@ -58,22 +57,6 @@ def mean_scores(scored: pl.DataFrame) -> dict[str, float | None]:
 def scorable(rows: pl.DataFrame) -> pl.Series:
     """Whether the answer of each row can be scored; null where there is none."""
     return pl.Series([None if answer is None else is_scorable(answer) for answer in rows["answer"]], dtype=pl.Boolean)
-
-
-def confusable(tables: Sequence[pl.DataFrame]) -> pl.Series:
-    """Whether ROUGE-L takes another answer of its relation for the answer of each row, as "C++" for "C".
-
-    Of all rows of all tables, in order.
-    """
-    none = pl.DataFrame(schema=dict.fromkeys(("relation", "answer"), pl.String))
-    table = pl.concat([none, *(rows.select(none.columns) for rows in tables)])
-    distinct = table.drop_nulls("answer").unique()
-    forms = [(" ".join(plain_tokens(answer)), normalise(answer)) for answer in distinct["answer"]]
-    known = distinct.hstack(pl.DataFrame(forms, schema=dict.fromkeys(("scored", "normal"), pl.String), orient="row"))
-    several = (pl.col("normal").n_unique().over("relation", "scored") > 1) & (pl.col("scored") != "")
-    found = known.select("relation", "answer", confusable=several)
-    joined = table.join(found, on=["relation", "answer"], how="left", nulls_equal=True, maintain_order="left")
-    return joined["confusable"].fill_null(False)
 
 
 def baseline_table(rows: pl.DataFrame, by: str) -> pl.DataFrame:

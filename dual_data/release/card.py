@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dual_data.audit.baselines import confusable, scorable
+from dual_data.audit.baselines import scorable
 from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
 from dual_data.config import POOLED
 from dual_data.release.columns import describe
@@ -46,11 +46,7 @@ TABLES = {
     "baselines": "What answers that know nothing score.",
     "balance": "How far rare and popular differ.",
 }
-DOUBTS = {
-    "unscorable": "*Unscorable* answers have no letter from A to Z and no digit: ROUGE-L gives them 0, whatever is "
-    "answered.",
-    "confusable": "For *confusable* answers ROUGE-L takes another answer of their relation, too, such as C++ for C.",
-}
+UNSCORABLE = "*Unscorable* answers have no letter from A to Z and no digit: ROUGE-L gives them 0, whatever is answered."
 TAGS = ("unlearning", "machine-unlearning", "llm", "knowledge", "wikidata", "benchmark")
 _ARXIV = re.compile(r"https?://arxiv\.org/abs/(\d{4}\.\d{4,5})")
 _SIZES = (
@@ -136,7 +132,7 @@ def _values(source: Source) -> dict[str, str]:
         "split": forgotten[0],
         "samples": _samples(source, config, forgotten),
         "popularity": f"{text(apart, OWN)}\n\n" if apart else "",
-        "baselines": _baselines(source.small("baselines"), _doubtful(source)),
+        "baselines": _baselines(source.small("baselines"), _unscorable(source)),
         "largest_difference": str(LARGEST_DIFFERENCE),
         "largest_distance": str(LARGEST_DISTANCE),
         "balance": _balance(source.small("balance")),
@@ -198,26 +194,25 @@ def _samples(source: Source, config: str, splits: Sequence[str]) -> str:
     return f"Rows of {code(config)}, each of another relation:\n\n{shown}"
 
 
-def _doubtful(source: Source) -> pl.DataFrame | None:
-    """Columns recipe, split, unscorable and confusable: how many answers ROUGE-L cannot score or tell from others."""
+def _unscorable(source: Source) -> pl.DataFrame | None:
+    """Columns recipe, split and unscorable: how many answers ROUGE-L cannot score. None where it can score all."""
     members, questions = source.small("splits"), source.small("questions")
     if members is None or questions is None:
         return None
-    rows = questions.with_columns(relation=pl.col("template_id").str.extract("^(.*)@"))
-    doubts = rows.select("fact_id", unscorable=~scorable(rows), confusable=confusable([rows]))
-    return members.join(doubts, on="fact_id").group_by("recipe", "split").agg(pl.col(*DOUBTS).sum())
+    answers = questions.select("fact_id", unscorable=~scorable(questions))
+    counts = members.join(answers, on="fact_id").group_by("recipe", "split").agg(pl.col("unscorable").sum())
+    return counts if counts["unscorable"].sum() else None
 
 
-def _baselines(frame: pl.DataFrame | None, doubtful: pl.DataFrame | None = None) -> str:
+def _baselines(frame: pl.DataFrame | None, unscorable: pl.DataFrame | None = None) -> str:
     if frame is None:
         return "Not measured in this build."
     figures = [name for name in frame.columns if name not in ("recipe", "split", "rows")]
     sections = []
-    found = [name for name in DOUBTS if doubtful is not None and doubtful[name].sum()]
-    if doubtful is not None and found:
-        sections.append(" ".join(DOUBTS[name] for name in found))
-        frame = frame.join(doubtful, on=["recipe", "split"], how="left", maintain_order="left")
-        figures = [*found, *figures]
+    if unscorable is not None:
+        sections.append(UNSCORABLE)
+        frame = frame.join(unscorable, on=["recipe", "split"], how="left", maintain_order="left")
+        figures = ["unscorable", *figures]
     for (recipe,), group in frame.group_by("recipe", maintain_order=True):
         rows = [
             (code(row["split"]), number(row["rows"]), *(number(row[name]) for name in figures))

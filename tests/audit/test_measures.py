@@ -136,26 +136,6 @@ def test_answers_that_rouge_cannot_score_count_as_0_as_in_the_baselines_of_a_bui
     assert [line.split(" a letter")[0] for line in lines] == ["mixed: 2 answers without", "none: 2 answers without"]
 
 
-def test_answers_that_rouge_takes_for_others_of_their_relation_are_told() -> None:
-    rows = [
-        ("P277", "C"),
-        ("P277", "C++"),
-        ("P277", "C++"),
-        ("P69", "C#"),
-        ("P1", "Ö"),
-        ("P1", "Ä"),
-        ("P1", "Ulm."),
-        ("P1", "ULM"),
-    ]
-    table = pl.DataFrame(rows, schema=["relation", "answer"], orient="row").with_columns(question=pl.lit("Q?"))
-    lines: list[str] = []
-    audit({"one": table.head(1), "other": table.slice(1)}, say=lines.append)
-    assert [line.partition(" takes")[0] for line in lines if "another" in line] == [
-        "one: 1 answer for which ROUGE-L",
-        "other: 2 answers for which ROUGE-L",
-    ]
-
-
 def test_bare_questions_and_answers_tell_little_and_say_so() -> None:
     table = OURS.select("question", "answer")
     measured = audit({"bare": table})["splits"]["bare"]

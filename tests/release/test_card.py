@@ -144,13 +144,11 @@ def test_baselines_and_balance_of_the_card_are_those_measured(released: Released
     assert f"| `town_forget_rare_5` | {row.item(0, 'rows')} | {' | '.join(figures)} |" in text
 
 
-def test_the_card_counts_answers_that_rouge_cannot_score_or_tell_apart_where_there_are_any(
+def test_the_card_counts_answers_that_rouge_cannot_score_where_there_are_any(
     tmp_path: Path, released: Released
 ) -> None:
     frames = world()
-    place = pl.int_range(pl.len()) % 4
-    answer = pl.when(place == 0).then(pl.lit("東京")).otherwise("answer")
-    answer = pl.when(place == 1).then(pl.lit("C++")).when(place == 2).then(pl.lit("C#")).otherwise(answer)
+    answer = pl.when(pl.int_range(pl.len()) % 4 == 0).then(pl.lit("東京")).otherwise("answer")
     frames["questions"] = frames["questions"].with_columns(answer=answer, answers=pl.concat_list(answer))
     build = invented_build(tmp_path / "project", frames)
     write_release(build, tmp_path / "tree", name="made")
@@ -158,13 +156,9 @@ def test_the_card_counts_answers_that_rouge_cannot_score_or_tell_apart_where_the
     paper = build.table("splits", "examples/paper").filter(split="town_full")
     unscorable = (paper["answer"] == "東京").sum()
     assert 0 < unscorable < paper.height
-    confusable = paper["answer"].is_in(["C++", "C#"]).sum()
-    assert f"| `town_full` | {paper.height} | {unscorable} | {confusable} | " in text
+    assert f"| `town_full` | {paper.height} | {unscorable} | " in text
     assert "*Unscorable* answers" in text
-    assert "*confusable* answers" in text
-    without = (released[1] / "README.md").read_text(encoding="utf-8")
-    assert "nscorable" not in without
-    assert "onfusable" not in without
+    assert "nscorable" not in (released[1] / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_card_marks_what_is_not_balanced() -> None:
