@@ -180,7 +180,7 @@ class Splits(dy.Schema):
     recipe = dy.String(primary_key=True, regex=NAME)
     """The recipe that chose the row."""
     split = dy.String(primary_key=True, min_length=1)
-    """The split, such as city_forget_rare_5."""
+    """The split, such as city_forget_rare_5: files of a release are named after it, so only letters, digits and _."""
     fact_id = dy.String(primary_key=True, regex=FACT_ID)
     position = dy.Int64(min=0)
     """Order inside the split: a smaller split of the family is the start (in paper: an end) of a larger one."""

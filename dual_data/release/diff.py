@@ -13,7 +13,6 @@ from dual_data.engine.places import maker
 from dual_data.engine.tables import read_parquet
 from dual_data.errors import InputError
 from dual_data.ids import MINTED
-from dual_data.release.names import plain_names
 from dual_data.released import WHOLE, expect_unchanged, locate, read_release
 from dual_data.released import read_table as read_released
 from dual_data.schema import Facts, Questions, Splits
@@ -92,10 +91,7 @@ def _built(folder: Path) -> dict[str, pl.DataFrame]:
 
 
 def _snapshot(tables: Mapping[str, pl.DataFrame]) -> Snapshot:
-    splits = tables["splits"].select("recipe", "split", "fact_id")
-    # Split names are plain in a release, but not always in a build.
-    names = plain_names(splits["split"].unique(maintain_order=True))
-    return Snapshot(tables["facts"], tables["questions"], splits.with_columns(pl.col("split").replace(names)))
+    return Snapshot(tables["facts"], tables["questions"], tables["splits"].select("recipe", "split", "fact_id"))
 
 
 def compare(before: Snapshot, after: Snapshot) -> Difference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -12,14 +13,13 @@ from dual_data.engine.manifest import EXAMPLES
 from dual_data.engine.tables import content_hash
 from dual_data.errors import DualDataError
 from dual_data.release.build import Build
-from dual_data.release.names import plain_names
 from dual_data.released import WHOLE, File
 from dual_data.system.files import file_hash, write_whole
 
 LEADING = ("fact_id", "position", "pair", "question", "answer", "answers", "subject", "relation", "topic")
 """Columns that come first, since readers look for them first."""
-SPLIT_COLUMNS = ("split", "rare", "popular")
 ROW_GROUP = 20_000
+_NAME = re.compile("[A-Za-z0-9_]+")
 
 
 class Tables(NamedTuple):
@@ -32,7 +32,8 @@ class Tables(NamedTuple):
 def tables_of(build: Build) -> Tables:
     """The configurations of a build: the recipes, then every stage's rows, then the small tables of the stages.
 
-    Tables without rows are absent, since a split without rows cannot be loaded. Split names are made plain everywhere.
+    Tables without rows are absent, since a split without rows cannot be loaded. Raises DualDataError for names that
+    cannot be those of files.
     """
     examples: dict[str, pl.DataFrame] = {}
     frames = {stage: build.table(stage) for stage in build.manifests}
@@ -43,26 +44,25 @@ def tables_of(build: Build) -> Tables:
             raise DualDataError(f"{build.folder / stage}: its table {name} needs a name of its own, without a slash")
         else:
             frames[name] = build.table(stage, name)
-    names = plain_names(
-        split
-        for frame in (*examples.values(), *frames.values())
-        for column in _split_columns(frame)
-        for split in frame[column].drop_nulls().unique(maintain_order=True)
-    )
     absent = _reasons(frames)
     configs: dict[str, dict[str, pl.DataFrame]] = {}
     for recipe, frame in examples.items():
         if frame.height:
-            configs[recipe] = _divided(frame, names)
+            configs[recipe] = _divided(frame)
         else:
             absent.setdefault(recipe, "no split could be made")
     for name, frame in frames.items():
         if frame.height:
-            configs[name] = {WHOLE: _renamed(frame, names)}
+            configs[name] = {WHOLE: frame}
         else:
             absent[name] = "the build has no rows of it"
-    plain = plain_names(configs)
-    return Tables({plain[name]: splits for name, splits in configs.items()}, absent)
+    for name in (*configs, *(split for splits in configs.values() for split in splits)):
+        if not _NAME.fullmatch(name):
+            raise DualDataError(
+                f"{build.folder}: {name!r} cannot be the name of a configuration or a split, after which files are "
+                "named; use letters (A to Z), digits and _ alone"
+            )
+    return Tables(configs, absent)
 
 
 def write_tables(configs: Mapping[str, Mapping[str, pl.DataFrame]], folder: Path) -> dict[str, dict[str, File]]:
@@ -81,21 +81,12 @@ def _reasons(frames: Mapping[str, pl.DataFrame]) -> dict[str, str]:
     return dict(recipes.filter(~pl.col("made")).select("recipe", "reason").iter_rows())
 
 
-def _divided(frame: pl.DataFrame, names: Mapping[str, str]) -> dict[str, pl.DataFrame]:
+def _divided(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
     published = "subjectLabel" in frame.columns  # published columns keep their own order
     leading = [] if published else [column for column in LEADING if column in frame.columns]
     ordered = frame.select(*leading, pl.exclude(leading))
     rows_by_split = ordered.partition_by("split", include_key=False, as_dict=True, maintain_order=True)
-    return {names[str(split)]: rows.sort("position") for (split,), rows in rows_by_split.items()}
-
-
-def _renamed(frame: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
-    return frame.with_columns(pl.col(column).replace(names) for column in _split_columns(frame))
-
-
-def _split_columns(frame: pl.DataFrame) -> list[str]:
-    """The columns that hold names of splits."""
-    return [column for column in SPLIT_COLUMNS if frame.schema.get(column) == pl.String]
+    return {str(split): rows.sort("position") for (split,), rows in rows_by_split.items()}
 
 
 def _write(frame: pl.DataFrame, folder: Path, path: str) -> File:
