@@ -81,7 +81,7 @@ def tofu_json(
 
     One file for every split: CONFIG/SPLIT.json. Every row of a file has equally many wrong answers: five, or fewer if a
     row has no more. They are of its relation, or if this has too few, also of relations with the same kind of object,
-    which are easier to tell apart. Files with fewer than five, or with answers of other relations, are named.
+    which are easier to tell apart. Files with fewer than five are named.
 
     Load them by file: load_dataset("json", data_files="DIR/CONFIG/SPLIT.json", split="train"). In a folder, the library
     datasets takes files for train or test by their names, and leaves out others.

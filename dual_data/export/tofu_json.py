@@ -12,56 +12,37 @@ answers, fact_id        every accepted answer, and the fact
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 import polars.selectors as cs
 
 from dual_data.ids import digest
 from dual_data.released import WHOLE, Place, Release, read_table
-from dual_data.text.display import count
 from dual_data.text.matching import kind_of, may_be_right, normalise
 
 PERTURBED = 5
 USED = ("fact_id", "question", "answer", "answers", "relation", "paraphrases_test")
-_NAMED = 5
-"""Most relations of a file that are named."""
-
-
-class Wrong(NamedTuple):
-    """The wrong answers of a row."""
-
-    answers: list[str]
-    own: int
-    """How many of them are of the row's relation; they come first."""
 
 
 def tofu_json_files(release: Release, place: Place, say: Callable[[str], None] = lambda _: None) -> dict[str, str]:
-    """Texts by path: CONFIG/SPLIT.json. `say` gets a line for each file with fewer wrong answers than five, and for
-    each with wrong answers of other relations."""
+    """Texts by path: CONFIG/SPLIT.json. `say` gets a line for each file with fewer wrong answers than five."""
     facts = read_table(place, release.file("facts", WHOLE))
     files = {}
     for config in release.recipes():
         splits = {split: read_table(place, file) for split, file in release.configs[config].items()}
-        lines: list[str] = []
-        for split, split_rows in rows(splits, facts, lines.append).items():
+        for split, split_rows in rows(splits, facts).items():
             path = f"{config}/{split}.json"
             wrong = len(split_rows[0]["perturbed_answer"])
             if wrong < PERTURBED:
                 say(f"{path}: {wrong} wrong answers per row, not {PERTURBED}: some rows of {config} have no more")
             files[path] = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in split_rows)
-        for line in lines:
-            say(f"{config}/{line}")
     return files
 
 
-def rows(
-    splits: Mapping[str, pl.DataFrame], facts: pl.DataFrame, say: Callable[[str], None] = lambda _: None
-) -> dict[str, list[dict[str, Any]]]:
-    """The rows of the splits of one configuration, in their order. `say` gets a line for each split with wrong answers
-    of other relations.
+def rows(splits: Mapping[str, pl.DataFrame], facts: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the splits of one configuration, in their order.
 
     Wrong answers are chosen by hash: the relation's answers form a ring in the order of their hashes, and those that
     follow the position given by the fact's hash are taken. So a fact has the same ones in all splits with equally many.
@@ -83,16 +64,8 @@ def rows(
     }
     perturbed = {}
     for name, split_rows in rows_by_split.items():
-        most = min((len(wrong_answers[row["fact_id"]].answers) for row in split_rows), default=0)
-        perturbed[name] = [_row(row, wrong_answers[row["fact_id"]].answers[:most]) for row in split_rows]
-        borrowing = Counter(row["relation"] for row in split_rows if wrong_answers[row["fact_id"]].own < most)
-        if borrowing:
-            named = [f"{relation} {number}" for relation, number in borrowing.most_common(_NAMED)]
-            more = [f"{len(borrowing) - _NAMED} more"] if len(borrowing) > _NAMED else []
-            say(
-                f"{name}.json: {count(borrowing.total(), 'row')} with wrong answers of other relations, since "
-                f"their own has too few: {', '.join([*named, *more])}"
-            )
+        most = min((len(wrong_answers[row["fact_id"]]) for row in split_rows), default=0)
+        perturbed[name] = [_row(row, wrong_answers[row["fact_id"]][:most]) for row in split_rows]
     return perturbed
 
 
@@ -113,20 +86,18 @@ def _rings(answers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return {key: list(ring.values()) for key, ring in rings.items()}
 
 
-def _wrong(row: dict[str, Any], right_answers: set[str], rings: Iterable[list[str]]) -> Wrong:
+def _wrong(row: dict[str, Any], right_answers: set[str], rings: Iterable[list[str]]) -> list[str]:
     """At most five distinct wrong answers, taken from the first ring, then from the next."""
     answers: dict[str, str] = {}
-    numbers = []
     start, kind = int(digest(row["fact_id"]), 16), kind_of(row["kind"])
     for ring in rings:
         for step in range(len(ring)):
             if len(answers) == PERTURBED:
-                break
+                return list(answers.values())
             answer = ring[(start + step) % len(ring)]
             if not may_be_right(answer, right_answers, kind):
                 answers.setdefault(normalise(answer), answer)
-        numbers.append(len(answers))
-    return Wrong(list(answers.values()), numbers[0])
+    return list(answers.values())
 
 
 def _accepted(row: dict[str, Any]) -> list[str]:

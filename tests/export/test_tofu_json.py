@@ -90,14 +90,6 @@ def test_a_relation_with_too_few_answers_takes_others_of_the_same_kind() -> None
     assert {len(answers) for answers in wrong_answers.values()} == {5}
 
 
-def test_files_with_wrong_answers_of_other_relations_are_told() -> None:
-    split = pl.concat([questions("P30", ["Asia", "Europe"]), questions("P17", LANDS), questions("P36", ["Oslo"])])
-    lines: list[str] = []
-    rows({"all": split, "lands": split.slice(2, 8)}, facts_of(split), lines.append)
-    reason = "with wrong answers of other relations, since their own has too few"
-    assert lines == [f"all.json: 3 rows {reason}: P30 2, P36 1"]
-
-
 def test_every_row_of_a_file_has_as_many_wrong_answers() -> None:
     split = pl.concat([questions("P17", LANDS), questions("P571", ["1889", "1901", "1910"]), questions("P1082", ["7"])])
     facts = facts_of(split, ["entity"] * 8 + ["date"] * 3 + ["quantity"])
