@@ -84,9 +84,8 @@ def expect_texts(frame: pl.DataFrame, file: Path) -> None:
 def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str], None] = lambda _: None) -> Table:
     """The table under standard names.
 
-    An `answer` that is an index into a list of `choices` or `options` is looked up there. `say` gets a line for every
-    optional column with values of the wrong type, which are left out, and for every column whose name is nearly that of
-    an absent one.
+    `say` gets a line for every optional column with values of the wrong type, which are left out, and for every column
+    whose name is nearly that of an absent one.
 
     Raises `InputError` if it has neither question and answer nor subject, relation and object, one text for each row.
     """
@@ -97,7 +96,6 @@ def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str],
         )
     lists_objects = "question" not in frame.columns
     needed = _needed(frame)
-    frame = _with_chosen(frame)
     filled = [series.name for series in frame if series.null_count() < frame.height]
     columns, messages = dict[str, pl.Series](), dict[str, str]()
     for column in COLUMNS:
@@ -136,16 +134,6 @@ def _needed(frame: pl.DataFrame) -> tuple[str, ...]:
 
 def _source(column: Column, columns: list[str]) -> str | None:
     return next((name for name in column.names if name in columns), None)
-
-
-def _with_chosen(frame: pl.DataFrame) -> pl.DataFrame:
-    """The table with texts in place of answers that are indices into a list, as in multiple-choice sets."""
-    lists = [name for name in ("choices", "options") if isinstance(frame.schema.get(name), pl.List)]
-    if not lists or not frame.schema.get("answer", pl.String()).is_integer():
-        return frame
-    index = pl.col("answer")
-    chosen = pl.col(lists[0]).list.get(pl.when(index >= 0).then(index), null_on_oob=True)
-    return frame.with_columns(answer=chosen)
 
 
 def _typed(series: pl.Series, dtype: type[pl.DataType]) -> tuple[pl.Series, int]:

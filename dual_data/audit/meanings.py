@@ -61,7 +61,7 @@ OF_PAIR: Mapping[str, str] = {
 
 OF_COLUMN: Mapping[str, str] = {
     "question": "The question.",
-    "answer": "The answer, one text; or its index in a column of lists that is called choices or options.",
+    "answer": "The answer, one text.",
     "relation": "The relation.",
     "subject": "The subject's name.",
     "subject_id": "The subject's Wikidata id.",

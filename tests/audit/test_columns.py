@@ -46,14 +46,6 @@ def test_triplets_need_texts_too() -> None:
         standard(triplets)
 
 
-@pytest.mark.parametrize("name", ["choices", "options"])
-def test_an_index_into_choices_stands_for_what_was_chosen(name: str) -> None:
-    indices = [1, 0, 2, -1, None]
-    rows = pl.DataFrame({"question": ["Which?"] * 5, "answer": indices, name: [["Nu", "Mu"]] * 5})
-    assert standard(rows).rows["answer"].to_list() == ["Mu", "Nu", None, None, None]
-    assert standard(rows.drop(name)).rows["answer"].to_list() == ["1", "0", "2", "-1", None]
-
-
 @pytest.mark.parametrize(
     ("values", "numbers", "lost"),
     [
