@@ -28,7 +28,7 @@ from dual_data.release.repository import (
 )
 from dual_data.release.secrets import redacted
 from dual_data.release.tree import texts
-from dual_data.released import MANIFEST, VIEWER_SPLITS, Release, State
+from dual_data.released import MANIFEST, Release, State
 from dual_data.system.files import file_hash
 from dual_data.system.interrupts import stopped_as_by_hand
 from dual_data.text.display import some_of
@@ -135,11 +135,6 @@ def push(
             say(
                 f"keeping files that no release wrote: {some_of(sorted(strangers))}; verify will name them, --force "
                 "removes them"
-            )
-        if hidden := _hidden(release):
-            say(
-                f"the Hub's dataset viewer opens with {release.default()} and will not show {some_of(hidden)}: it "
-                f"shows no configuration of more than {VIEWER_SPLITS} splits; load_dataset reads it all the same"
             )
         removed = tuple(sorted(remote.files - files.keys() - strangers - set(KEPT)))
         plan = Pushed("", "", False, tuple(sorted(files)), removed, size_of(files))
@@ -261,11 +256,6 @@ class _Target(NamedTuple):
         except EntryNotFoundError:
             return None
         return Path(path).read_bytes()
-
-
-def _hidden(release: Release) -> list[str]:
-    """Configurations that the Hub's dataset viewer does not show, each with its number of splits."""
-    return [f"{name} ({len(splits)} splits)" for name, splits in release.configs.items() if len(splits) > VIEWER_SPLITS]
 
 
 def _expect_publishable(state: State, tag: str, force: bool) -> None:

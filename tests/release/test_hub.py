@@ -138,24 +138,6 @@ def test_dry_run_sends_nothing(online: Hub, released: Released) -> None:
     assert all(method == "GET" for method, _ in online.requests)
 
 
-def test_configurations_that_the_viewer_does_not_show_are_named(
-    online: Hub, released: Released, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    messages = list[str]()
-    publish(online, released, dry_run=True, say=messages.append)
-    assert messages == []
-    most = max(len(splits) for splits in released[0].configs.values())
-    for module in ("dual_data.release.hub", "dual_data.released"):
-        monkeypatch.setattr(f"{module}.VIEWER_SPLITS", most - 1)
-    publish(online, released, dry_run=True, say=messages.append)
-    hidden = [name for name, splits in released[0].configs.items() if len(splits) == most]
-    named = ", ".join(f"{name} ({most} splits)" for name in hidden)
-    assert messages == [
-        f"the Hub's dataset viewer opens with matched_all and will not show {named}: it shows no configuration of more "
-        f"than {most - 1} splits; load_dataset reads it all the same"
-    ]
-
-
 def test_dry_run_without_a_token_says_what_a_push_will_lack(
     online: Hub, released: Released, monkeypatch: pytest.MonkeyPatch
 ) -> None:
