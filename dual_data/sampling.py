@@ -35,25 +35,25 @@ def with_rank(frame: pl.DataFrame, salt: str) -> pl.DataFrame:
     return frame.with_columns(hash_rank(frame["fact_id"], salt))
 
 
-def thirds(frame: pl.DataFrame, value: str, within: Sequence[str], least: str | None = None) -> pl.DataFrame:
+def thirds(frame: pl.DataFrame, value: str, within: Sequence[str], lower_bound: str | None = None) -> pl.DataFrame:
     """Rows of the lowest and the highest third of `value` in each group, with column `side`: rare or popular.
 
     Ties are ordered by the column `rank`, so that each third has floor(n / 3) rows. Rows without a value are dropped
     first. A group is left out if its two thirds touch (the highest value of the lowest third is not below the lowest
     value of the highest third): its rare and popular rows cannot be told apart.
 
-    Where the column `least` is true, the value is a lower bound. Such a row is certainly popular only if it is in the
-    highest third; a group with such a row in a lower third is left out too, since its sides are not known.
+    Where the column `lower_bound` is true, the true value may be higher. Such a row is certainly popular only if it is
+    in the highest third; a group with such a row in a lower third is left out too, since its sides are not known.
     """
-    ties = ["rank"] if least is None else [least, "rank"]
+    ties = ["rank"] if lower_bound is None else [lower_bound, "rank"]
     ordered = frame.filter(pl.col(value).is_not_null()).sort(*within, value, *ties)
     place, size = pl.int_range(pl.len()).over(within), pl.len().over(within)
     third = size // 3
     sided = ordered.with_columns(
         pl.when(place < third).then(pl.lit("rare")).when(place >= size - third).then(pl.lit("popular")).alias("side")
     )
-    if least is not None:
-        sided = sided.filter(~(pl.col(least) & pl.col("side").ne_missing("popular")).any().over(within))
+    if lower_bound is not None:
+        sided = sided.filter(~(pl.col(lower_bound) & pl.col("side").ne_missing("popular")).any().over(within))
     sided = sided.filter(pl.col("side").is_not_null())
     highest_rare = pl.col(value).filter(pl.col("side") == "rare").max().over(within)
     lowest_popular = pl.col(value).filter(pl.col("side") == "popular").min().over(within)

@@ -13,10 +13,11 @@ _OURS = re.compile(
     r"|neighbor_relation|world_facts|fast_retain_\d+|full)"
 )
 """The kinds that this package makes, after any topic: full_time_job_forget_rare_5."""
-_NAME = re.compile(
+_ANY = re.compile(
     r"(?:(?P<topic>.*?)_)??"
     r"(?P<kind>forget_(?P<side>rare|popular)(?:_(?P<percent>\d+)|_.*)?|(?:fast_retain|retain|neighbor|full)(?:_.*)?|world_facts)"
 )
+"""The same in other datasets: without a topic, or with more after the kind."""
 
 
 class SplitName(NamedTuple):
@@ -40,7 +41,7 @@ def parse(name: str) -> SplitName | None:
     >>> parse("city_retain_eval")
     SplitName(topic='city', kind='retain_eval', side='', percent=None)
     """
-    match = _OURS.fullmatch(name) or _NAME.fullmatch(name)
+    match = _OURS.fullmatch(name) or _ANY.fullmatch(name)
     if match is None:
         return None
     percent = match["percent"]

@@ -134,7 +134,7 @@ def lacks(params: LinksParams, tools: Tools) -> Iterator[Lack]:
     asks = params.method in ASKED
     if asks and (fault := contact_fault(tools.services.contact, tools.services.wikipedia)):
         # Facts without titles, such as those of label tables, need no answer of Wikipedia's.
-        yield Lack(fault, params, needed=False)
+        yield Lack(fault, params, calls_expected=False)
 
 
 def check(params: LinksParams, _: Path, profile: Profile) -> None:

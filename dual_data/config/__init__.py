@@ -13,7 +13,7 @@ from dual_data.config.relations import (
     load_excluded,
     load_relation,
     load_relations,
-    reading,
+    wording_key,
 )
 from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, SNAPSHOT, Pace, Services
 from dual_data.config.topics import POOLED, Topic, load_topics
@@ -52,8 +52,8 @@ __all__ = [
     "profile_files",
     "read_text",
     "read_toml",
-    "reading",
     "same_name",
     "shipped_project",
     "sound_profiles",
+    "wording_key",
 ]

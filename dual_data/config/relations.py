@@ -25,8 +25,8 @@ _STRAY = re.compile(r"[\x00-\x1f\x7f-\x9f]|  |^ | $")
 _UNENDED = re.compile(r"[A-Za-z0-9}]$")
 
 
-def reading(template: str) -> str:
-    """The words of a template, which two that differ only in case, accents, punctuation or spaces share."""
+def wording_key(template: str) -> str:
+    """What two templates share that differ only in case, accents, punctuation or spaces: their words."""
     return " ".join(words(template))
 
 
@@ -107,7 +107,7 @@ class Wording(Strict):
             raise ValueError("at least 4 questions are needed: canonical, validation, training and test together")
         seen: dict[str, str] = {}
         for template in self.questions():
-            key = reading(template)
+            key = wording_key(template)
             if key in seen:
                 raise ValueError(f"two questions have the same words: {seen[key]!r} and {template!r}")
             seen[key] = template

@@ -27,7 +27,7 @@ def command(project: Path, words: str, profile: Profile | None = None) -> str:
     return " ".join(parts)
 
 
-def maker(folder: Path, words: str = "build") -> str:
+def command_for(folder: Path, words: str = "build") -> str:
     """`dual-data WORDS` for a folder below a project's artifacts; empty if it belongs to none of its profiles."""
     for candidate in (folder.resolve(), *folder.resolve().parents):
         root = candidate.parent.parent

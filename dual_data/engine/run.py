@@ -63,10 +63,10 @@ def build(
 
 
 def lacking(steps: Sequence[Step], tools: Tools, profile: Profile) -> Iterator[str]:
-    """What the stages to run lack for calls that are to be made, such as a key, by stage.
+    """What the stages to run lack for calls that are to be made, such as a key; a message that begins with the stage.
 
-    What a stage asks is unknown while its inputs are. Calls are then expected where the stage says so, and where one
-    that it builds on makes some, since new answers there bring new questions here.
+    The calls of a stage are known once its inputs are built. Until then it counts as one that makes calls if it says so
+    itself (`Lack.calls_expected`), or if a stage that it builds on makes some, whose answers bring new questions here.
     """
     for step in steps:
         stage = step.stage
@@ -78,7 +78,7 @@ def lacking(steps: Sequence[Step], tools: Tools, profile: Profile) -> Iterator[s
                 asks = _asks(step, lack.params, tools, profile)
             else:
                 earlier = [other for other in steps if other.stage in builds_on and other.reason]
-                asks = lack.needed or any(
+                asks = lack.calls_expected or any(
                     _asks(other, profile.params(other.stage.name, other.stage.params), tools, profile)
                     for other in earlier
                 )

@@ -52,8 +52,9 @@ class Lack(NamedTuple):
     message: str
     params: Any
     """The stage's parameters with no other service than the one whose calls need it."""
-    needed: bool = True
-    """Whether calls are expected while the inputs are unknown: not where the log may answer all, or none be made."""
+    calls_expected: bool = True
+    """What to assume while the stage's inputs are not built, so that its calls are unknown: False where the log may
+    answer all of them, or none may be made."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Tools:
         return {self.alone: load_relation(folder / f"{self.alone}.toml")} if self.alone else load_relations(folder)
 
 
-TAKEN = ("release", "project", "services")
+RESERVED = ("release", "project", "services")
 """Names that no stage may have: the folder of a release, and tables of a profile."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -134,7 +135,7 @@ def wiring_faults(stages: Sequence[Stage]) -> Iterator[str]:
     for stage in stages:
         if not isinstance(stage.name, str) or not _NAME.fullmatch(stage.name):
             yield f"{stage.name!r} is not a valid stage name (a small letter, then small letters, digits and _)"
-        elif stage.name in TAKEN:
+        elif stage.name in RESERVED:
             yield f"{stage.name!r} cannot be the name of a stage; dual-data uses it for something else"
         elif stage.name in earlier:
             yield f"two stages are called {stage.name!r}; the second would write over the first"

@@ -21,8 +21,8 @@ from dual_data.config import (
     load_topics,
     profile_files,
     read_toml,
-    reading,
     same_name,
+    wording_key,
 )
 from dual_data.engine.plan import check_stage
 from dual_data.engine.stage import Stage
@@ -239,7 +239,7 @@ def _same_questions(relations: Mapping[Path, Relation]) -> list[str]:
     files_by_question: dict[str, list[Path]] = {}
     for path, relation in relations.items():
         for question in dict.fromkeys(relation.questions.questions()):
-            earlier = files_by_question.setdefault(reading(question), [])
+            earlier = files_by_question.setdefault(wording_key(question), [])
             faults += [
                 f"{path}: questions: {question!r} is asked by {other.name} too, in {', '.join(topics)}; "
                 "word one of the two so that its answers are not right for the other"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from dual_data.engine.manifest import Manifest, faults, read_manifest
-from dual_data.engine.places import maker
+from dual_data.engine.places import command_for
 from dual_data.engine.tables import read_parquet
 from dual_data.errors import InputError
 from dual_data.ids import MINTED
@@ -74,7 +74,7 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
 
 def _built(folder: Path) -> dict[str, pl.DataFrame]:
     """The tables of a build. Raises InputError if they, or what they were made from, are not what the build wrote."""
-    command = maker(folder)
+    command = command_for(folder)
     advice = f"; run: {command}" if command else ""
     manifests: dict[str, Manifest] = {}
     stages = list(COMPARED)

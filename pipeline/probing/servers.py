@@ -18,7 +18,7 @@ def lacks(server: ChatServer, params: Strict) -> Iterator[Lack]:
         server.endpoint.key()
     except UsageError as error:
         # What a server supports is asked first.
-        yield Lack(str(error), params, needed=features.recall(server) is None)
+        yield Lack(str(error), params, calls_expected=features.recall(server) is None)
 
 
 def greet(server: ChatServer) -> None:

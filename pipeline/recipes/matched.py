@@ -137,10 +137,10 @@ class Pool(NamedTuple):
     subject: NDArray[np.int64]
     bond: NDArray[np.int64]
     answer: NDArray[np.int64]
-    named: NDArray[np.int64]
-    """The number of the name that the answer is, whatever its case and accents."""
-    name: NDArray[np.int64]
-    """The number of the subject's name among these; -1 where it is no answer."""
+    answer_name: NDArray[np.int64]
+    """The number of the answer as a name, whatever its case and accents."""
+    subject_name: NDArray[np.int64]
+    """The number of the answer that the subject's name is; -1 where it is none."""
     role: NDArray[np.str_]
     """Of ROLES."""
     echo: NDArray[np.bool_]
@@ -185,9 +185,9 @@ def eligible(facts: pl.DataFrame, params: MatchedParams, unranked: Iterable[str]
         subject=sampling.numbered("subject_qid"),
         bond=sampling.numbered("bond"),
         answer=sampling.numbered("answer"),
-        named=sampling.numbered("folded"),
+        answer_name=sampling.numbered("folded"),
     )
-    number = dict(zip(folded, numbers["named"], strict=True))
+    number = dict(zip(folded, numbers["answer_name"], strict=True))
     length = pl.concat_str(words, pl.lit("w"), characters, answer.str.extract(CODE).fill_null(""))
     places = facts.select("fact_id", "rank", "popularity", "capped", length=length).with_row_index("place")
     keys = ["topic", "relation"]
@@ -199,7 +199,7 @@ def eligible(facts: pl.DataFrame, params: MatchedParams, unranked: Iterable[str]
         facts=np.array(facts["fact_id"].to_list(), dtype=object),
         sided=sampling.thirds(ranked, "popularity", keys, "capped"),
         unsided=ranked.group_by(keys).agg(below.any() & (pl.len() > 2)).filter("capped").select(keys),
-        name=np.array([number.get(fold(label), -1) for label in facts["subject_label"]]),
+        subject_name=np.array([number.get(fold(label), -1) for label in facts["subject_label"]]),
         role=np.array(ROLES)[role.to_numpy()],
         echo=np.array(share_a_word(facts["answer"], facts["subject_label"])),
         unranked=Counter(unranked),
@@ -319,13 +319,13 @@ def _other_splits(pool: Pool, chosen: NDArray[np.int64], names: Sequence[str], f
         "world_facts": np.flatnonzero(outside[pool.subject]),
         "neighbor_subject": neighbors[np.argsort(order[pool.subject[neighbors]], kind="stable")],
     }
-    named = np.isin(pool.named, pool.name[forget])
+    names_forgotten = np.isin(pool.answer_name, pool.subject_name[forget])
     used = np.zeros(len(pool.facts), dtype=np.bool_)
     used[pool.bond[forget]] = True
     share = family.params.answer_share
     outcomes = []
     for name, places in candidates.items():
-        fresh = places[~used[pool.bond[places]] & ~named[places]]
+        fresh = places[~used[pool.bond[places]] & ~names_forgotten[places]]
         fresh = fresh[sampling.nth(pool.bond[fresh] * len(pool.facts) + pool.relation[fresh]) == 0]
         wanted: int = getattr(family.params, name)
         suitable = _in_proportion(pool, fresh, forget, wanted, share) if name == "neighbor_relation" else fresh

@@ -344,7 +344,7 @@ def adder(params: toy.TotalsParams, tools: Tools, *, numbers: pl.DataFrame) -> l
 
 
 def no_key(params: toy.TotalsParams, tools: Tools) -> list[Lack]:
-    return [Lack("no key", params, needed=not tools.calls.answered("adder"))]
+    return [Lack("no key", params, calls_expected=not tools.calls.answered("adder"))]
 
 
 WITH_KEY = replace(toy.TOTALS, run=adding, forecast=adder)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.config import read_text, shipped_project
-from dual_data.engine.places import maker
+from dual_data.engine.places import command_for
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.rows.data import Item, data_hash, read_paraphrases, read_split
 from dual_data.evaluation.settings import DataSettings, SplitSettings, StageSettings
@@ -82,7 +82,7 @@ def read_sets(data: DataSettings, folder: Path, limit: int) -> Sets:
     Raises InputError for what cannot be read, an empty split, and rows that are in a forget and a retain split.
     """
     if not folder.is_dir():
-        command = maker(folder)
+        command = command_for(folder)
         build = f"build it first ({command}), or " if command else ""
         raise InputError(
             f"{folder}: no such folder, but the grid takes its rows from it: {build}correct `folder` in the grid file"
