@@ -57,8 +57,6 @@ class GridRun(NamedTuple):
     say: Callable[[str], None]
     numbers: Mapping[str, int]
     """Place of each cell among those that this run began with, by id."""
-    skipped: dict[str, set[str]]
-    """By method whose code failed in this run, the ids of its other cells, which are not run."""
 
     def begin(self, cells: Sequence[Cell]) -> None:
         """Say which cells begin, all of one set and method."""
@@ -82,17 +80,6 @@ class GridRun(NamedTuple):
         """Whether one of the cells is left to claim, as the first process decides."""
         ranks = self.options.ranks
         return ranks.agree(ranks.first and any_free(self.grid.folder, cells, adapter=self.options.save_adapters))
-
-    def worthwhile(self, cells: Sequence[Cell]) -> list[Cell]:
-        """The cells without those of a method whose code failed, as the first process decides; these count as skipped.
-
-        They would fail in the same way, each after its stage was prepared and its base measured.
-        """
-        broken = self.options.ranks.agree(set(self.skipped))
-        for cell in cells:
-            if cell.method in broken:
-                self.skipped.setdefault(cell.method, set()).add(cell.id)
-        return [cell for cell in cells if cell.method not in broken]
 
     def fail(self, cells: Sequence[Cell], reason: str, loaded: Loaded | None, stage: Prepared | None) -> None:
         """Write `reason` as the result of cells that this process has claimed; cells that have a result keep it."""

@@ -5,8 +5,7 @@
 A cell that has a result is not run again, unless its adapter is to be kept and is missing. A killed run loses only the
 cells in progress, those trained at once, without a written result, and the next run trains the same cells at once, so
 that it ends with the same bytes. Several processes may run one grid (`workers` starts one per device): each takes cells
-that no other has taken. Where a cell fails, for memory or its rows, the reason is its result; where the code of its
-method fails, the method's other cells are skipped.
+that no other has taken. Where a cell fails, for memory, its rows or the code of its method, the reason is its result.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from dual_data.evaluation.grid.grid_run import GridRun, RunOptions
 from dual_data.evaluation.grid.stage_run import StageRun, grouped, stage_of
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.text.display import count
 
 
 class Tally(NamedTuple):
@@ -44,10 +42,7 @@ def run(
     project: Path,
     say: Callable[[str], None] = lambda _: None,
 ) -> Tally:
-    """Run those of `cells` that have no result yet.
-
-    A failure of a cell is its result and does not affect others; only where the code of its method fails are the
-    method's other cells skipped.
+    """Run those of `cells` that have no result yet. A failure of a cell is its result and does not affect others.
 
     Raises UsageError where a grid that trains all weights is to keep adapters or share a base, where float16 would be
     trained in, and for a model that cannot be loaded for a reason other than memory.
@@ -57,13 +52,13 @@ def run(
     refuse_float16(grid, cells)
     todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
     numbers = {cell.id: number for number, cell in enumerate(todo, 1)}
-    grid_run, counts = GridRun(grid, cells, options, project, say, numbers, {}), Counter[str]()
+    grid_run, counts = GridRun(grid, cells, options, project, say, numbers), Counter[str]()
     stage_groups = grouped(todo, lambda cell: (cell.model, *stage_of(grid, cell)))
     first = int(options.start * len(stage_groups))
     for name, model_groups in groupby(stage_groups[first:] + stage_groups[:first], lambda group: group[0].model):
         loaded: Loaded | None = None
         too_large = ""
-        for stage_cells in map(grid_run.worthwhile, model_groups):
+        for stage_cells in model_groups:
             if not grid_run.any_free(stage_cells):
                 counts["elsewhere"] += len(stage_cells)
                 continue
@@ -79,7 +74,4 @@ def run(
                 counts += StageRun(grid_run, loaded, tokenised).run(stage_cells)
         del loaded
         release()
-    for method, ids in grid_run.skipped.items():
-        if ids:
-            say(f"{method}: {count(len(ids), 'other cell')} skipped, since the method's code failed")
     return Tally(**counts)

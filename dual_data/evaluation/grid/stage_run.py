@@ -31,7 +31,6 @@ from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
-from dual_data.evaluation.training.method_code import MethodFault
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.train import halving, train
 
@@ -98,7 +97,6 @@ class StageRun:
         return prepared
 
     def _run_set(self, cells: Sequence[Cell]) -> Counter[str]:
-        cells = self._grid_run.worthwhile(cells)
         if not self._grid_run.any_free(cells):
             return Counter(elsewhere=len(cells))
         try:
@@ -108,7 +106,7 @@ class StageRun:
             return self._grid_run.fail_free(cells, str(error), self._loaded, self._stage)
         for group in grouped([cell for cell in cells if cell.method != BASE], _without_rate):
             for batch in self._batches(group[0]):
-                if wanted := self._grid_run.worthwhile([cell for cell in batch if cell in group]):
+                if wanted := [cell for cell in batch if cell in group]:
                     counts += self._run_cells(batch, wanted)
         return counts
 
@@ -163,8 +161,6 @@ class StageRun:
                     with enough_memory(f"training and measuring {batch[0].method}"):
                         counts.update(self._train_and_measure(together, own))  # also those before an error
             except DualDataError as error:
-                if isinstance(error, MethodFault):
-                    self._grid_run.skipped.setdefault(batch[0].method, set())
                 failed = [cell for cell in own if not is_done(self._grid.folder, cell, adapter=adapter)]
                 self._grid_run.fail(failed, str(error), self._loaded, self._stage)
                 counts["failed"] += len(failed)

@@ -25,13 +25,9 @@ from dual_data.evaluation.training.optimisation import Optimisation
 Returned = TypeVar("Returned")
 
 
-class MethodFault(UsageError):
-    """A mistake in the code of a method, which all of its cells would meet."""
-
-
 @contextmanager
 def telling(method: Method, part: str, known: str = "") -> Iterator[None]:
-    """Raise an error in a part of a method, such as its loss, as MethodFault with the method's file and line.
+    """Raise an error in a part of a method, such as its loss, as UsageError with the method's file and line.
 
     `known` says what has a name there, for the error of a name that is not known. Errors of a step that is being
     recorded stay as they are: it may only be that it cannot be recorded.
@@ -47,11 +43,11 @@ def telling(method: Method, part: str, known: str = "") -> Iterator[None]:
         location = f"{file}: line {lines[-1]}" if lines else file
         names = f" ({known})" if known and isinstance(error, KeyError) else ""
         message = f"{location}: the {part} of {method.name} fails: {type(error).__name__}: {error}{names}"
-        raise MethodFault(message) from error
+        raise UsageError(message) from error
 
 
 def unchanging(method: Method, part: str, call: Callable[[], Returned]) -> Returned:
-    """What a call of a part of a method returns. Raises MethodFault if a second call returns something else, or if it
+    """What a call of a part of a method returns. Raises UsageError if a second call returns something else, or if it
     draws from torch's own generator, whose state depends on what ran before.
     """
     state = torch.get_rng_state()
@@ -62,7 +58,7 @@ def unchanging(method: Method, part: str, call: Callable[[], Returned]) -> Retur
     elif _in_digits(first) != _in_digits(second):
         fault = "changes from call to call"
     if fault:
-        raise MethodFault(
+        raise UsageError(
             f"{file_of(method)}: the {part} of {method.name} {fault}, so no run could be repeated: make random numbers "
             "constants of the rows, from a hash of their ids, or draw them with a torch.Generator of its own, from a "
             "seed that is an option"
@@ -124,7 +120,7 @@ def arguments(
 def constants_of(method: Method, options: Mapping[str, Any], facts: Facts) -> Constants:
     """The constants of the forget rows, by label; a number of a whole row is that of each of its labels.
 
-    Raises MethodFault with the file of the method if its code fails, or if they are neither one number per row nor one
+    Raises UsageError with the file of the method if its code fails, or if they are neither one number per row nor one
     number per label of a row.
     """
     if method.constants is None:
@@ -182,7 +178,7 @@ def _by_label(name: str, rows: Sequence[Any], labels: Sequence[Sequence[int]]) -
 
 
 def first_state(method: Method, controllers: Sequence[Controller]) -> list[dict[str, float]]:
-    """The state of each cell before the first step. Raises MethodFault for what is no state."""
+    """The state of each cell before the first step. Raises UsageError for what is no state."""
     with telling(method, "controller"):
         return [_numbers(controller.start(), "start") for controller in controllers]
 
@@ -190,7 +186,7 @@ def first_state(method: Method, controllers: Sequence[Controller]) -> list[dict[
 def next_state(
     method: Method, controller: Controller, parts: Mapping[str, Sequence[float]], names: Collection[str]
 ) -> dict[str, float]:
-    """What changes in the state of a cell after an epoch. Raises MethodFault for what is no state of these names."""
+    """What changes in the state of a cell after an epoch. Raises UsageError for what is no state of these names."""
     with telling(method, "controller", f"parts: {_listed(parts)}"):
         return _numbers(controller.after_epoch(parts), "after_epoch", names)
 
@@ -212,7 +208,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outputs: Sequence[Outputs]) -> Loss:
-    """The loss of a batch. Raises MethodFault with the file of the method if its code fails, or for what is no loss.
+    """The loss of a batch. Raises UsageError with the file of the method if its code fails, or for what is no loss.
 
     A loss is one finite number per cell that depends on the policy, the same for the same outputs, and a weighted mean
     of rows, so that the micro-batches of a step add up to it: where the rows have half the weight, it is half as large.
@@ -221,8 +217,8 @@ def sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outpu
     with telling(method, "loss", names):
         loss = unchanging(method, "loss", lambda: loss_of(batch, *outputs))
 
-    def fault(what: str) -> MethodFault:
-        return MethodFault(f"{file_of(method)}: {what}")
+    def fault(what: str) -> UsageError:
+        return UsageError(f"{file_of(method)}: {what}")
 
     of = f"the loss of {method.name}"
     if not isinstance(loss, Loss):
@@ -270,7 +266,7 @@ def sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outpu
 def noise_of(method: Method, options: Mapping[str, Any]) -> tuple[float, float] | None:
     """Keep and spread of the noise that weights get before the first step; None for most methods.
 
-    Raises MethodFault if the code fails or gives anything else than two finite numbers.
+    Raises UsageError if the code fails or gives anything else than two finite numbers.
     """
     if method.noise is None:
         return None
@@ -284,7 +280,7 @@ def noise_of(method: Method, options: Mapping[str, Any]) -> tuple[float, float] 
 def factor_of(method: Method, options: Mapping[str, Any]) -> float:
     """By what the change that training made to the weights is multiplied at its end; 1 for most methods.
 
-    Raises MethodFault if the code fails or gives no finite number.
+    Raises UsageError if the code fails or gives no finite number.
     """
     if method.factor is None:
         return 1.0
@@ -304,14 +300,14 @@ def expect_sound_gradient(
 ) -> None:
     """Try the gradient function of a method on made-up gradients of its terms, in two buffers.
 
-    Raises MethodFault with the file of the method if its code fails or changes from call to call, and for what is no
+    Raises UsageError with the file of the method if its code fails or changes from call to call, and for what is no
     gradient of each cell: of another shape, not finite, also where a term has none, or dependent on the other cells.
     """
     random, widths = torch.Generator().manual_seed(0), (5, 4)
     made = {term: [torch.randn(cells, width, generator=random) for width in widths] for term in terms}
 
-    def fault(what: str) -> MethodFault:
-        return MethodFault(f"{file_of(method)}: the gradient function of {method.name} {what}")
+    def fault(what: str) -> UsageError:
+        return UsageError(f"{file_of(method)}: the gradient function of {method.name} {what}")
 
     def combined(*, zero: Collection[str], alike: bool = False) -> list[Tensor]:
         """Its result where the gradients of some terms are 0, or every cell has those of the first."""

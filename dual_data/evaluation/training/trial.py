@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from dual_data.errors import UsageError
 from dual_data.evaluation.methods.base import Answers, Batch, Method, Outputs
 from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.rows.packing import Rows, pack
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.limits import limits_of
 from dual_data.evaluation.training.method_code import (
-    MethodFault,
     arguments,
     constants_of,
     expect_sound_gradient,
@@ -118,7 +118,7 @@ def try_method(
             value.sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
     gradients = [(answers.hidden if method.at_layer else answers.logits).grad for answers in policy.values()]
     if not all(bool(gradient.isfinite().all()) for gradient in gradients if gradient is not None):
-        raise MethodFault(
+        raise UsageError(
             f"{file_of(method)}: the gradient of the loss of {method.name} is not finite on made-up outputs that are: "
             "look for a root of 0, or for a part without effect, such as one of torch.where, that is not finite"
         )
@@ -129,7 +129,7 @@ def try_method(
         torch.allclose(beside_its_like[term][0], value[0], rtol=1e-5, atol=1e-6)
         for term, value in loss.differentiated.items()
     ):
-        raise MethodFault(
+        raise UsageError(
             f"{file_of(method)}: the loss of {method.name} for one cell depends on the others, so it would change with "
             "the number of cells that are trained together: keep the first dimension of tensors, K, as in "
             "`.amax(1, keepdim=True)` in place of `.max()`"
