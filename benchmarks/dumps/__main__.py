@@ -14,7 +14,9 @@ from typing import Any
 
 from benchmarks import ROOT
 from benchmarks.dumps import generate
+from benchmarks.dumps.report import rendered
 from benchmarks.machine import machine
+from benchmarks.readme import record
 from dual_data.sources.dumps.manifests import FOLDER
 
 PACKAGES = ("polars", "pyarrow", "isal", "narwhals", "pyspark")
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--spark", action="store_true", help="the smallest and the largest count on Spark too, once")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each; the fastest counts")
     parser.add_argument("--out", type=Path, help="JSON file for machine, load and all measurements")
+    parser.add_argument("--record", action="store_true", help="write results.json and the end of the README")
     options = parser.parse_args()
     results: dict[str, Any] = {"machine": machine(PACKAGES), "repeat": options.repeat, "tables": []}
     print(f"load before the runs: {os.getloadavg()[0]:.1f} on {results['machine']['cores']} cores", flush=True)
@@ -58,6 +61,8 @@ def main() -> None:
         works += ["count_plainly"] if links <= options.plain_up_to else []
         results["tables"].append(_table("wiki", links, "links", works, path, options.repeat))
         _write(options.out, results)
+    if options.record:
+        record(Path(__file__).parent, results, rendered(results))
 
 
 def _ready(make: Callable[[Path, int], Path], folder: Path, size: int) -> Path:

@@ -1,16 +1,12 @@
-"""What a run showed, as Markdown: python -m benchmarks.dumps.report RESULTS [--into README.md]."""
+"""What a run showed, as Markdown."""
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import readme
 
-HEADING = "## What it showed"
 NAIVE = {
     "parse_links": "parse_links_plainly", "parse_titles": "parse_titles_plainly",
     "parse_triples": "parse_triples_plainly", "count_all": "count_plainly",
@@ -31,14 +27,9 @@ Table = Mapping[str, Any]
 
 
 def rendered(results: Mapping[str, Any]) -> str:
-    """The sections of the README that are made from results.json."""
+    """The end of the README, which is made from results.json."""
     parts = [_machine(results), _measurements(results), _targets(results), _growth(results), _spark(results)]
-    return "\n\n".join([HEADING, *(part for part in parts if part), "## Extrapolation", _extrapolation(results)]) + "\n"
-
-
-def written_into(text: str, results: Mapping[str, Any]) -> str:
-    """The text of a README with these sections in place of those at its end."""
-    return text.partition(HEADING)[0] + rendered(results)
+    return "\n\n".join([*(part for part in parts if part), "## Extrapolation", _extrapolation(results)]) + "\n"
 
 
 def _machine(results: Mapping[str, Any]) -> str:
@@ -172,24 +163,3 @@ def _disk(table: Table, size: float) -> str:
 
 def _met(met: bool) -> str:
     return "met" if met else "not met"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the sections, or put them into a README."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.dumps.report", description=__doc__)
-    parser.add_argument("results", type=Path)
-    parser.add_argument("--into", type=Path, help="README whose sections are replaced")
-    options = parser.parse_args(arguments)
-    if not options.results.is_file():
-        parser.error(f"{options.results}: no such file; write it with: python -m benchmarks.dumps FOLDER --out RESULTS")
-    if options.into is not None and not options.into.is_file():
-        parser.error(f"{options.into}: no such file; --into takes a README that is there")
-    results = json.loads(options.results.read_text(encoding="utf-8"))
-    if options.into is None:
-        print(rendered(results), end="")
-    else:
-        options.into.write_text(written_into(options.into.read_text(encoding="utf-8"), results), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

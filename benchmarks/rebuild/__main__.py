@@ -3,8 +3,8 @@
 compares (make a small world for that: --subjects 120).
 
 The published data are read from $DUAL_DATA_REFERENCE, by default ../shared/data. A run may be stopped and started again
-at any time; `--minutes` stops it by itself. The figures go to DIR/report.json, or to the file that --results names;
-with that, `tell` puts them into the README.
+at any time; `--minutes` stops it by itself. The figures go to DIR/report.json and, with --record, to results.json and
+the README beside this file.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import reference
+from benchmarks import readme, reference
 from benchmarks.rebuild.kill import killed
-from benchmarks.rebuild.readme import README, update_readme
+from benchmarks.rebuild.readme import rendered
 from benchmarks.rebuild.real import real_piece, real_report
 from benchmarks.rebuild.report import record, report
 from benchmarks.rebuild.run import run_piece
 from benchmarks.rebuild.services import load
 from benchmarks.rebuild.world import Rehearsal, build
+
+HERE = Path(__file__).parent
 
 
 def published(name: str) -> Path:
@@ -71,26 +73,25 @@ def figures(options: argparse.Namespace) -> dict[str, Any] | None:
 def main() -> None:
     """Parse the command line and do it."""
     parser = argparse.ArgumentParser(prog="benchmarks.rebuild", description=__doc__)
-    parser.add_argument("command", choices=("make", "run", "report", "real", "kill", "tell"))
+    parser.add_argument("command", choices=("make", "run", "report", "real", "kill"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--subjects", type=int, help="make: about so many subjects instead of all")
     parser.add_argument("--minutes", type=float, default=600.0, help="run, real: stop after so long, to go on later")
     parser.add_argument("--facts", type=int, default=1000, help="real: how many")
     parser.add_argument("--times", type=int, default=50, help="kill: how often")
-    parser.add_argument("--results", type=Path, help="put the figures into this file, beside those that it has")
+    parser.add_argument("--record", action="store_true", help="write results.json and the end of the README")
     options = parser.parse_args()
     if options.command == "make":
         make(options.folder, options.subjects)
-        return
-    path = options.results or options.folder / "report.json"
-    if options.command == "tell":
-        README.write_text(update_readme(README.read_text("utf-8"), json.loads(path.read_text("utf-8"))), "utf-8")
         return
     results = figures(options)
     if results is None:
         print("stopped before the end; run the same command again")
         return
-    record(path, results)
+    record(options.folder / "report.json", results)
+    if options.record:
+        together = record(HERE / "results.json", results)
+        readme.record(HERE, together, rendered(together))
     print(json.dumps(results, indent=1))
 
 

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from benchmarks.rebuild.report import STAGES
 from dual_data.text.markdown import table
 
-README = Path(__file__).with_name("README.md")
-MARKS = ("<!-- from results.json -->", "<!-- until here -->")
 Figures = Mapping[str, Any]
-
-
-def update_readme(readme: str, figures: Figures) -> str:
-    """The README with the new figures between the two marks."""
-    start, end = map(re.escape, MARKS)
-    new = f"{MARKS[0]}\n{rendered(figures)}\n{MARKS[1]}"
-    return re.sub(f"{start}.*{end}", lambda _: new, readme, flags=re.DOTALL)
 
 
 def rendered(figures: Figures) -> str:
     """The figures as Markdown; commands that were not run are left out."""
     parts = [_world(figures), _stages(figures), _facts(figures), _recipes(figures), _confounds(figures)]
     parts += [render(figures[name]) for name, render in (("kills", _kills), ("real_model", _real)) if name in figures]
-    return "\n\n".join(parts)
+    return "\n\n".join(parts) + "\n"
 
 
 def _world(figures: Figures) -> str:

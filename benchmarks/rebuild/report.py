@@ -65,10 +65,12 @@ def report(folder: Path, rehearsal: Rehearsal, published: Path | None = None) ->
     }
 
 
-def record(path: Path, figures: Mapping[str, Any]) -> None:
-    """Add figures to a JSON file; those of other names stay."""
+def record(path: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Add figures to a JSON file; those of other names stay. Returns all of them."""
     before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     path.write_text(json.dumps({**before, **figures}, indent=1) + "\n", "utf-8")
+    together: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return together
 
 
 def _spread(counts: Iterable[int]) -> dict[str, int]:

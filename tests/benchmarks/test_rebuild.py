@@ -22,13 +22,15 @@ from typing import Any
 import polars as pl
 import pytest
 
+from benchmarks.readme import MEASURED
+from benchmarks.rebuild.__main__ import HERE
 from benchmarks.rebuild.chat import NEVER, Model
 from benchmarks.rebuild.clock import VirtualClock
 from benchmarks.rebuild.confounds import one_sided, published_confounds
 from benchmarks.rebuild.delivered import names, rows
 from benchmarks.rebuild.fault_injection import FaultInjector, Limit
 from benchmarks.rebuild.kill import killed
-from benchmarks.rebuild.readme import MARKS, README, update_readme
+from benchmarks.rebuild.readme import rendered
 from benchmarks.rebuild.real import real_piece, real_report
 from benchmarks.rebuild.report import record, report
 from benchmarks.rebuild.run import OutOfTime, limited, run_piece
@@ -285,12 +287,14 @@ def test_the_report_would_see_a_loss(world: tuple[Path, Rehearsal], figures: dic
 
 def test_figures_stand_beside_those_that_are_there(tmp_path: Path) -> None:
     record(tmp_path / "results.json", {"calls": {"probe": 1}, "pieces": 2})
-    record(tmp_path / "results.json", {"kills": {"kills": 50}, "pieces": 3})
-    assert json.loads((tmp_path / "results.json").read_text()) == {
-        "calls": {"probe": 1},
-        "pieces": 3,
-        "kills": {"kills": 50},
-    }
+    together = record(tmp_path / "results.json", {"kills": {"kills": 50}, "pieces": 3})
+    assert together == {"calls": {"probe": 1}, "pieces": 3, "kills": {"kills": 50}}
+    assert json.loads((tmp_path / "results.json").read_text()) == together
+
+
+def test_the_readme_shows_the_recorded_results() -> None:
+    shown = (HERE / "README.md").read_text("utf-8").partition(MEASURED)[2]
+    assert shown == "\n" + rendered(json.loads((HERE / "results.json").read_text("utf-8")))
 
 
 def test_the_readme_tells_the_figures(figures: dict[str, Any]) -> None:
@@ -301,15 +305,11 @@ def test_the_readme_tells_the_figures(figures: dict[str, Any]) -> None:
     }  # fmt: skip
     kills = {"kills": 50, "answers": 2623, "repeated": 0, "same": True, "leftovers": 0}
     shown = {**figures, "kills": kills, "real_model": real}
-    text = update_readme(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n", shown)
-    assert text.startswith("before\n")
-    assert text.endswith("\nafter\n")
-    assert "old" not in text
+    text = rendered(shown)
     least = figures["calls"]["judge"]["least"]
     assert f"| salience | {least:,} |" in text
     assert "killed 50 times: 2,623 calls in the log, 0 asked again, every table equal" in text
     assert "knows 12.5 %" in text
-    assert update_readme(README.read_text("utf-8"), figures) != README.read_text("utf-8"), "the README has the marks"
 
 
 def test_published_splits_stand_beside_ours(tmp_path: Path) -> None:
