@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.evaluation.report.analysis.collect import collect
-from dual_data.evaluation.report.analysis.extras import extras
+from dual_data.evaluation.report.analysis.examined import examined
 from dual_data.evaluation.report.chart import as_file
 from dual_data.evaluation.report.document import (
     ITEMS,
@@ -61,7 +61,7 @@ def write_report(
     say("reading results")
     collection = collect([folder.resolve() for folder in folders], paths=items, progress=progress)
     say(f"{collection.results} results; examining the chosen cells")
-    cells = extras(collection)
+    cells = examined(collection)
     say("writing")
     rows, page = main_rows(collection), out.resolve()
     table = main_table(rows)

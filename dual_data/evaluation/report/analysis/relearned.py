@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.report.analysis.extras import AttackResults, Extras
+from dual_data.evaluation.report.analysis.examined import AttackResults, ExaminedCell, results_of
 from dual_data.evaluation.report.analysis.held_out import retrained
 from dual_data.evaluation.report.analysis.recovery import Recovery, recovery
 from dual_data.evaluation.report.analysis.runs import Collection
@@ -21,7 +21,7 @@ _RETRAINED = "the retrained model, whose stage left out the facts"
 class Relearned(NamedTuple):
     """Relearning curves of some seeds, each with its control."""
 
-    cell: Extras
+    cell: ExaminedCell
     attack: AttackResults
     curves: Sequence[Mapping[str, Any]]
     controls: Sequence[Sequence[Mapping[str, Any]]]
@@ -31,7 +31,7 @@ class Relearned(NamedTuple):
     """What the tuning brings back of what unlearning took; None where that left no gap."""
 
 
-def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned]:
+def relearned(collection: Collection, cells: Sequence[ExaminedCell]) -> list[Relearned]:
     """All curves with their controls.
 
     The control is the retrained reference where the grid attacked one on the same facts with the same options, of the
@@ -77,8 +77,3 @@ def tuning_of(attack: AttackResults) -> str:
 def _hits(points: Sequence[Sequence[Mapping[str, Any]]]) -> Floats:
     """Whether each fact is answered, [seeds, steps, facts]."""
     return np.array([[point["hits"] for point in seed] for seed in points], dtype=float)
-
-
-def results_of(cells: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, AttackResults]]:
-    """Results of one attack, by cell and options."""
-    return ((cell, results) for cell in cells for results in cell.attacks.get(attack, ()))

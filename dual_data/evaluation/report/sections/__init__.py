@@ -5,6 +5,7 @@ caveats       what to mind              settings      how models were trained an
 main_table    the chosen cells          further       more of their scores; every_cell: all cells
 plots         charts of the grid        traces        what unlearning leaves to see
 pairs         methods compared          own_words     answers in the model's own words
+prompts       what each kind brings out by_popularity forgetting by popularity within a set
 attacked      attacks                   panel         utility
 frequent      facts of one answer       prompts       kinds of prompts
 """

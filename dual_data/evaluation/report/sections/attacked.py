@@ -12,9 +12,9 @@ import numpy as np
 from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.evaluation.attack_results import RELEARNED_TOKENS, ROUNDED_SCORES
 from dual_data.evaluation.report.analysis.estimates import estimate, shown
-from dual_data.evaluation.report.analysis.extras import AttackResults, Extras
+from dual_data.evaluation.report.analysis.examined import AttackResults, ExaminedCell, results_of
 from dual_data.evaluation.report.analysis.recovery import LEVELS, recovered_share
-from dual_data.evaluation.report.analysis.relearned import BEFORE_UNLEARNING, Relearned, results_of, tuning_of
+from dual_data.evaluation.report.analysis.relearned import BEFORE_UNLEARNING, Relearned, tuning_of
 from dual_data.evaluation.report.analysis.runs import SCORES, Run, before_of, stack
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, Link
@@ -23,7 +23,7 @@ from dual_data.evaluation.report.places import CellLine, cell_table, row_id, tit
 from dual_data.statistics import Floats
 
 
-def attacks(curves: Sequence[Relearned], cells: Sequence[Extras]) -> list[Block]:
+def attacks(curves: Sequence[Relearned], cells: Sequence[ExaminedCell]) -> list[Block]:
     """A section on each attack; `curves` are those of `relearned`."""
     return [*_relearning(curves), *_quantisation(cells), *_tasks(cells)]
 
@@ -86,7 +86,7 @@ def _steps_text(steps: Interval) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def _quantisation(cells: Sequence[Extras]) -> list[Block]:
+def _quantisation(cells: Sequence[ExaminedCell]) -> list[Block]:
     attacked = list(results_of(cells, "quantisation"))
     # Files of earlier versions have ROUGE-L alone, for which no column is needed.
     several = any(len(_kept(attack)) > 1 for _, attack in attacked)
@@ -164,7 +164,7 @@ def _recovered(
     return shown(recovered_share(*of_facts)), shown(recovered_share(*of_facts, with_losses=True))
 
 
-def _tasks(cells: Sequence[Extras]) -> list[Block]:
+def _tasks(cells: Sequence[ExaminedCell]) -> list[Block]:
     lines = list[CellLine]()
     for cell, attack in results_of(cells, "tasks"):
         first = attack._replace(runs=attack.runs[:1], results=attack.results[:1])
@@ -180,7 +180,7 @@ def _tasks(cells: Sequence[Extras]) -> list[Block]:
     return [Heading("Tasks of lm-eval"), cell_table(columns, lines, caption, ("shots",))]
 
 
-def _line(cell: Extras, attack: AttackResults, texts: Sequence[str]) -> CellLine:
+def _line(cell: ExaminedCell, attack: AttackResults, texts: Sequence[str]) -> CellLine:
     """The row of a chosen cell and an attack, with links to its results."""
     pairs = zip(attack.runs, attack.results, strict=True)
     links = tuple(Link(f"seed {run.seed}", result.path) for run, result in pairs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dual_data.engine.manifest import git_text
-from dual_data.evaluation.report.analysis.extras import Extras
+from dual_data.evaluation.report.analysis.examined import ExaminedCell
 from dual_data.evaluation.report.analysis.frontier import RULE
 from dual_data.evaluation.report.analysis.relearned import relearned
 from dual_data.evaluation.report.analysis.runs import Collection, before_of, chosen_cells
@@ -31,6 +31,7 @@ from dual_data.evaluation.report.places import (
     title_of,
 )
 from dual_data.evaluation.report.sections.attacked import attacks
+from dual_data.evaluation.report.sections.by_popularity import by_popularity
 from dual_data.evaluation.report.sections.caveats import caveats
 from dual_data.evaluation.report.sections.every_cell import every_cell
 from dual_data.evaluation.report.sections.frequent import frequent_answers
@@ -41,7 +42,7 @@ from dual_data.evaluation.report.sections.panel import panel
 from dual_data.evaluation.report.sections.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.sections.prompts import by_prompt
 from dual_data.evaluation.report.sections.settings import prompts_and_rows, settings
-from dual_data.evaluation.report.sections.traces import by_popularity, traces
+from dual_data.evaluation.report.sections.traces import traces
 from dual_data.text.display import count
 
 _ABOUT = (
@@ -57,7 +58,7 @@ _READING = (
 )
 
 
-def build(collection: Collection, main: Table, cells: Sequence[Extras], *, items: bool) -> list[Block]:
+def build(collection: Collection, main: Table, cells: Sequence[ExaminedCell], *, items: bool) -> list[Block]:
     """All sections of which there are results, with the main table and the figures of the chosen `cells`.
 
     Without `items`, sections contain no questions or answers and no links to them.

@@ -1,74 +1,24 @@
-"""Sections on the chosen cells, from their items: popularity, traces of unlearning, quality and utility."""
+"""The section on what unlearning left in the chosen cells: traces that attacks find, and quality and utility."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from dual_data.evaluation.metrics.membership import MEMBERSHIP_ATTACKS
 from dual_data.evaluation.report.analysis.estimates import shown
-from dual_data.evaluation.report.analysis.extras import Extras
+from dual_data.evaluation.report.analysis.examined import ExaminedCell
 from dual_data.evaluation.report.analysis.held_out import CALIPER_SD
 from dual_data.evaluation.report.analysis.membership import FIXED, REFERENCE_RATIO, over_unlearned
-from dual_data.evaluation.report.analysis.runs import Collection, Key
-from dual_data.evaluation.report.chart import Axis, Series, chart
-from dual_data.evaluation.report.document import Block, Charts, Heading, Table
-from dual_data.evaluation.report.marks import looks, spot
-from dual_data.evaluation.report.places import CellLine, cell_table, row_id, sources, title_of
-from dual_data.evaluation.results import BASE
+from dual_data.evaluation.report.document import Block, Heading, Table
+from dual_data.evaluation.report.places import CellLine, cell_table, sources
 
 
-def by_popularity(collection: Collection, cells: Sequence[Extras]) -> list[Block]:
-    """Forgetting by decile of popularity."""
-    lines = list[CellLine]()
-    charts, look = [], looks(collection)
-    drops: dict[tuple[Key, str], list[Series]] = defaultdict(list)
-    for cell in cells:
-        if cell.frequency is None:
-            continue
-        key = cell.group.key
-        frequency = cell.frequency
-        row = row_id("popularity", cell.runs)
-        for measure, drops_by_part in (
-            ("the answer's probability", [part.probability_drop for part in frequency.deciles]),
-            ("generations with the answer", [part.answer_drop for part in frequency.deciles]),
-        ):
-            spots = tuple(spot(i, drop, f"part {i + 1}: ", row, hollow=True) for i, drop in enumerate(drops_by_part))
-            drops[key._replace(method=BASE), measure].append(Series(key.method, spots, look=look[key.method]))
-        correlations = (frequency.by_probability, frequency.by_answer, frequency.agreement)
-        texts = (*map(shown, correlations), str(frequency.disagreeing))
-        lines.append(CellLine(key, key.method, texts, sources(cell.runs[:1]), row))
-    keys = [key for key, _ in drops]
-    for (key, measure), series in drops.items():
-        names = tuple(str(i + 1) for i in range(max(len(line.spots) for line in series)))
-        axes = (Axis("part by popularity, least popular first", names=names), Axis(f"drop of {measure}"))
-        charts.append(chart(f"{title_of(key, keys)}: {measure}", *axes, series))
-    columns = (
-        "rho: popularity, probability drop", "rho: popularity, answer drop", "rho: the two drops", "disagreeing facts",
-    )  # fmt: skip
-    drop_caption = (
-        "Mean drop since before unlearning, by decile of popularity within the set: of the answer's probability, and "
-        "of the share of generations that contain the answer. Facts of equal popularity are in one part, so sets of "
-        "few popularities have fewer parts, as have small ones. Hollow points are of one seed, here the first."
-    )
-    caption = (
-        "rho: Spearman's rank correlation over the facts of the first seed at the chosen learning rate, between "
-        "popularity, the drop of the answer's probability and the loss of the answer. Disagreeing facts: the answer is "
-        "lost though half or more of its probability is left, or the other way round."
-    )
-    return [
-        Heading("Forgetting by popularity"),
-        Charts(tuple(charts), drop_caption),
-        cell_table(columns, lines, caption, ("disagreeing facts",)),
-    ]
-
-
-def traces(cells: Sequence[Extras]) -> list[Block]:
+def traces(cells: Sequence[ExaminedCell]) -> list[Block]:
     """Membership inference and posterior-difference audit; forget quality, model utility, fluency."""
     return [Heading("Traces of unlearning, quality and utility"), _traces(cells), _quality(cells)]
 
 
-def _traces(cells: Sequence[Extras]) -> Table:
+def _traces(cells: Sequence[ExaminedCell]) -> Table:
     lines = list[CellLine]()
     for cell in cells:
         key = cell.group.key
@@ -109,7 +59,7 @@ def _traces(cells: Sequence[Extras]) -> Table:
     return cell_table(columns, lines, caption, ("held-out facts",))
 
 
-def _quality(cells: Sequence[Extras]) -> Table:
+def _quality(cells: Sequence[ExaminedCell]) -> Table:
     lines = list[CellLine]()
     for cell in cells:
         key, quality, runs = cell.group.key, cell.quality, {run.id: run for run in (*cell.before, *cell.runs)}

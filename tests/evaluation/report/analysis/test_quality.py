@@ -11,7 +11,7 @@ import pytest
 
 from dual_data.bootstrap import UNKNOWN
 from dual_data.evaluation.report.analysis.collect import collect
-from dual_data.evaluation.report.analysis.extras import extras
+from dual_data.evaluation.report.analysis.examined import examined
 from dual_data.evaluation.report.analysis.quality import RetainScores, forget_quality, model_utility
 from dual_data.evaluation.report.findings.section import _INTERVALS
 from dual_data.evaluation.results import cell_path
@@ -68,7 +68,7 @@ def test_the_probability_of_general_facts_is_that_among_their_options(tmp_path: 
             for row in rows:
                 row["scores"] |= {"probability": 0.4, "normalised_probability": 0.8, "truth_ratio": None}
         cell_path(tmp_path, cell).write_text(json.dumps(result))
-    (figures,) = extras(collect([tmp_path]))
+    (figures,) = examined(collect([tmp_path]))
     assert figures.model_utility.value == pytest.approx(4 / (1 / 0.4 + 1 / 0.8 + 1 + 1))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dual_data.bootstrap import UNKNOWN
 from dual_data.evaluation.report.analysis.collect import collect
-from dual_data.evaluation.report.analysis.extras import extras
+from dual_data.evaluation.report.analysis.examined import examined
 from dual_data.evaluation.report.analysis.held_out import retrained
 from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import write_cell
@@ -55,7 +55,7 @@ def test_forget_quality_is_against_the_retrained_reference(tmp_path: Path) -> No
     _stage(tmp_path, "pretrained", None)
     _stage(tmp_path, "sft_retain", WITHOUT, forget=0.0)
     collection = collect([tmp_path])
-    by_stage = {figures.group.key.stage: figures for figures in extras(collection)}
+    by_stage = {figures.group.key.stage: figures for figures in examined(collection)}
     sft = by_stage["sft"]
     assert sft.quality is not None
     # The forget facts score as in the model that never learned them.
@@ -69,7 +69,7 @@ def test_model_utility_is_over_all_seeds(tmp_path: Path) -> None:
         write_cell(tmp_path, seed=seed, forget=1.0, retain=1.0)
         write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.9)
     collection = collect([tmp_path])
-    (figures,) = extras(collection)
+    (figures,) = examined(collection)
     retain_scores = [run.sets["retain_eval"].scores for run in collection.groups[0].runs]
     means = [
         sum(float(scores[name].mean()) for scores in retain_scores) / 2 for name in ("probability", "rougeL_recall")
@@ -84,7 +84,7 @@ def test_model_utility_before_is_of_the_same_facts(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.5, more=["world_facts"])
     collection = collect([tmp_path])
-    (figures,) = extras(collection)
+    (figures,) = examined(collection)
     # Over the only set that both were measured on, before any loss: probability 0.8, recall 1, truth ratio 0.2.
     assert figures.utility_before[:3] == pytest.approx([3 / (1 / 0.8 + 1 + 1 / 0.8)] * 3)
     assert figures.model_utility.high < figures.utility_before.value
@@ -98,6 +98,6 @@ def test_a_model_that_diverged_on_some_items_has_no_utility(tmp_path: Path) -> N
         result["items"]["retain_eval"][0]["scores"][score] = None
         path.write_text(json.dumps(result))
         collection = collect([tmp_path])
-        (figures,) = extras(collection)
+        (figures,) = examined(collection)
         assert (figures.model_utility is not UNKNOWN) is has_utility
         assert figures.utility_before is not UNKNOWN

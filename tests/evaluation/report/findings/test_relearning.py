@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dual_data.evaluation.report.analysis.collect import collect
-from dual_data.evaluation.report.analysis.extras import extras
+from dual_data.evaluation.report.analysis.examined import examined
 from dual_data.evaluation.report.analysis.relearned import relearned
 from dual_data.evaluation.report.document import Block, Folded, Heading
 from dual_data.evaluation.report.findings.relearning import relearning_answer
@@ -42,12 +42,12 @@ def write(
 
 def answer(folder: Path) -> list[str]:
     collection = collect([folder])
-    return relearning_answer(collection, relearned(collection, extras(collection)))[0]
+    return relearning_answer(collection, relearned(collection, examined(collection)))[0]
 
 
 def shown(folder: Path) -> list[Block]:
     collection = collect([folder])
-    return findings(collection, relearned(collection, extras(collection)))
+    return findings(collection, relearned(collection, examined(collection)))
 
 
 COMMON = (
@@ -95,7 +95,7 @@ def test_curves_of_several_ways_of_tuning_are_told_apart(tmp_path: Path) -> None
         for forget_set in ("popular", "rare"):
             write_curve(tmp_path / "both", forget_set, "NPO", 8, tuning=lr)
     collection = collect([tmp_path / "both"])
-    _, compared = relearning_answer(collection, relearned(collection, extras(collection)))
+    _, compared = relearning_answer(collection, relearned(collection, examined(collection)))
     assert [entry.label for entry in compared] == [
         f"d, m, pretrained, NPO at 0.0001, tuned on forget facts, lr {lr}, 3 steps" for lr in ("0.0001", "0.001")
     ]
@@ -148,7 +148,7 @@ def test_shares_of_popular_and_rare_facts_that_come_back_are_compared(tmp_path: 
     write_curve(tmp_path, "popular", "SimNPO", 4)
     write_curve(tmp_path, "rare", "SimNPO", 8, lr=1e-3)  # another rate
     collection = collect([tmp_path])
-    sentences, (compared,) = relearning_answer(collection, relearned(collection, extras(collection)))
+    sentences, (compared,) = relearning_answer(collection, relearned(collection, examined(collection)))
     area = 0.75  # all comes back between the steps 0 and 1
     assert compared.label == "d, m, pretrained, NPO at 0.0001, tuned on forget facts"
     assert compared.contrast.first.value == pytest.approx(area * 0.25)
@@ -161,7 +161,7 @@ def test_shares_of_popular_and_rare_facts_that_come_back_are_compared(tmp_path: 
     )
     assert "] less comes back than of what rare ones lost, and 0.188 [" in sentences[1]
     assert sentences[1].endswith("] less where losses of the control count.")
-    table = findings(collection, relearned(collection, extras(collection)))[-1]
+    table = findings(collection, relearned(collection, examined(collection)))[-1]
     assert isinstance(table, Folded)
     assert table.title.startswith("Share of the lost facts that relearning brings back")
 
@@ -176,7 +176,7 @@ def test_a_difference_is_shown_only_if_losses_of_the_control_do_not_explain_it(
     write_curve(tmp_path, "popular", "NPO", 1, control_keeps=control_keeps)
     write_curve(tmp_path, "rare", "NPO", 13)
     collection = collect([tmp_path])
-    sentences, (compared,) = relearning_answer(collection, relearned(collection, extras(collection)))
+    sentences, (compared,) = relearning_answer(collection, relearned(collection, examined(collection)))
     assert compared.contrast.difference.value == pytest.approx(0.75 * -0.75)
     assert (compared.contrast.difference.p_value or 0) < 0.05
     assert compared.beside is not None
@@ -199,6 +199,6 @@ def test_a_share_may_be_below_minus_one_in_draws_too(tmp_path: Path) -> None:
                 point["hits"] = [False] * 20
             path.write_text(json.dumps(attack))
     collection = collect([tmp_path])
-    _, (compared,) = relearning_answer(collection, relearned(collection, extras(collection)))
+    _, (compared,) = relearning_answer(collection, relearned(collection, examined(collection)))
     assert compared.contrast.first.value == pytest.approx(-0.75)
     assert compared.contrast.first.low < -1

@@ -13,7 +13,7 @@ import pytest
 from dual_data.errors import InputError
 from dual_data.evaluation.attack_results import LAYOUT
 from dual_data.evaluation.report.analysis.collect import collect
-from dual_data.evaluation.report.analysis.extras import Extras, extras
+from dual_data.evaluation.report.analysis.examined import ExaminedCell, examined
 from dual_data.evaluation.report.analysis.relearned import relearned
 from dual_data.evaluation.report.analysis.runs import Collection
 from dual_data.evaluation.report.chart import Axis, Chart, Series, chart
@@ -41,9 +41,9 @@ def _attack(
     return identifier
 
 
-def _chosen_cells(folder: Path) -> tuple[Collection, list[Extras]]:
+def _chosen_cells(folder: Path) -> tuple[Collection, list[ExaminedCell]]:
     collection = collect([folder])
-    return collection, extras(collection)
+    return collection, examined(collection)
 
 
 def _tables(folder: Path) -> dict[str, Table]:
@@ -112,7 +112,7 @@ def test_attacks_of_a_cell_that_lies_in_two_folders_are_read_from_both_and_once(
     identifier = _attack(folders[1], attacked(), "sft", SFT)
     for folder in folders:
         write_attacks(folder, identifier, {"relearning": attacked()["relearning"]}, lr=1e-3)
-    (cell,) = extras(collect([folders[index] for index in order]))
+    (cell,) = examined(collect([folders[index] for index in order]))
     found = {name: [results.options for results in of_attack] for name, of_attack in cell.attacks.items()}
     assert [options["lr"] for options in found["relearning"]] == [1e-4, 1e-3]
     lengths = {name: len(of_attack) for name, of_attack in found.items()}

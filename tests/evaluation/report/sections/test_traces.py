@@ -11,10 +11,11 @@ import pytest
 
 from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.analysis.collect import collect
-from dual_data.evaluation.report.analysis.extras import Membership, extras
+from dual_data.evaluation.report.analysis.examined import Membership, examined
 from dual_data.evaluation.report.analysis.quality import ForgetQuality
 from dual_data.evaluation.report.document import Charts, Table
-from dual_data.evaluation.report.sections.traces import by_popularity, traces
+from dual_data.evaluation.report.sections.by_popularity import by_popularity
+from dual_data.evaluation.report.sections.traces import traces
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import SFT, SFT_RETAIN, write_cell
@@ -40,7 +41,7 @@ def test_drops_by_part_are_hollow_as_all_points_of_one_seed_are(tmp_path: Path) 
     for seed in (0, 1):
         write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.9)
     collection = collect([tmp_path])
-    (cell,) = extras(collection)
+    (cell,) = examined(collection)
     (charts,) = (block for block in by_popularity(collection, [cell]) if isinstance(block, Charts))
     assert all(chart.svg.count('class="hole"') == 10 for chart in charts.charts)
     assert "Hollow points are of one seed, here the first." in charts.caption
@@ -50,7 +51,7 @@ def test_each_figure_is_in_its_column(tmp_path: Path) -> None:
     write_cell(tmp_path, forget=1.0, retain=0.9)
     write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
     collection = collect([tmp_path])
-    (cell,) = extras(collection)
+    (cell,) = examined(collection)
     assert cell.frequency is not None
 
     def only(value: float) -> Interval:
@@ -140,7 +141,7 @@ def test_model_utility_is_over_all_sets_to_keep_whatever_their_names(tmp_path: P
 
     def utility() -> float:
         collection = collect([tmp_path])
-        (cell,) = extras(collection)
+        (cell,) = examined(collection)
         return cell.model_utility.value
 
     whole = utility()

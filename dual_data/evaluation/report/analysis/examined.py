@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ class Membership(NamedTuple):
     """Of the model whose stage learned the same except the forget facts."""
 
 
-class Extras(NamedTuple):
+class ExaminedCell(NamedTuple):
     """Figures of a group at its chosen learning rate; of the first seed where nothing else is said."""
 
     group: Group
@@ -67,12 +67,17 @@ class Extras(NamedTuple):
     """Results of `dual-data eval attack` on all seeds, by attack and options; empty where it was not run."""
 
 
-def extras(collection: Collection) -> list[Extras]:
+def examined(collection: Collection) -> list[ExaminedCell]:
     """Figures of every chosen cell."""
-    return [_extras(collection, group, tuple(runs)) for group, runs in chosen_cells(collection.groups)]
+    return [_examined(collection, group, tuple(runs)) for group, runs in chosen_cells(collection.groups)]
 
 
-def _extras(collection: Collection, group: Group, runs: tuple[Run, ...]) -> Extras:
+def results_of(cells: Sequence[ExaminedCell], attack: str) -> Iterator[tuple[ExaminedCell, AttackResults]]:
+    """Results of one attack, by cell and options."""
+    return ((cell, results) for cell in cells for results in cell.attacks.get(attack, ()))
+
+
+def _examined(collection: Collection, group: Group, runs: tuple[Run, ...]) -> ExaminedCell:
     first = runs[0]
     items = read_result(first.path)["items"]
     all_rows = [row for rows in items.values() for row in rows]
@@ -88,7 +93,7 @@ def _extras(collection: Collection, group: Group, runs: tuple[Run, ...]) -> Extr
     ]
     forget = items["forget"]
     held_out_facts = held_out(items, first)
-    return Extras(
+    return ExaminedCell(
         group=group,
         runs=runs,
         before=before,
