@@ -11,7 +11,7 @@ import numpy as np
 
 from dual_data.bootstrap import Interval, Scale, bootstrap_difference
 from dual_data.errors import InputError
-from dual_data.evaluation.grid.conflicts import difference
+from dual_data.evaluation.grid.conflicts import differing_settings
 from dual_data.evaluation.report.analysis.collect import collect_side
 from dual_data.evaluation.report.analysis.runs import PANEL, PANEL_SCORES, SCORES, Run, same_seeds, stack_panel
 from dual_data.evaluation.sides import setting, side_files
@@ -125,7 +125,7 @@ def _side(runs: Sequence[Run]) -> Side:
 
 def _differing(first: Run, second: Run) -> dict[str, tuple[Any, Any]]:
     old, new = first.settings, second.settings
-    groups = {name: name.partition(".")[0] for name in difference(old, new)}
+    groups = {name: name.partition(".")[0] for name in differing_settings(old, new)}
     return {
         name: (old.get(name), new.get(name))
         for name, group in groups.items()

@@ -119,7 +119,7 @@ def settings_of(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in ("lr", "seed", "stage.seed")}
 
 
-def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def differing_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Names of settings that should be equal but differ; fewer must be equal between two sets or two methods."""
     may_differ: tuple[str, ...] = _OF_SET if old["set"] != new["set"] else ()
     if old["method"] != new["method"]:
@@ -153,7 +153,7 @@ def _differing(grid: Grid, cell: Cell, provenance: Mapping[str, Any]) -> str:
     """Differences between a result and a cell, for a message: the limit, where it changes the rows, and settings."""
     # As in a file, which has lists for tuples.
     settings = settings_of(json.loads(json.dumps(cell.identity)))
-    names = difference(settings_of(provenance["identity"]), settings)
+    names = differing_settings(settings_of(provenance["identity"]), settings)
     old_limit, new_limit = provenance["limit"], grid.settings.limit or None
     if old_limit != new_limit and any(name.startswith("data.") for name in names):
         rest = [name for name in names if not name.startswith("data.") and name not in _BY_LIMIT]

@@ -139,7 +139,7 @@ class StageRun:
             engine, workload, keep_reference=True, embedder=self._embedder, in_own_words=("forget", "retain_eval")
         )
         self._base, self._workload = base, base.workload
-        self._keep_to(engine, 1)
+        self._remember_rows(engine, 1)
         effort = Effort(0.0, time.perf_counter() - began, 1, rows=engine.rows)
         with claimed(grid.folder, missing if self._options.ranks.first else ()) as bases:
             for cell in bases:
@@ -190,7 +190,7 @@ class StageRun:
             trained = time.perf_counter()
             engine = self._engine(adapters)
             measurements = measure(engine, self._workload, base=self._base, embedder=self._embedder)
-            self._keep_to(engine, len(cells))
+            self._remember_rows(engine, len(cells))
             effort = Effort(
                 trained - began,
                 time.perf_counter() - trained,
@@ -219,7 +219,7 @@ class StageRun:
             max_new_tokens=self._grid.preset.max_new_tokens,
         )
 
-    def _keep_to(self, engine: Engine, cells: int) -> None:
+    def _remember_rows(self, engine: Engine, cells: int) -> None:
         """Remember a halved batch size, so that one that did not fit is not tried again."""
         if engine.rows < self._rows_at_once // cells:
             self._rows_at_once = engine.rows * cells

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dual_data.errors import InputError
-from dual_data.evaluation.grid.conflicts import coordinates_key, difference, settings_of
+from dual_data.evaluation.grid.conflicts import coordinates_key, differing_settings, settings_of
 from dual_data.evaluation.grid.planned import read_plan
 from dual_data.evaluation.metrics.chance import Rule, best_rule
 from dual_data.evaluation.metrics.summary import fair_wordings
@@ -86,11 +86,11 @@ def collect(folders: Sequence[Path], *, paths: bool = True, progress: Progress |
     for group in groups:
         _require_same_items(group)
     all_runs = [run for _, runs in sorted(by_key.items()) for run in runs]
-    not_done = tuple(run for run in all_runs if run.status != "done")
+    unfinished = tuple(run for run in all_runs if run.status != "done")
     measured_ids = {run.id for run in all_runs if run.sets}
     missing = tuple(coordinates for name, coordinates in planned.items() if name not in measured_ids)
     return Collection(
-        tuple(groups), bases, tuple(folders), provenance, models, tuple(grids), not_done, len(all_runs), len(planned),
+        tuple(groups), bases, tuple(folders), provenance, models, tuple(grids), unfinished, len(all_runs), len(planned),
         missing,
     )  # fmt: skip
 
@@ -148,7 +148,7 @@ def _add(runs: list[Run], new: Run) -> None:
                 runs[index] = new
             return
         if (old.lr, old.seed) == (new.lr, new.seed) and old.sets and new.sets:
-            changed = some_of(difference(old.settings, new.settings)) or "rows or settings"
+            changed = some_of(differing_settings(old.settings, new.settings)) or "rows or settings"
             raise InputError(
                 f"{old.path} and {new.path} have the same model, stage, set, method, learning rate and seed, but "
                 f"{changed} changed in between; remove the older results, or run the newer ones in a preset of "
@@ -159,7 +159,7 @@ def _add(runs: list[Run], new: Run) -> None:
 
 def _require_same_recipe(old: Run, new: Run) -> None:
     """Raise InputError for runs of two recipes: no mean, and no difference between sets or methods, may mix them."""
-    if names := difference(old.settings, new.settings):
+    if names := differing_settings(old.settings, new.settings):
         raise InputError(
             f"{old.path} and {new.path} have the same model and stage but differ in more than set, method, learning "
             f"rate and seed ({some_of(names)}): remove the results of the setting that you do not need, or give the "

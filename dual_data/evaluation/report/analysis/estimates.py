@@ -19,7 +19,7 @@ NORMS = (
 """Explains :func:`gradient_norms` in captions."""
 
 
-RULES = f"the best of {len(NAMES)} short rules that know no fact"
+TRIVIAL_RULE = f"the best of {len(NAMES)} short rules that know no fact"
 """What the trivial rule is, in captions: not the best that one can think of."""
 
 
@@ -34,7 +34,7 @@ def median(runs: Sequence[Run], name: str, score: str) -> Interval:
 
 
 def trivial_rule(before: Sequence[Run]) -> Interval:
-    """Score of the trivial rule (:data:`RULES`) on the forget facts; the interval does not account for its choice."""
+    """Score of `TRIVIAL_RULE` on the forget facts; the interval does not account for its choice."""
     return rule_score(before[0].trivial, clusters(before, "forget"))
 
 

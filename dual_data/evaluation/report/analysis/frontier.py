@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-RULE = (
+CHOICE = (
     "the learning rate with the largest harmonic mean of forgetting (base - forget) / base and retention "
     "retain_train / base, both cut to [0, 1] and taken on ROUGE-L recall; ties go to the smaller rate, as for a base "
     "of 0, where there is nothing to choose by"
@@ -23,7 +23,7 @@ class Point(NamedTuple):
 
 
 def choose(points: Sequence[Point], base: Point) -> Point:
-    """The point that `RULE` picks; `retain` must be of retain_train. Raises ValueError for no points."""
+    """The point that `CHOICE` picks; `retain` must be of retain_train. Raises ValueError for no points."""
     return max(sorted(points), key=lambda point: balance(point, base))
 
 

@@ -197,7 +197,7 @@ class Collection(NamedTuple):
     models: Mapping[str, Mapping[str, Any]]
     """By name of a model, what identifies it in its first result that could load it."""
     grids: tuple[str, ...]
-    not_done: tuple[Run, ...]
+    unfinished: tuple[Run, ...]
     """Runs that were not measured, or stopped early."""
     results: int
     """Number of results."""

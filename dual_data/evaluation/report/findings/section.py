@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dual_data.evaluation.report.analysis.contrast import Contrast
 from dual_data.evaluation.report.analysis.curves import LOST
-from dual_data.evaluation.report.analysis.estimates import RULES, p_value, shown
+from dual_data.evaluation.report.analysis.estimates import TRIVIAL_RULE, p_value, shown
 from dual_data.evaluation.report.analysis.relearned import Relearned
 from dual_data.evaluation.report.analysis.runs import Collection
 from dual_data.evaluation.report.document import ITEMS, Block, Folded, Heading, Paragraph, Points, Table
@@ -56,7 +56,7 @@ _RELEARNING = (
     "facts or more at one learning rate; a difference is shown if both ways show it."
 )
 _BASELINES = (
-    f"The trivial rule is {RULES}, with its name in parentheses: subject_copy gives the subject's label, "
+    f"The trivial rule is {TRIVIAL_RULE}, with its name in parentheses: subject_copy gives the subject's label, "
     "subject_prefix its first letters, majority_answer the set's most frequent answer, relation_majority that of the "
     "relation, and shuffled_answers another answer of the relation. Scores are ROUGE-L recall on the forget facts "
     "measured; cells are at their chosen learning rates. Where the facts that it is right for are kept and the others "

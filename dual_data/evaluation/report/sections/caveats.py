@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dual_data.evaluation.metrics.chance import best_rule
-from dual_data.evaluation.report.analysis.estimates import RULES, rule_score, shown
+from dual_data.evaluation.report.analysis.estimates import TRIVIAL_RULE, rule_score, shown
 from dual_data.evaluation.report.analysis.runs import Collection, clusters, stack
 from dual_data.evaluation.report.document import Block, Heading, Points
 from dual_data.evaluation.report.places import BEFORE, starts
@@ -161,7 +161,7 @@ def _nothing_kept(collection: Collection) -> list[str]:
         if keep_none:
             baseline = rule_score(rule.scores, clusters(start.before, "retain_eval"))
             sentences.append(
-                f"{start.title}: on retain_eval, {RULES} ({rule.name}) scores "
+                f"{start.title}: on retain_eval, {TRIVIAL_RULE} ({rule.name}) scores "
                 f"{shown(baseline)}; at or below it, at the chosen learning rates: {some_of(keep_none)}."
             )
     return sentences

@@ -14,7 +14,7 @@ import numpy as np
 
 from dual_data.bootstrap import UNIT, UNKNOWN, Interval, bootstrap_function, share_ends
 from dual_data.evaluation.metrics.chance import PERFECT
-from dual_data.evaluation.report.analysis.estimates import RULES, estimate, shown, trivial_rule
+from dual_data.evaluation.report.analysis.estimates import TRIVIAL_RULE, estimate, shown, trivial_rule
 from dual_data.evaluation.report.analysis.runs import PANEL, Collection, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import ITEMS, Table, link_to
 from dual_data.evaluation.report.places import (
@@ -35,9 +35,9 @@ from dual_data.statistics import Floats
 
 _CAPTION = (
     "Scores are ROUGE-L recall unless another is named; words are compared by their stems, as in the published logs: "
-    f'"Germanic" counts as "German". Baseline: the score of the trivial rule, {RULES}, on the forget facts measured, '
-    "such as giving every question the most frequent answer, which scores 0 if none repeats; it can be high where "
-    "facts or relations are few, and its interval does not account for the choice of the rule. "
+    f'"Germanic" counts as "German". Baseline: the score of the trivial rule, {TRIVIAL_RULE}, on the forget facts '
+    "measured, such as giving every question the most frequent answer, which scores 0 if none repeats; it can be high "
+    "where facts or relations are few, and its interval does not account for the choice of the rule. "
     "Corrected: (forget - baseline) / (1 - baseline). Answers held: share of forget facts whose greedy answer contains "
     "an accepted answer. Probability: of the answers to forget, the geometric mean over tokens. Worst case: share of "
     "forget facts that at least one wording or attack prompt brings out; multiple_choice is left out, since it shows "

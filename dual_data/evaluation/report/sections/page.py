@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dual_data.engine.manifest import git_text
 from dual_data.evaluation.report.analysis.examined import ExaminedCell
-from dual_data.evaluation.report.analysis.frontier import RULE
+from dual_data.evaluation.report.analysis.frontier import CHOICE
 from dual_data.evaluation.report.analysis.relearned import relearned
 from dual_data.evaluation.report.analysis.runs import Collection, before_of, chosen_cells
 from dual_data.evaluation.report.document import (
@@ -69,7 +69,7 @@ def build(collection: Collection, main: Table, cells: Sequence[ExaminedCell], *,
         *caveats(collection),
         *findings(collection, tuned),
         Heading("Chosen learning rates"),
-        Paragraph(f"Rule: {RULE}."),
+        Paragraph(f"Rule: {CHOICE}."),
         main,
         *frequent_answers(collection),
         *pairs(collection),
@@ -105,7 +105,7 @@ def _opening(collection: Collection, items: bool) -> list[str]:
     seeds = {run.seed for run in collection.runs if run.sets and is_trained(run)} or {0}
     hours = collection.gpu_hours
     measured = collection.planned - len(collection.missing)
-    failed = sum(not run.sets for run in collection.not_done)
+    failed = sum(not run.sets for run in collection.unfinished)
     done = f"{measured} of {collection.planned} planned cells measured{f', {failed} failed' if failed else ''}"
     incomplete = f", incomplete: {done}" if collection.missing else ""
     scope = (
@@ -154,7 +154,7 @@ def _failures(collection: Collection) -> list[Block]:
             run.status,
             run.reason,
         )
-        for run in collection.not_done
+        for run in collection.unfinished
     )
     caption = (
         "Stopped cells were measured in the state in which they stopped, and are included; failed cells could not be "
@@ -174,7 +174,7 @@ def _provenance(collection: Collection) -> Table:
         rows += [
             (f"{key}{of_model}", str(model[key])) for key in ("spec", "revision", "weights", "dtype") if model.get(key)
         ]
-    runs = (*collection.runs, *collection.not_done)  # models before unlearning that failed are among the latter alone
+    runs = (*collection.runs, *collection.unfinished)  # models before unlearning that failed are among the latter alone
     settings = sorted({f"{run.cell['preset']} / {run.cell['profile']}" for run in runs})
     rows += [("preset and profile", ", ".join(settings))]
     rows += prompts_and_rows(collection)

@@ -9,7 +9,7 @@ from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.analysis.curves import frontier_area, largest_jump
 from dual_data.evaluation.report.analysis.estimates import (
     NORMS,
-    RULES,
+    TRIVIAL_RULE,
     estimate,
     gradient_norms,
     median,
@@ -44,7 +44,7 @@ def frontiers(collection: Collection) -> list[Block]:
         charts.append(chart(title, *axes, series, lines))
     caption = (
         "Each point is a learning rate; lines join neighbouring rates. Up and to the left is better. Left of the "
-        f"dashed line, the score is no higher than that of the trivial rule, {RULES}. Bars are 95 % "
+        f"dashed line, the score is no higher than that of the trivial rule, {TRIVIAL_RULE}. Bars are 95 % "
         "intervals; hollow points are of one seed, so their intervals leave out the variation between seeds."
     )
     return [Charts(tuple(charts), caption)]

@@ -25,7 +25,7 @@ def test_groups(tmp_path: Path) -> None:
     write_cell(tmp_path, method="NPO", lr=3e-3, forget=0.1, retain=0.1, status="stopped")
     collection = collect([tmp_path])
     assert collection.results == 2 * 2 * 3 * 4 + 2
-    assert {run.status for run in collection.not_done} == {"failed", "stopped"}
+    assert {run.status for run in collection.unfinished} == {"failed", "stopped"}
     group = next(group for group in collection.groups if group.key[2:4] == ("pretrained", "rare"))
     assert group.lrs == [1e-5, 1e-4, 1e-3, 3e-3]  # the failed one measured nothing
     assert [run.seed for run in group.at(1e-4)] == [0, 1, 2]
@@ -288,15 +288,15 @@ def test_a_cell_that_failed_gives_way_to_its_measurement(tmp_path: Path) -> None
     first_folder, second_folder = tmp_path / "one", tmp_path / "two"
     coordinates: dict[str, Any] = {"method": "NPO", "lr": 1e-4, "retain": 0.9}
     name = write_cell(first_folder, **coordinates, forget=0.3, status="failed")
-    assert [run.id for run in collect([first_folder]).not_done] == [name]
+    assert [run.id for run in collect([first_folder]).unfinished] == [name]
     write_cell(second_folder, **coordinates, forget=0.3)
     for folders in ([first_folder, second_folder], [second_folder, first_folder]):
         collection = collect(folders)
-        assert (collection.results, collection.not_done, collection.groups[0].lrs) == (1, (), [1e-4])
+        assert (collection.results, collection.unfinished, collection.groups[0].lrs) == (1, (), [1e-4])
     # Measured with other settings, and so with another id.
     write_result(first_folder, "other", read_result(cell_path(second_folder, name)) | {"id": "other"})
     collection = collect([first_folder])
-    assert (collection.results, collection.not_done) == (1, ())
+    assert (collection.results, collection.unfinished) == (1, ())
     assert [run.id for group in collection.groups for run in group.runs] == ["other"]
 
 
