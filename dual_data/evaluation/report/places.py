@@ -108,7 +108,7 @@ def stopped_of(runs: Sequence[Run]) -> int:
 
 
 def is_trained(run: Run) -> bool:
-    """Whether the model has a seed: the pretrained model before unlearning, whose results say 0, has none."""
+    """Whether anything was trained, so that the seed matters; the pretrained model before unlearning has seed 0."""
     return bool(run.lr) or run.cell["stage"] != PRETRAINED
 
 

@@ -15,11 +15,11 @@ from dual_data.text.matching import ObjectKind, contains_answer, kind_of, may_be
 
 
 def elicited(rows: Sequence[ItemRow]) -> list[tuple[bool, bool | None]]:
-    """For every item, whether another wording or prompt elicits its answer though the question does not; and the same
-    for the answer of the next item of its relation, in order of hash.
+    """For every item, whether only another wording or prompt elicits its answer; and the same for a swapped answer.
 
-    The next item must have another answer; None where there is none. Only wordings and attacks count that neither
-    contain the answer nor ask for something else.
+    Only: the question itself does not. The swapped answer, which shows what comes by chance, is that of the next item
+    of the relation, in order of hash, that has another answer; None where there is none. Wordings and attacks that
+    contain the answer or ask for something else do not count.
     """
     facts = tuple(
         _Fact(
