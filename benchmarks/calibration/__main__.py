@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks import readme
 from dual_data.bootstrap import UNIT, Interval, bootstrap_difference, bootstrap_mean, bootstrap_median
+from dual_data.evaluation.metrics.chance import Rule
 from dual_data.evaluation.report.analysis.contrast import Contrast, Side, compare_sets, mean_contrast
 from dual_data.evaluation.report.analysis.curves import LOST, compare_retention
 from dual_data.evaluation.report.analysis.frontier import Point, retain_at
@@ -273,7 +274,8 @@ def _run(lr: float, seed: int, name: str, forget: Floats, retain: Floats) -> Run
     for key, subject, values in (("forget", name, forget), ("retain_eval", "retain", retain)):
         names = tuple(f"{subject} {fact}" for fact in range(FACTS))
         sets[key] = Items(names, names, (), {"rougeL_recall": values}, False, {}, ())
-    return Run("", HERE, {}, lr, seed, "", "", sets, (), 0, ("", 0), (), None, (), None, np.empty(0), None, {})
+    rule = Rule("", np.empty(0))
+    return Run("", HERE, {}, lr, seed, "", "", sets, (), 0, ("", 0), (), None, (), None, rule, None, {})
 
 
 if __name__ == "__main__":

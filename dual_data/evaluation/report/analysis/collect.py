@@ -208,7 +208,6 @@ def _as_run(path: Path, result: Result) -> Run:
     identity = provenance["identity"]
     stage: Mapping[str, Any] = identity["stage"]
     is_base = cell["method"] == BASE and result["items"]
-    rule = best_rule(result["items"]["forget"]) if is_base else Rule("", np.empty(0))
     return Run(
         id=result["id"],
         path=path,
@@ -225,8 +224,7 @@ def _as_run(path: Path, result: Result) -> Run:
         recipe=stage.get("recipe"),
         same_as_stage=tuple(name for name, rows in identity["data"].items() if rows == stage.get("rows")),
         panel=_panel(result),
-        trivial=rule.scores,
-        rule=rule.name,
+        rule=best_rule(result["items"]["forget"]) if is_base else Rule("", np.empty(0)),
         limit=provenance["limit"],
         popularity=str(provenance.get("popularity") or ""),
         has_random_weights=is_tiny(str(provenance["model"].get("spec", ""))),

@@ -172,7 +172,7 @@ def compare_answered(group: Group, lr: float) -> Contrast | None:
     None for fewer than ten of either.
     """
     drops, names = forgetting(group, lr)
-    answered = group.before[0].trivial >= 0.5
+    answered = group.before[0].rule.scores >= 0.5
     if min(answered.sum(), (~answered).sum()) < _MIN_FACTS:
         return None
     sides = [(drops[:, side], list(itertools.compress(names, side))) for side in (answered, ~answered)]

@@ -35,7 +35,7 @@ def median(runs: Sequence[Run], name: str, score: str) -> Interval:
 
 def trivial_rule(before: Sequence[Run]) -> Interval:
     """Score of `TRIVIAL_RULE` on the forget facts; the interval does not account for its choice."""
-    return rule_score(before[0].trivial, clusters(before, "forget"))
+    return rule_score(before[0].rule.scores, clusters(before, "forget"))
 
 
 def rule_score(scores: Floats, subjects: Sequence[str]) -> Interval:
@@ -49,7 +49,7 @@ def rule_score(scores: Floats, subjects: Sequence[str]) -> Interval:
 def above_rule(before: Sequence[Run]) -> Interval:
     """How much more models before unlearning score on the forget facts than the trivial rule, in the same draws."""
     scores = stack(before, "forget", "rougeL_recall")
-    return bootstrap_difference(scores, before[0].trivial, clusters(before, "forget"), SHARE)
+    return bootstrap_difference(scores, before[0].rule.scores, clusters(before, "forget"), SHARE)
 
 
 def shown(interval: Interval, digits: int = 3, *, small: bool = False) -> str:

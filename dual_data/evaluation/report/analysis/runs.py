@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dual_data.bootstrap import ANY, SHARE, UNIT, Scale
 from dual_data.errors import InputError
+from dual_data.evaluation.metrics.chance import Rule
 from dual_data.evaluation.report.analysis.frontier import Point, choose
 from dual_data.statistics import Floats
 from dual_data.text.rouge import is_scorable
@@ -115,16 +116,14 @@ class Run(NamedTuple):
     """Sets whose rows are exactly those that the stage was trained on."""
     panel: PanelTable | None
     """None where the grid has no utility panel."""
-    trivial: Floats
-    """Score of the best trivial rule, which knows no fact, on each forget item; empty except before unlearning."""
+    rule: Rule
+    """The trivial rule, which knows no fact, that does best on the forget items; empty except before unlearning."""
     limit: int | None
     """The most rows of a set that the grid took; None where it took all."""
     settings: Mapping[str, Any]
     """Settings that must equal those of runs with other seeds, learning rates and sets."""
     popularity: str = ""
     """What popularity counts, as the data's settings say."""
-    rule: str = ""
-    """Name of the rule that `trivial` is of."""
     has_random_weights: bool = False
     """Whether the model is one of those that only show that a grid runs."""
 

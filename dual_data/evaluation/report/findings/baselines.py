@@ -34,7 +34,7 @@ def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
             if group.key._replace(stage=PRETRAINED, method=BASE) == key:
                 total += 1
                 # The rule of its own stage, whose answers may differ.
-                rule = float(group.before[0].trivial.mean())
+                rule = float(group.before[0].rule.scores.mean())
                 below += float(stack(chosen, "forget", "rougeL_recall").mean()) <= rule
         hardly = ""
         if unknown := little_known(runs):
@@ -42,8 +42,8 @@ def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
             is_more = "is less" if difference.high < 0 else "is not shown to be more"
             hardly = f", which {is_more} (difference {shown(difference)}), so {unknown}"
         sentence = (
-            f"{names.data(key)}, {key.model}, {key.set}: the trivial rule ({runs[0].rule}) reaches {shown(baseline)}, "
-            f"the pretrained model {shown(score)}{hardly}."
+            f"{names.data(key)}, {key.model}, {key.set}: the trivial rule ({runs[0].rule.name}) reaches "
+            f"{shown(baseline)}, the pretrained model {shown(score)}{hardly}."
         )
         if total:
             are, their = ("is", "its") if 1 in (below, total) else ("are", "their")

@@ -123,7 +123,7 @@ def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
 def _row(start: Start, method: str, runs: Sequence[Run]) -> Row:
     scores = {
         "forget": estimate(runs, "forget", "rougeL_recall"),
-        "corrected": _corrected(runs, start.before[0].trivial),
+        "corrected": _corrected(runs, start.before[0].rule.scores),
         "answers held": estimate(runs, "forget", "contains_answer"),
         "probability": estimate(runs, "forget", "probability"),
         "retain_eval": estimate(runs, "retain_eval", "rougeL_recall"),

@@ -112,8 +112,8 @@ def test_the_trivial_rule_is_of_the_relation_of_a_fact(tmp_path: Path) -> None:
         row["relation"], row["ground_truth"] = ("P17", "France") if index < 30 else ("P27", "Peru")
     path.write_text(json.dumps(result))
     ((run,),) = collect([tmp_path]).bases.values()
-    assert run.trivial.tolist() == [1.0] * 60
-    assert run.rule == "relation_majority"
+    assert run.rule.scores.tolist() == [1.0] * 60
+    assert run.rule.name == "relation_majority"
 
 
 def test_a_number_that_the_model_did_not_give_is_no_zero(tmp_path: Path) -> None:

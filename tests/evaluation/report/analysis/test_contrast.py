@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dual_data.bootstrap import Interval, Spread, bootstrap_difference, mean_spread
+from dual_data.evaluation.metrics.chance import Rule
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.analysis.contrast import (
     Contrast,
@@ -158,7 +159,9 @@ def test_contrasts_of_the_same_subjects_have_them_in_the_same_draws(popular_and_
     assert np.corrcoef(some_pairs.draws, every_fact.draws)[0, 1] > 0.9
     within = [
         compare_answered(
-            first._replace(before=(first.before[0]._replace(trivial=(np.arange(60) < answered).astype(np.float64)),)),
+            first._replace(
+                before=(first.before[0]._replace(rule=Rule("", (np.arange(60) < answered).astype(np.float64))),)
+            ),
             1e-4,
         )
         for answered in (20, 22)
@@ -177,7 +180,7 @@ def test_ten_facts_that_the_rule_answers_and_ten_others_are_a_comparison(
 ) -> None:
     group, _ = popular_and_rare
     trivial = np.array([0.5] * answered + [0.4] * (60 - answered), dtype=np.float64)
-    contrast = compare_answered(group._replace(before=(group.before[0]._replace(trivial=trivial),)), 1e-4)
+    contrast = compare_answered(group._replace(before=(group.before[0]._replace(rule=Rule("", trivial)),)), 1e-4)
     assert (contrast is not None) == compared
     if contrast is not None:
         assert contrast.facts == 10
@@ -222,7 +225,7 @@ def test_parts_of_one_set_are_compared_in_the_same_subjects_and_models(
     runs = tuple(
         rescored(group.runs[0], rougeL_recall=-of_seed)._replace(seed=seed) for seed, of_seed in enumerate(drops)
     )
-    before = rescored(group.before[0], rougeL_recall=np.zeros(60))._replace(trivial=np.tile([1.0, 0.0], 30))
+    before = rescored(group.before[0], rougeL_recall=np.zeros(60))._replace(rule=Rule("", np.tile([1.0, 0.0], 30)))
     contrast = compare_answered(group._replace(runs=runs, before=(before,)), 1e-4)
     assert contrast is not None
     paired = bootstrap_difference(drops[:, ::2], drops[:, 1::2], range(30))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dual_data.evaluation.metrics.chance import Rule
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.findings.baselines import baseline_answer
 from dual_data.evaluation.results import cell_path
@@ -80,7 +81,7 @@ def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> N
 
     def below(rule: float) -> list[list[str]]:
         groups = tuple(
-            group._replace(before=tuple(run._replace(trivial=np.full(60, rule)) for run in group.before))
+            group._replace(before=tuple(run._replace(rule=Rule("", np.full(60, rule))) for run in group.before))
             if group.key.stage == "sft"
             else group
             for group in collection.groups

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dual_data.evaluation.metrics.chance import Rule
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.document import Block, Folded, Table, to_html
 from dual_data.evaluation.report.sections.every_cell import every_cell
@@ -27,7 +28,7 @@ def test_baseline_and_score_are_corrected_in_the_same_draws(tmp_path: Path) -> N
     (group,) = collection.groups
     (run,) = group.runs
     # A model with the scores of the trivial rule: at the baseline in every draw.
-    at_chance = group._replace(runs=(rescored(run, rougeL_recall=group.before[0].trivial),))
+    at_chance = group._replace(runs=(rescored(run, rougeL_recall=group.before[0].rule.scores),))
     before, after = main_rows(collection._replace(groups=(at_chance,)))
     assert (before.method, after.method) == ("before", "NPO")
     assert after.scores["forget"][:3] == after.baseline[:3] == pytest.approx((0.2, 0.117, 0.283), abs=0.01)
@@ -55,7 +56,7 @@ def test_draws_of_only_facts_that_the_rule_answers_give_no_huge_ends(tmp_path: P
     collection = collect([tmp_path])
     (group,), (key,) = collection.groups, collection.bases
     # A third of the draws lack the last of five subjects, and a few means of ones are then less than 1.
-    before = tuple(run._replace(trivial=np.array([1.0] * 8 + [0.0] * 2)) for run in group.before)
+    before = tuple(run._replace(rule=Rule("", np.array([1.0] * 8 + [0.0] * 2))) for run in group.before)
     group = group._replace(before=before, runs=tuple(rescored(run, rougeL_recall=[0.5] * 10) for run in group.runs))
     _, after = main_rows(collection._replace(groups=(group,), bases={key: before}))
     low, high = after.scores["corrected"][1:3]
