@@ -7,5 +7,5 @@ plots         charts of the grid        traces        what unlearning leaves to 
 pairs         methods compared          own_words     answers in the model's own words
 prompts       what each kind brings out by_popularity forgetting by popularity within a set
 attacked      attacks                   panel         utility
-frequent      facts of one answer       prompts       kinds of prompts
+frequent      facts that share one answer
 """
