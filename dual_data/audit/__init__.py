@@ -25,8 +25,7 @@ def audit(
 
     `groups` maps a split to its group, such as a configuration of a release; without it all splits are compared with
     each other. `say` gets a line for every column with values that are left out, and for every split with answers that
-    ROUGE-L cannot score. Returns {"splits": {name: {...}}, "pairs": {"A|B": {...}}}, the splits in the
-    given order.
+    ROUGE-L cannot score. Returns {"splits": {name: {...}}, "pairs": {"A|B": {...}}}, the splits in the given order.
 
     Raises `InputError` for a table with neither question-answer pairs nor triplets.
     """
