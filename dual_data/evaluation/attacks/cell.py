@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from dual_data.evaluation.attack_results import ROUNDED_SCORES
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, lm_eval_scores
-from dual_data.evaluation.attacks.quantisation import quantised
+from dual_data.evaluation.attacks.quantisation import ROUNDERS, quantised
 from dual_data.evaluation.attacks.relearning import Curve, relearn, split_by_subject
-from dual_data.evaluation.attacks.targets import NUMBER_FORMATS, TUNED_SHARE, AttackOptions, Say
+from dual_data.evaluation.attacks.targets import TUNED_SHARE, AttackOptions, Say
 from dual_data.evaluation.device.devices import rows_at_once
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.stages import applied, prepare
@@ -161,7 +161,7 @@ def _quantisation(restored: Restored, options: AttackOptions, tell: Say) -> dict
         base = restored.once((cell.base, number_format), lambda: scores(number_format, None, ("forget",)))
         return {"items": items | {"base_rounded": base["forget"]}}
 
-    return {"quantisation": {name: rounded_to(name) for name in NUMBER_FORMATS}}
+    return {"quantisation": {name: rounded_to(name) for name in ROUNDERS}}
 
 
 def _tasks(restored: Restored, options: AttackOptions, tell: Say) -> dict[str, Any]:

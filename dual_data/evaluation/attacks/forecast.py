@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dual_data.errors import InputError
 from dual_data.evaluation.attack_results import RELEARNED_TOKENS
 from dual_data.evaluation.attacks.cell import relearning_rows
+from dual_data.evaluation.attacks.quantisation import ROUNDERS
 from dual_data.evaluation.attacks.relearning import BATCH
-from dual_data.evaluation.attacks.targets import NUMBER_FORMATS, AttackOptions, Target
+from dual_data.evaluation.attacks.targets import AttackOptions, Target
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of
 from dual_data.evaluation.grid.forecast import counted, duration, estimated, rate
 from dual_data.evaluation.grid.tokenised import Tokenised
@@ -42,10 +43,10 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
             operations += number * parameters * (4.0 * trained + 2.0 * scored * len(tuned))
         if "quantisation" in target.todo:
             number = models(cell, "rounded")
-            roundings += number * len(NUMBER_FORMATS)
+            roundings += number * len(ROUNDERS)
             rows = [*sets.forget[cell.set] * number, *sets.retain_eval]
             measured = tokens(rows) + grid.preset.max_new_tokens * len(rows)
-            operations += 2.0 * parameters * len(NUMBER_FORMATS) * measured
+            operations += 2.0 * parameters * len(ROUNDERS) * measured
     speed, basis = rate(grid, estimated(grid, cells, identities, tokenised), options.device)
     attacked = f"{count(len(chosen), 'cell')} to attack{', and the model before unlearning of each' if bases else ''}"
     text = (

@@ -56,7 +56,7 @@ ROUNDERS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "int4": partial(round_to_nearest, bits=4),
     "nf4": round_to_normal_float,
 }
-"""By name of the number format, what rounds a weight to it."""
+"""By name of the number format, from the most precise, what rounds a weight to it."""
 
 
 def _by_group(weight: Tensor, size: int, rounded: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.attack_results import ATTACKS, key_of, read_attacks
+from dual_data.evaluation.attacks.quantisation import ROUNDERS
 from dual_data.evaluation.attacks.relearning import STEPS
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.report.analysis.collect import collect
@@ -24,8 +25,6 @@ from dual_data.text.display import count
 Say = Callable[[str], None]
 """Shows a line of progress."""
 
-NUMBER_FORMATS = ("int8", "int4", "nf4")
-"""What weights are rounded to, from the most precise."""
 TUNED_SHARE = 0.2
 """Share of the forget subjects that relearning is tuned on; the others are scored."""
 
@@ -52,7 +51,7 @@ class AttackOptions(NamedTuple):
         if attack == "relearning":
             return {"lr": self.lr, "steps": list(self.steps), "share": TUNED_SHARE}
         if attack == "quantisation":
-            return {"formats": list(NUMBER_FORMATS)}
+            return {"formats": list(ROUNDERS)}
         return {"tasks": list(self.tasks), "task_folder": self._definitions(), "shots": self.shots}
 
     def _definitions(self) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dual_data.evaluation.attacks.quantisation import ROUNDERS, quantised, round_to_nearest, round_to_normal_float
-from dual_data.evaluation.attacks.targets import NUMBER_FORMATS
+from dual_data.evaluation.attacks.targets import AttackOptions
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec
@@ -58,7 +58,11 @@ def test_zeros_stay_zeros_and_a_type_its_own(rounder: Callable[[torch.Tensor], t
 
 
 def test_the_formats_that_are_attacked_are_those_that_can_be_made() -> None:
-    assert tuple(ROUNDERS) == NUMBER_FORMATS
+    assert (
+        AttackOptions().relevant_to("quantisation")
+        == {"formats": list(ROUNDERS)}
+        == {"formats": ["int8", "int4", "nf4"]}
+    )
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen"])  # a tied head and a separate one
