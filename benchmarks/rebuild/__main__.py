@@ -20,7 +20,7 @@ from benchmarks import readme, reference
 from benchmarks.rebuild.kill import killed
 from benchmarks.rebuild.readme import rendered
 from benchmarks.rebuild.real import real_piece, real_report
-from benchmarks.rebuild.report import record, report
+from benchmarks.rebuild.report import record, report, together
 from benchmarks.rebuild.run import run_piece
 from benchmarks.rebuild.services import load
 from benchmarks.rebuild.world import Rehearsal, build
@@ -90,8 +90,8 @@ def main() -> None:
         return
     record(options.folder / "report.json", results)
     if options.record:
-        together = record(HERE / "results.json", results)
-        readme.record(HERE, together, rendered(together))
+        recorded = together(HERE / "results.json", results)
+        readme.record(HERE, recorded, rendered(recorded))
     print(json.dumps(results, indent=1))
 
 

@@ -65,12 +65,18 @@ def report(folder: Path, rehearsal: Rehearsal, published: Path | None = None) ->
     }
 
 
-def record(path: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Add figures to a JSON file; those of other names stay. Returns all of them."""
+def together(path: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures and, of a JSON file that may be there, those of other names, as a JSON file has them."""
     before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    path.write_text(json.dumps({**before, **figures}, indent=1) + "\n", "utf-8")
-    together: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return together
+    merged: dict[str, Any] = json.loads(json.dumps({**before, **figures}))
+    return merged
+
+
+def record(path: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Write these figures together to the file, and return them."""
+    merged = together(path, figures)
+    path.write_text(json.dumps(merged, indent=1) + "\n", "utf-8")
+    return merged
 
 
 def _spread(counts: Iterable[int]) -> dict[str, int]:
