@@ -153,16 +153,16 @@ def accepted(answer: str, aliases: Iterable[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1 << 17)
 def without_small_words(name: str) -> str:
-    """A name without its words of up to three small letters, which link the others in any language.
+    """A name without "The", and without its words of up to three small letters, which link the others in any language.
 
     A name of nothing else, or without capitals, is left as it is.
 
-    >>> without_small_words("Province of Modena"), without_small_words("oil and gas")
-    ('Province   Modena', 'oil and gas')
+    >>> without_small_words("Province of Modena"), without_small_words("The Hague"), without_small_words("oil and gas")
+    ('Province   Modena', '  Hague', 'oil and gas')
     """
     if name == name.lower():
         return name
-    rest = _SHORT_WORD.sub(lambda word: " " if word[0].islower() else word[0], name)
+    rest = _SHORT_WORD.sub(lambda word: " " if word[0].islower() or word[0] == "The" else word[0], name)
     return rest if words(rest) else name
 
 

@@ -20,11 +20,11 @@ A fact gets the first reason that applies, in this order:
 
 The leak is measured on each wording as it is asked, with its hint: that is what an answer could be copied from. Words
 are compared once stemmed ("record" is a word of "Epic Records"), as the evaluation's ROUGE compares them, with an
-answer's small words and without: "Province of Modena" is as much of a leak as "Modena Province", and half of "Central
-Bank of Guyana" could be copied from a question that holds "of Guyana". A paraphrase that leaks is left out for that
-fact; if an even number remains for validation, the last one is left out too, so that a majority exists. Another
-accepted answer (an alias, a further object) that leaks into a remaining wording is dropped, though it is right: echoing
-the question must never score.
+answer's small words and without: "Province of Modena" is as much of a leak as "Modena Province", "The Lego Group" as
+"Lego Group", and half of "Central Bank of Guyana" could be copied from a question that holds "of Guyana". A paraphrase
+that leaks is left out for that fact; if an even number remains for validation, the last one is left out too, so that a
+majority exists. Another accepted answer (an alias, a further object) that leaks into a remaining wording is dropped,
+though it is right: echoing the question must never score.
 """
 
 from __future__ import annotations
@@ -282,7 +282,7 @@ def _repeated() -> pl.Expr:
 
 QUESTIONS = Stage(
     name="questions",
-    version=11,
+    version=12,
     run=run,
     schema=Questions,
     params=QuestionsParams,

@@ -168,6 +168,8 @@ def test_the_canonical_answer_comes_first_and_no_answer_twice(answer: str, alias
         ("Arrondissement of Liège", ("arrondiss", "lieg")),
         ("Universidad de la República", ("universidad", "republica")),
         ("Isle of Man", ("isl", "man")),
+        ("The Lego Group", ("lego", "group")),
+        ("...of The", ("of", "the")),
         ("oil and gas", ("oil", "and", "gas")),  # no capitals: "gas" is no small word
         ("17 May 1990", ("17", "may", "1990")),
         ("A of b", ("a",)),
@@ -183,6 +185,7 @@ def test_small_words_of_a_name_tell_nothing(answer: str, telling: tuple[str, ...
 def test_overlap_counts_every_word_of_the_answer_with_small_words_or_without() -> None:
     assert templates.overlap("Bank of Guyana", frozenset({"guyana"})) == 0.5
     assert templates.overlap("Central Bank of Bahrain", frozenset({"of", "bahrain"})) == 0.5, "more than 1 of 3 telling"
+    assert templates.overlap("The Lego Group", frozenset({"lego"})) == 0.5
     assert templates.overlap("Baden-Baden District", frozenset({"baden"})) == pytest.approx(2 / 3)
     assert templates.overlap("Brasília", frozenset(unicode_tokens("the Brasilia"))) == 1.0
     assert templates.overlap("Epic Records", frozenset(unicode_tokens("Which record label?"))) == 0.5

@@ -1,7 +1,7 @@
 """Leaks: wordings that hold the answer that they ask for, and accepted answers that occur in a wording.
 
 Words are compared once stemmed, as the evaluation's ROUGE does: to it, "record" is a word of "Epic Records". The share
-is the larger of two (`templates.overlap`): with the answer's small words ("of", "de"), and without.
+is the larger of two (`templates.overlap`): with the answer's small words ("of", "de", "The"), and without.
 """
 
 from __future__ import annotations

@@ -91,6 +91,7 @@ def test_a_fact_is_asked_in_every_wording_of_its_relation(project: Tools) -> Non
         ({"object_label": "a b c d e f g h i j"}, None),
         ({"subject_label": "Moyamba", "object_label": "Moyamba District"}, "answer_in_question"),
         ({"subject_label": "Modena", "object_label": "Province of Modena"}, "answer_in_question"),
+        ({"subject_label": "Lego", "object_label": "The Lego Group"}, "answer_in_question"),
         ({"subject_label": "Guatemala", "object_label": "Guatemala"}, "self_answer"),
         ({"object_label": "The Capital"}, "answer_in_question"),
         ({"subject_label": "Riace bronzes", "object_label": "bronze"}, "answer_in_question"),
