@@ -4,7 +4,7 @@ train        cells -> their traces; training_run: its state and steps; limits: w
 optimisation settings of training; schedule: the order of rows, and the learning rate at each step
 cells        rows of a cell, and what happened to it (CellData, Trace)
 lora  full   what is trained: low-rank adapters, or all weights
-method_code  a method's loss, called as it declares and checked in the first step; trial: the same on made-up outputs
+method_code  calls of a method's code; trial: what is checked of it, on made-up outputs before a model is loaded
 reference    outputs of the model before unlearning for the rows, computed once
 forward      hidden states of packed rows; optimiser: AdamW over all cells
 cuda_graph   steps recorded and replayed
