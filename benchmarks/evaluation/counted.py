@@ -43,7 +43,6 @@ def step(shape: str, tokenizer: PreTrainedTokenizerBase, work: Work, *, cells: i
             [work.lr] * cells,
             optimisation=Optimisation(epochs=2, batch=work.batch),
             options={},
-            train_end=True,
             plain=False,
         )
         run.step()

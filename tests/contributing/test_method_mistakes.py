@@ -148,7 +148,7 @@ def test_mistakes_in_a_method_are_told_with_its_file(
     load_methods(project)
     given = problem()
     with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
-        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation(), train_end=True)
+        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation())
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_mistakes_in_what_combines_gradients_are_told_with_its_file(
     load_methods(project)
     given = problem()
     with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
-        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation(), train_end=True)
+        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation())
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_mistakes_in_what_changes_weights_are_told_with_its_file(
     load_methods(project)
     given = problem()
     with pytest.raises(UsageError, match=re.escape(str(project_method)) + message):
-        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation(), train_end=True)
+        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation())
 
 
 def test_no_kl_term_is_added_to_losses_whose_gradients_are_combined() -> None:
@@ -243,7 +243,7 @@ def test_a_loss_that_is_no_number_is_told_by_the_trial(project: Path, project_me
         f"{project_method}: the loss of Uniform is [nan, nan, nan] on made-up outputs that are finite: look"
     )
     with pytest.raises(UsageError, match=told):
-        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation(), train_end=True)
+        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation())
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_method_that_draws_random_numbers_is_refused(
     with pytest.raises(
         UsageError, match=f"^{re.escape(told)}.*, so no run could be repeated: make random numbers const"
     ):
-        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation(), train_end=True)
+        try_method(METHODS["Uniform"], {}, given.data, given.loaded.tokenizer, Optimisation())
 
 
 def test_mistakes_are_told_once_before_a_model_is_loaded(

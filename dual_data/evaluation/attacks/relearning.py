@@ -110,11 +110,10 @@ def relearn(
             loaded,
             copy,
             fine_tune.METHOD,
-            CellData(tuned, (), seed),
+            CellData(tuned, (), seed, train_end=train_end),
             [lr],
             # Tuning may start from a model that unlearning destroyed, which elsewhere would count as divergence.
             Optimisation(epochs=max(steps), batch=len(tuned), diverged_nll=0.0, diverged_norm=0.0),
-            train_end=train_end,
             on_epoch=lambda epoch: score(epoch + 1) if epoch + 1 in steps else None,
         )
         # Training ends when it is stopped; then no weight changes, so one scoring serves all remaining steps.

@@ -144,14 +144,8 @@ def _try_methods(grid: Grid, cells: Iterable[Cell], tokenised: Mapping[str, Toke
     for name, cell in first_cells.items():
         rows = tokenised[cell.model]
         try:
-            try_method(
-                method_named(name),
-                grid.preset.methods[name],
-                rows.cell_data(cell),
-                rows.tokenizer,
-                grid.preset,
-                train_end=grid.profile.train_end,
-            )
+            data = rows.cell_data(cell)
+            try_method(method_named(name), grid.preset.methods[name], data, rows.tokenizer, grid.preset)
         except UsageError as error:
             mistakes.append(str(error))
     if mistakes:

@@ -179,10 +179,7 @@ class StageRun:
         trainable = adapters or FullWeights(loaded.model, seed=seeds[0], keep_head=keep_head)
 
         def attempt(optimisation: Optimisation) -> list[Trace]:
-            options = grid.preset.methods[method.name]
-            return train(
-                loaded, trainable, method, rows, lrs, optimisation, options=options, train_end=grid.profile.train_end
-            )
+            return train(loaded, trainable, method, rows, lrs, optimisation, options=grid.preset.methods[method.name])
 
         try:
             began = time.perf_counter()

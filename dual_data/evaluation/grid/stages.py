@@ -116,12 +116,10 @@ def _train(
     """Train the stage's adapter; of processes that share the base, the first writes it."""
     began, notes = time.perf_counter(), list[str]()
     adapters = Adapters(loaded.model, stage.lora, seeds=(seed,))
-    data = CellData(rows, (), seed)
+    data = CellData(rows, (), seed, train_end=profile.train_end)
 
     def attempt(optimisation: Optimisation) -> Trace:
-        (trace,) = train(
-            loaded, adapters, fine_tune.METHOD, data, [stage.lr], optimisation, train_end=profile.train_end
-        )
+        (trace,) = train(loaded, adapters, fine_tune.METHOD, data, [stage.lr], optimisation)
         return trace
 
     try:

@@ -19,6 +19,8 @@ class CellData(NamedTuple):
     """For each forget row, the same prompt with the answer to prefer."""
     items: Sequence[Item] = ()
     """The forget rows as read; empty where no unlearning method is trained."""
+    train_end: bool = True
+    """Whether the end of the turn is a label too."""
 
     @property
     def by_kind(self) -> dict[str, Sequence[Encoded]]:

@@ -16,7 +16,7 @@ from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.repeatable import is_refused
 from dual_data.evaluation.methods.base import Answers, Batch, Constants, Controller, Facts, Method, Outputs
-from dual_data.evaluation.rows.encoding import Encoded, text_ids
+from dual_data.evaluation.rows.encoding import text_ids
 from dual_data.evaluation.rows.packing import Rows, Source
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.optimisation import Optimisation
@@ -43,14 +43,14 @@ def telling(method: Method, part: str, known: str = "") -> Iterator[None]:
         raise UsageError(message) from error
 
 
-def facts_of(data: CellData, tokenizer: PreTrainedTokenizerBase, train_end: bool) -> Facts:
+def facts_of(data: CellData, tokenizer: PreTrainedTokenizerBase) -> Facts:
     """What a method can derive constants from, of the rows that cells train on."""
 
     def encode(text: str) -> list[int]:
         return list(text_ids(tokenizer, [text])[0])
 
     return Facts(
-        [[*row.answer_ids, *(row.end_ids if train_end else ())] for row in data.forget],
+        [[*row.answer_ids, *(row.end_ids if data.train_end else ())] for row in data.forget],
         [len(row.answer_ids) for row in data.forget],
         [item.popularity for item in data.items] or [None] * len(data.forget),
         encode,
@@ -101,20 +101,16 @@ def constants_of(method: Method, options: Mapping[str, Any], facts: Facts) -> Co
         }
 
 
-def sources_of(
-    method: Method,
-    rows: Mapping[str, Sequence[Encoded]],
-    train_end: bool,
-    constants: Constants,
-    optimisation: Optimisation,
-) -> dict[str, Source]:
-    """What training draws from: the method's kinds of `rows` and, for the KL term, every token of the forget rows.
+def sources_of(method: Method, data: CellData, constants: Constants, optimisation: Optimisation) -> dict[str, Source]:
+    """What training draws from: the method's kinds of rows and, for the KL term, every token of the forget rows.
 
     `constants` are those of the forget rows, by label. Raises UsageError for a KL term of a method without outputs, or
     of one that combines the gradients of its own terms.
     """
     sources = {
-        kind: Source(rows[kind], train_end, constants if kind == "forget" else {}, at_label=method.at_layer)
+        kind: Source(
+            data.by_kind[kind], data.train_end, constants if kind == "forget" else {}, at_label=method.at_layer
+        )
         for kind in method.kinds
     }
     if optimisation.forget_kl:
@@ -124,7 +120,7 @@ def sources_of(
             )
         if method.gradient is not None:
             raise UsageError(f"{method.name} combines the gradients of its own terms, so forget_kl cannot be set")
-        sources["everywhere"] = Source(rows["forget"], train_end, everywhere=True)
+        sources["everywhere"] = Source(data.forget, data.train_end, everywhere=True)
     return sources
 
 

@@ -40,7 +40,6 @@ def train(
     optimisation: Optimisation,
     *,
     options: Mapping[str, Any] | None = None,
-    train_end: bool = True,
     graphs: bool | None = None,
     plain: bool | None = None,
     on_epoch: Callable[[int], None] | None = None,
@@ -61,7 +60,6 @@ def train(
         lrs,
         optimisation=optimisation,
         options=options or {},
-        train_end=train_end,
         plain=plain,
     )
     record = can_record(loaded.device) if graphs is None else graphs

@@ -52,7 +52,6 @@ class TrainingRun:
         *,
         optimisation: Optimisation,
         options: Mapping[str, Any],
-        train_end: bool,
         plain: bool | None,
     ) -> None:
         self.model, self._trainable, self._method = loaded.model, trainable, method
@@ -64,11 +63,11 @@ class TrainingRun:
         self._method_loss = method.bind(method.loss, self._options)
         self._gradient = method.bind(method.gradient, self._options) if method.gradient else None
         self._factor = factor_of(method, self._options)
-        facts = facts_of(data, loaded.tokenizer, train_end)
+        facts = facts_of(data, loaded.tokenizer)
         with telling(method, "notes function"):
             self._notes = method.bind(method.notes, self._options)(facts) if method.notes else {}
         constants = constants_of(method, self._options, facts)
-        sources = sources_of(method, data.by_kind, train_end, constants, optimisation)
+        sources = sources_of(method, data, constants, optimisation)
         epochs = plan({kind: source.sizes() for kind, source in sources.items()}, optimisation, data.seed)
         self._micro_batches_of_step = [len(step) for epoch in epochs for step in epoch]
         self.epoch_steps = [len(epoch) for epoch in epochs]

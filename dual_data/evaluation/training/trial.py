@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods.base import Answers, Batch, Constants, Loss, Method, Outputs
+from dual_data.evaluation.rows.encoding import Encoded
 from dual_data.evaluation.rows.packing import Rows, pack
 from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.limits import limits_of
@@ -51,8 +52,6 @@ def try_method(
     data: CellData,
     tokenizer: PreTrainedTokenizerBase,
     optimisation: Optimisation,
-    *,
-    train_end: bool,
 ) -> None:
     """Run the code of a method: constants and notes of the rows, its loss, gradients and controller.
 
@@ -62,7 +61,7 @@ def try_method(
     not finite, and where the loss of a cell depends on the others.
     """
     options = method.options(chosen)
-    facts = facts_of(data, tokenizer, train_end)
+    facts = facts_of(data, tokenizer)
     with telling(method, "notes function"):
         if (notes := method.notes) is not None:
             _unchanging(method, "notes function", lambda: method.bind(notes, options)(facts))
@@ -70,7 +69,7 @@ def try_method(
     _unchanging(method, "noise function", lambda: noise_of(method, options))
     _unchanging(method, "factor function", lambda: factor_of(method, options))
     state = _unchanging(method, "controller", lambda: _controlled(method, options))
-    rows = _first_rows(method, data, train_end, constants, optimisation)
+    rows = _first_rows(method, data, constants, optimisation)
 
     def made_up(*, alike: bool) -> tuple[dict[str, Answers], Batch, list[Outputs]]:
         """The outputs of the model that is trained, and the arguments of the loss."""
@@ -140,25 +139,24 @@ def _controlled(
     return state if parts is None else next_state(method, controller, parts, state)
 
 
-def _first_rows(
-    method: Method, data: CellData, train_end: bool, constants: Constants, optimisation: Optimisation
-) -> dict[str, Rows]:
+def _first_rows(method: Method, data: CellData, constants: Constants, optimisation: Optimisation) -> dict[str, Rows]:
     """The first rows of each kind as one micro-batch of all cells, with the first tokens of their answers.
 
     A row has a token more than the one before, and the constants of these tokens and of the end of its turn.
     """
-    rows_by_kind = {
-        kind: [row._replace(answer_ids=row.answer_ids[:number]) for number, row in enumerate(rows[:_ROWS], 1)]
-        for kind, rows in data.by_kind.items()
-    }
+
+    def first(rows: Sequence[Encoded]) -> list[Encoded]:
+        return [row._replace(answer_ids=row.answer_ids[:number]) for number, row in enumerate(rows[:_ROWS], 1)]
+
+    few = data._replace(forget=first(data.forget), retain=first(data.retain), refusal=first(data.refusal))
     shortened = {
         name: [
             [*values[: len(row.answer_ids)], *values[len(whole.answer_ids) :]]
-            for values, row, whole in zip(by_row, rows_by_kind["forget"], data.forget, strict=False)
+            for values, row, whole in zip(by_row, few.forget, data.forget, strict=False)
         ]
         for name, by_row in constants.items()
     }
-    sources = sources_of(method, rows_by_kind, train_end, shortened, optimisation)
+    sources = sources_of(method, few, shortened, optimisation)
     one_batch = optimisation.model_copy(update={"epochs": 1, "batch": _ROWS, "micro_batch": 0})
     ((micro_batch, *_), *_), *_ = plan({kind: source.sizes() for kind, source in sources.items()}, one_batch, seed=0)
     _, rows = pack([micro_batch], sources, cells=_CELLS).at(torch.zeros(1, dtype=torch.long))

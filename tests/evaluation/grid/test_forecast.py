@@ -131,7 +131,6 @@ def test_the_operations_of_training_are_those_that_torch_counts(
             [1e-3],
             optimisation=grid.preset,
             options={},
-            train_end=True,
             plain=True,
         )
         for _ in range(line.steps):

@@ -19,11 +19,10 @@ def test_every_method_passes_its_trial_which_draws_no_number_of_a_run() -> None:
     given = problem()
     for method in METHODS.values():
         for train_end in (True, False):
-            whole = given.data
+            whole = given.data._replace(train_end=train_end)
             one = whole._replace(forget=whole.forget[:1], refusal=whole.refusal[:1], items=whole.items[1:2])
             for data in (whole, one):
-                tokenizer = given.loaded.tokenizer
-                try_method(method, {}, data, tokenizer, Optimisation(normalise="sequence"), train_end=train_end)
+                try_method(method, {}, data, given.loaded.tokenizer, Optimisation(normalise="sequence"))
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -40,7 +39,7 @@ def test_settings_with_which_a_method_cannot_be_trained_fail_in_its_trial(
 ) -> None:
     given, optimisation = problem(), Optimisation(**settings)
     with pytest.raises(UsageError, match=f"^{message}$"):
-        try_method(METHODS["RMU"], options, given.data, given.loaded.tokenizer, optimisation, train_end=True)
+        try_method(METHODS["RMU"], options, given.data, given.loaded.tokenizer, optimisation)
     with pytest.raises(UsageError, match=f"^{message}$"):
         given.train("RMU", optimisation, **options)
-    try_method(METHODS["NPO"], {}, given.data, given.loaded.tokenizer, Optimisation(**settings), train_end=True)
+    try_method(METHODS["NPO"], {}, given.data, given.loaded.tokenizer, Optimisation(**settings))
