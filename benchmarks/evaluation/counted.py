@@ -21,9 +21,8 @@ from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Loaded, ModelInfo
 from dual_data.evaluation.models.norms import fuse, norms_of
-from dual_data.evaluation.rows.encoding import Encoded, encode
+from dual_data.evaluation.rows.encoding import Encoded, TrainingRows, encode
 from dual_data.evaluation.training import training_run
-from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 
@@ -39,7 +38,7 @@ def step(shape: str, tokenizer: PreTrainedTokenizerBase, work: Work, *, cells: i
             loaded,
             adapters,
             method_named(work.method),
-            CellData(forget, retain, work.seed),
+            TrainingRows(forget, retain, work.seed),
             [work.lr] * cells,
             optimisation=Optimisation(epochs=2, batch=work.batch),
             options={},

@@ -23,11 +23,11 @@ from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Loaded, identify, load
 from dual_data.evaluation.results import run_path
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.rows.encoding import encode
+from dual_data.evaluation.rows.encoding import TrainingRows, encode
 from dual_data.evaluation.settings import EvaluationSettings
-from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
+from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import train
 
 _NO_GRAPHS = ("was not recorded", "without CUDA graphs")
@@ -103,7 +103,7 @@ def train_cells(
 ) -> list[Trace]:
     """Train one cell per learning rate, all at once."""
     forget, retain = (encode(loaded.tokenizer, rows, "chat") for rows in (work.forget, work.retain))
-    data = CellData(forget, retain, work.seed)
+    data = TrainingRows(forget, retain, work.seed)
     optimisation = Optimisation(epochs=work.epochs, batch=work.batch)
     return train(loaded, adapters, method_named(work.method), data, lrs, optimisation, graphs=graphs)
 

@@ -26,9 +26,9 @@ from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.models.loading import load
 from dual_data.evaluation.models.tiny import tiny, tiny_tokenizer
 from dual_data.evaluation.training import train as training
-from dual_data.evaluation.training.cells import Trace
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec
+from dual_data.evaluation.training.trace import Trace
 
 RUN = ["--device", "cpu", "--made-up", "--limit", "6", "--new-tokens", "3", "--rows", "8", "--cells-at-once", "2"]
 

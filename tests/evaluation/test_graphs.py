@@ -21,10 +21,10 @@ from dual_data.evaluation.models.norms import fuse_norms
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.request import Request, request_of
-from dual_data.evaluation.training.cells import Trace
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import train
 from tests.evaluation.emulated_graphs import Graph, Recording, emulate, refuse
 from tests.evaluation.questions import cities

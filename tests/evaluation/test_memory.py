@@ -31,11 +31,11 @@ from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.rows.request import Outcome, request_of
 from dual_data.evaluation.settings import ModelSettings
 from dual_data.evaluation.training import reference
-from dual_data.evaluation.training.cells import Trace
 from dual_data.evaluation.training.forward import hidden_at
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
+from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import halving, train
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.questions import cities

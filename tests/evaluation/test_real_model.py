@@ -17,9 +17,8 @@ from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.metrics.panel import summary
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.rows.encoding import PROFILES, encode, turn_end
+from dual_data.evaluation.rows.encoding import PROFILES, TrainingRows, encode, turn_end
 from dual_data.evaluation.rows.panel import read_panel, tokenise_panel
-from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.train import train
@@ -114,7 +113,7 @@ def test_it_knows_facts_unlearns_twenty_and_keeps_twenty(smollm2: Loaded) -> Non
     forget, retain = (encode(smollm2.tokenizer, split, CHAT) for split in (stated[:20], stated[20:]))
     # WGA has less weight on what is already improbable. Plain ascent takes both sets to 0 within eight steps.
     adapters = Adapters(smollm2.model, LoraSpec())
-    data = CellData(forget, retain, seed=0)
+    data = TrainingRows(forget, retain, seed=0)
     trace = train(smollm2, adapters, METHODS["WGA"], data, [3e-4], Optimisation(epochs=8, batch=10))[0]
     assert trace.stopped == ""
     sets = {"forget": known[:20], "retain": known[20:40]}

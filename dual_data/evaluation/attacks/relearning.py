@@ -21,10 +21,9 @@ from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.metrics.likelihood import probability
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.rows.encoding import Encoded
+from dual_data.evaluation.rows.encoding import Encoded, TrainingRows
 from dual_data.evaluation.rows.request import Outcome, request_of
 from dual_data.evaluation.training import fine_tune
-from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.train import train
@@ -110,7 +109,7 @@ def relearn(
             loaded,
             copy,
             fine_tune.METHOD,
-            CellData(tuned, (), seed, train_end=train_end),
+            TrainingRows(tuned, (), seed, train_end=train_end),
             [lr],
             # Tuning may start from a model that unlearning destroyed, which elsewhere would count as divergence.
             Optimisation(epochs=max(steps), batch=len(tuned), diverged_nll=0.0, diverged_norm=0.0),

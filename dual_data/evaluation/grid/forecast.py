@@ -144,7 +144,7 @@ def _try_methods(grid: Grid, cells: Iterable[Cell], tokenised: Mapping[str, Toke
     for name, cell in first_cells.items():
         rows = tokenised[cell.model]
         try:
-            data = rows.cell_data(cell)
+            data = rows.training_rows(cell)
             try_method(method_named(name), grid.preset.methods[name], data, rows.tokenizer, grid.preset)
         except UsageError as error:
             mistakes.append(str(error))

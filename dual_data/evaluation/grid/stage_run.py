@@ -26,12 +26,12 @@ from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.metrics import panel
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import BASE, adapter_path, stages_folder, write_result
-from dual_data.evaluation.rows.encoding import token_hash
+from dual_data.evaluation.rows.encoding import TrainingRows, token_hash
 from dual_data.evaluation.settings import StageSettings
-from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import halving, train
 
 
@@ -171,7 +171,7 @@ class StageRun:
         """Run cells together. This process writes its `own` of them, and says of each how it ended."""
         grid, loaded, notes = self._grid, self._loaded, list[str]()
         method = method_named(cells[0].method)
-        rows, lrs = self._tokenised.cell_data(cells[0]), [cell.lr for cell in cells]
+        rows, lrs = self._tokenised.training_rows(cells[0]), [cell.lr for cell in cells]
         self._reset_peak()
         seeds = [cell.seed for cell in cells]
         adapters = None if grid.preset.full else Adapters(loaded.model, grid.preset.lora, seeds=seeds)
@@ -232,7 +232,7 @@ class StageRun:
         effort: Effort,
         notes: Sequence[str],
         trace: Trace | None = None,
-        rows: CellData | None = None,
+        rows: TrainingRows | None = None,
     ) -> None:
         """Write a result; `trace` and `rows` are those of its training, None before unlearning."""
         stopped = trace.stopped if trace is not None else ""

@@ -23,12 +23,12 @@ from dual_data.evaluation.device.sharding import ALONE, Ranks, held
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import write_json
 from dual_data.evaluation.rows.data import Item, data_hash
-from dual_data.evaluation.rows.encoding import Encoded, PromptFormat, encode
+from dual_data.evaluation.rows.encoding import Encoded, PromptFormat, TrainingRows, encode
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training import fine_tune
-from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.lora import Adapters, is_whole, read_spec
 from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import halving, train
 from dual_data.ids import digest
 
@@ -116,7 +116,7 @@ def _train(
     """Train the stage's adapter; of processes that share the base, the first writes it."""
     began, notes = time.perf_counter(), list[str]()
     adapters = Adapters(loaded.model, stage.lora, seeds=(seed,))
-    data = CellData(rows, (), seed, train_end=profile.train_end)
+    data = TrainingRows(rows, (), seed, train_end=profile.train_end)
 
     def attempt(optimisation: Optimisation) -> Trace:
         (trace,) = train(loaded, adapters, fine_tune.METHOD, data, [stage.lr], optimisation)

@@ -10,9 +10,8 @@ from transformers import PreTrainedTokenizerBase
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.measuring.workload import Workload, build_workload
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.rows.encoding import Encoded, encode
+from dual_data.evaluation.rows.encoding import Encoded, TrainingRows, encode
 from dual_data.evaluation.rows.panel import TokenisedPanel, tokenise_panel
-from dual_data.evaluation.training.cells import CellData
 
 _Rows = tuple[Item, ...]
 
@@ -36,12 +35,12 @@ class Tokenised:
         """Number of tokens of rows: prompts, answers and ends of turns."""
         return sum(len(row.prompt_ids) + len(row.answer_ids) + len(row.end_ids) for row in self.encoded(items))
 
-    def cell_data(self, cell: Cell) -> CellData:
+    def training_rows(self, cell: Cell) -> TrainingRows:
         """All that a cell is trained on."""
         grid = self._grid
         sets = grid.sets[cell.stage]
         forget = sets.forget[cell.set]
-        return CellData(
+        return TrainingRows(
             self.encoded(forget),
             self.encoded(sets.retain_train),
             cell.seed,

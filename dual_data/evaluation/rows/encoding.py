@@ -59,6 +59,27 @@ class Encoded(NamedTuple):
     """The token that ends the turn (chat), or nothing (dual-raw)."""
 
 
+class TrainingRows(NamedTuple):
+    """All that a training run is trained on: of cells that are trained together, of a stage or of relearning."""
+
+    forget: Sequence[Encoded]
+    """In a stage and in relearning, the rows to learn."""
+    retain: Sequence[Encoded]
+    seed: int
+    """Of the order of the rows."""
+    refusal: Sequence[Encoded] = ()
+    """For each forget row, the same prompt with the answer to prefer."""
+    items: Sequence[Item] = ()
+    """The forget rows as read; empty where no unlearning method is trained."""
+    train_end: bool = True
+    """Whether the end of the turn is a label too."""
+
+    @property
+    def by_kind(self) -> dict[str, Sequence[Encoded]]:
+        """The rows by the kinds that a method names."""
+        return {"forget": self.forget, "retain": self.retain, "refusal": self.refusal}
+
+
 def profile_named(name: str) -> PromptFormat:
     """The profile called `name`. Raises InputError that lists the known ones."""
     if name not in PROFILES:

@@ -16,9 +16,8 @@ from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.repeatable import is_refused
 from dual_data.evaluation.methods.base import Answers, Batch, Constants, Controller, Facts, Method, Outputs
-from dual_data.evaluation.rows.encoding import text_ids
+from dual_data.evaluation.rows.encoding import TrainingRows, text_ids
 from dual_data.evaluation.rows.packing import Rows, Source
-from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.optimisation import Optimisation
 
 
@@ -43,7 +42,7 @@ def telling(method: Method, part: str, known: str = "") -> Iterator[None]:
         raise UsageError(message) from error
 
 
-def facts_of(data: CellData, tokenizer: PreTrainedTokenizerBase) -> Facts:
+def facts_of(data: TrainingRows, tokenizer: PreTrainedTokenizerBase) -> Facts:
     """What a method can derive constants from, of the rows that cells train on."""
 
     def encode(text: str) -> list[int]:
@@ -101,7 +100,9 @@ def constants_of(method: Method, options: Mapping[str, Any], facts: Facts) -> Co
         }
 
 
-def sources_of(method: Method, data: CellData, constants: Constants, optimisation: Optimisation) -> dict[str, Source]:
+def sources_of(
+    method: Method, data: TrainingRows, constants: Constants, optimisation: Optimisation
+) -> dict[str, Source]:
     """What training draws from: the method's kinds of rows and, for the KL term, every token of the forget rows.
 
     `constants` are those of the forget rows, by label. Raises UsageError for a KL term of a method without outputs, or

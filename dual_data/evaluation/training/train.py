@@ -13,10 +13,11 @@ from dual_data.evaluation.device.memory import OutOfMemory, if_it_fits, release
 from dual_data.evaluation.device.sharding import anywhere, can_record, stay_in_step
 from dual_data.evaluation.methods.base import Method
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.training.cells import CellData, Trace
+from dual_data.evaluation.rows.encoding import TrainingRows
 from dual_data.evaluation.training.cuda_graph import WARM_UP, Replayed
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import Trainable
+from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.training_run import TrainingRun
 
 Result = TypeVar("Result")
@@ -35,7 +36,7 @@ def train(
     loaded: Loaded,
     trainable: Trainable,
     method: Method,
-    data: CellData,
+    data: TrainingRows,
     lrs: Sequence[float],
     optimisation: Optimisation,
     *,

@@ -18,8 +18,8 @@ from dual_data.evaluation.device.repeatable import is_refused, repeatable
 from dual_data.evaluation.methods.base import Answers, Controller, Loss, Method, divergence
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.rows.encoding import TrainingRows
 from dual_data.evaluation.rows.packing import Layout, Packed, Rows, Source, pack
-from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden, packs
 from dual_data.evaluation.training.limits import Limit, limits_of, why_stopped
 from dual_data.evaluation.training.method_code import (
@@ -37,6 +37,7 @@ from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import AdamW, Trainable
 from dual_data.evaluation.training.reference import ReferenceFigures, compute
 from dual_data.evaluation.training.schedule import factors, plan
+from dual_data.evaluation.training.trace import Trace
 
 
 class TrainingRun:
@@ -47,7 +48,7 @@ class TrainingRun:
         loaded: Loaded,
         trainable: Trainable,
         method: Method,
-        data: CellData,
+        data: TrainingRows,
         lrs: Sequence[float],
         *,
         optimisation: Optimisation,

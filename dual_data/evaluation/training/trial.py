@@ -13,9 +13,8 @@ from transformers import PreTrainedTokenizerBase
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods.base import Answers, Batch, Constants, Loss, Method, Outputs
-from dual_data.evaluation.rows.encoding import Encoded
+from dual_data.evaluation.rows.encoding import Encoded, TrainingRows
 from dual_data.evaluation.rows.packing import Rows, pack
-from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.limits import limits_of
 from dual_data.evaluation.training.method_code import (
     arguments,
@@ -49,7 +48,7 @@ _WIDTH = 16
 def try_method(
     method: Method,
     chosen: Mapping[str, Any],
-    data: CellData,
+    data: TrainingRows,
     tokenizer: PreTrainedTokenizerBase,
     optimisation: Optimisation,
 ) -> None:
@@ -139,7 +138,9 @@ def _controlled(
     return state if parts is None else next_state(method, controller, parts, state)
 
 
-def _first_rows(method: Method, data: CellData, constants: Constants, optimisation: Optimisation) -> dict[str, Rows]:
+def _first_rows(
+    method: Method, data: TrainingRows, constants: Constants, optimisation: Optimisation
+) -> dict[str, Rows]:
     """The first rows of each kind as one micro-batch of all cells, with the first tokens of their answers.
 
     A row has a token more than the one before, and the constants of these tokens and of the end of its turn.

@@ -15,9 +15,8 @@ from dual_data.evaluation.attacks.relearning import Curve, relearn, split_by_sub
 from dual_data.evaluation.measuring import open_engine as engine
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.report.analysis.recovery import recovery
-from dual_data.evaluation.rows.encoding import encode
+from dual_data.evaluation.rows.encoding import TrainingRows, encode
 from dual_data.evaluation.training import fine_tune
-from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.train import train
@@ -42,12 +41,12 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
     items = cities(4)
     rows = encode(loaded.tokenizer, items, "chat")
     teacher = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0), seeds=(7,))
-    train(loaded, teacher, fine_tune.METHOD, CellData(rows, (), 7), [1e-2], Optimisation(epochs=30))
+    train(loaded, teacher, fine_tune.METHOD, TrainingRows(rows, (), 7), [1e-2], Optimisation(epochs=30))
     teacher.merge()
     adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0), seeds=(0, 1))
     # Cell 1 knows less than the base: it was trained on wrong answers.
     wrong = [row._replace(answer_ids=rows[(index + 1) % 4].answer_ids) for index, row in enumerate(rows)]
-    train(loaded, adapters, fine_tune.METHOD, CellData(wrong, (), 0), [1e-2, 1e-2], Optimisation(epochs=15))
+    train(loaded, adapters, fine_tune.METHOD, TrainingRows(wrong, (), 0), [1e-2, 1e-2], Optimisation(epochs=15))
     before = adapters.master.clone()
     (itself, control), (on_wrong, control_on_wrong) = (
         [

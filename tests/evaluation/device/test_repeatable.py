@@ -15,9 +15,9 @@ from dual_data.evaluation.device.repeatable import is_refused, prepare, repeatab
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.base import Loss, Method
 from dual_data.evaluation.training import training_run
-from dual_data.evaluation.training.cells import Trace
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import AdamW
+from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import train
 from tests.evaluation.training.oracle import Problem, problem
 

@@ -127,7 +127,7 @@ def test_the_operations_of_training_are_those_that_torch_counts(
             loaded,
             trainable,
             METHODS[method],
-            Tokenised(grid, loaded.tokenizer).cell_data(line.cell),
+            Tokenised(grid, loaded.tokenizer).training_rows(line.cell),
             [1e-3],
             optimisation=grid.preset,
             options={},

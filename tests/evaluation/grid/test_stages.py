@@ -14,9 +14,8 @@ from dual_data.evaluation.grid.stages import applied, prepare, stage_key
 from dual_data.evaluation.measuring.local_model import LocalModel
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.encoding import PROFILES, encode
+from dual_data.evaluation.rows.encoding import PROFILES, TrainingRows, encode
 from dual_data.evaluation.settings import StageSettings
-from dual_data.evaluation.training.cells import CellData
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.train import train
@@ -75,7 +74,7 @@ def test_unlearning_on_a_stacked_stage_equals_unlearning_on_a_merged_one(tmp_pat
     for apply in ("merge", "stack"):
         with applied(loaded, prepared._replace(apply=apply)):
             adapters = Adapters(loaded.model, SPEC)
-            data = CellData(encoded[:3], encoded[3:], seed=0)
+            data = TrainingRows(encoded[:3], encoded[3:], seed=0)
             losses.append(train(loaded, adapters, METHODS["NPO"], data, [1e-3], Optimisation(epochs=3))[0].losses)
             adapters.remove()
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

@@ -16,8 +16,9 @@ from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.methods.base import Method
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import BASE, Result, cell_path, read_result, read_results, write_result
-from dual_data.evaluation.training.cells import CellData, Trace
+from dual_data.evaluation.rows.encoding import TrainingRows
 from dual_data.evaluation.training.optimiser import Trainable
+from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import train
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 
@@ -48,7 +49,13 @@ def test_what_is_trained_together_does_not_depend_on_what_is_left_to_do(
     batches = list[list[tuple[str, float, int]]]()
 
     def noted(
-        loaded: Loaded, trainable: Trainable, method: Method, data: CellData, lrs: list[float], *args: Any, **rest: Any
+        loaded: Loaded,
+        trainable: Trainable,
+        method: Method,
+        data: TrainingRows,
+        lrs: list[float],
+        *args: Any,
+        **rest: Any,
     ) -> Any:
         batches.append([(method.name, lr, data.seed) for lr in lrs])
         return train(loaded, trainable, method, data, lrs, *args, **rest)

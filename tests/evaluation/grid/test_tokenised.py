@@ -41,7 +41,9 @@ def test_stages_share_token_ids_unless_they_change_the_answers(project: Path) ->
     rows = {stage: texts.encoded(grid.sets[stage].forget["rare"]) for stage in workloads}
     assert rows["pretrained"] is rows["sft"]
     assert [row.answer_ids for row in rows["sft"]] != [row.answer_ids for row in rows["sft_new"]]
-    by_seed = [texts.cell_data(cell) for cell in cells if (cell.stage, cell.method, cell.lr) == ("sft", "NPO", 1e-3)]
+    by_seed = [
+        texts.training_rows(cell) for cell in cells if (cell.stage, cell.method, cell.lr) == ("sft", "NPO", 1e-3)
+    ]
     assert [data.seed for data in by_seed] == [0, 1]
     assert by_seed[0].forget is by_seed[1].forget
     assert by_seed[0].retain == encode(tokenizer, grid.sets["sft"].retain_train, grid.profile)

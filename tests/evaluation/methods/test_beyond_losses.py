@@ -16,11 +16,12 @@ from dual_data.evaluation.methods.base import Method, inner
 from dual_data.evaluation.methods.gru import rectified
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
+from dual_data.evaluation.rows.encoding import TrainingRows
 from dual_data.evaluation.training import fine_tune
-from dual_data.evaluation.training.cells import CellData, Trace
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import halving, train
 from tests.cli.command import dual_data
 from tests.evaluation.attacks.attacked_grid import GRID, attack_files, opened, write_project
@@ -207,7 +208,7 @@ def test_noise_of_adapters_has_the_size_of_that_of_all_weights_and_is_of_each_ce
 def test_what_noise_took_is_distilled_again_but_for_the_facts_to_forget(full: bool) -> None:
     rows, loaded = problem(), tiny("llama")
     taught = FullWeights(loaded.model)
-    both = CellData([*rows.forget, *rows.retain], (), 0)
+    both = TrainingRows([*rows.forget, *rows.retain], (), 0)
     (learned,) = train(loaded, taught, fine_tune.METHOD, both, [3e-3], Optimisation(epochs=30, batch=12))
     assert learned.parts["nll"][-1] < 0.5
     taught._untrack()  # the model keeps what it learned

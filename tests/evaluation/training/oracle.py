@@ -12,11 +12,11 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.encoding import Encoded, encode
-from dual_data.evaluation.training.cells import CellData, Trace
+from dual_data.evaluation.rows.encoding import Encoded, TrainingRows, encode
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.optimiser import Buffer
+from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import train
 from tests.evaluation.methods.formulas import Figures, Step, row_figures
 from tests.evaluation.questions import cities
@@ -60,9 +60,9 @@ class Problem(NamedTuple):
     other: list[Encoded]
 
     @property
-    def data(self) -> CellData:
+    def data(self) -> TrainingRows:
         items = [item._replace(popularity=float(i % 5)) for i, item in enumerate(cities())]
-        return CellData(self.forget, self.retain, 0, self.other, items)
+        return TrainingRows(self.forget, self.retain, 0, self.other, items)
 
     def train(
         self, method: str, optimisation: Optimisation, *lrs: float, plain: bool | None = None, **options: Any
