@@ -3,7 +3,7 @@
 targets        the cells to attack, and which attacks they lack
 forecast       what these will take
 run            loads each model once and every cell's adapter onto it
-cell           the attacks on one cell, by name
+runners        the attacks by name, each on one cell with its model
 relearning     quantisation: attacks that change the model
 lm_eval_tasks  lm_eval_model: what unlearning cost, by tasks of lm-eval
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from dual_data.errors import InputError
 from dual_data.evaluation.attack_results import RELEARNED_TOKENS
-from dual_data.evaluation.attacks.cell import relearning_rows
 from dual_data.evaluation.attacks.quantisation import ROUNDERS
-from dual_data.evaluation.attacks.relearning import BATCH
+from dual_data.evaluation.attacks.relearning import BATCH, relearning_rows
 from dual_data.evaluation.attacks.targets import AttackOptions, Target
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of
 from dual_data.evaluation.grid.forecast import counted, duration, estimated, rate

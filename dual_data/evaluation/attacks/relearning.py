@@ -10,12 +10,13 @@ cell in the stage sft_retain starts from a model that never saw them, and the re
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from dual_data.errors import InputError
 from dual_data.evaluation.attack_results import RELEARNED_TOKENS
+from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.measuring.measure import rounded
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.metrics.likelihood import probability
@@ -32,6 +33,8 @@ from dual_data.text.matching import contains_answer
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 """Steps after which the held-out facts are scored; step 0, before tuning, always is."""
+TUNED_SHARE = 0.2
+"""Share of the forget subjects that relearning is tuned on; the others are scored."""
 BATCH = 32
 """Most facts that are tuned on; every step uses all of them."""
 
@@ -56,6 +59,20 @@ class Curve(NamedTuple):
     """Where tuning ended early, and why; all later points are of the weights at that step."""
 
 
+def relearning_rows(grid: Grid, cell: Cell) -> tuple[dict[str, list[Item]], list[Item]]:
+    """By name, the facts that relearning tunes a model on in turn, and the other facts to forget, which are scored.
+
+    Raises InputError as `split_by_subject`.
+    """
+    sets = grid.sets[cell.stage]
+    items = sets.forget[cell.set]
+    tuned, scored = split_by_subject(items, TUNED_SHARE)
+    rows = {"forget facts": tuned, "retain facts": sample(sets.retain_train, len(tuned))}
+    if other_facts := unrelated(sets.measured, items):
+        rows["other facts of the relations"] = sample(other_facts, len(tuned))
+    return rows, scored
+
+
 def split_by_subject(items: Sequence[Item], share: float) -> tuple[list[Item], list[Item]]:
     """The forget facts to tune on, those of a `share` of the subjects by hash, and the others, which are scored.
 
@@ -72,6 +89,26 @@ def split_by_subject(items: Sequence[Item], share: float) -> tuple[list[Item], l
             break
         tuned.add(name)
     return [item for item in items if item.cluster in tuned], [item for item in items if item.cluster not in tuned]
+
+
+def sample(items: Sequence[Item], most: int) -> list[Item]:
+    """At most `most` items, chosen by hash: the first rows of a sorted file would be no random sample."""
+    facts = {item.fact: item for item in items}  # measured sets may share facts
+    return sorted(facts.values(), key=lambda item: (digest(f"relearn|{item.id}"), item.question))[:most]
+
+
+def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> list[Item]:
+    """Facts with the relations of the forget facts but other subjects, from the sets that are never trained on.
+
+    A fact without a subject is its own; not by its id, which may be another fact's in another set.
+    """
+    relations, subjects = {item.relation for item in items}, {item.subject or item.fact for item in items}
+    return [
+        item
+        for rows in measured.values()
+        for item in rows
+        if item.relation and item.relation in relations and (item.subject or item.fact) not in subjects
+    ]
 
 
 def relearn(

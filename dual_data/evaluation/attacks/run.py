@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.attack_results import LAYOUT, attack_path
-from dual_data.evaluation.attacks.cell import RUNNERS, Before, restored
 from dual_data.evaluation.attacks.lm_eval_tasks import check_tasks
+from dual_data.evaluation.attacks.runners import RUNNERS, Before, restored
 from dual_data.evaluation.attacks.targets import AttackOptions, Say, Target
 from dual_data.evaluation.device.memory import enough_memory, release
 from dual_data.evaluation.grid.cells import Cell, Grid

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.attack_results import ATTACKS, key_of, read_attacks
 from dual_data.evaluation.attacks.quantisation import ROUNDERS
-from dual_data.evaluation.attacks.relearning import STEPS
+from dual_data.evaluation.attacks.relearning import STEPS, TUNED_SHARE
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.results import adapter_path
@@ -24,9 +24,6 @@ from dual_data.text.display import count
 
 Say = Callable[[str], None]
 """Shows a line of progress."""
-
-TUNED_SHARE = 0.2
-"""Share of the forget subjects that relearning is tuned on; the others are scored."""
 
 
 class AttackOptions(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation.attacks import cell as attacks_on_cell
 from dual_data.evaluation.attacks import run as attack_run
+from dual_data.evaluation.attacks import runners
 from dual_data.evaluation.attacks.run import attack
 from dual_data.evaluation.attacks.targets import AttackOptions, targets
 from dual_data.evaluation.grid import grid_run
@@ -33,7 +33,7 @@ def test_an_attack_that_fails_ends_no_other(tmp_path: Path, monkeypatch: pytest.
         raise DualDataError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(attacks_on_cell, "quantised", refuse)
+        patch.setattr(runners, "quantised", refuse)
         outcome = attack(broken, [lost, target], options, project=tmp_path)
     assert [path.name.partition("-")[0] for path in outcome.written] == ["relearning"]
     lost_cell, failed = outcome.failed
@@ -111,7 +111,7 @@ def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(attacks_on_cell, "quantised", stop)
+        patch.setattr(runners, "quantised", stop)
         with pytest.raises(KeyboardInterrupt):
             attack(grid, chosen, options, project=tmp_path)
     before = attack_files(grid.folder)

@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 from dual_data.evaluation.attack_results import ATTACKS
-from dual_data.evaluation.attacks import cell as attacks_on_cell
 from dual_data.evaluation.attacks import forecast as attack_forecast
 from dual_data.evaluation.attacks import run as attack_run
-from dual_data.evaluation.attacks.cell import RUNNERS, relearning_rows, sample, unrelated
+from dual_data.evaluation.attacks import runners
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores
 from dual_data.evaluation.attacks.quantisation import quantised
-from dual_data.evaluation.attacks.relearning import STEPS, Curve, relearn
+from dual_data.evaluation.attacks.relearning import STEPS, Curve, relearn, relearning_rows, sample, unrelated
 from dual_data.evaluation.attacks.run import attack
+from dual_data.evaluation.attacks.runners import RUNNERS
 from dual_data.evaluation.attacks.targets import AttackOptions, targets
 from dual_data.evaluation.grid import grid_run
 from dual_data.evaluation.models.loading import Loaded
@@ -48,7 +48,7 @@ def test_tasks_are_kept_with_their_items_after_and_before(tmp_path: Path, monkey
         return next(scores)
 
     monkeypatch.setattr(attack_run, "check_tasks", lambda *_: None)
-    monkeypatch.setattr(attacks_on_cell, "lm_eval_scores", lm_eval_scores)
+    monkeypatch.setattr(runners, "lm_eval_scores", lm_eval_scores)
     monkeypatch.setattr(attack_run, "provenance", lambda *_: {})  # it would ask for the version of lm-eval
     (path,) = attack(grid, [target._replace(todo=("tasks",))], attack_options, project=tmp_path).written
     content = json.loads(path.read_bytes())
@@ -93,9 +93,9 @@ def test_the_model_that_two_cells_start_from_is_attacked_once_and_with_the_same_
         attacked.append(("tasks", output == base_output))
         return TaskScores({"t/acc": output}, {})
 
-    monkeypatch.setattr(attacks_on_cell, "relearn", relearned)
-    monkeypatch.setattr(attacks_on_cell, "quantised", rounded)
-    monkeypatch.setattr(attacks_on_cell, "lm_eval_scores", lm_eval_scores)
+    monkeypatch.setattr(runners, "relearn", relearned)
+    monkeypatch.setattr(runners, "quantised", rounded)
+    monkeypatch.setattr(runners, "lm_eval_scores", lm_eval_scores)
     monkeypatch.setattr(attack_run, "check_tasks", lambda *_: None)
     monkeypatch.setattr(attack_run, "provenance", lambda *_: {})  # it would ask for the version of lm-eval
     base = grid_run.load_model(grid.models["tiny"], "cpu")
@@ -142,7 +142,7 @@ def test_what_is_rounded_is_all_there_is_of_the_model_and_of_its_control(
             rounded.append({name for name, layer in linear.items() if layer.weight is not before[name]})
             yield
 
-    monkeypatch.setattr(attacks_on_cell, "quantised", watched)
+    monkeypatch.setattr(runners, "quantised", watched)
     assert attack(grid, [target._replace(todo=("quantisation",))], AttackOptions(), project=tmp_path).failed == []
     first, *others = rounded
     assert "lm_head" in first

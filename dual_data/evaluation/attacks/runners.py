@@ -1,4 +1,4 @@
-"""The attacks on one cell: its adapter on its base, beside the model before unlearning."""
+"""Runs one attack on one cell: on its adapter on its base, beside the model before unlearning."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from dual_data.evaluation.attack_results import ROUNDED_SCORES
 from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, lm_eval_scores
 from dual_data.evaluation.attacks.quantisation import ROUNDERS, quantised
-from dual_data.evaluation.attacks.relearning import Curve, relearn, split_by_subject
-from dual_data.evaluation.attacks.targets import TUNED_SHARE, AttackOptions, Say
+from dual_data.evaluation.attacks.relearning import Curve, relearn, relearning_rows
+from dual_data.evaluation.attacks.targets import AttackOptions, Say
 from dual_data.evaluation.device.devices import rows_at_once
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.stages import applied, prepare
@@ -20,10 +20,8 @@ from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import adapter_path, stages_folder
-from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.training.lora import Adapters, read_spec
-from dual_data.ids import digest
 from dual_data.text.display import count
 
 Before = dict[tuple[object, ...], Any]
@@ -66,20 +64,6 @@ def restored(grid: Grid, loaded: Loaded, cell: Cell, before: Before) -> Iterator
             adapters.remove()
 
 
-def relearning_rows(grid: Grid, cell: Cell) -> tuple[dict[str, list[Item]], list[Item]]:
-    """By name, the facts that relearning tunes a model on in turn, and the other facts to forget, which are scored.
-
-    Raises InputError as `split_by_subject`.
-    """
-    sets = grid.sets[cell.stage]
-    items = sets.forget[cell.set]
-    tuned, scored = split_by_subject(items, TUNED_SHARE)
-    rows = {"forget facts": tuned, "retain facts": sample(sets.retain_train, len(tuned))}
-    if other_facts := unrelated(sets.measured, items):
-        rows["other facts of the relations"] = sample(other_facts, len(tuned))
-    return rows, scored
-
-
 def _relearning(restored: Restored, options: AttackOptions, tell: Say) -> dict[str, Any]:
     grid, cell, loaded, *_ = restored
     tuned, held_out = relearning_rows(grid, cell)
@@ -109,26 +93,6 @@ def _relearning(restored: Restored, options: AttackOptions, tell: Say) -> dict[s
         entries.append({"tuned_on": name, "points": points, "control": control_points, "subjects": unlearned.subjects})
         notes += [f"on {name}: {note}" for note in (*unlearned.notes, *control.notes)]
     return {"relearning": entries, "notes": notes}
-
-
-def sample(items: Sequence[Item], most: int) -> list[Item]:
-    """At most `most` items, chosen by hash: the first rows of a sorted file would be no random sample."""
-    facts = {item.fact: item for item in items}  # measured sets may share facts
-    return sorted(facts.values(), key=lambda item: (digest(f"relearn|{item.id}"), item.question))[:most]
-
-
-def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> list[Item]:
-    """Facts with the relations of the forget facts but other subjects, from the sets that are never trained on.
-
-    A fact without a subject is its own; not by its id, which may be another fact's in another set.
-    """
-    relations, subjects = {item.relation for item in items}, {item.subject or item.fact for item in items}
-    return [
-        item
-        for rows in measured.values()
-        for item in rows
-        if item.relation and item.relation in relations and (item.subject or item.fact) not in subjects
-    ]
 
 
 def _quantisation(restored: Restored, options: AttackOptions, tell: Say) -> dict[str, Any]:
