@@ -81,17 +81,17 @@ def quantised(
     loaded: Loaded,
     number_format: str,
     adapters: Adapters | None = None,
-    cell: int | None = 0,
+    k: int | None = 0,
     stage: Adapters | None = None,
 ) -> Iterator[None]:
-    """Inside, the model has the weights of the base with adapter `cell` merged, rounded; the adapters are off.
+    """Inside, the model has the weights of the base with adapter `k` merged, rounded; the adapters are off.
 
-    `cell` is None for the control: the same layers are rounded without merging it. `stage` is the adapter of a stacked
+    `k` is None for the control: the same layers are rounded without merging it. `stage` is the adapter of a stacked
     stage and is merged in both cases. The head and the embeddings keep their precision unless `adapters` are on the
     head. Afterwards every weight is restored bit for bit; inside, the linear layers are in memory twice.
     """
-    active = [(adapter, k) for adapter, k in ((stage, 0), (adapters, cell)) if adapter is not None]
-    deltas = [(adapter.spec.scaling, adapter.weights(k)) for adapter, k in active if k is not None]
+    active = [(adapter, index) for adapter, index in ((stage, 0), (adapters, k)) if adapter is not None]
+    deltas = [(adapter.spec.scaling, adapter.weights(index)) for adapter, index in active if index is not None]
     originals: list[tuple[nn.Linear, nn.Parameter]] = []
     head = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     # By the targets, not by what is merged: else the control would keep the head that the unlearned model has rounded.

@@ -22,7 +22,7 @@ from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.metrics.likelihood import probability
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.rows.encoding import Encoded, TrainingRows
+from dual_data.evaluation.rows.encoding import PromptFormat, TrainingRows, encode
 from dual_data.evaluation.rows.request import Outcome, request_of
 from dual_data.evaluation.training import fine_tune
 from dual_data.evaluation.training.lora import Adapters
@@ -114,31 +114,30 @@ def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> 
 def relearn(
     loaded: Loaded,
     adapters: Adapters,
-    cell: int | None,
-    rows: Sequence[Encoded],
+    k: int | None,
+    facts: Sequence[Item],
     *,
-    held_out: Sequence[Encoded],
-    items: Sequence[Item],
+    held_out: Sequence[Item],
+    profile: PromptFormat,
     lr: float,
     steps: Sequence[int],
     seed: int = 0,
     max_new_tokens: int = RELEARNED_TOKENS,
-    train_end: bool = True,
 ) -> Curve:
-    """The curve of one unlearned adapter that is tuned on `rows`, or with None that of a fresh one, the control.
+    """The curve of adapter `k`, unlearned, that is tuned on `facts`, or with None that of a fresh one, the control.
 
-    `adapters` stay unchanged. `items` are the facts of the rows `held_out`, in order. A step uses the first `BATCH`
-    rows, or all if there are fewer. The curve has a point for every step, even where tuning diverges before.
+    `adapters` stay unchanged. A step uses the first `BATCH` facts, or all if there are fewer. The curve has a point for
+    every step, even where tuning diverges before.
     """
-    requests = [request_of(row) for row in held_out]
-    tuned = list(rows)[:BATCH]
+    tuned = encode(loaded.tokenizer, facts[:BATCH], profile)
+    requests = [request_of(row) for row in encode(loaded.tokenizer, held_out, profile)]
     points = list[Point]()
-    with _copied(loaded, adapters, cell, seed) as copy:
+    with _copied(loaded, adapters, k, seed) as copy:
         engine = open_engine(loaded, copy, max_new_tokens=max_new_tokens)
 
         def score(step: int) -> None:
             (outcomes,) = engine.run(requests)
-            points.append(_point(loaded, step, outcomes, items))
+            points.append(_point(loaded, step, outcomes, held_out))
 
         score(0)
         # One step per epoch, since `on_epoch` is called only at the end of epochs.
@@ -146,7 +145,7 @@ def relearn(
             loaded,
             copy,
             fine_tune.METHOD,
-            TrainingRows(tuned, (), seed, train_end=train_end),
+            TrainingRows(tuned, (), seed, train_end=profile.train_end),
             [lr],
             # Tuning may start from a model that unlearning destroyed, which elsewhere would count as divergence.
             Optimisation(epochs=max(steps), batch=len(tuned), diverged_nll=0.0, diverged_norm=0.0),
@@ -157,18 +156,18 @@ def relearn(
         if remaining:
             score(remaining[0])
     points += [points[-1]._replace(step=step) for step in remaining[1:]]
-    model = "model before unlearning" if cell is None else "unlearned model"
+    model = "model before unlearning" if k is None else "unlearned model"
     note = f"tuning of the {model} ended early ({trace.stopped}); later points are of the weights it had then"
-    return Curve(tuple(points), tuple(item.cluster for item in items), (note,) if trace.stopped else ())
+    return Curve(tuple(points), tuple(item.cluster for item in held_out), (note,) if trace.stopped else ())
 
 
 @contextmanager
-def _copied(loaded: Loaded, adapters: Adapters, cell: int | None, seed: int) -> Iterator[Adapters]:
+def _copied(loaded: Loaded, adapters: Adapters, k: int | None, seed: int) -> Iterator[Adapters]:
     """Yields a copy of the unlearned adapter, or with None a fresh adapter, which replaces `adapters` inside."""
     copy = Adapters(loaded.model, adapters.spec, seeds=(seed,))
     try:
-        if cell is not None:
-            copy.load_weights(0, adapters.weights(cell))
+        if k is not None:
+            copy.load_weights(0, adapters.weights(k))
         with adapters.disabled():
             yield copy
     finally:

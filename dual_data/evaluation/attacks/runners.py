@@ -20,7 +20,6 @@ from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import adapter_path, stages_folder
-from dual_data.evaluation.rows.encoding import encode
 from dual_data.evaluation.training.lora import Adapters, read_spec
 from dual_data.text.display import count
 
@@ -67,22 +66,20 @@ def restored(grid: Grid, loaded: Loaded, cell: Cell, before: Before) -> Iterator
 def _relearning(restored: Restored, options: AttackOptions, tell: Say) -> dict[str, Any]:
     grid, cell, loaded, *_ = restored
     tuned, held_out = relearning_rows(grid, cell)
-    held_out_rows = encode(loaded.tokenizer, held_out, grid.profile)
 
-    def curve(name: str, adapter: int | None) -> Curve:
-        control = "the model before unlearning, " if adapter is None else ""
+    def curve(name: str, k: int | None) -> Curve:
+        control = "the model before unlearning, " if k is None else ""
         tell(f"{control}on {name}, {count(max(options.steps), 'step')}")
         return relearn(
             loaded,
             restored.adapters,
-            adapter,
-            encode(loaded.tokenizer, tuned[name], grid.profile),
-            held_out=held_out_rows,
-            items=held_out,
+            k,
+            tuned[name],
+            held_out=held_out,
+            profile=grid.profile,
             lr=options.lr,
             steps=options.steps,
             seed=cell.seed,
-            train_end=grid.profile.train_end,
         )
 
     entries, notes = [], list[str]()
@@ -105,10 +102,10 @@ def _quantisation(restored: Restored, options: AttackOptions, tell: Say) -> dict
     rows = {"forget": sets.forget[cell.set], "retain_eval": sets.retain_eval}
     measure_options = MeasureOptions(distractors=0, paraphrases=False)
 
-    def scores(number_format: str, adapter: int | None, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        tell(f"of the model {'before' if adapter is None else 'after'} unlearning to {number_format}")
+    def scores(number_format: str, k: int | None, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        tell(f"of the model {'before' if k is None else 'after'} unlearning to {number_format}")
         workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, measure_options)
-        with quantised(loaded, number_format, adapters, adapter, stage):
+        with quantised(loaded, number_format, adapters, k, stage):
             rows_a_batch = rows_at_once(options.device, loaded.info.parameters)
             engine = open_engine(loaded, rows=rows_a_batch, max_new_tokens=grid.preset.max_new_tokens)
             items = measure(engine, workload)[0].items

@@ -15,12 +15,14 @@ from dual_data.evaluation.attacks.relearning import Curve, relearn, split_by_sub
 from dual_data.evaluation.measuring import open_engine as engine
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.report.analysis.recovery import recovery
-from dual_data.evaluation.rows.encoding import TrainingRows, encode
+from dual_data.evaluation.rows.encoding import PROFILES, TrainingRows, encode
 from dual_data.evaluation.training import fine_tune
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.train import train
 from tests.evaluation.questions import cities
+
+CHAT = PROFILES["chat"]
 
 
 def test_facts_of_a_subject_are_on_one_side() -> None:
@@ -45,8 +47,9 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
     teacher.merge()
     adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0), seeds=(0, 1))
     # Cell 1 knows less than the base: it was trained on wrong answers.
-    wrong = [row._replace(answer_ids=rows[(index + 1) % 4].answer_ids) for index, row in enumerate(rows)]
-    train(loaded, adapters, fine_tune.METHOD, TrainingRows(wrong, (), 0), [1e-2, 1e-2], Optimisation(epochs=15))
+    wrong = [item._replace(answer=items[(index + 1) % 4].answer) for index, item in enumerate(items)]
+    wrong_rows = TrainingRows(encode(loaded.tokenizer, wrong, CHAT), (), 0)
+    train(loaded, adapters, fine_tune.METHOD, wrong_rows, [1e-2, 1e-2], Optimisation(epochs=15))
     before = adapters.master.clone()
     (itself, control), (on_wrong, control_on_wrong) = (
         [
@@ -55,15 +58,15 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
                 adapters,
                 cell,
                 tuned,
-                held_out=rows,
-                items=items,
+                held_out=items,
+                profile=CHAT,
                 lr=1e-2,
                 steps=(1, 4, 16),
                 max_new_tokens=8,
             )
             for cell in (1, None)
         ]
-        for tuned in (rows, wrong)  # wrong is nothing new
+        for tuned in (items, wrong)  # wrong is nothing new
     )
     assert torch.equal(adapters.master, before)
     assert [point.step for point in itself.points] == [0, 1, 4, 16]
@@ -98,14 +101,13 @@ def test_a_model_that_unlearning_destroyed_is_tuned_to_the_end() -> None:
     head: Any = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     head.weight.data.mul_(50.0)  # a confident model, far worse than guessing, which would stop any other training
     items = cities(4)
-    rows = encode(loaded.tokenizer, items, "chat")
     curve = relearn(
         loaded,
         Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0)),
         0,
-        rows,
-        held_out=rows,
-        items=items,
+        items,
+        held_out=items,
+        profile=CHAT,
         lr=1e-3,
         steps=(1, 8),
         max_new_tokens=2,
@@ -118,12 +120,12 @@ def test_a_model_that_unlearning_destroyed_is_tuned_to_the_end() -> None:
 @pytest.mark.parametrize("lr", [10.0, 1e20])
 def test_a_curve_of_tuning_that_diverged_has_every_step_and_says_so(lr: float) -> None:
     loaded = tiny("llama")
-    rows = encode(loaded.tokenizer, cities(7), "chat")
+    items = cities(7)
     adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0))
 
     def curve(cell: int | None, steps: Sequence[int]) -> Curve:
-        options: dict[str, Any] = {"held_out": rows[3:], "items": cities(7)[3:], "max_new_tokens": 2}
-        return relearn(loaded, adapters, cell, rows[:3], **options, lr=lr, steps=steps)
+        options: dict[str, Any] = {"held_out": items[3:], "profile": CHAT, "max_new_tokens": 2}
+        return relearn(loaded, adapters, cell, items[:3], **options, lr=lr, steps=steps)
 
     for cell, model_name in ((0, "unlearned model"), (None, "model before unlearning")):
         whole = curve(cell, (1, 2, 4, 8, 16, 32, 64))
@@ -141,9 +143,9 @@ def test_a_curve_of_tuning_that_diverged_has_every_step_and_says_so(lr: float) -
 def test_a_model_that_only_the_slow_engine_serves_has_the_same_curve(monkeypatch: pytest.MonkeyPatch) -> None:
     def curve() -> list[float]:
         loaded = tiny("llama")
-        rows = encode(loaded.tokenizer, cities(4), "chat")
+        items = cities(4)
         adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0))
-        result = relearn(loaded, adapters, 0, rows, held_out=rows, items=cities(4), lr=1e-3, steps=(2,))
+        result = relearn(loaded, adapters, 0, items, held_out=items, profile=CHAT, lr=1e-3, steps=(2,))
         return [fmean(point.probabilities) for point in result.points]
 
     fast = curve()
@@ -166,7 +168,7 @@ def test_a_share_of_the_subjects_is_tuned_on() -> None:
 
 def test_the_control_of_a_seed_is_a_fresh_adapter_of_that_seed() -> None:
     loaded = tiny("llama")
-    rows = encode(loaded.tokenizer, cities(4), "chat")
+    items = cities(4)
     adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0))
 
     def control(seed: int) -> tuple[float, ...]:
@@ -174,9 +176,9 @@ def test_the_control_of_a_seed_is_a_fresh_adapter_of_that_seed() -> None:
             loaded,
             adapters,
             None,
-            rows,
-            held_out=rows,
-            items=cities(4),
+            items,
+            held_out=items,
+            profile=CHAT,
             lr=1e-2,
             steps=(4,),
             seed=seed,
