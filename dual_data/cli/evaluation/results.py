@@ -66,57 +66,20 @@ def score(
     from dual_data.evaluation.rescoring import rescore
     from dual_data.evaluation.results import finite
 
-    rescored: dict[str, Rescored] = {}
-    cells: dict[str, Mapping[str, Any]] = {}
-    for path, log in (entry for argument in paths for entry in read_logs(argument)):
-        rescored[str(path)], cells[str(path)] = rescore(log), log.cell
-    items = sum(result.items for result in rescored.values())
-    largest = max(result.max_abs_difference for result in rescored.values())
+    scored = {str(path): (rescore(log), log.cell) for argument in paths for path, log in read_logs(argument)}
+    results = [result for result, _ in scored.values()]
+    items = sum(result.items for result in results)
+    largest = max(result.max_abs_difference for result in results)
     if json:
-        files = {
-            path: {
-                "cell": cells[path] or None,
-                "items": result.items,
-                "max_abs_difference": result.max_abs_difference,
-                "differences": result.differences,
-                "aggregates": result.aggregates,
-                "left_alone": result.left_alone,
-                "counts": result.counts,
-                "means": result.means,
-                **({"lines": result.lines} if result.lines else {}),
-            }
-            for path, result in rescored.items()
-        }
+        files = {path: _file_as_json(*of_file) for path, of_file in scored.items()}
         print(as_json(finite({"items": items, "max_abs_difference": largest, "files": files})))
         return
-    coordinates = {path: {name: _coordinate(cell, name) for name in _CELL} for path, cell in cells.items()}
-    columns = [
-        name
-        for name in _CELL
-        if len(values := {row[name] for row in coordinates.values()}) > 1
-        or (name in _ALWAYS_NAMED and values != {None})
-    ]
-    unscorable = sum(result.unscorable for result in rescored.values())
-    scores = {
-        "ROUGE-L recall": "rougeL_recall",
-        "in any script": "rougeL_recall_uni",
-        "answers held": "contains_answer",
-    }
-    if not unscorable:
-        del scores["in any script"]
-    names = _file_names(rescored)
-    rows = [
-        (names[path], *(coordinates[path][name] for name in columns), section, str(result.counts[section]),
-         *(f"{means[name]:.4f}" for name in scores.values()),
-         f"{result.by_section[section]:g}" if section in result.by_section else None)
-        for path, result in sorted(rescored.items(), key=lambda entry: _order(cells[entry[0]]))
-        for section, means in result.means.items()
-    ]  # fmt: skip
+    unscorable = sum(result.unscorable for result in results)
+    header, rows = _table_of_means(scored, in_any_script=unscorable > 0)
     are_shown = everything or len(rows) <= _MOST_LINES
     if are_shown:
-        print(table(("file", *columns, "items of", "count", *scores, "largest difference"), rows))
-    alone = {name for result in rescored.values() for name in result.left_alone}
-    compared = any(result.differences for result in rescored.values())
+        print(table(header, rows))
+    compared = any(result.differences for result in results)
     difference = f"largest absolute difference {largest:g}" if compared else "no stored scores to compare with"
     print(f"{count(items, 'item')}, {difference}")
     if unscorable:
@@ -126,7 +89,7 @@ def score(
         )
     if not are_shown:
         print(f"{len(rows)} lines of means by file and set are left out: --all prints them")
-    if alone:
+    if alone := {name for result in results for name in result.left_alone}:
         print(f"{count(len(alone), 'score')} not recomputed, for want of the model: --json has the names")
 
 
@@ -253,6 +216,48 @@ def compare(
         interval = f"[{low}, {high}]"
         lines.append((row.set, row.score, row.items, row.seeds, *scores, value, interval, p_value))
     print(table(("set", "score", "items", "seeds", "A", "B", "A - B", "95 % interval", "p (Holm)"), lines))
+
+
+def _file_as_json(result: Rescored, cell: Mapping[str, Any]) -> dict[str, Any]:
+    """What --json has of one file."""
+    return {
+        "cell": cell or None,
+        "items": result.items,
+        "max_abs_difference": result.max_abs_difference,
+        "differences": result.differences,
+        "aggregates": result.aggregates,
+        "left_alone": result.left_alone,
+        "counts": result.counts,
+        "means": result.means,
+        **({"lines": result.lines} if result.lines else {}),
+    }
+
+
+def _table_of_means(
+    scored: Mapping[str, tuple[Rescored, Mapping[str, Any]]], *, in_any_script: bool
+) -> tuple[tuple[str, ...], list[tuple[str | None, ...]]]:
+    """Header and rows by file and set, from the scores and the coordinates of each file, by path."""
+    coordinates = {path: {name: _coordinate(cell, name) for name in _CELL} for path, (_, cell) in scored.items()}
+    columns = [
+        name
+        for name in _CELL
+        if len(values := {row[name] for row in coordinates.values()}) > 1
+        or (name in _ALWAYS_NAMED and values != {None})
+    ]
+    scores = {
+        "ROUGE-L recall": "rougeL_recall",
+        **({"in any script": "rougeL_recall_uni"} if in_any_script else {}),
+        "answers held": "contains_answer",
+    }
+    names = _file_names(scored)
+    rows = [
+        (names[path], *(coordinates[path][name] for name in columns), section, str(result.counts[section]),
+         *(f"{means[name]:.4f}" for name in scores.values()),
+         f"{result.by_section[section]:g}" if section in result.by_section else None)
+        for path, (result, _) in sorted(scored.items(), key=lambda entry: _order(entry[1][1]))
+        for section, means in result.means.items()
+    ]  # fmt: skip
+    return ("file", *columns, "items of", "count", *scores, "largest difference"), rows
 
 
 def _coordinate(cell: Mapping[str, Any], name: str) -> str | None:
