@@ -14,7 +14,7 @@ from dual_data.text.display import count
 
 if TYPE_CHECKING:
     from dual_data.evaluation.grid.cells import Cell, Grid
-    from dual_data.evaluation.grid.forecast import Plan
+    from dual_data.evaluation.grid.forecast import Forecast
     from dual_data.evaluation.grid.grid_run import RunOptions
 
 
@@ -111,7 +111,7 @@ def run(
         for where in devices
     ]
     if dry_run:
-        _print_plan(grid, cells, options, shard=shard)
+        _print_forecast(grid, cells, options, shard=shard)
     old: list[str] = []
     if replace:
         old = sorted({*conflicting(grid, cells), *superseded(grid, cells)})
@@ -160,7 +160,7 @@ def _run(
         raise DualDataError(f"{tally.failed} cell(s) failed; their results in {folder / 'cells'} say why")
 
 
-def _forecast(grid: Grid, cells: list[Cell], options: list[RunOptions], *, shard: bool) -> Plan:
+def _forecast(grid: Grid, cells: list[Cell], options: list[RunOptions], *, shard: bool) -> Forecast:
     from dual_data.evaluation.grid.forecast import forecast
 
     first = options[0]
@@ -174,12 +174,12 @@ def _forecast(grid: Grid, cells: list[Cell], options: list[RunOptions], *, shard
     )
 
 
-def _print_plan(grid: Grid, cells: list[Cell], options: list[RunOptions], *, shard: bool) -> None:
-    plan = _forecast(grid, cells, options, shard=shard)
-    for line in plan.lines:
+def _print_forecast(grid: Grid, cells: list[Cell], options: list[RunOptions], *, shard: bool) -> None:
+    told = _forecast(grid, cells, options, shard=shard)
+    for line in told.lines:
         state = "done" if line.done else "to do"
         print(
             f"{line.cell.id}  {state:5}  {line.cell.label}: {line.steps} steps, "
             f"{line.training_tokens:,} training and {line.measured_tokens:,} measured tokens"
         )
-    print(f"\n{plan.summary}")
+    print(f"\n{told.summary}")

@@ -45,8 +45,8 @@ is not the arithmetic. Ten cells of a model of 31,392 took 20 s of one core: 158
 """
 
 
-class Line(NamedTuple):
-    """One cell."""
+class CellForecast(NamedTuple):
+    """What one cell takes, and whether it is done."""
 
     cell: Cell
     done: bool
@@ -74,10 +74,10 @@ class _Sizes(NamedTuple):
     measured: Floats
 
 
-class Plan(NamedTuple):
-    """All cells and their totals."""
+class Forecast(NamedTuple):
+    """What all cells take, and in sum."""
 
-    lines: list[Line]
+    lines: list[CellForecast]
     summary: str
     """Number of cells, tokens, operations, time and least memory of what is to do."""
 
@@ -90,7 +90,7 @@ def forecast(
     adapters: bool = False,
     at_once: int = 0,
     sharing: int = 1,
-) -> Plan:
+) -> Forecast:
     """Estimate what `cells` take; with `adapters`, cells without theirs are to do. Loads tokenizers but no weights.
 
     `at_once` is `cells_at_once` of RunOptions, and `sharing` how many devices share one base.
@@ -118,7 +118,7 @@ def forecast(
         f"{duration(operations / speed)} on {device} ({basis}); at least {size(least)} of memory a device ({held}; "
         "activations add to it); training stages come on top"
     )
-    return Plan(lines, text)
+    return Forecast(lines, text)
 
 
 def _expect_targets(grid: Grid, cells: Iterable[Cell], identities: Mapping[str, Identity]) -> None:
@@ -159,7 +159,7 @@ def estimated(
     tokenised: Mapping[str, Tokenised],
     *,
     adapters: bool = False,
-) -> list[Line]:
+) -> list[CellForecast]:
     """What each cell takes; with `adapters`, one without its adapter is not done."""
     sizes: dict[tuple[str, str, str], _Sizes] = {}
     lines = []
@@ -168,7 +168,7 @@ def estimated(
         if base not in sizes:
             sizes[base] = _sizes(grid, cell, tokenised[cell.model])
         done = is_done(grid.folder, cell, adapter=adapters)
-        lines.append(_line(grid, cell, identities[cell.model], sizes[base], done=done))
+        lines.append(_cell_forecast(grid, cell, identities[cell.model], sizes[base], done=done))
     return lines
 
 
@@ -193,7 +193,7 @@ def _sizes(grid: Grid, cell: Cell, tokenised: Tokenised) -> _Sizes:
     return _Sizes(len(forget), trained(forget), retain, retain_row, np.array([prompts + read, read], dtype=float))
 
 
-def _line(grid: Grid, cell: Cell, identity: Identity, sizes: _Sizes, *, done: bool) -> Line:
+def _cell_forecast(grid: Grid, cell: Cell, identity: Identity, sizes: _Sizes, *, done: bool) -> CellForecast:
     steps = 0
     trained, reference = np.zeros(2), np.zeros(2)
     if cell.method != BASE:
@@ -215,7 +215,7 @@ def _line(grid: Grid, cell: Cell, identity: Identity, sizes: _Sizes, *, done: bo
     each = 6.0 if grid.preset.full else 4.0
     operations = counted(identity) * (each * training + 2.0 * measured)
     flop = (each * trained + 2.0 * (reference + sizes.measured)) @ [identity.body, identity.head]
-    return Line(cell, done, steps, training, measured, operations, float(flop))
+    return CellForecast(cell, done, steps, training, measured, operations, float(flop))
 
 
 def counted(identity: Identity) -> int:
@@ -223,7 +223,7 @@ def counted(identity: Identity) -> int:
     return max(_FEWEST, identity.parameters)
 
 
-def rate(grid: Grid, lines: Sequence[Line], device: str) -> tuple[float, str]:
+def rate(grid: Grid, lines: Sequence[CellForecast], device: str) -> tuple[float, str]:
     """Operations per second of the cells that are done on a CPU or a GPU, whichever `device` is, else the assumed rate.
 
     Also says which of the two it is. Of many results a sample is read, since each holds every item.

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dual_data.evaluation.grid.forecast import Line, arithmetic, duration, forecast, least_memory, size
+from dual_data.evaluation.grid.forecast import CellForecast, arithmetic, duration, forecast, least_memory, size
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.tokenised import Tokenised
@@ -27,21 +27,21 @@ from tests.evaluation.grid.small_grid import FILE, one_stage, opened, run_comman
 
 def test_the_forecast_counts_what_is_left(project: Path) -> None:
     grid, cells = opened(project)
-    plan = forecast(grid, cells, "cpu")
-    assert sum(not line.done for line in plan.lines) == 19
-    assert plan.summary.endswith(
+    told = forecast(grid, cells, "cpu")
+    assert sum(not line.done for line in told.lines) == 19
+    assert told.summary.endswith(
         " measured tokens, 0.0026 TFLOP if rows shared no beginnings, less than a minute on cpu (a guess until a cell "
         "is done there); at least 0.1 MiB of memory a device (weights, adapters, gradients and moments; activations "
         "add to it); training stages come on top"
     )
-    line = next(line for line in plan.lines if line.cell.method == "GradAscent")
+    line = next(line for line in told.lines if line.cell.method == "GradAscent")
     assert line.steps == 4
     # A token costs a model of 31,392 parameters 20 us to measure and 40 us to train on, whatever the arithmetic.
     assert line.operations / 5e10 == pytest.approx(20e-6 * line.measured_tokens + 40e-6 * line.training_tokens)
     run(grid, cells[:2], RunOptions(), project=project)
-    plan = forecast(grid, cells, "cpu")
-    assert [line.done for line in plan.lines] == [True, True] + [False] * 17
-    assert "on cpu (by the cells that are done)" in plan.summary
+    told = forecast(grid, cells, "cpu")
+    assert [line.done for line in told.lines] == [True, True] + [False] * 17
+    assert "on cpu (by the cells that are done)" in told.summary
     assert "on cuda:1 (a guess until a cell is done there)" in forecast(grid, cells, "cuda:1").summary
     assert [duration(seconds) for seconds in (59, 61, 7199, 7201)] == [
         "less than a minute", "about 1 min", "about 120 min", "about 2.0 h",
@@ -62,7 +62,7 @@ def test_the_forecast_counts_the_kinds_of_rows_that_a_method_has(
 
 
 def test_the_forecast_counts_every_epoch_and_what_trained_weights_cost(project: Path) -> None:
-    def line(file: str) -> Line:
+    def line(file: str) -> CellForecast:
         return next(line for line in forecast(*opened(project, file=file), "cpu").lines if line.steps)
 
     once = line(FILE.replace("epochs = 2\nbatch", "epochs = 1\nbatch"))

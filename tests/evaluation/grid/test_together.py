@@ -36,11 +36,11 @@ def test_a_run_counts_the_cells_that_went_together_and_its_stage_apart(project: 
     (stage_record,) = (json.loads(path.read_text()) for path in (grid.folder.parent / "stages").glob("*.json"))
     assert stage_record["steps"] == 2
     assert {record["stage_seconds"] for record in runs.values()} == {stage_record["seconds"]}
-    plan = forecast(grid, cells, "cpu")
-    pace = sum(line.operations for line in plan.lines) / sum(
+    told = forecast(grid, cells, "cpu")
+    pace = sum(line.operations for line in told.lines) / sum(
         (record["training_seconds"] + record["measuring_seconds"]) / record["cells_at_once"] for record in runs.values()
     )
-    assert rate(grid, plan.lines, "cpu")[0] == pytest.approx(pace)
+    assert rate(grid, told.lines, "cpu")[0] == pytest.approx(pace)
 
 
 def test_what_is_trained_together_does_not_depend_on_what_is_left_to_do(
