@@ -14,7 +14,7 @@ from dual_data.evaluation.measuring.measure import measure, measure_panel
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.methods import METHODS
-from dual_data.evaluation.metrics.panel import summary
+from dual_data.evaluation.metrics.panel import panel_summary
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import PROFILES, TrainingRows, encode, turn_end
@@ -60,7 +60,7 @@ def test_of_the_shipped_panel_it_knows_more_than_a_guess_and_little_without_the_
     unasked = panel._replace(choices=tuple(choice.model_copy(update={"question": "-"}) for choice in panel.choices))
     engine = open_engine(smollm2)
     asked, alone = (
-        summary(variant, measure_panel(engine, tokenise_panel(smollm2.tokenizer, variant))[0])["accuracy"]
+        panel_summary(variant, measure_panel(engine, tokenise_panel(smollm2.tokenizer, variant))[0])["accuracy"]
         for variant in (panel, unasked)
     )
     # Of the whole panel 0.48 and 0.33: without the questions, grammar is still in the options.

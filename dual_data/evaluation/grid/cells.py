@@ -15,7 +15,7 @@ from dual_data.evaluation.models.loading import Identity, identify
 from dual_data.evaluation.results import BASE, adapter_path, cell_id, cell_path, head_of, stages_folder
 from dual_data.evaluation.rows.data import Item, data_hash
 from dual_data.evaluation.rows.encoding import PromptFormat, profile_named
-from dual_data.evaluation.rows.panel import PANEL, SHIPPED, Panel, panel_hash, read_panel
+from dual_data.evaluation.rows.panel import SHIPPED, SHIPPED_PANEL, Panel, panel_hash, read_panel
 from dual_data.evaluation.settings import (
     PRETRAINED,
     EvaluationSettings,
@@ -193,7 +193,7 @@ def _in_project(project: Path, name: str, model: ModelSettings) -> ModelSettings
 
 def _read_panel(name: str, grid: GridSettings, project: Path) -> Panel:
     key = f"grids.{name}.panel"
-    path = PANEL if grid.panel == SHIPPED else resolved(grid.panel, project, key, "a file of JSON lines")
+    path = SHIPPED_PANEL if grid.panel == SHIPPED else resolved(grid.panel, project, key, "a file of JSON lines")
     if not path.exists():
         raise ConfigError(f"{path}: no such file; name a file of JSON lines, or {SHIPPED!r}", key=key)
     panel = read_panel(path)

@@ -23,7 +23,7 @@ from dual_data.evaluation.measuring.measure import Measurement, measure
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.workload import Workload, check_workload
 from dual_data.evaluation.methods import method_named
-from dual_data.evaluation.metrics import panel
+from dual_data.evaluation.metrics.panel import panel_items, panel_summary
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import BASE, adapter_path, stages_folder, write_result
 from dual_data.evaluation.rows.encoding import TrainingRows, token_hash
@@ -248,8 +248,8 @@ class StageRun:
         result["summary"] = measured.summary
         result["items"] = measured.items
         if self._grid.panel is not None and measured.panel is not None:
-            result["panel"] = panel.summary(self._grid.panel, measured.panel)
-            result["panel_items"] = panel.items(self._grid.panel, measured.panel)
+            result["panel"] = panel_summary(self._grid.panel, measured.panel)
+            result["panel_items"] = panel_items(self._grid.panel, measured.panel)
         if trace is not None and rows is not None:
             result["training"] = {
                 "steps": trace.steps,

@@ -34,7 +34,7 @@ def panel_scores(panel: Panel, outcomes: Sequence[Outcome]) -> PanelScores:
     return PanelScores(given, right, by_length, probability, tuple(n if math.isfinite(n) else None for n in nlls))
 
 
-def summary(panel: Panel, scores: PanelScores) -> dict[str, Any]:
+def panel_summary(panel: Panel, scores: PanelScores) -> dict[str, Any]:
     """The panel's part of a result, JSON-able: which panel, means of its scores, and accuracy by kind."""
     return {
         "name": panel.name,
@@ -52,7 +52,7 @@ def summary(panel: Panel, scores: PanelScores) -> dict[str, Any]:
     }
 
 
-def items(panel: Panel, scores: PanelScores) -> dict[str, Any]:
+def panel_items(panel: Panel, scores: PanelScores) -> dict[str, Any]:
     """Scores of every question and text in the panel's order, JSON-able, and the question indices of each kind."""
     return {"kinds": _kinds(panel), **scores._asdict()}
 

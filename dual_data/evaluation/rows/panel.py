@@ -29,7 +29,7 @@ from dual_data.ids import digest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PANEL = Path(__file__).with_name("panel.jsonl")
+SHIPPED_PANEL = Path(__file__).with_name("panel.jsonl")
 SHIPPED = "shipped"
 """Name of the shipped panel in a grid file and a report."""
 
@@ -91,7 +91,7 @@ def panel_hash(panel: Panel) -> str:
     return digest("\n".join([*(choice.model_dump_json() for choice in panel.choices), *panel.texts]))
 
 
-def read_panel(path: Path = PANEL) -> Panel:
+def read_panel(path: Path = SHIPPED_PANEL) -> Panel:
     """Read a panel. Raises InputError that names the line at fault."""
     choices, texts = list[Choice](), list[str]()
     try:
@@ -118,7 +118,7 @@ def read_panel(path: Path = PANEL) -> Panel:
             raise InputError(f"{path}: line {number}: not JSON in UTF-8: {error}") from error
     if not choices:
         raise InputError(f"{path}: holds no question")
-    return Panel(tuple(choices), tuple(texts), SHIPPED if path == PANEL else path.name)
+    return Panel(tuple(choices), tuple(texts), SHIPPED if path == SHIPPED_PANEL else path.name)
 
 
 def tokenise_panel(tokenizer: PreTrainedTokenizerBase, panel: Panel) -> TokenisedPanel:

@@ -15,7 +15,7 @@ from dual_data.errors import MissingExtra
 from dual_data.evaluation.attacks.lm_eval_tasks import check_tasks
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure_panel
-from dual_data.evaluation.metrics.panel import summary
+from dual_data.evaluation.metrics.panel import panel_summary
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.panel import read_panel, tokenise_panel
 from dual_data.evaluation.training.lora import Adapters
@@ -114,7 +114,7 @@ def test_lm_eval_says_of_the_panel_what_we_and_its_own_model_say(tmp_path: Path)
     disturb(adapters)
     ours.append(measure_panel(FastEngine(loaded, adapters, rows=64), requests)[0])
     for theirs, panel_result in zip(results[:2], ours, strict=True):
-        scores, items, means = theirs["scores"], theirs["items"]["our_panel"], summary(panel, panel_result)
+        scores, items, means = theirs["scores"], theirs["items"]["our_panel"], panel_summary(panel, panel_result)
         assert {name.removesuffix("_stderr") for name in scores} == {"our_panel/acc", "our_panel/acc_norm"}
         assert scores["our_panel/acc"] == pytest.approx(means["accuracy"])
         assert scores["our_panel/acc_norm"] == pytest.approx(means["accuracy_by_length"])

@@ -18,7 +18,7 @@ from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure, measure_panel
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
-from dual_data.evaluation.metrics.panel import items, summary
+from dual_data.evaluation.metrics.panel import panel_items, panel_summary
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.rows.panel import Choice, Panel, panel_hash, read_panel, tokenise_panel
@@ -95,12 +95,12 @@ def test_scores_by_hand() -> None:
     rows = loaded.model(torch.tensor([ids])).logits[0].log_softmax(-1)
     expected = -math.fsum(rows[t, ids[t + 1]].item() for t in range(len(ids) - 1)) / (len(ids) - 1)
     assert scores.nll == pytest.approx((expected,), abs=1e-5)
-    means = summary(PAIR, scores)
+    means = panel_summary(PAIR, scores)
     assert means["accuracy"] == sum(right or 0 for right in scores.right) / 2
     assert means["accuracy_by_kind"] == {"a": scores.right[0], "b": scores.right[1]}
     assert means["guessing"] == pytest.approx((1 / 3 + 1 / 2) / 2)
     assert (means["text_nll"], means["questions"], means["texts"]) == (scores.nll[0], 2, 1)
-    assert items(PAIR, scores) == {"kinds": {"a": [0], "b": [1]}, **scores._asdict()}
+    assert panel_items(PAIR, scores) == {"kinds": {"a": [0], "b": [1]}, **scores._asdict()}
 
 
 def test_each_adapter_of_a_cell_has_the_scores_that_it_has_alone_and_the_plain_way() -> None:
@@ -135,7 +135,7 @@ def test_a_model_that_gives_no_number_has_no_accuracy() -> None:
     (scores,) = measure_panel(Broken(), tokenise_panel(tiny("llama").tokenizer, PAIR))  # type: ignore[arg-type]
     assert scores[:3] == ((0, None), (1, None), (0, None))
     assert (scores.probability[1], scores.nll) == (None, (None,))
-    means = summary(PAIR, scores)
+    means = panel_summary(PAIR, scores)
     assert (means["accuracy"], means["accuracy_by_kind"], means["text_nll"]) == (None, {"a": 1, "b": None}, None)
 
 
