@@ -39,7 +39,7 @@ class ReferenceFigures(NamedTuple):
 
 
 @torch.no_grad()
-def compute(
+def reference_figures(
     model: PreTrainedModel, source: Source, trainable: Trainable, *, layer: int | None, plain: bool
 ) -> ReferenceFigures:
     """Run the reference on all rows of `source`, up to `layer` where given.

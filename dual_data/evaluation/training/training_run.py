@@ -35,7 +35,7 @@ from dual_data.evaluation.training.method_code import (
 )
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import AdamW, Trainable
-from dual_data.evaluation.training.reference import ReferenceFigures, compute
+from dual_data.evaluation.training.reference import ReferenceFigures, reference_figures
 from dual_data.evaluation.training.schedule import factors, plan
 from dual_data.evaluation.training.trace import Trace
 
@@ -251,7 +251,7 @@ class TrainingRun:
     def _compute_references(self, sources: Mapping[str, Source]) -> dict[str, ReferenceFigures]:
         kinds = self._method.reference | (set(sources) & {"everywhere"})
         return {
-            kind: compute(self.model, sources[kind], self._trainable, layer=self._layer, plain=self.plain)
+            kind: reference_figures(self.model, sources[kind], self._trainable, layer=self._layer, plain=self.plain)
             for kind in sorted(kinds)
         }
 
