@@ -22,7 +22,7 @@ from dual_data.evaluation.report.document import (
     to_html,
     to_markdown,
 )
-from dual_data.evaluation.report.sections.main_table import main_columns, main_rows, main_table
+from dual_data.evaluation.report.sections.main_table import main_numbers, main_rows, main_table
 from dual_data.evaluation.report.sections.page import build
 from dual_data.system.files import write_text
 from dual_data.system.progress import Progress
@@ -63,17 +63,17 @@ def write_report(
     say(f"{collection.results} results; examining the chosen cells")
     cells = examined(collection)
     say("writing")
-    rows, page = main_rows(collection), out.resolve()
+    rows, folder = main_rows(collection), out.resolve()
     table = main_table(rows)
     blocks = build(collection, table, cells, items=items)
-    columns = main_columns(rows, page)
+    numbers = main_numbers(rows, folder)
     if not items:
-        columns = [{name: value for name, value in line.items() if name != ITEMS} for line in columns]
+        numbers = [{name: value for name, value in row.items() if name != ITEMS} for row in numbers]
     lines = [dict(zip(table.header, row, strict=True)) for row in table.rows]
     charts = (
         {figures / f"{stem}.svg": chart for stem, chart in chart_files(blocks).items()} if figures is not None else {}
     )
-    addresses = {chart: link_to(path.resolve(), page) for path, chart in charts.items()}
+    addresses = {chart: link_to(path.resolve(), folder) for path, chart in charts.items()}
     texts: dict[Path, str] = {}
     if tables is not None:
         for stem, shown in table_files(blocks).items():
@@ -82,9 +82,9 @@ def write_report(
     for path, text in (
         *((path, as_file(chart)) for path, chart in charts.items()),
         *texts.items(),
-        (written.html, to_html(title, blocks, page)),
-        (written.markdown, to_markdown(title, blocks, page, addresses)),
-        (written.table, _csv([[*columns[0]] if columns else [], *(line.values() for line in columns)])),
+        (written.html, to_html(title, blocks, folder)),
+        (written.markdown, to_markdown(title, blocks, folder, addresses)),
+        (written.table, _csv([[*numbers[0]] if numbers else [], *(row.values() for row in numbers)])),
     ):
         write_text(path, text)
     return written

@@ -92,7 +92,7 @@ def main_table(rows: Sequence[Row]) -> Table:
     return cell_table(columns, lines, caption, ("lr", "seeds"))
 
 
-def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
+def main_numbers(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
     """The rows for programs: three columns per score, with the ends of its interval; empty where there is no number.
 
     Further measured sets may have any name, so their columns say of which score they are.

@@ -14,7 +14,7 @@ from dual_data.evaluation.metrics.chance import Rule
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.document import Block, Folded, Table, to_html
 from dual_data.evaluation.report.sections.every_cell import every_cell
-from dual_data.evaluation.report.sections.main_table import main_columns, main_rows, main_table
+from dual_data.evaluation.report.sections.main_table import main_numbers, main_rows, main_table
 from dual_data.evaluation.report.sections.page import build
 from dual_data.evaluation.rows.attack_prompts import GIVES_ANSWER_AWAY, REVERSE
 from dual_data.text.rouge import recall_l
@@ -78,7 +78,7 @@ def test_a_further_set_with_the_name_of_a_column_takes_the_place_of_none(tmp_pat
     more = ["probability", "lr"]
     write_cell(tmp_path, forget=1.0, retain=1.0, more=more)
     write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.0, retain=1.0, more=more)
-    _, after = main_columns(main_rows(collect([tmp_path])), tmp_path)
+    _, after = main_numbers(main_rows(collect([tmp_path])), tmp_path)
     assert (after["lr"], after["probability"]) == ("0.0001", "0.1")
     assert float(after["probability_rougeL_recall"]) == float(after["lr_rougeL_recall"]) == 1.0
 
@@ -118,7 +118,7 @@ def test_two_presets_in_one_place_each_have_their_rows_once(tmp_path: Path) -> N
     assert [(row.key.preset, row.method) for row in main_rows(combined)] == [
         ("p", "before"), ("p", "NPO"), ("q", "before"), ("q", "NPO"),
     ]  # fmt: skip
-    _, first, _, second = main_columns(main_rows(combined), tmp_path)
+    _, first, _, second = main_numbers(main_rows(combined), tmp_path)
     assert {name for name in first if first[name] != second[name]} == {"preset"}
 
 
@@ -129,10 +129,10 @@ def test_rows_count_the_seeds_that_stopped_early(tmp_path: Path) -> None:
             write_cell(tmp_path, method=method, lr=1e-4, seed=seed, forget=0.3, retain=0.9, status=status)
     collection = collect([tmp_path])
     rows = main_rows(collection)
-    table, columns = main_table(rows), main_columns(rows, tmp_path)
+    table, numbers = main_table(rows), main_numbers(rows, tmp_path)
     shown = ["1", "2", "2 (1 stopped)"]
     assert [row[table.header.index("seeds")] for row in table.rows] == shown
-    assert [(row["seeds"], row["stopped"]) for row in columns] == [("1", "0"), ("2", "0"), ("2", "1")]
+    assert [(row["seeds"], row["stopped"]) for row in numbers] == [("1", "0"), ("2", "0"), ("2", "1")]
     (every,) = [block for block in every_cell(collection) if isinstance(block, Table)]
     assert [row[every.header.index("seeds")] for row in every.rows] == shown
 
