@@ -93,7 +93,7 @@ def run(
     need_torch()
 
     from dual_data.evaluation.device.devices import devices_named
-    from dual_data.evaluation.grid.cells import refuse_float16, refuse_full
+    from dual_data.evaluation.grid.cells import refuse_training
     from dual_data.evaluation.grid.conflicts import conflicting, refuse_mixing, superseded
     from dual_data.evaluation.grid.grid_run import RunOptions
 
@@ -101,8 +101,7 @@ def run(
     if shard and len(devices) == 1:
         raise UsageError("--shard: name the devices that share the model, as in --device cuda:0,cuda:1")
     root, grid, cells = part.open()
-    refuse_float16(grid, cells)
-    refuse_full(grid, adapters=save_adapters, shard=shard)
+    refuse_training(grid, cells, adapters=save_adapters, shard=shard)
     for note in next(iter(grid.sets.values())).repetitions():
         say(note)
     use_threads(threads)

@@ -160,18 +160,18 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
         for stage, recipe in stages.items()
     }
     grid = Grid(
-        name,
-        grid_settings,
-        {model: _in_project(project, model, settings.models[model]) for model in grid_settings.models},
-        stages,
-        preset,
-        _profile(preset),
-        sets,
-        _read_panel(name, grid_settings, project) if grid_settings.panel else None,
-        (),
-        origin(source),
-        data.popularity,
-        folder,
+        name=name,
+        settings=grid_settings,
+        models={model: _in_project(project, model, settings.models[model]) for model in grid_settings.models},
+        stages=stages,
+        preset=preset,
+        profile=_profile(preset),
+        sets=sets,
+        panel=_read_panel(name, grid_settings, project) if grid_settings.panel else None,
+        refusals=(),
+        origin=origin(source),
+        popularity=data.popularity,
+        folder=folder,
     )
     if any(method_named(method).other_answer == "refusals" for method in grid.methods):
         grid = grid._replace(refusals=tuple(read_refusals(project)))
@@ -297,15 +297,13 @@ def _cell(
     return Cell(model, stage, name, method, lr, seed, identifier, identifier, identity)
 
 
-def refuse_float16(grid: Grid, cells: Sequence[Cell]) -> None:
-    """Raise UsageError where a cell or its stage would be trained in float16."""
+def refuse_training(grid: Grid, cells: Sequence[Cell], *, adapters: bool, shard: bool) -> None:
+    """Raise UsageError where a cell or its stage would be trained in float16, and where a grid that trains all weights
+    is to keep adapters, or to share a base (`shard`).
+    """
     for cell in cells:
         if cell.method != BASE or grid.stages[cell.stage] is not None:
             check_dtype(cell.model, grid.models[cell.model].dtype)
-
-
-def refuse_full(grid: Grid, *, adapters: bool, shard: bool) -> None:
-    """Raise UsageError where a grid that trains all weights is to keep adapters, or to share a base (`shard`)."""
     if grid.preset.full and adapters:
         raise UsageError(f"{grid.name} trains all weights and has no adapters to keep: leave --save-adapters out")
     if grid.preset.full and shard:

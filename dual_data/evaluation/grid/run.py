@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.evaluation.device.memory import OutOfMemory, release
-from dual_data.evaluation.grid.cells import Cell, Grid, is_done, refuse_float16, refuse_full
+from dual_data.evaluation.grid.cells import Cell, Grid, is_done, refuse_training
 from dual_data.evaluation.grid.grid_run import GridRun, RunOptions
 from dual_data.evaluation.grid.stage_run import StageRun, grouped, stage_of
 from dual_data.evaluation.grid.tokenised import Tokenised
@@ -44,12 +44,10 @@ def run(
 ) -> Tally:
     """Run those of `cells` that have no result yet. A failure of a cell is its result and does not affect others.
 
-    Raises UsageError where a grid that trains all weights is to keep adapters or share a base, where float16 would be
-    trained in, and for a model that cannot be loaded for a reason other than memory.
+    Raises UsageError as `refuse_training`, and for a model that cannot be loaded for a reason other than memory.
     """
     ranks = options.ranks
-    refuse_full(grid, adapters=options.save_adapters, shard=not ranks.alone)
-    refuse_float16(grid, cells)
+    refuse_training(grid, cells, adapters=options.save_adapters, shard=not ranks.alone)
     todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
     numbers = {cell.id: number for number, cell in enumerate(todo, 1)}
     grid_run, counts = GridRun(grid, cells, options, project, say, numbers), Counter[str]()
