@@ -14,12 +14,12 @@ from dual_data.evaluation.attacks.relearning import Curve, relearn, relearning_r
 from dual_data.evaluation.attacks.targets import AttackOptions, Say
 from dual_data.evaluation.device.devices import rows_at_once
 from dual_data.evaluation.grid.cells import Cell, Grid
-from dual_data.evaluation.grid.stages import applied, prepare
+from dual_data.evaluation.grid.stages import applied, prepare_for
 from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.results import adapter_path, stages_folder
+from dual_data.evaluation.results import adapter_path
 from dual_data.evaluation.training.lora import Adapters, read_spec
 from dual_data.text.display import count
 
@@ -48,13 +48,8 @@ class Restored(NamedTuple):
 @contextmanager
 def restored(grid: Grid, loaded: Loaded, cell: Cell, before: Before) -> Iterator[Restored]:
     """Puts the stage and the adapter of a cell on its base, until the end of the block."""
-    recipe, stage = grid.stages[cell.stage], None
-    if recipe is not None:
-        rows = grid.sets[cell.stage].trained(recipe)
-        folder = stages_folder(grid.folder)
-        stage = prepare(loaded, recipe, rows, seed=cell.seed, profile=grid.profile, folder=folder)
     adapter = adapter_path(grid.folder, cell.id)
-    with applied(loaded, stage) as stacked:
+    with applied(loaded, prepare_for(grid, cell, loaded)) as stacked:
         adapters = Adapters(loaded.model, read_spec(adapter))
         try:
             adapters.load(adapter)

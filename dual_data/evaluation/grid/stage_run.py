@@ -15,7 +15,7 @@ from dual_data.evaluation.grid.cells import Cell, Grid, is_done
 from dual_data.evaluation.grid.claims import claimed
 from dual_data.evaluation.grid.grid_run import GridRun
 from dual_data.evaluation.grid.provenance import Effort, blank, run_record
-from dual_data.evaluation.grid.stages import Prepared, applied, prepare
+from dual_data.evaluation.grid.stages import Prepared, applied, prepare_for
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.measuring.embedding import SentenceEmbedder
 from dual_data.evaluation.measuring.engine import Engine
@@ -25,9 +25,8 @@ from dual_data.evaluation.measuring.workload import Workload, check_workload
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.metrics.panel import panel_items, panel_summary
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.results import BASE, adapter_path, stages_folder, write_result
+from dual_data.evaluation.results import BASE, adapter_path, write_result
 from dual_data.evaluation.rows.encoding import TrainingRows, token_hash
-from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import Optimisation
@@ -65,13 +64,12 @@ class StageRun:
 
     def run(self, cells: Sequence[Cell]) -> Counter[str]:
         """Run cells of one stage. Returns the number of cells by how they ended."""
-        name, seed = stage_of(self._grid, cells[0])
-        settings, counts = self._grid.stages[name], Counter[str]()
+        first, counts = cells[0], Counter[str]()
         set_groups = grouped(cells, lambda cell: cell.set)
         try:
-            if settings is not None:
-                self._stage = self._prepare(settings, f"{cells[0].model} {name} seed {seed}", name, seed)
-            with enough_memory(f"putting the stage {name} on the base"), applied(self._loaded, self._stage):
+            if self._grid.stages[first.stage] is not None:
+                self._stage = self._prepare(first)
+            with enough_memory(f"putting the stage {first.stage} on the base"), applied(self._loaded, self._stage):
                 while set_groups:
                     counts += self._run_set(set_groups[0])
                     del set_groups[0]
@@ -80,19 +78,11 @@ class StageRun:
             counts += self._grid_run.fail_free(cells, str(error), self._loaded, self._stage)
         return counts
 
-    def _prepare(self, settings: StageSettings, label: str, name: str, seed: int) -> Prepared:
-        grid, began = self._grid, time.perf_counter()
+    def _prepare(self, cell: Cell) -> Prepared | None:
+        began, label = time.perf_counter(), f"{cell.model} {cell.stage} seed {cell.seed}"
         self._grid_run.say(f"{label}: preparing the stage")
-        with enough_memory(f"training the stage {name}"):
-            prepared = prepare(
-                self._loaded,
-                settings,
-                grid.sets[name].trained(settings),
-                seed=seed,
-                profile=grid.profile,
-                folder=stages_folder(grid.folder),
-                ranks=self._options.ranks,
-            )
+        with enough_memory(f"training the stage {cell.stage}"):
+            prepared = prepare_for(self._grid, cell, self._loaded, self._options.ranks)
         self._grid_run.say(f"{label}: ready after {time.perf_counter() - began:.0f} s")
         return prepared
 

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.sharding import ALONE, Ranks, held
+from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.results import write_json
+from dual_data.evaluation.results import stages_folder, write_json
 from dual_data.evaluation.rows.data import Item, data_hash
 from dual_data.evaluation.rows.encoding import Encoded, PromptFormat, TrainingRows, encode
 from dual_data.evaluation.settings import StageSettings
@@ -60,6 +61,14 @@ def stage_key(
     """Content address of a stage's adapter; `template` is the model's chat template."""
     parts = [_LAYOUT, weights, dtype, digest(template), stage.recipe(), data_hash(rows), seed, profile]
     return digest(json.dumps(parts, sort_keys=True, ensure_ascii=False))
+
+
+def prepare_for(grid: Grid, cell: Cell, loaded: Loaded, ranks: Ranks = ALONE) -> Prepared | None:
+    """The adapter of the stage that a cell starts from, as `prepare` gives it; None where the stage trains nothing."""
+    if (stage := grid.stages[cell.stage]) is None:
+        return None
+    rows, folder = grid.sets[cell.stage].trained(stage), stages_folder(grid.folder)
+    return prepare(loaded, stage, rows, seed=cell.seed, profile=grid.profile, folder=folder, ranks=ranks)
 
 
 def prepare(
