@@ -9,7 +9,7 @@ from dual_data.evaluation.attack_results import RELEARNED_TOKENS
 from dual_data.evaluation.attacks.quantisation import ROUNDERS
 from dual_data.evaluation.attacks.relearning import BATCH, relearning_rows
 from dual_data.evaluation.attacks.targets import AttackOptions, Target
-from dual_data.evaluation.grid.cells import Cell, Grid, identity_of
+from dual_data.evaluation.grid.cells import Cell, Grid, unloaded
 from dual_data.evaluation.grid.forecast import counted, duration, estimated, rate
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.rows.data import Item
@@ -18,8 +18,8 @@ from dual_data.text.display import count
 
 def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], options: AttackOptions) -> str:
     """Number of attacks and an estimate of their time, in a line; the tasks of lm-eval are not known here."""
-    identities = {name: identity_of(settings) for name, settings in grid.models.items()}
-    tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
+    known = {name: unloaded(settings) for name, settings in grid.models.items()}
+    tokenised = {name: Tokenised(grid, model.tokenizer) for name, model in known.items()}
     curves = roundings = 0
     operations = 0.0
     bases = set[tuple[str, int | str]]()
@@ -32,7 +32,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
 
     for target in chosen:
         cell, sets = target.cell, grid.sets[target.cell.stage]
-        parameters, tokens = counted(identities[cell.model]), tokenised[cell.model].tokens
+        parameters, tokens = counted(known[cell.model]), tokenised[cell.model].tokens
         tuned, held_out = _relearning_rows(grid, cell) if "relearning" in target.todo else ({}, [])
         if tuned:
             number = models(cell, cell.seed)
@@ -46,7 +46,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
             rows = [*sets.forget[cell.set] * number, *sets.retain_eval]
             measured = tokens(rows) + grid.preset.max_new_tokens * len(rows)
             operations += 2.0 * parameters * len(ROUNDERS) * measured
-    speed, basis = rate(grid, estimated(grid, cells, identities, tokenised), options.device)
+    speed, basis = rate(grid, estimated(grid, cells, known, tokenised), options.device)
     attacked = f"{count(len(chosen), 'cell')} to attack{', and the model before unlearning of each' if bases else ''}"
     text = (
         f"{attacked}: {count(curves, 'curve')} of relearning, each of {max(options.steps)} steps, and "

@@ -11,7 +11,7 @@ from dual_data.evaluation.grid.origin import origin
 from dual_data.evaluation.grid.sets import Sets, counterfactual_answers, read_refusals, read_sets, refusal_of
 from dual_data.evaluation.measuring.workload import MeasureOptions
 from dual_data.evaluation.methods import method_named
-from dual_data.evaluation.models.loading import Identity, identify
+from dual_data.evaluation.models.loading import Unloaded, identify
 from dual_data.evaluation.results import BASE, adapter_path, cell_id, cell_path, head_of, stages_folder
 from dual_data.evaluation.rows.data import Item, data_hash
 from dual_data.evaluation.rows.encoding import PromptFormat, profile_named
@@ -201,18 +201,18 @@ def _read_panel(name: str, grid: GridSettings, project: Path) -> Panel:
     return panel.first(most) if most else panel
 
 
-def identity_of(model: ModelSettings) -> Identity:
+def unloaded(model: ModelSettings) -> Unloaded:
     """What is known of a model without loading its weights."""
     return identify(model.spec, trust_remote_code=model.trust_remote_code, revision=model.revision)
 
 
-def cells_of(grid: Grid, identity_for: Callable[[ModelSettings], Identity] = identity_of) -> list[Cell]:
+def cells_of(grid: Grid, look_up: Callable[[ModelSettings], Unloaded] = unloaded) -> list[Cell]:
     """The cells in the order in which they run: by model, stage and set; first the cells before unlearning."""
     grid_settings = grid.settings
     rates = grid_settings.lrs or grid.preset.lrs
     cells: list[Cell] = []
     for model, settings in grid.models.items():
-        identity = identity_for(settings)
+        known = look_up(settings)
         for stage in grid_settings.stages:
             recipe = grid.stages[stage]
             trained = "" if recipe is None else data_hash(grid.sets[stage].trained(recipe))
@@ -221,7 +221,7 @@ def cells_of(grid: Grid, identity_for: Callable[[ModelSettings], Identity] = ide
             for name in grid_settings.sets or tuple(grid.sets[stage].forget):
                 place = model, stage, name
                 rows = _RowHashes({key: data_hash(rows) for key, rows in grid.evaluated(stage, name).items()}, trained)
-                bases = {seed: _cell(grid, (*place, BASE), 0.0, seed, identity, rows) for seed in seeds}
+                bases = {seed: _cell(grid, (*place, BASE), 0.0, seed, known, rows) for seed in seeds}
                 cells += bases.values()
                 for method in grid.methods:
                     preferred = grid.preferred(stage, name, method)
@@ -229,7 +229,7 @@ def cells_of(grid: Grid, identity_for: Callable[[ModelSettings], Identity] = ide
                     for seed in grid_settings.seeds:
                         base = bases.get(seed, bases[seeds[0]]).id
                         cells += [
-                            _cell(grid, (*place, method), lr, seed, identity, of_method)._replace(base=base)
+                            _cell(grid, (*place, method), lr, seed, known, of_method)._replace(base=base)
                             for lr in rates
                         ]
     return cells
@@ -251,7 +251,7 @@ def _cell(
     coordinates: tuple[str, str, str, str],
     lr: float,
     seed: int,
-    model_identity: Identity,
+    known: Unloaded,
     rows: _RowHashes,
 ) -> Cell:
     model, stage, name, method = coordinates
@@ -261,9 +261,9 @@ def _cell(
             "name": model,
             "dtype": settings.dtype,
             # With known weights, it does not matter where the files are.
-            **({"weights": model_identity.weights} if model_identity.weights else {"spec": settings.spec}),
+            **({"weights": known.weights} if known.weights else {"spec": settings.spec}),
         },
-        "template": digest(str(getattr(model_identity.tokenizer, "chat_template", None) or "")),
+        "template": digest(str(getattr(known.tokenizer, "chat_template", None) or "")),
         "profile": grid.profile._asdict(),
         "stage": {"name": stage},
         "data": {"name": grid.settings.data, **rows.data},

@@ -22,12 +22,12 @@ import numpy as np
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.device.devices import cells_at_once, even_size
-from dual_data.evaluation.grid.cells import Cell, Grid, identity_of, is_done
+from dual_data.evaluation.grid.cells import Cell, Grid, is_done, unloaded
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.measuring.embedding import embedding_model
 from dual_data.evaluation.measuring.workload import check_workload
 from dual_data.evaluation.methods import method_named
-from dual_data.evaluation.models.loading import DTYPES, Identity
+from dual_data.evaluation.models.loading import DTYPES, Unloaded
 from dual_data.evaluation.results import BASE, cell_path, read_result
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.training.full import bytes_per_parameter
@@ -98,19 +98,19 @@ def forecast(
     longer than it takes, and where a method of theirs fails in a trial, as `_try_methods`; DualDataError where they are
     to be embedded without the package for it.
     """
-    identities = {name: identity_of(settings) for name, settings in grid.models.items()}
-    tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
-    lines = estimated(grid, cells, identities, tokenised, adapters=adapters)
+    models = {name: unloaded(settings) for name, settings in grid.models.items()}
+    tokenised = {name: Tokenised(grid, known.tokenizer) for name, known in models.items()}
+    lines = estimated(grid, cells, models, tokenised, adapters=adapters)
     to_do = [line for line in lines if not line.done]
     if to_do and grid.measure.minilm:
         embedding_model(f"grids.{grid.name}.minilm: ")
-    _expect_targets(grid, [line.cell for line in to_do], identities)
+    _expect_targets(grid, [line.cell for line in to_do], models)
     for model, stage, name in dict.fromkeys((line.cell.model, line.cell.stage, line.cell.set) for line in to_do):
-        check_workload(identities[model].room, tokenised[model].workload(stage, name), grid.preset.max_new_tokens)
+        check_workload(models[model].room, tokenised[model].workload(stage, name), grid.preset.max_new_tokens)
     _try_methods(grid, [line.cell for line in to_do], tokenised)
     operations = sum(line.operations for line in to_do)
     speed, basis = rate(grid, lines, device)
-    least, held = least_memory(grid, cells, identities, device, at_once=at_once, sharing=sharing)
+    least, held = least_memory(grid, cells, models, device, at_once=at_once, sharing=sharing)
     text = (
         f"{len(lines)} cells, {len(to_do)} to do: {sum(line.training_tokens for line in to_do):,} training tokens, "
         f"{sum(line.measured_tokens for line in to_do):,} measured tokens, "
@@ -121,13 +121,13 @@ def forecast(
     return Forecast(lines, text)
 
 
-def _expect_targets(grid: Grid, cells: Iterable[Cell], identities: Mapping[str, Identity]) -> None:
+def _expect_targets(grid: Grid, cells: Iterable[Cell], models: Mapping[str, Unloaded]) -> None:
     """Raise UsageError where adapters of `cells` or of their stages are for a layer that the model lacks."""
     for model, stage, unlearns in dict.fromkeys((cell.model, cell.stage, cell.method != BASE) for cell in cells):
-        recipe, identity = grid.stages[stage], identities[model]
+        recipe, known = grid.stages[stage], models[model]
         trained = [grid.preset.lora] if unlearns and not grid.preset.full else []
         for lora in (*trained, *([recipe.lora] if recipe is not None else [])):
-            expect_targets(lora.targets, identity.linear, f"{model}: {identity.architecture}")
+            expect_targets(lora.targets, known.linear, f"{model}: {known.architecture}")
 
 
 def _try_methods(grid: Grid, cells: Iterable[Cell], tokenised: Mapping[str, Tokenised]) -> None:
@@ -155,7 +155,7 @@ def _try_methods(grid: Grid, cells: Iterable[Cell], tokenised: Mapping[str, Toke
 def estimated(
     grid: Grid,
     cells: Sequence[Cell],
-    identities: Mapping[str, Identity],
+    models: Mapping[str, Unloaded],
     tokenised: Mapping[str, Tokenised],
     *,
     adapters: bool = False,
@@ -168,7 +168,7 @@ def estimated(
         if base not in sizes:
             sizes[base] = _sizes(grid, cell, tokenised[cell.model])
         done = is_done(grid.folder, cell, adapter=adapters)
-        lines.append(_cell_forecast(grid, cell, identities[cell.model], sizes[base], done=done))
+        lines.append(_cell_forecast(grid, cell, models[cell.model], sizes[base], done=done))
     return lines
 
 
@@ -193,7 +193,7 @@ def _sizes(grid: Grid, cell: Cell, tokenised: Tokenised) -> _Sizes:
     return _Sizes(len(forget), trained(forget), retain, retain_row, np.array([prompts + read, read], dtype=float))
 
 
-def _cell_forecast(grid: Grid, cell: Cell, identity: Identity, sizes: _Sizes, *, done: bool) -> CellForecast:
+def _cell_forecast(grid: Grid, cell: Cell, known: Unloaded, sizes: _Sizes, *, done: bool) -> CellForecast:
     steps = 0
     trained, reference = np.zeros(2), np.zeros(2)
     if cell.method != BASE:
@@ -213,14 +213,14 @@ def _cell_forecast(grid: Grid, cell: Cell, identity: Identity, sizes: _Sizes, *,
     training, measured = int(trained[0]), int(sizes.measured[0])
     # A frozen weight costs two operations per token forward and two backward; a trained one two more.
     each = 6.0 if grid.preset.full else 4.0
-    operations = counted(identity) * (each * training + 2.0 * measured)
-    flop = (each * trained + 2.0 * (reference + sizes.measured)) @ [identity.body, identity.head]
+    operations = counted(known) * (each * training + 2.0 * measured)
+    flop = (each * trained + 2.0 * (reference + sizes.measured)) @ [known.body, known.head]
     return CellForecast(cell, done, steps, training, measured, operations, float(flop))
 
 
-def counted(identity: Identity) -> int:
+def counted(known: Unloaded) -> int:
     """The parameters by which the operations on a token are estimated."""
-    return max(_FEWEST, identity.parameters)
+    return max(_FEWEST, known.parameters)
 
 
 def rate(grid: Grid, lines: Sequence[CellForecast], device: str) -> tuple[float, str]:
@@ -243,7 +243,7 @@ def rate(grid: Grid, lines: Sequence[CellForecast], device: str) -> tuple[float,
 
 
 def least_memory(
-    grid: Grid, cells: Sequence[Cell], identities: Mapping[str, Identity], device: str, *, at_once: int, sharing: int
+    grid: Grid, cells: Sequence[Cell], models: Mapping[str, Unloaded], device: str, *, at_once: int, sharing: int
 ) -> tuple[float, str]:
     """The bytes that a device must have for the largest model of `cells` at least, and what takes them.
 
@@ -254,14 +254,14 @@ def least_memory(
     together = Counter((cell.model, cell.stage, cell.set, cell.method, cell.seed) for cell in unlearned)
     lora, most = grid.preset.lora, 0.0
     for model in {cell.model for cell in cells}:
-        identity, dtype = identities[model], DTYPES[grid.models[model].dtype]
-        weights, trained = identity.parameters, 0
+        known, dtype = models[model], DTYPES[grid.models[model].dtype]
+        weights, trained = known.parameters, 0
         rates = max((rates for place, rates in together.items() if place[0] == model), default=0)
         if rates and grid.preset.full:
-            weights, trained = 0, identity.parameters
+            weights, trained = 0, known.parameters
         elif rates:
-            batch = even_size(rates, (at_once or cells_at_once(device, identity.parameters)) * sharing)
-            trained = -(-batch // sharing) * lora.rank * sum(identity.linear[target] for target in lora.targets)
+            batch = even_size(rates, (at_once or cells_at_once(device, known.parameters)) * sharing)
+            trained = -(-batch // sharing) * lora.rank * sum(known.linear[target] for target in lora.targets)
         most = max(most, weights * dtype.itemsize / sharing + trained * bytes_per_parameter(dtype))
     if not together:
         return most, "weights"

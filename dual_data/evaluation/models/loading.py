@@ -164,7 +164,7 @@ def load(
     return finish(model.to(device), tokenizer, str(spec), revision=commit, weights=weights)
 
 
-class Identity(NamedTuple):
+class Unloaded(NamedTuple):
     """What is known of a model without loading its weights."""
 
     tokenizer: PreTrainedTokenizerBase
@@ -181,11 +181,11 @@ class Identity(NamedTuple):
     room: Room
 
 
-def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None = None) -> Identity:
+def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None = None) -> Unloaded:
     """Tokenizer, identity of the weights, and size of the model that `load` would load."""
     if is_tiny(spec):
         loaded = load(spec)
-        return _identity(loaded.model, loaded.tokenizer, loaded.info.weights, spec)
+        return _unloaded(loaded.model, loaded.tokenizer, loaded.info.weights, spec)
     with _pretrained_source(spec, trust_remote_code, revision) as (source, options):
         config = AutoConfig.from_pretrained(source, **options)
         tokenizer = _tokenizer(source, spec, options)
@@ -195,10 +195,10 @@ def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None
             )
         commit, weights = _origin(source, revision)
     check_vocabulary(tokenizer, int(model.get_input_embeddings().weight.shape[0]), spec)
-    return _identity(model, tokenizer, weights or commit, spec)
+    return _unloaded(model, tokenizer, weights or commit, spec)
 
 
-def _identity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, weights: str, spec: str) -> Identity:
+def _unloaded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, weights: str, spec: str) -> Unloaded:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     embedding: Any = model.get_input_embeddings()
     output: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
@@ -207,7 +207,7 @@ def _identity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, weight
     linear = Counter[str]()
     for name, layer in linear_layers(model).items():
         linear[name.rpartition(".")[2]] += layer.in_features + layer.out_features
-    return Identity(
+    return Unloaded(
         tokenizer,
         weights,
         parameters,

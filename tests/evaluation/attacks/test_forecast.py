@@ -10,7 +10,7 @@ from dual_data.evaluation.attacks import forecast as attack_forecast
 from dual_data.evaluation.attacks import run as attack_run
 from dual_data.evaluation.attacks.relearning import STEPS
 from dual_data.evaluation.attacks.targets import AttackOptions, Target, targets
-from dual_data.evaluation.grid.cells import identity_of
+from dual_data.evaluation.grid.cells import unloaded
 from dual_data.evaluation.grid.forecast import counted
 from dual_data.evaluation.rows.encoding import encode
 from tests.cli.command import dual_data
@@ -51,8 +51,8 @@ def test_what_attacks_will_take_is_told_before_a_model_is_loaded(
     assert tuning / 2.5 < shorter < tuning / 1.8
     rounding = operations([one[0]._replace(todo=("quantisation",))])
     assert tuning + rounding == operations(one)
-    identity = identity_of(grid.models["tiny"])
+    known = unloaded(grid.models["tiny"])
     sets = grid.sets["pretrained"]
-    asked = encode(identity.tokenizer, [*sets.forget["rare"] * 2, *sets.retain_eval], "chat")
+    asked = encode(known.tokenizer, [*sets.forget["rare"] * 2, *sets.retain_eval], "chat")
     tokens = sum(len(row.prompt_ids) + len(row.answer_ids) + len(row.end_ids) + 4 for row in asked)
-    assert rounding == 2 * counted(identity) * 3 * tokens
+    assert rounding == 2 * counted(known) * 3 * tokens

@@ -86,12 +86,12 @@ def _products(counter: FlopCounterMode) -> int:
 
 
 def test_a_forward_pass_takes_two_operations_for_each_weight_that_a_token_meets() -> None:
-    loaded, identity = tiny("qwen"), identify("tiny-qwen")  # its embedding is a table of its own
+    loaded, known = tiny("qwen"), identify("tiny-qwen")  # its embedding is a table of its own
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         loaded.model(torch.arange(40)[None])
-    assert identity.body + 2 * identity.head == identity.parameters
+    assert known.body + 2 * known.head == known.parameters
     # Within 2 %: norms and biases are no products.
-    assert _products(counter) == pytest.approx(2 * 40 * (identity.body + identity.head), rel=0.02)
+    assert _products(counter) == pytest.approx(2 * 40 * (known.body + known.head), rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -164,17 +164,17 @@ def test_the_least_memory_is_that_of_the_tensors_that_training_keeps(
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
         for tensor in (*loaded.model.parameters(), *buffers, *live, *moments, *sums)
     }
-    identities = {"tiny": identify("tiny-llama")}
+    models = {"tiny": identify("tiny-llama")}
 
     def least(device: str = "cpu", at_once: int = 2, sharing: int = 1) -> float:
-        return least_memory(grid, cells, identities, device, at_once=at_once, sharing=sharing)[0]
+        return least_memory(grid, cells, models, device, at_once=at_once, sharing=sharing)[0]
 
     assert least() == sum(kept.values())
     # A grid of two learning rates has no more cells to train together, which a GPU does by itself and a CPU does not.
     assert least(at_once=9) == least("cuda", at_once=0) == least()
     assert least(at_once=0) < least() or full
     weights = 31_392 * DTYPES[dtype].itemsize
-    assert least_memory(grid, cells[:1], identities, "cpu", at_once=2, sharing=1) == (weights, "weights")
+    assert least_memory(grid, cells[:1], models, "cpu", at_once=2, sharing=1) == (weights, "weights")
     if not full:  # devices that share a base have half of it, and cells of their own
         assert least(at_once=1, sharing=2) == least(at_once=1) - weights / 2
 
