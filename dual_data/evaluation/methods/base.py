@@ -21,7 +21,7 @@ from dual_data.evaluation.rows.packing import Rows
 Returned = TypeVar("Returned")
 
 
-class Answers:
+class LabelOutputs:
     """Outputs of one model at the labels of one kind of rows; all in float32, computed when first read."""
 
     def __init__(
@@ -101,9 +101,9 @@ class Batch(NamedTuple):
 class Outputs(NamedTuple):
     """Outputs of one model for a batch, by kind of rows; those of a kind that Method does not name cannot be read."""
 
-    forget: Answers
-    retain: Answers
-    refusal: Answers
+    forget: LabelOutputs
+    retain: LabelOutputs
+    refusal: LabelOutputs
 
 
 class Loss(NamedTuple):

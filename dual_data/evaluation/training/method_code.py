@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.repeatable import is_refused
-from dual_data.evaluation.methods.base import Answers, Batch, Constants, Controller, Facts, Method, Outputs
+from dual_data.evaluation.methods.base import Batch, Constants, Controller, Facts, LabelOutputs, Method, Outputs
 from dual_data.evaluation.rows.encoding import TrainingRows, text_ids
 from dual_data.evaluation.rows.packing import Rows, Source
 from dual_data.evaluation.training.optimisation import Optimisation
@@ -59,8 +59,8 @@ def facts_of(data: TrainingRows, tokenizer: PreTrainedTokenizerBase) -> Facts:
 
 def arguments(
     rows: Mapping[str, Rows],
-    policy: Mapping[str, Answers],
-    reference: Mapping[str, Answers],
+    policy: Mapping[str, LabelOutputs],
+    reference: Mapping[str, LabelOutputs],
     state: Mapping[str, Tensor],
 ) -> tuple[Batch, Outputs, Outputs]:
     """The arguments of a loss, from rows and outputs by kind.
@@ -71,12 +71,12 @@ def arguments(
     forget = rows["forget"]
     batch = Batch(forget, rows.get("retain", forget), rows.get("refusal", forget), state)
 
-    def absent(kind: str) -> Answers:
+    def absent(kind: str) -> LabelOutputs:
         known = reference if kind in rows else rows
         named = ", ".join(f'"{name}"' for name in Outputs._fields if name in known or name == kind)
         field, example = ("reference", f"frozenset({{{named}}})") if kind in rows else ("kinds", f"({named})")
         remedy = f"name {kind!r} in the {field} of Method, as in {field}={example}"
-        return Answers(forget.targets, undeclared=remedy)
+        return LabelOutputs(forget.targets, undeclared=remedy)
 
     of_policy, of_reference = (
         Outputs(*(answers.get(kind) or absent(kind) for kind in Outputs._fields)) for answers in (policy, reference)

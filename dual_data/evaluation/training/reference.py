@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dual_data.evaluation.device.memory import half_of, if_it_fits
-from dual_data.evaluation.methods.base import Answers
+from dual_data.evaluation.methods.base import LabelOutputs
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.rows.packing import Rows, Source, one_pass
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden
@@ -28,14 +28,14 @@ class ReferenceFigures(NamedTuple):
     hidden: Tensor
     """[labels, H] input of the head, or the output of the method's layer; in the model's type."""
 
-    def answers(self, rows: Rows, head: Callable[[Tensor], Tensor]) -> Answers:
+    def outputs(self, rows: Rows, head: Callable[[Tensor], Tensor]) -> LabelOutputs:
         """Outputs at the labels of `rows`; `head` is that of the reference."""
         index = rows.token.flatten()
         hidden = self.hidden.index_select(0, index).view(*rows.token.shape, -1)
         if self.log_p is None:
-            return Answers(rows.targets, hidden=hidden.float())
+            return LabelOutputs(rows.targets, hidden=hidden.float())
         gold = self.log_p.index_select(0, index).view_as(rows.real)
-        return Answers(rows.targets, logits=lambda: head(hidden), gold=gold)
+        return LabelOutputs(rows.targets, logits=lambda: head(hidden), gold=gold)
 
 
 @torch.no_grad()

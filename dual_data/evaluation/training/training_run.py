@@ -15,7 +15,7 @@ from torch import Tensor
 from dual_data.errors import UsageError
 from dual_data.evaluation.device.devices import rows_per_bin
 from dual_data.evaluation.device.repeatable import is_refused, repeatable
-from dual_data.evaluation.methods.base import Answers, Controller, Loss, Method, divergence
+from dual_data.evaluation.methods.base import Controller, LabelOutputs, Loss, Method, divergence
 from dual_data.evaluation.models.decoder import head
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.encoding import TrainingRows
@@ -255,22 +255,22 @@ class TrainingRun:
             for kind in sorted(kinds)
         }
 
-    def _policy(self, rows: Sequence[Rows], hidden: Sequence[Tensor]) -> dict[str, Answers]:
+    def _policy(self, rows: Sequence[Rows], hidden: Sequence[Tensor]) -> dict[str, LabelOutputs]:
         """Outputs of the model by kind; the head runs once for all kinds."""
         if self._layer is not None:
             pairs = zip(self._kinds, rows, hidden, strict=True)
-            return {kind: Answers(labels.targets, hidden=states.float()) for kind, labels, states in pairs}
+            return {kind: LabelOutputs(labels.targets, hidden=states.float()) for kind, labels, states in pairs}
         logits = head(self.model, torch.cat(list(hidden), dim=1))
         pieces = torch.split(logits, [states.shape[1] for states in hidden], dim=1)
         return {
-            kind: Answers(labels.targets, logits=lambda piece=piece: piece)  # type: ignore[misc]
+            kind: LabelOutputs(labels.targets, logits=lambda piece=piece: piece)  # type: ignore[misc]
             for kind, labels, piece in zip(self._kinds, rows, pieces, strict=True)
         }
 
-    def _loss(self, groups: Mapping[str, Rows], policy: Mapping[str, Answers]) -> Loss:
+    def _loss(self, groups: Mapping[str, Rows], policy: Mapping[str, LabelOutputs]) -> Loss:
         head_of_reference = self._trainable.reference_head
         reference = {
-            kind: figures.answers(groups[kind], head_of_reference) for kind, figures in self._references.items()
+            kind: figures.outputs(groups[kind], head_of_reference) for kind, figures in self._references.items()
         }
         batch, *outputs = arguments(groups, policy, reference, self._state)
         with telling(self._method, "loss"):  # that it is sound, `try_method` has seen

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.methods.base import Answers, Batch, Constants, Loss, Method, Outputs
+from dual_data.evaluation.methods.base import Batch, Constants, LabelOutputs, Loss, Method, Outputs
 from dual_data.evaluation.rows.encoding import Encoded, TrainingRows
 from dual_data.evaluation.rows.packing import Rows, pack
 from dual_data.evaluation.training.limits import limits_of
@@ -70,7 +70,7 @@ def try_method(
     state = _unchanging(method, "controller", lambda: _controlled(method, options))
     rows = _first_rows(method, data, constants, optimisation)
 
-    def made_up(*, alike: bool) -> tuple[dict[str, Answers], Batch, list[Outputs]]:
+    def made_up(*, alike: bool) -> tuple[dict[str, LabelOutputs], Batch, list[Outputs]]:
         """The outputs of the model that is trained, and the arguments of the loss."""
         seeds = {kind: seed for seed, kind in enumerate(rows)}
         policy, reference = (
@@ -164,7 +164,7 @@ def _first_rows(
     return rows
 
 
-def _outputs(method: Method, labels: Rows, vocabulary: int, seed: int, *, trained: bool, alike: bool) -> Answers:
+def _outputs(method: Method, labels: Rows, vocabulary: int, seed: int, *, trained: bool, alike: bool) -> LabelOutputs:
     """Random outputs at the labels of one kind of rows; with `alike`, those of the first cell in every cell.
 
     A model that is trained gives the labels a probability near a half in the first cell, near 1 in the second, and near
@@ -183,10 +183,10 @@ def _outputs(method: Method, labels: Rows, vocabulary: int, seed: int, *, traine
         return made(tensor)
 
     if method.at_layer:
-        return Answers(labels.targets, hidden=made(torch.randn(*shape, _WIDTH, generator=random)))
+        return LabelOutputs(labels.targets, hidden=made(torch.randn(*shape, _WIDTH, generator=random)))
     # Made when read, as those of a whole vocabulary take long; of a reference, most methods read `log_p` alone.
     gold = None if trained else made(-torch.rand(shape, generator=random))
-    return Answers(labels.targets, logits=logits, gold=gold)
+    return LabelOutputs(labels.targets, logits=logits, gold=gold)
 
 
 def _sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outputs: Sequence[Outputs]) -> Loss:
@@ -245,7 +245,7 @@ def _sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outp
     return loss
 
 
-def _expect_finite_gradient(method: Method, loss: Loss, policy: Mapping[str, Answers]) -> None:
+def _expect_finite_gradient(method: Method, loss: Loss, policy: Mapping[str, LabelOutputs]) -> None:
     with telling(method, "gradient of the loss"):
         for value in loss.differentiated.values():
             value.sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]

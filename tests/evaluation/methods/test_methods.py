@@ -14,7 +14,7 @@ import torch
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods import METHODS, code_hash, method_named
 from dual_data.evaluation.methods.adapop import DualAscent, exponents, ranks, share_clipped
-from dual_data.evaluation.methods.base import Answers, Batch, Facts, Method, Outputs, positive_beta
+from dual_data.evaluation.methods.base import Batch, Facts, LabelOutputs, Method, Outputs, positive_beta
 from dual_data.evaluation.methods.ceu import counted, share_short
 from dual_data.evaluation.methods.jensun import jensen_shannon, point_divergence, refusal_tokens
 from dual_data.evaluation.methods.pdu import DualVariable
@@ -431,7 +431,7 @@ def test_ceu_leaves_out_the_first_tokens_but_never_all_of_an_answer() -> None:
 def test_ceu_forgets_what_the_model_is_certain_of(certain: float) -> None:
     """There gradient ascent has no gradient, since 1 - p_y is 0, and CE-U has one of 1 in the label's logit."""
     logits = torch.tensor([[[certain, 2.0, 1.0]]], requires_grad=True)
-    outputs = Answers(torch.tensor([[0]]), logits=lambda: logits)
+    outputs = LabelOutputs(torch.tensor([[0]]), logits=lambda: logits)
     one = torch.ones(1, 1)
     zero = torch.zeros(1, 1, dtype=torch.long)
     rows = Rows(zero, zero, one, zero, zero, one, one, {"counted": one})
