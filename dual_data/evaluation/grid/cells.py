@@ -110,7 +110,7 @@ class Grid(NamedTuple):
         }
 
     def evaluated(self, stage: str, name: str) -> dict[str, list[Item]]:
-        """The sets that a cell is measured on, by name."""
+        """The sets that the cells of a stage and of the set `name` are measured on, by name."""
         sets = self.sets[stage]
         # A learning rate is chosen on forget and retain_train, so that the choice does not use retain_eval.
         return {

@@ -30,9 +30,11 @@ class Prompts(NamedTuple):
     indices: list[int]
     """Index of each row's request."""
     prefix: int
+    """Tokens that all prompts share; each column after them is padding or a prompt's own token."""
     pads: Tensor
-    """[rows of all cells]"""
+    """Padding after the prefix, [rows of all cells]."""
     length: int
+    """Columns after the prefix: the own tokens of the longest prompt."""
     end_positions: Tensor
     """Position of the first token after each prompt, [rows of all cells]."""
     end_hidden: Tensor

@@ -49,6 +49,7 @@ class Attacked(NamedTuple):
 
     attack: str
     request: int
+    """Index among the workload's requests."""
     question: str
     """The last user turn."""
     answer: str

@@ -93,7 +93,7 @@ class PanelTable(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One result."""
+    """One result: what a report keeps of it, its scores as arrays."""
 
     id: str
     path: Path
