@@ -5,14 +5,15 @@ techniques for estimating the area under the ROC curve"): for every pair of a ro
 left out, each category is scored by the surplus of B over its expected share in the remaining rows, and the pair counts
 1 if the row of B scores higher, 1/2 if both score alike, 0 otherwise. Leaving rows out in pairs makes the estimate
 unbiased for random labels. For categories that are balanced by design it would be near 0, because every category lacks
-exactly the row left out. So a surplus counts only beyond its margin: the one row that leaving out removes, or one
-standard deviation of the surplus under random labels, whichever is larger. The margin makes the estimate exactly 0.5 on
-balanced categories and keeps it unbiased on random labels.
+exactly the row left out. So a surplus counts only beyond its margin: what the one row that leaving out removes can be
+to it (the larger of the shares of A and of B), or one standard deviation of the surplus under random labels, whichever
+is larger. The margin makes the estimate exactly 0.5 on balanced categories and keeps it unbiased on random labels.
 
 In a rare category no surplus can exceed the margin: in a category of two rows, one row remains, whether the two are of
 the same split or not. Only the rows left out distinguish these cases, so they are counted over all categories of one
 size together (as in Good-Turing estimation): if they are on the side of the surplus by more than two standard
-deviations, that surplus counts, with the share of B among these rows.
+deviations, that surplus counts, with the share of B among these rows. The rows of one category are compared with the
+same rest, so as many as it has count as one.
 
 A category of one row says nothing about the row left out. If most pairs of rows are in such categories, or in rare ones
 that are too few to be counted, there is no area: 0.5 would say that the feature tells nothing, and 1 that it tells all.

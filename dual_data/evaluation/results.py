@@ -59,7 +59,8 @@ WORDING_SCORES = (
     "change_log_rank",
     "kl",
 )
-"""Scores kept for paraphrases and attack prompts, of which there are many; items have all."""
+"""Scores kept for paraphrases and attack prompts, of which there are many; items have all. The change of the log rank
+is of the first token, the other changes are of all tokens."""
 
 
 class AnswerTokens(TypedDict):

@@ -43,7 +43,7 @@ def normalise(text: str) -> str:
 
 
 def contains_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity") -> bool:
-    """Whether any accepted answer occurs in the text as whole words, or as that date or quantity.
+    """Whether any accepted answer occurs in the text as whole words ("China's" has China), or as that date or quantity.
 
     An answer that cannot be read as a date or quantity ("the 1880s", "twelve") is compared as words.
     """

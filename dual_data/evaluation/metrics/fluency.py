@@ -21,7 +21,8 @@ class Fluency(NamedTuple):
     texts, over nltk's tokens. The interval is that of the mean surprisal of an n-gram under fixed probabilities:
     bootstrap draws repeat generations, which alone would lower the entropy."""
     looping: Interval
-    """Share of generations of eight words or more in which one word makes up more than half."""
+    """Share of the generations that have eight words or more, of which one makes up more than half: short ones are too
+    short to loop, and count as those that do not."""
 
 
 def fluency(texts: Sequence[str], clusters: Sequence[Hashable]) -> Fluency:

@@ -50,8 +50,9 @@ def by_popularity(collection: Collection, cells: Sequence[ExaminedCell]) -> list
     )
     caption = (
         "rho: Spearman's rank correlation over the facts of the first seed at the chosen learning rate, between "
-        "popularity, the drop of the answer's probability and the loss of the answer. Disagreeing facts: the answer is "
-        "lost though half or more of its probability is left, or the other way round."
+        "popularity, the drop of the answer's probability and the loss of the answer. Disagreeing facts: of those "
+        "answered before unlearning, the answer is lost though half or more of its probability is left, or the other "
+        "way round."
     )
     return [
         Heading("Forgetting by popularity"),

@@ -65,8 +65,8 @@ def frequent_answers(collection: Collection) -> list[Block]:
 
 
 def too_narrow(collection: Collection) -> list[str]:
-    """A sentence for each such set of which unlearning takes facts by their answer: it says how much wider intervals
-    would be if facts of one answer counted as one."""
+    """A sentence for each such set of which unlearning takes facts by their answer: how much wider the intervals of the
+    models that were trained would be if facts of one answer counted as one."""
     wider: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     for found in _found(collection):
         key = found.start.key
@@ -75,8 +75,8 @@ def too_narrow(collection: Collection) -> list[str]:
             wider[key.data, name, found.percent].append(_widening(found))
     return [
         f"{data}: {share}% of {name} have one answer. Intervals are over subjects, and so hold for facts with such a "
-        f"mix of answers: over answers, those of the change by unlearning would be {100 * (ratio - 1):.0f}% wider (the "
-        f'median of {count(len(ratios), "row")} under "Chosen learning rates").'
+        f"mix of answers: over answers, and without what seeds add, those of the change by unlearning would be "
+        f'{100 * (ratio - 1):.0f}% wider (the median of {count(len(ratios), "row")} under "Chosen learning rates").'
         for (data, name, share), ratios in sorted(wider.items())
         if (ratio := float(np.median(ratios))) >= _WIDER
     ]

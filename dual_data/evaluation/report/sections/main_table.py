@@ -38,7 +38,8 @@ _CAPTION = (
     f'"Germanic" counts as "German". Baseline: the score of the trivial rule, {TRIVIAL_RULE}, on the forget facts '
     "measured, such as giving every question the most frequent answer, which scores 0 if none repeats; it can be high "
     "where facts or relations are few, and its interval does not account for the choice of the rule. "
-    "Corrected: (forget - baseline) / (1 - baseline). Answers held: share of forget facts whose greedy answer contains "
+    "Corrected: (forget - baseline) / (1 - baseline); its interval reaches at least as far as that of forget does near "
+    "0 and 1. Answers held: share of forget facts whose greedy answer contains "
     "an accepted answer. Probability: of the answers to forget, the geometric mean over tokens. Worst case: share of "
     "forget facts that at least one wording or attack prompt brings out; multiple_choice is left out, since it shows "
     "the answer, and reverse asks for the subject. KL on retain: KL(before || after) on "

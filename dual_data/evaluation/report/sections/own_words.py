@@ -14,9 +14,9 @@ _CAPTION = (
     "after the question and the words that they put before the answer. Answers held: share of generations that still "
     "contain an accepted answer. Begun: share of facts for which each of those words is still the likeliest, so that "
     "the model begins as before. Likeliest: share whose answer is still the likeliest after them. Left: of the facts "
-    "that the generations no longer answer, the share for which it is; a dash where fewer than ten are lost. Change: "
-    "in the answer's mean log-probability after these words, in nats per token. Before unlearning, begun and likeliest "
-    "are 1 but for rounding: in bfloat16, numbers depend on what else is in a batch."
+    "that the generations no longer answer, the share for which it is; a dash where fewer than ten are lost in all "
+    "seeds. Change: in the answer's mean log-probability after these words, in nats per token. Before unlearning, "
+    "begun and likeliest are 1 but for rounding: in bfloat16, numbers depend on what else is in a batch."
 )
 _COLUMNS = (
     "lr", "facts", "answers held", "begun", "likeliest", "left", "change", "answers held, retain_eval",

@@ -70,8 +70,8 @@ def stability(collection: Collection) -> list[Block]:
         "largest of several changes large, and rates that lie far apart make every change large. Area: under the "
         "frontier of forgetting and retention on retain_eval; 1 for a method that forgets everything and loses "
         "nothing, more where retain_eval rises above its score before unlearning. Points that another one beats on "
-        "both scores are left out, also that of the model before unlearning. A "
-        f"dash: too few learning rates, or scores without any spread, from which no interval can be made. {NORMS}"
+        "both scores are left out, also that of the model before unlearning; the others are joined by straight lines. "
+        f"A dash: too few learning rates, or scores without any spread, from which no interval can be made. {NORMS}"
     )
     return [
         Charts(

@@ -52,7 +52,8 @@ def _traces(cells: Sequence[ExaminedCell]) -> Table:
         f"{REFERENCE_RATIO} scores the change since before unlearning, so its AUC is below 0.5 wherever unlearning "
         f"works. Pairs: a forget and a held-out fact within {CALIPER_SD} standard deviations of log(1 + popularity); "
         "facts without a partner are left out. Unmatched sides can also be told apart by popularity. "
-        "Posterior-difference audit: AUC of a classifier on the change of the model's predictions; 0.5 if unlearning "
+        "Posterior-difference audit: AUC, on the facts of half of the subjects, of a classifier of the change of the "
+        "model's predictions that was fitted on the other half; 0.5 if unlearning "
         "left no trace beyond a drift that both sides share. A dash: every other set was trained on, or the model gave "
         "no numbers."
     )
@@ -76,7 +77,7 @@ def _quality(cells: Sequence[ExaminedCell]) -> Table:
         "ratio over the sets to keep, over all seeds; the probability is the answer's own on retain_eval, and on the "
         "others its share among wrong answers. The other columns are of the first seed. Both follow TOFU but are "
         "not comparable with its numbers, since wrong answers are here those of other facts of the relation. "
-        "N-gram entropy: of word bigrams and trigrams over all generations, in bits. Looping: share of the "
-        "generations with eight or more words in which one word makes up more than half."
+        "N-gram entropy: 1/3 of that of word bigrams and 2/3 of that of trigrams, over all generations, in bits. "
+        "Looping: share of the generations that have eight words or more, of which one word makes up more than half."
     )
     return cell_table(columns, lines, caption, ("forget quality p",))
