@@ -151,13 +151,22 @@ class Calls:
         """Every request of a source that is in the log with the UTC day of its answer, the oldest first."""
         return [(request, at[:10]) for request, at in self.log.requests(source)]
 
-    def fetch(self, source: str, request: Request, do: Callable[[], Answer]) -> Answer:
+    def fetch(
+        self, source: str, request: Request, do: Callable[[], Answer], ended: threading.Event | None = None
+    ) -> Answer:
         """The answer of one call: replayed, or fetched by `do`, validated there, and logged.
 
         Raises Offline for a miss when calls are off, Refused and TooLarge as `do` raises them, and ServiceError when
-        the tries of the source's pace are used up.
+        the tries of the source's pace are used up. A call of many is given up before its next try once `ended` is set.
         """
-        return self._fetch(source, request, do, None)
+        answer = self.recall(source, request)
+        if answer is not None:
+            self._count(source, "replayed")
+            return answer
+        if self.offline:
+            raise _missing(source, [request])
+        answer, attempts = self._ask(source, _service(source, request), do, ended)
+        return self._write(source, [(request, answer)], attempts)[0]
 
     def note(self, source: str, request: Request, answer: Answer) -> None:
         """Log an answer that this process has without a call, in place of an older one; it becomes the newest, of no
@@ -171,16 +180,6 @@ class Calls:
         newest = self.log.newest(source)
         after = datetime.fromisoformat(newest).timestamp() + 1 if newest else 0.0
         self.log.write(source, [(request, answer)], now=max(self.clock.now(), after), attempts=0, replace=True)
-
-    def _fetch(self, source: str, request: Request, do: Callable[[], Answer], ended: threading.Event | None) -> Answer:
-        answer = self.recall(source, request)
-        if answer is not None:
-            self._count(source, "replayed")
-            return answer
-        if self.offline:
-            raise _missing(source, [request])
-        answer, attempts = self._ask(source, _service(source, request), do, ended)
-        return self._write(source, [(request, answer)], attempts)[0]
 
     def fetch_all(
         self,
@@ -215,7 +214,7 @@ class Calls:
         try:
             while len(done) < len(distinct):
                 for key, request in islice(queue, 2 * slots - len(running)):
-                    future = pool.submit(self._fetch, source, request, partial(do, request), ended)
+                    future = pool.submit(self.fetch, source, request, partial(do, request), ended)
                     running[future] = key
                 # An unbounded wait would delay Ctrl-C on some systems.
                 finished, _ = wait(running, timeout=NAP, return_when=FIRST_COMPLETED)
