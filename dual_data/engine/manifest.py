@@ -143,7 +143,7 @@ def faults(folder: Path, manifests: Mapping[str, Manifest]) -> Iterator[str]:
                 yield f"{stage} was built from another {source} than stands here now"
 
 
-def build_facts(project: Path, seconds: float, params: Strict) -> dict[str, Any]:
+def build_record(project: Path, seconds: float, params: Strict) -> dict[str, Any]:
     """When, where and with what a stage was built; not part of the fingerprint."""
     undeciding = {
         name: to_jsonable_python(value)

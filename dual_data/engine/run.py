@@ -11,7 +11,7 @@ import polars as pl
 
 from dual_data.calls.fetching import Tally
 from dual_data.config import Profile
-from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, read_manifest, write_manifest
+from dual_data.engine.manifest import Basis, Manifest, Table, build_record, read_manifest, write_manifest
 from dual_data.engine.places import artifacts, command
 from dual_data.engine.plan import Step, expect_sound, plan, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools, needed
@@ -136,7 +136,7 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile, greet
             },
             rejected=_by_reason(settled.rejected),
             calls=tools.calls.counts(before),
-            build=build_facts(tools.project, time.monotonic() - started, params),
+            build=build_record(tools.project, time.monotonic() - started, params),
         ).sealed()
         write_manifest(folder, manifest)
     return manifest
