@@ -135,9 +135,9 @@ def read_facts(project: Path, folder: Path, outcome: Outcome) -> Any:  # noqa: P
 
 def mirror_images(rows: Any, relations: Any) -> Any:
     """Ids of facts that another one states with subject and object swapped, except the first of each such group."""
-    from dual_data.sources.assembly import sides
+    from dual_data.sources.assembly import directions
 
-    family = sides(relations)
+    family = directions(relations)
     stated = rows[(rows.kind == "entity") & rows.property.isin(list(family))].copy()
     is_turned = [
         (value < subject) if family[name].symmetric else family[name].flipped

@@ -152,7 +152,7 @@ def _with_labels(rows: pl.DataFrame, entities: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-class Side(NamedTuple):
+class Direction(NamedTuple):
     """How a property states what its family of inverse properties states."""
 
     root: str
@@ -163,7 +163,7 @@ class Side(NamedTuple):
     """Whether subject and object may be exchanged."""
 
 
-def sides(relations: Mapping[str, Relation]) -> dict[str, Side]:
+def directions(relations: Mapping[str, Relation]) -> dict[str, Direction]:
     """Families of properties that state the same facts, from `inverse` and `symmetric`; the others are left out."""
     symmetric = {relation.property for relation in relations.values() if relation.symmetric}
     neighbours = defaultdict[str, set[str]](set, {property_id: set() for property_id in symmetric})
@@ -171,7 +171,7 @@ def sides(relations: Mapping[str, Relation]) -> dict[str, Side]:
         for inverse in relation.inverse:
             neighbours[relation.property].add(inverse)
             neighbours[inverse].add(relation.property)
-    result: dict[str, Side] = {}
+    result: dict[str, Direction] = {}
     for root in sorted(neighbours, key=number):
         if root in result:
             continue
@@ -185,7 +185,7 @@ def sides(relations: Mapping[str, Relation]) -> dict[str, Side]:
                     queue.append(inverse)
                 # Its own inverse, directly or around a ring: the direction says nothing.
                 exchangeable = exchangeable or inverse in symmetric or flipped[inverse] == flipped[property_id]
-        result.update({property_id: Side(root, flip, exchangeable) for property_id, flip in flipped.items()})
+        result.update({property_id: Direction(root, flip, exchangeable) for property_id, flip in flipped.items()})
     return result
 
 
@@ -197,7 +197,7 @@ def mirrored(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.Series
     matter. No fact may stand in `rows` twice.
     """
     table = pl.DataFrame(
-        [(property_id, *side, number(property_id)) for property_id, side in sides(relations).items()],
+        [(property_id, *direction, number(property_id)) for property_id, direction in directions(relations).items()],
         schema={
             "property_id": pl.String,
             "_root": pl.String,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dual_data.config import Relation
 from dual_data.ids import fact_id
-from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, Side, assemble, mirrored, sides
+from dual_data.sources.assembly import ENTITIES, STATEMENTS, Direction, Harvest, assemble, directions, mirrored
 from tests.sources.test_values import relation
 
 QIDS = tuple(f"Q{n}" for n in (2, 3, 10, 11))
@@ -167,17 +167,17 @@ def test_dates_of_other_precisions_do_not_make_a_pair_ambiguous() -> None:
 
 
 def test_families_of_inverse_properties() -> None:
-    families = sides(RELATIONS)
-    assert families["P36"] == Side("P36", False, False)
-    assert families["P1376"] == Side("P36", True, False)
-    assert families["P26"] == Side("P26", False, True)
+    families = directions(RELATIONS)
+    assert families["P36"] == Direction("P36", False, False)
+    assert families["P1376"] == Direction("P36", True, False)
+    assert families["P26"] == Direction("P26", False, True)
     assert "P17" not in families
 
 
 def test_a_family_without_direction_is_symmetric() -> None:
     ring = {f"P{a}": relation("entity", property=f"P{a}", inverse=[f"P{b}"]) for a, b in [*pairwise((1, 2, 3)), (3, 1)]}
-    assert all(side.symmetric for side in sides(ring).values())
-    assert sides({"P7": relation("entity", property="P7", inverse=["P7"])})["P7"].symmetric
+    assert all(direction.symmetric for direction in directions(ring).values())
+    assert directions({"P7": relation("entity", property="P7", inverse=["P7"])})["P7"].symmetric
 
 
 @given(ROWS)
