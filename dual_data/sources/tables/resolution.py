@@ -28,7 +28,7 @@ from dual_data.errors import InputError
 from dual_data.ids import is_item, item_of_iri
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
 from dual_data.sources.tables.files import location, read_file
-from dual_data.sources.tables.triplets import as_written, minted_entities, split_aliases, with_details
+from dual_data.sources.tables.triplets import as_written, minted_entities, split_aliases, without_details
 from dual_data.sources.wikidata.asking import Asker, Foresight
 from dual_data.sources.wikidata.queries import Named, in_batches
 from dual_data.sources.wikidata.statements import (
@@ -209,4 +209,4 @@ def _label_table(path: Path) -> pl.DataFrame:
     label = pl.col("label").map_elements(clean, return_dtype=pl.String)
     named = table.with_columns(label).filter(pl.col("label") != "")
     aliases = pl.Series([split_aliases(text) for text in named["aliases"]], dtype=pl.List(pl.String))
-    return with_details(named.select("qid", "label")).with_columns(aliases.alias("aliases"), named["class"])
+    return without_details(named.select("qid", "label")).with_columns(aliases.alias("aliases"), named["class"])

@@ -130,11 +130,11 @@ def as_written(rows: pl.DataFrame) -> pl.DataFrame:
 def minted_entities(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of ENTITIES: the labels of the ids that were minted for rows of `read_labels`."""
     ids = pl.concat([rows.select(qid=f"{side}_id", label=f"{side}_label") for side in ("subject", "object")])
-    return with_details(ids.filter(pl.col("qid").is_not_null() & pl.col("qid").is_first_distinct()))
+    return without_details(ids.filter(pl.col("qid").is_not_null() & pl.col("qid").is_first_distinct()))
 
 
-def with_details(labels: pl.DataFrame) -> pl.DataFrame:
-    """Rows of ENTITIES from qid and label alone."""
+def without_details(labels: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ENTITIES from qid and label alone; the other columns are empty."""
     return labels.with_columns(
         aliases=pl.lit([], dtype=pl.List(pl.String)),
         description=pl.lit(None, pl.String),
