@@ -55,8 +55,7 @@ from dual_data.schema import Facts
 from dual_data.sources.assembly import Harvest, assemble, reject
 from dual_data.sources.dumps.params import EngineParams
 from dual_data.sources.etiquette import contact_fault
-from dual_data.sources.tables import files as tables
-from dual_data.sources.tables import resolution, triplets
+from dual_data.sources.tables import files, resolution, triplets
 from dual_data.sources.wikidata import statements as wikidata
 from dual_data.sources.wikidata.asking import Foresight, Live
 from dual_data.sources.wikidata.sparql import open_endpoint
@@ -162,9 +161,9 @@ def sources(params: FactsParams, project: Path, services: Services) -> dict[str,
         from dual_data.sources.dumps.files import SITELINKS, TRIPLES
 
         return identities(project / params.folder, (TRIPLES, SITELINKS))
-    hashes = tables.hashes(project / params.folder) if params.folder else {}
+    hashes = files.hashes(project / params.folder) if params.folder else {}
     if params.label_table:
-        hashes["label_table"] = tables.hash_of(project / params.label_table)
+        hashes["label_table"] = files.hash_of(project / params.label_table)
     elif _asks(params) and services.sparql == EMBEDDED:
         from dual_data.sources.embedded import EmbeddedGraph
 
@@ -182,25 +181,23 @@ def _asks(params: FactsParams) -> bool:
 def _harvest(
     params: FactsParams, tools: Tools, topics: Mapping[str, Topic], relations: Mapping[str, Relation]
 ) -> Harvest:
-    folder = tools.project / params.folder
-    names = tuple(topics)
     if params.source == "dump":
         return _from_dump(params, tools, topics, relations)
-    excluded = _excluded(tools.project)
+    folder, names, excluded = tools.project / params.folder, tuple(topics), _excluded(tools.project)
     if params.source == "tables":
         return triplets.with_ids(folder, names, relations, excluded)
+    if params.source == "sparql":
+        asker = Live(open_endpoint(tools.services), tools.calls, tools.progress)
+        members = wikidata.members(asker, topics, params.queries, tools.limit)
+        _expect_members(params, tools, topics, members, tools.services.sparql)
+        return wikidata.harvest(asker, members, relations, params.queries)
+    rows = triplets.read_labels(folder, names, relations, excluded)
     if params.source == "labels":
-        return triplets.with_labels(folder, names, relations, excluded)
+        return triplets.unresolved(rows)
     if params.label_table:
-        rows = triplets.read_labels(folder, names, relations, excluded)
         return resolution.through_table(tools.project / params.label_table, rows, topics, relations)
     asker = Live(open_endpoint(tools.services), tools.calls, tools.progress)
-    if params.source == "resolve":
-        rows = triplets.read_labels(folder, names, relations, excluded)
-        return resolution.through_endpoint(asker, rows, topics, relations, params.queries)
-    members = wikidata.members(asker, topics, params.queries, tools.limit)
-    _expect_members(params, tools, topics, members, tools.services.sparql)
-    return wikidata.harvest(asker, members, relations, params.queries)
+    return resolution.through_endpoint(asker, rows, topics, relations, params.queries)
 
 
 def _without_nobody(harvest: Harvest, relations: Mapping[str, Relation]) -> Harvest:

@@ -74,14 +74,6 @@ def with_ids(
     return Harvest(frame, _entities_of(rows))
 
 
-def with_labels(
-    folder: Path, topics: Sequence[str], relations: Mapping[str, Relation], excluded: Mapping[str, Collection[str]]
-) -> Harvest:
-    """Read a folder of triplets with labels alone and mint ids from them; nothing is guessed, nothing is resolved."""
-    rows = read_labels(folder, topics, relations, excluded)
-    return Harvest(as_written(rows), minted_entities(rows))
-
-
 def read_labels(
     folder: Path, topics: Sequence[str], relations: Mapping[str, Relation], excluded: Mapping[str, Collection[str]]
 ) -> pl.DataFrame:
@@ -115,6 +107,11 @@ def read_labels(
         .otherwise("relation_reason")
     )
     return _with_literals(rows, relations).drop("subjectLabel", "objectLabel", "relation_reason")
+
+
+def unresolved(rows: pl.DataFrame) -> Harvest:
+    """Rows of `read_labels` under the ids that were minted from their labels; nothing is guessed."""
+    return Harvest(as_written(rows), minted_entities(rows))
 
 
 def as_written(rows: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,7 @@ import pytest
 from dual_data.errors import InputError
 from dual_data.ids import label_id
 from dual_data.sources.assembly import assemble
-from dual_data.sources.tables.triplets import ID_COLUMNS, LABEL_COLUMNS, with_ids, with_labels
+from dual_data.sources.tables.triplets import ID_COLUMNS, LABEL_COLUMNS, read_labels, unresolved, with_ids
 from tests.sources.test_values import relation
 
 TOPICS = ("places_city", "human_writer")
@@ -197,7 +197,7 @@ def test_titles_are_in_the_normal_form_that_wikipedia_answers_in(tmp_path: Path,
     assert with_ids(blank, TOPICS, RELATIONS, EXCLUDED).entities["title"].null_count() == 2
 
 
-@pytest.mark.parametrize(("read", "columns"), [(with_ids, ID_COLUMNS), (with_labels, LABEL_COLUMNS)])
+@pytest.mark.parametrize(("read", "columns"), [(with_ids, ID_COLUMNS), (read_labels, LABEL_COLUMNS)])
 def test_tables_without_rows_are_refused(tmp_path: Path, read: Any, columns: tuple[str, ...]) -> None:
     (tmp_path / "places_city.csv").write_text(",".join(columns) + "\n")
     with pytest.raises(InputError, match="no table there has a row"):
@@ -240,7 +240,7 @@ def test_tables_with_labels_alone(tmp_path: Path) -> None:
         "human_writer.csv",
         [label("Ann", "place of birth", "Abu"), label("Ann", "date of birth", "31 May 1907"), label("Ann", "sex", "x")],
     )
-    rows = assemble(with_labels(folder, TOPICS, RELATIONS, EXCLUDED), RELATIONS, resolved=False)
+    rows = assemble(unresolved(read_labels(folder, TOPICS, RELATIONS, EXCLUDED)), RELATIONS, resolved=False)
     kept_twin = min(label_id("Abu"), label_id("Ebu"))
     twins = [None if label_id(name) == kept_twin else "mirrored" for name in ("Abu", "Ebu")]
     assert rows["reason"].to_list() == [
@@ -278,7 +278,7 @@ def test_a_relation_may_be_named_by_its_property(tmp_path: Path) -> None:
         label("Abu", "P99", "x"), label("Abu", "P31", "city"),
     ]  # fmt: skip
     folder = write(tmp_path / "t", "places_city.csv", rows)
-    facts = assemble(with_labels(folder, TOPICS, RELATIONS, EXCLUDED), RELATIONS, resolved=False)
+    facts = assemble(unresolved(read_labels(folder, TOPICS, RELATIONS, EXCLUDED)), RELATIONS, resolved=False)
     assert facts["reason"].to_list() == [
         None,
         "duplicate",
@@ -300,6 +300,6 @@ def test_mentions_are_the_triplets_that_name_a_label(tmp_path: Path) -> None:
             label("Landia", "instance of", "Landia"),
         ],
     )
-    rows = assemble(with_labels(folder, TOPICS, RELATIONS, EXCLUDED), RELATIONS, resolved=False)
+    rows = assemble(unresolved(read_labels(folder, TOPICS, RELATIONS, EXCLUDED)), RELATIONS, resolved=False)
     assert rows["subject_mentions"].to_list() == [1, 1, 1, 3]
     assert rows["object_mentions"].to_list() == [3, 3, 3, 3]
