@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from dual_data.sources.dumps.manifests import VERSION, Manifest, Part, part_path, write_manifest, write_part
+from dual_data.sources.dumps.manifests import VERSION, ImportManifest, Part, part_path, write_manifest, write_part
 
 DAY = "20261101"
 SLICE = 1_000_000
@@ -180,7 +180,7 @@ def _imported(folder: Path, table: str, sizes: list[int], make: Callable[[int], 
         frame = make(number)
         size = write_part(frame, part_path(place, table, number))
         parts.append(Part(rows={table: frame.height}, sizes={table: size}, end=number + 1, counts={}))
-    manifest = Manifest(
+    manifest = ImportManifest(
         version=VERSION, file=f"benchwiki-{DAY}-{table}.sql.gz", size=0, changed=0, wiki="benchwiki", date=DAY,
         table=table, sha256="0" * 64, parts=tuple(parts),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dual_data.errors import InputError, MissingExtra, ServiceError
 from dual_data.sources.dumps.files import TRIPLES, day_of
 from dual_data.sources.dumps.imports import imported
-from dual_data.sources.dumps.manifests import Manifest, parts_of
+from dual_data.sources.dumps.manifests import ImportManifest, parts_of
 from dual_data.sources.dumps.params import EngineParams
 from dual_data.sources.dumps.triples import SCHEMAS
 
@@ -184,7 +184,7 @@ class Tables:
 
     def __init__(self, folder: Path, engine: Engine) -> None:
         self.folder, self.engine = folder, engine
-        self._imports: dict[str, tuple[Path, Manifest]] = {
+        self._imports: dict[str, tuple[Path, ImportManifest]] = {
             name: of_dump
             for dump, of_dump in imported(folder).items()
             for name in (SCHEMAS if dump == TRIPLES else [dump])
@@ -200,7 +200,7 @@ class Tables:
         _, manifest = self._import(name)
         return day_of(manifest.file, manifest.date)
 
-    def _import(self, name: str) -> tuple[Path, Manifest]:
+    def _import(self, name: str) -> tuple[Path, ImportManifest]:
         if name not in self._imports:
             raise InputError(
                 f"{self.folder}: {'no truthy dump of Wikidata' if name in SCHEMAS else f'no dump of {name}'}; get it "

@@ -18,7 +18,7 @@ from dual_data.sources.dumps.files import CHUNK, TRIPLES, DumpFile, Piece, Sourc
 from dual_data.sources.dumps.manifests import (
     FOLDER,
     VERSION,
-    Manifest,
+    ImportManifest,
     Part,
     clear,
     fault,
@@ -37,7 +37,9 @@ BATCH = 4 << 20
 """Bytes of SQL that are read at once."""
 
 
-def import_folder(folder: Path, progress: Progress, part: int = PART) -> Iterator[tuple[DumpFile, Manifest, bool]]:
+def import_folder(
+    folder: Path, progress: Progress, part: int = PART
+) -> Iterator[tuple[DumpFile, ImportManifest, bool]]:
     """Import every dump of a folder; yields each with its manifest and whether anything had to be done.
 
     Raises InputError for a damaged dump, ProjectBusy while another process imports, DualDataError where nothing can be
@@ -60,13 +62,13 @@ def import_folder(folder: Path, progress: Progress, part: int = PART) -> Iterato
             yield dump, after, True
 
 
-def imported(folder: Path) -> dict[str, tuple[Path, Manifest]]:
+def imported(folder: Path) -> dict[str, tuple[Path, ImportManifest]]:
     """The complete imports of a folder by dumped table: their folder and manifest; the dumps may be gone.
 
     Raises InputError where there is none, one is not complete or damaged, a dump changed since, or they are of several
     days.
     """
-    imports: dict[str, tuple[Path, Manifest]] = {}
+    imports: dict[str, tuple[Path, ImportManifest]] = {}
     if not (folder / FOLDER).is_dir():
         dump_files(folder)
     folders = [_folder(path) for path in folder.iterdir() if recognise(path)]
@@ -90,7 +92,7 @@ def imported(folder: Path) -> dict[str, tuple[Path, Manifest]]:
     return imports
 
 
-def _import(dump: DumpFile, manifest: Manifest, advance: Callable[[int], None], size: int) -> Manifest:
+def _import(dump: DumpFile, manifest: ImportManifest, advance: Callable[[int], None], size: int) -> ImportManifest:
     folder = _folder(dump.path)
     folder.mkdir(parents=True, exist_ok=True)
     if not manifest.parts:
@@ -126,7 +128,7 @@ def _empty_piece(table: str) -> Piece:
     return Piece(triples.empty() if table == TRIPLES else kept.empty(table), {}, 0)
 
 
-def _write_part(folder: Path, manifest: Manifest, pieces: list[Piece]) -> Manifest:
+def _write_part(folder: Path, manifest: ImportManifest, pieces: list[Piece]) -> ImportManifest:
     number = len(manifest.parts)
     rows, sizes = {}, {}
     for table in pieces[0].tables:
@@ -138,20 +140,20 @@ def _write_part(folder: Path, manifest: Manifest, pieces: list[Piece]) -> Manife
     return manifest
 
 
-def _usable(dump: DumpFile) -> Manifest:
+def _usable(dump: DumpFile) -> ImportManifest:
     """The manifest as far as it belongs to this file and its parts are there; else an empty one."""
     folder = _folder(dump.path)
     manifest = read_manifest(folder)
     if manifest is not None and not _changed(dump.path, manifest) and not fault(folder, manifest):
         return manifest
     status = dump.path.stat()
-    return Manifest(
+    return ImportManifest(
         version=VERSION, file=dump.path.name, size=status.st_size, changed=status.st_mtime_ns, wiki=dump.wiki,
         date=dump.date, table=dump.table,
     )  # fmt: skip
 
 
-def _changed(dump: Path, manifest: Manifest) -> bool:
+def _changed(dump: Path, manifest: ImportManifest) -> bool:
     if not dump.exists():
         return False
     status = dump.stat()

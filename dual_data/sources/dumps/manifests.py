@@ -37,7 +37,7 @@ class Part(Strict):
     counts: Mapping[str, int]
 
 
-class Manifest(Strict):
+class ImportManifest(Strict):
     """manifest.json of an imported dump."""
 
     version: int
@@ -54,7 +54,7 @@ class Manifest(Strict):
     seal: str = ""
     """Hash of all the above, as it was written: shows later edits."""
 
-    def sealed(self) -> Manifest:
+    def sealed(self) -> ImportManifest:
         """The manifest with its seal."""
         written = self.model_dump(mode="json", exclude={"seal"})
         return self.model_copy(update={"seal": digest(canonical(written), 64)})
@@ -73,15 +73,15 @@ def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sum(map(Counter, counts), Counter[str]()))
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_manifest(folder: Path) -> ImportManifest | None:
     """The manifest of an import's folder, or None where there is none that can be read."""
     try:
-        return Manifest.model_validate_json((folder / _NAME).read_bytes())
+        return ImportManifest.model_validate_json((folder / _NAME).read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path, manifest: ImportManifest) -> None:
     """Write it, sealed."""
     write_text(folder / _NAME, json.dumps(manifest.sealed().model_dump(mode="json"), indent=1) + "\n")
 
@@ -97,7 +97,7 @@ def part_path(folder: Path, table: str, number: int) -> Path:
     return folder / f"{table}-{number:05d}.parquet"
 
 
-def parts_of(folder: Path, manifest: Manifest, table: str) -> list[Path]:
+def parts_of(folder: Path, manifest: ImportManifest, table: str) -> list[Path]:
     """The files of one table of an import that hold rows; the first one where none does, for its columns."""
     with_rows = [number for number, part in enumerate(manifest.parts) if part.rows[table]]
     return [part_path(folder, table, number) for number in with_rows or [0]]
@@ -110,7 +110,7 @@ def clear(folder: Path) -> None:
         path.unlink()
 
 
-def fault(folder: Path, manifest: Manifest | None) -> str:
+def fault(folder: Path, manifest: ImportManifest | None) -> str:
     """Why an import cannot be used; empty where it can, as far as it goes.
 
     Rows are counted in the files' footers: reading everything would take as long as the work itself.

@@ -23,7 +23,7 @@ from dual_data.errors import DualDataError, InputError, ProjectBusy
 from dual_data.sources.dumps import kept
 from dual_data.sources.dumps.files import Piece, recognise
 from dual_data.sources.dumps.imports import import_folder, imported
-from dual_data.sources.dumps.manifests import Manifest, parts_of, write_manifest
+from dual_data.sources.dumps.manifests import ImportManifest, parts_of, write_manifest
 from dual_data.system.progress import Progress
 from tests.faults.disk import no_file_beyond
 from tests.sources.dumps.mysqldump import dump
@@ -40,7 +40,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def run(folder: Path, part: int = 20_000) -> list[tuple[str, Manifest, bool]]:
+def run(folder: Path, part: int = 20_000) -> list[tuple[str, ImportManifest, bool]]:
     return [(dump.path.name, manifest, new) for dump, manifest, new in import_folder(folder, Progress(), part)]
 
 
