@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import Profile, Rows, Services, Strict
+from dual_data.config import Profile, RowCount, Services, Strict
 from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.evaluation.models.names import public_name
@@ -72,7 +72,7 @@ class KnowledgeParams(Strict):
 
     models: tuple[ProbedModel, ...] = ()
     """The models to ask, each a table [[knowledge.models]]."""
-    sample: Rows | None = None
+    sample: RowCount | None = None
     """Probe only this many facts, the first by hash; None for all."""
     new_tokens: int = Field(default=24, ge=1)
     """matched: longest answer; it is cut at the first line break."""

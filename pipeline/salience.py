@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import RELATIONS, Profile, Rows, Services, Strict
+from dual_data.config import RELATIONS, Profile, RowCount, Services, Strict
 from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.evaluation.models.names import public_name
@@ -57,7 +57,7 @@ class SalienceParams(Strict):
     """The judge behind an OpenAI-compatible server."""
     local: weights.LocalSpec | None = None
     """The judge in this process: a name or folder, as the evaluation opens models."""
-    sample: Rows | None = None
+    sample: RowCount | None = None
     """Judge only this many facts, the first by hash; None for all."""
     mass: float = Field(default=0.5, ge=0, le=1)
     """Smallest total probability of the labels; below it the judge did not answer on the scale."""

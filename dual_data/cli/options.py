@@ -27,4 +27,4 @@ HERE = Path()
 """Default of `ProjectFolder`."""
 DEFAULT_PROFILE = "dual"
 MOST_ROWS = 2**31
-"""Upper bound of a limit of rows: that of `dual_data.config.Rows`, which is too heavy to import for --help."""
+"""Upper bound of a limit of rows: that of `dual_data.config.RowCount`, which is too heavy to import for --help."""

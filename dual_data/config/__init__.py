@@ -3,7 +3,7 @@
 Unknown keys are errors everywhere: a misspelt parameter must never be a silent default.
 """
 
-from dual_data.config.files import Rows, Strict, each_once, matching, parse, plain, read_text, read_toml
+from dual_data.config.files import RowCount, Strict, each_once, matching, parse, plain, read_text, read_toml
 from dual_data.config.places import NO_FOLDER_NAME, RELATIONS, TOPICS, is_folder_name, shipped_project
 from dual_data.config.profile import About, Profile, load_profile, profile_files, same_name, sound_profiles
 from dual_data.config.relations import (
@@ -32,7 +32,7 @@ __all__ = [
     "Pace",
     "Profile",
     "Relation",
-    "Rows",
+    "RowCount",
     "Services",
     "Strict",
     "Topic",

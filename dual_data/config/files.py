@@ -36,7 +36,7 @@ def matching(pattern: str, what: str) -> AfterValidator:
 # Dumps are imported by the numbers of ids: those of items are of 64 bits there, those of properties of 32.
 Item = Annotated[str, matching(r"Q[1-9][0-9]{0,17}", "a Wikidata item id such as Q515")]
 Property = Annotated[str, matching(r"P[1-9][0-9]{0,8}", "a property id such as P36, of at most nine digits")]
-Rows = Annotated[int, Field(ge=1, le=2**31)]
+RowCount = Annotated[int, Field(ge=1, le=2**31)]
 """A number of rows; bounded, since a frame cannot index more."""
 
 

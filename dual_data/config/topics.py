@@ -11,7 +11,7 @@ from typing import Literal
 import polars as pl
 from pydantic import Field, field_validator
 
-from dual_data.config.files import Item, Property, Rows, Strict, parse, parse_toml, read_text
+from dual_data.config.files import Item, Property, RowCount, Strict, parse, parse_toml, read_text
 from dual_data.errors import ConfigError
 
 _TOPIC = re.compile("[a-z0-9_]+")
@@ -30,7 +30,7 @@ class Topic(Strict):
     """How an item belongs to a class: instance of (P31), or for people their occupation (P106)."""
     article: tuple[str, ...] = ()
     """Regular expressions for labels that take "the" inside a sentence, such as ^United."""
-    limit: Rows = 1000
+    limit: RowCount = 1000
     """Most subjects taken."""
     order: Literal["sitelinks", "hash"] = "sitelinks"
     """Which subjects are taken if there are more than the limit: those with most sitelinks, or by hash."""

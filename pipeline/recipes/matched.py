@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from dual_data import sampling
-from dual_data.config import Rows, Strict
+from dual_data.config import RowCount, Strict
 from dual_data.text.display import count
 from dual_data.text.rouge import share_a_word
 from dual_data.text.words import fold
@@ -66,17 +66,17 @@ class MatchedParams(Strict):
     """Only facts that all of these models know, by the rule `matched` of the stage knowledge; empty for all facts."""
     answer_share: float = Field(default=0.05, gt=0, le=1)
     """Largest share of a split that one answer may have. Splits other than the forget splits lose rows to it."""
-    length_step: Rows = 1
+    length_step: int = Field(default=1, ge=1, le=2**31)
     """Width in characters of an answer-length bin; 1 pairs answers of equal length. Words are always equally many."""
-    retain_train: Rows = 1000
+    retain_train: RowCount = 1000
     """Most rows of retain_train."""
-    retain_eval: Rows = 500
+    retain_eval: RowCount = 500
     """Most rows of retain_eval."""
-    neighbor_subject: Rows = 500
+    neighbor_subject: RowCount = 500
     """Most rows of neighbor_subject."""
-    neighbor_relation: Rows = 500
+    neighbor_relation: RowCount = 500
     """Most rows of neighbor_relation."""
-    world_facts: Rows = 500
+    world_facts: RowCount = 500
     """Most rows of world_facts."""
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import polars as pl
 from pydantic import Field, field_validator
 
-from dual_data.config import Rows, Strict, each_once
+from dual_data.config import RowCount, Strict, each_once
 from dual_data.sampling import SIDES
 from dual_data.text.display import count
 from pipeline.recipes.matched import Family, SplitOutcome, are_rows
@@ -37,7 +37,7 @@ class PaperParams(Strict):
     """The popularity in pop_subject, pop_object and their sum."""
     model: str = ""
     """Only facts that this model passes by the rule `paper` of the stage knowledge; empty for all candidates."""
-    retain: tuple[Rows, ...] = Field(default=(500, 1500), min_length=1)
+    retain: tuple[RowCount, ...] = Field(default=(500, 1500), min_length=1)
     """Rows of the fast_retain splits."""
 
     _once = field_validator("retain")(each_once)
