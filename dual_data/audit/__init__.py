@@ -12,7 +12,7 @@ from dual_data.audit.baselines import scorable
 from dual_data.audit.columns import standard
 from dual_data.audit.facts import ambiguous_subjects
 from dual_data.audit.measures import measure
-from dual_data.audit.pairs import compare, side
+from dual_data.audit.pairs import compare, counted
 from dual_data.text.display import count
 
 
@@ -38,11 +38,11 @@ def audit(
             )
     ambiguous = ambiguous_subjects([table.rows for table in tables.values()])
     group = groups or {}
-    sides = {name: side(table.rows) for name, table in tables.items()}
+    counts = {name: counted(table.rows) for name, table in tables.items()}
     return {
         "splits": {name: measure(table, ambiguous) for name, table in tables.items()},
         "pairs": {
-            f"{first}|{second}": compare(sides[first], sides[second])
+            f"{first}|{second}": compare(counts[first], counts[second])
             for first, second in combinations(tables, 2)
             if group.get(first) == group.get(second)
         },

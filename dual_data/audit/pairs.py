@@ -12,8 +12,6 @@ from dual_data.audit import facts
 from dual_data.audit.auc import auc
 from dual_data.text.words import words
 
-Counts = Counter[Any]
-
 LARGEST_DIFFERENCE = 0.1
 """Of balanced splits: the largest standardised mean difference (Austin 2009, "Balance diagnostics for comparing the
 distribution of baseline covariates")."""
@@ -26,25 +24,25 @@ UNTOLD = "most rows share their value with no other row, or with too few"
 class Named(NamedTuple):
     """Subjects and facts of a split under one way of naming entities."""
 
-    subjects: Counts
+    subjects: Counter[Any]
     facts: set[facts.Fact]
 
 
-class Side(NamedTuple):
+class Counted(NamedTuple):
     """The data of a split that comparisons need, computed once for all of them. Counts are of rows by value."""
 
-    questions: Counts
-    answers: Counts
+    questions: Counter[Any]
+    answers: Counter[Any]
     features: Mapping[str, pl.Series]
     """What may tell the split from another, by name."""
     by_id: Named | None
     by_label: Named
 
 
-def side(rows: pl.DataFrame) -> Side:
+def counted(rows: pl.DataFrame) -> Counted:
     """Count a split under standard names."""
     features = features_of(rows)
-    return Side(
+    return Counted(
         questions=Counter(rows["question"].str.to_lowercase().drop_nulls()),
         answers=Counter(features["answer"].drop_nulls()),
         features=features,
@@ -73,7 +71,7 @@ def word_at(texts: pl.Series, place: int) -> pl.Series:
     return pl.Series([tokens[place] if tokens else None for tokens in tokenised], dtype=pl.String)
 
 
-def compare(first: Side, second: Side) -> dict[str, Any]:
+def compare(first: Counted, second: Counted) -> dict[str, Any]:
     """All measurements of a pair of splits; None for those that the columns do not allow.
 
     Subjects and facts are compared by id if both splits have ids, else by label; questions and answers by their
@@ -110,11 +108,11 @@ def _named(rows: pl.DataFrame) -> Named:
     return Named(Counter(rows["subject_key"].drop_nulls()), set(known))
 
 
-def _shared(first: Counts, second: Counts) -> int | None:
+def _shared(first: Counter[Any], second: Counter[Any]) -> int | None:
     return len(first.keys() & second.keys()) if first and second else None
 
 
-def _sharing(first: Counts, second: Counts) -> list[int] | None:
+def _sharing(first: Counter[Any], second: Counter[Any]) -> list[int] | None:
     if not first or not second:
         return None
     shared = first.keys() & second.keys()

@@ -7,7 +7,7 @@ import pytest
 
 from dual_data.audit import audit
 from dual_data.audit.columns import standard
-from dual_data.audit.pairs import UNTOLD, compare, side, word_at
+from dual_data.audit.pairs import UNTOLD, compare, counted, word_at
 
 
 def facts(rows: list[tuple[str, str, str]], *, ids: bool = True) -> pl.DataFrame:
@@ -24,7 +24,7 @@ def facts(rows: list[tuple[str, str, str]], *, ids: bool = True) -> pl.DataFrame
 
 
 def pair(first: pl.DataFrame, second: pl.DataFrame) -> dict[str, object]:
-    return compare(side(standard(first).rows), side(standard(second).rows))
+    return compare(counted(standard(first).rows), counted(standard(second).rows))
 
 
 def test_shared_values_are_counted_once_and_their_rows_all() -> None:

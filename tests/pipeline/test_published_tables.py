@@ -83,7 +83,7 @@ def test_readme_compares_with_the_published_sets(built: Result) -> None:
 
     def cell(name: str, column: list[Table]) -> str:
         if name.startswith("auc_"):
-            return f"{pairs.compare(*(pairs.side(table.rows) for table in column))[name]:.3f}"
+            return f"{pairs.compare(*(pairs.counted(table.rows) for table in column))[name]:.3f}"
         rare, popular = (measures.measure(table)[name] for table in column)
         return f"{rare} / {popular}" if name == "rows" else f"{100 * rare:.0f} / {100 * popular:.0f} %"
 
@@ -137,7 +137,7 @@ def test_rare_and_popular_are_told_apart_by_nothing_that_is_matched(
         if "_rare_" not in name:
             continue
         popular = tables[name.replace("_rare_", "_popular_")]
-        scores = pairs.compare(pairs.side(rare.rows), pairs.side(popular.rows))
+        scores = pairs.compare(pairs.counted(rare.rows), pairs.counted(popular.rows))
         assert scores["shared_subjects"] == scores["shared_questions"] == scores["mirrored_facts"] == 0, name
         for feature in features:
             assert scores[f"auc_{feature}"] == pytest.approx(0.5, abs=0.02), (name, feature)
