@@ -163,10 +163,10 @@ def _in_plain_words(error: typer.BadParameter) -> None:
     """Word a value that an option refuses as one of a configuration file; Typer has pydantic's words for it."""
     from pydantic import ValidationError
 
-    from dual_data.config import plain
+    from dual_data.config import in_words
 
     if isinstance(error.__cause__, ValidationError):
-        error.message = plain(error.__cause__.errors()[0])
+        error.message = in_words(error.__cause__.errors()[0])
 
 
 def _end_unread() -> NoReturn:

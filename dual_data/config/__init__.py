@@ -3,7 +3,7 @@
 Unknown keys are errors everywhere: a misspelt parameter must never be a silent default.
 """
 
-from dual_data.config.files import RowCount, Strict, each_once, matching, parse, plain, read_text, read_toml
+from dual_data.config.files import RowCount, Strict, each_once, in_words, matching, parse, read_text, read_toml
 from dual_data.config.places import NO_FOLDER_NAME, RELATIONS, TOPICS, is_folder_name, shipped_project
 from dual_data.config.profile import About, Profile, load_profile, profile_files, same_name, sound_profiles
 from dual_data.config.relations import (
@@ -40,6 +40,7 @@ __all__ = [
     "Wording",
     "check_url",
     "each_once",
+    "in_words",
     "is_folder_name",
     "load_excluded",
     "load_profile",
@@ -48,7 +49,6 @@ __all__ = [
     "load_topics",
     "matching",
     "parse",
-    "plain",
     "profile_files",
     "read_text",
     "read_toml",

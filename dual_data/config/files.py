@@ -98,7 +98,7 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
             if item["type"] == "too_short" and any(_is_inside(other["loc"], item["loc"]) for other in items):
                 continue  # Invalid entries of a list are not counted, but were named.
             key = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
-            message = plain(item)
+            message = in_words(item)
             if item["type"] == "extra_forbidden":
                 known = ", ".join(_keys_beside(model, item["loc"]))
                 message = f"unknown key; known here: {known}" if known else "unknown key"
@@ -110,7 +110,7 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
         raise ConfigError(first + rest, file=path, key=first_key) from None
 
 
-def plain(fault: ErrorDetails) -> str:
+def in_words(fault: ErrorDetails) -> str:
     """One of pydantic's errors in the words of this package: what a value must be, and what a short one is."""
     kind, message, value = fault["type"], fault["msg"].removeprefix("Value error, "), fault["input"]
     if kind == "missing":

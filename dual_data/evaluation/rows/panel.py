@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from dual_data.config import Strict, each_once, plain
+from dual_data.config import Strict, each_once, in_words
 from dual_data.errors import InputError
 from dual_data.evaluation.rows.encoding import started, text_ids
 from dual_data.evaluation.rows.request import Answer, Request
@@ -109,7 +109,7 @@ def read_panel(path: Path = SHIPPED_PANEL) -> Panel:
             first = error.errors()[0]
             location = "".join(f"{key}: " for key in first["loc"])
             raise InputError(
-                f"{path}: line {number}: {location}{plain(first)}; a line holds kind, question, options, answer and "
+                f"{path}: line {number}: {location}{in_words(first)}; a line holds kind, question, options, answer and "
                 "perhaps context, or text"
             ) from error
         except RecursionError:
