@@ -98,7 +98,7 @@ def measure(project: Path, artifacts: Path, scratch: Path, results: dict[str, An
     from dual_data.export.open_unlearning import open_unlearning_files
     from dual_data.export.tofu_json import tofu_json_files
     from dual_data.release.build import read_build
-    from dual_data.release.diff import compare, read_snapshot
+    from dual_data.release.diff import compare, read_dataset
     from dual_data.release.hub import push
     from dual_data.release.reload import reload_all
     from dual_data.release.tree import write_release
@@ -119,7 +119,7 @@ def measure(project: Path, artifacts: Path, scratch: Path, results: dict[str, An
     with timed("verify", seconds):
         findings = verify(Place(folder=folder))[1]
     with timed("diff", seconds):
-        compare(read_snapshot(str(folder)), read_snapshot(str(folder)))
+        compare(read_dataset(str(folder)), read_dataset(str(folder)))
     texts = {}
     for export in (lm_eval_files, open_unlearning_files, tofu_json_files):
         name = export.__name__.removesuffix("_files")

@@ -106,9 +106,9 @@ def diff(
 
     Example: dual-data diff owner/dual@v1.0.0 artifacts/dual/release
     """
-    from dual_data.release.diff import compare, ids_differ, read_snapshot
+    from dual_data.release.diff import compare, ids_differ, read_dataset
 
-    sides = read_snapshot(before), read_snapshot(after)
+    sides = read_dataset(before), read_dataset(after)
     if ids_differ(*sides):
         say(
             "The ids of one are minted from labels, those of the other are Wikidata's: no fact of one can be found in "

@@ -25,7 +25,7 @@ _COUNTS = ("subject_mentions", "object_mentions", "subject_sitelinks", "object_s
 """Columns that every build counts anew, so that a difference says nothing about the fact."""
 
 
-class Snapshot(NamedTuple):
+class Dataset(NamedTuple):
     """One side of a comparison."""
 
     facts: pl.DataFrame
@@ -52,7 +52,7 @@ class Difference(NamedTuple):
         return {name: frame.to_dicts() for name, frame in self._asdict().items()}
 
 
-def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
+def read_dataset(target: str, *, endpoint: str | None = None) -> Dataset:
     """A release folder, a Hub dataset (`owner/name[@revision]`), or the artifacts folder of a build.
 
     Raises InputError if it is none of them, or a folder with tables that are not what was released or built.
@@ -60,11 +60,11 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
     folder = Path(target)
     expect_utf_8(folder)
     if (folder / "facts" / "data.parquet").is_file():
-        return _snapshot(_built(folder))
+        return _dataset(_built(folder))
     place = locate(target, endpoint=endpoint)
     release = read_release(place)
     expect_unchanged(place, release)  # the three tables that are compared represent the others only if these are, too
-    return _snapshot(
+    return _dataset(
         {  # A release lacks tables without rows.
             name: schema.create_empty() if name in release.absent else read_released(place, release.file(name, WHOLE))
             for name, schema in COMPARED.items()
@@ -90,11 +90,11 @@ def _built(folder: Path) -> dict[str, pl.DataFrame]:
     return {name: read_parquet(folder / name / "data.parquet", command or "dual-data build") for name in COMPARED}
 
 
-def _snapshot(tables: Mapping[str, pl.DataFrame]) -> Snapshot:
-    return Snapshot(tables["facts"], tables["questions"], tables["splits"].select("recipe", "split", "fact_id"))
+def _dataset(tables: Mapping[str, pl.DataFrame]) -> Dataset:
+    return Dataset(tables["facts"], tables["questions"], tables["splits"].select("recipe", "split", "fact_id"))
 
 
-def compare(before: Snapshot, after: Snapshot) -> Difference:
+def compare(before: Dataset, after: Dataset) -> Difference:
     """The differences of `after` from `before`. The order of rows does not depend on that of the tables."""
     added = after.facts.join(before.facts, on="fact_id", how="anti")
     removed = before.facts.join(after.facts, on="fact_id", how="anti")
@@ -107,7 +107,7 @@ def compare(before: Snapshot, after: Snapshot) -> Difference:
     )
 
 
-def ids_differ(before: Snapshot, after: Snapshot) -> bool:
+def ids_differ(before: Dataset, after: Dataset) -> bool:
     """Whether the facts of one have ids minted from labels alone, and those of the other have none."""
     minted = [set(side.facts["subject_qid"].str.starts_with(MINTED)) for side in (before, after)]
     return minted in ([{True}, {False}], [{False}, {True}])
@@ -119,7 +119,7 @@ def _corrected(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     return joined.select(*PAIR, "subject_label", before="object_label", after="object_label_now").sort(PAIR)
 
 
-def _changed(before: Snapshot, after: Snapshot) -> pl.DataFrame:
+def _changed(before: Dataset, after: Dataset) -> pl.DataFrame:
     sides = [side.facts.drop(_COUNTS).join(side.questions, on="fact_id", how="left") for side in (before, after)]
     shared = [column for column in sides[0].columns if column in sides[1].columns and column != "fact_id"]
     both = sides[0].select("fact_id", *shared).join(sides[1].select("fact_id", *shared), on="fact_id", suffix="_now")

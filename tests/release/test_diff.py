@@ -12,22 +12,22 @@ import pytest
 from dual_data.errors import InputError
 from dual_data.ids import fact_id
 from dual_data.release.build import Build
-from dual_data.release.diff import Snapshot, compare, read_snapshot
+from dual_data.release.diff import Dataset, compare, read_dataset
 from dual_data.release.tree import write_release
 from tests.release.made import SIZES, Released, artifacts, invented_build, world
 
 ONE, TWO = world(subjects=12), world(subjects=12)
 
 
-def snapshot(frames: dict[str, pl.DataFrame], members: dict[str, list[str]] | None = None) -> Snapshot:
+def dataset(frames: dict[str, pl.DataFrame], members: dict[str, list[str]] | None = None) -> Dataset:
     rows = [("matched", split, fact) for split, facts in (members or {}).items() for fact in facts]
     schema = {"recipe": pl.String, "split": pl.String, "fact_id": pl.String}
-    return Snapshot(frames["facts"], frames["questions"], pl.DataFrame(rows, schema=schema, orient="row"))
+    return Dataset(frames["facts"], frames["questions"], pl.DataFrame(rows, schema=schema, orient="row"))
 
 
 def test_nothing_changed_in_another_order() -> None:
     shuffled = {name: frame.reverse() for name, frame in TWO.items()}
-    difference = compare(snapshot(ONE), snapshot(shuffled))
+    difference = compare(dataset(ONE), dataset(shuffled))
     assert [len(frame) for frame in difference] == [0, 0, 0, 0, 0]
 
 
@@ -42,7 +42,7 @@ def test_added_removed_and_corrected_facts() -> None:
         "fact_id": fact_id(old["subject_qid"], old["property_id"], "entity", "Q77"),
     }
     changed = pl.concat([facts[1:-1], pl.DataFrame([new], schema=facts.schema)])
-    difference = compare(snapshot(ONE), snapshot({**TWO, "facts": changed}))
+    difference = compare(dataset(ONE), dataset({**TWO, "facts": changed}))
     assert difference.added["fact_id"].to_list() == [new["fact_id"]]
     assert set(difference.removed["fact_id"]) == {old["fact_id"], facts["fact_id"][-1]}
     assert difference.corrected.rows() == [
@@ -51,12 +51,12 @@ def test_added_removed_and_corrected_facts() -> None:
 
 
 def test_the_order_of_the_tables_does_not_matter() -> None:
-    old = snapshot(ONE, {"x": ONE["facts"]["fact_id"].to_list()})
+    old = dataset(ONE, {"x": ONE["facts"]["fact_id"].to_list()})
     facts = TWO["facts"].with_columns(
         fact_id=pl.col("fact_id").str.reverse(), object_label=pl.col("object_label") + " now", subject_label="relation"
     )
-    new = snapshot({**TWO, "facts": pl.concat([facts.head(9), TWO["facts"].slice(9).with_columns(topic=pl.lit("t"))])})
-    turned = Snapshot(*(frame.reverse() for frame in new))
+    new = dataset({**TWO, "facts": pl.concat([facts.head(9), TWO["facts"].slice(9).with_columns(topic=pl.lit("t"))])})
+    turned = Dataset(*(frame.reverse() for frame in new))
     difference = compare(old, new)
     assert all(len(frame) > 1 for frame in difference[:4])
     assert all(map(pl.DataFrame.equals, difference, compare(old, turned)))
@@ -74,7 +74,7 @@ def test_of_several_objects_none_is_corrected_by_another() -> None:
         for qid, relation in (("Q77", "P17"), ("Q78", "P17_other"), ("Q79", "P17_other"))
     ]
     before, after = (
-        snapshot({**ONE, "facts": pl.DataFrame([several[0], several[last]], schema=ONE["facts"].schema)})
+        dataset({**ONE, "facts": pl.DataFrame([several[0], several[last]], schema=ONE["facts"].schema)})
         for last in (1, 2)
     )
     difference = compare(before, after)
@@ -95,20 +95,20 @@ def test_changed_wording_names_the_columns_and_new_counts_do_not_count() -> None
         cs.ends_with("_sitelinks").fill_null(5),
         subject_label=pl.when(is_other).then(None).otherwise("subject_label"),
     )
-    difference = compare(snapshot(ONE), snapshot({**TWO, "questions": questions, "facts": facts}))
+    difference = compare(dataset(ONE), dataset({**TWO, "questions": questions, "facts": facts}))
     assert difference.changed.rows() == [(target, ["question", "answers", "statement"]), (other, ["subject_label"])]
 
 
 def test_a_column_that_one_of_two_versions_lacks_is_no_difference() -> None:
     older = {**ONE, "facts": ONE["facts"].drop("subject_title"), "questions": ONE["questions"].drop("statement")}
     for sides in ((older, TWO), (TWO, older)):
-        assert compare(*map(snapshot, sides)).changed.is_empty()
+        assert compare(*map(dataset, sides)).changed.is_empty()
 
 
 def test_a_fact_that_is_asked_no_more_has_changed() -> None:
     target = TWO["questions"]["fact_id"][2]
     questions = TWO["questions"].filter(pl.col("fact_id") != target)
-    ((changed, columns),) = compare(snapshot(ONE), snapshot({**TWO, "questions": questions})).changed.rows()
+    ((changed, columns),) = compare(dataset(ONE), dataset({**TWO, "questions": questions})).changed.rows()
     assert changed == target
     assert {"question", "answer", "answers"} <= set(columns)
     assert not {"subject_label", "object_label"} & set(columns)
@@ -116,7 +116,7 @@ def test_a_fact_that_is_asked_no_more_has_changed() -> None:
 
 def test_members_that_a_split_kept() -> None:
     a, b, c = ONE["facts"]["fact_id"][:3]
-    difference = compare(snapshot(ONE, {"x": [a, b], "gone": [a]}), snapshot(TWO, {"x": [b, c], "new": [a, c]}))
+    difference = compare(dataset(ONE, {"x": [a, b], "gone": [a]}), dataset(TWO, {"x": [b, c], "new": [a, c]}))
     assert difference.splits.rows() == [
         ("matched", "gone", 1, 0, 0, 0, 1),
         ("matched", "new", 0, 2, 0, 2, 0),
@@ -127,7 +127,7 @@ def test_members_that_a_split_kept() -> None:
 
 def test_a_build_and_its_release_are_the_same(released: Released, tmp_path: Path) -> None:
     build = artifacts(tmp_path)
-    difference = compare(read_snapshot(str(build)), read_snapshot(str(released[1])))
+    difference = compare(read_dataset(str(build)), read_dataset(str(released[1])))
     assert [len(frame) for frame in difference[:4]] == [0, 0, 0, 0]
     assert (difference.splits["kept"] == difference.splits["after"]).all()
 
@@ -136,7 +136,7 @@ def test_a_release_without_splits_can_be_compared(released: Released, tmp_path: 
     build = invented_build(tmp_path, world(subjects=8), sizes={**SIZES, "smallest": 500})
     bare = write_release(build, tmp_path / "out", name="made")
     assert "splits" in bare.absent
-    difference = compare(read_snapshot(str(tmp_path / "out")), read_snapshot(str(released[1])))
+    difference = compare(read_dataset(str(tmp_path / "out")), read_dataset(str(released[1])))
     assert (difference.splits["before"] == 0).all()
     assert difference.added.height > 0
 
@@ -145,10 +145,10 @@ def test_an_unfinished_build_is_told_with_the_command(tmp_path: Path) -> None:
     folder = artifacts(tmp_path, world(subjects=4))
     (folder / "splits" / "data.parquet").unlink()
     with pytest.raises(InputError, match=r"splits/data\.parquet: is not built$"):
-        read_snapshot(str(folder))
+        read_dataset(str(folder))
     (tmp_path / "pipeline" / "made.toml").write_text("[project]\n")
     with pytest.raises(InputError, match=rf"; run: dual-data build --project {tmp_path} --profile made$"):
-        read_snapshot(str(folder))
+        read_dataset(str(folder))
 
 
 @pytest.mark.parametrize("stage", ["facts", "links"])
@@ -157,7 +157,7 @@ def test_a_build_with_a_damaged_table_is_refused(build: Build, tmp_path: Path, s
     for damaged in (b"garbage", (build.folder / "questions" / "data.parquet").read_bytes()):
         (folder / stage / "data.parquet").write_bytes(damaged)
         with pytest.raises(InputError, match=rf"^{folder}: {stage}/data\.parquet is not what the build wrote$"):
-            read_snapshot(str(folder))
+            read_dataset(str(folder))
 
 
 def test_a_build_of_parts_that_do_not_belong_together_is_refused(build: Build, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_build_of_parts_that_do_not_belong_together_is_refused(build: Build, t
     shutil.rmtree(folder / "links")
     shutil.copytree(artifacts(tmp_path / "other", world(subjects=4), git="none") / "links", folder / "links")
     with pytest.raises(InputError, match=r"splits was built from another links than stands here now$"):
-        read_snapshot(str(folder))
+        read_dataset(str(folder))
 
 
 @pytest.mark.parametrize("damage", ["is not what was released", "is missing"])
@@ -179,15 +179,15 @@ def test_a_release_with_a_damaged_split_is_refused(released: Released, tmp_path:
     else:
         (copy / path).write_bytes(b"something else")
     with pytest.raises(InputError, match=f"{path} {damage}"):
-        read_snapshot(str(copy))
+        read_dataset(str(copy))
 
 
 def test_what_is_no_dataset_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no manifest\.json"):
-        read_snapshot(str(tmp_path))
+        read_dataset(str(tmp_path))
     (tmp_path / "facts").mkdir()
     ONE["facts"].write_parquet(tmp_path / "facts" / "data.parquet")
     with pytest.raises(InputError, match="is not built"):
-        read_snapshot(str(tmp_path))
+        read_dataset(str(tmp_path))
     with pytest.raises(InputError, match="no such release folder"):
-        read_snapshot("nowhere")
+        read_dataset("nowhere")
