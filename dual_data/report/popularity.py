@@ -16,6 +16,8 @@ from dual_data.split_names import parse
 from dual_data.text.markup import Html
 
 _BINS = 32
+_DRAWN: Mapping[str, tuple[str, int]] = {"rare": (RARE, 1), "popular": (POPULAR, -1)}
+"""Of each side, the colour of its histograms, and whether they stand above the line (1) or below it."""
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -117,13 +119,12 @@ def _quantiles(values: np.ndarray[Any, np.dtype[np.float64]], shares: Sequence[f
 
 
 def _ridges(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> Figure:
-    sides: Mapping[str, tuple[str, int]] = {"rare": (RARE, 1), "popular": (POPULAR, -1)}
-    values = {(pair.family, side): _values(getattr(pair, side), column) for pair in pairs for side in sides}
+    values = {(pair.family, side): _values(getattr(pair, side), column) for pair in pairs for side in _DRAWN}
     everything = np.concatenate(list(values.values()))
-    counted = not everything.size or (everything.min() >= 0 and everything.max() > 20)
+    logarithmic = not everything.size or (everything.min() >= 0 and everything.max() > 20)
 
     def place(numbers: Any) -> Any:
-        return np.log10(1 + numbers) if counted else numbers
+        return np.log10(1 + numbers) if logarithmic else numbers
 
     def draw(canvas: Any) -> None:
         axes = canvas.subplots()
@@ -132,25 +133,23 @@ def _ridges(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> Fi
         edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
         for row, pair in enumerate(pairs):
             axes.axhline(row, color=SOFT, linewidth=0.6)
-            for side, (colour, sign) in sides.items():
+            for side, (colour, upwards) in _DRAWN.items():
                 sample = values[pair.family, side]
                 if not sample.size:
                     continue
-                numbers = place(sample)
-                heights = np.histogram(numbers, edges)[0] / numbers.size
-                tall = row - sign * 0.42 * heights / max(heights.max(), 1e-12)
-                axes.stairs(
-                    tall, edges, baseline=row, fill=True, color=colour, alpha=0.75, label=side if row == 0 else None
-                )
+                shares = np.histogram(place(sample), edges)[0] / sample.size
+                outline = row - upwards * 0.42 * shares / max(shares.max(), 1e-12)
+                label = side if row == 0 else None
+                axes.stairs(outline, edges, baseline=row, fill=True, color=colour, alpha=0.75, label=label)
                 middle = float(place(np.median(sample)))
-                axes.plot([middle, middle], [row, row - sign * 0.46], color=INK, linewidth=1.4)
+                axes.plot([middle, middle], [row, row - upwards * 0.46], color=INK, linewidth=1.4)
         axes.set_yticks(range(len(pairs)), [f"{shortened(pair.family, 26)}  {pair.percent} %" for pair in pairs])
         axes.set_ylim(len(pairs) - 0.45, -0.55)
         axes.grid(visible=False, axis="y")
-        if counted:
-            powers = [0.0, *(float(10**power) for power in range(1, int(high) + 2))]
-            ticks = [power for power in [0.0, 1.0, 3.0, 10.0, 30.0, *powers[2:]] if place(power) <= high + 1e-9]
-            axes.set_xticks([place(power) for power in ticks], [f"{power:,.0f}" for power in ticks])
+        if logarithmic:
+            counts = (0.0, 1.0, 3.0, 10.0, 30.0, *(float(10**power) for power in range(2, int(high) + 2)))
+            ticks = {place(count): f"{count:,.0f}" for count in counts if place(count) <= high + 1e-9}
+            axes.set_xticks([*ticks], [*ticks.values()])
         elif (everything == np.round(everything)).all():
             whole_ticks(axes.xaxis)
         axes.set_xlabel(meaning)
@@ -158,13 +157,13 @@ def _ridges(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> Fi
 
     medians_by_pair = []
     for pair in pairs[:8]:
-        samples = ((side, values[pair.family, side]) for side in sides)
+        samples = ((side, values[pair.family, side]) for side in _DRAWN)
         medians = [f"{shown(*_quantiles(sample, [0.5]))} {side}" for side, sample in samples if sample.size]
         medians_by_pair.append(f"{pair.family}: median {', '.join(medians) or 'unknown'}")
     caption = (
         f"Recipe {recipe}: {meaning} in the rare (above the line) and the popular split (below it) of each topic. "
         "Vertical strokes are medians; each histogram is scaled to its own height"
-        f"{'; the axis is logarithmic' if counted else ''}."
+        f"{'; the axis is logarithmic' if logarithmic else ''}."
     )
     described = f"Histograms of the recipe {recipe}. {'; '.join(medians_by_pair)}."
     return Figure(f"popularity-{recipe}", caption, described, (7.2, 1.1 + 0.62 * len(pairs)), draw)
