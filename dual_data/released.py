@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from dual_data.config import EMBEDDED, POOLED, SNAPSHOT, About, Strict
 from dual_data.engine.manifest import Manifest
-from dual_data.engine.places import command_for
+from dual_data.engine.places import RELEASE, command_for
 from dual_data.errors import InputError
 from dual_data.hub_reading import downloaded, expect_no_folder, is_repository, written
 from dual_data.system.files import expect_utf_8, file_hash
@@ -253,8 +253,8 @@ def read_release(place: Place) -> Release:
 
 def _advice(place: Place) -> str:
     """What to do about a place that is no release: perhaps it is the folder of the build that holds one."""
-    if place.folder is not None and (place.folder / "release" / MANIFEST).is_file():
-        return f"the release is {place.folder / 'release'}"
+    if place.folder is not None and (place.folder / RELEASE / MANIFEST).is_file():
+        return f"the release is {place.folder / RELEASE}"
     own = "" if place.folder is None else command_for(place.folder, "release")
     return f"make a release with: {own or 'dual-data release'}"
 

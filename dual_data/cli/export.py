@@ -99,7 +99,7 @@ def tofu_json(
 
 def _read(target: Path, source: str | None, project: Path, profile: str) -> tuple[Release, Place]:
     """The release that `source` names, or else that of the profile; refused before if `target` cannot be a folder."""
-    from dual_data.cli.release import FOLDER, expect_of_build
+    from dual_data.cli.release import expect_of_build
     from dual_data.errors import InputError
     from dual_data.project.loading import load_project
     from dual_data.released import locate, read_release
@@ -110,10 +110,9 @@ def _read(target: Path, source: str | None, project: Path, profile: str) -> tupl
         place = locate(source)
         return read_release(place), place
     loaded = load_project(project, profile)
-    own = loaded.artifacts / FOLDER
-    if not own.is_dir():
-        raise InputError(f"{own}: no release; make it with: {loaded.command('release')}")
-    place = locate(own)
+    if not loaded.release.is_dir():
+        raise InputError(f"{loaded.release}: no release; make it with: {loaded.command('release')}")
+    place = locate(loaded.release)
     release = read_release(place)
     expect_of_build(release, loaded)
     return release, place

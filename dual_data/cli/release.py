@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from dual_data.release.diff import Difference
     from dual_data.released import Release
 
-FOLDER = "release"
-"""Below the artifacts of a profile."""
 SHOWN = 20
 """Facts of each kind that `diff` prints."""
 
@@ -52,7 +50,7 @@ def release(
     build = read_build(loaded.artifacts, [stage.name for stage in loaded.stages], loaded.command("build"))
     if stale := outdated(loaded):
         raise DualDataError(f"{loaded.artifacts}: is out of date: {stale}")
-    target = folder or loaded.artifacts / FOLDER
+    target = folder or loaded.release
     written = write_release(build, target, name=loaded.profile.name, about=loaded.profile.about, say=say)
     for name, reason in written.absent.items():
         say(f"absent: {name}: {reason}")
@@ -156,7 +154,7 @@ def push(
     loaded: Project | None = None
     if folder is None:
         loaded = load_project(project, profile)
-        folder = loaded.artifacts / FOLDER
+        folder = loaded.release
     if not is_repository(repository):
         raise UsageError(f"{repository}: is not the name of a Hub dataset (owner/name)")
     released, findings = check(Place(folder=folder))
@@ -195,7 +193,7 @@ def expect_of_build(released: Release, project: Project) -> None:
     standing = read_manifests(project.artifacts, released.stages)
     if later := [name for name, manifest in standing.items() if manifest.released().seal != released.stages[name].seal]:
         raise UsageError(
-            f"{project.artifacts / FOLDER}: was made from another build than the one in {project.artifacts} (stages "
+            f"{project.release}: was made from another build than the one in {project.artifacts} (stages "
             f"that differ: {', '.join(later)}); run: {project.command('release')}"
         )
 

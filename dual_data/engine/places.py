@@ -7,6 +7,9 @@ from pathlib import Path
 
 from dual_data.config import Profile, sound_profiles
 
+RELEASE = "release"
+"""Folder of the release, below the artifacts of a profile."""
+
 
 def artifacts(project: Path, profile: Profile) -> Path:
     """Folder of everything that a profile's build writes."""

@@ -14,6 +14,7 @@ import polars as pl
 
 from dual_data.calls.fetching import Calls
 from dual_data.config import RELATIONS, Profile, Relation, Services, Strict, load_relation, load_relations
+from dual_data.engine.places import RELEASE
 from dual_data.sources.chat.protocol import ChatModel
 from dual_data.system.progress import Progress
 
@@ -81,7 +82,7 @@ class Tools:
         return {self.alone: load_relation(folder / f"{self.alone}.toml")} if self.alone else load_relations(folder)
 
 
-RESERVED = ("release", "project", "services")
+RESERVED = (RELEASE, "project", "services")
 """Names that no stage may have: the folder of a release, and tables of a profile."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 

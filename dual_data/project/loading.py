@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from dual_data.calls.fetching import Calls
 from dual_data.config import Profile, load_profile, profile_files, same_name, sound_profiles
-from dual_data.engine.places import artifacts, command
+from dual_data.engine.places import RELEASE, artifacts, command
 from dual_data.engine.stage import Stage, Tools, wiring_faults
 from dual_data.errors import InputError, MissingExtra, UsageError
 from dual_data.sources.chat.protocol import ChatModel
@@ -32,6 +32,11 @@ class Project(NamedTuple):
     def artifacts(self) -> Path:
         """Folder that the profile's build writes."""
         return artifacts(self.root, self.profile)
+
+    @property
+    def release(self) -> Path:
+        """Folder of the profile's release, unless another is named."""
+        return self.artifacts / RELEASE
 
     def command(self, words: str) -> str:
         """`dual-data WORDS` for the profile; arguments may follow."""

@@ -12,7 +12,7 @@ from huggingface_hub.utils._http import http_backoff
 import dual_data
 from dual_data.errors import DualDataError, InputError, ServiceError
 from dual_data.hub_reading import all_paths, ask_for, quietly
-from dual_data.release.diff import compare, read_snapshot
+from dual_data.release.diff import compare, read_dataset
 from dual_data.release.verify import verify
 from dual_data.released import Place, locate, read_release
 from tests.release.made import Released
@@ -52,7 +52,7 @@ def test_tries_of_the_client_are_not_logged_beside_our_error(online: Hub, caplog
 def test_hub_and_folder_differ_in_nothing(online: Hub, released: Released, place: Place) -> None:
     assert read_release(place).configs == released[0].configs
     online.requests.clear()
-    difference = compare(read_snapshot(str(released[1])), read_snapshot(f"{NAME}@v1.0.0", endpoint=online.url))
+    difference = compare(read_dataset(str(released[1])), read_dataset(f"{NAME}@v1.0.0", endpoint=online.url))
     read = {path.rpartition("/resolve/v1.0.0/")[2] for _, path in online.requests}
     assert {path for path in read if path.endswith(".parquet")} == {
         f"{table}/train.parquet" for table in ("facts", "questions", "splits")

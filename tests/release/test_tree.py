@@ -12,7 +12,7 @@ import pytest
 import dual_data
 from dual_data.errors import DualDataError
 from dual_data.release.build import Build, read_build
-from dual_data.release.diff import compare, read_snapshot
+from dual_data.release.diff import compare, read_dataset
 from dual_data.release.reload import reload_all
 from dual_data.release.tables import tables_of
 from dual_data.release.tree import content_of, write_release
@@ -121,7 +121,7 @@ def test_a_path_that_looks_like_a_pattern_or_holds_a_variable_is_neither(
     assert write_release(read_build(folder, NAMES), target, name="made").content == released[0].content
     assert verify(locate(target))[1] == []
     assert (target / "README.md").read_text().count("<code>") == (released[1] / "README.md").read_text().count("<code>")
-    assert not any(map(len, compare(read_snapshot(str(folder)), read_snapshot(str(target)))[:4]))
+    assert not any(map(len, compare(read_dataset(str(folder)), read_dataset(str(target)))[:4]))
 
 
 def test_a_table_that_another_build_replaced_is_not_released(tmp_path: Path) -> None:
