@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import polars as pl
 
 from dual_data.cli.from_dumps import as_built, dump_options
-from dual_data.engine.plan import outdated as find
+from dual_data.engine.plan import outdated_steps
 from dual_data.errors import DualDataError
 from dual_data.project.loading import Project
 
@@ -19,7 +19,7 @@ def outdated(project: Project) -> str:
     The plan is that of `build --dry-run` with the options of the build; no service is called, no model opened.
     """
     built = as_built(project)
-    steps = find(built.stages, built.root, built.profile)
+    steps = outdated_steps(built.stages, built.root, built.profile)
     if not steps:
         return ""
     reasons = [f"{step.stage.name} must rerun ({step.reason})" for step in steps if step.basis is not None]

@@ -72,7 +72,7 @@ def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None,
     return Step(stage, basis, why_stale(basis, manifest, folder), manifest)
 
 
-def outdated(stages: Sequence[Stage], project: Path, profile: Profile) -> list[Step]:
+def outdated_steps(stages: Sequence[Stage], project: Path, profile: Profile) -> list[Step]:
     """The stages on disk that a build, with the limit of each, would or might run again, and those that they lack.
 
     A stage whose inputs cannot be read, such as tables that have been moved, counts as current.

@@ -16,7 +16,7 @@ import pytest
 
 from dual_data.config import Profile, Services
 from dual_data.engine.manifest import Manifest, read_manifest
-from dual_data.engine.plan import outdated, plan, why_stale
+from dual_data.engine.plan import outdated_steps, plan, why_stale
 from dual_data.engine.run import build, read_rows
 from dual_data.engine.stage import Forecast, Lack, Result, Stage, Tools
 from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy, Refused, UsageError
@@ -146,21 +146,23 @@ def test_a_parameter_in_a_table_is_named_alone(
 
 def test_what_is_outdated_stands_on_disk_and_can_be_looked_at(root: Path) -> None:
     stages = (toy.NUMBERS, toy.TOTALS)
-    assert outdated(stages, root, toy.profile()) == []
+    assert outdated_steps(stages, root, toy.profile()) == []
     run(root, limit=5)
-    assert outdated(stages, root, toy.profile()) == [], "the limit is that of the build"
+    assert outdated_steps(stages, root, toy.profile()) == [], "the limit is that of the build"
     newer = (toy.NUMBERS, replace(toy.TOTALS, version=2))
     (root / "pipeline" / "words" / "a.txt").write_text("b")
-    assert [(step.stage.name, step.basis is None) for step in outdated(newer, root, toy.profile())] == [
+    assert [(step.stage.name, step.basis is None) for step in outdated_steps(newer, root, toy.profile())] == [
         ("numbers", False),
         ("totals", True),
     ]
     (root / "pipeline" / "words" / "a.txt").unlink()
-    assert [step.reason for step in outdated(newer, root, toy.profile())] == ["the stage's code is version 2, was 1"]
+    assert [step.reason for step in outdated_steps(newer, root, toy.profile())] == [
+        "the stage's code is version 2, was 1"
+    ]
     moved = replace(toy.TOTALS, sources=lambda *_: {"tables": file_hash(root / "moved.csv")})
-    assert outdated((toy.NUMBERS, moved), root, toy.profile()) == []
+    assert outdated_steps((toy.NUMBERS, moved), root, toy.profile()) == []
     shutil.rmtree(root / "artifacts" / "toy" / "totals")
-    assert outdated(newer, root, toy.profile()) == []
+    assert outdated_steps(newer, root, toy.profile()) == []
 
 
 def test_a_stage_that_a_later_one_on_disk_lacks_is_outdated(root: Path) -> None:
@@ -172,7 +174,7 @@ def test_a_stage_that_a_later_one_on_disk_lacks_is_outdated(root: Path) -> None:
         (lambda: shutil.rmtree(folder), "never built"),
     ):
         break_it()
-        found = [(step.stage.name, step.reason) for step in outdated(stages, root, toy.profile())]
+        found = [(step.stage.name, step.reason) for step in outdated_steps(stages, root, toy.profile())]
         assert found == [("numbers", reason), ("totals", "may rerun: numbers will be built anew")]
 
 
@@ -180,7 +182,7 @@ def test_a_stage_whose_manifest_cannot_be_read_is_outdated(root: Path) -> None:
     run(root)
     (root / "artifacts" / "toy" / "totals" / "manifest.json").write_text("{")
     for totals in (toy.TOTALS, replace(toy.TOTALS, sources=lambda *_: {"tables": file_hash(root / "moved.csv")})):
-        found = [(step.stage.name, step.reason) for step in outdated((toy.NUMBERS, totals), root, toy.profile())]
+        found = [(step.stage.name, step.reason) for step in outdated_steps((toy.NUMBERS, totals), root, toy.profile())]
         assert found == [("totals", "its manifest cannot be read")]
 
 
