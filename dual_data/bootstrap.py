@@ -134,11 +134,11 @@ def bootstrap_mean(values: ArrayLike, clusters: Sequence[Hashable], scale: Scale
     scale; the interval of a share has the ends of :func:`share_ends`. UNKNOWN where a value is NaN. Raises ValueError
     for no items and for shapes that do not fit.
     """
-    sums = _cluster_sums(values, clusters)
-    if np.isnan(sums.sums).any():
+    table = _cluster_sums(values, clusters)
+    if np.isnan(table.sums).any():
         return UNKNOWN
-    ends = quantiles(_draw_means(sums, scale, _REPLICATES))
-    return Interval(sums.mean(), *(share_ends(*ends, len(sums.names)) if scale.share else ends))
+    ends = quantiles(_draw_means(table, scale, _REPLICATES))
+    return Interval(table.mean(), *(share_ends(*ends, len(table.names)) if scale.share else ends))
 
 
 def share_ends(low: float, high: float, clusters: int) -> tuple[float, float]:
@@ -159,9 +159,9 @@ def bootstrap_function(
     `function` takes one array per table, the table's mean in each draw, and returns an array of the same length. Tables
     and clusters as in :func:`bootstrap_mean`, all tables on one scale.
     """
-    sums = [_cluster_sums(values, clusters) for values in tables]
-    exact = function(*(np.array([table_sums.mean()]) for table_sums in sums))
-    draws = function(*(_draw_means(table_sums, scale, _REPLICATES) for table_sums in sums))
+    summed = [_cluster_sums(values, clusters) for values in tables]
+    exact = function(*(np.array([table.mean()]) for table in summed))
+    draws = function(*(_draw_means(table, scale, _REPLICATES) for table in summed))
     return Interval(float(exact[0]), *quantiles(draws))
 
 
@@ -211,11 +211,11 @@ def bootstrap_difference(
         left.shape[0] != right.shape[0] and 1 not in (left.shape[0], right.shape[0])
     ):
         raise ValueError(f"cannot pair {left.shape} with {right.shape}: [seeds, items] of the same items are needed")
-    sums = additive_sums(left - right, clusters)
-    if np.isnan(sums.sums).any():
+    table = additive_sums(left - right, clusters)
+    if np.isnan(table.sums).any():
         return UNKNOWN
-    draws = _draw_means(sums, scale.differences, replicates)
-    return interval_of(sums.mean(), draws, len(sums.sizes), lambda: _spread(sums))
+    draws = _draw_means(table, scale.differences, replicates)
+    return interval_of(table.mean(), draws, len(table.sizes), lambda: _spread(table))
 
 
 def mean_draws(
@@ -255,7 +255,7 @@ def interval_of(value: float, draws: Floats, clusters: int, spread: Callable[[],
     return Interval(value, *quantiles(draws), max(p_value, 2.0 ** (1 - clusters)))
 
 
-def bootstrap(statistic: Callable[[NDArray[np.intp]], float], clusters: Sequence[Hashable]) -> Interval:
+def bootstrap_correlation(statistic: Callable[[NDArray[np.intp]], float], clusters: Sequence[Hashable]) -> Interval:
     """Interval of a correlation of item indices, by drawing whole clusters.
 
     A draw that lacks the only items that differ has none (NaN). It counts as 0, no association: without such draws,

@@ -297,15 +297,21 @@ def test_other_models_have_other_seeds_and_the_same_subjects() -> None:
 def test_an_interval_holds_its_estimate_though_draws_without_a_number_are_left_out() -> None:
     # One fact of twelve was lost: draws without it have no correlation, those that hold it twice a higher one.
     drops, lost = np.arange(12.0), (np.arange(12) == 11).astype(float)
-    interval = bootstrap.bootstrap(lambda chosen: statistics.spearman(drops[chosen], lost[chosen]), range(12))
+    interval = bootstrap.bootstrap_correlation(
+        lambda chosen: statistics.spearman(drops[chosen], lost[chosen]), range(12)
+    )
     assert interval.value == pytest.approx(statistics.spearman(drops, lost))
     assert interval.low <= interval.value < interval.high
-    mirrored = bootstrap.bootstrap(lambda chosen: -statistics.spearman(drops[chosen], lost[chosen]), range(12))
+    mirrored = bootstrap.bootstrap_correlation(
+        lambda chosen: -statistics.spearman(drops[chosen], lost[chosen]), range(12)
+    )
     assert mirrored[:3] == pytest.approx((-interval.value, -interval.high, -interval.low))
-    nothing = bootstrap.bootstrap(lambda chosen: statistics.spearman(drops[chosen], 0 * lost[chosen]), range(12))
+    nothing = bootstrap.bootstrap_correlation(
+        lambda chosen: statistics.spearman(drops[chosen], 0 * lost[chosen]), range(12)
+    )
     assert all(math.isnan(value) for value in nothing[:3])
     # Of a statistic that every draw underestimates.
-    distinct = bootstrap.bootstrap(lambda chosen: float(len(set(chosen.tolist()))), range(12))
+    distinct = bootstrap.bootstrap_correlation(lambda chosen: float(len(set(chosen.tolist()))), range(12))
     assert distinct.low < distinct.value == distinct.high == 12
 
 
@@ -444,10 +450,10 @@ def test_the_draws_of_an_auc_are_those_of_its_items() -> None:
 
 def test_bootstrap_of_any_statistic() -> None:
     values = np.random.default_rng(8).normal(size=300)
-    interval = bootstrap.bootstrap(lambda chosen: float(np.median(values[chosen])), range(300))
+    interval = bootstrap.bootstrap_correlation(lambda chosen: float(np.median(values[chosen])), range(300))
     assert interval.low < interval.value < interval.high
     assert interval.value == np.median(values)
-    nothing = bootstrap.bootstrap(lambda _: math.nan, range(3))
+    nothing = bootstrap.bootstrap_correlation(lambda _: math.nan, range(3))
     assert math.isnan(nothing.low)
 
 
@@ -458,7 +464,7 @@ def test_every_draw_of_a_statistic_holds_whole_subjects() -> None:
         drawn.append(np.bincount(chosen, minlength=8).tolist())
         return 0.0
 
-    bootstrap.bootstrap(statistic, subjects)
+    bootstrap.bootstrap_correlation(statistic, subjects)
     everything, *draws = drawn
     assert everything == [1] * 8
     for counts in draws:
@@ -473,11 +479,13 @@ def test_a_correlation_that_few_facts_make_is_not_told_from_none() -> None:
         interval = _correlation(np.arange(200.0), np.isin(np.arange(200), lost).astype(float))
         assert interval.low <= 0 <= interval.high
     values = iter([math.nan])  # without draws, which would be of no use
-    assert all(map(math.isnan, bootstrap.bootstrap(lambda _: next(values), range(6))[:3]))
+    assert all(map(math.isnan, bootstrap.bootstrap_correlation(lambda _: next(values), range(6))[:3]))
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> bootstrap.Interval:
-    return bootstrap.bootstrap(lambda chosen: statistics.spearman(first[chosen], second[chosen]), range(len(first)))
+    return bootstrap.bootstrap_correlation(
+        lambda chosen: statistics.spearman(first[chosen], second[chosen]), range(len(first))
+    )
 
 
 def test_who_changes_draws_does_not_change_those_of_others() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from dual_data.bootstrap import bootstrap
+from dual_data.bootstrap import bootstrap_correlation
 from dual_data.report.figures import INK, SERIES, Figure
 from dual_data.report.read import Built
 from dual_data.report.section import Section
@@ -82,7 +82,7 @@ def _correlations(rows: pl.DataFrame, counted: Popularity) -> Html:
 def _rank_correlation(rows: pl.DataFrame, side: str) -> tuple[float | None, ...]:
     """Spearman's rho of score and popularity with its 95 % interval; None each where one side is constant."""
     scores, counts = rows["score"].to_numpy(), rows[side].to_numpy()
-    rho = bootstrap(lambda drawn: spearman(scores[drawn], counts[drawn]), rows["subject_qid"].to_list())
+    rho = bootstrap_correlation(lambda drawn: spearman(scores[drawn], counts[drawn]), rows["subject_qid"].to_list())
     return tuple(None if math.isnan(number) else number for number in rho[:3])
 
 

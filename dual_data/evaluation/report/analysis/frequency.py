@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dual_data.bootstrap import UNIT, Interval, bootstrap, bootstrap_mean
+from dual_data.bootstrap import UNIT, Interval, bootstrap_correlation, bootstrap_mean
 from dual_data.evaluation.results import ItemRow, cluster_of, is_finite
 from dual_data.statistics import Floats, spearman
 
@@ -66,7 +66,7 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
         deciles.append(Decile(*drops))
 
     def correlation(first: Floats, second: Floats) -> Interval:
-        return bootstrap(lambda chosen: spearman(first[chosen], second[chosen]), subjects)
+        return bootstrap_correlation(lambda chosen: spearman(first[chosen], second[chosen]), subjects)
 
     return Frequency(
         tuple(deciles),
