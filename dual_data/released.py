@@ -270,7 +270,7 @@ def checked(place: Place, file: File) -> Path:
     if not path.is_file():
         raise InputError(f"{place}: {file.path} is missing")
     if file_hash(path) != file.sha256:
-        raise InputError(f"{place}: {file.path} is not what was released; {get_again(place, path)}")
+        raise InputError(f"{place}: {file.path} is not what was released; {how_to_get_again(place, path)}")
     return path
 
 
@@ -284,7 +284,7 @@ def expect_unchanged(place: Place, release: Release) -> None:
             checked(place, file)
 
 
-def get_again(place: Place, path: Path) -> str:
+def how_to_get_again(place: Place, path: Path) -> str:
     """What to do about a file that is not what was released; the Hub's client never downloads again what it has."""
     if place.folder is not None:
         return "get or build it again"

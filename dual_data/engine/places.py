@@ -40,7 +40,7 @@ def command_for(folder: Path, words: str = "build") -> str:
     return ""
 
 
-def to_build(folder: Path, run: str) -> str:
+def how_to_build(folder: Path, run: str) -> str:
     """The end of a message that nothing is built in `folder`, below a project's artifacts: the command that builds it,
     after the profiles that are built, one of which may be meant."""
     built = [

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from dual_data.engine.manifest import Manifest, faults, read_manifests
-from dual_data.engine.places import to_build
+from dual_data.engine.places import how_to_build
 from dual_data.errors import DualDataError
 from dual_data.released import State
 
@@ -53,7 +53,7 @@ def read_build(folder: Path, stages: Sequence[str], command: str = "dual-data bu
     """
     manifests = read_manifests(folder, stages)
     if missing := [stage for stage in stages if stage not in manifests]:
-        remedy = f"; run: {command}" if manifests else to_build(folder, command)
+        remedy = f"; run: {command}" if manifests else how_to_build(folder, command)
         raise DualDataError(f"{folder / missing[0]}: is not built{remedy}")
     if fault := next(faults(folder, manifests), None):
         raise DualDataError(f"{folder}: {fault}; run: {command}")

@@ -12,7 +12,7 @@ from dual_data.errors import DualDataError
 from dual_data.hub_reading import NoSuchFile, all_paths
 from dual_data.release.listed import files_below
 from dual_data.release.tree import content_of
-from dual_data.released import MANIFEST, Place, Release, get_again, read_release
+from dual_data.released import MANIFEST, Place, Release, how_to_get_again, read_release
 from dual_data.system.files import file_hash
 
 IGNORED = (".gitattributes", ".gitignore")
@@ -69,7 +69,7 @@ def _tables(place: Place, release: Release) -> Iterator[str]:
 
 
 def _advice(place: Place, local: Path) -> str:
-    return f"; {get_again(place, local)}" if place.folder is None else ""
+    return f"; {how_to_get_again(place, local)}" if place.folder is None else ""
 
 
 def _provenance(release: Release) -> Iterator[str]:

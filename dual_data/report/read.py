@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from dual_data.engine.manifest import EXAMPLES, Manifest, faults, read_manifests
-from dual_data.engine.places import to_build
+from dual_data.engine.places import how_to_build
 from dual_data.engine.plan import NEVER_BUILT, why_unread
 from dual_data.engine.tables import read_parquet
 from dual_data.errors import DualDataError
@@ -77,5 +77,5 @@ def read_built(name: str, folder: Path, stages: Sequence[str], command: str = "d
     """Read the manifests of a profile's artifacts. Raises DualDataError if nothing is built."""
     manifests = read_manifests(folder, stages)
     if not manifests:
-        raise DualDataError(f"{folder}: nothing is built here yet{to_build(folder, command)}")
+        raise DualDataError(f"{folder}: nothing is built here yet{how_to_build(folder, command)}")
     return Built(name, folder, manifests, tuple(stage for stage in stages if stage not in manifests), command)
