@@ -211,7 +211,7 @@ def _matched(recipe: Recipe, pool: matched.Pool | str, params: SplitsParams, nam
         prefixes.append((POOLED, None))
     families = [Family(prefix, topic, params.matched, params.percents, params.smallest) for prefix, topic in prefixes]
     splits = matched.splits(pool, families, MATCHED_BY[recipe])
-    no_pairs = f"no topic has enough pairs{pool.stopped(None)}"
+    no_pairs = f"no topic has enough pairs{pool.without_thirds(None)}"
     return RecipeOutcome(recipe, splits, "" if any(split.facts for split in splits) else no_pairs)
 
 

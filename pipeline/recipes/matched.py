@@ -163,8 +163,8 @@ class Pool(NamedTuple):
         facts = self.unranked.total() if topic is None else self.unranked[topic]
         return f" ({facts:,} more have no popularity by {params.given or params.signal})" if facts else ""
 
-    def stopped(self, topic: str | None) -> str:
-        """The end of a reason: how many relations of a topic, or of the pool, the cap leaves out; empty for none."""
+    def without_thirds(self, topic: str | None) -> str:
+        """The end of a reason: in how many relations of a topic, or of the pool, the cap allows none; or nothing."""
         rows = self.unsided if topic is None else self.unsided.filter(topic=topic)
         relations = rows["relation"].n_unique()
         return f"; {stopped(f'in {relations} relation(s) before it told rare from popular')}" if relations else ""
@@ -293,15 +293,15 @@ def _without_share(pool: Pool, family: Family, by: str) -> int:
 
 def _too_few(pool: Pool, family: Family, size: int, filled: int, possible: int) -> str:
     """The end of the reason for a split of `size` rows with `filled` pairs, `possible` ones without answer_share."""
-    stopped = pool.stopped(family.topic)
+    unsided = pool.without_thirds(family.topic)
     if pool.sided_of(family.topic).is_empty():
-        ties = stopped or ": too many are equally popular"
+        ties = unsided or ": too many are equally popular"
         return f", but no relation has rare and popular facts by {family.params.signal}{ties}"
     few = f"; only {count(filled, 'pair')} can be matched"
     if possible > filled:
         most = count(sampling.most_of(size, family.params.answer_share), "row")
         few += f", or {min(possible, size)} if an answer may be in more than {most} (splits.matched.answer_share)"
-    return few + stopped
+    return few + unsided
 
 
 def _other_splits(pool: Pool, chosen: NDArray[np.int64], names: Sequence[str], family: Family) -> list[SplitOutcome]:

@@ -220,7 +220,7 @@ def test_a_relation_is_laid_to_the_cap_where_a_higher_count_would_change_its_thi
     )
     pool = eligible(facts, MatchedParams())
     assert pool.sided.height == sided
-    assert ("in 1 relation(s)" in pool.stopped(None)) is stopped
+    assert ("in 1 relation(s)" in pool.without_thirds(None)) is stopped
 
 
 @pytest.mark.parametrize("signal", ["inbound_links", "sitelinks", "salience"])
