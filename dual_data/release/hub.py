@@ -54,14 +54,15 @@ _REMEDIES = {
 class Pushed(NamedTuple):
     """What a push did, or would do in a dry run."""
 
-    commit: str
+    commit: str = ""
     """Commit id; empty in a dry run."""
-    pull_request: str
+    pull_request: str = ""
     """Its address; empty if the commit went to main."""
-    tagged: bool
-    written: tuple[str, ...]
-    removed: tuple[str, ...]
-    bytes: int
+    tagged: bool = False
+    written: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    bytes: int = 0
+    """Of what is written."""
 
 
 class Action(NamedTuple):
@@ -127,17 +128,15 @@ def push(
             if remote.tagged:
                 target.expect_same(contents[MANIFEST].encode())
                 say(f"{tag} is there and stands for this data: nothing to send")
-                return Pushed(str(api.dataset_info(repository, revision=tag).sha), "", True, (), (), 0)
+                return Pushed(commit=str(api.dataset_info(repository, revision=tag).sha), tagged=True)
             strangers = frozenset() if force else target.strangers(remote) - files.keys()
             if target.has_other_card(remote):
                 say(f"replacing {CARD}, which somebody wrote or changed on the Hub; its history there keeps it")
         if strangers:
-            say(
-                f"keeping files that no release wrote: {some_of(sorted(strangers))}; verify will name them, --force "
-                "removes them"
-            )
-        removed = tuple(sorted(remote.files - files.keys() - strangers - set(KEPT)))
-        plan = Pushed("", "", False, tuple(sorted(files)), removed, size_of(files))
+            kept = some_of(sorted(strangers))
+            say(f"keeping files that no release wrote: {kept}; verify will name them, --force removes them")
+        removed = remote.files - files.keys() - strangers - {*KEPT}
+        plan = Pushed(written=tuple(sorted(files)), removed=tuple(sorted(removed)), bytes=size_of(files))
         if dry_run:
             if not token:
                 say(f"a push will be refused: {LOGGED_OUT}")
