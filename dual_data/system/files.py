@@ -52,7 +52,7 @@ def write_whole(path: Path, write: Callable[[Path], object], *, lasting: bool = 
             temporary.touch(exist_ok=False)
             write(temporary)
             if lasting:
-                _settle(temporary)
+                _flush(temporary)
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -92,7 +92,7 @@ def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
                 yield partial
                 for path in partial.rglob("*"):
                     if path.is_file():
-                        _settle(path)
+                        _flush(path)
             if replace and folder.exists():
                 folder.rename(before)  # of a link, the link alone
             if not folder.exists():
@@ -158,7 +158,7 @@ def _delete(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def _settle(path: Path) -> None:
+def _flush(path: Path) -> None:
     """Wait until a file is on disk, where it outlasts a power cut."""
     with path.open("r+b") as file:  # Windows settles no file that is open for reading alone
         os.fsync(file.fileno())
