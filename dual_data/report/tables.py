@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dual_data.text.markup import Content, Html, element, escaped, joined, label, name
+from dual_data.text.markup import Content, Html, breakable, element, escaped, joined, label
 
 NOTHING = "–"
 """Shown for a missing value; never 0."""
@@ -30,7 +30,7 @@ def table(
     """
     columns = [[row[place] for row in rows] for place in range(len(header))]
     kinds = ["number" if _is_numeric(column) else _kind(column) for column in columns]
-    head = [element("th", name(text), scope="col", class_=kind) for text, kind in zip(header, kinds, strict=True)]
+    head = [element("th", breakable(text), scope="col", class_=kind) for text, kind in zip(header, kinds, strict=True)]
     body = []
     for number, row in enumerate(rows):
         cells = [element("th", shown(row[0]), scope="row")]

@@ -82,7 +82,7 @@ def label(text: str) -> Html:
     return element("bdi", text)
 
 
-def name(text: str) -> Html:
+def breakable(text: str) -> Html:
     """Text that may wrap after an underscore, as names of splits and sets in narrow columns must."""
     return Html(escaped(text).replace("_", "_<wbr>"))
 

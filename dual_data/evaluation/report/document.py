@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from dual_data.evaluation.report.chart import STYLE, Chart
 from dual_data.text.display import visible
-from dual_data.text.markup import Html, element, html_page, name
+from dual_data.text.markup import Html, breakable, element, html_page
 
 
 class Link(NamedTuple):
@@ -233,7 +233,7 @@ def _html_block(block: Block, folder: Path, taken: set[str | None]) -> Html:
         case Folded(title, blocks):
             return element("details", element("summary", title), *_html(blocks, folder, taken))
         case Table():
-            head = element("tr", *(element("th", name(text), scope="col") for text in block.header))
+            head = element("tr", *(element("th", breakable(text), scope="col") for text in block.header))
             ids = block.ids or [None] * len(block.rows)
             rows = []
             for row, row_id in zip(block.rows, ids, strict=True):
@@ -252,7 +252,7 @@ def _slug(text: str) -> str:
 
 def _html_cell(entry: Entry, folder: Path) -> Html:
     if isinstance(entry, str):  # intervals wrap as a whole while they can
-        shown = _INTERVAL.sub(r'<span class="interval">\g<0></span>', name(entry))
+        shown = _INTERVAL.sub(r'<span class="interval">\g<0></span>', breakable(entry))
     else:
         shown = " ".join(element("a", link.text, href=link_to(link.path, folder)) for link in entry)
     return element("td", Html(shown), class_="text" if len(_text(entry)) > 40 else None)
