@@ -24,6 +24,7 @@ FOLD = 40
 SAMPLES = 10
 """Most rows that the card shows."""
 SOURCES = 30
+"""Most sources of a build that the card names."""
 OWN = 1_000
 """Most characters of a text that is ours but for a name in it."""
 RECIPES = {

@@ -41,6 +41,7 @@ class Remote(NamedTuple):
     folder: str
     """URL with a slash."""
     sums: str
+    """Name of its list of SHA-1 sums."""
     names: tuple[str, ...]
 
 

@@ -35,6 +35,7 @@ class Part(Strict):
     end: int
     """Bytes of the text up to the end of this part."""
     counts: Mapping[str, int]
+    """Statistics of the lines, such as `invalid_utf8`."""
 
 
 class ImportManifest(Strict):
