@@ -302,7 +302,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=16,
+    version=17,
     run=run,
     schema=Splits,
     params=SplitsParams,

@@ -265,7 +265,7 @@ def _forget_splits(
     largest = 0
     for side, ids in zip(sampling.SIDES, facts, strict=True):
         for percent, size in sizes.items():
-            basis = f"{percent} % of {total} eligible facts{others} {are_rows(size)}"
+            basis = f"{percent} % of {total:,} eligible facts{others} {are_rows(size)}"
             reason = ""
             if size < family.smallest:
                 reason = f"{basis}, fewer than {family.smallest} (splits.percents, splits.smallest)"
@@ -300,7 +300,7 @@ def _too_few(pool: Pool, family: Family, size: int, filled: int, possible: int) 
     few = f"; only {count(filled, 'pair')} can be matched"
     if possible > filled:
         most = count(sampling.most_of(size, family.params.answer_share), "row")
-        few += f", or {min(possible, size)} if an answer may be in more than {most} (splits.matched.answer_share)"
+        few += f", or {min(possible, size):,} if an answer may be in more than {most} (splits.matched.answer_share)"
     return few + unsided
 
 

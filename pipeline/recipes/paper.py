@@ -86,11 +86,13 @@ def _share(
     certain = capped.index(True) if any(capped) else len(ranking)
     if size < family.smallest:
         few = f"fewer than {family.smallest} (splits.percents, splits.smallest)"
-        reason = f"{percent} % of {len(ranking)} candidates{others} {are_rows(size)}, {few}"
+        reason = f"{percent} % of {len(ranking):,} candidates{others} {are_rows(size)}, {few}"
     elif certain < (size if side == "rare" else len(ranking) - size):
         end = "least" if side == "rare" else "most"
         holds = certain if side == "rare" else 0
-        reason = stopped(f"for {sum(capped)} of {len(ranking)} candidates, so the {size} {end} popular are not known")
+        reason = stopped(
+            f"for {sum(capped):,} of {len(ranking):,} candidates, so the {size:,} {end} popular are not known"
+        )
     taken = 0 if reason else size
     chosen = ranking[:taken] if side == "rare" else ranking[len(ranking) - taken :]
     return _unpaired(f"{family.prefix}_forget_{side}_{percent}", chosen, holds, size, reason)
