@@ -234,9 +234,10 @@ def _reference(line: Line, across: _Scale, up: _Scale, *, left: bool) -> str:
         )
     else:
         position = up(line.value)
+        text = position - 3 if position > _TOP + 10 else position + 11  # at the top, the title is above the line
         shapes = (
             f'<path class="ref" d="M{across.start} {position}H{across.end}"/>'
-            f'<text class="small" x="{across.start + 4 if left else across.end}" y="{position - 3}" '
+            f'<text class="small" x="{across.start + 4 if left else across.end}" y="{text}" '
             f'text-anchor="{"start" if left else "end"}">{name}</text>'
         )
     return _with_note(shapes, note, line.link)

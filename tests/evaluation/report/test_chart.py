@@ -26,6 +26,12 @@ def _numbers(svg: str, kind: str) -> list[tuple[float, float]]:
     return [(float(x) + 3.5, float(y)) for x, y in re.findall(rf'class="{kind} c0" d="M([-\d.]+) ([-\d.]+)a', svg)]
 
 
+@pytest.mark.parametrize(("value", "place"), [(1.0, 37), (0.5, 138)])
+def test_the_name_of_a_line_is_clear_of_the_title(value: float, place: int) -> None:
+    svg = chart("t", Axis("x", 0, 1), Axis("y", 0, 1), [Series("one", (Spot(0, 0),))], [Line("y", value, "before")])
+    assert re.findall(r'<text class="small" x="\d+" y="([\d.]+)" text-anchor="end">before<', svg) == [f"{place:g}.0"]
+
+
 def test_values_go_where_the_axes_say() -> None:
     spots = (Spot(0.0, 0.0), Spot(0.5, 1.0, (0.4, 0.6), (0.9, 1.0), "middle"), Spot(1.0, 0.5))
     svg = chart("A & B", Axis("x", 0, 1), Axis("y", 0, 1), [Series("one", spots)], [Line("x", 0.25, "rule")])

@@ -38,8 +38,8 @@ def by_popularity(collection: Collection, cells: Sequence[ExaminedCell]) -> list
     keys = [key for key, _ in drops]
     for (key, measure), series in drops.items():
         names = tuple(str(i + 1) for i in range(max(len(line.spots) for line in series)))
-        axes = (Axis("part by popularity, least popular first", names=names), Axis(f"drop of {measure}"))
-        charts.append(chart(f"{title_of(key, keys)}: {measure}", *axes, series))
+        parts = Axis("part by popularity, least popular first", names=names, aside=True)
+        charts.append(chart(f"{title_of(key, keys)}: {measure}", parts, Axis(f"drop of {measure}"), series))
     columns = (
         "rho: popularity, probability drop", "rho: popularity, answer drop", "rho: the two drops", "disagreeing facts",
     )  # fmt: skip
