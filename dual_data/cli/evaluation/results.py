@@ -216,6 +216,8 @@ def compare(
         interval = f"[{low}, {high}]"
         lines.append((row.set, row.score, row.items, row.seeds, *scores, value, interval, p_value))
     print(table(("set", "score", "items", "seeds", "A", "B", "A - B", "95 % interval", "p (Holm)"), lines))
+    if all(len(side.seeds) == 1 for side in sides.values()):
+        print("One seed on each side: intervals and p-values compare these two models and say nothing of their methods")
 
 
 def _file_as_json(result: Rescored, cell: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def caveats(collection: Collection) -> list[Block]:
     sentences += _cut_off(collection)
     sentences += _nothing_kept(collection)
     sentences += too_narrow(collection)
+    sentences += _mistaken_sides(collection)
     unscorable_answers: dict[str, dict[str, None]] = defaultdict(dict)
     cut_answers: dict[str, dict[str, bool]] = defaultdict(dict)
     """By dataset, with the stage where that swapped answers, and by text, whether it is about a set to forget."""
@@ -163,6 +164,30 @@ def _nothing_kept(collection: Collection) -> list[str]:
             sentences.append(
                 f"{start.title}: on retain_eval, {TRIVIAL_RULE} ({rule.name}) scores "
                 f"{shown(baseline)}; at or below it, at the chosen learning rates: {some_of(keep_none)}."
+            )
+    return sentences
+
+
+def _mistaken_sides(collection: Collection) -> list[str]:
+    """Sentences on pairs of a rare and a popular set by their names that share facts or are the other way round."""
+    sentences = []
+    for key, runs in collection.bases.items():
+        rare = key._replace(set=key.set.replace("popular", "rare"))
+        if key == rare or rare not in collection.bases:
+            continue
+        sides = [read_result(run.path)["items"]["forget"] for run in (runs[0], collection.bases[rare][0])]
+        facts = [{(row["question"], row["ground_truth"]) for row in side} for side in sides]
+        if common := len(facts[0] & facts[1]):
+            sentences.append(
+                f"{key.data}: {count(common, 'fact')} {'is' if common == 1 else 'are'} both in {key.set} and in "
+                f"{rare.set}."
+            )
+        known = [[row["popularity"] for row in side if row["popularity"] is not None] for side in sides]
+        if all(known) and (medians := [float(np.median(side)) for side in known])[0] < medians[1]:
+            sentences.append(
+                f"{key.data}: the facts of {key.set} are less popular than those of {rare.set} (medians "
+                f"{medians[0]:,g} and {medians[1]:,g}), so what is said of popular and rare facts is the other way "
+                "round."
             )
     return sentences
 

@@ -215,6 +215,28 @@ def test_measured_facts_that_unlearning_trains_on_are_counted(tmp_path: Path) ->
     ]
 
 
+def test_sets_that_are_rare_and_popular_by_name_alone_are_told(tmp_path: Path) -> None:
+    popular, rare = (
+        tmp_path / "cells" / f"{write_cell(tmp_path, forget_set=name, forget=0.5, retain=0.9)}.json"
+        for name in ("popular", "rare")
+    )
+    assert _sentences(tmp_path) == []
+    result, other = json.loads(popular.read_text()), json.loads(rare.read_text())
+    for row in other["items"]["forget"]:
+        row["popularity"] += 2000
+    other["items"]["forget"][0] |= {name: result["items"]["forget"][0][name] for name in ("question", "ground_truth")}
+    rare.write_text(json.dumps(other))
+    assert _sentences(tmp_path) == [
+        "d: 1 fact is both in popular and in rare.",
+        "d: the facts of popular are less popular than those of rare (medians 29.5 and 2,029.5), so what is said of "
+        "popular and rare facts is the other way round.",
+    ]
+    for row in other["items"]["forget"]:
+        row["popularity"] = None
+    rare.write_text(json.dumps(other))
+    assert _sentences(tmp_path) == ["d: 1 fact is both in popular and in rare."]
+
+
 def test_rows_that_two_sets_share_are_counted(tmp_path: Path) -> None:
     write_cell(tmp_path / "train", forget=0.5, retain=0.9, retain_rows="train")
     assert _sentences(tmp_path / "train") == [
