@@ -109,6 +109,8 @@ def preview(
         print(f"  answers: {printable(' | '.join(entry.answers))}")
         for paraphrase in entry.paraphrases:
             print(f"  {printable(paraphrase)}")
+        if entry.left_out:
+            print(f"  left out: {', '.join(entry.left_out)}: some give the answer away; validation keeps an odd number")
         if entry.reason:
             print(f"  rejected: {entry.reason}")
         print()

@@ -17,6 +17,7 @@ from dual_data.engine.tables import Settled, settle
 from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.project.loading import Project
 from dual_data.system.files import write_text
+from dual_data.text.display import count
 
 SKELETON = """\
 property = "{property}"
@@ -64,6 +65,8 @@ class Preview(NamedTuple):
     question: str
     answers: tuple[str, ...]
     paraphrases: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """By use, how many of the relation's other wordings the build would leave out for this fact."""
     reason: str
     """Why the build would reject it; empty if it would not."""
 
@@ -141,7 +144,7 @@ def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[
         "reason", subject_label="question", object_label=pl.col("answers").list.first()
     )
     others = _by_reason(pl.concat([before, untold], how="diagonal_relaxed"), relation)
-    previews = [_preview(row) for row in rows.head(limit).iter_rows(named=True)]
+    previews = [_preview(row, relation) for row in rows.head(limit).iter_rows(named=True)]
     return Previewed(previews, others, before.height + rows.height)
 
 
@@ -206,11 +209,16 @@ def _by_reason(rows: pl.DataFrame, relation: Relation) -> list[Rejected]:
     ]
 
 
-def _preview(row: dict[str, Any]) -> Preview:
-    uses = ("paraphrases_validation", "paraphrases_training", "paraphrases_test")
+def _preview(row: dict[str, Any], relation: Relation) -> Preview:
+    _, *uses = relation.questions.by_use().items()
+    asked = {use: tuple(row[f"paraphrases_{use}"] or ()) for use, _ in uses}
+    fewer = {use: (len(texts) - len(asked[use]), len(texts)) for use, texts in uses if not row["reason"]}
     return Preview(
         question=row["question"] or "",
         answers=tuple(row["answers"] or ()),
-        paraphrases=tuple(f"{use.removeprefix('paraphrases_')}: {text}" for use in uses for text in row[use] or ()),
+        paraphrases=tuple(f"{use}: {text}" for use, texts in asked.items() for text in texts),
+        left_out=tuple(
+            f"{number} of {count(total, f'{use} wording')}" for use, (number, total) in fewer.items() if number
+        ),
         reason=row["reason"] or "",
     )

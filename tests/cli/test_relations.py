@@ -80,6 +80,17 @@ def test_what_is_rejected_before_the_questions_is_told(
     assert preview(project, stem, old, new) == f"No question came of it. A build would reject:\n  {reject}"
 
 
+def test_wordings_that_are_left_out_for_a_fact_are_counted(project: Path) -> None:
+    one = '["How many people live in {subject}?"]'
+    three = '["How many people live in {subject}?", "Do 37,589,262 live in {subject}?", "Who counts {subject}?"]'
+    text = preview(project, "P1082", one, three)
+    questions = {name: next(part for part in text.split("\n\n") if name in part) for name in ("Orbus", "Varn")}
+    assert questions["Orbus"].endswith(
+        "\n  left out: 2 of 3 validation wordings: some give the answer away; validation keeps an odd number"
+    )
+    assert "left out" not in questions["Varn"]
+
+
 def test_rejects_stand_below_the_questions(project: Path) -> None:
     with (project / "tables" / "places_country.csv").open("a") as table:
         table.write("Q4,Uln,P1082,some\nQ5,Osk,P1082,many\n")
