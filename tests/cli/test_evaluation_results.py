@@ -174,6 +174,13 @@ def test_a_comparison_says_what_its_sides_are(folder: Path) -> None:
     )
 
 
+def test_p_values_of_one_seed_are_said_to_compare_two_models(folder: Path) -> None:
+    npo, before = _path(folder, "NPO", 1e-4), _path(folder, "none", 0.0)
+    note = "One seed on each side: intervals and p-values compare these two models and say nothing of their methods"
+    assert dual_data("eval", "compare", npo, before).out.splitlines()[-1] == note
+    assert note not in dual_data("eval", "compare", f"{folder}:method=NPO", before).out
+
+
 def test_a_comparison_says_which_models_stopped_early(folder: Path) -> None:
     npo, before = _path(folder, "NPO", 1e-4), _path(folder, "none", 0.0)
     result = json.loads(npo.read_text())
