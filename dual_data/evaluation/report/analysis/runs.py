@@ -153,6 +153,11 @@ class Key(NamedTuple):
     preset: str
     profile: str
 
+    @property
+    def rare(self) -> Key | None:
+        """The key of the rare set where this is of a popular one, by their names."""
+        return self._replace(set=self.set.replace("popular", "rare")) if "popular" in self.set else None
+
 
 class Group(NamedTuple):
     """All runs of one method in one place, and the runs of the same model before unlearning."""

@@ -189,10 +189,8 @@ def popular_and_rare(groups: Iterable[Group]) -> Iterable[tuple[Group, Group]]:
     """Groups that differ only in "popular" and "rare" in the names of their sets, the popular one first."""
     by_key = {group.key: group for group in groups}
     for key, popular in by_key.items():
-        if "popular" in key.set:
-            rare = by_key.get(key._replace(set=key.set.replace("popular", "rare")))
-            if rare is not None:
-                yield popular, rare
+        if key.rare in by_key:
+            yield popular, by_key[key.rare]
 
 
 def _little_known_sentences(data: str, groups: Sequence[Group]) -> list[str]:

@@ -172,8 +172,7 @@ def _mistaken_sides(collection: Collection) -> list[str]:
     """Sentences on pairs of a rare and a popular set by their names that share facts or are the other way round."""
     sentences = []
     for key, runs in collection.bases.items():
-        rare = key._replace(set=key.set.replace("popular", "rare"))
-        if key == rare or rare not in collection.bases:
+        if (rare := key.rare) is None or rare not in collection.bases:
             continue
         sides = [read_result(run.path)["items"]["forget"] for run in (runs[0], collection.bases[rare][0])]
         facts = [{(row["question"], row["ground_truth"]) for row in side} for side in sides]
