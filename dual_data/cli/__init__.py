@@ -30,7 +30,7 @@ from dual_data.cli import (
 from dual_data.cli.evaluation import attack, methods, push, results, run
 from dual_data.cli.text import say
 from dual_data.errors import ConfigError, Dropped, DualDataError
-from dual_data.system.interrupts import say_stopped
+from dual_data.system.interrupts import say_stopped, stopped_as_by_hand
 
 
 class Commands(typer.core.TyperGroup):
@@ -120,7 +120,10 @@ for _group in (app, *(_info.typer_instance for _info in app.registered_groups)):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; expected errors become one message and an exit code, without a traceback."""
+    """Run the command line; expected errors become one message and an exit code, without a traceback.
+
+    SIGTERM, which schedulers send before they kill, ends a command as Ctrl-C does: answers in flight are awaited and kept.
+    """
     for stream in (sys.stdout, sys.stderr):
         # A label in another script must not crash a command on a terminal that is not UTF-8.
         if isinstance(stream, io.TextIOWrapper):
@@ -130,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # everything takes twenty times as long. A short spin costs nothing.
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        _run(arguments)
+        with stopped_as_by_hand():
+            _run(arguments)
     except KeyboardInterrupt:
         say_stopped()
         sys.exit(130)

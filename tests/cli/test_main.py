@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -74,17 +75,19 @@ def test_waiting_threads_leave_the_processor_to_other_programs(
     assert os.environ.get("GOMP_SPINCOUNT") == used
 
 
-def test_whatever_is_stopped_by_hand_says_so() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_whatever_is_stopped_says_so(number: signal.Signals) -> None:
     code = """
-import signal, dual_data.cli as cli
+import signal, sys, dual_data.cli as cli
+number = int(sys.argv.pop(1))
 for group in (cli.app, cli.relations.app):
-    group.command()(lambda: signal.raise_signal(signal.SIGINT))
+    group.command()(lambda: signal.raise_signal(number))
     group.registered_commands[-1].name = "wait"
-import sys
 cli.main(sys.argv[1:])
 """
     for command in (["wait"], ["relations", "wait"]):
-        process = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
+        words = [sys.executable, "-c", code, str(int(number)), *command]
+        process = subprocess.run(words, capture_output=True, text=True, check=False)
         assert process.returncode == 130, process.stderr
         assert process.stderr == "\nstopped; run the same command again to go on\n"
 

@@ -107,19 +107,22 @@ def test_ctrl_c_ends_calls_that_wait_for_minutes(tmp_path: Path) -> None:
     assert len(answer_counts(folder)) <= 4
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("twice", [False, True])
-def test_ctrl_c_waits_for_answers_in_flight_and_a_second_one_drops_them(tmp_path: Path, twice: bool) -> None:
+def test_a_build_that_is_stopped_waits_for_answers_in_flight_unless_it_is_stopped_again(
+    tmp_path: Path, twice: bool, number: signal.Signals
+) -> None:
     folder = make(tmp_path / "project", at_once=4, count=40, hang=60.0 if twice else 3.0)
     process = started(folder, 8)
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.stderr is not None
     waiting = "own:service: waiting for 4 answer(s) in flight; Ctrl-C drops them and ends at once\n"
     while (line := process.stderr.readline()) != waiting:
         assert line
     began = time.monotonic()
     if twice:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
     code, messages = finish(process)
     assert time.monotonic() - began < 30
     assert code == 130
