@@ -262,24 +262,29 @@ class EvaluationSettings(Strict):
 
 def load_settings(path: Path) -> EvaluationSettings:
     """Read a grid file. Raises one ConfigError for all faults, with file and keys."""
-    from dual_data.evaluation.methods import method_named
-
     settings = read_settings(path)
-    faults = []
-    for name, preset in settings.presets.items():
-        for method, options in preset.methods.items():
-            try:
-                method_named(method).options(options)
-            except UsageError as error:
-                faults.append(f"{path}: presets.{name}.methods.{error}")
-    if faults:
-        raise ConfigError("\n".join(faults))
+    expect_methods({name: preset.methods for name, preset in settings.presets.items()}, path)
     return settings
 
 
 def read_settings(path: Path) -> EvaluationSettings:
     """The same without torch: methods and their options are not checked."""
     return parse(EvaluationSettings, read_toml(path), path)
+
+
+def expect_methods(methods: Mapping[str, Mapping[str, Mapping[str, Any]]], path: Path) -> None:
+    """Raise one ConfigError for all methods that are not there and for all wrong options, given by preset and method."""
+    from dual_data.evaluation.methods import method_named
+
+    faults = []
+    for preset, options_by_method in methods.items():
+        for method, options in options_by_method.items():
+            try:
+                method_named(method).options(options)
+            except UsageError as error:
+                faults.append(f"{path}: presets.{preset}.methods.{error}")
+    if faults:
+        raise ConfigError("\n".join(faults))
 
 
 def grid_named(settings: EvaluationSettings, name: str, path: Path) -> GridSettings:

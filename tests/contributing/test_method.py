@@ -135,6 +135,8 @@ def test_a_project_has_methods_of_its_own(project: Path, project_method: Path) -
     outcome = dual_data(*command)
     assert outcome.code == 2
     assert "Uniform: unknown method" in outcome.err
+    others = ["GradAscent" if word == "Uniform" else word for word in command]
+    assert "2 cells, 1 to do" in dual_data(*others, "--dry-run").out
 
 
 def test_a_controller_and_constants_of_the_right_shape_are_taken(project: Path, project_method: Path) -> None:

@@ -85,7 +85,7 @@ class GridPart:
         """The project, the grid reduced to this part, and its cells."""
         from dual_data.evaluation.grid.cells import cells_of, resolve_grid
         from dual_data.evaluation.methods import load_methods
-        from dual_data.evaluation.settings import load_settings
+        from dual_data.evaluation.settings import expect_methods, read_settings
         from dual_data.project.loading import find_root
 
         if self.lr is not None:
@@ -94,7 +94,11 @@ class GridPart:
         load_methods(root)
         path = self.file or root / "pipeline" / "evaluation.toml"
         out = self.out or root / "artifacts" / "evaluation" / self.grid
-        settings = _narrow(load_settings(path), self, path)
+        settings = _narrow(read_settings(path), self, path)
+        chosen = settings.grids[self.grid]
+        methods = settings.presets[chosen.preset].methods
+        # Only those of this part: another grid's method may be gone, and its cells remain to be reported.
+        expect_methods({chosen.preset: {name: methods[name] for name in chosen.methods or methods}}, path)
         try:
             grid = resolve_grid(settings, self.grid, root, out)
         except ConfigError as error:

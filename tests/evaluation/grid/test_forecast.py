@@ -32,8 +32,10 @@ def test_the_forecast_counts_what_is_left(project: Path) -> None:
     assert told.summary.endswith(
         " measured tokens, 0.0026 TFLOP if rows shared no beginnings, less than a minute on cpu (a guess until a cell "
         "is done there); at least 0.1 MiB of memory a device (weights, adapters, gradients and moments; activations "
-        "add to it); training stages come on top"
+        "add to it); training stages come on top, unless they are kept from before"
     )
+    untrained = [cell for cell in cells if cell.stage == "pretrained"]
+    assert forecast(grid, untrained, "cpu").summary.endswith("activations add to it)")
     line = next(line for line in told.lines if line.cell.method == "GradAscent")
     assert line.steps == 4
     # A token costs a model of 31,392 parameters 20 us to measure and 40 us to train on, whatever the arithmetic.
