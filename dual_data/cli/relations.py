@@ -61,12 +61,14 @@ def new(
     from dual_data.config import RELATIONS
     from dual_data.engine.places import command
     from dual_data.project.loading import find_root
-    from dual_data.project.relations import new_relation
+    from dual_data.project.relations import is_own, new_relation
 
     root = find_root(project)
     path = new_relation(root / RELATIONS, stem)
     preview = command(root, f"relations preview {stem}")
-    print(f"{path} is written. Fill it in, then:\n  {command(root, 'check')}\n  {preview}")
+    # The default profile asks Wikidata.
+    of_tables = " --profile NAME   # whose tables name it" if is_own(stem) else ""
+    print(f"{path} is written. Fill it in, then:\n  {command(root, 'check')}\n  {preview}{of_tables}")
 
 
 @app.command()
@@ -94,6 +96,7 @@ def preview(
     from dual_data.config import EMBEDDED
     from dual_data.project.loading import load_project
     from dual_data.project.relations import preview_relation
+    from dual_data.sources.embedded import EmbeddedGraph
 
     loaded = load_project(project, profile)
     questions, rejected, statements = preview_relation(loaded, stem, limit, _left_out)
@@ -101,7 +104,10 @@ def preview(
         # `stem` may be the path of the file.
         name = Path(stem).name.removesuffix(".toml")
         if loaded.profile.services.sparql == EMBEDDED and "folder" not in loaded.profile.stages.get("facts", {}):
-            print(f"The embedded snapshot has no {name} for a subject of the relation's topics; try another profile.")
+            print(
+                f"The embedded snapshot has no {name} for a subject of the relation's topics; try another profile. It "
+                f"has {', '.join(EmbeddedGraph().sources['facts'])}."
+            )
         else:
             print(f"At this source, no subject of the relation's topics has {name}.")
     for entry in questions:

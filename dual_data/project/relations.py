@@ -40,6 +40,8 @@ test = [""]               # held out of everything but tests
 statement = "The ... of {{subject}} is {{answer}}."
 """
 
+FIRST_OWN = 1_000_000
+"""Number of the first id that Wikidata will not reach soon: relations of tables alone take theirs from here."""
 WIDENING = (1, 20, 400)
 """Factors by which the number of subjects grows, step by step, while too few have the relation."""
 HINTS = {
@@ -97,13 +99,18 @@ def new_relation(folder: Path, stem: str) -> Path:
     _expect_id(
         stem,
         "use a property id, or a property id and a variant: P36, P17_river. A relation that Wikidata does not have "
-        "takes an id of your own from P1000000 to P999999999",
+        f"takes an id of your own from P{FIRST_OWN} to P999999999",
     )
     path = folder / f"{stem}.toml"
     if path.exists():
         raise UsageError(f"{path}: exists already; choose a variant such as {stem}_variant")
     write_text(path, SKELETON.format(property=stem.partition("_")[0]))
     return path
+
+
+def is_own(stem: str) -> bool:
+    """Whether the relation has an id of the project's own, which Wikidata does not have."""
+    return int(stem.partition("_")[0][1:]) >= FIRST_OWN
 
 
 def _expect_id(stem: str, advice: str) -> None:

@@ -222,8 +222,17 @@ def test_a_relation_that_the_snapshot_lacks_is_named_whether_by_name_or_by_file(
     for named in ("P36", path):
         outcome = dual_data("relations", "preview", named, "--project", project, "--profile", "embedded")
         assert outcome.out == (
-            "The embedded snapshot has no P36 for a subject of the relation's topics; try another profile.\n"
+            "The embedded snapshot has no P36 for a subject of the relation's topics; try another profile. It has P17, "
+            "P30, P31, P47, P131, P218, P219, P220, P279, P297, P298, P299, P300, P361, P424, P463, P474, P901, P1082, "
+            "P1366, P1448, P1566, P1622, P1705, P2082, P2936.\n"
         )
+
+
+@pytest.mark.parametrize(("stem", "named"), [("P1083", False), ("P1000000_town", True)])
+def test_the_preview_of_a_relation_of_ones_own_names_the_profile(project: Path, stem: str, named: bool) -> None:
+    out = dual_data("relations", "new", stem, "--project", project).out
+    told = f"dual-data relations preview {stem} --project {project}"
+    assert out.endswith(f"  {told} --profile NAME   # whose tables name it\n" if named else f"  {told}\n")
 
 
 def test_objects_of_other_classes_are_told_at_the_snapshot(project: Path) -> None:

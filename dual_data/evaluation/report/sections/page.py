@@ -168,7 +168,8 @@ def _provenance(collection: Collection) -> Table:
     provenance = collection.provenance
     rows = [("dual-data", str(provenance.get("dual_data", "")))]
     rows += [(name, str(value)) for name, value in provenance.get("packages", {}).items()]
-    rows += [("device", str(provenance.get("device", ""))), ("git", git_text(provenance.get("git")))]
+    git = git_text(provenance.get("git")) or "the project was not in a repository"
+    rows += [("device", str(provenance.get("device", ""))), ("git", git)]
     for name, model in sorted(collection.models.items()):
         of_model = f" of {name}" if len(collection.models) > 1 else ""
         rows += [
