@@ -73,7 +73,7 @@ class KnowledgeParams(Strict):
     models: tuple[ProbedModel, ...] = ()
     """The models to ask, each a table [[knowledge.models]]."""
     sample: RowCount | None = None
-    """Probe only this many facts, the first by hash; None for all."""
+    """Probe only this many facts, the first by hash; all if left out."""
     new_tokens: int = Field(default=24, ge=1)
     """matched: longest answer; it is cut at the first line break."""
     controls: int = Field(default=3, ge=0)

@@ -58,7 +58,7 @@ class SalienceParams(Strict):
     local: weights.LocalSpec | None = None
     """The judge in this process: a name or folder, as the evaluation opens models."""
     sample: RowCount | None = None
-    """Judge only this many facts, the first by hash; None for all."""
+    """Judge only this many facts, the first by hash; all if left out."""
     mass: float = Field(default=0.5, ge=0, le=1)
     """Smallest total probability of the labels; below it the judge did not answer on the scale."""
     samples: int = Field(default=5, ge=1)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated
 
 import pytest
 from pydantic import AfterValidator, Field
 
 from dual_data.config import (
     About,
-    Excluded,
     Pace,
     Relation,
     Services,
@@ -30,7 +27,6 @@ from dual_data.config.files import parse_toml
 from dual_data.config.services import PACES
 from dual_data.config.urls import url_fault
 from dual_data.errors import ConfigError
-from pipeline import PIPELINE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -198,34 +194,6 @@ def test_every_key_of_a_project_is_explained_in_the_shipped_profile() -> None:
     head = (ROOT / "pipeline" / "dual.toml").read_text(encoding="utf-8").partition("\nname = ")[0]
     for key in ("name", *About.model_fields):
         assert re.search(rf"\b{key}\b", head.partition("[project]")[2]), key
-
-
-def tables_in(annotation: Any) -> Iterator[type[Strict]]:
-    """The tables of keys that an annotation holds, with those inside them."""
-    if isinstance(annotation, type) and issubclass(annotation, Strict):
-        yield annotation
-        for field in annotation.model_fields.values():
-            yield from tables_in(field.annotation)
-    for part in get_args(annotation):
-        yield from tables_in(part)
-
-
-SOURCES = {
-    table.__name__: inspect.getsource(table)  # Now: tests of whole projects replace the modules of pipeline/.
-    for root in (About, Services, Topic, Relation, Excluded, *(stage.params for stage in PIPELINE))
-    for table in tables_in(root)
-}
-"""The code of what users write in profiles, topics.toml and relation files."""
-
-
-@pytest.mark.parametrize("table", sorted(SOURCES))
-def test_every_key_is_documented_below_it(table: str) -> None:
-    (definition,) = ast.parse(SOURCES[table]).body
-    assert isinstance(definition, ast.ClassDef)
-    for line, below in zip(definition.body, [*definition.body[1:], None], strict=True):
-        if isinstance(line, ast.AnnAssign):
-            assert isinstance(below, ast.Expr), ast.unparse(line.target)
-            assert isinstance(below.value, ast.Constant), ast.unparse(line.target)
 
 
 @pytest.mark.parametrize("name", ["wikpedia", "sparql", '"judge:a"', '"locl:smollm2"'])

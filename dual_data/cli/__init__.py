@@ -22,6 +22,7 @@ from dual_data.cli import (
     check,
     dumps,
     export,
+    keys,
     project,
     relations,
     release,
@@ -93,6 +94,7 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 app.command()(project.init)
 app.command()(check.check)
+app.command()(keys.keys)
 app.command()(build.build)
 app.command()(build.show)
 app.command()(audit.audit)
@@ -122,7 +124,7 @@ for _group in (app, *(_info.typer_instance for _info in app.registered_groups)):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; expected errors become one message and an exit code, without a traceback.
 
-    SIGTERM, which schedulers send before they kill, ends a command as Ctrl-C does: answers in flight are awaited and kept.
+    SIGTERM, which schedulers send before they kill, ends a command as Ctrl-C does: answers in flight are kept.
     """
     for stream in (sys.stdout, sys.stderr):
         # A label in another script must not crash a command on a terminal that is not UTF-8.

@@ -5,7 +5,15 @@ Unknown keys are errors everywhere: a misspelt parameter must never be a silent 
 
 from dual_data.config.files import RowCount, Strict, each_once, in_words, matching, parse, read_text, read_toml
 from dual_data.config.places import NO_FOLDER_NAME, RELATIONS, TOPICS, is_folder_name, shipped_project
-from dual_data.config.profile import About, Profile, load_profile, profile_files, same_name, sound_profiles
+from dual_data.config.profile import (
+    About,
+    Profile,
+    ProjectTable,
+    load_profile,
+    profile_files,
+    same_name,
+    sound_profiles,
+)
 from dual_data.config.relations import (
     Excluded,
     Relation,
@@ -31,6 +39,7 @@ __all__ = [
     "Excluded",
     "Pace",
     "Profile",
+    "ProjectTable",
     "Relation",
     "RowCount",
     "Services",

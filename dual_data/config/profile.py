@@ -35,10 +35,11 @@ class About(Strict):
     """Page of the dataset or of its paper; the Hub links a page at arxiv.org as the paper."""
 
 
-class _Project(About):
-    """The table [project] as it is written: the description, and the name, which is the profile's."""
+class ProjectTable(About):
+    """The table [project]: the name of the profile, and the description of its dataset."""
 
     name: Any = None
+    """Of the profile, and of the folder below artifacts/; the name of the file is used if it is left out."""
 
 
 class Profile(Strict):
@@ -75,7 +76,7 @@ def load_profile(path: Path) -> Profile:
             raise ConfigError("belongs in a table: [project], [services] or the table of a stage", file=path, key=key)
     project = data.pop("project", {})
     services = parse(Services, data.pop("services", {}), path, prefix="services")
-    written = parse(_Project, project, path, prefix="project")
+    written = parse(ProjectTable, project, path, prefix="project")
     name = written.name if "name" in written.model_fields_set else path.stem
     if not isinstance(name, str) or not is_folder_name(name):
         raise ConfigError(NO_FOLDER_NAME, file=path, key="project.name")

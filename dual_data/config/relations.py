@@ -138,7 +138,8 @@ class Relation(Strict):
     precision: Literal["year", "month", "day"] = "year"
     """Of dates: the precision that is asked for."""
     unit: Item | None = None
-    """Of quantities: the unit (Q-id) that is asked for; other units are rejected. None for a plain number."""
+    """Of quantities: the unit (Q-id) that is asked for; other units are rejected. Left out for
+    a plain number."""
     unit_name: str = ""
     """Of quantities: how the unit is written after the number, such as metres."""
     object_classes: tuple[Item, ...] = ()

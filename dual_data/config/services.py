@@ -21,7 +21,7 @@ class Pace(Strict):
     """How fast one service is queried, and how often a failed request is retried."""
 
     per_minute: int | None = Field(default=None, ge=1)
-    """Most requests in any 60 seconds to one address, counted across runs; None for no limit."""
+    """Most requests in any 60 seconds to one address, counted across runs; no limit if left out."""
     concurrency: int = Field(default=1, ge=1)
     """Most requests in flight at once."""
     attempts: int = Field(default=6, ge=1)

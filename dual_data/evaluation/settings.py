@@ -37,8 +37,9 @@ class ModelSettings(Strict):
     """Hub name, folder or GGUF file (relative to the project), `smollm2` for the small real model, or a random model
     such as `tiny-llama` for a smoke run."""
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-    """Cells and stages cannot be trained in float16."""
+    """Type of the weights. Cells and stages cannot be trained in float16."""
     revision: str | None = None
+    """Of a model of the Hub: a branch, a tag or a commit."""
     trust_remote_code: bool = False
     """Whether code that comes with the model is run."""
 
@@ -47,12 +48,15 @@ class SplitSettings(Strict):
     """A file of rows, or those of its rows of a split, of relations, and with a hash rank in [start, end)."""
 
     path: str
+    """A table in Parquet, CSV, JSON or JSON lines in the folder of the data, with at least question and answer."""
     split: str = ""
     """The split to take, by the column `split`, of a table with several."""
     relations: Names = ()
     """Relations to take, by the column `relation`; all where none are named."""
     start: float = Field(default=0.0, ge=0, le=1)
+    """Rows are taken from this hash rank on, which is a share of all: 0 to 0.4 and 0.4 to 1 divide them in two."""
     end: float = Field(default=1.0, ge=0, le=1)
+    """Rows are taken below this hash rank."""
 
 
 Split = Annotated[SplitSettings, BeforeValidator(lambda value: {"path": value} if isinstance(value, str) else value)]
@@ -66,6 +70,7 @@ class DataSettings(Strict):
     forget: Mapping[str, Split] = Field(min_length=1)
     """Sets to forget, such as rare and popular."""
     retain_train: Split
+    """The rows to retain that unlearning methods train on."""
     retain_eval: Split
     """Never trained on by an unlearning method, and never used to choose a learning rate."""
     format: Split | None = None
@@ -108,7 +113,9 @@ class StageSettings(Optimisation):
     """Whether every row's answer is first replaced by another of its relation, both in training and in measurement,
     which makes facts that can only have been learned here."""
     lr: Rate = 2e-4
+    """Learning rate."""
     lora: LoraSpec = LoraSpec()
+    """Shape of the adapter (LoRA)."""
     apply: Literal["merge", "stack"] = "merge"
     """merge: added to the base's weights and rounded, at no later cost; stack: kept as a frozen adapter, unrounded."""
 
@@ -123,11 +130,15 @@ class PresetSettings(Optimisation):
     methods: Mapping[str, Mapping[str, Any]] = Field(min_length=1)
     """Methods, and their options that differ from the defaults."""
     lrs: Rates
+    """Learning rates: each is a cell."""
     profile: Literal["chat", "dual-raw"] = "chat"
+    """How a question is put: chat, by the model's chat template; dual-raw, question and answer as raw text."""
     system: str = SYSTEM_PROMPT
     """The system prompt of the profile chat, by default that of the published logs; empty for none."""
     max_new_tokens: int = Field(default=64, ge=1)
+    """Most tokens of a generated answer."""
     lora: LoraSpec = LoraSpec()
+    """Shape of a cell's adapter (LoRA)."""
     full: bool = False
     """Train all weights, not adapters: one cell at a time, with 16 to 20 bytes of device memory per parameter, and a
     copy of the head where the method reads the reference."""
@@ -143,16 +154,21 @@ class GridSettings(Strict):
     """A set of cells: every combination of what is listed."""
 
     models: Names
+    """Names of models in the file."""
     data: str
+    """Name of a dataset in the file."""
     stages: Names = (PRETRAINED,)
+    """Training stages before unlearning: `pretrained`, which trains nothing, and names of stages in the file."""
     sets: Names = ()
     """Sets to forget; all sets of the data where none are named."""
     preset: str = "paper"
+    """Name of a preset in the file."""
     methods: Names = ()
     """All of the preset's where none are named."""
     lrs: Rates = ()
     """All of the preset's where none are named."""
     seeds: Seeds = (0,)
+    """Seeds of training: of the adapters' first weights and of the order of the rows."""
     limit: int = Field(default=0, ge=0)
     """At most this many rows per split, the first by hash, and of sets to forget the same pairs; 0 for all."""
     epochs: int = Field(default=0, ge=0)
@@ -166,8 +182,9 @@ class GridSettings(Strict):
     minilm: bool = False
     """Whether every item has as a score the cosine of MiniLM's embeddings of generation and answer."""
     distractors: int = Field(default=4, ge=0)
+    """Wrong answers, those of other facts of the relation, that each right one is compared with."""
     attacks: Annotated[tuple[str, ...], AfterValidator(each_once)] = ()
-    """Attack prompts for the forget set."""
+    """Attack prompts for the forget set, such as cloze; a name that is not there is told with those that are."""
     panel: str = ""
     """Utility panel of every cell: `shipped`, or a file of JSON lines, relative to the project, with $VARIABLES."""
     panel_questions: int = Field(default=0, ge=0)
@@ -273,7 +290,7 @@ def read_settings(path: Path) -> EvaluationSettings:
 
 
 def expect_methods(methods: Mapping[str, Mapping[str, Mapping[str, Any]]], path: Path) -> None:
-    """Raise one ConfigError for all methods that are not there and for all wrong options, given by preset and method."""
+    """Raise one ConfigError for all wrong options and methods that are not there, given by preset and method."""
     from dual_data.evaluation.methods import method_named
 
     faults = []

@@ -77,7 +77,9 @@ dual-data eval run --grid smoke                 # after the build of the profile
 dual-data eval report artifacts/evaluation/smoke
 ```
 
-To evaluate on splits of your own, add a `[data.NAME]` and a grid to `pipeline/evaluation.toml`, beside those there.
+To evaluate on splits of your own, add a `[data.NAME]` and a grid to `pipeline/evaluation.toml`, beside those there; its
+files are tables with at least the columns question and answer. `dual-data keys data` and `dual-data keys grids` explain
+their keys, `dual-data keys` lists the tables of all files of this folder, and `dual-data eval methods` the methods.
 """
 
 

@@ -16,11 +16,14 @@ ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 class LoraSpec(Strict):
-    """Shape of an adapter. `targets` are the last components of the names of linear layers."""
+    """Shape of an adapter (LoRA)."""
 
     rank: int = Field(default=32, ge=1)
+    """Rank of the product that is added to a weight."""
     alpha: float = Field(default=64.0, gt=0)
+    """The product is multiplied by alpha / rank."""
     targets: Names = ATTENTION
+    """The linear layers that have one, by the last component of their names."""
 
     @property
     def scaling(self) -> float:
@@ -32,15 +35,19 @@ class Optimisation(Strict):
     """Settings of training; a preset fixes these, and the methods with their options."""
 
     epochs: int = Field(default=2, ge=1)
+    """Passes over the forget rows, or over all rows of a stage."""
     batch: int = Field(default=32, ge=1)
     """Forget rows per optimiser step; a method with retain rows takes as many of those."""
     micro_batch: int = Field(default=0, ge=0)
     """Forget rows per forward pass; 0 for the whole batch. The loss depends on it only with normalise = micro_batch."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate goes on after the warm-up: linear and cosine decay to 0."""
     warmup_epochs: float = Field(default=0.0, ge=0)
+    """Epochs, or parts of one, in which the learning rate grows from 0."""
     clip: float = Field(default=1.0, ge=0)
     """Largest norm of a cell's gradient; 0 for no clipping."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """That of AdamW."""
     normalise: Literal["batch", "micro_batch", "sequence"] = "batch"
     """The mean over labels: over all labels of the step, of the micro-batches' means (as transformers did before 4.46),
     or over rows of each row's mean."""

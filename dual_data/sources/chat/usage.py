@@ -37,7 +37,7 @@ class Price(Strict):
     output: float = Field(ge=0)
     """Per million answer tokens, reasoning included."""
     cached_input: float | None = Field(default=None, ge=0)
-    """Per million prompt tokens that the server had in its cache; none for the price of input."""
+    """Per million prompt tokens that the server had in its cache; at the price of input if left out."""
     currency: str = "USD"
     """Of the prices, such as EUR."""
 
@@ -46,9 +46,9 @@ class Budget(Strict):
     """The most that the answers of a stage may cost, those in the call log included."""
 
     tokens: int | None = Field(default=None, ge=0)
-    """Prompt and answer tokens together; none for no limit."""
+    """Prompt and answer tokens together; no limit if left out."""
     money: float | None = Field(default=None, ge=0)
-    """In the currency of the price; needs a price. None for no limit."""
+    """In the currency of the price; needs a price. No limit if left out."""
 
 
 class Usage(NamedTuple):

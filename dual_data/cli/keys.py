@@ -1,0 +1,81 @@
+"""`dual-data keys`: what the TOML files of a project may hold."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from typing import TYPE_CHECKING, Annotated, NamedTuple, get_args
+
+import typer
+
+from dual_data.cli.options import HERE, ProjectFolder
+from dual_data.cli.text import table
+from dual_data.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dual_data.config import Strict
+
+
+class Described(NamedTuple):
+    """A table that can be asked for."""
+
+    head: str
+    """How it is written."""
+    file: str
+    model: type[Strict]
+
+
+def keys(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[TABLE]", help="Such as links or grids.", show_default="list the tables")
+    ] = None,
+    project: ProjectFolder = HERE,
+) -> None:
+    """Print the keys that a table of a TOML file may have.
+
+    Each comes with the values that it takes, its default and its meaning. Those of the project's own stages are among
+    them. The options of unlearning methods are shown by `dual-data eval methods`.
+
+    Example: dual-data keys links
+    """
+    from dual_data.config.keys import keys_of, meaning_of
+    from dual_data.project.loading import find_root
+
+    tables = _tables(find_root(project))
+    if name is None:
+        print(table(("table", "written", "in"), [(key, told.head, told.file) for key, told in tables.items()]))
+        return
+    if name not in tables:
+        raise UsageError(f"{name}: no such table; the tables are: {', '.join(tables)}")
+    told = tables[name]
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    print(f"{told.head} in {told.file}\n{textwrap.fill(meaning_of(told.model), width)}")
+    for key in keys_of(told.model):
+        given = "required" if key.required else f"default {key.default}" if key.default else "optional"
+        print(f"\n{key.name}: {key.takes}; {given}")
+        print(textwrap.fill(key.meaning, width, initial_indent="    ", subsequent_indent="    "))
+
+
+def _tables(root: Path) -> dict[str, Described]:
+    """The tables of all files that users write, by the name to ask for them."""
+    from dual_data.config import RELATIONS, TOPICS, Excluded, ProjectTable, Relation, Services, Topic
+    from dual_data.evaluation.settings import EvaluationSettings
+    from dual_data.project.loading import load_stages
+
+    profile, grids = "a profile, such as pipeline/dual.toml", "a grid file, such as pipeline/evaluation.toml"
+    of_stages = {stage.name: Described(f"[{stage.name}]", profile, stage.params) for stage in load_stages(root)}
+    of_grids = {
+        name: Described(f"[{name}.NAME]", grids, get_args(field.annotation)[1])
+        for name, field in EvaluationSettings.model_fields.items()
+    }
+    return {
+        "project": Described("[project]", profile, ProjectTable),
+        "services": Described("[services]", profile, Services),
+        **of_stages,
+        **of_grids,
+        "topic": Described("[NAME]", TOPICS, Topic),
+        "relation": Described("at its top", f"a relation file, such as {RELATIONS}/P36.toml", Relation),
+        "excluded": Described('["LABEL"]', f"{RELATIONS}/EXCLUDED.toml", Excluded),
+    }
