@@ -54,6 +54,13 @@ def test_the_help_tells_the_dtype_of_a_model_that_is_not_in_the_file() -> None:
 
 
 def test_worked_examples_need_a_task() -> None:
+    unknown = dual_data("eval", "attack", "--only", "relearn")
+    told = "error: --only relearn: no such attack; there are relearning, quantisation, tasks\n"
+    assert (unknown.code, unknown.err) == (2, told)
+    for words in (("--only", "tasks"), ("--only", "relearning", "--task", "mmlu")):
+        refused = dual_data("eval", "attack", *words)
+        told = "error: --only: takes tasks if --task names some, and only then\n"
+        assert (refused.code, refused.err) == (2, told)
     outcome = dual_data("eval", "attack", "--shots", "3")
     assert (outcome.code, outcome.err) == (
         2, "error: --shots: are shown before the questions of a task; name one with --task\n"

@@ -27,6 +27,15 @@ def attack(
             "--seeds", min=1, metavar="N", help="Attack at most N seeds of a cell.", show_default="all that were run"
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="ATTACK",
+            help="relearning, quantisation or tasks; may be repeated.",
+            show_default="all, tasks where --task names some",
+        ),
+    ] = None,
     relearn_lr: Annotated[float, typer.Option("--relearn-lr", help="Learning rate of relearning.")] = 1e-4,
     task: Annotated[
         list[str] | None,
@@ -60,6 +69,12 @@ def attack(
         raise UsageError("--shots: are shown before the questions of a task; name one with --task")
     if task_folder and not task:
         raise UsageError("--task-folder: holds the definitions of tasks; name one with --task")
+    from dual_data.evaluation.attack_results import ATTACKS
+
+    if unknown := [name for name in only or () if name not in ATTACKS]:
+        raise UsageError(f"--only {unknown[0]}: no such attack; there are {', '.join(ATTACKS)}")
+    if only and ("tasks" in only) != bool(task):
+        raise UsageError("--only: takes tasks if --task names some, and only then")
     from dual_data.evaluation.models.cache import need_torch
 
     need_torch()
@@ -76,6 +91,7 @@ def attack(
     root, grid, cells = part.open()
     options = AttackOptions(
         device=where,
+        only=tuple(only or ()),
         seeds=seeds or 0,
         lr=relearn_lr,
         tasks=tuple(task or ()),

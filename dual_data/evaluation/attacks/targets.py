@@ -30,6 +30,8 @@ class AttackOptions(NamedTuple):
     """Which attacks are run, and how."""
 
     device: str = "cpu"
+    only: tuple[str, ...] = ()
+    """Names of the attacks to run; all where none are named."""
     lr: float = 1e-4
     """Learning rate of relearning."""
     steps: tuple[int, ...] = STEPS
@@ -63,7 +65,8 @@ class AttackOptions(NamedTuple):
 
     def attacks(self, *, first: bool) -> list[str]:
         """The attacks on a cell, which depend on whether it has the first seed."""
-        return [attack for attack in ATTACKS if attack != "tasks" or (first and self.tasks)]
+        chosen = [attack for attack in ATTACKS if attack in (self.only or ATTACKS)]
+        return [attack for attack in chosen if attack != "tasks" or (first and self.tasks)]
 
 
 class Target(NamedTuple):

@@ -106,6 +106,8 @@ def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
     assert [target.todo for target in tasks] == [("relearning", "quantisation", "tasks")] + [
         target.todo for target in chosen
     ]
+    alone = targets(grid, cells, options._replace(only=("tasks", "relearning"), tasks=("t",)))
+    assert [target.todo for target in alone] == [("relearning", "tasks"), ("relearning",), ("relearning",)]
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
