@@ -33,6 +33,8 @@ class Decile(NamedTuple):
 class Frequency(NamedTuple):
     """Forgetting against popularity."""
 
+    facts: int
+    """Number of facts that have a popularity."""
     deciles: tuple[Decile, ...]
     by_probability: Interval
     """Rank correlation of popularity and probability drop."""
@@ -69,6 +71,7 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
         return bootstrap_correlation(lambda chosen: spearman(first[chosen], second[chosen]), subjects)
 
     return Frequency(
+        len(pairs),
         tuple(deciles),
         correlation(popularity, probability_drop),
         correlation(popularity, answer_drop),

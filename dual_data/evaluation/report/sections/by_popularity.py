@@ -33,29 +33,33 @@ def by_popularity(collection: Collection, cells: Sequence[ExaminedCell]) -> list
             spots = tuple(spot(i, drop, f"part {i + 1}: ", row, hollow=True) for i, drop in enumerate(drops_by_part))
             drops[key._replace(method=BASE), measure].append(Series(key.method, spots, look=look[key.method]))
         correlations = (frequency.by_probability, frequency.by_answer, frequency.agreement)
-        texts = (*map(shown, correlations), str(frequency.disagreeing))
+        texts = (str(frequency.facts), *map(shown, correlations), str(frequency.disagreeing))
         lines.append(CellLine(key, key.method, texts, sources(cell.runs[:1]), row))
     keys = [key for key, _ in drops]
     for (key, measure), series in drops.items():
         names = tuple(str(i + 1) for i in range(max(len(line.spots) for line in series)))
+        if len(names) == 1:
+            continue
         parts = Axis("part by popularity, least popular first", names=names, aside=True)
         charts.append(chart(f"{title_of(key, keys)}: {measure}", parts, Axis(f"drop of {measure}"), series))
     columns = (
-        "rho: popularity, probability drop", "rho: popularity, answer drop", "rho: the two drops", "disagreeing facts",
+        "facts", "rho: popularity, probability drop", "rho: popularity, answer drop", "rho: the two drops",
+        "disagreeing facts",
     )  # fmt: skip
     drop_caption = (
         "Mean drop since before unlearning, by decile of popularity within the set: of the answer's probability, and "
         "of the share of generations that contain the answer. Facts of equal popularity are in one part, so sets of "
-        "few popularities have fewer parts, as have small ones. Hollow points are of one seed, here the first."
+        "few popularities have fewer parts, as have small ones; a single part has no chart. Hollow points are of one "
+        "seed, here the first."
     )
     caption = (
-        "rho: Spearman's rank correlation over the facts of the first seed at the chosen learning rate, between "
-        "popularity, the drop of the answer's probability and the loss of the answer. Disagreeing facts: of those "
-        "answered before unlearning, the answer is lost though half or more of its probability is left, or the other "
-        "way round."
+        "Facts: those that have a popularity. rho: Spearman's rank correlation over them, of the first seed at the "
+        "chosen learning rate, between popularity, the drop of the answer's probability and the loss of the answer. "
+        "Disagreeing facts: of those answered before unlearning, the answer is lost though half or more of its "
+        "probability is left, or the other way round."
     )
     return [
         Heading("Forgetting by popularity"),
         Charts(tuple(charts), drop_caption),
-        cell_table(columns, lines, caption, ("disagreeing facts",)),
+        cell_table(columns, lines, caption, ("facts", "disagreeing facts")),
     ]

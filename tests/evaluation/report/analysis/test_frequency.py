@@ -49,7 +49,7 @@ def test_facts_without_popularity_and_other_facts() -> None:
     assert frequency([item(0)], [item(0)]) is None
     result = frequency([item(0), item(1, popularity=3.0)], [item(0), item(1, popularity=3.0)])
     assert result is not None
-    assert len(result.deciles) == 1
+    assert result.facts == len(result.deciles) == 1
 
 
 def test_a_model_that_gave_no_number_before_or_after_is_not_analysed() -> None:

@@ -45,6 +45,10 @@ def test_drops_by_part_are_hollow_as_all_points_of_one_seed_are(tmp_path: Path) 
     (charts,) = (block for block in by_popularity(collection, [cell]) if isinstance(block, Charts))
     assert all(chart.svg.count('class="hole"') == 10 for chart in charts.charts)
     assert "Hollow points are of one seed, here the first." in charts.caption
+    assert cell.frequency is not None
+    single = cell._replace(frequency=cell.frequency._replace(deciles=cell.frequency.deciles[:1]))
+    (charts,) = (block for block in by_popularity(collection, [single]) if isinstance(block, Charts))
+    assert not charts.charts
 
 
 def test_each_figure_is_in_its_column(tmp_path: Path) -> None:
@@ -58,7 +62,7 @@ def test_each_figure_is_in_its_column(tmp_path: Path) -> None:
         return Interval(value, value, value)
 
     frequency = cell.frequency._replace(
-        by_probability=only(0.11), by_answer=only(0.12), agreement=only(0.13), disagreeing=3
+        facts=41, by_probability=only(0.11), by_answer=only(0.12), agreement=only(0.13), disagreeing=3
     )
     aucs = {"loss": only(0.6), "min_k_plus_plus_20": only(0.65), "zlib": only(0.2), "min_k_20": only(0.7)}
     cell = cell._replace(
@@ -70,6 +74,7 @@ def test_each_figure_is_in_its_column(tmp_path: Path) -> None:
     tables = [block for block in blocks if isinstance(block, Table)]
     figures = {name: text for table in tables for name, text in zip(table.header, table.rows[0], strict=True)}
     expected = {
+        "facts": "41",
         "rho: popularity, probability drop": "0.110 [0.110, 0.110]",
         "rho: popularity, answer drop": "0.120 [0.120, 0.120]",
         "rho: the two drops": "0.130 [0.130, 0.130]",
