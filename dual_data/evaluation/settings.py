@@ -45,18 +45,19 @@ class ModelSettings(Strict):
 
 
 class SplitSettings(Strict):
-    """A file of rows, or those of its rows of a split, of relations, and with a hash rank in [start, end)."""
+    """The rows of a file, or a part of them; the file's name alone stands for all."""
 
     path: str
-    """A table in Parquet, CSV, JSON or JSON lines in the folder of the data, with at least question and answer."""
+    """A file in the folder of the data: Parquet, CSV, JSON or JSON lines, with at least question and answer. Its name
+    may stand in place of the table."""
     split: str = ""
-    """The split to take, by the column `split`, of a table with several."""
+    """Only rows with this text in the column `split`."""
     relations: Names = ()
-    """Relations to take, by the column `relation`; all where none are named."""
+    """Only rows with one of these texts in the column `relation`."""
     start: float = Field(default=0.0, ge=0, le=1)
-    """Rows are taken from this hash rank on, which is a share of all: 0 to 0.4 and 0.4 to 1 divide them in two."""
+    """Only this part of the rows, by the hash of their ids: end = 0.5 and start = 0.5 divide a file in two."""
     end: float = Field(default=1.0, ge=0, le=1)
-    """Rows are taken below this hash rank."""
+    """Where that part ends."""
 
 
 Split = Annotated[SplitSettings, BeforeValidator(lambda value: {"path": value} if isinstance(value, str) else value)]
@@ -66,19 +67,24 @@ class DataSettings(Strict):
     """One dataset: the rows to forget by set, the rows to retain, and the rows that are only measured."""
 
     folder: str
-    """Folder of the files, relative to the project, with $VARIABLES."""
+    """Folder of the files, relative to the project; $NAME is a variable of the environment, $$ a $."""
     forget: Mapping[str, Split] = Field(min_length=1)
-    """Sets to forget, such as rare and popular."""
+    """Sets to forget. Where two names differ only in `popular` and `rare`, such as city_popular and city_rare, the
+    report compares the two. A row of theirs may be neither in retain_train nor in retain_eval."""
     retain_train: Split
-    """The rows to retain that unlearning methods train on."""
+    """Rows that unlearning trains on to keep; with the set to forget, they choose the learning rate."""
     retain_eval: Split
-    """Never trained on by an unlearning method, and never used to choose a learning rate."""
+    """Rows that no method trains on and that choose nothing, so that the report measures on them what is kept. Stages
+    before unlearning, such as sft, may teach them."""
     format: Split | None = None
-    """Questions of the same kind about other subjects, on which sft_format trains."""
+    """Like questions about other subjects, from which sft_format teaches the form of the answers alone. No row to
+    forget may be among them, and of retain_eval and of each measured set either all rows or none."""
     measured: Mapping[str, Split] = {}
-    """Further sets that are measured and never trained on."""
+    """Further sets that are measured in every cell and never trained on. Model utility counts retain_eval and all of
+    these; membership inference takes its held-out facts from neighbor_relation, holdout or world_facts, or else from
+    retain_eval."""
     paraphrases: str | None = None
-    """A table of question and paraphrase, for rows without paraphrases of their own."""
+    """A file with the columns question and paraphrase: further wordings for rows of all splits."""
     popularity: str = ""
     """What the popularity of a fact counts, and what to mind of it: a phrase for the report."""
 

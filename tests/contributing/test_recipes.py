@@ -10,8 +10,6 @@ from textwrap import dedent
 import polars as pl
 import pytest
 
-from dual_data.config import Strict
-from dual_data.evaluation.settings import DataSettings, SplitSettings
 from tests.cli.command import ROOT, copy_project, dual_data, forget_pipeline, own_project
 from tests.services import require
 
@@ -199,16 +197,6 @@ def test_add_a_stage(project: Path) -> None:
     with (project / "pipeline" / "mine.toml").open("a") as file:
         file.write("\n[lengths]\nlongest = 9\n")
     assert "lengths: parameter longest is 9, was 2" in build(project, "lengths")
-
-
-@pytest.mark.parametrize("settings", [DataSettings, SplitSettings])
-def test_evaluate_on_data_of_your_own(settings: type[Strict]) -> None:
-    section = GUIDE.split("## Evaluate on data of your own\n")[1]
-    tables = [
-        {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])}
-        for table in re.findall(r"\| key \|.*\n\|---.*\n((?:\|.*\n)+)", section.partition("\n## ")[0])
-    ]
-    assert set(settings.model_fields) in tables
 
 
 def test_what_to_edit_in_dual_data_is_there() -> None:
