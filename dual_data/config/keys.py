@@ -7,6 +7,7 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from textwrap import dedent
 from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic_core import to_jsonable_python
@@ -40,8 +41,8 @@ def keys_of(table: type[Strict]) -> Iterator[Key]:
 
 
 def meaning_of(table: type[Strict]) -> str:
-    """What a table is about."""
-    return " ".join((inspect.getdoc(table) or "").split())
+    """What a table is about; empty where its code does not say."""
+    return " ".join((table.__doc__ or "").split())  # not that of a base, which inspect would give
 
 
 def _keys_of(table: type[Strict], prefix: str, shown: dict[type[Strict], str]) -> Iterator[Key]:
@@ -78,7 +79,7 @@ def _meanings(table: type[Strict]) -> dict[str, str]:
     for owner in reversed(table.__mro__):
         if not issubclass(owner, Strict) or owner is Strict:
             continue
-        (definition,) = ast.parse(inspect.getsource(owner)).body
+        (definition,) = ast.parse(dedent(inspect.getsource(owner))).body
         for key, below in pairwise(definition.body if isinstance(definition, ast.ClassDef) else []):
             if isinstance(key, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
                 meanings[ast.unparse(key.target)] = " ".join(str(below.value.value).split())

@@ -11,7 +11,7 @@ import pytest
 from pydantic import Field
 
 from dual_data.config import Strict
-from dual_data.config.keys import Key, keys_of
+from dual_data.config.keys import Key, keys_of, meaning_of
 from tests.cli.command import ROOT, dual_data, forget_pipeline
 
 TABLES = (
@@ -64,6 +64,14 @@ def test_keys_have_values_bounds_defaults_and_meanings() -> None:
         Key("listed[]", "table with the keys of one", "", False, "A list of it."),
         Key("either", "true or false or list of texts", "true", False, "One or the other."),
     ]
+
+
+def test_a_table_without_words_has_none() -> None:
+    class Bare(Strict):
+        key: int = 0
+
+    assert meaning_of(Bare) == ""
+    assert list(keys_of(Bare)) == [Key("key", "whole number", "0", False, "")]
 
 
 def test_the_tables_are_listed_and_an_unknown_one_is_told_with_them() -> None:
