@@ -142,14 +142,14 @@ def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, ques
     canonical = _canonical(prompt, probe)
     plans = []
     for model in params.models:
-        source, backend = _recalled(model, tools)  # one for all rules, which share a budget
+        backend = _recalled(model, tools)  # one for all rules, which share a budget
         for index, rule in enumerate(model.rules):
             chats = _chats(prompt, probe, rule)
             sampling = published_rule.SAMPLING if rule == "paper" else Sampling(params.new_tokens)
             # The log-probabilities are asked once per model, whatever its rules.
             answers = [fact.answer for fact in probe.facts] if index == 0 else []
-            calls, in_log, tokens, note = backend.plan(chats, sampling, canonical, answers)
-            plans.append(Forecast(source, calls, in_log, tokens, f"{model.name}, {rule}; {note}"))
+            plan = backend.plan(chats, sampling, canonical, answers)
+            plans.append(plan._replace(note=f"{model.name}, {rule}; {plan.note}"))
     return plans
 
 
@@ -233,12 +233,11 @@ def _server(model: ProbedModel, endpoint: Endpoint, tools: Tools) -> ChatServer:
     return ChatServer(endpoint, tools.calls, SOURCE, Ledger(budget, endpoint.price, model.budget))
 
 
-def _recalled(model: ProbedModel, tools: Tools) -> tuple[str, LocalChat | ServerAnswers]:
-    """The source of a model's answers, and the model for plans."""
+def _recalled(model: ProbedModel, tools: Tools) -> LocalChat | ServerAnswers:
+    """The model for plans."""
     if model.endpoint is not None:
-        return SOURCE, ServerAnswers(_server(model, model.endpoint, tools))
-    local = weights.recalled(model.local or "", tools.calls)
-    return local.source, local
+        return ServerAnswers(_server(model, model.endpoint, tools))
+    return weights.recalled(model.local or "", tools.calls)
 
 
 class _Asker(NamedTuple):

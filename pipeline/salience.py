@@ -106,8 +106,7 @@ def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, quest
     """The calls of `run`. Those that a low mass adds are counted for the facts whose answers are in the log."""
     prompt, _, chats = _prepare(params, tools, facts, questions)
     if params.local is not None:
-        local = weights.recalled(params.local, tools.calls)
-        return [Forecast(local.source, *local.plan_labels(chats, prompt.labels))]
+        return [weights.recalled(params.local, tools.calls).plan_labels(chats, prompt.labels)]
     if params.endpoint is None:
         return []
     return [_Judge(_server(params, params.endpoint, tools), params, prompt, tools).plan(chats)]
@@ -235,14 +234,13 @@ class _Judge:
                     continue
                 low += 1
             requests += self._sampled(chat, can, form)
-        calls, in_log, tokens, cost = self._server.foresee(requests)
-        notes = ["tokens by characters / 4" + (features.AT_MOST if can.reasoning else "")]
-        notes += cost
+        plan = self._server.foresee(requests, "tokens by characters / 4" + (features.AT_MOST if can.reasoning else ""))
+        notes = [plan.note]
         if can.top_logprobs:
             notes.append(_more(self._params.samples, None if is_new else low))
         if is_new:
             notes.append("and a few that find out what the server supports")
-        return Forecast(SOURCE, calls, in_log, tokens, "; ".join(notes))
+        return plan._replace(note="; ".join(notes))
 
     def _direct(self, chat: Chat, can: features.Capabilities) -> dict[str, Any]:
         limit = can.limit(LABEL_TOKENS, 0)

@@ -51,6 +51,25 @@ class Clock:
         time.sleep(seconds)
 
 
+class Forecast(NamedTuple):
+    """The calls that a stage will make to one source."""
+
+    source: str
+    calls: int
+    """All calls, answered ones included."""
+    in_log: int
+    """Calls that are answered in the log."""
+    tokens: int = 0
+    """Estimated prompt and answer tokens of the calls to make; 0 if the source does not count tokens."""
+    note: str = ""
+    """What the numbers are based on, if that is not obvious."""
+
+    @property
+    def to_make(self) -> int:
+        """Calls that are not answered yet."""
+        return self.calls - self.in_log
+
+
 class NotKnown(Exception):
     """A forecast has come to a call that the log has no answer to. Never leaves the forecasts."""
 

@@ -13,6 +13,7 @@ import dataframely as dy
 import polars as pl
 
 from dual_data.calls.fetching import Calls
+from dual_data.calls.fetching import Forecast as Forecast  # noqa: PLC0414 - stages have it from here
 from dual_data.config import RELATIONS, Profile, Relation, Services, Strict, load_relation, load_relations
 from dual_data.engine.places import RELEASE
 from dual_data.sources.chat.protocol import ChatModel
@@ -26,25 +27,6 @@ class Result(NamedTuple):
     tables: Mapping[str, pl.DataFrame]
     sources: Mapping[str, str] = {}
     """Hashes by name of the `Stage.sources` that only the run can determine."""
-
-
-class Forecast(NamedTuple):
-    """The calls that a stage will make to one source."""
-
-    source: str
-    calls: int
-    """All calls, answered ones included."""
-    in_log: int
-    """Calls that are answered in the log."""
-    tokens: int = 0
-    """Estimated prompt and answer tokens of the calls to make; 0 if the source does not count tokens."""
-    note: str = ""
-    """What the numbers are based on, if that is not obvious."""
-
-    @property
-    def to_make(self) -> int:
-        """Calls that are not answered yet."""
-        return self.calls - self.in_log
 
 
 class Lack(NamedTuple):

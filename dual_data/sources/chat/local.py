@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dual_data.calls.fetching import Calls
+from dual_data.calls.fetching import Calls, Forecast
 from dual_data.calls.log import Request
 from dual_data.errors import Offline
 from dual_data.ids import canonical
@@ -75,21 +75,18 @@ class LocalChat:
 
     def plan(
         self, chats: Sequence[Chat], sampling: Sampling, canonical: Sequence[Chat], answers: Sequence[str]
-    ) -> tuple[int, int, int, str]:
-        """Calls of `generate(chats, sampling)` and `log_probabilities(canonical, answers)`, where `answers` are given.
-
-        Returns the calls, those in the log, no tokens, which cost nothing here, and what the numbers rest on.
-        """
+    ) -> Forecast:
+        """Calls of `generate(chats, sampling)`, and of `log_probabilities(canonical, answers)` if there are answers."""
         return self._planned(self._generate(chats, sampling) + (self._score(canonical, answers) if answers else []))
 
-    def plan_labels(self, chats: Sequence[Chat], labels: Sequence[str]) -> tuple[int, int, int, str]:
+    def plan_labels(self, chats: Sequence[Chat], labels: Sequence[str]) -> Forecast:
         """Calls of `label_log_probabilities(chats, labels)`, as `plan` gives them."""
         return self._planned(self._labels(chats, labels))
 
-    def _planned(self, requests: Sequence[Request]) -> tuple[int, int, int, str]:
+    def _planned(self, requests: Sequence[Request]) -> Forecast:
         missing = self._calls.missing(self.source, requests)
         note = "in this process" if self._identity else "the model was not loaded yet"
-        return len(requests), len(requests) - len(missing), 0, note
+        return Forecast(self.source, len(requests), len(requests) - len(missing), note=note)
 
     def _generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[dict[str, Any]]:
         parameters = sampling._asdict()

@@ -24,4 +24,5 @@ def test_a_plan_for_a_model_that_was_never_opened_has_all_calls_to_make(tmp_path
     with Calls(tmp_path / "calls.sqlite") as calls:
         model = recall_local("/models/probe", "probe", calls, None)
         assert model.source == "local:probe"
-        assert model.plan_labels([Chat("", "Q")], ["1", "2"]) == (1, 0, 0, "the model was not loaded yet")
+        planned = model.plan_labels([Chat("", "Q")], ["1", "2"])
+        assert planned == ("local:probe", 1, 0, 0, "the model was not loaded yet")

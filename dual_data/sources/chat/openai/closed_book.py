@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dual_data.calls.fetching import Forecast
 from dual_data.sources.chat.openai import features
 from dual_data.sources.chat.openai.completions import final_text, messages
 from dual_data.sources.chat.openai.server import ChatServer
@@ -39,11 +40,8 @@ class ServerAnswers:
 
     def plan(
         self, chats: Sequence[Chat], sampling: Sampling, canonical: Sequence[Chat], answers: Sequence[str]
-    ) -> tuple[int, int, int, str]:
-        """Calls of `generate(chats, sampling)` and `log_probabilities(canonical, answers)`, where `answers` are given.
-
-        Returns the calls, those in the log, the tokens of the others, and what the numbers rest on.
-        """
+    ) -> Forecast:
+        """Calls of `generate(chats, sampling)`, and of `log_probabilities(canonical, answers)` if there are answers."""
         can = features.recall(self._server)
         note = "tokens by characters / 4"
         if can is None:
@@ -56,8 +54,7 @@ class ServerAnswers:
         if answers and (verified["verified"] if verified else unknown):
             requests += self._echo(canonical, answers, can or features.TYPICAL)
             note += f"; {len(answers)} calls only where it gives log-probabilities of a prompt" if unknown else ""
-        calls, in_log, tokens, cost = self._server.foresee(requests)
-        return calls, in_log, tokens, "; ".join([note, *cost])
+        return self._server.foresee(requests, note)
 
     def _generate(self, chats: Sequence[Chat], sampling: Sampling, can: features.Capabilities) -> list[dict[str, Any]]:
         limit = can.limit(sampling.max_new_tokens, self._server.endpoint.reasoning_tokens)

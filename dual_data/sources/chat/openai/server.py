@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from dual_data.calls.fetching import Calls
+from dual_data.calls.fetching import Calls, Forecast
 from dual_data.config import LONGEST_TIMEOUT, Strict, Url
 from dual_data.errors import Refused, TooLarge, UsageError
 from dual_data.sources.chat.openai.completions import Answer, cut_off, reduce
@@ -149,12 +149,13 @@ class ChatServer:
         answers: list[Answer] = self.calls.fetch_all(self.source, requests, partial(self._do, ended), advance, ended)
         return answers
 
-    def foresee(self, requests: Sequence[Mapping[str, Any]]) -> tuple[int, int, int, list[str]]:
-        """For a plan: the number of requests, those in the log, the tokens of the others, and notes on their cost."""
+    def foresee(self, requests: Sequence[Mapping[str, Any]], note: str) -> Forecast:
+        """For a plan: the calls of `ask(requests)`; what they cost is added to the note."""
         self._count_logged(requests)
         missing = self.calls.missing(self.source, requests)
         usage = sum_of(expected_usage(request["body"]) for request in missing)
-        return len(requests), len(requests) - len(missing), usage.tokens, self.ledger.foresee(usage)
+        notes = "; ".join([note, *self.ledger.foresee(usage)])
+        return Forecast(self.source, len(requests), len(requests) - len(missing), usage.tokens, notes)
 
     def probe(self, name: str, do: Callable[[], Answer]) -> Answer:
         """What `do` finds out about the server by `attempt`: kept in the log with the usage of its requests."""

@@ -141,9 +141,9 @@ def test_a_plan_counts_what_it_took_to_find_out_what_the_server_supports(calls: 
         budget = Budget(tokens=probed.ledger.spent.tokens + 5)
         with server(fake.base_url, calls, ledger=Ledger("b", None, budget)) as planned:
             assert features.recall(planned) is not None
-            (_, _, tokens, notes) = planned.foresee([france(planned)])
-    share = 100 * 5 // tokens
-    assert notes == [f"b.tokens = {budget.tokens} covers about {share} % of this"]
+            foreseen = planned.foresee([france(planned)], "a guess")
+    share = 100 * 5 // foreseen.tokens
+    assert foreseen.note == f"a guess; b.tokens = {budget.tokens} covers about {share} % of this"
 
 
 @pytest.mark.parametrize("key", ["input", "output", "cached_input"])

@@ -299,7 +299,7 @@ def test_an_answers_probability_is_the_sum_of_its_tokens(calls: Calls) -> None:
         assert sums[0] == pytest.approx(-2.1)
         assert sums[1] is None  # its tokens do not spell that answer
         planned = answers.plan([], Sampling(8), [Chat("", "q"), Chat("", "s")], ["Paris", "Lyon"])
-        assert planned[:2] == (2, 1), "they are asked for, as the server gives them"
+        assert (planned.calls, planned.in_log) == (2, 1), "they are asked for, as the server gives them"
 
 
 def test_probabilities_that_are_off_by_one_token_are_not_believed(calls: Calls) -> None:
@@ -372,6 +372,6 @@ def test_a_block_that_the_template_opens_gets_room_and_is_no_answer(calls: Calls
         answers = ServerAnswers(judge)
         chats = [Chat("", "What is the capital of France?")]
         assert [text.strip() for (text,) in answers.generate(chats, Sampling(24))] == ["Paris"]
-        *_, tokens, note = answers.plan([Chat("", "Of Peru?")], Sampling(24), [], [])
-        assert 24 + 2048 < tokens < 24 + 2048 + 20
-        assert "reasoning_tokens" in note
+        planned = answers.plan([Chat("", "Of Peru?")], Sampling(24), [], [])
+        assert 24 + 2048 < planned.tokens < 24 + 2048 + 20
+        assert "reasoning_tokens" in planned.note

@@ -75,9 +75,9 @@ def test_greedy_and_seeded_answers(real: Llama, calls: Calls) -> None:
         before = calls.counts()["judge"].made
         assert answers.generate(chats, Sampling(6, temperature=1.5, top_p=0.95, samples=4)) == sampled
         assert calls.counts()["judge"].made == before
-        total, known, tokens, _ = answers.plan(chats, Sampling(6, temperature=1.5, top_p=0.95, samples=5), [], [])
-        assert (total, known) == (10, 8)
-        assert 20 < tokens < 200
+        planned = answers.plan(chats, Sampling(6, temperature=1.5, top_p=0.95, samples=5), [], [])
+        assert (planned.calls, planned.in_log) == (10, 8)
+        assert 20 < planned.tokens < 200
 
 
 def test_a_system_prompt_is_a_turn_of_its_own_and_an_empty_one_is_none(calls: Calls) -> None:
