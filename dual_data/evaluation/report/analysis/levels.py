@@ -15,12 +15,8 @@ from dual_data.evaluation.report.analysis.frontier import Point
 from dual_data.evaluation.report.analysis.runs import Group, Run, clusters, stack
 from dual_data.statistics import Floats
 
-
-class Weights(NamedTuple):
-    """How often each subject is drawn, [replicates, subjects]."""
-
-    forget: Floats
-    retain: Floats
+Weights = Sequence[Floats]
+"""How often each subject is drawn, [replicates, subjects] of either set."""
 
 
 class Sums(NamedTuple):
@@ -47,16 +43,11 @@ class Sums(NamedTuple):
 class Levels(NamedTuple):
     """The scores by level: learning rates in ascending order, then before unlearning."""
 
-    forget: Sums
-    retain: Sums
-    """The same for retain_eval."""
+    sides: tuple[Sums, Sums]
+    """Of forget and of retain_eval."""
     paired: bool
     """Whether all levels have the same seeds, and several models before unlearning: the k-th model of every level then
     started from the k-th of these, and shares what its seed did."""
-
-    @property
-    def sides(self) -> tuple[Sums, Sums]:
-        return self.forget, self.retain
 
     def points(self) -> list[Point]:
         """The exact means; the lr of a point is the index of its level."""
@@ -64,7 +55,7 @@ class Levels(NamedTuple):
 
     def weights(self, replicates: int) -> Weights:
         """Draws of subjects, the same for every level and seed."""
-        return Weights(*(draw_counts(side.names, replicates) for side in self.sides))
+        return [draw_counts(side.names, replicates) for side in self.sides]
 
     def draws(self, weights: Weights, random: np.random.Generator, degrees: float | None = None) -> list[list[Point]]:
         """The means in every draw; `degrees` as in `seed_weights`.
@@ -73,9 +64,9 @@ class Levels(NamedTuple):
         before unlearning the first: all methods that start from a model draw the same of it, whatever the degrees of
         freedom.
         """
-        *rates, before = self.forget.levels
+        *rates, before = self.sides[0].levels
         before_weights, *rate_weights = (
-            seed_weights(len(level), level_random, len(weights.forget), degrees)
+            seed_weights(len(level), level_random, len(weights[0]), degrees)
             for level, level_random in zip((before, *rates), random.spawn(1 + len(rates)), strict=True)
         )
         return self._means(
@@ -88,26 +79,20 @@ class Levels(NamedTuple):
 
     def without_each_seed(self) -> list[list[list[Point]]]:
         """For each level with several seeds, or for all levels of paired seeds, the means without each in turn."""
-        subjects, seeds, levels = self._each_subject(), self._each_seed(), []
+        subjects, seeds = self._each_subject(), self._each_seed()
         if self.paired:
-            without = (1 - np.eye(len(self.forget.levels[0])))[:, None]
-            return [[self._means(subjects, [weights] * len(seeds))[0] for weights in without]]
-        for index, count in enumerate(map(len, self.forget.levels)):
-            if count > 1:
-                leave_one_out = (1 - np.eye(count))[:, None]
-                levels.append(
-                    [
-                        self._means(subjects, [*seeds[:index], weights, *seeds[index + 1 :]])[0]
-                        for weights in leave_one_out
-                    ]
-                )
-        return levels
+            return [[self._means(subjects, [weights] * len(seeds))[0] for weights in _without_each(seeds[0])]]
+        return [
+            [self._means(subjects, [*seeds[:index], weights, *seeds[index + 1 :]])[0] for weights in _without_each(own)]
+            for index, own in enumerate(seeds)
+            if own.size > 1
+        ]
 
     def _each_subject(self) -> Weights:
-        return Weights(*(np.ones((1, len(side.names))) for side in self.sides))
+        return [np.ones((1, len(side.names))) for side in self.sides]
 
     def _each_seed(self) -> list[Floats]:
-        return [np.ones((1, len(level))) for level in self.forget.levels]
+        return [np.ones((1, len(level))) for level in self.sides[0].levels]
 
     def _means(self, weights: Weights, seeds: Sequence[Floats]) -> list[list[Point]]:
         forget, retain = (side.means(drawn, seeds).tolist() for side, drawn in zip(self.sides, weights, strict=True))
@@ -123,8 +108,14 @@ def levels_of(group: Group) -> Levels | None:
         return None
     levels = [*map(group.at, group.lrs), group.before]
     seeds = {tuple(run.seed for run in runs) for runs in levels}
-    forget, retain = (_sums(levels, name) for name in ("forget", "retain_eval"))
-    return Levels(forget, retain, paired=len(group.before) > 1 and len(seeds) == 1)
+    sides = _sums(levels, "forget"), _sums(levels, "retain_eval")
+    return Levels(sides, paired=len(group.before) > 1 and len(seeds) == 1)
+
+
+def _without_each(seeds: Floats) -> Floats:
+    """The weights [1, seeds] of one level without each seed in turn."""
+    without: Floats = (1 - np.eye(seeds.size))[:, None]
+    return without
 
 
 def _sums(levels: Sequence[Sequence[Run]], name: str) -> Sums:

@@ -91,7 +91,8 @@ def test_a_curve_at_one_rate_spreads_as_the_mean_there_does(tmp_path: Path) -> N
             write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, seed=seed, forget=score, retain=0.9)
     groups = _two_stages(tmp_path)
     sides = [levels for group in groups if (levels := levels_of(group)) is not None]
-    sides[1] = sides[1]._replace(forget=sides[1].forget._replace(names=tuple(range(30))))  # other subjects
+    forget, retain = sides[1].sides
+    sides[1] = sides[1]._replace(sides=(forget._replace(names=tuple(range(30))), retain))  # other subjects
     weights = [side.weights(4000) for side in sides]
     spread = _spread([lambda points: points[0].forget] * 2, sides, weights)
     means = [
