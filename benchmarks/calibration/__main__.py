@@ -23,7 +23,7 @@ from dual_data.evaluation.report.analysis.frontier import Point, retain_at
 from dual_data.evaluation.report.analysis.recovery import Recovery, recovery
 from dual_data.evaluation.report.analysis.runs import Group, Items, Key, Run
 from dual_data.evaluation.report.findings.relearning import compare_recovery, in_both
-from dual_data.evaluation.report.findings.sentences import LEVEL, Compared, holm_corrected, mean_and_counts
+from dual_data.evaluation.report.findings.sentences import LEVEL, Compared, holm_corrected, mean_difference
 from dual_data.statistics import Floats
 
 HERE = Path(__file__).parent
@@ -233,7 +233,7 @@ def _methods(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
     corrected = holm_corrected(compared)
     values = [comparison.p_value for comparison in corrected if comparison.p_value is not None]
     return {
-        "interval of the average": held(mean_and_counts(corrected)[0], 0),
+        "interval of the average": held(mean_difference(corrected), 0),
         "any false positive, not corrected": any(rejected(comparison.contrast.difference) for comparison in compared),
         "any false positive, corrected": min(values) < LEVEL if values else None,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -78,11 +79,9 @@ def all_runs(*groups: Group) -> tuple[Run, ...]:
     return tuple(run for group in groups for run in (*group.before, *group.runs))
 
 
-def mean_and_counts(compared: Sequence[Compared]) -> tuple[Interval, int, int]:
-    """Mean difference, and the numbers of significant positive and negative differences."""
-    mean = average([comparison.contrast for comparison in compared])
-    verdicts = [_verdict(comparison) for comparison in compared]
-    return mean, verdicts.count(1), verdicts.count(-1)
+def mean_difference(compared: Sequence[Compared]) -> Interval:
+    """The mean over the comparisons."""
+    return average([comparison.contrast for comparison in compared])
 
 
 def _verdict(comparison: Compared) -> int:
@@ -92,17 +91,17 @@ def _verdict(comparison: Compared) -> int:
     return 1 if comparison.contrast.difference.value > 0 else -1
 
 
-def _counts(subject: str, outcomes: Mapping[str, int], neither: str, compared: Sequence[Compared]) -> str:
-    """In how many comparisons each outcome is significant, and in how many none is."""
-    total, significant = len(compared), sum(outcomes.values())
+def _counts(subject: str, outcomes: Mapping[int, str], neither: str, compared: Sequence[Compared]) -> str:
+    """In how many comparisons the outcome of either sign is significant, and in how many none is."""
+    numbers, total = Counter(map(_verdict, compared)), len(compared)
     untested = sum(comparison.contrast.is_of_one_seed for comparison in compared)
     if untested == total:
         return untested_all(total, "comparison")
     note = f" ({untested} of one seed, not tested)" if untested else ""
-    if not significant:
+    if numbers[0] == total:
         return f"{neither} in {'the one comparison' if total == 1 else f'any of {total} comparisons'}{note}"
-    claims = " and ".join(f"{outcome} in {number}" for outcome, number in outcomes.items() if number)
-    rest = f"; in the other {total - significant} no difference is shown{note}" if total > significant else ""
+    claims = " and ".join(f"{outcome} in {number}" for way, outcome in outcomes.items() if (number := numbers[way]))
+    rest = f"; in the other {numbers[0]} no difference is shown{note}" if numbers[0] else ""
     return f"{subject} {claims} of {count(total, 'comparison')}{rest}"
 
 
@@ -111,48 +110,39 @@ def untested_all(total: int, noun: str) -> str:
     return f"{f'the one {noun} is' if total == 1 else f'all {total} {noun}s are'} of one seed and not tested"
 
 
+def _sentence(start: str, counts: str, mean: str, compared: Sequence[Compared]) -> str:
+    """The counts, and the mean difference in words, with whom it holds for if it leaves out the variation of seeds."""
+    where = "On average" if len(compared) > 1 else "There"
+    alone = all(comparison.contrast.is_of_one_seed for comparison in compared)
+    return f"{start}: {counts}. {where}, {mean}{' in these models; with other seeds it may be otherwise' * alone}."
+
+
 def loss_sentence(start: str, first: str, second: str, compared: Sequence[Compared]) -> str:
     """Which of two kinds of facts loses more."""
-    mean, more, less = mean_and_counts(compared)
-    counts = _counts(
-        f"{first} lose",
-        {f"less than {second}": less, f"more than {second}": more},
-        f"no difference between {first} and {second} is shown",
-        compared,
-    )
-    return f"{start}: {counts}. {_where(compared)}, {loses(first, second, mean)}{_of_one_seed(compared)}."
+    outcomes = {-1: f"less than {second}", 1: f"more than {second}"}
+    counts = _counts(f"{first} lose", outcomes, f"no difference between {first} and {second} is shown", compared)
+    return _sentence(start, counts, loses(first, second, mean_difference(compared)), compared)
 
 
 def retention_sentence(start: str, first: str, second: str, compared: Sequence[Compared]) -> str:
     """Which of two ways of unlearning keeps more at equal forgetting."""
-    mean, better, worse = mean_and_counts(compared)
-    counts = _counts(
-        f"at equal forgetting, {first} keeps",
-        {"more of the retain_eval score": better, "less of the retain_eval score": worse},
-        "at equal forgetting, no difference in retention is shown",
-        compared,
-    )
-    return f"{start}: {counts}. {_where(compared)}, {keeps(first, second, mean)}{_of_one_seed(compared)}."
+    outcomes = {1: "more of the retain_eval score", -1: "less of the retain_eval score"}
+    neither = "at equal forgetting, no difference in retention is shown"
+    counts = _counts(f"at equal forgetting, {first} keeps", outcomes, neither, compared)
+    return _sentence(start, counts, keeps(first, second, mean_difference(compared)), compared)
 
 
 def recovery_sentence(start: str, compared: Sequence[Compared]) -> str:
     """Of which of two kinds of facts more of the loss comes back."""
-    mean, more, less = mean_and_counts(compared)
-    counts = _counts(
-        "of what was lost,",
-        {
-            "more of the popular facts than of the rare ones comes back": more,
-            "less of the popular facts than of the rare ones comes back": less,
-        },
-        "no difference between popular and rare facts in the share of the loss that comes back is shown",
-        compared,
-    )
+    comes_back = "of the popular facts than of the rare ones comes back"
+    neither = "no difference between popular and rare facts in the share of the loss that comes back is shown"
+    counts = _counts("of what was lost,", {1: f"more {comes_back}", -1: f"less {comes_back}"}, neither, compared)
     with_losses = average([comparison.beside for comparison in compared if comparison.beside])
-    return (
-        f"{start}: {counts}. {_where(compared)}, of what popular facts lost, {by_how_much(mean)} comes back than of "
-        f"what rare ones lost, and {by_how_much(with_losses)} where losses of the control count"
-        f"{_of_one_seed(compared)}."
+    mean = (
+        f"of what popular facts lost, {by_how_much(mean_difference(compared))} comes back than of what rare ones lost, "
+        f"and {by_how_much(with_losses)} where losses of the control count"
     )
+    return _sentence(start, counts, mean, compared)
 
 
 def over_datasets(
@@ -166,8 +156,8 @@ def over_datasets(
     if datasets < 2 or Names.of(collection).several:
         return []
     which = "Both" if datasets == 2 else f"All {datasets}"
-    mean = average([comparison.contrast for comparison in compared])
-    return [f"{which} datasets, {what}: on average of {len(compared)} comparisons, {by_mean(mean)}."]
+    mean = by_mean(mean_difference(compared))
+    return [f"{which} datasets, {what}: on average of {len(compared)} comparisons, {mean}."]
 
 
 def not_at_equal_forgetting(places: Sequence[str], both: str) -> str:
@@ -199,16 +189,6 @@ def sign(value: float) -> int:
     """-1, 0 or 1: the sign of a number as it reads, in three digits."""
     read = round(value, 3)
     return (read > 0) - (read < 0)
-
-
-def _where(compared: Sequence[Compared]) -> str:
-    return "On average" if len(compared) > 1 else "There"
-
-
-def _of_one_seed(compared: Sequence[Compared]) -> str:
-    """For whom an average holds whose interval leaves out the variation between seeds."""
-    alone = all(comparison.contrast.is_of_one_seed for comparison in compared)
-    return " in these models; with other seeds it may be otherwise" if alone else ""
 
 
 def little_known(before: Sequence[Run]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 
-from dual_data.evaluation.report.analysis.contrast import Contrast, average
+from dual_data.evaluation.report.analysis.contrast import Contrast
 from dual_data.evaluation.report.analysis.curves import compare_jumps, compare_retention
 from dual_data.evaluation.report.analysis.runs import Collection, Group
 from dual_data.evaluation.report.findings.sentences import (
@@ -16,6 +16,7 @@ from dual_data.evaluation.report.findings.sentences import (
     by_how_much,
     holm_corrected,
     keeps,
+    mean_difference,
     not_at_equal_forgetting,
     over_datasets,
     points,
@@ -101,7 +102,7 @@ def smoothness_answer(collection: Collection) -> tuple[list[str], list[Compared]
         jumps = about_of(compared, about)
         if not jumps:
             continue
-        mean = average([comparison.contrast for comparison in jumps])
+        mean = mean_difference(jumps)
         smaller = sum(sign(comparison.contrast.difference.value) < 0 for comparison in jumps)
         sentences.append(
             f"{', '.join(about)}: the largest jump is on average {by_how_much(mean, points, 'larger', 'smaller')} than "
