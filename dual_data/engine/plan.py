@@ -128,7 +128,7 @@ def why_stale(basis: Basis, manifest: Manifest | None, folder: Path) -> str:
         return why_unread(folder)
     if manifest.sealed().seal != manifest.seal:
         return "its manifest was edited"
-    if changes := _changes(manifest.basis, basis):
+    if changes := list(_changes(manifest.basis, basis)):
         return "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
     for name, table in manifest.outcome.items():
         path = folder / f"{name}.parquet"
@@ -144,15 +144,14 @@ def why_unread(folder: Path) -> str:
     return "its manifest cannot be read" if (folder / "manifest.json").exists() else NEVER_BUILT
 
 
-def _changes(old: Basis, new: Basis) -> list[str]:
-    changes = []
+def _changes(old: Basis, new: Basis) -> Iterator[str]:
     if old.version != new.version:
-        changes.append(f"the stage's code is version {new.version}, was {old.version}")
+        yield f"the stage's code is version {new.version}, was {old.version}"
     if old.output_schema != new.output_schema:
-        changes.append("the schema of its table changed")
+        yield "the schema of its table changed"
     if old.limit != new.limit:
         lost = ": its complete rows are replaced" if old.limit is None else ""
-        changes.append(f"limit {_shown(new.limit)}, was {_shown(old.limit)}{lost}")
+        yield f"limit {_shown(new.limit)}, was {_shown(old.limit)}{lost}"
     for title, before, after in (
         ("parameter", old.params, new.params),
         ("service", old.services, new.services),
@@ -162,12 +161,11 @@ def _changes(old: Basis, new: Basis) -> list[str]:
     ):
         for key, was, now in _differing(before, after):
             if title in ("file", "source", "input"):
-                changes.append(f"{key} {'is new' if was is None else 'is gone' if now is None else 'changed'}")
+                yield f"{key} {'is new' if was is None else 'is gone' if now is None else 'changed'}"
             elif _shown(now) == _shown(was):  # Long values may differ only beyond the cut.
-                changes.append(f"{title} {key} changed")
+                yield f"{title} {key} changed"
             else:
-                changes.append(f"{title} {key} is {_shown(now)}, was {_shown(was)}")
-    return changes
+                yield f"{title} {key} is {_shown(now)}, was {_shown(was)}"
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

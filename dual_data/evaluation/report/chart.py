@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from dual_data.text.markup import LIGHT, escaped
@@ -111,7 +111,7 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequenc
     up = _Scale(y, y_values, _HEIGHT - _BOTTOM, _TOP)
     longest = max((len(text) for _, text in up.ticks()), default=0)
     across = _Scale(x, x_values, max(_LEFT, _BESIDE + _DIGIT * longest), _WIDTH - _RIGHT)
-    body = [*_frame(x, y, across, up)]
+    body = list(_frame(x, y, across, up))
     for number, line in enumerate(lines):
         body.append(_reference(line, across, up, left=number % 2 == 1))
     styled = [(item, index if item.look is None else item.look) for index, item in enumerate(series)]
@@ -201,26 +201,22 @@ def _fits(value: float, axis: Axis) -> bool:
     return math.isfinite(value) and (value > 0 or not axis.log)
 
 
-def _frame(x: Axis, y: Axis, across: _Scale, up: _Scale) -> list[str]:
+def _frame(x: Axis, y: Axis, across: _Scale, up: _Scale) -> Iterator[str]:
     bottom, left, right = _HEIGHT - _BOTTOM, across.start, _WIDTH - _RIGHT
-    elements = []
     ticks = [(float(i), name) for i, name in enumerate(x.names)] if x.names else across.ticks()
     for value, text in ticks:
         position = across(value)
-        elements.append(f'<path class="grid" d="M{position} {_TOP}V{bottom}"/>')
-        elements.append(f'<text x="{position}" y="{bottom + 14}" text-anchor="middle">{escaped(text)}</text>')
+        yield f'<path class="grid" d="M{position} {_TOP}V{bottom}"/>'
+        yield f'<text x="{position}" y="{bottom + 14}" text-anchor="middle">{escaped(text)}</text>'
     for value, text in up.ticks():
         position = up(value)
-        elements.append(f'<path class="grid" d="M{left} {position}H{right}"/>')
-        elements.append(f'<text x="{left - 6}" y="{position + 3.5}" text-anchor="end">{escaped(text)}</text>')
-    elements.append(f'<path class="axis" d="M{left} {_TOP}V{bottom}H{right}"/>')
+        yield f'<path class="grid" d="M{left} {position}H{right}"/>'
+        yield f'<text x="{left - 6}" y="{position + 3.5}" text-anchor="end">{escaped(text)}</text>'
+    yield f'<path class="axis" d="M{left} {_TOP}V{bottom}H{right}"/>'
     middle = (left + right) / 2
-    elements.append(f'<text x="{middle}" y="{bottom + 32}" text-anchor="middle">{escaped(x.label)}</text>')
+    yield f'<text x="{middle}" y="{bottom + 32}" text-anchor="middle">{escaped(x.label)}</text>'
     side = (_TOP + bottom) / 2
-    elements.append(
-        f'<text transform="translate(12 {side}) rotate(-90)" text-anchor="middle">{escaped(y.label)}</text>'
-    )
-    return elements
+    yield f'<text transform="translate(12 {side}) rotate(-90)" text-anchor="middle">{escaped(y.label)}</text>'
 
 
 def _reference(line: Line, across: _Scale, up: _Scale, *, left: bool) -> str:
@@ -249,14 +245,13 @@ def _with_note(shapes: str, note: str, link: str) -> str:
     return f'<a href="#{escaped(link)}">{title}{shapes}</a>' if link else f"<g>{title}{shapes}</g>"
 
 
-def _series(series: Series, look: int, across: _Scale, up: _Scale, offset: float) -> list[str]:
+def _series(series: Series, look: int, across: _Scale, up: _Scale, offset: float) -> Iterator[str]:
     colour = f"c{look % _COLOURS}"
-    elements = []
     positions = [(round(across(spot.x) + offset, 1), up(spot.y)) for spot in series.spots]
     if series.joined and len(positions) > 1:
         path = "M" + "L".join(f"{px} {py}" for px, py in positions)
         dash = _DASHES[look // _COLOURS % len(_DASHES)]
-        elements.append(f'<path class="line {colour}" stroke-dasharray="{dash}" d="{path}"/>')
+        yield f'<path class="line {colour}" stroke-dasharray="{dash}" d="{path}"/>'
     for spot, (px, py) in zip(series.spots, positions, strict=True):
         shapes = ""
         if spot.y_range is not None:
@@ -267,8 +262,7 @@ def _series(series: Series, look: int, across: _Scale, up: _Scale, offset: float
         shapes += f'<path class="dot {colour}" d="{_marker(look, px, py)}"/>'
         if spot.hollow:
             shapes += f'<circle class="hole" cx="{px}" cy="{py}" r="1.7"/>'
-        elements.append(_with_note(shapes, f"{series.name} {spot.note}".strip(), spot.link))
-    return elements
+        yield _with_note(shapes, f"{series.name} {spot.note}".strip(), spot.link)
 
 
 def _marker(look: int, x: float, y: float) -> str:

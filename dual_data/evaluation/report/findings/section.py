@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from dual_data.evaluation.report.analysis.contrast import Contrast
 from dual_data.evaluation.report.analysis.curves import LOST
@@ -118,8 +118,8 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
             blocks += [Heading(question, 3), *([Paragraph(note)] if note else []), Points(tuple(sentences))]
     blocks.append(Heading("Details of the findings", 3))
     blocks.append(Folded("How intervals and p-values are made", (Points(_INTERVALS),)))
-    if facts := _facts(collection):
-        blocks.append(Folded("Number of facts in each set", (Points(tuple(facts)),)))
+    if facts := tuple(_facts(collection)):
+        blocks.append(Folded("Number of facts in each set", (Points(facts),)))
     if popularity.similarity:
         blocks.append(Folded("How similar the paired facts are", (Points(tuple(popularity.similarity)),)))
     popularity_title = "Loss of ROUGE-L recall on popular and on rare facts"
@@ -144,19 +144,17 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
     return blocks
 
 
-def _facts(collection: Collection) -> list[str]:
+def _facts(collection: Collection) -> Iterator[str]:
     """The number of facts in each set, by dataset and limit of the grid; several where grids have other rows."""
     numbers: dict[tuple[str, int | None], dict[str, set[int]]] = {}
     for key, runs in sorted(collection.bases.items()):
         of_data = numbers.setdefault((key.data, runs[0].limit), {})
         for name, items in runs[0].sets.items():
             of_data.setdefault(f"{key.set} (to forget)" if name == "forget" else name, set()).add(len(items.ids))
-    sentences = []
     for (data, limit), of_data in numbers.items():
         counts = ", ".join(f"{name} {' or '.join(map(str, sorted(facts)))}" for name, facts in of_data.items())
         whole = f", a sample: the grid takes at most {limit} of a set" if limit else ""
-        sentences.append(f"{data}: {counts}{whole}.")
-    return sentences
+        yield f"{data}: {counts}{whole}."
 
 
 def _sides_and_difference(contrast: Contrast | None) -> tuple[str, str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -88,24 +88,21 @@ def caveats(collection: Collection) -> list[Block]:
     return [Heading("Before the scores"), Points(tuple(dict.fromkeys(sentences)))] if sentences else []
 
 
-def _before_another_seed(collection: Collection) -> list[str]:
+def _before_another_seed(collection: Collection) -> Iterator[str]:
     """A sentence for each place whose losses are taken from the model before unlearning of another seed."""
-    sentences = []
     for start in starts(collection):
         measured = {run.seed for group in start.groups for run in group.runs if run.sets}
         lacking = sorted(measured - {run.seed for run in start.before})
         if start.key.stage != PRETRAINED and start.before and lacking:
-            sentences.append(
+            yield (
                 f"{start.title}: there is no result before unlearning (method {BASE}) of the seeds "
                 f"{some_of([str(seed) for seed in lacking])}, so that of seed {start.before[0].seed} stands in for "
                 "them, which learned other things. Run the grid again."
             )
-    return sentences
 
 
-def _stopped(collection: Collection) -> list[str]:
+def _stopped(collection: Collection) -> Iterator[str]:
     """A sentence for each place where training of a shown model ended early."""
-    sentences = []
     for start in starts(collection):
         stopped = [
             f"{method} at {run.lr:g} with seed {run.seed}: {run.reason}"
@@ -114,16 +111,15 @@ def _stopped(collection: Collection) -> list[str]:
             if run.stopped
         ]
         if stopped:
-            sentences.append(
+            yield (
                 f"{start.title}: at the chosen learning rates, training of "
                 f"{count(len(stopped), 'model')} stopped early ({some_of(stopped)}). What is "
                 "reported of them is their state at that step: one that stopped at the first step is the model before "
                 "unlearning."
             )
-    return sentences
 
 
-def _cut_off(collection: Collection) -> list[str]:
+def _cut_off(collection: Collection) -> Iterator[str]:
     """A sentence for each dataset and limit of new tokens at which many generations were cut off."""
     shares: dict[tuple[str, int], list[tuple[float, str]]] = defaultdict(list)
     for start in starts(collection):
@@ -133,23 +129,20 @@ def _cut_off(collection: Collection) -> list[str]:
             forget, retain = (f"{math.floor(100 * share + 1e-9)}%" for share in ended)
             text = f"{forget} of forget and {retain} of retain_eval ({start.title}, {method})"
             shares[start.key.data, runs[0].settings["max_new_tokens"]].append((min(ended), text))
-    sentences = []
     for (data, limit), cells in shares.items():
         cut = sorted(text for text in cells if text[0] < _FEWEST_ENDED)
         if cut:
-            sentences.append(
+            yield (
                 f'{data}: {len(cut)} of {count(len(cells), "row")} under "Chosen learning rates" had more than a '
                 f"tenth of their generations cut off at {limit} tokens. Fewest ended by themselves: {cut[0][1]}. What "
                 "was cut off may have held the answer, so scores may be too low, and a difference between two models "
                 "may be one of length: longer texts recall more words. Compare scores where both ended (the shares are "
                 'under "Further scores"), or raise max_new_tokens.'
             )
-    return sentences
 
 
-def _nothing_kept(collection: Collection) -> list[str]:
+def _nothing_kept(collection: Collection) -> Iterator[str]:
     """A sentence for each place where a model scores no more on retain_eval than a trivial rule."""
-    sentences = []
     for start in starts(collection):
         if not start.before or not start.before[0].shows_retention("retain_eval"):
             continue
@@ -161,37 +154,34 @@ def _nothing_kept(collection: Collection) -> list[str]:
         ]
         if keep_none:
             baseline = rule_score(rule.scores, clusters(start.before, "retain_eval"))
-            sentences.append(
+            yield (
                 f"{start.title}: on retain_eval, {TRIVIAL_RULE} ({rule.name}) scores "
                 f"{shown(baseline)}; at or below it, at the chosen learning rates: {some_of(keep_none)}."
             )
-    return sentences
 
 
-def _mistaken_sides(collection: Collection) -> list[str]:
+def _mistaken_sides(collection: Collection) -> Iterator[str]:
     """Sentences on pairs of a rare and a popular set by their names that share facts or are the other way round."""
-    sentences = []
     for key, runs in collection.bases.items():
         if (rare := key.rare) is None or rare not in collection.bases:
             continue
         sides = [read_result(run.path)["items"]["forget"] for run in (runs[0], collection.bases[rare][0])]
         facts = [{(row["question"], row["ground_truth"]) for row in side} for side in sides]
         if common := len(facts[0] & facts[1]):
-            sentences.append(
+            yield (
                 f"{key.data}: {count(common, 'fact')} {'is' if common == 1 else 'are'} both in {key.set} and in "
                 f"{rare.set}."
             )
         known = [[row["popularity"] for row in side if row["popularity"] is not None] for side in sides]
         if all(known) and (medians := [float(np.median(side)) for side in known])[0] < medians[1]:
-            sentences.append(
+            yield (
                 f"{key.data}: the facts of {key.set} are less popular than those of {rare.set} (medians "
                 f"{medians[0]:,g} and {medians[1]:,g}), so what is said of popular and rare facts is the other way "
                 "round."
             )
-    return sentences
 
 
-def _shared_rows(data: str, forget_set: str, facts: Mapping[str, Sequence[tuple[str, str]]]) -> list[str]:
+def _shared_rows(data: str, forget_set: str, facts: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[str]:
     """Sentences on rows of other sets that are in retain_train too, and on rows to forget in any other set."""
 
     def shared(name: str, other: str) -> int:
@@ -199,23 +189,21 @@ def _shared_rows(data: str, forget_set: str, facts: Mapping[str, Sequence[tuple[
         others = set(facts.get(other, ()))
         return sum(fact in others for fact in facts.get(name, ()))
 
-    sentences = []
     if common := shared("retain_eval", "retain_train"):
-        sentences.append(
+        yield (
             f"{data}: of the {len(facts['retain_eval'])} rows of retain_eval, {common} "
             f"{'is' if common == 1 else 'are'} in retain_train too, so the retain score is measured on training data, "
             "on which the learning rate is chosen too."
         )
     for name in facts:
         if name not in ("forget", "retain_train", "retain_eval") and (common := shared(name, "retain_train")):
-            sentences.append(
+            yield (
                 f"{data}: of the {len(facts[name])} rows of {name}, {common} {'is' if common == 1 else 'are'} in "
                 "retain_train too, so unlearning trains on what this set measures."
             )
     for name in facts:
         if name != "forget" and (common := shared("forget", name)):
-            sentences.append(
+            yield (
                 f"{data}, {forget_set}: {count(common, 'row')} to forget {'is' if common == 1 else 'are'} in {name} "
                 "too."
             )
-    return sentences
