@@ -20,7 +20,6 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint, environ: Mapping[str, str]) -> None:
         self._endpoint = endpoint
-        self._server = endpoint.label
         self._key = endpoint.key(environ)
         http = openai.DefaultHttpxClient(timeout=endpoint.timeout, event_hooks={"response": [self._limit]})
         self._client = openai.OpenAI(
@@ -37,16 +36,16 @@ class Connection:
         try:
             content = self._client.post("/chat/completions", body=dict(body), cast_to=httpx2.Response).content
         except openai.OpenAIError as error:
-            raise translate(error, self._server, self._key, self._endpoint.api_key_env) from None
+            raise translate(error, self._endpoint, self._key) from None
         try:
             data = json.loads(content)
         except (ValueError, RecursionError):
             # Redacted before it is cut: a part of the key would not be recognised.
             start = redact(content.decode("utf-8", "replace"), self._key)[:80]
-            raise Transient(f"{self._server}: the answer is not complete JSON; it starts: {start!r}") from None
+            raise Transient(f"{self._endpoint.label}: the answer is not complete JSON; it starts: {start!r}") from None
         if not isinstance(data, dict):
-            raise Transient(f"{self._server}: the answer is not a JSON object: {redact(str(data), self._key)}")
-        if fault := of_answer(data, self._server, self._key, self._endpoint.api_key_env):
+            raise Transient(f"{self._endpoint.label}: the answer is not a JSON object: {redact(str(data), self._key)}")
+        if fault := of_answer(data, self._endpoint, self._key):
             raise fault
         return data
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import openai
 
 from dual_data.errors import Refused, ServiceError, TooLarge, Transient
-from dual_data.sources.chat.openai.server import CutOff, Declined, Rejected
+from dual_data.sources.chat.openai.server import CutOff, Declined, Endpoint, Rejected
 from dual_data.sources.etiquette import retry_after, wait_asked
 
 # OpenAI and llama.cpp; vLLM ("the model's context length is only", in many releases "longer than the maximum model
@@ -48,8 +48,9 @@ def redact(text: str, key: str) -> str:
     return line if len(line) <= _MESSAGE_LENGTH else line[:_MESSAGE_LENGTH] + " ..."
 
 
-def translate(error: openai.OpenAIError, server: str, key: str, key_name: str) -> ServiceError:
+def translate(error: openai.OpenAIError, endpoint: Endpoint, key: str) -> ServiceError:
     """Our error for one of the client's: it says what to do."""
+    server = endpoint.label
     if isinstance(error, openai.APITimeoutError):
         return Transient(f"{server}: no answer in time")
     if isinstance(error, openai.APIConnectionError):
@@ -59,10 +60,10 @@ def translate(error: openai.OpenAIError, server: str, key: str, key_name: str) -
     headers = error.response.headers
     status = error.status_code
     failure = _Failure(_text(error), str(error.type), "json" in headers.get("content-type", ""), _wait(status, headers))
-    return _of_status(status, failure, f"{server}: HTTP {status}", key, key_name)
+    return _of_status(status, failure, f"{server}: HTTP {status}", endpoint, key)
 
 
-def of_answer(data: Mapping[str, Any], server: str, key: str, key_name: str) -> ServiceError | None:
+def of_answer(data: Mapping[str, Any], endpoint: Endpoint, key: str) -> ServiceError | None:
     """The error in an answer with status 200, its own or (OpenRouter) that of its choice; None where there is none.
 
     Its code, where it is a number, is read as a status.
@@ -75,7 +76,7 @@ def of_answer(data: Mapping[str, Any], server: str, key: str, key_name: str) -> 
     code, kind = (error.get("code"), error.get("type")) if isinstance(error, dict) else (None, None)
     status = code if isinstance(code, int) else 200
     failure = _Failure(_text_of({"error": error}), str(kind), True, _wait(status, {}))
-    return _of_status(status, failure, f"{server}: an error with status 200", key, key_name)
+    return _of_status(status, failure, f"{endpoint.label}: an error with status 200", endpoint, key)
 
 
 class _Failure(NamedTuple):
@@ -89,7 +90,7 @@ class _Failure(NamedTuple):
     """Seconds that the server asks for."""
 
 
-def _of_status(status: int, failure: _Failure, where: str, key: str, key_name: str) -> ServiceError:
+def _of_status(status: int, failure: _Failure, where: str, endpoint: Endpoint, key: str) -> ServiceError:
     text = redact(failure.text, key)
     message = f"{where}: {text}"
     final: ServiceError | None = None
@@ -101,9 +102,9 @@ def _of_status(status: int, failure: _Failure, where: str, key: str, key_name: s
     elif status == 400 and _CUT_OFF.search(text):
         final = CutOff(message)
     elif status in (401, 403):
-        who = f"the key in the environment variable {key_name}" if key_name else "a request without a key"
-        advice = "set api_key_env to a variable with a valid key"
-        final = Refused(f"{where}: the server refuses {who}; {advice}")
+        name = endpoint.api_key_env
+        who = f"the key in the environment variable {name}" if name else "a request without a key"
+        final = Refused(f"{where}: the server refuses {who}; set api_key_env to a variable with a valid key")
     elif status == 402 or (status == 429 and _QUOTA.search(f"{failure.kind} {text}")):
         final = Refused(f"{message}. The quota of this key is used up; what was answered is kept.")
     elif status == 404 or _NO_ENDPOINT.search(text):
