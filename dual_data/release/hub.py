@@ -35,7 +35,10 @@ from dual_data.text.display import some_of
 
 _TAG = re.compile(r"v\d[\w+-]*(\.[\w+-]+)*(?<!\.lock)")
 """A version that git takes for the name of a tag: a tag that it refused would leave the commit without one."""
+_TRYING = ("the release is ready, but its repository could not be read from the Hub", "try again")
 _PUSH = "push again"
+LOOKING_FIRST = "could not be read from the Hub, so nothing was sent"
+SENDING = "the upload failed"
 _AGAIN = (
     "move the stages' folders out of its artifacts, since what is up to date keeps the commit that it was built from, "
     "leave calls.sqlite there, and build again; calls are replayed"
@@ -63,20 +66,6 @@ class Pushed(NamedTuple):
     removed: tuple[str, ...] = ()
     bytes: int = 0
     """Of what is written."""
-
-
-class Action(NamedTuple):
-    """The wording of error messages for an operation on the Hub."""
-
-    failed: str
-    """What failed."""
-    again: str
-    """What to do next."""
-
-
-TRYING = Action("the release is ready, but its repository could not be read from the Hub", "try again")
-LOOKING_FIRST = Action("could not be read from the Hub, so nothing was sent", _PUSH)
-SENDING = Action("the upload failed", _PUSH)
 
 
 def refusals(state: State) -> tuple[list[str], list[str]]:
@@ -123,7 +112,7 @@ def push(
     files: dict[str, bytes | Path] = {path: text.encode() for path, text in contents.items()}
     files |= {file.path: folder / file.path for file in stamped.tables()}
     with stopped_as_by_hand():
-        with translated(repository, token, TRYING if dry_run else LOOKING_FIRST):
+        with translated(repository, token, *(_TRYING if dry_run else (LOOKING_FIRST, _PUSH))):
             remote = target.look()
             if remote.tagged:
                 target.expect_same(contents[MANIFEST].encode())
@@ -237,8 +226,8 @@ class _Target(NamedTuple):
                 )
 
     def set_tag(self, commit: str) -> None:
-        action = Action(f"commit {commit} is there, and its tag {self.tag} could not be set", _PUSH)
-        with translated(self.repository, self.token, action):
+        failed = f"commit {commit} is there, and its tag {self.tag} could not be set"
+        with translated(self.repository, self.token, failed):
             self.api.create_tag(
                 self.repository,
                 tag=self.tag,
@@ -268,8 +257,11 @@ def _expect_publishable(state: State, tag: str, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def translated(repository: str, token: str | None, action: Action) -> Iterator[None]:
-    """Translate errors of the Hub's client in a block into ours, without tokens and signed addresses."""
+def translated(repository: str, token: str | None, failed: str, again: str = _PUSH) -> Iterator[None]:
+    """Translate errors of the Hub's client in a block into ours, without tokens and signed addresses.
+
+    `failed` says what failed, `again` what to do next.
+    """
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -281,21 +273,17 @@ def translated(repository: str, token: str | None, action: Action) -> Iterator[N
         message = redacted(" ".join(str(error).split()), token)
         if status in (401, 403, 404):
             raise Refused(
-                f"{repository}: {action.failed}: the Hub refused it ({status}). Check the name, and that the token may "
+                f"{repository}: {failed}: the Hub refused it ({status}). Check the name, and that the token may "
                 f"write there. {message}"
             ) from None
         if status in (409, 412):
             raise ServiceError(
-                f"{repository}: {action.failed}: somebody else changed it meanwhile, or it exists and the token may "
-                f"not read it ({status}); look at it, then {action.again}. {message}"
+                f"{repository}: {failed}: somebody else changed it meanwhile, or it exists and the token may "
+                f"not read it ({status}); look at it, then {again}. {message}"
             ) from None
-        raise ServiceError(
-            f"{repository}: {action.failed}: the Hub failed ({status}); {action.again} later. {message}"
-        ) from None
+        raise ServiceError(f"{repository}: {failed}: the Hub failed ({status}); {again} later. {message}") from None
     except Exception as error:  # the client passes on its HTTP library's errors, which differ between its versions
         # The client may wrap an error of its HTTP library with the same message.
         words = dict.fromkeys(str(exception) for exception in (error, error.__cause__) if exception is not None)
         message = redacted(" ".join(" ".join(words).split()), token)
-        raise ServiceError(
-            f"{repository}: {action.failed} ({type(error).__name__}); {action.again}. {message}"
-        ) from None
+        raise ServiceError(f"{repository}: {failed} ({type(error).__name__}); {again}. {message}") from None
