@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -123,7 +123,8 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
 
 def _sides(collection: Collection) -> list[_Sides]:
     """All that can be compared."""
-    pairs, names = list(popular_and_rare(collection.groups)), Names.of(collection)
+    by_key, names = {group.key: group for group in collection.groups}, Names.of(collection)
+    pairs = [(popular, by_key[key.rare]) for key, popular in by_key.items() if key.rare in by_key]
     has_several_sets = len({popular.key.set for popular, _ in pairs}) > 1
     sides = []
     for popular, rare in pairs:
@@ -183,14 +184,6 @@ def common_rate(first: Group, second: Group) -> float | None:
         return sum(balance(group.point(lr), group.point(None)) for group in (first, second)) / 2
 
     return max(rates, key=lambda lr: (mean_balance(lr), -lr))
-
-
-def popular_and_rare(groups: Iterable[Group]) -> Iterable[tuple[Group, Group]]:
-    """Groups that differ only in "popular" and "rare" in the names of their sets, the popular one first."""
-    by_key = {group.key: group for group in groups}
-    for key, popular in by_key.items():
-        if key.rare in by_key:
-            yield popular, by_key[key.rare]
 
 
 def _little_known_sentences(data: str, groups: Sequence[Group]) -> list[str]:

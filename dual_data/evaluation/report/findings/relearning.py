@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,6 @@ from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.analysis.recovery import Recovery
 from dual_data.evaluation.report.analysis.relearned import Relearned, tuning_of
 from dual_data.evaluation.report.analysis.runs import Collection, Key, Run
-from dual_data.evaluation.report.findings.popularity import popular_and_rare
 from dual_data.evaluation.report.findings.sentences import (
     LEVEL,
     Compared,
@@ -107,26 +105,23 @@ def _popular_and_rare(collection: Collection, tuned: Sequence[Relearned]) -> lis
     Without the control's losses, and beside it with them. The p-value is the larger of the two corrected ones.
     """
     names, tunings = Names.of(collection), _tunings(tuned)
-    sides: dict[Key, dict[tuple[str, float, str], tuple[Recovery, Sequence[str], tuple[Run, ...]]]] = defaultdict(dict)
-    """By what models were tuned on, their learning rate and the options of the attack."""
+    sides: dict[tuple[Key | None, str, float, str], tuple[tuple[Recovery, Sequence[str]], tuple[Run, ...]]] = {}
+    """By place and set, what models were tuned on, their learning rate and the options of the attack."""
     for curves in tuned:
         if curves.recovery is not None and curves.recovery.lost >= _LEAST_LOST:
             first, runs = curves.curves[0], curves.attack.runs
             tuning = first["tuned_on"], runs[0].lr, curves.attack.results[0].key
-            sides[curves.cell.group.key][tuning] = curves.recovery, first["subjects"], runs
+            sides[curves.cell.group.key, *tuning] = (curves.recovery, first["subjects"]), runs
     compared, with_losses = [], []
-    for popular, rare in popular_and_rare(collection.groups):
-        key, of_rare = popular.key, sides[rare.key]
-        for tuning, (recovered, subjects, runs) in sides[key].items():
-            if tuning in of_rare:
-                tuned_on, lr, options = tuning
-                of_other, other_subjects, other_runs = of_rare[tuning]
-                where = f"{names.place(key)}, {key.method} at {lr:g}, tuned on {tuned_on}"
-                label = ", ".join((where, *tunings[options]))
-                contrast, beside = compare_recovery((recovered, subjects), (of_other, other_subjects), key.data)
-                entry = Compared((names.data(key), tuned_on), label, contrast, (*runs, *other_runs), beside=beside)
-                compared.append(entry)
-                with_losses.append(entry._replace(contrast=beside))
+    for (key, tuned_on, lr, options), (popular, runs) in sides.items():
+        if key and (of_rare := sides.get((key.rare, tuned_on, lr, options))):
+            rare, rare_runs = of_rare
+            where = f"{names.place(key)}, {key.method} at {lr:g}, tuned on {tuned_on}"
+            contrast, beside = compare_recovery(popular, rare, key.data)
+            label = ", ".join((where, *tunings[options]))
+            entry = Compared((names.data(key), tuned_on), label, contrast, (*runs, *rare_runs), beside=beside)
+            compared.append(entry)
+            with_losses.append(entry._replace(contrast=beside))
     pairs = zip(holm_corrected(compared), holm_corrected(with_losses), strict=True)
     return [entry._replace(p_value=in_both(entry, other)) for entry, other in pairs]
 
