@@ -200,7 +200,9 @@ def to_html(title: str, blocks: Sequence[Block], folder: Path) -> str:
         if isinstance(block, Heading) and block.level == 2
     )
     nav = element("nav", element("ul", *sections), aria_label="Sections")
-    return html_page(title, _STYLE + STYLE, element("main", element("h1", title), nav, *_html(blocks, folder, set())))
+    taken: set[str | None] = set()
+    contents = (_html(block, folder, taken) for block in blocks)
+    return html_page(title, _STYLE + STYLE, element("main", element("h1", title), nav, *contents))
 
 
 _INTERVAL = re.compile(r"(?<=\d )\[[^\[\]<>&]{1,40}, [^\[\]<>&]{1,40}\]")
@@ -214,12 +216,8 @@ def to_markdown(title: str, blocks: Sequence[Block], folder: Path, addresses: Ma
     return f"# {_literal(title)}\n\n{body.rstrip()}\n"
 
 
-def _html(blocks: Sequence[Block], folder: Path, taken: set[str | None]) -> list[Html]:
-    """Elements of blocks; `taken` holds the ids of rows so far."""
-    return [_html_block(block, folder, taken) for block in blocks]
-
-
-def _html_block(block: Block, folder: Path, taken: set[str | None]) -> Html:
+def _html(block: Block, folder: Path, taken: set[str | None]) -> Html:
+    """The element of a block; `taken` holds the ids of rows so far."""
     match block:
         case Heading(text, level):
             return element(f"h{level}", text, id=_slug(text) if level == 2 else None)
@@ -231,7 +229,7 @@ def _html_block(block: Block, folder: Path, taken: set[str | None]) -> Html:
             figures = element("div", *(Html(chart.svg) for chart in charts), class_="charts")
             return element("figure", figures, element("figcaption", caption))
         case Folded(title, blocks):
-            return element("details", element("summary", title), *_html(blocks, folder, taken))
+            return element("details", element("summary", title), *(_html(inner, folder, taken) for inner in blocks))
         case Table():
             head = element("tr", *(element("th", breakable(text), scope="col") for text in block.header))
             ids = block.ids or [None] * len(block.rows)

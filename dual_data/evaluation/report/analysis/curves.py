@@ -112,9 +112,7 @@ def _interval(group: Group, make_statistic: Callable[[list[Point]], Statistic | 
 
     UNKNOWN too where no draw differs, as when all scores are 1: an interval without width would claim certainty.
     """
-    levels = levels_of(group)
-    statistic = None if levels is None else make_statistic(levels.points())
-    if levels is None or statistic is None:
+    if (levels := levels_of(group)) is None or (statistic := make_statistic(levels.points())) is None:
         return UNKNOWN
     exact = statistic(levels.points())
     drawn = levels.draws(levels.weights(_REPLICATES), np.random.default_rng(0))

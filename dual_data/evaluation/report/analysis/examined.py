@@ -83,7 +83,9 @@ def _examined(collection: Collection, group: Group, runs: tuple[Run, ...]) -> Ex
     all_rows = [row for rows in items.values() for row in rows]
     before = tuple(before_of(group.before, run) for run in runs)
     items_before = read_result(before[0].path)["items"]
-    items_retrained = _retrained_items(collection, group, first)
+    reference = retrained(collection, group)
+    never_seen = None if reference is None else before_of(collection.bases[reference], first)
+    items_retrained = read_result(never_seen.path)["items"] if never_seen else {}
     utility_sets = [
         name
         for name in first.sets
@@ -149,9 +151,3 @@ def _retain_scores(runs: Sequence[Run], name: str) -> RetainScores:
     probability = "probability" if name == "retain_eval" else "normalised_probability"
     scores = (stack(runs, name, score) for score in (probability, "rougeL_recall", "truth_ratio"))
     return RetainScores(clusters(runs, name), *scores)
-
-
-def _retrained_items(collection: Collection, group: Group, run: Run) -> Mapping[str, Sequence[ItemRow]]:
-    """Items of the retrained reference of the same model, data and set; empty where there is none."""
-    key = retrained(collection, group)
-    return {} if key is None else read_result(before_of(collection.bases[key], run).path)["items"]

@@ -49,18 +49,12 @@ def retain_at(points: Sequence[Point], forget: float) -> float | None:
 
     It does not follow the frontier, which would skip a worse point nearby for a better one far away.
     """
-    below = max(
-        (point for point in points if point.forget <= forget),
-        key=lambda point: (point.forget, point.retain),
-        default=None,
-    )
-    above = min(
-        (point for point in points if point.forget >= forget),
-        key=lambda point: (point.forget, -point.retain),
-        default=None,
-    )
-    if below is None or above is None:
+    at_most = [point for point in points if point.forget <= forget]
+    at_least = [point for point in points if point.forget >= forget]
+    if not at_most or not at_least:
         return None
+    below = max(at_most, key=lambda point: (point.forget, point.retain))
+    above = min(at_least, key=lambda point: (point.forget, -point.retain))
     share = (forget - below.forget) / (above.forget - below.forget) if above.forget > below.forget else 0.0
     return below.retain + share * (above.retain - below.retain)
 

@@ -43,13 +43,8 @@ def posterior_audit(forget: Sequence[ItemRow], holdout: Sequence[ItemRow]) -> In
     standard = (table - centre) / np.where(scale > 0, scale, 1.0)
     weights = fit_logistic(standard[train], labels[train])
     scores = standard @ weights[1:] + weights[0]
-    is_forget, is_holdout = ((~train) & (labels == label) for label in (1.0, 0.0))
-    return auc_interval(
-        scores[is_forget].tolist(),
-        scores[is_holdout].tolist(),
-        subjects[is_forget].tolist(),
-        subjects[is_holdout].tolist(),
-    )
+    sides = [~train & (labels == label) for label in (1.0, 0.0)]
+    return auc_interval(*(values[side].tolist() for values in (scores, subjects) for side in sides))
 
 
 def fit_logistic(table: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from dual_data.evaluation.metrics.summary import fair_wordings
-from dual_data.evaluation.results import ItemRow, Wording
+from dual_data.evaluation.results import ItemRow
 from dual_data.evaluation.rows.attack_prompts import REVERSE
 from dual_data.ids import digest
 from dual_data.text.matching import ObjectKind, contains_answer, kind_of, may_be_right
@@ -33,7 +33,8 @@ def elicited(rows: Sequence[ItemRow]) -> list[tuple[bool, bool | None]]:
     )
     found = list[tuple[bool, bool | None]]()
     for row, other in zip(rows, _others(facts), strict=True):
-        entries, swapped = _fact_questions(row), None
+        # Attacks that ask for the answer: the question is the first of them.
+        entries, swapped = [entry for entry in fair_wordings(row) if entry.get("attack") != REVERSE], None
         if other is not None:
             swapped = _only_otherwise(
                 [contains_answer(entry["generation"], other.accepted, other.kind) for entry in entries]
@@ -80,11 +81,6 @@ def _others(facts: tuple[_Fact, ...]) -> tuple[_Fact | None, ...]:
 def _is_wrong(answers: tuple[str, ...], accepted: tuple[str, ...], kind: ObjectKind) -> bool:
     """Whether none of some answers is one of those accepted."""
     return not any(may_be_right(answer, accepted, kind) for answer in answers)
-
-
-def _fact_questions(row: ItemRow) -> list[Wording]:
-    """The question and then all other wordings and attacks that ask for its answer."""
-    return [entry for entry in fair_wordings(row) if entry.get("attack") != REVERSE]
 
 
 def _only_otherwise(hits: Sequence[Any]) -> bool:

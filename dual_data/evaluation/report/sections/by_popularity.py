@@ -23,14 +23,10 @@ def by_popularity(collection: Collection, cells: Sequence[ExaminedCell]) -> list
     for cell in cells:
         if cell.frequency is None:
             continue
-        key = cell.group.key
-        frequency = cell.frequency
-        row = row_id("popularity", cell.runs)
-        for measure, drops_by_part in (
-            ("the answer's probability", [part.probability_drop for part in frequency.deciles]),
-            ("generations with the answer", [part.answer_drop for part in frequency.deciles]),
-        ):
-            spots = tuple(spot(i, drop, f"part {i + 1}: ", row, hollow=True) for i, drop in enumerate(drops_by_part))
+        key, frequency, row = cell.group.key, cell.frequency, row_id("popularity", cell.runs)
+        measures = ("the answer's probability", "generations with the answer")
+        for measure, by_part in zip(measures, zip(*frequency.deciles, strict=True), strict=True):
+            spots = tuple(spot(i, drop, f"part {i + 1}: ", row, hollow=True) for i, drop in enumerate(by_part))
             drops[key._replace(method=BASE), measure].append(Series(key.method, spots, look=look[key.method]))
         correlations = (frequency.by_probability, frequency.by_answer, frequency.agreement)
         texts = (str(frequency.facts), *map(shown, correlations), str(frequency.disagreeing))
