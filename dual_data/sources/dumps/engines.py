@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -23,45 +23,24 @@ from dual_data.sources.dumps.triples import SCHEMAS
 Lazy = nw.LazyFrame[Any]
 
 
-class Engine(Protocol):
-    """Runs lazy frames."""
-
-    rows_at_once: int | None
-    """How many rows are made distinct at once, so that they fit into memory; None where the engine limits itself."""
-
-    def scan(self, files: Sequence[Path]) -> Lazy:
-        """Parquet files of one schema as one frame."""
-
-    def local(self, frame: pl.DataFrame) -> Lazy:
-        """Rows of this process as a lazy frame."""
-
-    def lookup(self, table: pl.DataFrame, on: str) -> Callable[[Lazy], Lazy]:
-        """A function that joins a frame with `table`: column `on`, and one of whole numbers above 0 (an inner join)."""
-
-    def tally(self, rows: Lazy, by: str, value: str) -> pl.DataFrame:
-        """Columns `by` and different: how many different `value` each has.
-
-        Whole numbers from 0: `by` below 2^31 and not far above the rows, `value` below 2^32, as ids of pages are.
-        """
-
-    def collect(self, frame: Lazy) -> pl.DataFrame:
-        """The rows, brought here, in no particular order."""
-
-
 class Polars:
-    """Streams from disk with all cores of this machine."""
+    """Runs lazy frames, streaming from disk with all cores of this machine."""
 
     rows_at_once: int | None = 50_000_000
+    """How many rows are made distinct at once, so that they fit into memory; None where the engine limits itself."""
     most_apart = 16
     """Places per row that an array by number may have: with no more, it is no larger than a hash table."""
 
     def scan(self, files: Sequence[Path]) -> Lazy:
+        """Parquet files of one schema as one frame."""
         return nw.from_native(pl.scan_parquet(list(files), glob=False))
 
     def local(self, frame: pl.DataFrame) -> Lazy:
+        """Rows of this process as a lazy frame."""
         return nw.from_native(frame.lazy())
 
     def lookup(self, table: pl.DataFrame, on: str) -> Callable[[Lazy], Lazy]:
+        """A function that joins a frame with `table`: column `on`, and one of whole numbers above 0 (an inner join)."""
         table = table.drop_nulls()
         (name,) = (column for column in table.columns if column != on)
         by_number = _array_by_number(table[on], table[name], self.most_apart)
@@ -75,6 +54,10 @@ class Polars:
         return lambda rows: nw.from_native(rows.to_native().with_columns(values).filter(pl.col(name) > 0))
 
     def tally(self, rows: Lazy, by: str, value: str) -> pl.DataFrame:
+        """Columns `by` and different: how many different `value` each has.
+
+        Whole numbers from 0: `by` below 2^31 and not far above the rows, `value` below 2^32, as ids of pages are.
+        """
         # A series of numbers is made unique in a fifth of the time that a frame with two columns takes.
         pairs = self.collect(rows.select(pair=nw.col(by).cast(nw.Int64) * 2**32 + nw.col(value)))["pair"].unique()
         counts = np.bincount(pairs.to_numpy() >> 32)
@@ -82,12 +65,13 @@ class Polars:
         return pl.DataFrame({by: numbers, "different": counts[numbers]})
 
     def collect(self, frame: Lazy) -> pl.DataFrame:
+        """The rows, brought here, in no particular order."""
         native: pl.LazyFrame = frame.to_native()
         return native.collect(engine="streaming")
 
 
 class Spark:
-    """A Spark session; `close` ends it and the Java process behind it."""
+    """The same on a Spark session; `close` ends it and the Java process behind it."""
 
     rows_at_once: int | None = None
 
@@ -134,6 +118,7 @@ class Spark:
         self._session.stop()
 
 
+Engine = Polars | Spark
 _LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
