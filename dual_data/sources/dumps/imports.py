@@ -118,14 +118,11 @@ def _import(dump: DumpFile, manifest: ImportManifest, advance: Callable[[int], N
             reported = source.position
         # The last part is written even when it is empty: an import without rows has its columns all the same.
         if waiting or not manifest.parts:
-            manifest = _write_part(folder, manifest, waiting or [_empty_piece(dump.table)])
+            nothing = triples.empty() if dump.table == TRIPLES else kept.empty(dump.table)
+            manifest = _write_part(folder, manifest, waiting or [Piece(nothing, {}, 0)])
         manifest = manifest.model_copy(update={"sha256": source.sha256()})
         write_manifest(folder, manifest)
         return manifest
-
-
-def _empty_piece(table: str) -> Piece:
-    return Piece(triples.empty() if table == TRIPLES else kept.empty(table), {}, 0)
 
 
 def _write_part(folder: Path, manifest: ImportManifest, pieces: list[Piece]) -> ImportManifest:

@@ -156,11 +156,5 @@ def _decoded(frame: pl.DataFrame, name: str) -> tuple[pl.DataFrame, int]:
     try:
         return frame.with_columns(pl.col(name).cast(pl.String)), 0
     except pl.exceptions.PolarsError:
-        texts, invalid = [], 0
-        for value in frame[name]:
-            try:
-                texts.append(None if value is None else value.decode())
-            except UnicodeDecodeError:
-                texts.append(value.decode("utf-8", "backslashreplace"))
-                invalid += 1
-        return frame.with_columns(pl.Series(name, texts, dtype=pl.String)), invalid
+        texts = frame[name].map_elements(lambda value: value.decode("utf-8", "backslashreplace"), pl.String)
+        return frame.with_columns(texts), int((texts.cast(pl.Binary) != frame[name]).sum())

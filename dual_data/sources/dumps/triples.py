@@ -113,9 +113,9 @@ def _lines(block: bytes) -> tuple[pl.DataFrame, int]:
             return table, 0
         except pl.exceptions.PolarsError:
             pass
-    text = block.decode("utf-8", "backslashreplace")
-    invalid = sum(not _is_utf8(line) for line in block.split(b"\n"))
-    return pl.DataFrame({"line": text.removesuffix("\n").split("\n")}, schema={"line": pl.String}), invalid
+    lines = [(line.decode("utf-8", "backslashreplace"), line) for line in block.removesuffix(b"\n").split(b"\n")]
+    invalid = sum(text.encode() != line for text, line in lines)
+    return pl.DataFrame({"line": [text for text, _ in lines]}, schema={"line": pl.String}), invalid
 
 
 def _split(lines: pl.DataFrame, form: str) -> pl.DataFrame:
@@ -210,11 +210,3 @@ def _articles(split: pl.DataFrame) -> pl.DataFrame:
     return rows.drop_nulls().with_columns(
         title=pl.col("title").map_elements(lambda path: unquote(_unescaped(path)).replace("_", " "), pl.String)
     )
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
