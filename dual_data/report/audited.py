@@ -14,8 +14,7 @@ from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
 from dual_data.report.figures import shortened
 from dual_data.report.popularity import Pair, pairs
 from dual_data.report.read import Built
-from dual_data.report.section import Section
-from dual_data.report.tables import Percent, folded, paragraph, share, table
+from dual_data.report.tables import Percent, Section, folded, paragraph, share, table
 from dual_data.text.markup import Html
 
 

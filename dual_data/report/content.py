@@ -10,8 +10,7 @@ import polars as pl
 from dual_data.config import Relation
 from dual_data.report.figures import INK, SERIES, Figure, whole_ticks
 from dual_data.report.read import Built
-from dual_data.report.section import Section
-from dual_data.report.tables import paragraph, share, table
+from dual_data.report.tables import Section, paragraph, share, table
 from dual_data.text.display import visible
 from dual_data.text.markup import Html
 
@@ -102,19 +101,10 @@ def relations(built: Built, known: Mapping[str, Relation]) -> Section:
         return Section("relations", "Relations", (paragraph("There are no facts, and so no relations."),))
     counts = _counted(facts, questions, "relation", pl.col("object_kind").first())
     rows = []
-    for row in counts.iter_rows(named=True):
-        relation = known.get(row["relation"])
-        rows.append(
-            (
-                row["relation"],
-                relation.name if relation else None,
-                relation.questions.canonical if relation else None,
-                row["object_kind"],
-                row["facts"],
-                row["questions"],
-                row["functional"],
-            )
-        )
+    for stem, *numbers in counts.select("relation", "object_kind", "facts", "questions", "functional").iter_rows():
+        relation = known.get(stem)
+        asked = (relation.name, relation.questions.canonical) if relation else (None, None)
+        rows.append((stem, *asked, *numbers))
     header = ("relation", "name", "question", "object", "facts", "questions", "one right answer")
     return Section("relations", "Relations", (table("Facts and questions by relation", header, rows),))
 

@@ -10,9 +10,8 @@ import polars as pl
 from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.report.figures import SERIES, Figure, shortened
 from dual_data.report.read import Built, empty_answers
-from dual_data.report.section import Section
 from dual_data.report.signals import Popularity, popularity
-from dual_data.report.tables import paragraph, share, table
+from dual_data.report.tables import Section, paragraph, share, table
 from dual_data.statistics import average_ranks
 from dual_data.text.markup import Html
 
@@ -60,10 +59,7 @@ def section(built: Built) -> Section:
         why = built.why_missing("knowledge") if probed is None else "No model is set in [[knowledge.models]]."
         return Section("knowledge", TITLE, (paragraph(f"{why} So it is not known what any model knows."),))
     counted = popularity(built)
-    if counted is None:
-        return Section("knowledge", TITLE, (paragraph("No probed fact has a popularity."),))
-    rows = probed.join(counted.counts.drop_nulls("subject"), on="fact_id")
-    if rows.is_empty():
+    if counted is None or (rows := probed.join(counted.counts.drop_nulls("subject"), on="fact_id")).is_empty():
         return Section("knowledge", TITLE, (paragraph("No probed fact has a popularity."),))
     by_model = {
         f"{model}, {rule}": _by_decile(group)

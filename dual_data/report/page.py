@@ -10,7 +10,7 @@ from dual_data.config import Relation
 from dual_data.report import audited, content, knowledge, popularity, provenance, salience, samples
 from dual_data.report.figures import Figure, in_page, write_figures
 from dual_data.report.read import Built
-from dual_data.report.section import Section
+from dual_data.report.tables import Section
 from dual_data.system.files import write_text
 from dual_data.text.markup import Content, Html, element, html_page
 

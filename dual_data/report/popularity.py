@@ -10,8 +10,7 @@ import polars as pl
 
 from dual_data.report.figures import INK, POPULAR, RARE, SOFT, Figure, shortened, whole_ticks
 from dual_data.report.read import Built
-from dual_data.report.section import Section
-from dual_data.report.tables import BetweenCounts, paragraph, shown, table
+from dual_data.report.tables import BetweenCounts, Section, paragraph, shown, table
 from dual_data.split_names import parse
 from dual_data.text.markup import Html
 

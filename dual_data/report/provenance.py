@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from dual_data.engine.manifest import Manifest, git_text
 from dual_data.report.read import Built
-from dual_data.report.section import Section
-from dual_data.report.tables import code, folded, paragraph, table
+from dual_data.report.tables import Section, code, folded, paragraph, table
 from dual_data.text.markup import Html, element, joined
 
 
@@ -16,17 +15,9 @@ def section(built: Built) -> Section:
     manifests = built.manifests
     stages, tables, calls = [], [], []
     for name, manifest in manifests.items():
-        build = manifest.build
-        stages.append(
-            (
-                name,
-                manifest.basis.version,
-                manifest.basis.limit,
-                build.get("built_at"),
-                build.get("seconds"),
-                git_text(build.get("git")) or None,
-            )
-        )
+        basis, build = manifest.basis, manifest.build
+        commit = git_text(build.get("git")) or None
+        stages.append((name, basis.version, basis.limit, build.get("built_at"), build.get("seconds"), commit))
         for entry, outcome in manifest.outcome.items():
             tables.append((f"{name}/{entry}", outcome.rows, _hash(outcome.content)))
         for source, counts in manifest.calls.items():
@@ -60,12 +51,8 @@ def _software(manifests: Mapping[str, Manifest]) -> Html:
     versions_by_package: dict[str, set[str]] = {}
     for manifest in manifests.values():
         build = manifest.build
-        versions = {
-            "dual-data": build.get("dual_data"),
-            "Python": build.get("python"),
-            "platform": build.get("platform"),
-        }
-        for name, version in {**versions, **build.get("packages", {})}.items():
+        own = {"dual-data": build.get("dual_data"), "Python": build.get("python"), "platform": build.get("platform")}
+        for name, version in {**own, **build.get("packages", {})}.items():
             if version:
                 versions_by_package.setdefault(name, set()).add(str(version))
     rows = [(name, ", ".join(sorted(versions))) for name, versions in versions_by_package.items()]

@@ -11,9 +11,8 @@ import polars as pl
 from dual_data.bootstrap import bootstrap_correlation
 from dual_data.report.figures import INK, SERIES, Figure
 from dual_data.report.read import Built
-from dual_data.report.section import Section
 from dual_data.report.signals import Popularity, popularity
-from dual_data.report.tables import paragraph, table
+from dual_data.report.tables import Section, paragraph, table
 from dual_data.statistics import spearman
 from dual_data.text.display import count
 from dual_data.text.markup import Html

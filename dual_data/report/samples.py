@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from dual_data.report.read import Built
-from dual_data.report.section import Section
-from dual_data.report.tables import paragraph, table
+from dual_data.report.tables import Section, paragraph, table
 from dual_data.text.markup import Html, element, joined, label
 
 _MOST = 800

@@ -1,11 +1,15 @@
-"""Tables with captions, header cells and numbers aligned to the right, in a region that scrolls by keyboard."""
+"""Sections of the page, and what they hold besides figures.
+
+Tables have captions, header cells and numbers aligned to the right, in a region that scrolls by keyboard.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from dual_data.report.figures import Figure
 from dual_data.text.markup import Content, Html, breakable, element, escaped, joined, label
 
 NOTHING = "–"
@@ -14,6 +18,14 @@ _TALL = 30
 """A table with more rows scrolls in a window of its own on a screen."""
 _PROSE = 40
 """A column with a longer text keeps a minimum width, so that a narrow screen does not show one word on each line."""
+
+
+class Section(NamedTuple):
+    """A part of the page with its own heading."""
+
+    identifier: str
+    title: str
+    parts: tuple[Html | Figure, ...]
 
 
 def table(
