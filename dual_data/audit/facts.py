@@ -3,44 +3,39 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 
 import polars as pl
 
 _INVERSE_PAIRS = (
-    ("capital", "capital of"),
-    ("P36", "P1376"),
-    ("contains the administrative territorial entity", "located in the administrative territorial entity"),
-    ("P150", "P131"),
-    ("part of", "has part(s)"),
-    ("P361", "P527"),
-    ("follows", "followed by"),
-    ("P155", "P156"),
-    ("replaces", "replaced by"),
-    ("P1365", "P1366"),
-    ("owned by", "owner of"),
-    ("P127", "P1830"),
-    ("parent organization", "has subsidiary"),
-    ("P749", "P355"),
-    ("participant", "participant in"),
-    ("P710", "P1344"),
-    ("child", "father"),
-    ("child", "mother"),
-    ("P40", "P22"),
-    ("P40", "P25"),
-    ("student", "student of"),
-    ("P802", "P1066"),
-    ("doctoral advisor", "doctoral student"),
-    ("P184", "P185"),
-    ("notable work", "author"),
-    ("P800", "P50"),
-    ("has effect", "has cause"),
-    ("P1542", "P828"),
+    ("capital", "P36", "capital of", "P1376"),
+    (
+        "contains the administrative territorial entity",
+        "P150",
+        "located in the administrative territorial entity",
+        "P131",
+    ),
+    ("part of", "P361", "has part(s)", "P527"),
+    ("follows", "P155", "followed by", "P156"),
+    ("replaces", "P1365", "replaced by", "P1366"),
+    ("owned by", "P127", "owner of", "P1830"),
+    ("parent organization", "P749", "has subsidiary", "P355"),
+    ("participant", "P710", "participant in", "P1344"),
+    ("child", "P40", "father", "P22"),
+    ("child", "P40", "mother", "P25"),
+    ("student", "P802", "student of", "P1066"),
+    ("doctoral advisor", "P184", "doctoral student", "P185"),
+    ("notable work", "P800", "author", "P50"),
+    ("has effect", "P1542", "has cause", "P828"),
 )
+"""Label and property of a relation, and of its inverse."""
 
-_INVERSES: dict[str, set[str]] = {}
-for _relation, _inverse in _INVERSE_PAIRS:
-    _INVERSES.setdefault(_relation, set()).add(_inverse)
-    _INVERSES.setdefault(_inverse, set()).add(_relation)
+_INVERSES = defaultdict[str, set[str]](set)
+for _label, _id, _inverse_label, _inverse_id in _INVERSE_PAIRS:
+    for _relation, _inverse in ((_label, _inverse_label), (_id, _inverse_id)):
+        _INVERSES[_relation].add(_inverse)
+        _INVERSES[_inverse].add(_relation)
 
 _VARIANT = re.compile(r"P\d+_")
 
@@ -113,11 +108,10 @@ def mirrored_share(rows: pl.DataFrame) -> float | None:
     if known.is_empty():
         return None
     facts = list(known.iter_rows())
-    reversed_facts = _reversed(set(facts))
-    return sum(_is_mirrored(fact, reversed_facts) for fact in facts) / len(facts)
+    return mirrored_facts(facts, set(facts)) / len(facts)
 
 
-def mirrored_facts(first: set[Fact], second: set[Fact]) -> int:
+def mirrored_facts(first: Iterable[Fact], second: set[Fact]) -> int:
     """How many facts of `first` are stated from the other side in `second`."""
     reversed_facts = _reversed(second)
     return sum(_is_mirrored(fact, reversed_facts) for fact in first)

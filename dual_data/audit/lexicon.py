@@ -121,20 +121,11 @@ COUNTRIES = _words(
 )
 """States other than city states: no state is a capital, so as an answer it reveals an inverted question."""
 
-VACUOUS_RELATIONS = frozenset(
-    {
-        "instance of",
-        "subclass of",
-        "different from",
-        "said to be the same as",
-        "partially coincident with",
-        "permanent duplicated item",
-        "topic's main category",
-        "described by source",
-        "has part(s)",
-        "has parts",
-        "has part(s) of the class",
-    }
+VACUOUS_RELATIONS = _words(
+    """instance of, subclass of, different from, said to be the same as, partially coincident with,
+    permanent duplicated item, topic's main category, described by source, has part(s), has parts,
+    has part(s) of the class""",
+    separator=",",
 )
 """Relations that only place an item in the knowledge base and state no fact of the world about it."""
 
