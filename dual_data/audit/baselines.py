@@ -18,7 +18,8 @@ knowing it is knowing that row, and a relation with one row has no other.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 
 import polars as pl
@@ -204,12 +205,8 @@ def _sampled_overlaps(cells: pl.DataFrame, tokens: Sequence[tuple[str, ...]]) ->
 
 def _numbered(words: tuple[str, ...]) -> tuple[str, ...]:
     """Words made distinct by numbering their repeats, so that a set of them represents a multiset of words."""
-    counts: dict[str, int] = {}
-    numbered = []
-    for word in words:
-        counts[word] = counts.get(word, 0) + 1
-        numbered.append(f"{word} {counts[word]}")
-    return tuple(numbered)
+    numbers = defaultdict[str, Iterator[int]](itertools.count)
+    return tuple(f"{word} {next(numbers[word])}" for word in words)
 
 
 def _crossed(words: pl.DataFrame) -> pl.DataFrame:

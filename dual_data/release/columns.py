@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import itertools
 from collections.abc import Mapping
 
 from dual_data import schema
@@ -120,12 +121,8 @@ def _documented() -> dict[str, dict[str, str]]:
         if not isinstance(node, ast.ClassDef):
             continue
         docs = docs_by_table.setdefault(node.name.lower(), {})
-        for field, doc in zip(node.body, node.body[1:], strict=False):
-            if (
-                isinstance(field, ast.Assign)
-                and isinstance(field.targets[0], ast.Name)
-                and isinstance(doc, ast.Expr)
-                and isinstance(doc.value, ast.Constant)
-            ):
-                docs[field.targets[0].id] = " ".join(str(doc.value.value).split())
+        for field_and_doc in itertools.pairwise(node.body):
+            match field_and_doc:
+                case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=text)):
+                    docs[name] = " ".join(str(text).split())
     return docs_by_table

@@ -67,7 +67,7 @@ def exact_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity")
         values, answers = _divided(answers, kind)
         without = literals.without_dates if kind == "date" else literals.without_quantities
         verdicts = _right_values(text, values, kind)
-        if verdicts and all(verdicts) and _only_fillers(without(text)):
+        if verdicts and all(verdicts) and _FILLERS.issuperset(words(without(text))):
             return True
     normal = normalise(text)
     return bool(normal) and any(normal == normalise(answer) for answer in answers)
@@ -135,7 +135,3 @@ def _right_values(text: str, accepted: Sequence[Any], kind: ObjectKind) -> list[
         any(quantity.states(expected) for expected in (with_unit if quantity.measure and with_unit else accepted))
         for quantity in literals.quantities(text)
     ]
-
-
-def _only_fillers(text: str) -> bool:
-    return all(word in _FILLERS for word in words(text))

@@ -8,6 +8,7 @@ first suffix of its table that matches, if the rest of the word is long enough.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 _IRREGULAR = {
@@ -62,15 +63,9 @@ def _by_last_letter(table: Mapping[str, str]) -> dict[str, list[tuple[str, str]]
     return suffixes
 
 
-class _Shapes(dict[int, str]):
-    """Vowels as v, y as itself, all else as c."""
-
-    def __missing__(self, letter: int) -> str:
-        return "c"
-
-
 _SUFFIXES_2, _SUFFIXES_3, _SUFFIXES_4 = (_by_last_letter(table) for table in (_STEP_2, _STEP_3, _STEP_4))
-_SHAPES = _Shapes({**{ord(letter): "v" for letter in "aeiou"}, ord("y"): "y"})
+_SHAPES = defaultdict(lambda: "c", {**{ord(letter): "v" for letter in "aeiou"}, ord("y"): "y"})
+"""Vowels as v, y as itself, all else as c."""
 
 
 def stem(word: str) -> str:

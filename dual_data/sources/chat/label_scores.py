@@ -100,11 +100,8 @@ def _merge(token: Sequence[Any], labels: Sequence[str]) -> list[float | None] | 
     top = {str(text): p for text, p in [*token[2], token[:2]] if p is not None}
     if not token[2] or not top or sum(math.exp(min(p, 1.0)) for p in top.values()) > HIGHEST_MASS:
         return None
-    merged: list[float | None] = []
-    for label in labels:
-        probabilities = [math.exp(p) for text, p in top.items() if _clean(text) == label]
-        merged.append(math.log(total) if (total := math.fsum(probabilities)) > 0.0 else None)
-    return merged
+    totals = (math.fsum(math.exp(p) for text, p in top.items() if _clean(text) == label) for label in labels)
+    return [math.log(total) if total > 0.0 else None for total in totals]
 
 
 def _clean(token: str) -> str:
