@@ -122,17 +122,13 @@ def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
     """The queries of `run`: exact where the log has the answers that they depend on."""
     if not _asks(params):
         return []
-    endpoint = open_endpoint(tools.services)
     relations = tools.relations()
     topics = _topics(params, tools.project)
-    asker = Foresight(endpoint, tools.calls)
+    asker = Foresight(open_endpoint(tools.services), tools.calls)
     if params.source == "resolve":
         rows = triplets.read_labels(tools.project / params.folder, tuple(topics), relations, _excluded(tools.project))
-        calls, in_log, exact = resolution.forecast(asker, rows, topics, relations, params.queries)
-    else:
-        calls, in_log, exact = wikidata.forecast(asker, topics, relations, params.queries, tools.limit)
-    note = "" if exact else "estimated: what is asked depends on answers that are not in the log"
-    return [Forecast(endpoint.source, calls, in_log, note=note)]
+        return [resolution.forecast(asker, rows, topics, relations, params.queries)]
+    return [wikidata.forecast(asker, topics, relations, params.queries, tools.limit)]
 
 
 def lacks(params: FactsParams, tools: Tools) -> Iterator[Lack]:

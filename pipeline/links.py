@@ -100,16 +100,15 @@ def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[
     index are counted as far as they are known."""
     if params.method not in ASKED:
         return []
-    from dual_data.sources.wikipedia.api import SOURCE
     from dual_data.sources.wikipedia.forecast import Foresight
 
     wiki = Foresight(tools.services, tools.calls)
     titles = _entities(facts, tools.limit)["title"].drop_nulls().unique().to_list()
     if params.method == "cirrusdoc":
         wiki.foresee_cirrus(titles, TO_THE_END)
-        return [Forecast(SOURCE, *wiki.calls())]
+        return [wiki.forecast()]
     wiki.foresee_linkshere(titles, params.cap)
-    plan = Forecast(SOURCE, *wiki.calls())
+    plan = wiki.forecast()
     return [plan._replace(note="at least; one call more for every 500 links" if plan.to_make else "")]
 
 

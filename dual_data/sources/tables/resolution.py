@@ -22,7 +22,7 @@ from pathlib import Path
 
 import polars as pl
 
-from dual_data.calls.fetching import NotKnown
+from dual_data.calls.fetching import Forecast, NotKnown
 from dual_data.config import Relation, Topic
 from dual_data.errors import InputError
 from dual_data.ids import is_item, item_of_iri
@@ -130,8 +130,8 @@ def through_table(
 
 def forecast(
     asker: Foresight, rows: pl.DataFrame, topics: Mapping[str, Topic], relations: Mapping[str, Relation], sizes: Sizes
-) -> tuple[int, int, bool]:
-    """Calls that `through_endpoint` makes in all, those in the log, and whether both numbers are exact.
+) -> Forecast:
+    """Calls that `through_endpoint` makes in all.
 
     Where the log does not know who carries the labels, it assumes one carrier for each label, and one description for
     each carrier and each object.
@@ -150,8 +150,8 @@ def forecast(
             + math.ceil(labels / sizes.entities)
             + sum(1 for stem in usable["stem"].unique() if relations[stem].object_classes)
         )
-        return max(calls, asker.in_log + asker.missing), asker.in_log, False
-    return asker.in_log + asker.missing, asker.in_log, True
+        return asker.forecast(calls)
+    return asker.forecast()
 
 
 def _carriers(asker: Asker, name: str, topic: Topic, labels: Sequence[str], sizes: Sizes) -> dict[str, set[str]]:

@@ -8,9 +8,9 @@ look like that, and repeating the query again and again would get the client ban
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from dual_data.calls.fetching import Calls, NotKnown
+from dual_data.calls.fetching import Calls, Forecast, NotKnown
 from dual_data.errors import BrokenOff, ServiceError, TooLarge
 from dual_data.sources.wikidata.queries import Batch
 from dual_data.sources.wikidata.sparql import Endpoint, Rows, Term
@@ -18,13 +18,6 @@ from dual_data.system.progress import Progress
 
 GROUP = 16
 """Batches that are handed over at once; the service's pace limits how many are in flight."""
-
-
-class Asker(Protocol):
-    """Gets batches answered, halving those that are too large."""
-
-    def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Rows]]:
-        """Rows in the order of the batches, each with its batch's position; a batch may come back in parts."""
 
 
 class Live:
@@ -35,7 +28,10 @@ class Live:
         self._broken_off: set[str] = set()
 
     def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Rows]]:
-        """Raises ServiceError where a batch is too large and cannot be halved, and what `Calls.fetch` raises."""
+        """Rows in the order of the batches, each with its batch's position; a batch that was halved comes in parts.
+
+        Raises ServiceError where a batch is too large and cannot be halved, and what `Calls.fetch` raises.
+        """
         with self.progress.task(label, len(batches)) as advance:
             for start in range(0, len(batches), GROUP):
                 group = batches[start : start + GROUP]
@@ -85,6 +81,11 @@ class Foresight:
             raise NotKnown
         return iter(answers)
 
+    def forecast(self, estimate: int = 0) -> Forecast:
+        """The calls counted so far; an estimate of all of them where others will follow."""
+        note = "estimated: what is asked depends on answers that are not in the log" if estimate else ""
+        return Forecast(self.endpoint.source, max(estimate, self.in_log + self.missing), self.in_log, note=note)
+
     def _recall(self, batch: Batch) -> Iterator[Rows]:
         answer = self.calls.recall(self.endpoint.source, self.endpoint.request(batch.query()))
         if answer is None:
@@ -96,6 +97,9 @@ class Foresight:
         else:
             self.in_log += 1
             yield from_log(answer)
+
+
+Asker = Live | Foresight
 
 
 def from_log(answer: Mapping[str, Any]) -> Rows:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import polars as pl
 from pydantic import Field
 
-from dual_data.calls.fetching import Calls, NotKnown
+from dual_data.calls.fetching import Calls, Forecast, NotKnown
 from dual_data.config import Relation, Services, Strict, Topic
 from dual_data.ids import digest, is_item, item_of_iri, number
 from dual_data.sources import values
@@ -171,9 +171,7 @@ def describe(asker: Asker, qids: Sequence[str], sizes: Sizes) -> tuple[pl.DataFr
     return pl.DataFrame(described, schema=ENTITIES, orient="row"), classes
 
 
-def _entity(
-    fields: Mapping[str, list[Term]],
-) -> tuple[str | None, list[str], str | None, int | None, str | None]:
+def _entity(fields: Mapping[str, list[Term]]) -> tuple[str | None, list[str], str | None, int | None, str | None]:
     """Label, aliases, description, sitelinks and title. An English label is preferred to one for all languages."""
     labels = {term.tag: clean(term.value) for term in fields["label"]}
     # Some items are called by their own id, which is no name.
@@ -202,8 +200,8 @@ def reject_wrong_classes(
 
 def forecast(
     asker: Foresight, topics: Mapping[str, Topic], relations: Mapping[str, Relation], sizes: Sizes, limit: int | None
-) -> tuple[int, int, bool]:
-    """Calls that `harvest` makes in all, those that are in the log, and whether both numbers are exact.
+) -> Forecast:
+    """Calls that `harvest` makes in all.
 
     What the log knows is followed exactly. A topic whose subjects are not known is taken to fill its limit, found in
     one band; a batch that is not known is taken to succeed whole; entities are taken as a multiple of the subjects.
@@ -233,8 +231,8 @@ def forecast(
         count = sum(unknown.values()) + sum(len(qids) for qids in known.values())
         guessed += math.ceil(count * ENTITIES_A_SUBJECT / sizes.entities)
         guessed += sum(1 for relation in relations.values() if relation.object_classes)
-        return asker.in_log + asker.missing + guessed, asker.in_log, False
-    return asker.in_log + asker.missing, asker.in_log, True
+        return asker.forecast(asker.in_log + asker.missing + guessed)
+    return asker.forecast()
 
 
 def _item(term: Term | None) -> str | None:

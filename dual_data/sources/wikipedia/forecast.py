@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from dual_data.calls.fetching import Calls, NotKnown
+from dual_data.calls.fetching import Calls, Forecast, NotKnown
 from dual_data.calls.log import Request, key_of
 from dual_data.config import Services
 from dual_data.sources.wikipedia.api import SOURCE
@@ -41,9 +41,9 @@ class Foresight(Wikipedia):
             with suppress(NotKnown):
                 self.count_by_linkshere(request["titles"], cap)
 
-    def calls(self) -> tuple[int, int]:
-        """How many calls there are, answered ones included, and how many of them are in the log."""
-        return len(self._known) + len(self._missing) + self._following, len(self._known)
+    def forecast(self) -> Forecast:
+        """All calls that were foreseen."""
+        return Forecast(SOURCE, len(self._known) + len(self._missing) + self._following, len(self._known))
 
     def _ask(self, request: Request) -> dict[str, Any]:
         key = key_of(SOURCE, request)

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dual_data.calls.fetching import Calls
+from dual_data.calls.fetching import Calls, Forecast
 from dual_data.config import load_relations, load_topics
 from dual_data.errors import InputError
 from dual_data.sources.assembly import assemble
@@ -44,7 +44,7 @@ class Case:
         harvest = through_endpoint(asker, self.rows, self.topics, self.relations, SIZES)
         return assemble(harvest, self.relations, resolved=True)
 
-    def forecast(self, url: str) -> tuple[int, int, bool]:
+    def forecast(self, url: str) -> Forecast:
         asker = Foresight(HttpEndpoint(f"{url}/query", ""), self.calls)
         return forecast(asker, self.rows, self.topics, self.relations, SIZES)
 
@@ -135,7 +135,7 @@ def test_objects_of_other_classes_are_rejected_as_by_the_source_sparql(
         (name(city), name(country_of(city)), reason)
     ]
     count = case.calls.counts()["wikidata"].made
-    assert case.forecast(server) == (count, count, True)
+    assert case.forecast(server) == Forecast("wikidata", count, count)
 
 
 def test_the_class_tells_which_of_two_namesakes_is_meant(tmp_path: Path) -> None:
@@ -170,12 +170,13 @@ def test_the_forecast_is_exact_once_the_log_knows(server: str, tmp_path: Path) -
             ]
         },
     )
-    calls, in_log, exact = case.forecast(server)
-    assert (in_log, exact) == (0, False)
+    estimate = case.forecast(server)
+    assert estimate.in_log == 0
+    assert estimate.note.startswith("estimated")
     case.resolve(server)
     count = case.calls.counts()["wikidata"].made
-    assert case.forecast(server) == (count, count, True)
-    assert calls == pytest.approx(count, rel=0.5)
+    assert case.forecast(server) == Forecast("wikidata", count, count)
+    assert estimate.calls == pytest.approx(count, rel=0.5)
 
 
 def test_a_label_table_resolves_what_it_names_once(tmp_path: Path) -> None:
