@@ -121,11 +121,7 @@ def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str],
     rows = rows.with_columns(pl.when(~ids.str.starts_with(MINTED)).then(ids))
     if _absent(rows, "subject") or _absent(rows, "relation"):
         rows = _with_parsed(rows)
-    return Table(
-        rows=rows,
-        names_subjects={"subject", "subject_label"} <= set(filled),
-        lists_objects=lists_objects,
-    )
+    return Table(rows=rows, names_subjects={"subject", "subject_label"} <= set(filled), lists_objects=lists_objects)
 
 
 def _needed(frame: pl.DataFrame) -> tuple[str, ...]:

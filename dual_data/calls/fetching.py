@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -90,7 +90,7 @@ Tally = Counter[tuple[str, str]]
 """How often each outcome, a field of `Counts`, came about, by source and outcome."""
 
 
-class Calls:
+class Calls(AbstractContextManager["Calls"]):
     """Calls by way of the log in one file, safe to use from several threads of one process.
 
     `read_only` never creates or changes the file (for plans). `offline` turns every miss into `Offline`.
@@ -113,9 +113,6 @@ class Calls:
         self._told_until: dict[str, float] = {}
         self._impatient = False
         self.log = CallLog(path, read_only=read_only)
-
-    def __enter__(self) -> Calls:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

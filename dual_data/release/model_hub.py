@@ -8,13 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dual_data.release.hub import LOOKING_FIRST, SENDING, translated
-from dual_data.release.repository import (
-    additions,
-    bars_on_terminals_only,
-    expect_private,
-    expect_token,
-    new_repository,
-)
+from dual_data.release.repository import additions, bars_on_terminals_only, expect_private, expect_token, new_repository
 from dual_data.system.interrupts import stopped_as_by_hand
 
 

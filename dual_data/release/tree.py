@@ -50,11 +50,7 @@ def texts(release: Release, folder: Path) -> tuple[Release, dict[str, str]]:
     Raises DualDataError if one of them would reveal a secret.
     """
     place = Place(folder=folder)
-    contents = {
-        CARD: card(release, place),
-        croissant.FILE: croissant.croissant(release, place),
-        **notices(release),
-    }
+    contents = {CARD: card(release, place), croissant.FILE: croissant.croissant(release, place), **notices(release)}
     hashes = {path: digest(content, 64) for path, content in contents.items()}
     stamped = release.model_copy(update={"files": hashes})
     contents[MANIFEST] = json.dumps(stamped.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"

@@ -91,12 +91,7 @@ class HttpEndpoint:
     date = ""
 
     def __init__(
-        self,
-        url: str,
-        contact: str,
-        *,
-        read_timeout: int = READ_TIMEOUT,
-        whole_timeout: float = WHOLE_TIMEOUT,
+        self, url: str, contact: str, *, read_timeout: int = READ_TIMEOUT, whole_timeout: float = WHOLE_TIMEOUT
     ) -> None:
         self.url, self.contact = url, contact
         self.read_timeout, self.whole_timeout = read_timeout, whole_timeout

@@ -22,14 +22,7 @@ from dual_data.evaluation.report.document import (
 )
 from dual_data.evaluation.report.findings.section import findings
 from dual_data.evaluation.report.findings.sentences import LEVEL
-from dual_data.evaluation.report.places import (
-    BEFORE,
-    is_trained,
-    place_columns,
-    rate_of,
-    starts,
-    title_of,
-)
+from dual_data.evaluation.report.places import BEFORE, is_trained, place_columns, rate_of, starts, title_of
 from dual_data.evaluation.report.sections.attacked import attacks
 from dual_data.evaluation.report.sections.by_popularity import by_popularity
 from dual_data.evaluation.report.sections.caveats import caveats

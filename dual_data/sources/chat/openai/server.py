@@ -11,6 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -115,16 +116,11 @@ def expected_usage(body: Body) -> Usage:
     return estimate(body["messages"], int(body.get("max_tokens") or body.get("max_completion_tokens") or 0))
 
 
-class ChatServer:
+class ChatServer(AbstractContextManager["ChatServer"]):
     """One endpoint, asked through the call log as `source`, counted in `ledger`."""
 
     def __init__(
-        self,
-        endpoint: Endpoint,
-        calls: Calls,
-        source: str,
-        ledger: Ledger,
-        environ: Mapping[str, str] = os.environ,
+        self, endpoint: Endpoint, calls: Calls, source: str, ledger: Ledger, environ: Mapping[str, str] = os.environ
     ) -> None:
         self.endpoint, self.calls, self.source, self.ledger = endpoint, calls, source, ledger
         self._environ = environ
@@ -239,9 +235,6 @@ class ChatServer:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-
-    def __enter__(self) -> ChatServer:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
