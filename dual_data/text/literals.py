@@ -10,6 +10,7 @@ MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
+_MONTH_NUMBERS = {name[:3]: number for number, name in enumerate(MONTHS, 1)}
 # ASCII only: ignoring case, a pattern matches a long s as "s" and a dotless i as "i", which no table of words has.
 _MONTH = "(?a:" + "|".join(f"{name}|{name[:3]}\\.?" for name in MONTHS) + "|sept\\.?)"
 _BC = r"b\.?\s?c\.?(?:\s?e\.?)?"
@@ -193,7 +194,7 @@ def _dates(text: str) -> tuple[list[Date], str]:
 
 def _date(groups: dict[str, str | None]) -> Date | None:
     name = groups.get("name")
-    month = _month(name) if name else int(groups.get("month") or 0) or None
+    month = _MONTH_NUMBERS[name[:3].title()] if name else int(groups.get("month") or 0) or None
     day = int(groups.get("day") or 0) or None
     written = groups.get("year") or ""
     year = int(groups.get("iso") or written or 0)
@@ -208,10 +209,6 @@ def _date(groups: dict[str, str | None]) -> Date | None:
     if day and day > calendar.monthrange(2001 if year % 4 else 2000, month or 1)[1]:
         return None
     return Date(year, month, day)
-
-
-def _month(name: str) -> int:
-    return [month[:3] for month in MONTHS].index(name[:3].title()) + 1
 
 
 def _quantities(text: str) -> list[tuple[Quantity, tuple[int, int]]]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import reduce
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -90,11 +89,6 @@ class Usage(NamedTuple):
         cached = price.input if price.cached_input is None else price.cached_input
         fresh = self.prompt_tokens - self.cached_tokens
         return (fresh * price.input + self.cached_tokens * cached + self.completion_tokens * price.output) / 1e6
-
-
-def sum_of(usages: Iterable[Usage]) -> Usage:
-    """Usage of all answers together."""
-    return reduce(Usage.plus, usages, Usage())
 
 
 def usage_of(answer: Mapping[str, Any]) -> Usage:

@@ -62,7 +62,11 @@ def _others(facts: tuple[_Fact, ...]) -> tuple[_Fact | None, ...]:
     by_relation: dict[str, list[_Fact]] = defaultdict(list)
     for fact in sorted(facts, key=lambda fact: digest(f"swapped|{fact.id}")):
         by_relation[fact.relation].append(fact)
-    is_wrong = cache(_is_wrong)
+
+    @cache
+    def is_wrong(answers: tuple[str, ...], accepted: tuple[str, ...], kind: ObjectKind) -> bool:
+        return not any(may_be_right(answer, accepted, kind) for answer in answers)
+
     others: dict[_Fact, _Fact | None] = {}
     for of_relation in by_relation.values():
         for position, fact in enumerate(of_relation):
@@ -76,11 +80,6 @@ def _others(facts: tuple[_Fact, ...]) -> tuple[_Fact | None, ...]:
                 None,
             )
     return tuple(others[fact] for fact in facts)
-
-
-def _is_wrong(answers: tuple[str, ...], accepted: tuple[str, ...], kind: ObjectKind) -> bool:
-    """Whether none of some answers is one of those accepted."""
-    return not any(may_be_right(answer, accepted, kind) for answer in answers)
 
 
 def _only_otherwise(hits: Sequence[Any]) -> bool:

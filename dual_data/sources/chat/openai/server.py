@@ -7,12 +7,12 @@ the code that asked for them.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
@@ -21,7 +21,7 @@ from dual_data.calls.fetching import Calls, Forecast
 from dual_data.config import LONGEST_TIMEOUT, Strict, Url
 from dual_data.errors import Refused, TooLarge, UsageError
 from dual_data.sources.chat.openai.completions import Answer, cut_off, reduce
-from dual_data.sources.chat.usage import Ledger, Price, Usage, estimate, sum_of, usage_of
+from dual_data.sources.chat.usage import Ledger, Price, Usage, estimate, usage_of
 
 if TYPE_CHECKING:
     from dual_data.sources.chat.openai.connection import Connection
@@ -142,14 +142,16 @@ class ChatServer(AbstractContextManager["ChatServer"]):
         """Answers of requests made by `request`, in their order. Raises BudgetSpent, Refused, ServiceError."""
         self._count_logged(requests)
         ended = threading.Event()
-        answers: list[Answer] = self.calls.fetch_all(self.source, requests, partial(self._do, ended), advance, ended)
+        answers: list[Answer] = self.calls.fetch_all(
+            self.source, requests, functools.partial(self._do, ended), advance, ended
+        )
         return answers
 
     def foresee(self, requests: Sequence[Mapping[str, Any]], note: str) -> Forecast:
         """For a plan: the calls of `ask(requests)`; what they cost is added to the note."""
         self._count_logged(requests)
         missing = self.calls.missing(self.source, requests)
-        usage = sum_of(expected_usage(request["body"]) for request in missing)
+        usage = functools.reduce(Usage.plus, (expected_usage(request["body"]) for request in missing), Usage())
         notes = "; ".join([note, *self.ledger.foresee(usage)])
         return Forecast(self.source, len(requests), len(requests) - len(missing), usage.tokens, notes)
 
