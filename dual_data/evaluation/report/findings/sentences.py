@@ -114,7 +114,8 @@ def _sentence(start: str, counts: str, mean: str, compared: Sequence[Compared]) 
     """The counts, and the mean difference in words, with whom it holds for if it leaves out the variation of seeds."""
     where = "On average" if len(compared) > 1 else "There"
     alone = all(comparison.contrast.is_of_one_seed for comparison in compared)
-    return f"{start}: {counts}. {where}, {mean}{' in these models; with other seeds it may be otherwise' * alone}."
+    of_one_seed = " in these models; with other seeds it may be otherwise" if alone else ""
+    return f"{start}: {counts}. {where}, {mean}{of_one_seed}."
 
 
 def loss_sentence(start: str, first: str, second: str, compared: Sequence[Compared]) -> str:
