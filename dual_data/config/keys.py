@@ -6,13 +6,13 @@ import ast
 import inspect
 import json
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from textwrap import dedent
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple, cast, get_args, get_origin
 
 from pydantic_core import to_jsonable_python
 
 from dual_data.config.files import Strict
+from dual_data.text.docs import attribute_docs
 
 _KINDS = {"string": "text", "integer": "whole number", "number": "number", "object": "table"}
 _BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
@@ -75,14 +75,11 @@ def _table_in(annotation: Any) -> tuple[type[Strict] | None, str]:
 
 def _meanings(table: type[Strict]) -> dict[str, str]:
     """The text below each key in the code of the table and of the tables that it extends."""
-    meanings = {}
+    meanings = dict[str, str]()
     for owner in reversed(table.__mro__):
-        if not issubclass(owner, Strict) or owner is Strict:
-            continue
-        (definition,) = ast.parse(dedent(inspect.getsource(owner))).body
-        for key, below in pairwise(definition.body if isinstance(definition, ast.ClassDef) else []):
-            if isinstance(key, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                meanings[ast.unparse(key.target)] = " ".join(str(below.value.value).split())
+        if issubclass(owner, Strict) and owner is not Strict:
+            (definition,) = ast.parse(dedent(inspect.getsource(owner))).body
+            meanings |= attribute_docs(cast(ast.ClassDef, definition))
     return meanings
 
 

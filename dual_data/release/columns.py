@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import itertools
 from collections.abc import Mapping
 
 from dual_data import schema
 from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
+from dual_data.text.docs import attribute_docs
 
 JOINED: Mapping[str, str] = {
     "fact_id": "Identity of the fact: a hash of subject, property and object, the same in every build.",
@@ -116,13 +116,5 @@ def describe(column: str, table: str = "") -> str:
 @functools.cache
 def _documented() -> dict[str, dict[str, str]]:
     """The docs of the fields of `dual_data.schema`, by stage and column."""
-    docs_by_table: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(schema)).body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        docs = docs_by_table.setdefault(node.name.lower(), {})
-        for field_and_doc in itertools.pairwise(node.body):
-            match field_and_doc:
-                case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=text)):
-                    docs[name] = " ".join(str(text).split())
-    return docs_by_table
+    nodes = ast.parse(inspect.getsource(schema)).body
+    return {node.name.lower(): attribute_docs(node) for node in nodes if isinstance(node, ast.ClassDef)}
