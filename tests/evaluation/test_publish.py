@@ -23,7 +23,7 @@ from dual_data.evaluation.grid.stages import Prepared, applied
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.publish import STAGE, adapter_files, card
 from dual_data.evaluation.results import BASE, cell_path, read_result, write_result
-from dual_data.evaluation.training.lora import Adapters, read_spec
+from dual_data.evaluation.training.lora import Adapters
 from dual_data.release.model_hub import push_model
 from tests.cli.command import dual_data
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened
@@ -89,8 +89,7 @@ def expect_to_load_as_measured(folder: Path, apply: str) -> None:
     exec(code, namespace)
     loaded, ids = tiny("llama"), torch.tensor([[5, 6, 7, 8]])
     with applied(loaded, Prepared(folder / STAGE, apply, 0.0, 0.0, ())):
-        adapters = Adapters(loaded.model, read_spec(folder))
-        adapters.load(folder)
+        adapters = Adapters.read(loaded.model, folder)
         with torch.no_grad():
             assert torch.allclose(
                 namespace["model"](input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-5

@@ -20,7 +20,7 @@ from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import adapter_path
-from dual_data.evaluation.training.lora import Adapters, read_spec
+from dual_data.evaluation.training.lora import Adapters
 from dual_data.text.display import count
 
 Before = dict[tuple[object, ...], Any]
@@ -48,11 +48,9 @@ class Restored(NamedTuple):
 @contextmanager
 def restored(grid: Grid, loaded: Loaded, cell: Cell, before: Before) -> Iterator[Restored]:
     """Puts the stage and the adapter of a cell on its base, until the end of the block."""
-    adapter = adapter_path(grid.folder, cell.id)
     with applied(loaded, prepare_for(grid, cell, loaded)) as stacked:
-        adapters = Adapters(loaded.model, read_spec(adapter))
+        adapters = Adapters.read(loaded.model, adapter_path(grid.folder, cell.id))
         try:
-            adapters.load(adapter)
             yield Restored(grid, cell, loaded, adapters, stacked, before)
         finally:
             adapters.remove()

@@ -27,7 +27,7 @@ from dual_data.evaluation.rows.data import Item, data_hash
 from dual_data.evaluation.rows.encoding import Encoded, PromptFormat, TrainingRows, encode
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training import fine_tune
-from dual_data.evaluation.training.lora import Adapters, is_whole, read_spec
+from dual_data.evaluation.training.lora import Adapters, is_whole
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import halving, train
@@ -163,11 +163,10 @@ def applied(loaded: Loaded, stage: Prepared | None) -> Iterator[Adapters | None]
     if stage is None:
         yield None
         return
-    adapters = Adapters(loaded.model, read_spec(stage.folder))
+    adapters = Adapters.read(loaded.model, stage.folder)
     saved: list[tuple[nn.Linear, Tensor, Tensor]] = []
     tied = loaded.model.config.tie_word_embeddings
     try:
-        adapters.load(stage.folder)
         if stage.apply == "merge":
             linears = [slot.linear for slot in adapters.slots]
             saved = [(linear, linear.weight, held(linear.weight).detach().to("cpu", copy=True)) for linear in linears]

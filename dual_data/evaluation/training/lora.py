@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from pydantic import ValidationError
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
@@ -36,11 +36,6 @@ from dual_data.evaluation.training.optimiser import Buffer
 from dual_data.system.files import whole_folder
 
 CONFIG, WEIGHTS = ADAPTER_FILES
-_UNUSUAL = (
-    "use_dora", "use_rslora", "modules_to_save", "rank_pattern", "alpha_pattern", "layers_to_transform",
-    "fan_in_fan_out",
-)  # fmt: skip
-"""Settings of peft that change what an adapter computes, and that an adapter here never has."""
 
 
 class _Slot(NamedTuple):
@@ -83,6 +78,15 @@ class Adapters:
         self._pairs = [self._make_pair(slot) for slot in self.slots]
         self.reset()
         self._handles = [self._attach(slot, *pair) for slot, pair in zip(self.slots, self._pairs, strict=True)]
+
+    @classmethod
+    def read(cls, model: PreTrainedModel, folder: Path) -> Adapters:
+        """The adapter in a folder, put on a model. Raises InputError as `read_adapter`."""
+        spec, tensors = read_adapter(folder)
+        adapters = cls(model, spec)
+        a_and_b = {slot.name: _keys(slot.name) for slot in adapters.slots}
+        adapters.load_weights(0, {name: (tensors[a], tensors[b]) for name, (a, b) in a_and_b.items()})
+        return adapters
 
     @property
     def count(self) -> int:
@@ -218,13 +222,13 @@ class Adapters:
 
         Raises OSError, also where safetensors finds the disk full.
         """
-        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        tensors: dict[str, Tensor] = {}
-        for name, (a, b) in self.weights(k).items():
-            tensors[f"base_model.model.{name}.lora_A.weight"] = a.contiguous().cpu()
-            tensors[f"base_model.model.{name}.lora_B.weight"] = b.contiguous().cpu()
+        tensors = {
+            key: matrix.contiguous().cpu()
+            for name, pair in self.weights(k).items()
+            for key, matrix in zip(_keys(name), pair, strict=True)
+        }
         config = {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -243,25 +247,6 @@ class Adapters:
                 (partial / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         except SafetensorError as error:  # what a full disk is to safetensors
             raise OSError(f"{folder}: cannot be written: {error}") from None
-
-    def load(self, folder: Path, k: int = 0) -> None:
-        """Read an adapter that `save` or peft wrote as adapter `k`. Raises InputError where its shape differs."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        if read_spec(folder) != self.spec.model_copy(update={"targets": tuple(sorted(self.spec.targets))}):
-            raise InputError(f"{folder}: the adapter has the shape {read_spec(folder)!r}, expected {self.spec!r}")
-        try:
-            tensors = load_file(folder / WEIGHTS)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{folder / WEIGHTS}: not readable: {error}") from error
-        weights = {}
-        for slot in self.slots:
-            keys = [f"base_model.model.{slot.name}.lora_{matrix}.weight" for matrix in "AB"]
-            if not all(key in tensors for key in keys):
-                raise InputError(f"{folder}: no weights for the layer {slot.name}")
-            weights[slot.name] = (tensors[keys[0]], tensors[keys[1]])
-        self.load_weights(k, weights)
 
     def _views(self, row: Tensor, slot: _Slot) -> tuple[Tensor, Tensor]:
         middle = slot.start + slot.a_size
@@ -301,42 +286,32 @@ class Adapters:
         return slot.linear.register_forward_hook(add)
 
 
-def read_spec(folder: Path) -> LoraSpec:
-    """The shape of the adapter in `folder`. Raises InputError for an adapter that `Adapters` cannot represent."""
+def read_adapter(folder: Path) -> tuple[LoraSpec, dict[str, Tensor]]:
+    """Shape and tensors of an adapter that `Adapters.save` wrote. Raises InputError for a damaged or missing file."""
+    from safetensors.torch import load_file
+
+    path = folder / CONFIG
     try:
-        config = json.loads((folder / CONFIG).read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: no readable {CONFIG}: {error}") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{folder}: {CONFIG} is not a JSON object")
-    unusual = [key for key in _UNUSUAL if config.get(key)]
-    if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or unusual:
-        raise InputError(
-            f"{folder}: only plain LoRA adapters are read; this one has {', '.join(unusual) or 'another type'}"
-        )
-    if missing := [key for key in ("r", "lora_alpha", "target_modules") if key not in config]:
-        raise InputError(f"{folder}: {CONFIG} lacks {', '.join(missing)}")
-    targets = config["target_modules"]
-    try:
-        return LoraSpec(
-            rank=config["r"],
-            alpha=config["lora_alpha"],
-            targets=tuple(sorted([targets] if isinstance(targets, str) else targets)),
-        )
-    except (TypeError, ValidationError) as error:
-        raise InputError(f"{folder}: {CONFIG}: r, lora_alpha and target_modules are not those of an adapter") from error
+        config = json.loads(path.read_text())
+        spec = LoraSpec(rank=config["r"], alpha=config["lora_alpha"], targets=tuple(sorted(config["target_modules"])))
+        path = folder / WEIGHTS
+        return spec, load_file(path)
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+        raise InputError(f"{path}: not readable: {error}") from error
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether `folder` has an adapter that `Adapters.load` can read, judging by its configuration and file headers."""
-    from safetensors import SafetensorError, safe_open
-
+    """Whether `folder` has an adapter that can be read."""
     try:
-        read_spec(folder)
-        with safe_open(folder / WEIGHTS, framework="pt"):
-            return True
-    except (InputError, OSError, SafetensorError):
+        read_adapter(folder)
+    except InputError:
         return False
+    return True
+
+
+def _keys(layer: str) -> tuple[str, str]:
+    """Names of the matrices A and B of a layer in a file, as in peft."""
+    return f"base_model.model.{layer}.lora_A.weight", f"base_model.model.{layer}.lora_B.weight"
 
 
 def expect_targets(targets: Sequence[str], known: Collection[str], architecture: str) -> None:

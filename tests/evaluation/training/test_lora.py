@@ -13,7 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from dual_data.errors import InputError
 from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny
-from dual_data.evaluation.training.lora import Adapters, is_whole, read_spec
+from dual_data.evaluation.training.lora import Adapters, is_whole
 from dual_data.evaluation.training.optimisation import ATTENTION, LoraSpec
 from tests.evaluation.training.oracle import disturb
 from tests.faults.disk import no_room
@@ -97,41 +97,29 @@ def test_peft_reads_what_we_write_and_the_other_way_round(tmp_path: Path) -> Non
         warnings.simplefilter("ignore", FutureWarning)
         theirs: Any = get_peft_model(base, config)
     theirs.save_pretrained(tmp_path / "theirs")
-    assert read_spec(tmp_path / "theirs") == SPEC.model_copy(update={"targets": tuple(sorted(SPEC.targets))})
-    adapters.load(tmp_path / "theirs", 0)
-    with adapters.only(0):
-        assert torch.allclose(logits(loaded.model), logits(theirs), atol=1e-5)
-    with adapters.only(1):
-        assert torch.equal(logits(loaded.model), expected)
+    adapters.remove()
+    assert Adapters.read(loaded.model, tmp_path / "theirs").spec == SPEC.model_copy(
+        update={"targets": tuple(sorted(SPEC.targets))}
+    )
+    assert torch.allclose(logits(loaded.model), logits(theirs), atol=1e-5)
 
 
-def test_adapters_of_another_kind_or_shape_are_refused(tmp_path: Path) -> None:
-    adapters = Adapters(tiny().model, SPEC)
-    adapters.save(tmp_path / "a")
-    with pytest.raises(InputError, match="expected LoraSpec"):
-        Adapters(tiny().model, SPEC.model_copy(update={"rank": 2})).load(tmp_path / "a")
-    config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
-    for unusual in ({"use_dora": True}, {"alpha_pattern": {"q_proj": 64}}):
-        (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(config | unusual))
-        with pytest.raises(InputError, match=next(iter(unusual))):
-            read_spec(tmp_path / "a")
-    for wrong in ({"r": "many"}, {"lora_alpha": 0}, {"target_modules": None}):
-        (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(config | wrong))
-        with pytest.raises(InputError, match="are not those of an adapter"):
-            read_spec(tmp_path / "a")
+def test_a_damaged_adapter_is_refused_and_so_is_one_for_layers_that_a_model_lacks(tmp_path: Path) -> None:
+    model = tiny().model
+    Adapters(model, SPEC).save(tmp_path / "a")
+    path = tmp_path / "a" / "adapter_config.json"
+    config = json.loads(path.read_text())
+    lacking = {name: value for name, value in config.items() if name != "r"}
+    changed: list[dict[str, Any]] = [{"r": "many"}, {"lora_alpha": 0}, {"target_modules": None}]
+    for wrong in (*(config | change for change in changed), lacking, []):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(InputError, match=rf"^{path}: not readable: "):
+            Adapters.read(model, tmp_path / "a")
         assert not is_whole(tmp_path / "a")
-    with pytest.raises(InputError, match=r"no readable adapter_config.json"):
-        read_spec(tmp_path / "b")
-    del config["r"]
-    (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"adapter_config.json lacks r$"):
-        read_spec(tmp_path / "a")
-    (tmp_path / "a" / "adapter_config.json").write_text("[]")
-    with pytest.raises(InputError, match=r"adapter_config.json is not a JSON object"):
-        read_spec(tmp_path / "a")
-    assert not is_whole(tmp_path / "a")
+    with pytest.raises(InputError, match=r"b/adapter_config.json: not readable: .*No such file"):
+        Adapters.read(model, tmp_path / "b")
     with pytest.raises(InputError, match=r"no linear layer called c_attn: name some of .*q_proj.* as targets"):
-        Adapters(tiny().model, LoraSpec(targets=("c_attn",)))
+        Adapters(model, LoraSpec(targets=("c_attn",)))
 
 
 def test_what_a_killed_process_left_is_no_adapter_and_in_nobodys_way(
@@ -156,9 +144,7 @@ def test_what_a_killed_process_left_is_no_adapter_and_in_nobodys_way(
     assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == saved
     for name in ("a", "b"):  # by a process with the same id
         adapters.save(tmp_path / name)
-        again = Adapters(tiny().model, SPEC)
-        again.load(tmp_path / name)
-        assert torch.equal(again.master, adapters.master)
+        assert torch.equal(Adapters.read(tiny().model, tmp_path / name).master, adapters.master)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
