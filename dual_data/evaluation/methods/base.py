@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -34,34 +34,25 @@ class LabelOutputs:
         undeclared: str = "",
     ) -> None:
         """`undeclared` says what Method lacks where it does not ask for outputs of these rows: none can be read."""
+        self._targets, self._logits, self._gold, self._hidden = targets, logits, gold, hidden
         self._undeclared = undeclared
-        self._targets, self._make, self._gold = targets, logits, gold
-        self._logits: Tensor | None = None
-        self._log_softmax: Tensor | None = None
-        self._hidden = hidden
 
-    @property
+    @cached_property
     def logits(self) -> Tensor:
         """[K, M, V]"""
         if self._logits is None:
-            if self._make is None:
-                raise self._absent("at_layer=True ends the forward pass at the layer: read `hidden`, or do without it")
-            self._logits = self._make()
-        return self._logits
+            raise self._absent("at_layer=True ends the forward pass at the layer: read `hidden`, or do without it")
+        return self._logits()
 
-    @property
+    @cached_property
     def log_softmax(self) -> Tensor:
         """[K, M, V] log-probabilities over the vocabulary."""
-        if self._log_softmax is None:
-            self._log_softmax = self.logits.log_softmax(-1)
-        return self._log_softmax
+        return self.logits.log_softmax(-1)
 
-    @property
+    @cached_property
     def log_p(self) -> Tensor:
         """[K, M] log-probability of each label."""
-        if self._gold is None:
-            self._gold = self.log_p_of(self._targets)
-        return self._gold
+        return self.log_p_of(self._targets) if self._gold is None else self._gold
 
     @property
     def nll(self) -> Tensor:
