@@ -44,7 +44,7 @@ class Point(NamedTuple):
 
     step: int
     probabilities: tuple[float, ...]
-    """Of each fact's answer, in the order of the curve's subjects. Tuning on any answers of this format raises them."""
+    """Of each fact's answer, in the order of the held-out facts. Tuning on any answers of this format raises them."""
     hits: tuple[bool, ...]
     """Whether the greedy generation has the answer; recovery is measured by this."""
 
@@ -52,11 +52,9 @@ class Point(NamedTuple):
 class Curve(NamedTuple):
     """One relearning run."""
 
-    points: tuple[Point, ...]
-    subjects: tuple[str, ...]
-    """Of the held-out facts."""
-    notes: tuple[str, ...] = ()
-    """Where tuning ended early, and why; all later points are of the weights at that step."""
+    points: list[Point]
+    note: str
+    """Where tuning ended early, and why; all later points are of the weights at that step. Empty where it did not."""
 
 
 def relearning_rows(grid: Grid, cell: Cell) -> tuple[dict[str, list[Item]], list[Item]]:
@@ -121,8 +119,7 @@ def relearn(
     profile: PromptFormat,
     lr: float,
     steps: Sequence[int],
-    seed: int = 0,
-    max_new_tokens: int = RELEARNED_TOKENS,
+    seed: int,
 ) -> Curve:
     """The curve of adapter `k`, unlearned, that is tuned on `facts`, or with None that of a fresh one, the control.
 
@@ -133,7 +130,7 @@ def relearn(
     requests = [request_of(row) for row in encode(loaded.tokenizer, held_out, profile)]
     points = list[Point]()
     with _copied(loaded, adapters, k, seed) as copy:
-        engine = open_engine(loaded, copy, max_new_tokens=max_new_tokens)
+        engine = open_engine(loaded, copy, max_new_tokens=RELEARNED_TOKENS)
 
         def score(step: int) -> None:
             (outcomes,) = engine.run(requests)
@@ -158,7 +155,7 @@ def relearn(
     points += [points[-1]._replace(step=step) for step in remaining[1:]]
     model = "model before unlearning" if k is None else "unlearned model"
     note = f"tuning of the {model} ended early ({trace.stopped}); later points are of the weights it had then"
-    return Curve(tuple(points), tuple(item.cluster for item in held_out), (note,) if trace.stopped else ())
+    return Curve(points, note if trace.stopped else "")
 
 
 @contextmanager

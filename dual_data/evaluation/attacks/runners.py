@@ -76,12 +76,13 @@ def _relearning(restored: Restored, options: AttackOptions, tell: Say) -> dict[s
         )
 
     entries, notes = [], list[str]()
+    subjects = [item.cluster for item in held_out]
     for name in tuned:
         unlearned = curve(name, 0)
         control = restored.once((cell.base, cell.seed, name), partial(curve, name, None))
         points, control_points = ([point._asdict() for point in side.points] for side in (unlearned, control))
-        entries.append({"tuned_on": name, "points": points, "control": control_points, "subjects": unlearned.subjects})
-        notes += [f"on {name}: {note}" for note in (*unlearned.notes, *control.notes)]
+        entries.append({"tuned_on": name, "points": points, "control": control_points, "subjects": subjects})
+        notes += [f"on {name}: {side.note}" for side in (unlearned, control) if side.note]
     return {"relearning": entries, "notes": notes}
 
 
