@@ -19,9 +19,8 @@ from dual_data.errors import InputError
 from dual_data.evaluation.grid.cells import cells_of, resolve_grid
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
-from dual_data.evaluation.models.loading import identify
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.settings import load_settings
+from dual_data.evaluation.settings import ModelSettings, load_settings
 from dual_data.ids import digest
 from tests.services import require
 
@@ -203,7 +202,8 @@ def test_data_are_made_and_the_grids_run_on_them(
     for style in styles:
         grid_of_style = resolve_grid(settings, style, ROOT, tmp_path / style)
         # The whole grid has 5 stages x 2 sets x 7 methods x 5 rates x 3 seeds; the bases come on top.
-        assert len(cells_of(grid_of_style, lambda one: identify("tiny-llama"))) == 1050 + 2 * (1 + 4 * 3)
+        small = dict.fromkeys(grid_of_style.models, ModelSettings(spec="tiny-llama"))
+        assert len(cells_of(grid_of_style._replace(models=small))) == 1050 + 2 * (1 + 4 * 3)
     narrow = settings.grids["matched"].model_copy(
         update={"models": ("tiny",), "stages": ("sft_new",), "sets": ("rare",), "methods": ("AdaPop",), "lrs": (1e-3,),
                 "seeds": (0,), "limit": 3, "max_new_tokens": 3, "minilm": False}

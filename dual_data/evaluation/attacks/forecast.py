@@ -18,8 +18,7 @@ from dual_data.text.display import count
 
 def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], options: AttackOptions) -> str:
     """Number of attacks and an estimate of their time, in a line; the tasks of lm-eval are not known here."""
-    known = {name: unloaded(settings) for name, settings in grid.models.items()}
-    tokenised = {name: Tokenised(grid, model.tokenizer) for name, model in known.items()}
+    tokenised = {name: Tokenised(grid, unloaded(model).tokenizer) for name, model in grid.models.items()}
     curves = roundings = 0
     operations = 0.0
     bases = set[tuple[str, int | str]]()
@@ -32,7 +31,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
 
     for target in chosen:
         cell, sets = target.cell, grid.sets[target.cell.stage]
-        parameters, tokens = counted(known[cell.model]), tokenised[cell.model].tokens
+        parameters, tokens = counted(unloaded(grid.models[cell.model])), tokenised[cell.model].tokens
         tuned, held_out = _relearning_rows(grid, cell) if "relearning" in target.todo else ({}, [])
         if tuned:
             number = models(cell, cell.seed)
@@ -46,7 +45,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], chosen: Sequence[Target], option
             rows = [*sets.forget[cell.set] * number, *sets.retain_eval]
             measured = tokens(rows) + grid.preset.max_new_tokens * len(rows)
             operations += 2.0 * parameters * len(ROUNDERS) * measured
-    speed, basis = rate(grid, estimated(grid, cells, known, tokenised), options.device)
+    speed, basis = rate(grid, estimated(grid, cells, tokenised), options.device)
     attacked = f"{count(len(chosen), 'cell')} to attack{', and the model before unlearning of each' if bases else ''}"
     text = (
         f"{attacked}: {count(curves, 'curve')} of relearning, each of {max(options.steps)} steps, and "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -146,6 +147,7 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
             f"{folder}: the grids beside it keep their trained stages here; give another folder with --out, or another "
             "name to the grid"
         )
+    unloaded.cache_clear()  # files of a model may have changed since another grid was opened, as those of rows
     grid_settings = settings.grids[name]
     data = settings.data[grid_settings.data]
     preset = settings.preset_of(grid_settings)
@@ -201,18 +203,19 @@ def _read_panel(name: str, grid: GridSettings, project: Path) -> Panel:
     return panel.first(most) if most else panel
 
 
+@cache
 def unloaded(model: ModelSettings) -> Unloaded:
-    """What is known of a model without loading its weights."""
+    """What is known of a model without loading its weights; found out once for a grid that is opened."""
     return identify(model.spec, trust_remote_code=model.trust_remote_code, revision=model.revision)
 
 
-def cells_of(grid: Grid, look_up: Callable[[ModelSettings], Unloaded] = unloaded) -> list[Cell]:
+def cells_of(grid: Grid) -> list[Cell]:
     """The cells in the order in which they run: by model, stage and set; first the cells before unlearning."""
     grid_settings = grid.settings
     rates = grid_settings.lrs or grid.preset.lrs
     cells: list[Cell] = []
     for model, settings in grid.models.items():
-        known = look_up(settings)
+        known = unloaded(settings)
         for stage in grid_settings.stages:
             recipe = grid.stages[stage]
             trained = "" if recipe is None else data_hash(grid.sets[stage].trained(recipe))

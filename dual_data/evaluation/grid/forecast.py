@@ -98,19 +98,19 @@ def forecast(
     longer than it takes, and where a method of theirs fails in a trial, as `_try_methods`; DualDataError where they are
     to be embedded without the package for it.
     """
-    models = {name: unloaded(settings) for name, settings in grid.models.items()}
-    tokenised = {name: Tokenised(grid, known.tokenizer) for name, known in models.items()}
-    lines = estimated(grid, cells, models, tokenised, adapters=adapters)
+    tokenised = {name: Tokenised(grid, unloaded(model).tokenizer) for name, model in grid.models.items()}
+    lines = estimated(grid, cells, tokenised, adapters=adapters)
     to_do = [line for line in lines if not line.done]
     if to_do and grid.measure.minilm:
         embedding_model(f"grids.{grid.name}.minilm: ")
-    _expect_targets(grid, [line.cell for line in to_do], models)
+    _expect_targets(grid, [line.cell for line in to_do])
     for model, stage, name in dict.fromkeys((line.cell.model, line.cell.stage, line.cell.set) for line in to_do):
-        check_workload(models[model].room, tokenised[model].workload(stage, name), grid.preset.max_new_tokens)
+        room = unloaded(grid.models[model]).room
+        check_workload(room, tokenised[model].workload(stage, name), grid.preset.max_new_tokens)
     _try_methods(grid, [line.cell for line in to_do], tokenised)
     operations = sum(line.operations for line in to_do)
     speed, basis = rate(grid, lines, device)
-    least, held = least_memory(grid, cells, models, device, at_once=at_once, sharing=sharing)
+    least, held = least_memory(grid, cells, device, at_once=at_once, sharing=sharing)
     staged = any(grid.stages[line.cell.stage] is not None for line in to_do)
     text = (
         f"{len(lines)} cells, {len(to_do)} to do: {sum(line.training_tokens for line in to_do):,} training tokens, "
@@ -122,10 +122,10 @@ def forecast(
     return Forecast(lines, text)
 
 
-def _expect_targets(grid: Grid, cells: Iterable[Cell], models: Mapping[str, Unloaded]) -> None:
+def _expect_targets(grid: Grid, cells: Iterable[Cell]) -> None:
     """Raise UsageError where adapters of `cells` or of their stages are for a layer that the model lacks."""
     for model, stage, unlearns in dict.fromkeys((cell.model, cell.stage, cell.method != BASE) for cell in cells):
-        recipe, known = grid.stages[stage], models[model]
+        recipe, known = grid.stages[stage], unloaded(grid.models[model])
         trained = [grid.preset.lora] if unlearns and not grid.preset.full else []
         for lora in (*trained, *([recipe.lora] if recipe is not None else [])):
             expect_targets(lora.targets, known.linear, f"{model}: {known.architecture}")
@@ -154,14 +154,9 @@ def _try_methods(grid: Grid, cells: Iterable[Cell], tokenised: Mapping[str, Toke
 
 
 def estimated(
-    grid: Grid,
-    cells: Sequence[Cell],
-    models: Mapping[str, Unloaded],
-    tokenised: Mapping[str, Tokenised],
-    *,
-    adapters: bool = False,
+    grid: Grid, cells: Sequence[Cell], tokenised: Mapping[str, Tokenised], *, adapters: bool = False
 ) -> list[CellForecast]:
-    """What each cell takes; with `adapters`, one without its adapter is not done."""
+    """What each cell takes; with `adapters`, one without its adapter is not done. `tokenised` is by model."""
     sizes: dict[tuple[str, str, str], _Sizes] = {}
     lines = []
     for cell in cells:
@@ -169,7 +164,7 @@ def estimated(
         if base not in sizes:
             sizes[base] = _sizes(grid, cell, tokenised[cell.model])
         done = is_done(grid.folder, cell, adapter=adapters)
-        lines.append(_cell_forecast(grid, cell, models[cell.model], sizes[base], done=done))
+        lines.append(_cell_forecast(grid, cell, sizes[base], done=done))
     return lines
 
 
@@ -194,8 +189,8 @@ def _sizes(grid: Grid, cell: Cell, tokenised: Tokenised) -> _Sizes:
     return _Sizes(len(forget), trained(forget), retain, retain_row, np.array([prompts + read, read], dtype=float))
 
 
-def _cell_forecast(grid: Grid, cell: Cell, known: Unloaded, sizes: _Sizes, *, done: bool) -> CellForecast:
-    steps = 0
+def _cell_forecast(grid: Grid, cell: Cell, sizes: _Sizes, *, done: bool) -> CellForecast:
+    known, steps = unloaded(grid.models[cell.model]), 0
     trained, reference = np.zeros(2), np.zeros(2)
     if cell.method != BASE:
         method = method_named(cell.method)
@@ -243,9 +238,7 @@ def rate(grid: Grid, lines: Sequence[CellForecast], device: str) -> tuple[float,
     return _RATE["cuda" if gpu else "cpu"], "a guess until a cell is done there"
 
 
-def least_memory(
-    grid: Grid, cells: Sequence[Cell], models: Mapping[str, Unloaded], device: str, *, at_once: int, sharing: int
-) -> tuple[float, str]:
+def least_memory(grid: Grid, cells: Sequence[Cell], device: str, *, at_once: int, sharing: int) -> tuple[float, str]:
     """The bytes that a device must have for the largest model of `cells` at least, and what takes them.
 
     Those of tensors that are there through all of training. Activations, logits and the cache of measuring add to them;
@@ -255,7 +248,7 @@ def least_memory(
     together = Counter((cell.model, cell.stage, cell.set, cell.method, cell.seed) for cell in unlearned)
     lora, most = grid.preset.lora, 0.0
     for model in {cell.model for cell in cells}:
-        known, dtype = models[model], DTYPES[grid.models[model].dtype]
+        known, dtype = unloaded(grid.models[model]), DTYPES[grid.models[model].dtype]
         weights, trained = known.parameters, 0
         rates = max((rates for place, rates in together.items() if place[0] == model), default=0)
         if rates and grid.preset.full:

@@ -166,17 +166,16 @@ def test_the_least_memory_is_that_of_the_tensors_that_training_keeps(
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
         for tensor in (*loaded.model.parameters(), *buffers, *live, *moments, *sums)
     }
-    models = {"tiny": identify("tiny-llama")}
 
     def least(device: str = "cpu", at_once: int = 2, sharing: int = 1) -> float:
-        return least_memory(grid, cells, models, device, at_once=at_once, sharing=sharing)[0]
+        return least_memory(grid, cells, device, at_once=at_once, sharing=sharing)[0]
 
     assert least() == sum(kept.values())
     # A grid of two learning rates has no more cells to train together, which a GPU does by itself and a CPU does not.
     assert least(at_once=9) == least("cuda", at_once=0) == least()
     assert least(at_once=0) < least() or full
     weights = 31_392 * DTYPES[dtype].itemsize
-    assert least_memory(grid, cells[:1], models, "cpu", at_once=2, sharing=1) == (weights, "weights")
+    assert least_memory(grid, cells[:1], "cpu", at_once=2, sharing=1) == (weights, "weights")
     if not full:  # devices that share a base have half of it, and cells of their own
         assert least(at_once=1, sharing=2) == least(at_once=1) - weights / 2
 
