@@ -15,7 +15,7 @@ from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Unloaded, identify
 from dual_data.evaluation.results import BASE, adapter_path, cell_id, cell_path, head_of, stages_folder
 from dual_data.evaluation.rows.data import Item, data_hash
-from dual_data.evaluation.rows.encoding import PromptFormat, profile_named
+from dual_data.evaluation.rows.encoding import PROFILES, PromptFormat
 from dual_data.evaluation.rows.panel import SHIPPED, SHIPPED_PANEL, Panel, panel_hash, read_panel
 from dual_data.evaluation.settings import (
     PRETRAINED,
@@ -151,6 +151,7 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
     grid_settings = settings.grids[name]
     data = settings.data[grid_settings.data]
     preset = settings.preset_of(grid_settings)
+    profile = PROFILES[preset.profile]
     all_stages: dict[str, StageSettings | None] = {PRETRAINED: None, **settings.stages}
     stages = {stage: all_stages[stage] for stage in grid_settings.stages}
     source = resolved(
@@ -167,7 +168,7 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
         models={model: _in_project(project, model, settings.models[model]) for model in grid_settings.models},
         stages=stages,
         preset=preset,
-        profile=_profile(preset),
+        profile=profile._replace(system=preset.system) if profile.chat else profile,
         sets=sets,
         panel=_read_panel(name, grid_settings, project) if grid_settings.panel else None,
         refusals=(),
@@ -178,11 +179,6 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
     if any(method_named(method).other_answer == "refusals" for method in grid.methods):
         grid = grid._replace(refusals=tuple(read_refusals(project)))
     return grid
-
-
-def _profile(preset: PresetSettings) -> PromptFormat:
-    profile = profile_named(preset.profile)
-    return profile._replace(system=preset.system) if profile.chat else profile
 
 
 def _in_project(project: Path, name: str, model: ModelSettings) -> ModelSettings:

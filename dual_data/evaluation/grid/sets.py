@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dual_data.config import read_text, shipped_project
 from dual_data.engine.places import command_for
-from dual_data.errors import InputError, UsageError
+from dual_data.errors import InputError
 from dual_data.evaluation.rows.data import Item, data_hash, read_paraphrases, read_split
 from dual_data.evaluation.settings import DataSettings, SplitSettings, StageSettings
 from dual_data.ids import digest
@@ -191,14 +191,12 @@ def counterfactual_answers(items: Sequence[Item], needed_by: str) -> dict[str, s
 
 def read_refusals(project: Path) -> list[str]:
     """The refusals to teach: prompts/refusals.txt of the project, else the shipped file; one per line."""
-    for folder in (project, shipped_project()):
-        path = folder / "prompts" / "refusals.txt"
-        if path.exists():
-            lines = [line.strip() for line in read_text(path, "a text file").splitlines()]
-            if refusals := [line for line in lines if line]:
-                return refusals
-            raise InputError(f"{path}: holds no refusal; write one per line")
-    raise UsageError(f"{project / 'prompts' / 'refusals.txt'}: no such file; write refusals to teach, one per line")
+    own, shipped = (folder / "prompts" / "refusals.txt" for folder in (project, shipped_project()))
+    path = own if own.exists() else shipped
+    refusals = [line.strip() for line in read_text(path, "a text file").splitlines() if line.strip()]
+    if not refusals:
+        raise InputError(f"{path}: holds no refusal; write one per line")
+    return refusals
 
 
 def refusal_of(item: Item, refusals: Sequence[str]) -> str:

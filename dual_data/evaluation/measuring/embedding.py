@@ -56,11 +56,9 @@ class SentenceEmbedder:
         return torch.stack([vectors[text] for text in texts]) if texts else torch.empty(0, 384)
 
     def cosines(self, first: Sequence[str], second: Sequence[str]) -> list[float]:
-        """Cosine of each pair. Raises ValueError where the two differ in length."""
-        if len(first) != len(second):
-            raise ValueError(f"{len(first)} texts against {len(second)}")
+        """Cosine of each pair."""
         values = (self.embed(first) * self.embed(second)).sum(1).clamp(-1, 1)
-        return [float(value) for value in values.tolist()]
+        return list(values.tolist())
 
     def nearest(self, texts: Sequence[str], accepted: Sequence[Sequence[str]]) -> list[float]:
         """Largest cosine of each text with any of its accepted answers."""

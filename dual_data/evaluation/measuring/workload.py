@@ -14,15 +14,7 @@ from dual_data.evaluation.metrics.chance import trivial_baselines
 from dual_data.evaluation.models.loading import Room
 from dual_data.evaluation.rows.attack_prompts import attack_chats
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.rows.encoding import (
-    PromptFormat,
-    encode,
-    profile_named,
-    prompt_ids,
-    render,
-    text_ids,
-    turn_end,
-)
+from dual_data.evaluation.rows.encoding import PROFILES, PromptFormat, encode, prompt_ids, render, text_ids, turn_end
 from dual_data.evaluation.rows.panel import TokenisedPanel
 from dual_data.evaluation.rows.request import Answer, Request, answer_of
 from dual_data.ids import digest
@@ -103,7 +95,7 @@ def build_workload(
     `demonstrations` are items that the in-context attack may show, such as those of retain_train; it takes them in an
     order by hash; attacks need a profile that is chat. Raises InputError for a set without items.
     """
-    profile = profile_named(profile) if isinstance(profile, str) else profile
+    profile = PROFILES[profile] if isinstance(profile, str) else profile
     ordered = sorted(demonstrations, key=lambda item: digest(f"demonstration|{item.id}"))
     pool = _Pool(sets)
     builder = _Builder(tokenizer, profile)

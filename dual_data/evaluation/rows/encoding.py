@@ -80,20 +80,13 @@ class TrainingRows(NamedTuple):
         return {"forget": self.forget, "retain": self.retain, "refusal": self.refusal}
 
 
-def profile_named(name: str) -> PromptFormat:
-    """The profile called `name`. Raises InputError that lists the known ones."""
-    if name not in PROFILES:
-        raise InputError(f"unknown prompt profile {name!r}; known: {', '.join(PROFILES)}")
-    return PROFILES[name]
-
-
 def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: PromptFormat | str) -> list[Encoded]:
     """Token ids of the canonical question and answer of each item.
 
     Raises InputError for an answer without tokens or with a special one, for a tokenizer without the chat template that
     the profile `chat` needs, and for one that takes parts of the questions for special tokens.
     """
-    profile = profile_named(profile) if isinstance(profile, str) else profile
+    profile = PROFILES[profile] if isinstance(profile, str) else profile
     _expect_read(tokenizer, [item.question for item in items[:_SAMPLE]])
     prompts = prompt_ids(tokenizer, [item.question for item in items], profile)
     answers = text_ids(tokenizer, [item.answer.strip() for item in items])

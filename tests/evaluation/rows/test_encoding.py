@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from dual_data.errors import InputError
 from dual_data.evaluation.models.tiny import tiny, tiny_tokenizer
 from dual_data.evaluation.rows.data import Item
-from dual_data.evaluation.rows.encoding import encode, profile_named, render, token_hash, turn_end
+from dual_data.evaluation.rows.encoding import encode, render, token_hash, turn_end
 from dual_data.evaluation.rows.panel import Panel, tokenise_panel
 from dual_data.prompts import SYSTEM_PROMPT
 from tests.evaluation.questions import cities
@@ -114,8 +114,6 @@ def test_a_missing_template_and_empty_answers_are_refused_with_the_way_out() -> 
     assert encode(tokenizer, cities(1), "dual-raw")
     with pytest.raises(InputError, match=r"item x: the answer ' ' to 'Q\?' has no tokens"):
         encode(tokenizer, [Item("x", "Q?", " ", (" ",))], "dual-raw")
-    with pytest.raises(InputError, match="unknown prompt profile 'raw'; known: chat, dual-raw"):
-        profile_named("raw")
 
 
 @pytest.mark.parametrize("profile", ["chat", "dual-raw"])
