@@ -55,6 +55,9 @@ def card(result: Result) -> str:
     hours = result["run"].get("gpu_hours")
     has_stage = bool(result["provenance"].get("stage"))
     is_stacked = has_stage and result["provenance"]["identity"]["stage"]["recipe"]["apply"] == "stack"
+    rows = [
+        [text(name), *(number(scores.get(score)) for score in _SHOWN)] for name, scores in result["summary"].items()
+    ]
     head = ["library_name: peft", "tags: [unlearning, dual-data]"]
     if model.get("revision"):
         head.insert(0, f"base_model: {model['spec']}")
@@ -71,7 +74,7 @@ def card(result: Result) -> str:
         + (f"after the training stage {code(cell['stage'])}." if has_stage else "as it was published."),
         "",
         *([f"The cell {result['status']}: {text(result['reason'])}.", ""] if result["reason"] else []),
-        table(("set", *_SHOWN.values()), [_row(name, scores) for name, scores in result["summary"].items()]),
+        table(("set", *_SHOWN.values()), rows),
         "",
         *_panel(result.get("panel")),
         *([f"{hours:.4f} GPU hours."] if hours else []),  # a CPU's are none
@@ -113,10 +116,6 @@ def _loading(model: Mapping[str, Any]) -> list[str]:
         f'model = AutoModelForCausalLM.from_pretrained("{model["spec"]}", revision="{model["revision"]}", '
         f"dtype=torch.{model['dtype']})",
     ]
-
-
-def _row(name: str, scores: Mapping[str, Any]) -> list[str]:
-    return [text(name), *(number(scores.get(score)) for score in _SHOWN)]
 
 
 def _panel(summary: Mapping[str, Any] | None) -> list[str]:

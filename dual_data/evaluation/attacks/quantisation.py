@@ -16,6 +16,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from dual_data.evaluation.models.decoder import linear_layers
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.training.lora import Adapters
 
@@ -100,9 +101,7 @@ def quantised(
         for adapter, _ in active:
             off.enter_context(adapter.disabled())
         try:
-            for name, layer in loaded.model.named_modules():
-                if not isinstance(layer, nn.Linear):
-                    continue
+            for name, layer in linear_layers(loaded.model).items():
                 layer_deltas = [(scaling, *weights[name]) for scaling, weights in deltas if name in weights]
                 is_rounded = head_too or layer is not head
                 if not (is_rounded or layer_deltas):

@@ -23,7 +23,7 @@ from dual_data.evaluation.metrics.likelihood import probability
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.encoding import PromptFormat, TrainingRows, encode
-from dual_data.evaluation.rows.request import Outcome, request_of
+from dual_data.evaluation.rows.request import request_of
 from dual_data.evaluation.training import fine_tune
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import Optimisation
@@ -134,7 +134,10 @@ def relearn(
 
         def score(step: int) -> None:
             (outcomes,) = engine.run(requests)
-            points.append(_point(loaded, step, outcomes, held_out))
+            texts = [loaded.text(outcome.generation) for outcome in outcomes]
+            hits = (contains_answer(text, item.answers, item.kind) for text, item in zip(texts, held_out, strict=True))
+            probabilities = (rounded(probability(outcome.scores[0])) for outcome in outcomes)
+            points.append(Point(step, tuple(probabilities), tuple(hits)))
 
         score(0)
         # One step per epoch, since `on_epoch` is called only at the end of epochs.
@@ -169,10 +172,3 @@ def _copied(loaded: Loaded, adapters: Adapters, k: int | None, seed: int) -> Ite
             yield copy
     finally:
         copy.remove()
-
-
-def _point(loaded: Loaded, step: int, outcomes: Sequence[Outcome], items: Sequence[Item]) -> Point:
-    texts = [loaded.text(outcome.generation) for outcome in outcomes]
-    hits = tuple(contains_answer(text, item.answers, item.kind) for text, item in zip(texts, items, strict=True))
-    probabilities = tuple(rounded(probability(outcome.scores[0])) for outcome in outcomes)
-    return Point(step, probabilities, hits)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from dual_data.evaluation.device.memory import OutOfMemory, release
 from dual_data.evaluation.grid.cells import Cell, Grid, is_done, refuse_training
 from dual_data.evaluation.grid.grid_run import GridRun, RunOptions
-from dual_data.evaluation.grid.stage_run import StageRun, grouped, stage_of
+from dual_data.evaluation.grid.stage_run import StageRun, grouped
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.models.loading import Loaded
 
@@ -51,7 +51,10 @@ def run(
     todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
     numbers = {cell.id: number for number, cell in enumerate(todo, 1)}
     grid_run, counts = GridRun(grid, cells, options, project, say, numbers), Counter[str]()
-    stage_groups = grouped(todo, lambda cell: (cell.model, *stage_of(grid, cell)))
+    # A stage that trains nothing is the same for all seeds.
+    stage_groups = grouped(
+        todo, lambda cell: (cell.model, cell.stage, cell.seed if grid.stages[cell.stage] is not None else 0)
+    )
     first = int(options.start * len(stage_groups))
     for name, model_groups in groupby(stage_groups[first:] + stage_groups[:first], lambda group: group[0].model):
         loaded: Loaded | None = None

@@ -11,7 +11,7 @@ import torch
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.devices import cells_at_once, even_size, rows_at_once
 from dual_data.evaluation.device.memory import enough_memory
-from dual_data.evaluation.grid.cells import Cell, Grid, is_done
+from dual_data.evaluation.grid.cells import Cell, is_done
 from dual_data.evaluation.grid.claims import claimed
 from dual_data.evaluation.grid.grid_run import GridRun
 from dual_data.evaluation.grid.provenance import Effort, blank, run_record
@@ -40,11 +40,6 @@ def grouped(cells: Sequence[Cell], key: Callable[[Cell], object]) -> list[list[C
     for cell in cells:
         groups.setdefault(key(cell), []).append(cell)
     return list(groups.values())
-
-
-def stage_of(grid: Grid, cell: Cell) -> tuple[str, int]:
-    """The stage that a cell starts from, and the seed of its training; 0 where nothing is trained."""
-    return (cell.stage, cell.seed if grid.stages[cell.stage] is not None else 0)
 
 
 class StageRun:

@@ -44,15 +44,11 @@ def telling(method: Method, part: str, known: str = "") -> Iterator[None]:
 
 def facts_of(data: TrainingRows, tokenizer: PreTrainedTokenizerBase) -> Facts:
     """What a method can derive constants from, of the rows that cells train on."""
-
-    def encode(text: str) -> list[int]:
-        return list(text_ids(tokenizer, [text])[0])
-
     return Facts(
         [[*row.answer_ids, *(row.end_ids if data.train_end else ())] for row in data.forget],
         [len(row.answer_ids) for row in data.forget],
         [item.popularity for item in data.items] or [None] * len(data.forget),
-        encode,
+        lambda text: list(text_ids(tokenizer, [text])[0]),
         data.items,
     )
 
