@@ -111,15 +111,18 @@ class RunRecord(TypedDict, total=False):
 
     finished: str
     training_seconds: float
+    """Of all cells that were run at once, as the next four are."""
     measuring_seconds: float
     cells_at_once: int
-    rows_at_once: int | None
+    rows_at_once: int
+    """Rows of a measurement batch."""
+    tokens: int | None
+    """Tokens that went through the model in training; None before unlearning."""
     gpu_hours: float
     stage_seconds: float
     """Of the cell's training stage: spent once, but recorded in every cell that starts from it."""
     stage_gpu_hours: float
     peak_memory_bytes: int | None
-    tokens: int | None
     notes: list[str]
     """Such as a halved batch."""
 
@@ -174,6 +177,11 @@ def fact_of(row: ItemRow) -> tuple[str, str]:
 def cluster_of(row: ItemRow) -> str:
     """The cluster of an item, as `Item.cluster`: what samples are drawn of."""
     return row["subject"] or row["question"]
+
+
+def seconds_of(run: RunRecord) -> float:
+    """What one cell took of the time of those that were run at once."""
+    return (run["training_seconds"] + run["measuring_seconds"]) / run["cells_at_once"]
 
 
 def is_finite(rows: Iterable[ItemRow]) -> bool:

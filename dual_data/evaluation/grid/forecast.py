@@ -28,7 +28,7 @@ from dual_data.evaluation.measuring.embedding import embedding_model
 from dual_data.evaluation.measuring.workload import check_workload
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import DTYPES, Unloaded
-from dual_data.evaluation.results import BASE, cell_path, read_result
+from dual_data.evaluation.results import BASE, cell_path, read_result, seconds_of
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.training.full import bytes_per_parameter
 from dual_data.evaluation.training.lora import expect_targets
@@ -231,7 +231,7 @@ def rate(grid: Grid, lines: Sequence[CellForecast], device: str) -> tuple[float,
         result = read_result(cell_path(grid.folder, line.cell.id))
         run = result["run"]
         if run and result["provenance"]["device"].startswith("cpu") != gpu:
-            seconds += (run["training_seconds"] + run["measuring_seconds"]) / run["cells_at_once"]
+            seconds += seconds_of(run)
             operations += line.operations
     if seconds > 0:
         return operations / seconds, "by the cells that are done"

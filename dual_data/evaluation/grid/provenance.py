@@ -6,7 +6,7 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -15,27 +15,9 @@ from dual_data.engine.manifest import git_state, versions
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.stages import Prepared
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.results import FORMAT, Result, RunRecord
+from dual_data.evaluation.results import FORMAT, Result, RunRecord, seconds_of
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "gguf")
-
-
-class Effort(NamedTuple):
-    """Time and tokens of running some cells as one batch, of which each cell has an equal share."""
-
-    training_seconds: float
-    measuring_seconds: float
-    together: int
-    """Number of cells in the batch."""
-    tokens: int | None = None
-    """Tokens that went through the model in training, of all cells together."""
-    rows: int | None = None
-    """Rows of a measurement batch, of all cells together."""
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of one cell."""
-        return (self.training_seconds + self.measuring_seconds) / self.together
 
 
 def blank(
@@ -80,20 +62,16 @@ def provenance(loaded: Loaded | None, project: Path, packages: Sequence[str] = (
     }
 
 
-def run_record(effort: Effort, loaded: Loaded, stage: Prepared | None, notes: Sequence[str]) -> RunRecord:
-    """How the run of a cell went, and that of its stage."""
+def run_record(effort: RunRecord, loaded: Loaded, stage: Prepared | None, notes: Sequence[str]) -> RunRecord:
+    """How the run of a cell went, and that of its stage; `effort` has what it shares with those run at once."""
     gpu = loaded.device.type == "cuda"
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "training_seconds": effort.training_seconds,
-        "measuring_seconds": effort.measuring_seconds,
-        "cells_at_once": effort.together,
-        "rows_at_once": effort.rows,
-        "gpu_hours": effort.seconds / 3600 if gpu else 0.0,
+        **effort,
+        "gpu_hours": seconds_of(effort) / 3600 if gpu else 0.0,
         "stage_seconds": stage.seconds if stage is not None else 0.0,
         "stage_gpu_hours": stage.gpu_hours if stage is not None else 0.0,
         "peak_memory_bytes": torch.cuda.max_memory_allocated(loaded.device) if gpu else None,
-        "tokens": effort.tokens,
         "notes": list(dict.fromkeys([*(stage.notes if stage is not None else ()), *notes])),
     }
 

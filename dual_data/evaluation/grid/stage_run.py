@@ -14,7 +14,7 @@ from dual_data.evaluation.device.memory import enough_memory
 from dual_data.evaluation.grid.cells import Cell, is_done
 from dual_data.evaluation.grid.claims import claimed
 from dual_data.evaluation.grid.grid_run import GridRun
-from dual_data.evaluation.grid.provenance import Effort, blank, run_record
+from dual_data.evaluation.grid.provenance import blank, run_record
 from dual_data.evaluation.grid.stages import Prepared, applied, prepare_for
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.measuring.embedding import SentenceEmbedder
@@ -25,7 +25,7 @@ from dual_data.evaluation.measuring.workload import Workload, check_workload
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.metrics.panel import panel_items, panel_summary
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.results import BASE, adapter_path, write_result
+from dual_data.evaluation.results import BASE, RunRecord, adapter_path, seconds_of, write_result
 from dual_data.evaluation.rows.encoding import TrainingRows, token_hash
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
@@ -125,7 +125,7 @@ class StageRun:
         )
         self._base, self._workload = base, base.workload
         self._remember_rows(engine, 1)
-        effort = Effort(0.0, time.perf_counter() - began, 1, rows=engine.rows)
+        effort = _effort(0.0, time.perf_counter() - began, engine, 1)
         with claimed(grid.folder, missing if self._options.ranks.first else ()) as bases:
             for cell in bases:
                 self._write(cell, base, effort, engine.notes)
@@ -173,13 +173,7 @@ class StageRun:
             engine = self._engine(adapters)
             measurements = measure(engine, self._workload, base=self._base, embedder=self._embedder)
             self._remember_rows(engine, len(cells))
-            effort = Effort(
-                trained - began,
-                time.perf_counter() - trained,
-                len(cells),
-                tokens=traces[0].tokens,
-                rows=engine.rows * len(cells),
-            )
+            effort = _effort(trained - began, time.perf_counter() - trained, engine, len(cells), traces[0].tokens)
             for cell in own:
                 k = cells.index(cell)
                 trace, measured = traces[k], measurements[k]
@@ -187,7 +181,7 @@ class StageRun:
                     # Before the result, with which the cell counts as done.
                     adapters.save(adapter_path(grid.folder, cell.id), k, base=loaded.info.spec)
                 self._write(cell, measured, effort, [*notes, *trace.fallbacks, *engine.notes], trace, rows)
-                self._grid_run.say(_line(cell, measured, trace, effort.seconds))
+                self._grid_run.say(_line(cell, measured, trace, seconds_of(effort)))
                 yield "stopped" if trace.stopped else "done"
         finally:
             trainable.remove()
@@ -214,7 +208,7 @@ class StageRun:
         self,
         cell: Cell,
         measured: Measurement,
-        effort: Effort,
+        effort: RunRecord,
         notes: Sequence[str],
         trace: Trace | None = None,
         rows: TrainingRows | None = None,
@@ -250,6 +244,16 @@ class StageRun:
 
 def _without_rate(cell: Cell) -> tuple[str, str, str, str, int]:
     return (cell.model, cell.stage, cell.set, cell.method, cell.seed)
+
+
+def _effort(training: float, measuring: float, engine: Engine, cells: int, tokens: int | None = None) -> RunRecord:
+    return {
+        "training_seconds": training,
+        "measuring_seconds": measuring,
+        "cells_at_once": cells,
+        "rows_at_once": engine.rows * cells,
+        "tokens": tokens,
+    }
 
 
 def _line(cell: Cell, measured: Measurement, trace: Trace, seconds: float) -> str:
