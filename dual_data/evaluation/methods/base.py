@@ -221,21 +221,21 @@ class Method(NamedTuple):
 
     def _expect_valid_options(self) -> None:
         known = self.defaults
-        for field in _WITH_OPTIONS:
-            for name, parameter in self._parameters(field).items():
-                has_default = parameter.default is not parameter.empty
-                if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and has_default:
-                    raise ValueError(
-                        f"{field}: {name!r} has a default, but is no option, as it is not behind a `*`: write "
-                        f"`*, {name}`"
-                    )
-                if parameter.kind is parameter.KEYWORD_ONLY and name not in known:
-                    raise ValueError(
-                        f"{field}: {name!r} is no option, as it has no default: write one, such as "
-                        f"`{name}: float = 1.0`"
-                    )
         first: dict[str, tuple[str, Any]] = {}
-        for field, name, default in self._options():
+        for field, name, parameter in self._parameters():
+            kind, default = parameter.kind, parameter.default
+            if kind is parameter.POSITIONAL_OR_KEYWORD and default is not parameter.empty:
+                raise ValueError(
+                    f"{field}: {name!r} has a default, but is no option, as it is not behind a `*`: write `*, {name}`"
+                )
+            if kind is not parameter.KEYWORD_ONLY:
+                continue
+            if name not in known:
+                raise ValueError(
+                    f"{field}: {name!r} is no option, as it has no default: write one, such as `{name}: float = 1.0`"
+                )
+            if default is parameter.empty:
+                continue
             other, earlier = first.setdefault(name, (field, default))
             if (type(earlier), earlier) != (type(default), default):
                 raise ValueError(
@@ -246,19 +246,17 @@ class Method(NamedTuple):
     @property
     def defaults(self) -> dict[str, Any]:
         """Every option of the method with its default."""
-        return {name: default for _, name, default in self._options()}
+        return {
+            name: parameter.default
+            for _, name, parameter in self._parameters()
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty
+        }
 
-    def _options(self) -> Iterator[tuple[str, str, Any]]:
-        """Every option with the field of a function that has it and its default there."""
+    def _parameters(self) -> Iterator[tuple[str, str, inspect.Parameter]]:
+        """The parameters of every function of the method, each with the function's field and its name."""
         for field in _WITH_OPTIONS:
-            for name, parameter in self._parameters(field).items():
-                if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty:
-                    yield field, name, parameter.default
-
-    def _parameters(self, field: str) -> Mapping[str, inspect.Parameter]:
-        """The parameters of a function of the method; none where it has no such function."""
-        function = getattr(self, field)
-        return {} if function is None else inspect.signature(function).parameters
+            if (function := getattr(self, field)) is not None:
+                yield from ((field, name, one) for name, one in inspect.signature(function).parameters.items())
 
     def options(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """The defaults with `chosen` over them. Raises UsageError for one that the method does not have or take."""
