@@ -14,7 +14,6 @@ from dual_data.text.display import count
 
 if TYPE_CHECKING:
     from dual_data.evaluation.grid.cells import Cell, Grid
-    from dual_data.evaluation.grid.forecast import Forecast
     from dual_data.evaluation.grid.grid_run import RunOptions
 
 
@@ -136,6 +135,7 @@ def _run(
     """
     from dual_data.evaluation.grid.cells import is_done
     from dual_data.evaluation.grid.conflicts import set_aside
+    from dual_data.evaluation.grid.forecast import forecast
     from dual_data.evaluation.grid.planned import keep_plan
     from dual_data.evaluation.grid.run import run as run_grid
     from dual_data.evaluation.grid.workers import run_spread
@@ -143,7 +143,7 @@ def _run(
     folder, adapters = grid.folder, options[0].save_adapters
     already_done = sum(is_done(folder, cell, adapter=adapters) for cell in cells)
     if already_done < len(cells):
-        say(_forecast(grid, cells, options, shard=shard).summary)
+        say(forecast(grid, cells, options, shard=shard).summary)
     if old:  # not before the forecast, which refuses what cannot be run
         say(f"{_found(grid, old)}, set aside in {set_aside(grid.folder, old)}")
     keep_plan(grid, cells)
@@ -159,22 +159,10 @@ def _run(
         raise DualDataError(f"{tally.failed} cell(s) failed; their results in {folder / 'cells'} say why")
 
 
-def _forecast(grid: Grid, cells: list[Cell], options: list[RunOptions], *, shard: bool) -> Forecast:
+def _print_forecast(grid: Grid, cells: list[Cell], options: list[RunOptions], *, shard: bool) -> None:
     from dual_data.evaluation.grid.forecast import forecast
 
-    first = options[0]
-    return forecast(
-        grid,
-        cells,
-        first.device,
-        adapters=first.save_adapters,
-        at_once=first.cells_at_once,
-        sharing=len(options) if shard else 1,
-    )
-
-
-def _print_forecast(grid: Grid, cells: list[Cell], options: list[RunOptions], *, shard: bool) -> None:
-    told = _forecast(grid, cells, options, shard=shard)
+    told = forecast(grid, cells, options, shard=shard)
     for line in told.lines:
         state = "done" if line.done else "to do"
         print(

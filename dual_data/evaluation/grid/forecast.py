@@ -23,6 +23,7 @@ import numpy as np
 from dual_data.errors import UsageError
 from dual_data.evaluation.device.devices import cells_at_once, even_size
 from dual_data.evaluation.grid.cells import Cell, Grid, is_done, unloaded
+from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.measuring.embedding import embedding_model
 from dual_data.evaluation.measuring.workload import check_workload
@@ -82,24 +83,17 @@ class Forecast(NamedTuple):
     """Number of cells, tokens, operations, time and least memory of what is to do."""
 
 
-def forecast(
-    grid: Grid,
-    cells: Sequence[Cell],
-    device: str,
-    *,
-    adapters: bool = False,
-    at_once: int = 0,
-    sharing: int = 1,
-) -> Forecast:
-    """Estimate what `cells` take; with `adapters`, cells without theirs are to do. Loads tokenizers but no weights.
+def forecast(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], *, shard: bool = False) -> Forecast:
+    """Estimate what `cells` take, with options for each device, which share one base if `shard`.
 
-    `at_once` is `cells_at_once` of RunOptions, and `sharing` how many devices share one base.
-    Raises UsageError where a model lacks a layer that an adapter of the cells to do is for, where a row of theirs is
-    longer than it takes, and where a method of theirs fails in a trial, as `_try_methods`; DualDataError where they are
-    to be embedded without the package for it.
+    Loads tokenizers but no weights. Raises UsageError where a model lacks a layer that an adapter of the cells to do is
+    for, where a row of theirs is longer than it takes, and where a method fails in a trial, as `_try_methods`;
+    DualDataError where they are to be embedded without the package for it.
     """
+    first, sharing = options[0], len(options) if shard else 1
+    device = first.device
     tokenised = {name: Tokenised(grid, unloaded(model).tokenizer) for name, model in grid.models.items()}
-    lines = estimated(grid, cells, tokenised, adapters=adapters)
+    lines = estimated(grid, cells, tokenised, adapters=first.save_adapters)
     to_do = [line for line in lines if not line.done]
     if to_do and grid.measure.minilm:
         embedding_model(f"grids.{grid.name}.minilm: ")
@@ -110,7 +104,7 @@ def forecast(
     _try_methods(grid, [line.cell for line in to_do], tokenised)
     operations = sum(line.operations for line in to_do)
     speed, basis = rate(grid, lines, device)
-    least, held = least_memory(grid, cells, device, at_once=at_once, sharing=sharing)
+    least, held = least_memory(grid, cells, device, at_once=first.cells_at_once, sharing=sharing)
     staged = any(grid.stages[line.cell.stage] is not None for line in to_do)
     text = (
         f"{len(lines)} cells, {len(to_do)} to do: {sum(line.training_tokens for line in to_do):,} training tokens, "

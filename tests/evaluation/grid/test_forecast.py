@@ -27,7 +27,7 @@ from tests.evaluation.grid.small_grid import FILE, one_stage, opened, run_comman
 
 def test_the_forecast_counts_what_is_left(project: Path) -> None:
     grid, cells = opened(project)
-    told = forecast(grid, cells, "cpu")
+    told = forecast(grid, cells, [RunOptions()])
     assert sum(not line.done for line in told.lines) == 19
     assert told.summary.endswith(
         " measured tokens, 0.0026 TFLOP if rows shared no beginnings, less than a minute on cpu (a guess until a cell "
@@ -41,10 +41,12 @@ def test_the_forecast_counts_what_is_left(project: Path) -> None:
     # A token costs a model of 31,392 parameters 20 us to measure and 40 us to train on, whatever the arithmetic.
     assert line.operations / 5e10 == pytest.approx(20e-6 * line.measured_tokens + 40e-6 * line.training_tokens)
     run(grid, cells[:2], RunOptions(), project=project)
-    told = forecast(grid, cells, "cpu")
+    told = forecast(grid, cells, [RunOptions()])
     assert [line.done for line in told.lines] == [True, True] + [False] * 17
     assert "on cpu (by the cells that are done)" in told.summary
-    assert "on cuda:1 (a guess until a cell is done there)" in forecast(grid, cells, "cuda:1").summary
+    assert (
+        "on cuda:1 (a guess until a cell is done there)" in forecast(grid, cells, [RunOptions(device="cuda:1")]).summary
+    )
     assert [duration(seconds) for seconds in (59, 61, 7199, 7201)] == [
         "less than a minute", "about 1 min", "about 120 min", "about 2.0 h",
     ]  # fmt: skip
@@ -58,14 +60,14 @@ def test_the_forecast_counts_the_kinds_of_rows_that_a_method_has(
     )
     monkeypatch.setitem(METHODS, "IdkDPO", without_retain)
     grid, cells = opened(project, file=FILE.replace("NPO =", "DPO = {}\nIdkDPO = {}\nNPO ="))
-    tokens = {line.cell.method: line.training_tokens for line in forecast(grid, cells, "cpu").lines}
+    tokens = {line.cell.method: line.training_tokens for line in forecast(grid, cells, [RunOptions()]).lines}
     assert tokens["IdkDPO"] == 2 * tokens["GradAscent"]
     assert tokens["DPO"] == tokens["NPO"] + tokens["GradAscent"]
 
 
 def test_the_forecast_counts_every_epoch_and_what_trained_weights_cost(project: Path) -> None:
     def line(file: str) -> CellForecast:
-        return next(line for line in forecast(*opened(project, file=file), "cpu").lines if line.steps)
+        return next(line for line in forecast(*opened(project, file=file), [RunOptions()]).lines if line.steps)
 
     once = line(FILE.replace("epochs = 2\nbatch", "epochs = 1\nbatch"))
     twice = line(FILE)
@@ -117,7 +119,7 @@ def test_the_operations_of_training_are_those_that_torch_counts(
         file = file.replace("NPO =", f"{method} = {{}}\nNPO =")
     grid, cells = opened(project, file=one_stage(file.replace(*change, 1)))
     before, line = (
-        next(line for line in forecast(grid, cells, "cpu").lines if line.cell.method == name)
+        next(line for line in forecast(grid, cells, [RunOptions()]).lines if line.cell.method == name)
         for name in ("none", method)
     )
     loaded = tiny()

@@ -36,7 +36,7 @@ def test_a_run_counts_the_cells_that_went_together_and_its_stage_apart(project: 
     (stage_record,) = (json.loads(path.read_text()) for path in (grid.folder.parent / "stages").glob("*.json"))
     assert stage_record["steps"] == 2
     assert {record["stage_seconds"] for record in runs.values()} == {stage_record["seconds"]}
-    told = forecast(grid, cells, "cpu")
+    told = forecast(grid, cells, [RunOptions()])
     pace = sum(line.operations for line in told.lines) / sum(
         (record["training_seconds"] + record["measuring_seconds"]) / record["cells_at_once"] for record in runs.values()
     )
