@@ -210,8 +210,7 @@ def cells_of(grid: Grid) -> list[Cell]:
     grid_settings = grid.settings
     rates = grid_settings.lrs or grid.preset.lrs
     cells: list[Cell] = []
-    for model, settings in grid.models.items():
-        known = unloaded(settings)
+    for model in grid.models:
         for stage in grid_settings.stages:
             recipe = grid.stages[stage]
             trained = "" if recipe is None else data_hash(grid.sets[stage].trained(recipe))
@@ -219,42 +218,28 @@ def cells_of(grid: Grid) -> list[Cell]:
             seeds = grid_settings.seeds if recipe is not None else (0,)
             for name in grid_settings.sets or tuple(grid.sets[stage].forget):
                 place = model, stage, name
-                rows = _RowHashes({key: data_hash(rows) for key, rows in grid.evaluated(stage, name).items()}, trained)
-                bases = {seed: _cell(grid, (*place, BASE), 0.0, seed, known, rows) for seed in seeds}
+                data = {key: data_hash(rows) for key, rows in grid.evaluated(stage, name).items()}
+                bases = {seed: _cell(grid, (*place, BASE), 0.0, seed, data, trained) for seed in seeds}
                 cells += bases.values()
                 for method in grid.methods:
                     preferred = grid.preferred(stage, name, method)
-                    of_method = rows._replace(preferred=data_hash(preferred) if preferred else "")
+                    of_method = data | ({"preferred": data_hash(preferred)} if preferred else {})
                     for seed in grid_settings.seeds:
                         base = bases.get(seed, bases[seeds[0]]).id
                         cells += [
-                            _cell(grid, (*place, method), lr, seed, known, of_method)._replace(base=base)
+                            _cell(grid, (*place, method), lr, seed, of_method, trained)._replace(base=base)
                             for lr in rates
                         ]
     return cells
 
 
-class _RowHashes(NamedTuple):
-    """Hashes of the rows that a cell depends on; computed once for all cells that share them."""
-
-    data: Mapping[str, str]
-    """By name, of the sets that are evaluated."""
-    trained: str
-    """Of the rows of its stage."""
-    preferred: str = ""
-    """Of the answers that its method prefers; empty where it prefers none."""
-
-
 def _cell(
-    grid: Grid,
-    coordinates: tuple[str, str, str, str],
-    lr: float,
-    seed: int,
-    known: Unloaded,
-    rows: _RowHashes,
+    grid: Grid, place: tuple[str, str, str, str], lr: float, seed: int, data: Mapping[str, str], trained: str
 ) -> Cell:
-    model, stage, name, method = coordinates
+    """A cell; `data` has hashes of the rows that it is measured on or prefers, `trained` is that of its stage's."""
+    model, stage, name, method = place
     settings, recipe = grid.models[model], grid.stages[stage]
+    known = unloaded(settings)
     identity: dict[str, Any] = {
         "model": {
             "name": model,
@@ -265,7 +250,7 @@ def _cell(
         "template": digest(str(getattr(known.tokenizer, "chat_template", None) or "")),
         "profile": grid.profile._asdict(),
         "stage": {"name": stage},
-        "data": {"name": grid.settings.data, **rows.data},
+        "data": {"name": grid.settings.data, **data},
         "set": name,
         "max_new_tokens": grid.preset.max_new_tokens,
         "measure": grid.measure._asdict(),
@@ -277,12 +262,10 @@ def _cell(
     if recipe is not None:
         identity["stage"] |= {
             "seed": seed,
-            "rows": rows.trained,
+            "rows": trained,
             "recipe": {**recipe.recipe(), "apply": recipe.apply},
         }
     if method != BASE:
-        if rows.preferred:
-            identity["data"]["preferred"] = rows.preferred
         named = set(Optimisation.model_fields) - grid.preset.without_effect()
         identity |= {
             "preset": grid.settings.preset,
