@@ -157,11 +157,8 @@ def _gguf_special_ids(gguf: Path) -> dict[str, int | None]:
     from gguf import GGUFReader
 
     fields = GGUFReader(gguf).fields
-    ids: dict[str, int | None] = {}
-    for name, key in _GGUF_NAMES.items():
-        field = fields.get(f"tokenizer.ggml.{key}")
-        ids[name] = None if field is None else int(field.contents())
-    return ids
+    named = {name: fields.get(f"tokenizer.ggml.{key}") for name, key in _GGUF_NAMES.items()}
+    return {name: None if field is None else int(field.contents()) for name, field in named.items()}
 
 
 def files_hash(folder: Path) -> str:

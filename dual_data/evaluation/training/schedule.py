@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -77,16 +77,10 @@ def factors(optimisation: Optimisation, epoch_steps: Sequence[int]) -> list[floa
     total = sum(epoch_steps)
     # At least the last step has the learning rate, however few there are.
     warmup = min(round(optimisation.warmup_epochs * total / len(epoch_steps)), total - 1)
-    values = []
-    for step in range(total):
-        if step < warmup:
-            values.append(step / warmup)
-            continue
-        progress = (step - warmup) / (total - warmup)
-        if optimisation.schedule == "constant":
-            values.append(1.0)
-        elif optimisation.schedule == "linear":
-            values.append(1.0 - progress)
-        else:
-            values.append(0.5 * (1.0 + math.cos(math.pi * progress)))
-    return values
+    after: dict[str, Callable[[float], float]] = {
+        "constant": lambda _: 1.0,
+        "linear": lambda progress: 1.0 - progress,
+        "cosine": lambda progress: 0.5 * (1.0 + math.cos(math.pi * progress)),
+    }
+    shape = after[optimisation.schedule]
+    return [step / warmup if step < warmup else shape((step - warmup) / (total - warmup)) for step in range(total)]
