@@ -27,8 +27,8 @@ from dual_data.evaluation.rows.encoding import TrainingRows, encode
 from dual_data.evaluation.settings import EvaluationSettings
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
-from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import train
+from dual_data.evaluation.training.training_run import Trace
 
 _NO_GRAPHS = ("was not recorded", "without CUDA graphs")
 """In notes of training and of decoding that took eager steps instead."""

@@ -28,7 +28,7 @@ from dual_data.evaluation.models.tiny import tiny, tiny_tokenizer
 from dual_data.evaluation.training import train as training
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec
-from dual_data.evaluation.training.trace import Trace
+from dual_data.evaluation.training.training_run import Trace
 
 RUN = ["--device", "cpu", "--made-up", "--limit", "6", "--new-tokens", "3", "--rows", "8", "--cells-at-once", "2"]
 

@@ -24,8 +24,8 @@ from dual_data.evaluation.rows.request import Request, request_of
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import Optimisation
-from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import train
+from dual_data.evaluation.training.training_run import Trace
 from tests.evaluation.emulated_graphs import Graph, Recording, emulate, refuse
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import SPEC, problem

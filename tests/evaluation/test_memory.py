@@ -35,8 +35,8 @@ from dual_data.evaluation.training.forward import hidden_at
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
-from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import halving, train
+from dual_data.evaluation.training.training_run import Trace
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import OPTIONS, problem

@@ -30,8 +30,8 @@ from dual_data.evaluation.rows.encoding import TrainingRows, token_hash
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import Optimisation
-from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import halving, train
+from dual_data.evaluation.training.training_run import Trace
 
 
 def grouped(cells: Sequence[Cell], key: Callable[[Cell], object]) -> list[list[Cell]]:

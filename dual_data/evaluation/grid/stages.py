@@ -29,8 +29,8 @@ from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training import fine_tune
 from dual_data.evaluation.training.lora import Adapters, is_whole
 from dual_data.evaluation.training.optimisation import Optimisation
-from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import halving, train
+from dual_data.evaluation.training.training_run import Trace
 from dual_data.ids import digest
 
 _LAYOUT = 2

@@ -1,8 +1,8 @@
 """Training of several cells at once on one frozen base.
 
-train        cells -> their traces; training_run: its state and steps
+train        cells -> their traces; training_run: its state and steps, and what happened to a cell
 optimisation settings of training; schedule: the order of rows, and the learning rate at each step
-trace        what happened to a cell; limits: when it is stopped early
+limits       when a cell is stopped early
 lora  full   what is trained: low-rank adapters, or all weights
 method_code  calls of a method's code; trial: what is checked of it, on made-up outputs before a model is loaded
 reference    outputs of the model before unlearning for the rows, computed once

@@ -17,8 +17,7 @@ from dual_data.evaluation.rows.encoding import TrainingRows
 from dual_data.evaluation.training.cuda_graph import WARM_UP, Replayed
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import Trainable
-from dual_data.evaluation.training.trace import Trace
-from dual_data.evaluation.training.training_run import TrainingRun
+from dual_data.evaluation.training.training_run import Trace, TrainingRun
 
 Result = TypeVar("Result")
 

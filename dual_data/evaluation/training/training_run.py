@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,7 +37,25 @@ from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import AdamW, Trainable
 from dual_data.evaluation.training.reference import ReferenceFigures, reference_figures
 from dual_data.evaluation.training.schedule import factors, plan
-from dual_data.evaluation.training.trace import Trace
+
+
+class Trace(NamedTuple):
+    """What happened to one cell."""
+
+    steps: int
+    """Optimiser steps taken before the cell ended or was stopped."""
+    losses: list[float]
+    parts: dict[str, list[float]]
+    """By name, one value per step."""
+    norms: list[float]
+    """Norm of the gradient before clipping, one per step."""
+    stopped: str
+    """Why the cell was stopped early; empty where it was not."""
+    tokens: int
+    """Tokens that went through the model for all cells together, padding included."""
+    notes: dict[str, float]
+    fallbacks: tuple[str, ...] = ()
+    """Ways that training did not take (packed, recorded, repeatable), and why where an error says it."""
 
 
 class TrainingRun:

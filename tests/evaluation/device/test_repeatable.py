@@ -17,8 +17,8 @@ from dual_data.evaluation.methods.base import Loss, Method
 from dual_data.evaluation.training import training_run
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import AdamW
-from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import train
+from dual_data.evaluation.training.training_run import Trace
 from tests.evaluation.training.oracle import Problem, problem
 
 GPU = torch.device("cuda")

@@ -18,8 +18,8 @@ from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import BASE, Result, cell_path, read_result, read_results, write_result
 from dual_data.evaluation.rows.encoding import TrainingRows
 from dual_data.evaluation.training.optimiser import Trainable
-from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import train
+from dual_data.evaluation.training.training_run import Trace
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 
 

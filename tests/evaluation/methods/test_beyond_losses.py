@@ -21,8 +21,8 @@ from dual_data.evaluation.training import fine_tune
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import Optimisation
-from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import halving, train
+from dual_data.evaluation.training.training_run import Trace
 from tests.cli.command import dual_data
 from tests.evaluation.attacks.attacked_grid import GRID, attack_files, opened, write_project
 from tests.evaluation.training.oracle import SPEC, problem

@@ -16,8 +16,8 @@ from dual_data.evaluation.rows.encoding import Encoded, TrainingRows, encode
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import LoraSpec, Optimisation
 from dual_data.evaluation.training.optimiser import Buffer
-from dual_data.evaluation.training.trace import Trace
 from dual_data.evaluation.training.train import train
+from dual_data.evaluation.training.training_run import Trace
 from tests.evaluation.methods.formulas import Figures, Step, row_figures
 from tests.evaluation.questions import cities
 
