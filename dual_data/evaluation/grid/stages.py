@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.sharding import ALONE, Ranks, held
 from dual_data.evaluation.grid.cells import Cell, Grid
-from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.models.loading import Loaded, ModelInfo
 from dual_data.evaluation.results import stages_folder, write_json
 from dual_data.evaluation.rows.data import Item, data_hash
-from dual_data.evaluation.rows.encoding import Encoded, PromptFormat, TrainingRows, encode
+from dual_data.evaluation.rows.encoding import PromptFormat, TrainingRows, encode
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training import fine_tune
 from dual_data.evaluation.training.lora import Adapters, is_whole
@@ -48,18 +48,10 @@ class Prepared(NamedTuple):
     """Such as a halved batch."""
 
 
-def stage_key(
-    weights: str,
-    dtype: str,
-    template: str,
-    *,
-    stage: StageSettings,
-    rows: Sequence[Item],
-    seed: int,
-    profile: PromptFormat,
-) -> str:
-    """Content address of a stage's adapter; `template` is the model's chat template."""
-    parts = [_LAYOUT, weights, dtype, digest(template), stage.recipe(), data_hash(rows), seed, profile]
+def stage_key(info: ModelInfo, stage: StageSettings, rows: Sequence[Item], seed: int, profile: PromptFormat) -> str:
+    """Content address of a stage's adapter."""
+    model = info.weights, info.dtype, digest(info.template)
+    parts = [_LAYOUT, *model, stage.recipe(), data_hash(rows), seed, profile]
     return digest(json.dumps(parts, sort_keys=True, ensure_ascii=False))
 
 
@@ -86,14 +78,13 @@ def prepare(
     Two processes that need the same stage train it once; processes that share a base train it together. Raises
     DualDataError where training ends early.
     """
-    info = loaded.info
-    key = stage_key(info.weights, info.dtype, info.template, stage=stage, rows=rows, seed=seed, profile=profile)
+    key = stage_key(loaded.info, stage, rows, seed, profile)
     target = folder / key
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{key}.lock") if ranks.first else nullcontext():
         if ranks.agree(not (is_whole(target) and _training_record(target))):
             encoded = encode(loaded.tokenizer, rows, profile)
-            _train(loaded, stage, encoded, seed=seed, profile=profile, target=target, ranks=ranks)
+            _train(loaded, stage, TrainingRows(encoded, (), seed, train_end=profile.train_end), target, ranks)
             ranks.wait()
     record = _training_record(target)
     return Prepared(target, stage.apply, record["seconds"], record["gpu_hours"], tuple(record["notes"]))
@@ -112,27 +103,17 @@ def _training_record(target: Path) -> dict[str, Any]:
     return record
 
 
-def _train(
-    loaded: Loaded,
-    stage: StageSettings,
-    rows: Sequence[Encoded],
-    *,
-    seed: int,
-    profile: PromptFormat,
-    target: Path,
-    ranks: Ranks,
-) -> None:
+def _train(loaded: Loaded, stage: StageSettings, data: TrainingRows, target: Path, ranks: Ranks) -> None:
     """Train the stage's adapter; of processes that share the base, the first writes it."""
     began, notes = time.perf_counter(), list[str]()
-    adapters = Adapters(loaded.model, stage.lora, seeds=(seed,))
-    data = TrainingRows(rows, (), seed, train_end=profile.train_end)
+    adapters = Adapters(loaded.model, stage.lora, seeds=(data.seed,))
 
     def attempt(optimisation: Optimisation) -> Trace:
         (trace,) = train(loaded, adapters, fine_tune.METHOD, data, [stage.lr], optimisation)
         return trace
 
     try:
-        trace = halving(attempt, stage, notes, rows=len(rows), undo=adapters.reset)
+        trace = halving(attempt, stage, notes, rows=len(data.forget), undo=adapters.reset)
         if trace.stopped:
             raise DualDataError(f"the training stage ended early: {trace.stopped}; lower its learning rate")
         if not ranks.first:

@@ -52,16 +52,7 @@ def train(
     check_dtype(loaded.info.spec, loaded.info.dtype)
     if len(lrs) != trainable.count:
         raise ValueError(f"{len(lrs)} learning rates for {trainable.count} cells trained at once")
-    run = TrainingRun(
-        loaded,
-        trainable,
-        method,
-        data,
-        lrs,
-        optimisation=optimisation,
-        options=options or {},
-        plain=plain,
-    )
+    run = TrainingRun(loaded, trainable, method, data, lrs, optimisation, options or {}, plain)
     record = can_record(loaded.device) if graphs is None else graphs
     if record and run.plain:  # without a mask the model reads the positions on the host
         run.fall_back("recorded")

@@ -68,7 +68,6 @@ class TrainingRun:
         method: Method,
         data: TrainingRows,
         lrs: Sequence[float],
-        *,
         optimisation: Optimisation,
         options: Mapping[str, Any],
         plain: bool | None,

@@ -111,18 +111,18 @@ def test_a_base_that_cannot_be_copied_keeps_no_adapter(tmp_path: Path, monkeypat
 
 
 def test_the_address_of_a_stage_follows_what_it_learns_and_from_what() -> None:
-    rows = cities()
+    rows, info = cities(), tiny().info
 
     def key(**changed: Any) -> str:
-        arguments: dict[str, Any] = {"template": "", "stage": STAGE, "rows": rows, "seed": 0, "profile": CHAT} | changed
-        return stage_key("weights", "float32", **arguments)
+        arguments: dict[str, Any] = {"info": info, "stage": STAGE, "rows": rows, "seed": 0, "profile": CHAT} | changed
+        return stage_key(**arguments)
 
     different = {
         key(),
         key(stage=STAGE.model_copy(update={"lr": 1e-3})),
         key(rows=rows[1:]),
         key(seed=1),
-        key(template="{{ messages }}"),
+        key(info=info._replace(template="{{ messages }}")),
         key(profile=PROFILES["dual-raw"]),
     }
     assert len(different) == 6
