@@ -182,7 +182,7 @@ def run_grid(
     cells = cells_of(grid)
     clock = Clock(device)
     with clock.part("grid"):
-        tally = run(grid, cells, options, project=scratch, say=say)
+        tally = run(grid, cells, options, say=say)
     paths = list((grid.folder / "cells").glob("*.json"))
     results = [json.loads(path.read_text()) for path in paths]
     runs = [json.loads(run_path(path).read_text()) for path in paths]

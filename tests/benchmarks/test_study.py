@@ -210,4 +210,4 @@ def test_data_are_made_and_the_grids_run_on_them(
     )  # fmt: skip
     grid = resolve_grid(settings.model_copy(update={"grids": {"one": narrow}}), "one", ROOT, tmp_path / "one")
     cells = cells_of(grid)
-    assert run(grid, cells, RunOptions(), project=ROOT) == (2, 0, 0, 0)
+    assert run(grid, cells, RunOptions()) == (2, 0, 0, 0)

@@ -97,9 +97,9 @@ def grid(device: str, folder: Path) -> list[dict[str, Any]]:
     (folder / "grid.toml").write_text(GRID.replace("MODEL", str(model)))
     small_grid = resolve_grid(load_settings(folder / "grid.toml"), "small", folder, folder / device)
     cells = cells_of(small_grid)
-    tally = run(small_grid, cells, RunOptions(device, cells_at_once=2, save_adapters=True), project=folder)
+    tally = run(small_grid, cells, RunOptions(device, cells_at_once=2, save_adapters=True))
     options = AttackOptions(device, steps=(0, 1, 4))
-    attacks = attack(small_grid, targets(small_grid, cells, options), options, project=folder)
+    attacks = attack(small_grid, targets(small_grid, cells, options), options)
     results = sorted(read_results(small_grid.folder), key=lambda entry: str(entry[0]))
     return [
         {"tally": tally._asdict(), "failed": attacks.failed},

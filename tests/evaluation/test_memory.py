@@ -69,11 +69,11 @@ def test_adapters_that_do_not_fit_fail_their_cells_and_the_grid_goes_on(
 
     monkeypatch.setattr(stage_run, "Adapters", Cramped)
     grid, cells = opened(project, file=one_stage().replace("seeds = [0]", "seeds = [0, 7]"))
-    assert run(grid, cells, RunOptions(), project=project) == (5, 0, 4, 0)
+    assert run(grid, cells, RunOptions()) == (5, 0, 4, 0)
     messages = sorted(reason.partition(":")[0] for reason in reasons(grid.folder, seed=7))
     assert messages == [f"out of memory training and measuring {method}" for method in ("GradAscent", "NPO")]
     monkeypatch.undo()
-    assert run(grid, cells, RunOptions(), project=project) == (4, 0, 0, 0)
+    assert run(grid, cells, RunOptions()) == (4, 0, 0, 0)
 
 
 def test_a_model_that_does_not_fit_fails_its_cells_and_the_next_one_is_run(
@@ -91,7 +91,7 @@ def test_a_model_that_does_not_fit_fails_its_cells_and_the_next_one_is_run(
     file = FILE.replace('models = ["tiny"]', 'models = ["big", "tiny"]').replace("seeds = [0, 1]", "seeds = [0]")
     file = file.replace("[data.cities]", '[models.big]\nspec = "tiny-qwen"\ndtype = "float32"\n[data.cities]', 1)
     grid, cells = opened(project, file=file)
-    assert run(grid, cells, RunOptions(), project=project) == (10, 0, 10, 0)
+    assert run(grid, cells, RunOptions()) == (10, 0, 10, 0)
     (reason,) = reasons(grid.folder, model="big")
     assert reason.startswith("out of memory loading tiny-qwen")
     assert specs == ["tiny-qwen", "tiny-llama"]
@@ -105,7 +105,7 @@ def test_a_stage_that_does_not_fit_fails_the_cells_that_rest_on_it(
 
     monkeypatch.setattr(stages, "train", cramped)
     grid, cells = opened(project, file=FILE.replace("seeds = [0, 1]", "seeds = [0]"))
-    assert run(grid, cells, RunOptions(), project=project) == (5, 0, 5, 0)
+    assert run(grid, cells, RunOptions()) == (5, 0, 5, 0)
     (reason,) = reasons(grid.folder, stage="sft")
     assert reason.startswith("out of memory with a single row a forward pass")
     assert reasons(grid.folder, stage="pretrained") == {""}
@@ -116,7 +116,7 @@ def test_a_cell_that_does_not_fit_is_trained_on_fewer_rows_at_once_and_says_so(
     project: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     whole, cells = opened(project, file=one_stage(), out="whole")
-    run(whole, cells, RunOptions(), project=project)
+    run(whole, cells, RunOptions())
 
     def cramped(
         loaded: Loaded, trainable: Any, method: Any, data: Any, lrs: Any, optimisation: Optimisation, **options: Any
@@ -128,7 +128,7 @@ def test_a_cell_that_does_not_fit_is_trained_on_fewer_rows_at_once_and_says_so(
 
     monkeypatch.setattr(stage_run, "train", cramped)
     grid, cells = opened(project, file=one_stage())
-    assert run(grid, cells, RunOptions(), project=project) == (5, 0, 0, 0)
+    assert run(grid, cells, RunOptions()) == (5, 0, 0, 0)
     for cell in cells:
         actual, expected = (read_result(cell_path(either.folder, cell.id)) for either in (grid, whole))
         notes = ["out of memory: forward passes of 1 rows in place of 2"] if cell.lr else []
@@ -179,7 +179,7 @@ def test_a_batch_that_did_not_fit_once_is_not_tried_again(project: Path, monkeyp
         return real(engine, requests, indices, *arguments, **options)
 
     monkeypatch.setattr(FastEngine, "_batch", cramped)
-    assert run(grid, cells, RunOptions(rows=12, cells_at_once=2), project=project) == (5, 0, 0, 0)
+    assert run(grid, cells, RunOptions(rows=12, cells_at_once=2)) == (5, 0, 0, 0)
     assert [rows for rows in sizes if rows > 6] == [12]
     notes = [read_result(cell_path(grid.folder, cell.id))["run"]["notes"] for cell in cells]
     assert [note for cell_notes in notes for note in cell_notes] == ["out of memory: evaluation batch halved to 6"]
@@ -219,7 +219,7 @@ def test_of_two_sets_only_one_reference_is_held_at_a_time(project: Path, monkeyp
 
     monkeypatch.setattr(stage_run, "measure", watched)
     grid, cells = opened(project, "all")
-    assert run(grid, cells, RunOptions(), project=project).failed == 0
+    assert run(grid, cells, RunOptions()).failed == 0
     assert held == [0, 0]
 
 

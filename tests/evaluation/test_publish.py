@@ -44,7 +44,7 @@ def results(project: Path) -> dict[str, Path]:
     """Paths of results by training stage, with saved adapters; under `base` the one before unlearning."""
     short = FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-2]").replace("GradAscent = {}\n", "")
     grid, cells = opened(project, file=short.replace("seeds = [0, 1]", "seeds = [0]"))
-    run(grid, cells, RunOptions(save_adapters=True), project=project)
+    run(grid, cells, RunOptions(save_adapters=True))
     paths = {cell.stage: cell_path(grid.folder, cell.id) for cell in cells if cell.method != BASE}
     return paths | {"base": next(cell_path(grid.folder, cell.id) for cell in cells if cell.method == BASE)}
 
@@ -173,7 +173,7 @@ def test_the_card_of_a_stacked_stage_leaves_both_adapters_on_the_base(project: P
     short = short.replace("[stages.sft]", '[stages.sft]\napply = "stack"').replace("seeds = [0, 1]", "seeds = [0]")
     grid, cells = opened(project, file=short)
     staged = [cell for cell in cells if cell.stage == "sft"]
-    run(grid, staged, RunOptions(save_adapters=True), project=project)
+    run(grid, staged, RunOptions(save_adapters=True))
     result = cell_path(grid.folder, staged[-1].id)
     folder = tmp_path / "got"
     for name, data in adapter_files(result).items():
@@ -212,7 +212,7 @@ def test_a_configuration_that_would_reveal_a_secret_is_refused(results: dict[str
 def test_a_cell_that_trained_all_weights_has_no_adapter_to_push(project: Path) -> None:
     grid, cells = opened(project, file=one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true")))
     path = cell_path(grid.folder, cells[1].id)
-    result = blank(grid, cells[1], status="done", reason="", loaded=None, stage=None, project=project)
+    result = blank(grid, cells[1], status="done", reason="", loaded=None, stage=None)
     write_result(grid.folder, cells[1].id, result)
     with pytest.raises(InputError, match="trained all weights, so it has no adapter to publish"):
         adapter_files(path)
@@ -231,7 +231,7 @@ def test_an_adapter_whose_stage_is_gone_is_refused_with_what_makes_both_anew(
     shutil.rmtree(adapter)
     file = (project / "evaluation.toml").read_text()
     grid, cells = opened(project, file=file)
-    assert run(grid, cells, RunOptions(save_adapters=True), project=project) == (1, 0, 0, 0)
+    assert run(grid, cells, RunOptions(save_adapters=True)) == (1, 0, 0, 0)
     assert weights.read_bytes() == content
     assert set(adapter_files(results["sft"])) == set(before)
 

@@ -109,7 +109,7 @@ def test_every_shipped_grid_runs_on_a_tiny_model(tmp_path: Path, name: str) -> N
         )
     grid = resolve_grid(settings, name, tmp_path, tmp_path / "out")
     cells = cells_of(grid)
-    tally = run(grid, cells, RunOptions(), project=tmp_path)
+    tally = run(grid, cells, RunOptions())
     assert tally == (len(cells), 0, 0, 0)
     assert {cell.stage for cell in cells} == set(grid.settings.stages)
     _holds_what_it_promises(grid)

@@ -88,7 +88,7 @@ def attack(
 
     where = device_named(device)
     use_threads(threads)
-    root, grid, cells = part.open()
+    grid, cells = part.open()
     options = AttackOptions(
         device=where,
         only=tuple(only or ()),
@@ -108,7 +108,7 @@ def attack(
         return
     if chosen:
         say(forecast(grid, cells, chosen, options))
-    tally = run_attacks(grid, chosen, options, project=root, say=say)
+    tally = run_attacks(grid, chosen, options, say=say)
     attacked = {path.parent for path in tally.written}
     print(f"{grid.folder}: {count(len(tally.written), 'attack')} on {count(len(attacked), 'cell')}")
     if tally.failed:

@@ -81,8 +81,8 @@ class GridPart:
         bool, typer.Option("--trust-remote-code", help="Allow code that comes with the model to run.")
     ] = False
 
-    def open(self) -> tuple[Path, Grid, list[Cell]]:
-        """The project, the grid reduced to this part, and its cells."""
+    def open(self) -> tuple[Grid, list[Cell]]:
+        """The grid reduced to this part, and its cells."""
         from dual_data.evaluation.grid.cells import cells_of, resolve_grid
         from dual_data.evaluation.methods import load_methods
         from dual_data.evaluation.settings import expect_methods, read_settings
@@ -105,7 +105,7 @@ class GridPart:
             if error.file is not None:
                 raise
             raise ConfigError(str(error), file=path) from None
-        return root, grid, cells_of(grid)
+        return grid, cells_of(grid)
 
 
 def on_grid(command: Callable[..., None]) -> Callable[..., None]:

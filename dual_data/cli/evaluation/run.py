@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -99,7 +98,7 @@ def run(
     devices = devices_named(device, used=not dry_run)
     if shard and len(devices) == 1:
         raise UsageError("--shard: name the devices that share the model, as in --device cuda:0,cuda:1")
-    root, grid, cells = part.open()
+    grid, cells = part.open()
     refuse_training(grid, cells, adapters=save_adapters, shard=shard)
     for note in next(iter(grid.sets.values())).repetitions():
         say(note)
@@ -119,16 +118,14 @@ def run(
         if old:
             say(f"{_found(grid, old)} would be set aside")
         return
-    _run(grid, cells, options, old, project=root, shard=shard)
+    _run(grid, cells, options, old, shard=shard)
 
 
 def _found(grid: Grid, old: list[str]) -> str:
     return f"{grid.folder}: {count(len(old), 'result')} with other rows or settings"
 
 
-def _run(
-    grid: Grid, cells: list[Cell], options: list[RunOptions], old: list[str], *, project: Path, shard: bool
-) -> None:
+def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], old: list[str], *, shard: bool) -> None:
     """Set the results `old` aside, run cells on one device or several, and print how they ended.
 
     Raises DualDataError if some failed.
@@ -148,9 +145,9 @@ def _run(
         say(f"{_found(grid, old)}, set aside in {set_aside(grid.folder, old)}")
     keep_plan(grid, cells)
     if len(options) > 1:
-        tally = run_spread(grid, cells, options, project=project, shard=shard)
+        tally = run_spread(grid, cells, options, shard=shard)
     else:
-        tally = run_grid(grid, cells, options[0], project=project, say=say)
+        tally = run_grid(grid, cells, options[0], say=say)
     print(
         f"{folder}: {tally.done} done, {tally.stopped} stopped, {tally.failed} failed, "
         f"{tally.elsewhere} left to another process; {already_done} of {len(cells)} cells already had results"

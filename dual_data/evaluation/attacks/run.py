@@ -30,14 +30,7 @@ class Attacks(NamedTuple):
     """The attacks that failed, each with its cell and the reason."""
 
 
-def attack(
-    grid: Grid,
-    chosen: Sequence[Target],
-    options: AttackOptions,
-    *,
-    project: Path,
-    say: Say = lambda _: None,
-) -> Attacks:
+def attack(grid: Grid, chosen: Sequence[Target], options: AttackOptions, *, say: Say = lambda _: None) -> Attacks:
     """Run the attacks that the chosen cells lack and write one JSON file each; every model is loaded once.
 
     A failed attack, for example for lack of memory, does not end the others. Raises as `check_tasks` does, before a
@@ -73,7 +66,7 @@ def attack(
                     "cell": cell.id,
                     "attack": name,
                     "options": attack_options,
-                    "provenance": provenance(loaded, project, ("lm_eval",) if name == "tasks" else ()),
+                    "provenance": provenance(loaded, grid.project, ("lm_eval",) if name == "tasks" else ()),
                     **result,
                 }
                 outcome.written.append(write_json(attack_path(grid.folder, cell.id, name, attack_options), content))

@@ -61,6 +61,8 @@ class Grid(NamedTuple):
     """A grid with everything that its cells share."""
 
     name: str
+    project: Path
+    """Whose methods are run, and whose state in git results tell."""
     settings: GridSettings
     models: Mapping[str, ModelSettings]
     stages: Mapping[str, StageSettings | None]
@@ -164,6 +166,7 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
     }
     grid = Grid(
         name=name,
+        project=project,
         settings=grid_settings,
         models={model: _in_project(project, model, settings.models[model]) for model in grid_settings.models},
         stages=stages,

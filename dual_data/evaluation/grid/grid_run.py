@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.evaluation.device.memory import enough_memory
@@ -53,7 +52,6 @@ class GridRun(NamedTuple):
     cells: Sequence[Cell]
     """All cells that were asked for, also those that have results."""
     options: RunOptions
-    project: Path
     say: Callable[[str], None]
     numbers: Mapping[str, int]
     """Place of each cell among those that this run began with, by id."""
@@ -86,9 +84,7 @@ class GridRun(NamedTuple):
         for cell in cells:
             self.say(f"{cell.label}: failed: {reason}")
             if not is_done(self.grid.folder, cell):
-                result = blank(
-                    self.grid, cell, status="failed", reason=reason, loaded=loaded, stage=stage, project=self.project
-                )
+                result = blank(self.grid, cell, status="failed", reason=reason, loaded=loaded, stage=stage)
                 write_result(self.grid.folder, cell.id, result)
 
     def fail_free(

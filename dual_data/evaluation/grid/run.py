@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.evaluation.device.memory import OutOfMemory, release
@@ -35,12 +34,7 @@ class Tally(NamedTuple):
 
 
 def run(
-    grid: Grid,
-    cells: Sequence[Cell],
-    options: RunOptions,
-    *,
-    project: Path,
-    say: Callable[[str], None] = lambda _: None,
+    grid: Grid, cells: Sequence[Cell], options: RunOptions, *, say: Callable[[str], None] = lambda _: None
 ) -> Tally:
     """Run those of `cells` that have no result yet. A failure of a cell is its result and does not affect others.
 
@@ -50,7 +44,7 @@ def run(
     refuse_training(grid, cells, adapters=options.save_adapters, shard=not ranks.alone)
     todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
     numbers = {cell.id: number for number, cell in enumerate(todo, 1)}
-    grid_run, counts = GridRun(grid, cells, options, project, say, numbers), Counter[str]()
+    grid_run, counts = GridRun(grid, cells, options, say, numbers), Counter[str]()
     # A stage that trains nothing is the same for all seeds.
     stage_groups = grouped(
         todo, lambda cell: (cell.model, cell.stage, cell.seed if grid.stages[cell.stage] is not None else 0)

@@ -222,7 +222,6 @@ class StageRun:
             reason=stopped,
             loaded=self._loaded,
             stage=self._stage,
-            project=self._grid_run.project,
         )
         result["summary"] = measured.summary
         result["items"] = measured.items

@@ -28,9 +28,7 @@ _NOTICED = 2.0
 _PEER_LOST = "Connection closed by peer"
 
 
-def run_spread(
-    grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], *, project: Path, shard: bool = False
-) -> Tally:
+def run_spread(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], *, shard: bool = False) -> Tally:
     """Run the cells in one process per entry of `options`, which have the devices; each begins elsewhere in the grid.
 
     With `shard` they share one base and run through the grid together, each with its own cells. On CPUs they share this
@@ -43,10 +41,10 @@ def run_spread(
             option._replace(ranks=ranks[number]) if shard else option._replace(start=number / len(options))
             for number, option in enumerate(options)
         ]
-        return _run_all(grid, cells, placed, project)
+        return _run_all(grid, cells, placed)
 
 
-def _run_all(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], project: Path) -> Tally:
+def _run_all(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions]) -> Tally:
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     running: dict[Connection, tuple[str, SpawnProcess]] = {}
     threads = max(1, torch.get_num_threads() // len(options))
@@ -55,7 +53,7 @@ def _run_all(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], p
         for number, option in enumerate(options):
             here, there = context.Pipe(duplex=False)
             name = f"{number}:{option.device}"
-            process = context.Process(target=_work, args=(there, name, threads, grid, cells, option, project))
+            process = context.Process(target=_work, args=(there, name, threads, grid, cells, option))
             process.start()
             running[here] = (name, process)
             there.close()  # so that the pipe is closed when its process ends
@@ -88,29 +86,15 @@ def _run_all(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], p
     return Tally(*(sum(values) for values in zip(*tallies, strict=True)))._replace(elsewhere=0)
 
 
-def _work(
-    pipe: Connection,
-    name: str,
-    threads: int,
-    grid: Grid,
-    cells: Sequence[Cell],
-    options: RunOptions,
-    project: Path,
-) -> None:
+def _work(pipe: Connection, name: str, threads: int, grid: Grid, cells: Sequence[Cell], options: RunOptions) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent process reports it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if options.device == "cpu":
         torch.set_num_threads(threads)
     try:
-        load_methods(project)
+        load_methods(grid.project)
         with joined(options.ranks, options.device):
-            tally = run(
-                grid,
-                cells,
-                options,
-                project=project,
-                say=lambda line: _say(f"{name}  {line}\n"),
-            )
+            tally = run(grid, cells, options, say=lambda line: _say(f"{name}  {line}\n"))
     except (DualDataError, OutOfStep, OSError) as error:  # the last of a full disk, for example
         pipe.send(str(error))
     except RuntimeError as error:

@@ -34,14 +34,14 @@ def test_an_attack_that_fails_ends_no_other(tmp_path: Path, monkeypatch: pytest.
 
     with monkeypatch.context() as patch:
         patch.setattr(runners, "quantised", refuse)
-        outcome = attack(broken, [lost, target], options, project=tmp_path)
+        outcome = attack(broken, [lost, target], options)
     assert [path.name.partition("-")[0] for path in outcome.written] == ["relearning"]
     lost_cell, failed = outcome.failed
     assert "relearning, quantisation: /no/such/model" in lost_cell
     assert failed == f"{target.cell.label}: quantisation: no"
     (remaining,) = targets(grid, cells, options)
     assert remaining.todo == ("quantisation",)
-    assert attack(grid, [remaining], options, project=tmp_path).failed == []
+    assert attack(grid, [remaining], options).failed == []
     assert targets(grid, cells, options) == []
 
 
@@ -54,7 +54,7 @@ def test_tasks_that_lm_eval_lacks_are_refused_before_a_model_is_loaded(
     monkeypatch.setattr(attack_run, "load_model", lambda *_: pytest.fail("loaded"))
     chosen = targets(grid, cells, attack_options)
     with pytest.raises(DualDataError, match=r"lm-eval is not installed|nowhere: no such folder of task definitions"):
-        attack(grid, chosen, attack_options, project=tmp_path)
+        attack(grid, chosen, attack_options)
 
 
 def test_a_model_is_tried_before_an_adapter_is_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_a_model_is_tried_before_an_adapter_is_on_it(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(engine, "_NO_CACHE", {})  # earlier tests have tried its class
     monkeypatch.setattr(engine, "why_not_fast", why_not_fast)
-    attack(grid, [target._replace(todo=("quantisation",))], AttackOptions(), project=tmp_path)
+    attack(grid, [target._replace(todo=("quantisation",))], AttackOptions())
     assert hooked == [False]
 
 
@@ -87,7 +87,7 @@ def test_two_models_are_never_held_at_once(tmp_path: Path, monkeypatch: pytest.M
         return loaded
 
     monkeypatch.setattr(attack_run, "load_model", load_model)
-    assert len(attack(grid, targets(grid, cells, options), options, project=tmp_path).written) == 4
+    assert len(attack(grid, targets(grid, cells, options), options).written) == 4
     assert alive == [0, 0]
 
 
@@ -115,12 +115,12 @@ def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
     with monkeypatch.context() as patch:
         patch.setattr(runners, "quantised", stop)
         with pytest.raises(KeyboardInterrupt):
-            attack(grid, chosen, options, project=tmp_path)
+            attack(grid, chosen, options)
     before = attack_files(grid.folder)
     assert [path.name.partition("-")[0] for path in before] == ["relearning"]
     remaining = targets(grid, cells, options._replace(seeds=2))
     assert [target.todo for target in remaining] == [("quantisation",), ("relearning", "quantisation")]
-    assert len(attack(grid, remaining, options, project=tmp_path).written) == 3
+    assert len(attack(grid, remaining, options).written) == 3
     assert len(list(grid.folder.glob("attacks/*/*.json"))) == 4
     assert before.items() <= attack_files(grid.folder).items()
     text = write_report([grid.folder], tmp_path / "report").markdown.read_text()

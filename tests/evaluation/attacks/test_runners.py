@@ -50,7 +50,7 @@ def test_tasks_are_kept_with_their_items_after_and_before(tmp_path: Path, monkey
     monkeypatch.setattr(attack_run, "check_tasks", lambda *_: None)
     monkeypatch.setattr(runners, "lm_eval_scores", lm_eval_scores)
     monkeypatch.setattr(attack_run, "provenance", lambda *_: {})  # it would ask for the version of lm-eval
-    (path,) = attack(grid, [target._replace(todo=("tasks",))], attack_options, project=tmp_path).written
+    (path,) = attack(grid, [target._replace(todo=("tasks",))], attack_options).written
     content = json.loads(path.read_bytes())
     assert (content["tasks"], content["tasks_items"]) == after
     assert (content["tasks_before"], content["tasks_items_before"]) == before
@@ -101,7 +101,7 @@ def test_the_model_that_two_cells_start_from_is_attacked_once_and_with_the_same_
     base = grid_run.load_model(grid.models["tiny"], "cpu")
     with torch.no_grad():
         base_output = float(base.model(torch.arange(9)[None]).logits.abs().sum())
-    attack(grid, chosen, options, project=tmp_path)
+    attack(grid, chosen, options)
     # Relearning is tuned on three sets of rows, for the popular facts on two, as their neighbours are the same facts;
     # rounding is to three number formats; the task is run with the first seed.
     assert Counter(attacked) == {
@@ -117,7 +117,7 @@ def test_the_model_that_two_cells_start_from_is_attacked_once_and_with_the_same_
     for path in together:
         path.unlink()
     for target in chosen:
-        attack(grid, [target], options, project=tmp_path)
+        attack(grid, [target], options)
     assert attack_files(grid.folder) == together
 
 
@@ -143,7 +143,7 @@ def test_what_is_rounded_is_all_there_is_of_the_model_and_of_its_control(
             yield
 
     monkeypatch.setattr(runners, "quantised", watched)
-    assert attack(grid, [target._replace(todo=("quantisation",))], AttackOptions(), project=tmp_path).failed == []
+    assert attack(grid, [target._replace(todo=("quantisation",))], AttackOptions()).failed == []
     first, *others = rounded
     assert "lm_head" in first
     assert others == [first] * 5  # three formats, each with its control
@@ -154,7 +154,7 @@ def test_relearning_that_diverged_is_said_and_reported(tmp_path: Path) -> None:
     grid, cells = opened(tmp_path)
     options, messages = AttackOptions(lr=1e20), list[str]()
     chosen = [target._replace(todo=("relearning",)) for target in targets(grid, cells, options)]
-    written = attack(grid, chosen, options, project=tmp_path, say=messages.append).written
+    written = attack(grid, chosen, options, say=messages.append).written
     for content in (json.loads(path.read_bytes()) for path in written):
         label = next(target.cell.label for target in chosen if target.cell.id == content["cell"])
         assert {f"{label}: relearning {note}" for note in content["notes"]} <= set(messages)
@@ -178,7 +178,7 @@ def test_relearning_of_one_subject_is_said_and_not_a_crash(tmp_path: Path) -> No
     assert summary.startswith(
         "1 cell to attack, and the model before unlearning of each: 0 curves of relearning, each of 64 steps, and 6 "
     )
-    outcome = attack(one_fact, [target._replace(todo=("relearning",))], AttackOptions(), project=tmp_path)
+    outcome = attack(one_fact, [target._replace(todo=("relearning",))], AttackOptions())
     assert outcome.written == []
     assert "facts of at least two subjects" in outcome.failed[0]
 

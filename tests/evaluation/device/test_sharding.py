@@ -46,21 +46,21 @@ def test_a_shared_base_gives_the_results_of_one_process(
 ) -> None:
     file = STAGES.replace("lr = 1e-2\n", f'lr = 1e-2\napply = "{apply}"\n')
     grid, cells = opened(project, file=file)
-    assert run_spread(grid, cells, TWO, project=project, shard=True) == (len(cells), 0, 0, 0)
+    assert run_spread(grid, cells, TWO, shard=True) == (len(cells), 0, 0, 0)
     lines = [line.partition("  ") for line in capfd.readouterr().err.splitlines() if ": done" in line]
     assert {name for name, _, _ in lines} == {"0:cpu", "1:cpu"}
     labels = [line.partition(": done")[0] for _, _, line in lines]
     assert len(labels) == len(set(labels)) == sum(cell.method != BASE for cell in cells)
 
     alone, cells_alone = opened(project, file=file, out="alone")
-    run(alone, cells_alone, RunOptions(cells_at_once=2, save_adapters=True), project=project)
+    run(alone, cells_alone, RunOptions(cells_at_once=2, save_adapters=True))
     for path, _ in read_results(alone.folder):
         assert path.read_bytes() == (grid.folder / "cells" / path.name).read_bytes()
     adapters = sorted((alone.folder / "adapters").rglob("*.safetensors"))
     assert len(adapters) == len(labels)
     for path in adapters:
         assert path.read_bytes() == (grid.folder / path.relative_to(alone.folder)).read_bytes()
-    assert run_spread(grid, cells, TWO, project=project, shard=True) == (0, 0, 0, 0)
+    assert run_spread(grid, cells, TWO, shard=True) == (0, 0, 0, 0)
 
 
 @needs_sharding
@@ -68,8 +68,8 @@ def test_where_one_process_is_lost_the_others_end_and_the_next_start_goes_on(pro
     grid, cells = opened(project, file=one_stage(FILE).replace("seeds = [0]", "seeds = [0, 1, 2]"))
     message = r"of 2 processes ended early \(.*1:cpu: signal SIGKILL.*run the same command"
     with one_killed(grid.folder, -1), pytest.raises(DualDataError, match=message):
-        run_spread(grid, cells, TWO, project=project, shard=True)
-    assert run_spread(grid, cells, TWO, project=project, shard=True).failed == 0
+        run_spread(grid, cells, TWO, shard=True)
+    assert run_spread(grid, cells, TWO, shard=True).failed == 0
     assert {path.stem for path, _ in read_results(grid.folder)} == {cell.id for cell in cells}
 
 
@@ -106,7 +106,7 @@ def test_how_a_process_ended_is_said_without_a_traceback(
     monkeypatch.setattr(workers, "run", fail)
     here, there = multiprocessing.Pipe(duplex=False)
     handler = signal.getsignal(signal.SIGINT)
-    workers._work(there, "0:cpu", torch.get_num_threads(), grid, cells, RunOptions(), project)
+    workers._work(there, "0:cpu", torch.get_num_threads(), grid, cells, RunOptions())
     signal.signal(signal.SIGINT, handler)
     assert here.recv() == message
 
@@ -114,7 +114,7 @@ def test_how_a_process_ended_is_said_without_a_traceback(
 def test_all_weights_are_not_trained_on_a_shared_base(project: Path) -> None:
     grid, cells = opened(project, file=one_stage(FILE).replace("max_new_tokens = 3", "max_new_tokens = 3\nfull = true"))
     with pytest.raises(UsageError, match="leave --shard out"):
-        run(grid, cells, RunOptions(ranks=Ranks(0, 2)), project=project)
+        run(grid, cells, RunOptions(ranks=Ranks(0, 2)))
 
 
 @pytest.mark.parametrize(("count", "size"), [(0, 2), (1, 2), (2, 2), (5, 2), (4, 3), (7, 3)])

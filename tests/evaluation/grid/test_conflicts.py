@@ -22,7 +22,7 @@ def _write(root: Path, file: str, *, seed: int | None = None, status: str = "don
     grid, cells = opened(root, file=file)
     for cell in cells:
         if seed is None or cell.seed == seed:
-            result = blank(grid, cell, status=status, reason="", loaded=None, stage=None, project=root)
+            result = blank(grid, cell, status=status, reason="", loaded=None, stage=None)
             write_result(grid.folder, cell.id, result)
 
 

@@ -40,7 +40,7 @@ def test_the_forecast_counts_what_is_left(project: Path) -> None:
     assert line.steps == 4
     # A token costs a model of 31,392 parameters 20 us to measure and 40 us to train on, whatever the arithmetic.
     assert line.operations / 5e10 == pytest.approx(20e-6 * line.measured_tokens + 40e-6 * line.training_tokens)
-    run(grid, cells[:2], RunOptions(), project=project)
+    run(grid, cells[:2], RunOptions())
     told = forecast(grid, cells, [RunOptions()])
     assert [line.done for line in told.lines] == [True, True] + [False] * 17
     assert "on cpu (by the cells that are done)" in told.summary

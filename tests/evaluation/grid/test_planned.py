@@ -30,7 +30,7 @@ def test_a_report_says_what_is_planned_and_not_there(project: Path) -> None:
     grid, cells = opened(project)
     keep_plan(grid, cells)
     here = [cell for cell in cells if cell.stage == "pretrained" and cell.seed == 0]
-    run(grid, here, RunOptions(), project=project)
+    run(grid, here, RunOptions())
     report = _report(grid, project)
     assert "5 results of the grid one: tiny on cities, 1 seed, incomplete: 5 of 19 planned cells measured. " in report
     assert "There are no results of a stage beside pretrained, " in report
@@ -68,11 +68,11 @@ def test_a_plan_is_merged_over_runs_and_kept_by_place(project: Path) -> None:
 def test_what_failed_is_not_there_and_a_whole_grid_is_not_called_so(project: Path) -> None:
     grid, cells = opened(project, file=one_stage(FILE.replace("GradAscent = {}", 'JensUn = { refusal = "" }')))
     keep_plan(grid, cells)
-    run(grid, cells, RunOptions(), project=project)
+    run(grid, cells, RunOptions())
     assert "1 seed, incomplete: 3 of 5 planned cells measured, 2 failed. " in _report(grid, project)
     grid, cells = opened(project, file=one_stage(FILE.replace("GradAscent = {}", "JensUn = {}")))
     keep_plan(grid, cells)
-    run(grid, cells, RunOptions(), project=project)
+    run(grid, cells, RunOptions())
     assert "incomplete" not in _report(grid, project)
 
 

@@ -37,7 +37,7 @@ from tests.services import require
 def test_results_are_complete_the_same_when_repeated_and_never_made_twice(project: Path) -> None:
     grid, cells = opened(project)
     lines: list[str] = []
-    assert run(grid, cells, RunOptions(), project=project, say=lines.append) == (19, 0, 0, 0)
+    assert run(grid, cells, RunOptions(), say=lines.append) == (19, 0, 0, 0)
     results = {path.stem: result for path, result in read_results(grid.folder)}
     assert set(results) == {cell.id for cell in cells}
     for cell in cells:
@@ -57,11 +57,11 @@ def test_results_are_complete_the_same_when_repeated_and_never_made_twice(projec
     # A random model seldom ends within three tokens.
     assert any(re.search(r"forget 0\.\d+, [123] of 3 generations cut off, retain 0\.", line) for line in done)
     times = {path: path.stat().st_mtime_ns for path, _ in read_results(grid.folder)}
-    assert run(grid, cells, RunOptions(), project=project, say=lines.append) == (0, 0, 0, 0)
+    assert run(grid, cells, RunOptions(), say=lines.append) == (0, 0, 0, 0)
     assert times == {path: path.stat().st_mtime_ns for path, _ in read_results(grid.folder)}
 
     again, more = opened(project, out="again")
-    run(again, more, RunOptions(), project=project)
+    run(again, more, RunOptions())
     for path, result in read_results(again.folder):
         assert path.read_bytes() == cell_path(grid.folder, path.stem).read_bytes()
         assert result["run"]["measuring_seconds"] > 0
@@ -69,7 +69,7 @@ def test_results_are_complete_the_same_when_repeated_and_never_made_twice(projec
 
 def test_a_result_that_was_cut_short_is_not_done_and_hidden_files_are_none(project: Path) -> None:
     grid, cells = opened(project, file=one_stage())
-    assert run(grid, cells, RunOptions(), project=project).done == len(cells)
+    assert run(grid, cells, RunOptions()).done == len(cells)
     path = cell_path(grid.folder, cells[1].id)
     whole = path.read_bytes()
     path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")  # as in an archive from a Mac
@@ -86,7 +86,7 @@ def test_a_result_that_was_cut_short_is_not_done_and_hidden_files_are_none(proje
         read_result(path)
     path.write_bytes(whole[: len(whole) // 2])
     refuse_mixing(grid, cells)
-    assert run(grid, cells, RunOptions(), project=project) == (1, 0, 0, 0)
+    assert run(grid, cells, RunOptions()) == (1, 0, 0, 0)
     assert path.read_bytes() == whole
     run_path(path).write_text('{"fin')  # of a done cell, which would not be run again
     with pytest.raises(InputError, match=rf"{run_path(path)}: not readable: .*; remove it, and the result is read"):
@@ -100,7 +100,7 @@ def test_an_adapter_is_there_before_its_result(project: Path) -> None:
     grid.folder.mkdir(parents=True)
     (grid.folder / "adapters").write_text("no folder")
     with pytest.raises(OSError, match="adapters"):
-        run(grid, cells, RunOptions(save_adapters=True), project=project)
+        run(grid, cells, RunOptions(save_adapters=True))
     assert {result["cell"]["method"] for _, result in read_results(grid.folder)} == {BASE}
 
 
@@ -116,7 +116,7 @@ def test_results_say_what_they_were_computed_by_and_from(project: Path) -> None:
     for words in (["init", "-q"], ["add", "data", "evaluation.toml"], ["commit", "-q", "-m", "rows"]):
         subprocess.run([*git, *words], check=True)
     (project / "evaluation.toml").write_text(FILE)
-    run(grid, cells[:2], RunOptions(), project=project)
+    run(grid, cells[:2], RunOptions())
     result = read_result(cell_path(grid.folder, cells[1].id))
     assert result["cell"]["seed"] == result["provenance"]["identity"]["seed"] == 3
     provenance = result["provenance"]
@@ -148,7 +148,7 @@ def test_a_result_lists_the_package_of_embeddings_only_if_it_has_them(project: P
     grid, cells = opened(
         project, file=FILE.replace('sets = ["rare"]', f'sets = ["rare"]\nminilm = {str(minilm).lower()}')
     )
-    result = blank(grid, cells[0], status="failed", reason="", loaded=None, stage=None, project=project)
+    result = blank(grid, cells[0], status="failed", reason="", loaded=None, stage=None)
     assert (package in result["provenance"]["packages"]) == minilm
 
 
@@ -161,7 +161,7 @@ def test_the_layer_that_was_read_is_kept_and_what_a_method_lacks_is_refused(proj
     ):
         grid, cells = opened(project, file=changed, out=out)
         rmu_cells = [cell for cell in cells if cell.method == "RMU"]
-        run(grid, rmu_cells, RunOptions(), project=project)
+        run(grid, rmu_cells, RunOptions())
         for cell in rmu_cells:
             result = read_result(cell_path(grid.folder, cell.id))
             assert result["reason"].startswith(word)
@@ -178,7 +178,7 @@ def test_before_unlearning_a_cell_at_rate_zero_is_its_base(project: Path) -> Non
     grid, _ = opened(project, file=one_stage())
     grid = grid._replace(preset=grid.preset.model_copy(update={"lrs": (0.0,)}))
     cells = cells_of(grid)
-    run(grid, cells, RunOptions(), project=project)
+    run(grid, cells, RunOptions())
     base, *others = (read_result(cell_path(grid.folder, cell.id)) for cell in cells)
     for result in others:
         for name in ("probability", "rougeL_recall", "sum_log_probability"):
@@ -189,7 +189,7 @@ def test_before_unlearning_a_cell_at_rate_zero_is_its_base(project: Path) -> Non
 def test_counterfactual_stages_are_measured_on_what_they_learned(project: Path) -> None:
     file = one_stage().replace('sets = ["rare"]', 'sets = ["rare"]\nstages = ["sft_new"]')
     grid, cells = opened(project, file=file)
-    run(grid, cells[:1], RunOptions(), project=project)
+    run(grid, cells[:1], RunOptions())
     items = read_result(cell_path(grid.folder, cells[0].id))["items"]["forget"]
     assert [item["ground_truth"] for item in items] != [item.answer for item in cities(3)]
     assert all(item["answers"] == [item["ground_truth"]] for item in items)
@@ -213,7 +213,7 @@ def test_a_cell_that_diverges_is_measured_where_it_stopped_and_the_grid_goes_on(
     file = one_stage(FILE.replace("lrs = [1e-3, 1e-2]", f"lrs = [1e-3, {lr}]\n{setting}"))
     file = file.replace("GradAscent = {}", f"{method} = {{}}").replace("NPO = { beta = 0.5 }", "UNDIAL = {}")
     grid, cells = opened(project, file=file)
-    tally = run(grid, cells, RunOptions(cells_at_once=2), project=project)
+    tally = run(grid, cells, RunOptions(cells_at_once=2))
     assert tally == (5 - len(diverged), len(diverged), 0, 0)
     for cell in cells:
         result = read_result(cell_path(grid.folder, cell.id))
@@ -226,7 +226,7 @@ def test_a_cell_that_diverges_is_measured_where_it_stopped_and_the_grid_goes_on(
         assert (None in numbers) is (stopped and lr == 1e30)
     report = write_report([grid.folder], project / "report").markdown.read_text()
     assert len(re.findall(reason, report.partition("## Stopped and failed cells")[2])) == len(diverged)
-    assert run(grid, cells, RunOptions(), project=project) == (0, 0, 0, 0)
+    assert run(grid, cells, RunOptions()) == (0, 0, 0, 0)
 
 
 def test_a_cell_that_fails_says_why_and_is_tried_again(project: Path) -> None:
@@ -236,16 +236,16 @@ def test_a_cell_that_fails_says_why_and_is_tried_again(project: Path) -> None:
         name: [item._replace(popularity=None) for item in rows] for name, rows in grid.sets["pretrained"].forget.items()
     }
     broken = grid._replace(sets={"pretrained": grid.sets["pretrained"]._replace(forget=bare)})
-    assert run(broken, cells, RunOptions(), project=project) == (3, 0, 2, 0)
+    assert run(broken, cells, RunOptions()) == (3, 0, 2, 0)
     failed = [read_result(cell_path(grid.folder, cell.id)) for cell in cells if cell.method == "AdaPop"]
     assert {result["status"] for result in failed} == {"failed"}
     assert "popularity of every forget row" in failed[0]["reason"]
-    assert run(grid, cells, RunOptions(), project=project) == (2, 0, 0, 0)
+    assert run(grid, cells, RunOptions()) == (2, 0, 0, 0)
 
 
 def test_adapters_are_kept_where_asked_for(project: Path) -> None:
     grid, cells = opened(project, file=one_stage())
-    run(grid, cells, RunOptions(save_adapters=True, cells_at_once=2), project=project)
+    run(grid, cells, RunOptions(save_adapters=True, cells_at_once=2))
     names = sorted(path.name for path in (grid.folder / "adapters").iterdir())
     assert names == sorted(cell.id for cell in cells if cell.method != BASE)
     weights = {(grid.folder / "adapters" / name / "adapter_model.safetensors").read_bytes() for name in names}
@@ -254,26 +254,26 @@ def test_adapters_are_kept_where_asked_for(project: Path) -> None:
 
 def test_cells_whose_adapters_were_not_kept_are_run_again_and_give_the_same_results(project: Path) -> None:
     grid, cells = opened(project, file=one_stage())
-    run(grid, cells, RunOptions(), project=project)
+    run(grid, cells, RunOptions())
     before = {path: path.read_bytes() for path, _ in read_results(grid.folder)}
     # What fails this time leaves the result as it is.
     bare = {"pretrained": grid.sets["pretrained"]._replace(retain_train=[])}
     (grid.folder / "adapters").mkdir()
-    assert run(grid._replace(sets=bare), cells, RunOptions(save_adapters=True), project=project).failed == 4
+    assert run(grid._replace(sets=bare), cells, RunOptions(save_adapters=True)).failed == 4
     assert before == {path: path.read_bytes() for path, _ in read_results(grid.folder)}
-    assert run(grid, cells, RunOptions(save_adapters=True), project=project) == (4, 0, 0, 0)
+    assert run(grid, cells, RunOptions(save_adapters=True)) == (4, 0, 0, 0)
     assert before == {path: path.read_bytes() for path, _ in read_results(grid.folder)}
     assert len(list((grid.folder / "adapters").iterdir())) == 4
-    assert run(grid, cells, RunOptions(save_adapters=True), project=project) == (0, 0, 0, 0)
+    assert run(grid, cells, RunOptions(save_adapters=True)) == (0, 0, 0, 0)
 
 
 def test_full_fine_tuning_runs_as_a_grid_and_leaves_the_base_alone(project: Path) -> None:
     grid, cells = opened(project, file=one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true")))
-    assert run(grid, cells, RunOptions(cells_at_once=4), project=project) == (5, 0, 0, 0)
+    assert run(grid, cells, RunOptions(cells_at_once=4)) == (5, 0, 0, 0)
     with pytest.raises(UsageError, match="has no adapters to keep"):
-        run(grid, cells, RunOptions(save_adapters=True), project=project)
+        run(grid, cells, RunOptions(save_adapters=True))
     lasting, more = opened(project, file=one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true")), out="again")
-    run(lasting, [cell for cell in more if cell.lr == 1e-2], RunOptions(), project=project)
+    run(lasting, [cell for cell in more if cell.lr == 1e-2], RunOptions())
     for path, _ in read_results(lasting.folder):
         assert path.read_bytes() == (grid.folder / "cells" / path.name).read_bytes()
 
@@ -300,7 +300,7 @@ def test_full_fine_tuning_compares_distributions_with_those_of_the_head_as_it_wa
 ) -> None:
     full = one_stage(FILE.replace(old, new).replace("batch = 2", "batch = 2\nfull = true"))
     grid, cells = opened(project, file=full)
-    assert run(grid, cells, RunOptions(), project=project) == (len(cells), 0, 0, 0)
+    assert run(grid, cells, RunOptions()) == (len(cells), 0, 0, 0)
     for cell in cells[1:]:
         training = read_result(cell_path(grid.folder, cell.id))["training"]
         assert training is not None
@@ -320,7 +320,7 @@ from dual_data.evaluation.settings import load_settings
 root = Path(sys.argv[1])
 grid = resolve_grid(load_settings(root / "evaluation.toml"), "one", root, root / "out" / "one")
 cells = cells_of(grid)
-print(run(grid, cells, RunOptions(), project=root, say=lambda line: print(line, flush=True)), flush=True)
+print(run(grid, cells, RunOptions(), say=lambda line: print(line, flush=True)), flush=True)
 """
 
 
@@ -343,12 +343,12 @@ def test_a_killed_grid_goes_on_where_it_stopped_and_ends_the_same(project: Path)
     process.stdout.close()
     finished = {path.name: path.read_bytes() for path, _ in read_results(grid.folder)}
     assert 0 < len(finished) < len(cells)
-    tally = run(grid, cells, RunOptions(), project=project)
+    tally = run(grid, cells, RunOptions())
     assert tally.done == len(cells) - len(finished)
     for name, content in finished.items():
         assert (grid.folder / "cells" / name).read_bytes() == content
     whole, more = opened(project, file=one_stage(), out="whole")
-    run(whole, more, RunOptions(), project=project)
+    run(whole, more, RunOptions())
     for path, _ in read_results(whole.folder):
         assert path.read_bytes() == (grid.folder / "cells" / path.name).read_bytes()
 
@@ -390,11 +390,11 @@ def test_what_would_be_trained_in_float16_is_refused_before_a_model_is_loaded(
         next(cell for cell in cells if (cell.stage, cell.method) == place)
         for place in (("pretrained", BASE), ("pretrained", "NPO"), ("sft", BASE))
     )
-    assert run(grid, [untrained], RunOptions(), project=project).done == 1
+    assert run(grid, [untrained], RunOptions()).done == 1
     monkeypatch.setattr(grid_run, "load_model", lambda *_: pytest.fail("loaded"))
     for cell in (trained, stage):
         with pytest.raises(UsageError, match="tiny: training in float16 loses small gradients"):
-            run(grid, [untrained, cell], RunOptions(), project=project)
+            run(grid, [untrained, cell], RunOptions())
     outcome = dual_data_command(*run_command(project, project / "out")[:-1], "cpu,cpu")
     assert outcome.code == 2
     assert outcome.err.startswith("error: tiny: training in float16 loses small gradients")
@@ -415,7 +415,7 @@ def test_every_shipped_preset_runs_without_a_gpu(project: Path, preset: str) -> 
         own.model_copy(update={"presets": shipped.presets, "grids": {"one": settings}}), "one", project, project / "out"
     )
     cells = cells_of(grid)
-    assert run(grid, cells, RunOptions(), project=project) == (2, 0, 0, 0)
+    assert run(grid, cells, RunOptions()) == (2, 0, 0, 0)
     result = read_result(cell_path(grid.folder, cells[1].id))
     assert result["cell"]["preset"] == preset
     assert result["cell"]["profile"] == chosen.profile

@@ -26,7 +26,7 @@ from tests.evaluation.grid.small_grid import FILE, one_stage, opened
 def test_a_run_counts_the_cells_that_went_together_and_its_stage_apart(project: Path) -> None:
     file = FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-4, 1e-3, 1e-2]").replace("seeds = [0, 1]", "seeds = [0]")
     grid, cells = opened(project, file=file.replace('stages = ["pretrained", "sft"]', 'stages = ["sft"]'))
-    run(grid, cells, RunOptions(cells_at_once=2), project=project)
+    run(grid, cells, RunOptions(cells_at_once=2))
     runs = {(cell.method, cell.lr): read_result(cell_path(grid.folder, cell.id))["run"] for cell in cells}
     assert {cell_key: record["cells_at_once"] for cell_key, record in runs.items()} == {
         (BASE, 0.0): 1,
@@ -64,7 +64,7 @@ def test_what_is_trained_together_does_not_depend_on_what_is_left_to_do(
     file = one_stage(FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]"))
     grid, cells = opened(project, file=file.replace("seeds = [0]", "seeds = [0, 1]"))
     options = RunOptions(cells_at_once=4, save_adapters=True)
-    assert run(grid, cells, options, project=project) == (21, 0, 0, 0)
+    assert run(grid, cells, options) == (21, 0, 0, 0)
     of_seed = [[1e-4, 3e-4, 1e-3], [3e-3, 1e-2]]
     assert batches == [
         [(method, lr, seed) for lr in rates] for method in ("GradAscent", "NPO") for seed in (0, 1) for rates in of_seed
@@ -76,7 +76,7 @@ def test_what_is_trained_together_does_not_depend_on_what_is_left_to_do(
     batches.clear()
     for cell in (cells[2], cells[13]):
         cell_path(grid.folder, cell.id).unlink()
-    assert run(grid, cells, options, project=project) == (2, 0, 0, 0)
+    assert run(grid, cells, options) == (2, 0, 0, 0)
     assert batches == [[("GradAscent", lr, 0) for lr in of_seed[0]], [("NPO", lr, 0) for lr in of_seed[0]]]
     assert before == {path: path.read_bytes() for path in before}
 
@@ -95,7 +95,7 @@ def test_a_run_says_why_steps_of_its_stage_and_of_its_cells_were_not_recorded(
     monkeypatch.setattr(stage_run, "train", eager("of the cell"))
     file = FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-3]").replace("seeds = [0, 1]", "seeds = [0]")
     grid, cells = opened(project, file=file.replace('stages = ["pretrained", "sft"]', 'stages = ["sft"]'))
-    run(grid, cells, RunOptions(), project=project)
+    run(grid, cells, RunOptions())
     notes = {cell.method: read_result(cell_path(grid.folder, cell.id))["run"]["notes"] for cell in cells}
     of_stage, of_cell = (f"training was not recorded: of the {part}" for part in ("stage", "cell"))
     assert notes == {BASE: [of_stage], "GradAscent": [of_stage, of_cell], "NPO": [of_stage, of_cell]}
@@ -108,7 +108,7 @@ def test_cells_at_once_and_forward_passes_change_results_by_rounding_alone(proje
         ("b", RunOptions(cells_at_once=2, rows=5), one_stage(FILE.replace("batch = 2", "batch = 2\nmicro_batch = 1"))),
     ):
         grid, cells = opened(project, file=file, out=out)
-        run(grid, cells, options, project=project)
+        run(grid, cells, options)
         results.append({path.stem: result for path, result in read_results(grid.folder)})
     apart, together = results
     assert set(apart) == set(together)
@@ -134,5 +134,5 @@ def test_of_cells_that_are_run_together_those_written_before_a_failure_count_as_
         return write_result(folder, identifier, result)
 
     monkeypatch.setattr(stage_run, "write_result", fail_last)
-    assert run(grid, cells, RunOptions(cells_at_once=2), project=project) == (2, 2, 1, 0)
+    assert run(grid, cells, RunOptions(cells_at_once=2)) == (2, 2, 1, 0)
     assert read_result(cell_path(grid.folder, last.id))["reason"] == "no room"

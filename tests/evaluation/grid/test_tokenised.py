@@ -64,6 +64,6 @@ def test_a_run_tokenises_what_its_cells_are_asked_once(project: Path, monkeypatc
 
     for name in ("build_workload", "encode", "tokenise_panel"):
         monkeypatch.setattr(tokenised, name, counting(name))
-    assert run(grid, cells, RunOptions(), project=project).done == len(cells)
+    assert run(grid, cells, RunOptions()).done == len(cells)
     # One set under two stages, of which one has two seeds; rows to forget, to retain, and preferred answers (none).
     assert calls == {"build_workload": 1, "encode": 3}

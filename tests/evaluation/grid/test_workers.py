@@ -33,27 +33,27 @@ def test_two_processes_run_every_cell_once_as_one_process_does(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     grid, cells = opened(project, file=STAGES)
-    assert run_spread(grid, cells, TWO, project=project) == (len(cells), 0, 0, 0)
+    assert run_spread(grid, cells, TWO) == (len(cells), 0, 0, 0)
     lines = [line.partition("  ") for line in capfd.readouterr().err.splitlines() if ": done" in line]
     assert {name for name, _, _ in lines} <= {"0:cpu", "1:cpu"}  # one that starts late may find nothing left
     labels = [line.partition(": done")[0] for _, _, line in lines]
     assert len(labels) == len(set(labels)) == sum(cell.method != "none" for cell in cells)
 
     alone, cells_alone = opened(project, file=STAGES, out="alone")
-    run(alone, cells_alone, RunOptions(), project=project)
+    run(alone, cells_alone, RunOptions())
     for path, _ in read_results(alone.folder):
         assert path.read_bytes() == (grid.folder / "cells" / path.name).read_bytes()
-    assert run_spread(grid, cells, TWO, project=project) == (0, 0, 0, 0)
+    assert run_spread(grid, cells, TWO) == (0, 0, 0, 0)
 
 
 def test_a_process_that_is_killed_is_named_and_its_cells_are_run_by_the_next_start(project: Path) -> None:
     grid, cells = opened(project, file=SEEDS)
     message = r"1 of 2 processes ended early \(\d:cpu: signal SIGKILL\)"
     with one_killed(grid.folder, 0), pytest.raises(DualDataError, match=message):
-        run_spread(grid, cells, TWO, project=project)
+        run_spread(grid, cells, TWO)
     for path, result in read_results(grid.folder):
         assert result["status"] == "done", path
-    run(grid, cells, RunOptions(), project=project)
+    run(grid, cells, RunOptions())
     assert {path.stem for path, _ in read_results(grid.folder)} == {cell.id for cell in cells}
 
 
@@ -68,7 +68,7 @@ from dual_data.evaluation.settings import load_settings
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     grid = resolve_grid(load_settings(root / "evaluation.toml"), "one", root, root / "out" / "one")
-    run_spread(grid, cells_of(grid), [RunOptions(), RunOptions()], project=root)
+    run_spread(grid, cells_of(grid), [RunOptions(), RunOptions()])
 """
 
 
@@ -98,7 +98,7 @@ def test_what_goes_wrong_in_every_process_is_said_once_each(project: Path) -> No
     grid, cells = opened(project, file=one_stage())
     broken = grid._replace(models={"tiny": grid.models["tiny"].model_copy(update={"spec": "/no/such/model"})})
     with pytest.raises(DualDataError, match=r"2 of 2 processes ended early .*no such model"):
-        run_spread(broken, cells, TWO, project=project)
+        run_spread(broken, cells, TWO)
 
 
 def test_a_folder_that_cannot_be_written_is_named_without_a_traceback(
@@ -108,14 +108,14 @@ def test_a_folder_that_cannot_be_written_is_named_without_a_traceback(
     grid.folder.mkdir(parents=True)
     (grid.folder / "runs").touch()
     with pytest.raises(DualDataError, match=rf"of 2 processes ended early .*File exists: '{grid.folder}/runs'"):
-        run_spread(grid, cells, TWO, project=project)
+        run_spread(grid, cells, TWO)
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_where_one_process_cannot_be_started_the_others_end(project: Path) -> None:
     grid, cells = opened(project, file=SEEDS.replace("epochs = 2\nbatch = 2", "epochs = 2000\nbatch = 2"))
     with pytest.raises((AttributeError, pickle.PicklingError)):
-        run_spread(grid, cells, [RunOptions(), RunOptions(device=cast("str", lambda: None))], project=project)
+        run_spread(grid, cells, [RunOptions(), RunOptions(device=cast("str", lambda: None))])
     assert multiprocessing.active_children() == []
 
 
@@ -123,7 +123,7 @@ def test_cells_of_another_process_are_counted_before_unlearning_too(project: Pat
     grid, cells = opened(project, file=one_stage(FILE))
     base, first, *_ = cells
     with claimed(grid.folder, [base]):
-        assert run(grid, [base, first], RunOptions(), project=project) == (1, 0, 0, 1)
+        assert run(grid, [base, first], RunOptions()) == (1, 0, 0, 1)
 
 
 def test_a_claim_waits_for_a_process_that_only_looks_whether_a_cell_is_free(project: Path) -> None:
@@ -149,5 +149,5 @@ def test_a_claim_is_for_cells_without_a_result_and_for_one_at_a_time(project: Pa
             assert any_free(grid.folder, cells)
         with claimed(grid.folder, cells[1:4]) as rest:
             assert rest == [], "that process trains what comes after it too"
-    run(grid, cells, RunOptions(), project=project)
+    run(grid, cells, RunOptions())
     assert not any_free(grid.folder, cells)

@@ -39,7 +39,7 @@ def test_the_cells_of_a_row_that_is_too_long_fail_with_its_name(project: Path, n
     path = project / "data" / f"{name}.jsonl"
     path.write_text(path.read_text().replace("Which", "Which " * 2100, 1))
     grid, cells = opened(project, file=one_stage(FILE))
-    assert run(grid, cells, RunOptions(), project=project) == (0, 0, 5, 0)
+    assert run(grid, cells, RunOptions()) == (0, 0, 5, 0)
     for _, result in read_results(grid.folder):
         assert "tiny-llama takes 2048: shorten the row or remove it" in result["reason"]
 

@@ -162,11 +162,11 @@ def _write(path: Path, *rows: object) -> None:
 def test_every_cell_of_a_grid_keeps_what_it_made_of_the_panel(project: Path) -> None:
     _write(project / "panel.jsonl", *ROWS, {"text": "Paris is a city."})
     without, cells = opened(project, file=one_stage())
-    run(without, cells, RunOptions(), project=project)
+    run(without, cells, RunOptions())
     file = one_stage(FILE).replace("[grids.one]", '[grids.one]\npanel = "panel.jsonl"\npanel_questions = 4')
     grid, more = opened(project, file=file, out="with")
     assert not {cell.id for cell in cells} & {cell.id for cell in more}
-    run(grid, more, RunOptions(cells_at_once=2), project=project)
+    run(grid, more, RunOptions(cells_at_once=2))
     old, new = (
         {(result["cell"]["method"], result["cell"]["lr"]): result for _, result in read_results(folder)}
         for folder in (without.folder, grid.folder)
@@ -201,7 +201,7 @@ def test_a_panel_that_is_not_there_or_too_long_is_said(project: Path) -> None:
         opened(project, file=file)
     _write(project / "lost.jsonl", ROWS[0], ROWS[1] | {"question": "Why? " * 2100})
     grid, cells = opened(project, file=file)
-    assert run(grid, cells, RunOptions(), project=project) == (0, 0, 5, 0)
+    assert run(grid, cells, RunOptions()) == (0, 0, 5, 0)
     for _, result in read_results(grid.folder):
         assert "the utility panel lost.jsonl: 'Why? Why? " in result["reason"]
         assert "takes 2048: shorten the row or remove it" in result["reason"]
