@@ -286,6 +286,15 @@ class Method(NamedTuple):
             raise UsageError(f"{self.name}.layer: {options['layer']} is not a layer; layers are counted from 0")
         return options
 
+    def bound(self, options: Mapping[str, Any]) -> Method:
+        """The method with these options in its functions."""
+        bound: dict[str, Any] = {
+            field: self.bind(function, options)
+            for field in _WITH_OPTIONS
+            if (function := getattr(self, field)) is not None
+        }
+        return self._replace(**bound)
+
     @staticmethod
     def bind(function: Callable[..., Returned], options: Mapping[str, Any]) -> Callable[..., Returned]:
         """The function with those options that are its parameters."""

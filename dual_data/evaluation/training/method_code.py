@@ -1,4 +1,4 @@
-"""Calls of the code of a method, with the errors that its author has to know of."""
+"""Calls of the code of a method with its options, and the errors that its author has to know of."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def arguments(
     return batch, of_policy, of_reference
 
 
-def constants_of(method: Method, options: Mapping[str, Any], facts: Facts) -> Constants:
+def constants_of(method: Method, facts: Facts) -> Constants:
     """The constants of the forget rows, by label; a number of a whole row is that of each of its labels.
 
     Raises UsageError with the file of the method if its code fails, or if they are neither one number per row nor one
@@ -89,7 +89,7 @@ def constants_of(method: Method, options: Mapping[str, Any], facts: Facts) -> Co
     if method.constants is None:
         return {}
     with telling(method, "constants function"):
-        made = method.bind(method.constants, options)(facts)
+        made = method.constants(facts)
         return {
             name: _by_label(name, rows.tolist() if isinstance(rows, Tensor) else list(rows), facts.labels)
             for name, rows in made.items()
@@ -169,7 +169,7 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def noise_of(method: Method, options: Mapping[str, Any]) -> tuple[float, float] | None:
+def noise_of(method: Method) -> tuple[float, float] | None:
     """Keep and spread of the noise that weights get before the first step; None for most methods.
 
     Raises UsageError if the code fails or gives anything else than two finite numbers.
@@ -177,13 +177,13 @@ def noise_of(method: Method, options: Mapping[str, Any]) -> tuple[float, float] 
     if method.noise is None:
         return None
     with telling(method, "noise function"):
-        noise = method.bind(method.noise, options)()
+        noise = method.noise()
         if not (isinstance(noise, tuple) and len(noise) == 2 and all(map(_is_finite, noise))):
             raise ValueError(f"returns {noise!r}; return two finite numbers, keep and spread")
         return noise
 
 
-def factor_of(method: Method, options: Mapping[str, Any]) -> float:
+def factor_of(method: Method) -> float:
     """By what the change that training made to the weights is multiplied at its end; 1 for most methods.
 
     Raises UsageError if the code fails or gives no finite number.
@@ -191,7 +191,7 @@ def factor_of(method: Method, options: Mapping[str, Any]) -> float:
     if method.factor is None:
         return 1.0
     with telling(method, "factor function"):
-        factor = method.bind(method.factor, options)()
+        factor = method.factor()
         if not _is_finite(factor):
             raise ValueError(f"returns {factor!r}; return a finite number")
         return factor
@@ -203,5 +203,5 @@ def _is_finite(value: Any) -> bool:
 
 def file_of(method: Method) -> str:
     """Where the method's loss is written, for messages."""
-    code = getattr(method.loss, "__code__", None)
+    code = getattr(getattr(method.loss, "func", method.loss), "__code__", None)  # of what has its options bound
     return code.co_filename if code else method.name

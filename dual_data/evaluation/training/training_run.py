@@ -72,20 +72,17 @@ class TrainingRun:
         options: Mapping[str, Any],
         plain: bool | None,
     ) -> None:
+        options = method.options(options)
+        method = method.bound(options)
         self.model, self._trainable, self._method = loaded.model, trainable, method
         self._optimisation = optimisation
         self.device = device = loaded.device
         self._deterministic = True
         self._fallbacks: list[str] = []
-        self._options = method.options(options)
-        self._method_loss = method.bind(method.loss, self._options)
-        self._gradient = method.bind(method.gradient, self._options) if method.gradient else None
-        self._factor = factor_of(method, self._options)
         facts = facts_of(data, loaded.tokenizer)
         with telling(method, "notes function"):
-            self._notes = method.bind(method.notes, self._options)(facts) if method.notes else {}
-        constants = constants_of(method, self._options, facts)
-        sources = sources_of(method, data, constants, optimisation)
+            self._notes = method.notes(facts) if method.notes else {}
+        sources = sources_of(method, data, constants_of(method, facts), optimisation)
         epochs = plan({kind: source.sizes() for kind, source in sources.items()}, optimisation, data.seed)
         self._micro_batches_of_step = [len(step) for epoch in epochs for step in epoch]
         self.epoch_steps = [len(epoch) for epoch in epochs]
@@ -101,14 +98,14 @@ class TrainingRun:
             plain=self.plain,
             device=device,
         )
-        self._layer = self._hidden_layer(loaded.info.layers) if method.at_layer else None
+        self._layer: int | None = None
+        if method.at_layer:  # the last one where the model has fewer
+            self._notes["layer"] = self._layer = min(int(options["layer"]), loaded.info.layers - 1)
         self._references = self._compute_references(sources)
-        if (noise := noise_of(method, self._options)) is not None:
+        if (noise := noise_of(method)) is not None:
             trainable.perturb(*noise)  # only now, since the reference of all weights has none
         with telling(method, "controller"):
-            self._controllers: list[Controller] = [
-                method.bind(method.controller, self._options)() for _ in lrs if method.controller
-            ]
+            self._controllers: list[Controller] = [method.controller() for _ in lrs if method.controller]
         states = first_state(method, self._controllers)
         names = states[0] if states else {}
         self._state = {name: torch.tensor([state[name] for state in states], device=device) for name in names}
@@ -195,9 +192,9 @@ class TrainingRun:
         keep = self._losses.index_select(0, step)[0].isfinite()  # its gradient may be finite all the same
         for limit in self._limits():
             keep &= self._parts[limit.part].index_select(0, step)[0] <= limit.most
-        if self._gradient is not None:
+        if self._method.gradient is not None:
             with telling(self._method, "gradient function"):
-                self._optimiser.combine(self._gradient)
+                self._optimiser.combine(self._method.gradient)
         self._optimiser.step(keep)
 
     def end_epoch(self, epoch: int, *, last: bool) -> None:
@@ -213,8 +210,8 @@ class TrainingRun:
 
     def end(self) -> None:
         """Make what training changed the change that the method wants."""
-        if self._factor != 1.0:
-            self._trainable.multiply_change(self._factor)
+        if (factor := factor_of(self._method)) != 1.0:
+            self._trainable.multiply_change(factor)
 
     def traces(self) -> list[Trace]:
         """One trace per cell."""
@@ -255,12 +252,6 @@ class TrainingRun:
             self.fall_back("packed")
         return plain
 
-    def _hidden_layer(self, layers: int) -> int:
-        """The layer that the loss reads, counted from 0; the last one where the model has fewer."""
-        layer = min(int(self._options["layer"]), layers - 1)
-        self._notes["layer"] = layer
-        return layer
-
     @property
     def _kinds(self) -> list[str]:
         return list(self._packed.groups)
@@ -291,7 +282,7 @@ class TrainingRun:
         }
         batch, *outputs = arguments(groups, policy, reference, self._state)
         with telling(self._method, "loss"):  # that it is sound, `try_method` has seen
-            loss = self._method_loss(batch, *outputs)
+            loss = self._method.loss(batch, *outputs)
         if "everywhere" in groups:
             kl = divergence(reference["everywhere"].log_softmax, policy["everywhere"].log_softmax)
             drift = groups["everywhere"].token_mean(kl)

@@ -59,15 +59,15 @@ def try_method(
     in its first steps, for settings that the method excludes, for code that cannot be repeated, for a gradient that is
     not finite, and where the loss of a cell depends on the others.
     """
-    options = method.options(chosen)
+    method = method.bound(method.options(chosen))
     facts = facts_of(data, tokenizer)
     with telling(method, "notes function"):
-        if (notes := method.notes) is not None:
-            _unchanging(method, "notes function", lambda: method.bind(notes, options)(facts))
-    constants = _unchanging(method, "constants function", lambda: constants_of(method, options, facts))
-    _unchanging(method, "noise function", lambda: noise_of(method, options))
-    _unchanging(method, "factor function", lambda: factor_of(method, options))
-    state = _unchanging(method, "controller", lambda: _controlled(method, options))
+        if method.notes is not None:
+            _unchanging(method, "notes function", partial(method.notes, facts))
+    constants = _unchanging(method, "constants function", lambda: constants_of(method, facts))
+    _unchanging(method, "noise function", lambda: noise_of(method))
+    _unchanging(method, "factor function", lambda: factor_of(method))
+    state = _unchanging(method, "controller", lambda: _controlled(method))
     rows = _first_rows(method, data, constants, optimisation)
 
     def made_up(*, alike: bool) -> tuple[dict[str, LabelOutputs], Batch, list[Outputs]]:
@@ -84,17 +84,16 @@ def try_method(
         batch, *outputs = arguments(rows, policy, reference, states)
         return policy, batch, outputs
 
-    loss_of = method.bind(method.loss, options)
     policy, batch, outputs = made_up(alike=False)
-    loss = _sound_loss(method, loss_of, batch, outputs)
+    loss = _sound_loss(method, batch, outputs)
     limits_of(optimisation, loss.parts, method.name, len(tokenizer))
     _expect_finite_gradient(method, loss, policy)
     _, batch, outputs = made_up(alike=True)
-    _expect_own_loss(method, loss, partial(loss_of, batch, *outputs))
+    _expect_own_loss(method, loss, batch, outputs)
     if method.gradient is not None and loss.terms is not None:
-        _expect_sound_gradient(method, method.bind(method.gradient, options), loss.terms)
+        _expect_sound_gradient(method, method.gradient, loss.terms)
     parts = {name: [float(value[0].detach())] for name, value in loss.parts.items()}
-    _unchanging(method, "controller", lambda: _controlled(method, options, parts))
+    _unchanging(method, "controller", lambda: _controlled(method, parts))
 
 
 def _unchanging(method: Method, part: str, call: Callable[[], Returned]) -> Returned:
@@ -126,14 +125,12 @@ def _in_digits(value: Any) -> str:
     return repr([_in_digits(part) for part in value]) if isinstance(value, tuple | list) else str(value)
 
 
-def _controlled(
-    method: Method, options: Mapping[str, Any], parts: Mapping[str, Sequence[float]] | None = None
-) -> dict[str, float]:
+def _controlled(method: Method, parts: Mapping[str, Sequence[float]] | None = None) -> dict[str, float]:
     """The state before the first step, or what of it changes after an epoch with these parts."""
     if method.controller is None:
         return {}
     with telling(method, "controller"):
-        controller = method.bind(method.controller, options)()
+        controller = method.controller()
     (state,) = first_state(method, [controller])
     return state if parts is None else next_state(method, controller, parts, state)
 
@@ -189,7 +186,7 @@ def _outputs(method: Method, labels: Rows, vocabulary: int, seed: int, *, traine
     return LabelOutputs(labels.targets, logits=logits, gold=gold)
 
 
-def _sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outputs: Sequence[Outputs]) -> Loss:
+def _sound_loss(method: Method, batch: Batch, outputs: Sequence[Outputs]) -> Loss:
     """The loss of a batch. Raises UsageError with the file of the method if its code fails, or for what is no loss.
 
     A loss is one finite number per cell that depends on the policy, the same for the same outputs, and a weighted mean
@@ -197,7 +194,7 @@ def _sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outp
     """
     names = f"state: {listed(batch.state)}; constants of batch.forget: {listed(batch.forget.constants)}"
     with telling(method, "loss", names):
-        loss = _unchanging(method, "loss", lambda: loss_of(batch, *outputs))
+        loss = _unchanging(method, "loss", lambda: method.loss(batch, *outputs))
 
     def fault(what: str) -> UsageError:
         return UsageError(f"{file_of(method)}: {what}")
@@ -233,7 +230,7 @@ def _sound_loss(method: Method, loss_of: Callable[..., Loss], batch: Batch, outp
         for rows in (batch.forget, batch.retain, batch.refusal)
     )
     with torch.no_grad():
-        of_half = loss_of(Batch(forget, retain, refusal, batch.state), *outputs)
+        of_half = method.loss(Batch(forget, retain, refusal, batch.state), *outputs)
     halves = of_half.differentiated
     if not all(
         torch.allclose(2 * halves[term], value, rtol=1e-3, atol=1e-6) for term, value in loss.differentiated.items()
@@ -257,10 +254,10 @@ def _expect_finite_gradient(method: Method, loss: Loss, policy: Mapping[str, Lab
         )
 
 
-def _expect_own_loss(method: Method, loss: Loss, beside_its_like: Callable[[], Loss]) -> None:
+def _expect_own_loss(method: Method, loss: Loss, batch: Batch, outputs: Sequence[Outputs]) -> None:
     """Raise UsageError where the loss of the first cell is another where every cell has its outputs."""
     with telling(method, "loss"):
-        differentiated = beside_its_like().differentiated
+        differentiated = method.loss(batch, *outputs).differentiated
     if not all(
         torch.allclose(differentiated[term][0], value[0], rtol=1e-5, atol=1e-6)
         for term, value in loss.differentiated.items()

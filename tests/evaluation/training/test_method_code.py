@@ -22,7 +22,7 @@ def _with_constants(expression: str) -> Method:
     ["[1.0] * len(facts.labels)", "[[1] * len(row) for row in facts.labels]", "torch.ones(len(facts.labels))"],
 )
 def test_a_constant_is_a_number_of_a_row_or_of_each_label(constants: str) -> None:
-    made = constants_of(_with_constants(constants), {}, FACTS)
+    made = constants_of(_with_constants(constants), FACTS)
     assert made == {"one": [[1.0], [1.0, 1.0, 1.0]]}
 
 
@@ -32,4 +32,4 @@ def test_a_constant_is_a_number_of_a_row_or_of_each_label(constants: str) -> Non
 def test_constants_of_another_shape_are_told(constants: str) -> None:
     message = "ValueError: one is neither one number per forget row nor one list per forget row with one number per"
     with pytest.raises(UsageError, match=message):
-        constants_of(_with_constants(constants), {}, FACTS)
+        constants_of(_with_constants(constants), FACTS)
