@@ -35,7 +35,7 @@ def test_the_forecast_counts_what_is_left(project: Path) -> None:
         "add to it); training stages come on top, unless they are kept from before"
     )
     untrained = [cell for cell in cells if cell.stage == "pretrained"]
-    assert forecast(grid, untrained, "cpu").summary.endswith("activations add to it)")
+    assert forecast(grid, untrained, [RunOptions()]).summary.endswith("activations add to it)")
     line = next(line for line in told.lines if line.cell.method == "GradAscent")
     assert line.steps == 4
     # A token costs a model of 31,392 parameters 20 us to measure and 40 us to train on, whatever the arithmetic.
