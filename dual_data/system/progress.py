@@ -12,6 +12,11 @@ LINE_EVERY = 15.0
 """Seconds between lines where there is no terminal."""
 
 
+def say_on_stderr(line: str) -> None:
+    """Print a line beside the output."""
+    print(line, file=sys.stderr, flush=True)
+
+
 class Progress:
     """Reports nothing; for short tasks and tests. Base class of the reporters."""
 
@@ -30,7 +35,7 @@ class TerminalProgress(Progress):
             with _bar(label, total) as advance:
                 yield advance
         else:
-            yield _lines(label, total)
+            yield lines(label, total)
 
 
 @contextmanager
@@ -46,7 +51,8 @@ def _bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda steps: bar.update(task, advance=steps)
 
 
-def _lines(label: str, total: int | None) -> Callable[[int], None]:
+def lines(label: str, total: int | None, say: Callable[[str], None] = say_on_stderr) -> Callable[[int], None]:
+    """A function to call with the number of steps just done, which says every quarter of a minute how many are."""
     started = last = time.monotonic()
     done = 0
 
@@ -57,6 +63,6 @@ def _lines(label: str, total: int | None) -> Callable[[int], None]:
         if now - last >= LINE_EVERY:
             last = now
             of_total = f"/{total}" if total is not None else ""
-            print(f"{label}: {done}{of_total} after {now - started:.0f} s", file=sys.stderr, flush=True)
+            say(f"{label}: {done}{of_total} after {now - started:.0f} s")
 
     return advance

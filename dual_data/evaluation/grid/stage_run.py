@@ -27,11 +27,13 @@ from dual_data.evaluation.metrics.panel import panel_items, panel_summary
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import BASE, RunRecord, adapter_path, seconds_of, write_result
 from dual_data.evaluation.rows.encoding import TrainingRows, token_hash
+from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import Optimisation
-from dual_data.evaluation.training.train import halving, train
+from dual_data.evaluation.training.train import OnEpoch, halving, train
 from dual_data.evaluation.training.training_run import Trace
+from dual_data.system.progress import lines
 
 
 def grouped(cells: Sequence[Cell], key: Callable[[Cell], object]) -> list[list[Cell]]:
@@ -62,8 +64,8 @@ class StageRun:
         first, counts = cells[0], Counter[str]()
         set_groups = grouped(cells, lambda cell: cell.set)
         try:
-            if self._grid.stages[first.stage] is not None:
-                self._stage = self._prepare(first)
+            if (stage := self._grid.stages[first.stage]) is not None:
+                self._stage = self._prepare(first, stage)
             with enough_memory(f"putting the stage {first.stage} on the base"), applied(self._loaded, self._stage):
                 while set_groups:
                     counts += self._run_set(set_groups[0])
@@ -73,13 +75,19 @@ class StageRun:
             counts += self._grid_run.fail_free(cells, str(error), self._loaded, self._stage)
         return counts
 
-    def _prepare(self, cell: Cell) -> Prepared | None:
+    def _prepare(self, cell: Cell, stage: StageSettings) -> Prepared | None:
         began, label = time.perf_counter(), f"{cell.model} {cell.stage} seed {cell.seed}"
         self._grid_run.say(f"{label}: preparing the stage")
         with enough_memory(f"training the stage {cell.stage}"):
-            prepared = prepare_for(self._grid, cell, self._loaded, self._options.ranks)
+            on_epoch = self._telling(label, stage.epochs)
+            prepared = prepare_for(self._grid, cell, self._loaded, self._options.ranks, on_epoch)
         self._grid_run.say(f"{label}: ready after {time.perf_counter() - began:.0f} s")
         return prepared
+
+    def _telling(self, label: str, epochs: int) -> OnEpoch:
+        """Tells every quarter of a minute how many epochs of a training are done."""
+        advance = lines(f"{label}, epochs", epochs, self._grid_run.say)
+        return lambda _: advance(1)
 
     def _run_set(self, cells: Sequence[Cell]) -> Counter[str]:
         if not self._grid_run.any_free(cells):
@@ -155,8 +163,9 @@ class StageRun:
     def _train_and_measure(self, cells: Sequence[Cell], own: Sequence[Cell]) -> Iterator[str]:
         """Run cells together. This process writes its `own` of them, and says of each how it ended."""
         grid, loaded, notes = self._grid, self._loaded, list[str]()
-        method = method_named(cells[0].method)
-        rows, lrs = self._tokenised.training_rows(cells[0]), [cell.lr for cell in cells]
+        first, method = cells[0], method_named(cells[0].method)
+        label = f"{first.model} {first.stage} {first.set} {first.method} seed {first.seed}"
+        rows, lrs = self._tokenised.training_rows(first), [cell.lr for cell in cells]
         self._reset_peak()
         seeds = [cell.seed for cell in cells]
         adapters = None if grid.preset.full else Adapters(loaded.model, grid.preset.lora, seeds=seeds)
@@ -164,7 +173,9 @@ class StageRun:
         trainable = adapters or FullWeights(loaded.model, seed=seeds[0], keep_head=keep_head)
 
         def attempt(optimisation: Optimisation) -> list[Trace]:
-            return train(loaded, trainable, method, rows, lrs, optimisation, options=grid.preset.methods[method.name])
+            on_epoch = self._telling(label, grid.preset.epochs)
+            options = grid.preset.methods[method.name]
+            return train(loaded, trainable, method, rows, lrs, optimisation, options=options, on_epoch=on_epoch)
 
         try:
             began = time.perf_counter()

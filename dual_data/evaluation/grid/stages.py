@@ -29,7 +29,7 @@ from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training import fine_tune
 from dual_data.evaluation.training.lora import Adapters, is_whole
 from dual_data.evaluation.training.optimisation import Optimisation
-from dual_data.evaluation.training.train import halving, train
+from dual_data.evaluation.training.train import OnEpoch, halving, train
 from dual_data.evaluation.training.training_run import Trace
 from dual_data.ids import digest
 
@@ -55,12 +55,16 @@ def stage_key(info: ModelInfo, stage: StageSettings, rows: Sequence[Item], seed:
     return digest(json.dumps(parts, sort_keys=True, ensure_ascii=False))
 
 
-def prepare_for(grid: Grid, cell: Cell, loaded: Loaded, ranks: Ranks = ALONE) -> Prepared | None:
+def prepare_for(
+    grid: Grid, cell: Cell, loaded: Loaded, ranks: Ranks = ALONE, on_epoch: OnEpoch | None = None
+) -> Prepared | None:
     """The adapter of the stage that a cell starts from, as `prepare` gives it; None where the stage trains nothing."""
     if (stage := grid.stages[cell.stage]) is None:
         return None
     rows, folder = grid.sets[cell.stage].trained(stage), stages_folder(grid.folder)
-    return prepare(loaded, stage, rows, seed=cell.seed, profile=grid.profile, folder=folder, ranks=ranks)
+    return prepare(
+        loaded, stage, rows, seed=cell.seed, profile=grid.profile, folder=folder, ranks=ranks, on_epoch=on_epoch
+    )
 
 
 def prepare(
@@ -72,6 +76,7 @@ def prepare(
     profile: PromptFormat,
     folder: Path,
     ranks: Ranks = ALONE,
+    on_epoch: OnEpoch | None = None,
 ) -> Prepared:
     """The stage's adapter below `folder`, trained unless it is there and complete; KEY.json records what training took.
 
@@ -84,7 +89,8 @@ def prepare(
     with FileLock(folder / f"{key}.lock") if ranks.first else nullcontext():
         if ranks.agree(not (is_whole(target) and _training_record(target))):
             encoded = encode(loaded.tokenizer, rows, profile)
-            _train(loaded, stage, TrainingRows(encoded, (), seed, train_end=profile.train_end), target, ranks)
+            data = TrainingRows(encoded, (), seed, train_end=profile.train_end)
+            _train(loaded, stage, data, target, ranks, on_epoch)
             ranks.wait()
     record = _training_record(target)
     return Prepared(target, stage.apply, record["seconds"], record["gpu_hours"], tuple(record["notes"]))
@@ -103,13 +109,15 @@ def _training_record(target: Path) -> dict[str, Any]:
     return record
 
 
-def _train(loaded: Loaded, stage: StageSettings, data: TrainingRows, target: Path, ranks: Ranks) -> None:
+def _train(
+    loaded: Loaded, stage: StageSettings, data: TrainingRows, target: Path, ranks: Ranks, on_epoch: OnEpoch | None
+) -> None:
     """Train the stage's adapter; of processes that share the base, the first writes it."""
     began, notes = time.perf_counter(), list[str]()
     adapters = Adapters(loaded.model, stage.lora, seeds=(data.seed,))
 
     def attempt(optimisation: Optimisation) -> Trace:
-        (trace,) = train(loaded, adapters, fine_tune.METHOD, data, [stage.lr], optimisation)
+        (trace,) = train(loaded, adapters, fine_tune.METHOD, data, [stage.lr], optimisation, on_epoch=on_epoch)
         return trace
 
     try:

@@ -20,6 +20,8 @@ from dual_data.evaluation.training.optimiser import Trainable
 from dual_data.evaluation.training.training_run import Trace, TrainingRun
 
 Result = TypeVar("Result")
+OnEpoch = Callable[[int], None]
+"""Called after each epoch, with its number from 0."""
 
 
 def check_dtype(model: str, dtype: str) -> None:
@@ -42,7 +44,7 @@ def train(
     options: Mapping[str, Any] | None = None,
     graphs: bool | None = None,
     plain: bool | None = None,
-    on_epoch: Callable[[int], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> list[Trace]:
     """Train cell k of `trainable` at the rate `lrs[k]`. Out of memory raises torch's own error; see `halving`.
 

@@ -28,13 +28,16 @@ from dual_data.evaluation.results import BASE, cell_path, read_result, read_resu
 from dual_data.evaluation.rows.data import data_hash
 from dual_data.evaluation.rows.encoding import encode, token_hash
 from dual_data.evaluation.settings import load_settings
+from dual_data.system import progress
 from tests.cli.command import dual_data as dual_data_command
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened, run_command
 from tests.evaluation.questions import cities
 from tests.services import require
 
 
-def test_results_are_complete_the_same_when_repeated_and_never_made_twice(project: Path) -> None:
+def test_results_are_complete_the_same_when_repeated_and_never_made_twice(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     grid, cells = opened(project)
     lines: list[str] = []
     assert run(grid, cells, RunOptions(), say=lines.append) == (19, 0, 0, 0)
@@ -59,9 +62,13 @@ def test_results_are_complete_the_same_when_repeated_and_never_made_twice(projec
     times = {path: path.stat().st_mtime_ns for path, _ in read_results(grid.folder)}
     assert run(grid, cells, RunOptions(), say=lines.append) == (0, 0, 0, 0)
     assert times == {path: path.stat().st_mtime_ns for path, _ in read_results(grid.folder)}
+    assert not any("epochs" in line for line in lines)  # they took no quarter of a minute
 
     again, more = opened(project, out="again")
-    run(again, more, RunOptions())
+    monkeypatch.setattr(progress, "LINE_EVERY", 0)
+    run(again, more, RunOptions(), say=lines.append)
+    assert [line for line in lines if "sft seed 0, epochs: 1/" in line]
+    assert [line for line in lines if "tiny sft rare NPO seed 1, epochs: 2/2 after 0 s" in line]
     for path, result in read_results(again.folder):
         assert path.read_bytes() == cell_path(grid.folder, path.stem).read_bytes()
         assert result["run"]["measuring_seconds"] > 0
