@@ -68,24 +68,24 @@ class FactsParams(Strict):
     """Where the triplets come from."""
 
     source: Literal["sparql", "tables", "labels", "resolve", "dump"] = "sparql"
-    """sparql: the endpoint under [services]; dump: a folder with Wikidata's truthy dump, imported (statements that have
-    ended stay, dates and quantities only where they are beyond doubt); tables: a folder of triplets with ids; labels: a
-    folder of triplets with labels alone, under ids minted from the labels (never pushed); resolve: the same, with the
-    ids that an endpoint or a label table gives them beyond doubt."""
+    """sparql: the endpoint under [services]; dump: a folder with Wikidata's truthy dump and sitelinks, as `dual-data
+    dumps import` leaves it (statements that have ended stay, dates and quantities only where they are beyond doubt);
+    tables: a folder of triplets with ids; labels: a folder of triplets with labels alone, under ids minted from the
+    labels (never pushed); resolve: the same, with the ids that an endpoint or a label table gives them beyond doubt."""
     folder: str = Field(default="", exclude=True)
-    """tables, labels, resolve: folder of CSV or Parquet files, one a topic; dump: folder of the dumps. Relative to the
-    project."""
+    """tables, labels, resolve: folder of CSV or Parquet files, each named after its topic or with a column topic; dump:
+    folder of the dumps. Relative to the project."""
     label_table: str = Field(default="", exclude=True)
-    """resolve: a CSV or Parquet file with the columns qid and label (and aliases, class), relative to the project;
-    empty to ask the endpoint."""
+    """resolve: a CSV or Parquet file with the columns qid and label, and perhaps aliases and class (a class of the
+    item, as a Q-id), relative to the project; empty to ask the endpoint."""
     topics: tuple[str, ...] = ()
     """sparql, dump: the topics to build, of those in topics.toml; empty for all."""
     empty_topics: Literal["error", "skip"] = "error"
-    """sparql, dump: what to do about a topic whose classes have no member."""
+    """sparql, dump: whether a topic whose classes have no member is an error or skipped."""
     queries: wikidata.Sizes = Field(default_factory=wikidata.Sizes)
     """sparql, resolve: how much one query asks for."""
     compute: EngineParams = Field(default_factory=EngineParams, exclude=True)
-    """dump: what runs the relational part."""
+    """dump: what reads the tables of the dumps."""
 
     @model_validator(mode="after")
     def _folder_fits_source(self) -> FactsParams:

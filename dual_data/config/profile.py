@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
+from pydantic import Field
+
 from dual_data.config.files import Model, Strict, matching, parse, read_toml
 from dual_data.config.places import NO_FOLDER_NAME, is_folder_name
 from dual_data.config.services import Services
@@ -38,7 +40,7 @@ class About(Strict):
 class ProjectTable(About):
     """The table [project]: the name of the profile, and the description of its dataset."""
 
-    name: Any = None
+    name: Any = Field(default=None, json_schema_extra={"type": "string"})
     """Of the profile, and of the folder below artifacts/; the name of the file is used if it is left out."""
 
 

@@ -78,7 +78,7 @@ class Wording(Strict):
     """The questions of a relation, by permitted use."""
 
     canonical: Question
-    """The question that is trained and evaluated on."""
+    """The question that a fact is trained and evaluated on."""
     validation: tuple[Question, ...] = Field(min_length=1)
     """Used by the knowledge probe alone; an odd number, so that a majority exists."""
     training: tuple[Question, ...] = ()
@@ -86,7 +86,7 @@ class Wording(Strict):
     test: tuple[Question, ...] = Field(min_length=1)
     """Held out of validation and training; used only to test generalisation."""
     statement: Statement | None = None
-    """Cloze form with {subject} and {answer}."""
+    """A sentence that states the fact, with {subject} and {answer}: published, and used by nothing here."""
 
     def by_use(self) -> dict[str, tuple[str, ...]]:
         """The question templates by permitted use."""
@@ -122,32 +122,33 @@ class Relation(Strict):
     property: Property
     """Wikidata property id."""
     name: str = Field(min_length=1)
-    """English noun phrase of the relation."""
+    """Noun phrase such as capital, by which the salience judge and the report name the relation."""
     labels: Annotated[tuple[Annotated[str, AfterValidator(_label)], ...], AfterValidator(each_once)] = ()
-    """Its names in tables that have labels but no ids."""
+    """Its names in tables of labels, which may name it by the property id, too."""
     topics: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(each_once)]
     """Topics that it applies to; ["*"] for all."""
     object: Literal["entity", "date", "quantity", "text"]
     """What an answer is. Dates and quantities are compared by value, the others as words."""
     unique: Literal["one", "any"] = "one"
-    """one: only pairs with exactly one object are asked; any: all objects are accepted answers."""
+    """one: only subjects with exactly one object are asked about; any: all objects are accepted answers."""
     symmetric: bool = False
-    """A r B implies B r A: the fact is kept once."""
+    """Whether A r B implies B r A, as of spouses: one of the two facts is kept."""
     inverse: tuple[Property, ...] = ()
-    """Properties that state the same fact from the other side."""
+    """Properties that state the same from the other side, as capital of (P1376) for capital: one of the two facts is
+    kept."""
     precision: Literal["year", "month", "day"] = "year"
-    """Of dates: the precision that is asked for."""
+    """Of dates: the precision that is asked for; finer dates are cut to it, coarser ones rejected."""
     unit: Item | None = None
-    """Of quantities: the unit (Q-id) that is asked for; other units are rejected. Left out for
-    a plain number."""
+    """Of quantities: the unit (Q-id) that is asked for; other units are rejected. Left out for a plain number."""
     unit_name: str = ""
     """Of quantities: how the unit is written after the number, such as metres."""
     object_classes: tuple[Item, ...] = ()
-    """Classes (Q-ids) of accepted objects; empty for all."""
+    """Classes (Q-ids) whose members, and members of subclasses, are accepted as objects; empty for all."""
     note: str = ""
     """For those who edit the file."""
     questions: Wording
-    """The table [questions]."""
+    """The wordings by permitted use: at least four questions, each with {subject} once. Write no "the" before it: the
+    topic says which labels take the article."""
 
     @field_validator("name")
     @classmethod
@@ -186,16 +187,16 @@ _KEYS_OF_ONE_KIND = {
 
 
 class Excluded(Strict):
-    """A label of the tables that no relation asks about."""
+    """A label of tables that no relation asks about; rows with it are rejected as `excluded_relation`."""
 
     reason: str = Field(min_length=1)
     """One word, explained at the top of EXCLUDED.toml."""
     property: Property | None = None
     """Wikidata property id, by which tables may name it, too."""
     topics: tuple[str, ...] = Field(default=("*",), min_length=1)
-    """Topics for which it is left out; ["*"] for all."""
+    """Topics in which it is left out; ["*"] for all."""
     rows: int = Field(default=0, ge=0)
-    """Number of raw rows of the tables with this label."""
+    """Rows with this label in the published tables, in these topics; for those who edit the file."""
     note: str = ""
     """For those who edit the file."""
 

@@ -27,7 +27,8 @@ class Pace(Strict):
     attempts: int = Field(default=6, ge=1)
     """Most tries of one request before the stage stops."""
     longest_wait: float = Field(default=300.0, gt=0, le=LONGEST_TIMEOUT)
-    """Longest wait before a retry in seconds; a service that asks for a longer one stops the run."""
+    """Longest wait before a retry, in seconds; a service that asks for a longer one stops the build, which can be
+    resumed later."""
 
 
 PACES: Mapping[str, Pace] = {
@@ -57,7 +58,9 @@ class Services(Strict):
     wikipedia: Url = "https://en.wikipedia.org/w/"
     """URL of the folder with api.php of the English Wikipedia, whose titles Wikidata gives, or of a mirror of it."""
     pace: dict[str, Pace] = Field(default_factory=lambda: dict(PACES))
-    """Pace of each source by name. A pace set here replaces the source's default as a whole."""
+    """Pace of a source: wikidata (by default 30 a minute), wikipedia (190 a minute), probe or judge (no limit, 8 at
+    once), embedded, local or local:MODEL (models in this process), own or own:NAME (stages of your own). A pace set
+    here replaces the default as a whole, the limit per minute too."""
 
     @field_validator("sparql")
     @classmethod

@@ -27,7 +27,7 @@ class Topic(Strict):
     """Wikidata classes (Q-ids) whose members, and members of subclasses, are the subjects; left out for subjects that
     are found in tables alone."""
     property: Property = "P31"
-    """How an item belongs to a class: instance of (P31), or for people their occupation (P106)."""
+    """Property by which an item belongs to a class: instance of (P31), or for people their occupation (P106)."""
     article: tuple[str, ...] = ()
     """Regular expressions for labels that take "the" inside a sentence, such as ^United."""
     limit: RowCount = 1000

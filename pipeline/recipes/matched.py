@@ -55,8 +55,9 @@ class MatchedParams(Strict):
     """How rare and popular are told apart and matched."""
 
     signal: Signal = "inbound_links"
-    """What popularity is: inbound_links, sitelinks, mentions (of the input, for tables without ids), salience, or a
-    measure of your own that is given."""
+    """What popularity is. inbound_links: links to the entity's article, as [links] counts them; sitelinks: Wikipedias
+    and other wikis with an article on it; mentions: distinct triplets of the input that name it; salience: the judge's
+    score; given: a measure of your own."""
     given: str = ""
     """For the signal `given`: a CSV or Parquet table of fact_id and popularity, relative to the project, such as how
     often a training corpus names subject and object together. Facts that it lacks are in no matched split."""
@@ -67,7 +68,8 @@ class MatchedParams(Strict):
     answer_share: float = Field(default=0.05, gt=0, le=1)
     """Largest share of a split that one answer may have. Splits other than the forget splits lose rows to it."""
     length_step: int = Field(default=1, ge=1, le=2**31)
-    """Width in characters of an answer-length bin; 1 pairs answers of equal length. Words are always equally many."""
+    """matched: width in characters of a bin of answer lengths; 1 pairs answers of equal length. Their numbers of words
+    are equal with any width."""
     retain_train: RowCount = 1000
     """Most rows of retain_train."""
     retain_eval: RowCount = 500

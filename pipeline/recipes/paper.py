@@ -34,11 +34,11 @@ class PaperParams(Strict):
     """How the published selection is made."""
 
     signal: EntitySignal = "inbound_links"
-    """The popularity in pop_subject, pop_object and their sum."""
+    """The popularity in the columns pop_subject, pop_object and pop_sum, as in [splits.matched]."""
     model: str = ""
-    """Only facts that this model passes by the rule `paper` of the stage knowledge; empty for all candidates."""
+    """Only facts that this model knows, by the rule `paper` of the stage knowledge; empty for all facts."""
     retain: tuple[RowCount, ...] = Field(default=(500, 1500), min_length=1)
-    """Rows of the fast_retain splits."""
+    """Numbers of rows of the splits fast_retain_N, one for each number."""
 
     _once = field_validator("retain")(each_once)
 

@@ -32,22 +32,22 @@ class Price(Strict):
     date: datetime.date
     """Day of the price list."""
     input: float = Field(ge=0)
-    """Per million prompt tokens."""
+    """Price of a million prompt tokens."""
     output: float = Field(ge=0)
-    """Per million answer tokens, reasoning included."""
+    """Price of a million answer tokens, reasoning included."""
     cached_input: float | None = Field(default=None, ge=0)
-    """Per million prompt tokens that the server had in its cache; at the price of input if left out."""
+    """Price of a million prompt tokens that the server had in its cache; that of `input` if left out."""
     currency: str = "USD"
     """Of the prices, such as EUR."""
 
 
 class Budget(Strict):
-    """The most that the answers of a stage may cost, those in the call log included."""
+    """The most that answers may cost, those in the call log included; where it is spent, the build stops."""
 
     tokens: int | None = Field(default=None, ge=0)
-    """Prompt and answer tokens together; no limit if left out."""
+    """Most tokens of prompts and answers together; no limit if left out."""
     money: float | None = Field(default=None, ge=0)
-    """In the currency of the price; needs a price. No limit if left out."""
+    """Most money, in the currency of the price; needs a price. No limit if left out."""
 
 
 class Usage(NamedTuple):

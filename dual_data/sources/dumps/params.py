@@ -10,7 +10,7 @@ _MASTER = matching(r"local(\[.+\])?|yarn|(spark|k8s)://.+", "a master of Spark s
 
 
 class EngineParams(Strict):
-    """What runs the relational part over imported dumps; the rows are the same either way."""
+    """What reads the tables of imported dumps; the rows are the same either way."""
 
     engine: Literal["polars", "spark"] = "polars"
     """polars: this machine, streaming from disk; spark: PySpark (extra `spark`)."""

@@ -41,8 +41,8 @@ class Sizes(Strict):
     labels: int = Field(default=100, ge=1, le=5000)
     """Labels in a query for the items that carry them (source `resolve`)."""
     bands: tuple[int, ...] = (100, 30, 10, 3)
-    """Lower bounds of the sitelink counts that members are fetched by, the famous first, until the topic's limit is
-    reached; the last band goes down to none."""
+    """Members are fetched by bands of their numbers of sitelinks, the highest first, until the topic's limit is
+    reached: the lower bounds of these bands; the last band goes down to 0."""
 
 
 def members(asker: Asker, topics: Mapping[str, Topic], sizes: Sizes, limit: int | None) -> dict[str, list[str]]:

@@ -60,12 +60,12 @@ class Endpoint(Strict):
     timeout: float = Field(default=60.0, gt=0, le=LONGEST_TIMEOUT, exclude=True)
     """Seconds for one whole answer."""
     reasoning_tokens: int = Field(default=2048, ge=0)
-    """Tokens granted beside the answer to a model that reasons first."""
+    """Most tokens of reasoning, granted beside those of the answer to a model that reasons first."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Further fields of every request, such as { reasoning_effort = "none" } of OpenAI or, of vLLM,
     { chat_template_kwargs = { enable_thinking = false } }. They are logged and released, so no key belongs here."""
     price: Price | None = None
-    """Where it is set, plans and `show` tell the money too, and a budget can limit it."""
+    """Price list of the model: with it, plans and `show` tell the money too, and a budget can limit it."""
 
     @field_validator("extra_body")
     @classmethod
