@@ -57,9 +57,10 @@ class Optimisation(Strict):
     stop_forget_nll: float = Field(default=0.0, ge=0)
     """A cell stops when the mean forget loss of a step exceeds this, in nats a label; 0 for never. Not for stages."""
     diverged_nll: float = Field(default=2.0, ge=0)
-    """A cell has diverged, and stops, when the mean loss of a step's retain rows (of a stage, of its rows) exceeds this
-    many times ln(vocabulary), the loss of guessing; 0 for never. The cell is then measured as it is; a stage fails. A
-    high forget loss is no divergence: gradient ascent is meant to raise it, and a destroyed model is a result."""
+    """A cell has diverged, and stops, when the mean loss of a step's rows to keep (of a stage and TaskVector, to learn)
+    exceeds this many times ln(vocabulary), the loss of guessing; 0 for never. The cell is then measured as it is; a
+    stage fails. A high forget loss is no divergence: gradient ascent is meant to raise it, and a destroyed model is a
+    result."""
     diverged_norm: float = Field(default=1e6, ge=0)
     """The same when the norm of a step's gradient before clipping exceeds this."""
 
