@@ -76,6 +76,6 @@ def _tables(root: Path) -> dict[str, Described]:
         **of_stages,
         **of_grids,
         "topic": Described("[NAME]", TOPICS, Topic),
-        "relation": Described("at its top", f"a relation file, such as {RELATIONS}/P36.toml", Relation),
+        "relation": Described("top level", f"a relation file, such as {RELATIONS}/P36.toml", Relation),
         "excluded": Described('["LABEL"]', f"{RELATIONS}/EXCLUDED.toml", Excluded),
     }

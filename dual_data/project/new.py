@@ -36,6 +36,8 @@ dual-data build --profile embedded --dry-run    # the plan
 dual-data build --profile embedded              # then: dual-data show --profile embedded
 ```
 
+`dual-data keys` lists the tables of all these files, and `dual-data keys links`, for example, explains the keys of one.
+
 ## Facts of your own
 
 Put them into tables, one for each topic and named after it, such as `tables/places_country.csv`:
@@ -79,7 +81,7 @@ dual-data eval report artifacts/evaluation/smoke
 
 To evaluate on splits of your own, add a `[data.NAME]` and a grid to `pipeline/evaluation.toml`, beside those there; its
 files are tables with at least the columns question and answer. `dual-data keys data` and `dual-data keys grids` explain
-their keys, `dual-data keys` lists the tables of all files of this folder, and `dual-data eval methods` the methods.
+their keys, and `dual-data eval methods` the methods.
 """
 
 
