@@ -24,10 +24,10 @@ A benchmark for LLM unlearning, made with dual-data.
 | `pipeline/dual.toml`, `pipeline/embedded.toml` | profiles: the parameters of every stage; `embedded` is offline |
 | `pipeline/topics.toml`, `pipeline/relations/` | what the facts are about, and how each relation is asked |
 | `pipeline/*.py` | the stages |
-| `pipeline/evaluation.toml` | models, methods and grids of the evaluation |
+| `pipeline/evaluation.toml` | models, data, presets and grids of the evaluation |
 | `pipeline/methods/` | unlearning methods of your own, one Python file each; make the folder |
 | `prompts/` | what the knowledge probe and the salience judge are asked with |
-| `artifacts/PROFILE/` | what is built, and every answer that was paid for; git ignores it |
+| `artifacts/PROFILE/` | what is built, and every answer of a service; git ignores it |
 
 ```bash
 git init && git add -A && git commit -m start   # a release names the commit that it was built from
@@ -47,7 +47,8 @@ subjectLabel,relation,objectLabel
 Canada,capital,Ottawa
 ```
 
-The relation is one of the `labels` of a relation file of the topic. Then write `pipeline/mine.toml`:
+The relation is one of the `labels` of a relation file of the topic, or its property id. Then write
+`pipeline/mine.toml`:
 
 ```toml
 [project]

@@ -21,7 +21,7 @@ from dual_data.text.display import count
 
 SKELETON = """\
 property = "{property}"
-name = ""                 # English noun phrase of the relation, such as "capital"
+name = ""                 # noun phrase of the relation, such as "capital"
 labels = []               # how tables without ids name it
 topics = []               # names of pipeline/topics.toml; ["*"] for all
 object = "entity"         # entity, date, quantity or text
