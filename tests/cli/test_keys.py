@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,9 @@ from pydantic import Field
 
 from dual_data.config import Strict
 from dual_data.config.keys import Key, keys_of, meaning_of
+from dual_data.config.services import PACES
+from dual_data.evaluation.models.names import SHORT_NAMES
+from dual_data.evaluation.rows.attack_prompts import ATTACK_PROMPTS
 from tests.cli.command import ROOT, dual_data, forget_pipeline
 
 TABLES = (
@@ -93,6 +97,14 @@ def test_every_key_has_a_meaning(name: str) -> None:
         assert ": " in head
         assert all(line.startswith("    ") and len(line) <= 120 for line in meaning), key
         assert meaning, f"{head} is not documented"
+
+
+@pytest.mark.parametrize(
+    ("table", "names"), [("services", tuple(PACES)), ("models", SHORT_NAMES), ("grids", ATTACK_PROMPTS)]
+)
+def test_names_that_a_key_takes_are_among_its_meaning(table: str, names: tuple[str, ...]) -> None:
+    words = set(re.findall(r"[\w-]+", dual_data("keys", table, "--project", ROOT).out))
+    assert set(names) <= words
 
 
 def test_stages_of_a_project_are_among_the_tables(tmp_path: Path) -> None:

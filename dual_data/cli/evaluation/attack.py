@@ -53,11 +53,11 @@ def attack(
 ) -> None:
     """Attack the cells that the report shows.
 
-    The attacks are relearning, and rounding the weights to int8, int4 and nf4; --task evaluates the cells on tasks of
-    lm-eval, which show what unlearning cost. Every method is attacked at the learning rate that was chosen on forget
-    and retain_train, with all seeds; tasks are run on the first seed only. What was done with the same --relearn-lr,
-    --task or --shots is not repeated, results with other values are kept, and a run that was stopped continues with the
-    attack that it was running.
+    The attacks are relearning (tuning on some of the forgotten facts, or on others) and quantisation (rounding the
+    weights to int8, int4 and nf4); --task evaluates the cells on tasks of lm-eval, which show what unlearning cost.
+    Every method is attacked at the learning rate that was chosen on forget and retain_train, with all seeds; tasks are
+    run on the first seed only. What was done with the same --relearn-lr, --task or --shots is not repeated, results
+    with other values are kept, and a run that was stopped continues with the attack that it was running.
 
     The grid must have been run with --save-adapters; give the options that narrowed it (--model, --limit, --dtype and
     the like) here again. `dual-data eval report` then shows all results.
