@@ -51,11 +51,13 @@ def keys(
         raise UsageError(f"{name}: no such table; the tables are: {', '.join(tables)}")
     told = tables[name]
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
-    print(f"{told.head} in {told.file}\n{textwrap.fill(meaning_of(told.model), width)}")
+    words = textwrap.TextWrapper(width, break_on_hyphens=False, break_long_words=False)
+    print(f"{told.head} in {told.file}\n{words.fill(meaning_of(told.model))}")
+    words.initial_indent = words.subsequent_indent = "    "
     for key in keys_of(told.model):
         given = "required" if key.required else f"default {key.default}" if key.default else "optional"
         print(f"\n{key.name}: {key.takes}; {given}")
-        print(textwrap.fill(key.meaning, width, initial_indent="    ", subsequent_indent="    "))
+        print(words.fill(key.meaning))
 
 
 def _tables(root: Path) -> dict[str, Described]:
