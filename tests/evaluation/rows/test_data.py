@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from dual_data.audit.columns import POPULARITY
 from dual_data.errors import InputError
 from dual_data.evaluation.rows.data import Item, data_hash, read_paraphrases, read_split
 from dual_data.ids import digest
@@ -35,7 +36,7 @@ def test_the_readme_names_the_columns_of_a_row_and_each_is_read(tmp_path: Path) 
     cells = [line.split("|")[1] for line in table.partition("\n\n")[0].splitlines()]
     columns = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
     values: dict[str, Any] = {
-        "answers": ["b"], "paraphrases_test": ["c"], "popularity": 1, "pop_sum": 1, "object_kind": "date",
+        "answers": ["b"], "paraphrases_test": ["c"], "object_kind": "date", **dict.fromkeys(POPULARITY, 1),
     }  # fmt: skip
     plain = {"question": "q", "answer": "a"}
     path = tmp_path / "rows.jsonl"
@@ -51,6 +52,7 @@ def test_the_readme_names_the_columns_of_a_row_and_each_is_read(tmp_path: Path) 
         assert fields, name
         changed |= fields
     assert changed == set(Item._fields)
+    assert {name.removeprefix("subject_") for name in POPULARITY} <= set(columns)
 
 
 def test_rows_of_our_layout(tmp_path: Path) -> None:
