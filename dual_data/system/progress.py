@@ -7,14 +7,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 LINE_EVERY = 15.0
 """Seconds between lines where there is no terminal."""
-
-
-def say_on_stderr(line: str) -> None:
-    """Print a line beside the output."""
-    print(line, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -35,7 +31,7 @@ class TerminalProgress(Progress):
             with _bar(label, total) as advance:
                 yield advance
         else:
-            yield lines(label, total)
+            yield lines(label, total, partial(print, file=sys.stderr, flush=True))
 
 
 @contextmanager
@@ -51,7 +47,7 @@ def _bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda steps: bar.update(task, advance=steps)
 
 
-def lines(label: str, total: int | None, say: Callable[[str], None] = say_on_stderr) -> Callable[[int], None]:
+def lines(label: str, total: int | None, say: Callable[[str], None]) -> Callable[[int], None]:
     """A function to call with the number of steps just done, which says every quarter of a minute how many are."""
     started = last = time.monotonic()
     done = 0
