@@ -193,6 +193,7 @@ def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None
             model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                 config, trust_remote_code=trust_remote_code
             )
+        model.tie_weights()  # transformers 5.0 leaves them apart on this device
         commit, weights = _origin(source, revision)
     check_vocabulary(tokenizer, int(model.get_input_embeddings().weight.shape[0]), spec)
     return _unloaded(model, tokenizer, weights or commit, spec)
