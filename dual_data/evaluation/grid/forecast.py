@@ -29,7 +29,7 @@ from dual_data.evaluation.measuring.embedding import embedding_model
 from dual_data.evaluation.measuring.workload import check_workload
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import DTYPES, Unloaded
-from dual_data.evaluation.results import BASE, cell_path, read_result, seconds_of
+from dual_data.evaluation.results import BASE, cell_path, head_of, json_files, read_result, seconds_of
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.training.full import bytes_per_parameter
 from dual_data.evaluation.training.lora import expect_targets
@@ -220,16 +220,31 @@ def rate(grid: Grid, lines: Sequence[CellForecast], device: str) -> tuple[float,
     """
     gpu = device.startswith("cuda")
     operations = seconds = 0.0
-    done = [line for line in lines if line.done]
-    for line in done[:: max(1, len(done) // _SAMPLE)]:
-        result = read_result(cell_path(grid.folder, line.cell.id))
+    done = [(line.cell.id, line.operations) for line in lines if line.done] or _done_besides(grid, lines)
+    for name, of_cell in done[:: max(1, len(done) // _SAMPLE)]:
+        result = read_result(cell_path(grid.folder, name))
         run = result["run"]
         if run and result["provenance"]["device"].startswith("cpu") != gpu:
             seconds += seconds_of(run)
-            operations += line.operations
+            operations += of_cell
     if seconds > 0:
         return operations / seconds, "by the cells that are done"
     return _RATE["cuda" if gpu else "cpu"], "a guess until a cell is done there"
+
+
+def _done_besides(grid: Grid, lines: Iterable[CellForecast]) -> list[tuple[str, float]]:
+    """Ids and operations of the results in the folder, which other parts of the grid have left there.
+
+    A cell is taken to need as many operations as `lines` of its model do on average, before unlearning or with it.
+    """
+    alike: dict[tuple[str, bool], list[float]] = {}
+    for line in lines:
+        alike.setdefault((line.cell.model, line.cell.method == BASE), []).append(line.operations)
+    means = {kind: sum(operations) / len(operations) for kind, operations in alike.items()}
+    heads = ((path.stem, head_of(path)) for path in json_files(grid.folder / "cells"))
+    measured = ((name, head.cell) for name, head in heads if head is not None and head.status != "failed")
+    found = ((name, means.get((cell["model"], cell["method"] == BASE))) for name, cell in measured)
+    return [(name, operations) for name, operations in found if operations is not None]
 
 
 def least_memory(grid: Grid, cells: Sequence[Cell], device: str, *, at_once: int, sharing: int) -> tuple[float, str]:

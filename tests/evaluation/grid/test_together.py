@@ -41,6 +41,12 @@ def test_a_run_counts_the_cells_that_went_together_and_its_stage_apart(project: 
         (record["training_seconds"] + record["measuring_seconds"]) / record["cells_at_once"] for record in runs.values()
     )
     assert rate(grid, told.lines, "cpu")[0] == pytest.approx(pace)
+    # Cells of another stage are told by these, as if each had taken as many operations as they.
+    others = file.replace('stages = ["pretrained", "sft"]', 'stages = ["pretrained"]')
+    others_told = forecast(*opened(project, file=others), [RunOptions()])
+    assert {line.done for line in others_told.lines} == {False}
+    assert "on cpu (by the cells that are done)" in others_told.summary
+    assert rate(grid, others_told.lines, "cpu")[0] == pytest.approx(pace, rel=1e-6)
 
 
 def test_what_is_trained_together_does_not_depend_on_what_is_left_to_do(
