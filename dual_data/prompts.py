@@ -45,20 +45,26 @@ _BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 _TEXT_MARKUP = re.compile(r"<(?=[|｜])|(?<=[|｜])>|<(?=/?s>)|<(?=(?:start|end)_of_turn>)|<(?=</?SYS>>)|\[(?=/?INST\])")
 
 
-class Prompt(Strict):
-    """One prompt file."""
+class FrontMatter(Strict):
+    """What stands in TOML above a prompt, which uses its variables in braces, each at least once."""
 
-    name: str
-    """Stem of the file."""
     version: str = Field(min_length=1)
     """Raised by whoever changes the wording; recorded in every row made with the prompt."""
     system: str
     """The system message; empty for none. Braces have no meaning here."""
     variables: dict[str, Kind] = Field(min_length=1)
-    """How each variable's value is inserted: `json` or `text`."""
+    """How each variable's value is inserted: "json", quoted as a JSON string, or "text", as it is, on one line."""
     labels: tuple[str, ...] = ()
     """The scale's labels from lowest to highest, one character each; empty where the answer is free text."""
+
+
+class Prompt(FrontMatter):
+    """One prompt file."""
+
+    name: str
+    """Stem of the file."""
     body: str
+    """The prompt, with variables in braces."""
 
     @model_validator(mode="after")
     def _strict(self) -> Self:

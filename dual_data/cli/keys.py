@@ -1,4 +1,4 @@
-"""`dual-data keys`: what the TOML files of a project may hold."""
+"""`dual-data keys`: what the files of a project may hold in TOML."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def keys(
 ) -> None:
     """Print the keys that a table of a TOML file may have.
 
-    Each comes with the values that it takes, its default and its meaning. Those of the project's own stages are among
-    them. The options of unlearning methods are shown by `dual-data eval methods`.
+    Each comes with the values that it takes, its default and its meaning. Those of the project's own stages, and of
+    the TOML above a prompt, are among them. The options of unlearning methods are shown by `dual-data eval methods`.
 
     Example: dual-data keys links
     """
@@ -65,6 +65,7 @@ def _tables(root: Path) -> dict[str, Described]:
     from dual_data.config import RELATIONS, TOPICS, Excluded, ProjectTable, Relation, Services, Topic
     from dual_data.evaluation.settings import EvaluationSettings
     from dual_data.project.loading import load_stages
+    from dual_data.prompts import FrontMatter
 
     profile, grids = "a profile, such as pipeline/dual.toml", "a grid file, such as pipeline/evaluation.toml"
     of_stages = {stage.name: Described(f"[{stage.name}]", profile, stage.params) for stage in load_stages(root)}
@@ -80,4 +81,5 @@ def _tables(root: Path) -> dict[str, Described]:
         "topic": Described("[NAME]", TOPICS, Topic),
         "relation": Described("top level", f"a relation file, such as {RELATIONS}/P36.toml", Relation),
         "excluded": Described('["LABEL"]', f"{RELATIONS}/EXCLUDED.toml", Excluded),
+        "prompt": Described("between two lines +++", "a prompt file, such as prompts/salience.md", FrontMatter),
     }

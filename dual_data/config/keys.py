@@ -95,6 +95,8 @@ def _takes(schema: Mapping[str, Any], plural: str = "") -> str:
         return f"list of {_takes(schema['items'], plural='s')}"
     if kind == "boolean":
         return "true or false"
+    if kind == "object" and isinstance(values := schema.get("additionalProperties"), dict):
+        return f"table of {_takes(values, plural='s')} by name"
     bounds = [f"{word} {schema[key]:g}" for key, word in _BOUNDS.items() if abs(schema.get(key, _WIDEST)) < _WIDEST]
     name = schema.get("format", _KINDS.get(str(kind), "value")) + plural
     return f"{name}, {' and '.join(bounds)}" if bounds else name

@@ -20,7 +20,7 @@ from tests.cli.command import ROOT, dual_data, forget_pipeline
 
 TABLES = (
     "project", "services", "facts", "links", "questions", "knowledge", "salience", "splits", "models", "data", "stages",
-    "presets", "grids", "topic", "relation", "excluded",
+    "presets", "grids", "topic", "relation", "excluded", "prompt",
 )  # fmt: skip
 
 
@@ -52,6 +52,8 @@ class Outer(Base):
     """More of it."""
     listed: tuple[Inner, ...] = ()
     """A list of it."""
+    named: Mapping[str, Literal["a", "b"]] = {}
+    """Letters."""
     either: bool | tuple[str, ...] = True
     """One or the other."""
 
@@ -66,6 +68,7 @@ def test_keys_have_values_bounds_defaults_and_meanings() -> None:
         Key("one.share", "number, above 0 and at most 1", "0.5", False, "A share."),
         Key("more.NAME", "table with the keys of one", "", False, "More of it."),
         Key("listed[]", "table with the keys of one", "", False, "A list of it."),
+        Key("named", 'table of "a" or "b" by name', "", False, "Letters."),
         Key("either", "true or false or list of texts", "true", False, "One or the other."),
     ]
 
