@@ -105,13 +105,15 @@ def forecast(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], *
     operations = sum(line.operations for line in to_do)
     speed, basis = rate(grid, lines, device)
     least, held = least_memory(grid, cells, device, at_once=first.cells_at_once, sharing=sharing)
+    where = device if len(options) == 1 else f"{len(options)} devices"
     staged = any(grid.stages[line.cell.stage] is not None for line in to_do)
     text = (
         f"{len(lines)} cells, {len(to_do)} to do: {sum(line.training_tokens for line in to_do):,} training tokens, "
         f"{sum(line.measured_tokens for line in to_do):,} measured tokens, "
         f"{arithmetic(sum(line.flop for line in to_do))} if rows shared no beginnings, "
-        f"{duration(operations / speed)} on {device} ({basis}); at least {size(least)} of memory a device ({held}; "
-        f"activations add to it){'; training stages come on top, unless they are kept from before' if staged else ''}"
+        f"{duration(operations / speed / len(options))} on {where} ({basis}); at least {size(least)} of memory "
+        f"a device ({held}; activations add to it)"
+        f"{'; training stages come on top, unless they are kept from before' if staged else ''}"
     )
     return Forecast(lines, text)
 

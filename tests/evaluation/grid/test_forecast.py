@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from dual_data.evaluation.grid import forecast as grid_forecast
 from dual_data.evaluation.grid.forecast import CellForecast, arithmetic, duration, forecast, least_memory, size
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import run
@@ -50,6 +51,15 @@ def test_the_forecast_counts_what_is_left(project: Path) -> None:
     assert [duration(seconds) for seconds in (59, 61, 7199, 7201)] == [
         "less than a minute", "about 1 min", "about 120 min", "about 2.0 h",
     ]  # fmt: skip
+
+
+def test_devices_share_the_time(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, cells = opened(project)
+    operations = sum(line.operations for line in forecast(grid, cells, [RunOptions()]).lines)
+    monkeypatch.setattr(grid_forecast, "rate", lambda *_: (operations / 3600, "as told"))
+    assert "about 60 min on cpu (as told)" in forecast(grid, cells, [RunOptions()]).summary
+    shared = forecast(grid, cells, [RunOptions(device="cuda:0"), RunOptions(device="cuda:1")]).summary
+    assert "about 30 min on 2 devices (as told)" in shared
 
 
 def test_the_forecast_counts_the_kinds_of_rows_that_a_method_has(
