@@ -297,6 +297,11 @@ def head_of(path: Path) -> Head | None:
         return None
 
 
+def heads_of(folder: Path) -> dict[str, Head]:
+    """The beginning of every result in a grid's folder, by id."""
+    return {path.stem: head for path in json_files(folder / "cells") if (head := head_of(path))}
+
+
 def read_results(folder: Path, progress: Progress | None = None) -> Iterator[tuple[Path, Result]]:
     """All results below `folder`, by file name. Raises InputError where there are none."""
     paths = json_files(folder / "cells")

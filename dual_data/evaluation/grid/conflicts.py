@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any
 from dual_data.errors import InputError
 from dual_data.evaluation.results import (
     BASE,
-    Head,
     adapter_path,
     cell_path,
-    head_of,
-    json_files,
+    heads_of,
     read_result,
     run_path,
 )
@@ -56,7 +54,7 @@ def conflicting(grid: Grid, cells: Sequence[Cell]) -> dict[str, Cell]:
     seed with another recipe. Of results that differ in learning rate and seed alone only one is read. Failed results do
     not count: they have no measurement, and are a reason to change settings.
     """
-    measured = {name: head.cell for name, head in _heads(grid.folder).items() if head.status != "failed"}
+    measured = {name: head.cell for name, head in heads_of(grid.folder).items() if head.status != "failed"}
     # A cell that is already measured is run only for its adapter and gives the same result.
     new_cells = [(cell, grid.coordinates(cell)) for cell in cells if cell.id not in measured]
     by_key = {coordinates_key(coordinates): cell for cell, coordinates in new_cells}
@@ -85,7 +83,7 @@ def superseded(grid: Grid, cells: Sequence[Cell]) -> list[str]:
     keys = {coordinates_key(grid.coordinates(cell)) for cell in cells}
     ids = {cell.id for cell in cells}
     return [
-        name for name, head in _heads(grid.folder).items() if name not in ids and coordinates_key(head.cell) in keys
+        name for name, head in heads_of(grid.folder).items() if name not in ids and coordinates_key(head.cell) in keys
     ]
 
 
@@ -132,11 +130,6 @@ def coordinates_key(coordinates: Mapping[str, Any]) -> tuple[tuple[str, Any], ..
     """Key of a result's coordinates; the pretrained model before unlearning is the same for all seeds."""
     seedless = (coordinates["stage"], coordinates["method"]) == (PRETRAINED, BASE)
     return tuple(sorted((dict(coordinates) | ({"seed": 0} if seedless else {})).items()))
-
-
-def _heads(folder: Path) -> dict[str, Head]:
-    """The beginning of every result in a grid's folder, by id."""
-    return {path.stem: head for path in json_files(folder / "cells") if (head := head_of(path))}
 
 
 def _kind(coordinates: Mapping[str, Any]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from dual_data.evaluation.measuring.embedding import embedding_model
 from dual_data.evaluation.measuring.workload import check_workload
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import DTYPES, Unloaded
-from dual_data.evaluation.results import BASE, cell_path, head_of, json_files, read_result, seconds_of
+from dual_data.evaluation.results import BASE, cell_path, heads_of, read_result, seconds_of
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.training.full import bytes_per_parameter
 from dual_data.evaluation.training.lora import expect_targets
@@ -105,13 +105,14 @@ def forecast(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], *
     operations = sum(line.operations for line in to_do)
     speed, basis = rate(grid, lines, device)
     least, held = least_memory(grid, cells, device, at_once=first.cells_at_once, sharing=sharing)
-    where = device if len(options) == 1 else f"{len(options)} devices"
+    busy = max(1, min(len(options), len(to_do)))
+    where = device if busy == 1 else f"{busy} devices"
     staged = any(grid.stages[line.cell.stage] is not None for line in to_do)
     text = (
         f"{len(lines)} cells, {len(to_do)} to do: {sum(line.training_tokens for line in to_do):,} training tokens, "
         f"{sum(line.measured_tokens for line in to_do):,} measured tokens, "
         f"{arithmetic(sum(line.flop for line in to_do))} if rows shared no beginnings, "
-        f"{duration(operations / speed / len(options))} on {where} ({basis}); at least {size(least)} of memory "
+        f"{duration(operations / speed / busy)} on {where} ({basis}); at least {size(least)} of memory "
         f"a device ({held}; activations add to it)"
         f"{'; training stages come on top, unless they are kept from before' if staged else ''}"
     )
@@ -243,8 +244,7 @@ def _done_besides(grid: Grid, lines: Iterable[CellForecast]) -> list[tuple[str, 
     for line in lines:
         alike.setdefault((line.cell.model, line.cell.method == BASE), []).append(line.operations)
     means = {kind: sum(operations) / len(operations) for kind, operations in alike.items()}
-    heads = ((path.stem, head_of(path)) for path in json_files(grid.folder / "cells"))
-    measured = ((name, head.cell) for name, head in heads if head is not None and head.status != "failed")
+    measured = [(name, head.cell) for name, head in heads_of(grid.folder).items() if head.status != "failed"]
     found = ((name, means.get((cell["model"], cell["method"] == BASE))) for name, cell in measured)
     return [(name, operations) for name, operations in found if operations is not None]
 

@@ -60,6 +60,8 @@ def test_devices_share_the_time(project: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "about 60 min on cpu (as told)" in forecast(grid, cells, [RunOptions()]).summary
     shared = forecast(grid, cells, [RunOptions(device="cuda:0"), RunOptions(device="cuda:1")]).summary
     assert "about 30 min on 2 devices (as told)" in shared
+    one = forecast(grid, cells[:1], [RunOptions(device="cuda:0"), RunOptions(device="cuda:1")]).summary
+    assert "on cuda:0 (as told)" in one
 
 
 def test_the_forecast_counts_the_kinds_of_rows_that_a_method_has(
