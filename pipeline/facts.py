@@ -54,11 +54,10 @@ from dual_data.sampling import with_rank
 from dual_data.schema import Facts
 from dual_data.sources.assembly import Harvest, assemble, reject
 from dual_data.sources.dumps.params import EngineParams
-from dual_data.sources.etiquette import contact_fault
 from dual_data.sources.tables import files, resolution, triplets
 from dual_data.sources.wikidata import statements as wikidata
 from dual_data.sources.wikidata.asking import Foresight, Live
-from dual_data.sources.wikidata.sparql import open_endpoint
+from dual_data.sources.wikidata.sparql import endpoint_fault, open_endpoint
 
 _NOBODY = ("anonymous", "unknown")
 """Names of entities that answer no "Who ...?"; with a capital they are names of bands and the like."""
@@ -132,9 +131,13 @@ def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
 
 
 def lacks(params: FactsParams, tools: Tools) -> Iterator[Lack]:
-    """The contact that a public endpoint asks for."""
-    asks = _asks(params) and tools.services.sparql != EMBEDDED
-    if asks and (fault := contact_fault(tools.services.contact, tools.services.sparql)):
+    """The contact that a public endpoint asks for, or the package that reads the snapshot or the dumps."""
+    if params.source == "dump":
+        from dual_data.sources.dumps.engines import missing_package
+
+        if fault := missing_package(params.compute):
+            yield Lack(fault, params, always=True)
+    elif _asks(params) and (fault := endpoint_fault(tools.services)):
         yield Lack(fault, params)
 
 

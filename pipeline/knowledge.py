@@ -118,12 +118,14 @@ def run(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions
 
 
 def lacks(params: KnowledgeParams, tools: Tools) -> Iterator[Lack]:
-    """The keys of the models behind servers, and the packages of those in this process."""
+    """The keys of the models behind servers, and the packages of those in this process and of the embedding."""
     for model in params.models:
         alone = params.model_copy(update={"models": (model,)})
         if model.endpoint is not None:
             yield from servers.lacks(_server(model, model.endpoint, tools), alone)
         yield from weights.lacks(model.local, alone)
+        if "paper" in model.rules:
+            yield from weights.embedding_lacks(alone)
 
 
 def greet(params: KnowledgeParams, tools: Tools) -> None:

@@ -131,11 +131,12 @@ def outlook(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecas
 
 
 def lacks(params: LinksParams, tools: Tools) -> Iterator[Lack]:
-    """The contact that Wikipedia asks for."""
-    asks = params.method in ASKED
-    if asks and (fault := contact_fault(tools.services.contact, tools.services.wikipedia)):
+    """The contact that Wikipedia asks for, or the package that reads the snapshot or the dumps."""
+    if params.method in ASKED and (fault := contact_fault(tools.services.contact, tools.services.wikipedia)):
         # Facts without titles, such as those of label tables, need no answer of Wikipedia's.
         yield Lack(fault, params, calls_expected=False)
+    elif fault := _missing_package(params):
+        yield Lack(fault, params, always=True)
 
 
 def check(params: LinksParams, _: Path, profile: Profile) -> None:
@@ -169,6 +170,19 @@ def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
     from dual_data.sources.dumps.files import WIKI_TABLES
 
     return identities(project / params.folder, WIKI_TABLES)
+
+
+def _missing_package(params: LinksParams) -> str:
+    """What is not installed of all that counting without Wikipedia takes; empty where nothing is missing."""
+    if params.method == "in_degree":
+        from dual_data.sources import embedded
+
+        return embedded.missing_package()
+    if params.method == "dump":
+        from dual_data.sources.dumps import engines
+
+        return engines.missing_package(params.compute)
+    return ""
 
 
 def _entities(facts: pl.DataFrame, limit: int | None) -> pl.DataFrame:

@@ -27,7 +27,7 @@ def planned(project: Project, wanted: Sequence[str], limit: int | None, *, offli
     with tools.calls, project.profile.named_in_errors():
         steps = plan(needed(project.stages, wanted), project.root, project.profile, limit)
         expect_sound(steps, project.root, project.profile, offline=offline)
-        lacks = [] if offline else list(lacking(steps, tools, project.profile))
+        lacks = [] if offline else lacking(steps, tools, project.profile)
         forecasts = [(step, forecast) for step in steps if step.reason for forecast in _forecast(step, project, tools)]
     states = [(step.stage.name, "run" if step.reason else "current", step.reason) for step in steps]
     parts = [table(("stage", "state", "why"), states)]

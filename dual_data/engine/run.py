@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,8 @@ def build(
         expect_sound(steps_ahead, tools.project, profile, offline=tools.calls.offline)
         greetings: Mapping[str, Tally] = {}
         if not tools.calls.offline:
-            if lack := next(lacking(steps_ahead, tools, profile), None):
-                raise UsageError(lack)
+            if lacks := lacking(steps_ahead, tools, profile):
+                raise UsageError("\n".join(lacks))
             greetings = _greet([step.stage for step in steps_ahead if step.reason], tools, profile)
         for stage in wanted:
             # Again, though planned above: files may have changed while the earlier stages ran.
@@ -62,19 +62,22 @@ def build(
     return list(steps.values())
 
 
-def lacking(steps: Sequence[Step], tools: Tools, profile: Profile) -> Iterator[str]:
-    """What the stages to run lack for calls that are to be made, such as a key; a message that begins with the stage.
+def lacking(steps: Sequence[Step], tools: Tools, profile: Profile) -> list[str]:
+    """What the stages to run lack, for any run or for calls to be made, such as a key; each begins with the stage.
 
     The calls of a stage are known once its inputs are built. Until then it counts as one that makes calls if it says so
     itself (`Lack.calls_expected`), or if a stage that it builds on makes some, whose answers bring new questions here.
     """
+    messages = list[str]()
     for step in steps:
         stage = step.stage
         if not step.reason or stage.lacks is None:
             continue
         builds_on = needed([other.stage for other in steps], stage.inputs)
         for lack in stage.lacks(profile.params(stage.name, stage.params), tools):
-            if step.basis is not None:
+            if lack.always:
+                asks = True
+            elif step.basis is not None:
                 asks = _asks(step, lack.params, tools, profile)
             else:
                 earlier = [other for other in steps if other.stage in builds_on and other.reason]
@@ -82,8 +85,10 @@ def lacking(steps: Sequence[Step], tools: Tools, profile: Profile) -> Iterator[s
                     _asks(other, profile.params(other.stage.name, other.stage.params), tools, profile)
                     for other in earlier
                 )
-            if asks:
-                yield f"{stage.name}: {lack.message}"
+            message = f"{stage.name}: {lack.message}"
+            if asks and message not in messages:
+                messages.append(message)
+    return messages
 
 
 def _asks(step: Step, params: Any, tools: Tools, profile: Profile) -> bool:

@@ -30,7 +30,7 @@ class Result(NamedTuple):
 
 
 class Lack(NamedTuple):
-    """Something that calls of a stage need and this machine lacks, such as a key."""
+    """Something that a stage, or calls of it, needs and this machine lacks, such as a key."""
 
     message: str
     params: Any
@@ -38,6 +38,8 @@ class Lack(NamedTuple):
     calls_expected: bool = True
     """What to assume while the stage's inputs are not built, so that its calls are unknown: False where the log may
     answer all of them, or none may be made."""
+    always: bool = False
+    """Whether the stage needs it even where it makes no call, such as a package."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Stage:
     """`outlook(params, tools, profile)`: an estimate of `forecast` while an input is not built; returns None if there
     is nothing to estimate from."""
     lacks: Callable[[Any, Tools], Iterable[Lack]] | None = None
-    """`lacks(params, tools)`: what the calls of `forecast` would need and this machine lacks."""
+    """`lacks(params, tools)`: what a run, or the calls of `forecast`, would need and this machine lacks."""
     greet: Callable[[Any, Tools], None] | None = None
     """`greet(params, tools)`: asks each service a first question, through the call log, before the calls of the stages
     ahead; raises Refused where one would not answer this stage."""

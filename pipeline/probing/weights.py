@@ -11,7 +11,7 @@ from dual_data.calls.fetching import Calls
 from dual_data.config import Strict
 from dual_data.engine.stage import Lack
 from dual_data.errors import ConfigError
-from dual_data.evaluation.models.cache import not_installed, weights_seen
+from dual_data.evaluation.models.cache import missing_packages, weights_seen
 from dual_data.evaluation.models.names import name_fault, public_name
 from dual_data.sources.chat.local import LocalChat, recall_local
 
@@ -42,9 +42,14 @@ def expect_model(spec: str | None, key: str) -> None:
 
 
 def lacks(spec: str | None, params: Strict) -> Iterator[Lack]:
-    """A package that loading a model takes; `params` are those of a stage that asks this model alone."""
-    if spec is not None and (fault := not_installed(spec)):
-        yield Lack(fault, params)
+    """The packages that loading a model takes; `params` are those of a stage that asks this model alone."""
+    if spec is not None:
+        yield from (Lack(fault, params) for fault in missing_packages(spec=spec))
+
+
+def embedding_lacks(params: Strict) -> Iterator[Lack]:
+    """The packages that the sentence embedding takes, which a stage that needs it opens before it asks a model."""
+    yield from (Lack(fault, params, always=True) for fault in missing_packages(embedding=True))
 
 
 def sources(specs: Iterable[str | None]) -> dict[str, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +109,21 @@ def test_a_build_on_spark_gives_the_same_rows(project: Path) -> None:
     manifest = read_manifest(project / "artifacts" / "dual" / "links")
     assert manifest is not None
     assert manifest.params()["compute"] == {"engine": "spark", "master": "local[2]"}
+
+
+def test_without_pyspark_both_stages_that_read_dumps_with_it_say_so_first(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_wiki(project)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyspark" else found(name))
+    assert dual_data("dumps", "import", project / "dumps").code == 0
+    source = f"dump:{project / 'dumps'}"
+    outcome = dual_data("build", "links", "--project", project, "--source", source, "--engine", "spark")
+    assert outcome.code == 2
+    message = "pyspark is not installed. Install it with: pip install 'dual-data[spark]'"
+    assert f"error: facts: {message}\nlinks: {message}\n" in outcome.err
+    assert dual_data("build", "links", "--project", project, "--source", source).code == 0
 
 
 def test_without_wikipedias_tables_links_stay_as_the_profile_says(project: Path) -> None:

@@ -413,6 +413,16 @@ def test_a_stage_whose_calls_are_all_in_the_log_lacks_nothing(root: Path) -> Non
         build((toy.NUMBERS, replace(WITHOUT, version=2)), toy.tools(root, offline=True), toy.profile())
 
 
+def test_what_a_stage_needs_even_without_calls_is_told_where_the_log_has_them_all(root: Path) -> None:
+    run(root, toy.NUMBERS, WITH_KEY)
+    shutil.rmtree(root / "artifacts" / "toy" / "totals")
+    stage = replace(WITH_KEY, lacks=lambda params, _: [Lack("no package", params, always=True)] * 2)
+    with pytest.raises(UsageError, match=r"^totals: no package$"):
+        run(root, toy.NUMBERS, stage)
+    run(root, toy.NUMBERS, WITH_KEY)
+    run(root, toy.NUMBERS, stage)  # it is up to date and does not run
+
+
 def test_the_same_log_gives_the_same_hashes_elsewhere(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = toy.project(tmp_path_factory.mktemp("elsewhere"))
     manifests = run(root)

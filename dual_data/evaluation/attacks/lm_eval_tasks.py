@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dual_data.errors import DualDataError, InputError, MissingExtra, UsageError
+from dual_data.errors import DualDataError, InputError, UsageError
 from dual_data.evaluation.models.loading import Loaded
+from dual_data.system.extras import expect_installed
 
 
 class TaskScores(NamedTuple):
@@ -25,8 +25,7 @@ class TaskScores(NamedTuple):
 
 def check_tasks(tasks: Sequence[str], folder: Path | None) -> None:
     """Raise MissingExtra without lm-eval, InputError for a folder that is none, UsageError for an unknown task."""
-    if importlib.util.find_spec("lm_eval") is None:
-        raise MissingExtra("lm-eval", "lm-eval")
+    expect_installed("lm-eval", "lm_eval")
     if folder is not None and not folder.is_dir():
         raise InputError(f"{folder}: no such folder of task definitions")
     known = set(_known_tasks(folder).all_tasks)

@@ -25,9 +25,9 @@ from dual_data.evaluation.device.devices import cells_at_once, even_size
 from dual_data.evaluation.grid.cells import Cell, Grid, is_done, unloaded
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.tokenised import Tokenised
-from dual_data.evaluation.measuring.embedding import embedding_model
 from dual_data.evaluation.measuring.workload import check_workload
 from dual_data.evaluation.methods import method_named
+from dual_data.evaluation.models.cache import embedding_model
 from dual_data.evaluation.models.loading import DTYPES, Unloaded
 from dual_data.evaluation.results import BASE, cell_path, heads_of, read_result, seconds_of
 from dual_data.evaluation.rows.data import Item

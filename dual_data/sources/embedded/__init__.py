@@ -15,13 +15,20 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from dual_data.config import EMBEDDED
-from dual_data.errors import MissingExtra, Refused
+from dual_data.errors import Refused
 from dual_data.sources.wikidata.sparql import Rows, rows_of
+from dual_data.system.extras import expect_installed, not_installed
 
 if TYPE_CHECKING:
     from pyoxigraph import Store
 
 _FOLDER = files(__name__)
+_ENGINE = ("embedded", "pyoxigraph")
+
+
+def missing_package() -> str:
+    """What is not installed of all that queries take, and how to install it; empty where nothing is missing."""
+    return not_installed(*_ENGINE)
 
 
 class EmbeddedGraph:
@@ -52,10 +59,9 @@ class EmbeddedGraph:
 
     @cached_property
     def _store(self) -> Store:
-        try:
-            from pyoxigraph import RdfFormat, Store
-        except ImportError:
-            raise MissingExtra("pyoxigraph", "embedded") from None
+        expect_installed(*_ENGINE)
+        from pyoxigraph import RdfFormat, Store
+
         store = Store()
         text = gzip.decompress(_FOLDER.joinpath("snapshot.nt.gz").read_bytes())
         store.bulk_load(text, RdfFormat.N_TRIPLES)

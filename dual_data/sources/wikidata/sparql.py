@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dual_data.config import EMBEDDED, Services
 from dual_data.errors import BrokenOff, Refused, ServiceError, TooLarge, Transient
-from dual_data.sources.etiquette import user_agent, wait_asked
+from dual_data.sources.etiquette import contact_fault, user_agent, wait_asked
 from dual_data.sources.wikidata.queries import selected_by
 
 READ_TIMEOUT = 75
@@ -172,6 +172,15 @@ def open_endpoint(services: Services) -> Endpoint:
 
         return EmbeddedGraph()
     return HttpEndpoint(services.sparql, services.contact)
+
+
+def endpoint_fault(services: Services) -> str:
+    """Why that endpoint cannot be asked from here: no contact, or no package; empty where it can."""
+    if services.sparql == EMBEDDED:
+        from dual_data.sources.embedded import missing_package
+
+        return missing_package()
+    return contact_fault(services.contact, services.sparql)
 
 
 def read_answer(content_type: str, body: bytes, query: str, url: str, *, patient: bool) -> Rows:
