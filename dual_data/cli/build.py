@@ -100,6 +100,7 @@ def show(
 
 
 def _report(project: Project, step: Step, manifest: Manifest | None) -> None:
+    from dual_data.cli.outdated import edited_code
     from dual_data.cli.summary import missing_recipes, names_unknown, unknown_relations
     from dual_data.text.display import count
 
@@ -111,6 +112,8 @@ def _report(project: Project, step: Step, manifest: Manifest | None) -> None:
     if not step.reason:
         # Rejects and calls were reported by the build that made it.
         say(f"{name}: up to date, {data} rows")
+        for line in edited_code([step]):
+            say(f"  {line}")
         return
     rejected = sum(manifest.rejected.values())
     calls = ", ".join(

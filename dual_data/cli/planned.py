@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
+from dual_data.cli.outdated import edited_code
 from dual_data.cli.text import table
 from dual_data.config import Pace
 from dual_data.engine.plan import Step, expect_sound, plan
@@ -30,7 +31,7 @@ def planned(project: Project, wanted: Sequence[str], limit: int | None, *, offli
         lacks = [] if offline else lacking(steps, tools, project.profile)
         forecasts = [(step, forecast) for step in steps if step.reason for forecast in _forecast(step, project, tools)]
     states = [(step.stage.name, "run" if step.reason else "current", step.reason) for step in steps]
-    parts = [table(("stage", "state", "why"), states)]
+    parts = [table(("stage", "state", "why"), states), *edited_code(steps)]
     if forecasts:
         pace = tools.calls.pace
         lines = [

@@ -48,8 +48,11 @@ def release(
 
     loaded = load_project(project, profile)
     build = read_build(loaded.artifacts, [stage.name for stage in loaded.stages], loaded.command("build"))
-    if stale := outdated(loaded):
+    stale, edited = outdated(loaded)
+    if stale:
         raise DualDataError(f"{loaded.artifacts}: is out of date: {stale}")
+    for line in edited:
+        say(line)
     target = folder or loaded.release
     written = write_release(build, target, name=loaded.profile.name, about=loaded.profile.about, say=say)
     for name, reason in written.absent.items():

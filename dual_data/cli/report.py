@@ -51,7 +51,8 @@ def report(
     loaded = load_project(project, profile)
     names = [stage.name for stage in loaded.stages]
     built = read_built(loaded.profile.name, loaded.artifacts, names, loaded.command("build"))
-    built = replace(built, outdated=outdated(loaded), title=loaded.profile.about.title)
+    stale, edited = outdated(loaded)
+    built = replace(built, outdated=stale, edited=edited, title=loaded.profile.about.title)
     relations = load_relations(loaded.root / RELATIONS)
     page = out or loaded.artifacts / "report.html"
     with reading(loaded, built.outdated):

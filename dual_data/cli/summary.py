@@ -29,8 +29,8 @@ def summary(project: Project, sample: int) -> str:
     """Rows and rejects of every stage, the recipes and their splits, sample questions, and the folder of the build."""
     names = [stage.name for stage in project.stages]
     built = read_built(project.profile.name, project.artifacts, names, project.command("build"))
-    stale = outdated(project)
-    place = f"Built in {project.artifacts}" + (f"\nOut of date: {stale}" if stale else "")
+    stale, edited = outdated(project)
+    place = "\n".join([f"Built in {project.artifacts}", *([f"Out of date: {stale}"] if stale else []), *edited])
     with reading(project, stale):
         parts = [place, _rows(built.manifests), _rejects(project, built.manifests)]
         parts += ["\n".join(_remarks(built)), *_tables(built)]

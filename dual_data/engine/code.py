@@ -7,7 +7,6 @@ holds that. An edit alone makes no stage run again, but is told, since a forgott
 from __future__ import annotations
 
 import ast
-import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -19,13 +18,12 @@ PACKAGE = "pipeline"
 
 def code_of(stage: Stage, project: Path) -> dict[str, str]:
     """SHA-256 by path, below the project, of the module with the stage's `run` and of all that it imports there."""
-    module = inspect.getmodule(stage.run)
-    found = dict[Path, None]()
-    ahead = [] if module is None else list(_files(module.__name__, project))
+    found = set[Path]()
+    ahead = list(_files(stage.run.__module__, project))
     while ahead:
         file = ahead.pop()
         if file not in found:
-            found[file] = None
+            found.add(file)
             ahead += [other for name in _imported(file, project) for other in _files(name, project)]
     return {file.relative_to(project).as_posix(): file_hash(file) for file in sorted(found)}
 
@@ -53,7 +51,11 @@ def _files(name: str, project: Path) -> Iterator[Path]:
 def _imported(file: Path, project: Path) -> Iterator[str]:
     """Full names of what a file imports: modules, and perhaps names in them."""
     package = ".".join(file.relative_to(project).parent.parts)
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):  # of a file that only some runs import
+        return
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

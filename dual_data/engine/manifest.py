@@ -143,8 +143,11 @@ def faults(folder: Path, manifests: Mapping[str, Manifest]) -> Iterator[str]:
                 yield f"{stage} was built from another {source} than stands here now"
 
 
-def build_record(project: Path, seconds: float, params: Strict) -> dict[str, Any]:
-    """When, where and with what a stage was built; not part of the fingerprint."""
+def build_record(project: Path, seconds: float, params: Strict, code: Mapping[str, str]) -> dict[str, Any]:
+    """When, where and with what a stage was built; not part of the fingerprint.
+
+    `code` has the hashes of `dual_data.engine.code.code_of`.
+    """
     undeciding = {
         name: to_jsonable_python(value)
         for name, field in type(params).model_fields.items()
@@ -158,6 +161,7 @@ def build_record(project: Path, seconds: float, params: Strict) -> dict[str, Any
         "platform": platform.platform(),
         "packages": versions(PACKAGES),
         "git": git_state(project),
+        "code": dict(code),
         "params": undeciding,
     }
 

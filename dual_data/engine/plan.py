@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.config import Profile
+from dual_data.engine.code import edited
 from dual_data.engine.manifest import Basis, Manifest, read_manifest
 from dual_data.engine.places import artifacts
 from dual_data.engine.stage import Stage
@@ -28,6 +29,8 @@ class Step(NamedTuple):
     """Why the stage runs; empty if its output is current."""
     manifest: Manifest | None
     """The manifest on disk, if it can be read."""
+    edited: tuple[str, ...] = ()
+    """Of a stage whose output is current: the files of its code that are not as they were when it was built."""
 
 
 def plan(stages: Sequence[Stage], project: Path, profile: Profile, limit: int | None) -> list[Step]:
@@ -69,12 +72,16 @@ def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None,
     inputs = {name: upstream.content() for name in stage.inputs if (upstream := earlier[name].manifest) is not None}
     known_sources = {} if manifest is None else manifest.basis.sources
     basis = basis_of(stage, project, profile, limit, inputs, known_sources)
-    return Step(stage, basis, why_stale(basis, manifest, folder), manifest)
+    reason = why_stale(basis, manifest, folder)
+    if manifest is None or reason:
+        return Step(stage, basis, reason, manifest)
+    return Step(stage, basis, "", manifest, edited(stage, project, manifest.build))
 
 
 def outdated_steps(stages: Sequence[Stage], project: Path, profile: Profile) -> list[Step]:
     """The stages on disk that a build, with the limit of each, would or might run again, and those that they lack.
 
+    And those that it would not run again though their code was edited.
     A stage whose inputs cannot be read, such as tables that have been moved, counts as current.
     """
     steps: dict[str, Step] = {}
@@ -89,7 +96,9 @@ def outdated_steps(stages: Sequence[Stage], project: Path, profile: Profile) -> 
     # What was never built is outdated only where a later stage on disk needs it: any other may yet be built.
     needed = {name for step in steps.values() if step.manifest is not None for name in step.stage.inputs}
     return [
-        step for step in steps.values() if step.reason and (step.reason != NEVER_BUILT or step.stage.name in needed)
+        step
+        for step in steps.values()
+        if step.edited or (step.reason and (step.reason != NEVER_BUILT or step.stage.name in needed))
     ]
 
 

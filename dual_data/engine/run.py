@@ -11,6 +11,7 @@ import polars as pl
 
 from dual_data.calls.fetching import Tally
 from dual_data.config import Profile
+from dual_data.engine.code import code_of
 from dual_data.engine.manifest import Basis, Manifest, Table, build_record, read_manifest, write_manifest
 from dual_data.engine.places import artifacts, command
 from dual_data.engine.plan import Step, expect_sound, plan, plan_stage
@@ -119,6 +120,7 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile, greet
     folder = artifacts(tools.project, profile) / stage.name
     before = tools.calls.tally() - greeting
     started = time.monotonic()
+    code = code_of(stage, tools.project)  # before hours in which it may be edited
     params = profile.params(stage.name, stage.params)
     inputs = {name: read_rows(tools.project, profile, name) for name in stage.inputs}
     with profile.named_in_errors():
@@ -141,7 +143,7 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile, greet
             },
             rejected=_by_reason(settled.rejected),
             calls=tools.calls.counts(before),
-            build=build_record(tools.project, time.monotonic() - started, params),
+            build=build_record(tools.project, time.monotonic() - started, params, code),
         ).sealed()
         write_manifest(folder, manifest)
     return manifest

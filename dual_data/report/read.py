@@ -31,6 +31,8 @@ class Built:
     """The command that builds the profile; names of stages may follow."""
     outdated: str = ""
     """Which stages are out of date and why; empty if none is."""
+    edited: Sequence[str] = ()
+    """Sentences on stages whose code was edited since, though not their version."""
     title: str = ""
     """Of the dataset, if its profile has one."""
 
@@ -62,6 +64,7 @@ class Built:
         reasons = [self.why_missing(name) for name in self.missing]
         if self.outdated:
             reasons.append(f"The build is out of date: {self.outdated}.")
+        reasons += self.edited
         reasons += [f"{fault}." for fault in faults(self.folder, self.manifests)]
         reasons += State.of(self.manifests.values(), self.table("facts")).doubts().values()
         return reasons

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import dual_data, project_on_table
+from tests.cli.command import dual_data, forget_pipeline, project_on_table
 from tests.services.stand_in import Body, completion, stand_in
 
 TABLE = "subjectLabel,relation,objectLabel\nOrbus,continent,Selmia\nVarn,continent,Selmia\nUln,continent,Tor\n"
@@ -41,6 +41,28 @@ def test_the_build_itself_says_which_recipes_it_could_not_make(project: Path) ->
     paper = '[splits.paper]\nsignal = "mentions"\nretain = [1]\n'
     (project / "pipeline" / "mine.toml").write_text("\n".join((FACTS, UNCOUNTED, recipes, paper)))
     assert "not made" not in dual_data(*command).err
+
+
+def test_code_that_was_edited_without_another_version_is_told_wherever_its_rows_stand_as_current(project: Path) -> None:
+    summary_of(project, UNCOUNTED)
+    code = project / "pipeline" / "links.py"
+    code.write_text(f"{code.read_text()}# edited\n")
+    expected = (
+        "The stage links is not built anew though pipeline/links.py changed: raise its version if that can change its "
+        "rows."
+    )
+    for command in (("build", "--dry-run"), ("build",), ("show",), ("report",), ("release",)):
+        outcome = dual_data(*command, "--project", project, "--profile", "mine")
+        assert outcome.code == 0, outcome.err
+        assert f"{outcome.out}{outcome.err}".count("is not built anew") == 1, command
+        assert expected in f"{outcome.out}{outcome.err}"
+        assert "out of date" not in f"{outcome.out}{outcome.err}".lower()
+    assert expected in (project / "artifacts" / "mine" / "report.html").read_text()
+    code.write_text(code.read_text().replace("version=", "version=9 + "))
+    forget_pipeline()
+    plan = dual_data("build", "--dry-run", "--project", project, "--profile", "mine").out
+    assert "the stage's code is version " in plan
+    assert "is not built anew" not in plan
 
 
 def test_a_release_of_tables_says_whose_licence_it_states_unless_one_is_named(project: Path) -> None:
