@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import dual_data
 from dual_data.calls.fetching import Calls
 from dual_data.config import Profile, load_profile, profile_files, same_name, sound_profiles
 from dual_data.engine.places import RELEASE, artifacts, command
@@ -126,7 +127,9 @@ def load_stages(root: Path) -> tuple[Stage, ...]:
         except BaseException as error:
             del sys.modules["pipeline"]
             if place := _place_of(error, folder):
-                raise UsageError(f"{place}: {error.msg if isinstance(error, SyntaxError) else error}") from None
+                raise UsageError(
+                    f"{place}: {error.msg if isinstance(error, SyntaxError) else error}{_of_another_version(error)}"
+                ) from None
             raise
     stages = getattr(module, "PIPELINE", None)
     if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
@@ -146,6 +149,17 @@ def _place_of(error: BaseException, folder: Path) -> str:
         return ""
     own = (f"{file}:{line}" for file, line in places if Path(file).resolve().is_relative_to(folder.resolve()))
     return next(own, "")
+
+
+def _of_another_version(error: BaseException) -> str:
+    """What to do where the project's code asks for something that this dual-data does not have."""
+    if not isinstance(error, ImportError) or (error.name or "").partition(".")[0] != dual_data.__name__:
+        return ""
+    return (
+        f". This is dual-data {dual_data.__version__}; if the project is of another version, install that one, or make "
+        "a new project with `dual-data init` and move into it what is yours: profiles, topics, relations, grids, "
+        "prompts, methods, stages"
+    )
 
 
 def open_model(spec: str) -> ChatModel:

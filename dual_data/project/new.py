@@ -8,6 +8,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from dual_data import __version__
 from dual_data.config import profile_files, shipped_project
 from dual_data.errors import DualDataError, UsageError
 from dual_data.text.display import visible
@@ -17,7 +18,7 @@ _ABOUT = re.compile(r"(^\[project\]\n(?:#[^\n]*\n)*name = [^\n]*\n).*?(?=^\[serv
 _README = """\
 # {title}
 
-A benchmark for LLM unlearning, made with dual-data.
+A benchmark for LLM unlearning, made with dual-data {version}.
 
 | where | what |
 |---|---|
@@ -83,6 +84,13 @@ dual-data eval report artifacts/evaluation/smoke
 To evaluate on splits of your own, add a `[data.NAME]` and a grid to `pipeline/evaluation.toml`, beside those there; its
 files are tables with at least the columns question and answer. `dual-data keys data` and `dual-data keys grids` explain
 their keys, and `dual-data eval methods` the methods.
+
+## Another version of dual-data
+
+`pipeline/*.py` and the folders beside them with code are those of the version above, and go with it. To take those of
+another version, install it, make a new project with `dual-data init`, and move into it what is yours: profiles,
+`topics.toml`, `relations/`, `evaluation.toml`, `methods/`, stages and prompts that you wrote or edited, and
+`artifacts/`, whose log of answers is read again. `dual-data build --dry-run` says which stages will run anew, and why.
 """
 
 
@@ -125,6 +133,6 @@ def _fill(folder: Path, source: Path, title: str) -> None:
     for profile in profile_files(folder):
         profile.write_bytes(_ABOUT.sub(lambda match: match[1] + own, profile.read_text("utf-8")).encode())
     (folder / "artifacts").mkdir()
-    (folder / "README.md").write_text(_README.format(title=title), encoding="utf-8")
+    (folder / "README.md").write_text(_README.format(title=title, version=__version__), encoding="utf-8")
     # What `git add .` must not take: results, and the dumps of README's recipe.
     (folder / ".gitignore").write_text("/artifacts/\n/dumps/\n__pycache__/\n")

@@ -148,6 +148,10 @@ PIPELINES = {
     ),
     "import of nothing": ("from pipeline.fact import FACTS", "__init__.py:{line}: No module named 'pipeline.fact'"),
     "import of no name": ("from pipeline.facts import FACT", "__init__.py:{line}: cannot import name 'FACT' from"),
+    "import of another version": (
+        "from dual_data.config import OLD",
+        "__init__.py:{line}: cannot import name 'OLD' from 'dual_data.config'",
+    ),
     "no Python": ("PIPELINE = (FACTS", "__init__.py:{line}: '(' was never closed"),
 }
 
@@ -164,6 +168,7 @@ def test_a_pipeline_that_cannot_run_is_one_message(project: Path, fault: str, co
     place = project / "pipeline" / message.format(line=before.count("\n") + 1)
     assert outcome.err.startswith(f"error: {place}")
     assert "Traceback" not in outcome.err
+    assert ("if the project is of another version" in outcome.err) == ("from dual_data" in line)
 
 
 def test_no_project(tmp_path: Path) -> None:
