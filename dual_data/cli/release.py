@@ -189,12 +189,15 @@ def push(
 
 
 def expect_of_build(released: Release, project: Project) -> None:
-    """Raise UsageError where the project's release is of another build than stands in its artifacts."""
+    """Raise UsageError where the project's release is of another build than stands in its artifacts.
+
+    A build of the same commit that came to the same rows is the same, whenever it was made.
+    """
     from dual_data.engine.manifest import read_manifests
     from dual_data.errors import UsageError
 
     standing = read_manifests(project.artifacts, released.stages)
-    if later := [name for name, manifest in standing.items() if manifest.released().seal != released.stages[name].seal]:
+    if later := [name for name, manifest in standing.items() if not manifest.is_as(released.stages[name])]:
         raise UsageError(
             f"{project.release}: was made from another build than the one in {project.artifacts} (stages "
             f"that differ: {', '.join(later)}); run: {project.command('release')}"
