@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,10 +90,12 @@ def superseded(grid: Grid, cells: Sequence[Cell]) -> list[str]:
 
 def set_aside(folder: Path, ids: Sequence[str]) -> Path:
     """Move results with their runs, adapters and attacks to replaced/ of a grid's folder, which is returned, and the
-    report there, which would be taken for one of the results that replace them."""
+    report there, which would be taken for one of the results that replace them: as report-2 beside an earlier one."""
     replaced = folder / "replaced"
+    stems = ("report" if number == 1 else f"report-{number}" for number in count(1))
+    stem = next(stem for stem in stems if not any(replaced.glob(f"{stem}.*")))
     for path in folder.glob("report.*") if ids else ():
-        _move(path, replaced / path.name)
+        _move(path, replaced / f"{stem}{path.suffix}")
     for name in ids:
         for path in (adapter_path(folder, name), folder / "attacks" / name, run_path(cell_path(folder, name))):
             _move(path, replaced / path.relative_to(folder))

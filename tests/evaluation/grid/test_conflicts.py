@@ -196,14 +196,24 @@ def test_replace_sets_aside_what_lies_beside_results_of_the_cells_to_run(project
     assert {path.stem for path in (grid.folder / "replaced" / "cells").glob("*.json")} == {cell.id for cell in limited}
 
 
-def test_results_that_are_set_aside_again_take_the_place_of_the_first(project: Path) -> None:
+def test_results_that_are_set_aside_again_take_the_place_of_the_first_and_reports_stand_side_by_side(
+    project: Path,
+) -> None:
     _write(project, FILE)
     grid, cells = opened(project)
     for text in ("first", "second"):
         (grid.folder / "adapters" / cells[1].id).mkdir(parents=True)
         (grid.folder / "adapters" / cells[1].id / "content").write_text(text)
+        for suffix in ("html", "md"):
+            (grid.folder / f"report.{suffix}").write_text(f"{text} {suffix}")
         set_aside(grid.folder, [cells[1].id])
     assert (grid.folder / "replaced" / "adapters" / cells[1].id / "content").read_text() == "second"
+    assert {path.name: path.read_text() for path in (grid.folder / "replaced").glob("report*")} == {
+        "report.html": "first html",
+        "report.md": "first md",
+        "report-2.html": "second html",
+        "report-2.md": "second md",
+    }
 
 
 def _contents(folder: Path) -> dict[str, str]:
