@@ -30,7 +30,8 @@ def summary(project: Project, sample: int) -> str:
     names = [stage.name for stage in project.stages]
     built = read_built(project.profile.name, project.artifacts, names, project.command("build"))
     stale, edited = outdated(project)
-    place = "\n".join([f"Built in {project.artifacts}", *([f"Out of date: {stale}"] if stale else []), *edited])
+    notes = [*([f"Out of date: {stale}"] if stale else []), *map(built.why_missing, built.missing), *edited]
+    place = "\n".join([f"Built in {project.artifacts}", *notes])
     with reading(project, stale):
         parts = [place, _rows(built.manifests), _rejects(project, built.manifests)]
         parts += ["\n".join(_remarks(built)), *_tables(built)]

@@ -156,7 +156,11 @@ def report(
         # The report has the columns preset and profile only where they have several values.
         columns = [name for name in _SHOWN if len({row.get(name) for row in written.rows}) > 1 or name in _ALWAYS]
         print(table(columns, [[row[name] for name in columns] for row in written.rows]))
-        print("ROUGE-L recall with its 95 % interval at the learning rate that was chosen on forget and retain_train\n")
+        print("ROUGE-L recall with its 95 % interval at the learning rate that was chosen on forget and retain_train")
+    if written.incomplete:
+        print(f"Incomplete: {written.incomplete}")
+    if written.rows or written.incomplete:
+        print()
     for path in (written.html, written.markdown, written.table):
         print(path)
     for folder, files in ((figures, written.figures), (tables, written.tables)):

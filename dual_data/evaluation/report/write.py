@@ -39,6 +39,8 @@ class Written(NamedTuple):
     tables: list[Path]
     rows: list[dict[str, Entry]]
     """The main table: before unlearning and every method at its chosen learning rate, by column."""
+    incomplete: str
+    """How many of the planned cells it rests on; empty where it rests on all."""
 
 
 def write_report(
@@ -78,7 +80,15 @@ def write_report(
     if tables is not None:
         for stem, shown in table_files(blocks).items():
             texts |= {tables / f"{stem}.csv": _csv(_texts(shown)), tables / f"{stem}.tex": _latex(shown)}
-    written = Written(out / "report.html", out / "report.md", out / "report.csv", list(charts), list(texts), lines)
+    written = Written(
+        out / "report.html",
+        out / "report.md",
+        out / "report.csv",
+        list(charts),
+        list(texts),
+        lines,
+        collection.incomplete,
+    )
     for path, text in (
         *((path, as_file(chart)) for path, chart in charts.items()),
         *texts.items(),

@@ -221,6 +221,15 @@ class Collection(NamedTuple):
         return [run for runs in (*(group.runs for group in self.groups), *self.bases.values()) for run in runs]
 
     @property
+    def incomplete(self) -> str:
+        """How many of the planned cells are measured; empty where all are."""
+        if not self.missing:
+            return ""
+        failed = sum(not run.sets for run in self.unfinished)
+        measured = self.planned - len(self.missing)
+        return f"{measured} of {self.planned} planned cells measured{f', {failed} failed' if failed else ''}"
+
+    @property
     def gpu_hours(self) -> float:
         """GPU hours of all runs, and of the stages before them, each counted once."""
         return sum(run.hours for run in self.runs) + sum(dict(run.stage for run in self.runs).values())

@@ -97,10 +97,7 @@ def _opening(collection: Collection, items: bool) -> list[str]:
     models, data = (sorted({getattr(key, name) for key in collection.keys}) for name in ("model", "data"))
     seeds = {run.seed for run in collection.runs if run.sets and is_trained(run)} or {0}
     hours = collection.gpu_hours
-    measured = collection.planned - len(collection.missing)
-    failed = sum(not run.sets for run in collection.unfinished)
-    done = f"{measured} of {collection.planned} planned cells measured{f', {failed} failed' if failed else ''}"
-    incomplete = f", incomplete: {done}" if collection.missing else ""
+    incomplete = f", incomplete: {collection.incomplete}" if collection.incomplete else ""
     scope = (
         f"{count(collection.results, 'result')} of the grid{'' if len(collection.grids) == 1 else 's'} "
         f"{', '.join(collection.grids)}: {', '.join(models)} on {', '.join(data)}, "

@@ -16,6 +16,7 @@ from dual_data.evaluation.report.analysis.collect import collect, collect_side
 from dual_data.evaluation.report.analysis.runs import stack
 from dual_data.evaluation.results import cell_path, read_result, write_result
 from dual_data.system.progress import Progress
+from tests.cli.command import dual_data
 from tests.evaluation.report.made_up import write_cell, write_grid
 
 
@@ -166,6 +167,12 @@ def test_planned_cells_of_all_folders_are_missing_until_they_are_measured(tmp_pa
     collection = collect([one, two])
     assert collection.planned == 5
     assert [cell["of"] for cell in collection.missing] == [failed, "first", "second"]
+    assert collection.incomplete == "2 of 5 planned cells measured, 1 failed"
+    printed = dual_data("eval", "report", one, two, "--out", tmp_path / "report")
+    assert "Incomplete: 2 of 5 planned cells measured, 1 failed\n\n" in printed.out
+    plan(one, measured)
+    plan(two, stopped)
+    assert collect([one, two]).incomplete == ""
 
 
 def test_gpu_hours_count_the_models_before_and_each_stage_once(tmp_path: Path) -> None:
