@@ -67,7 +67,7 @@ def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None,
     manifest = read_manifest(folder)
     pending = [name for name in stage.inputs if earlier[name].reason]
     if pending:
-        reason = why_unread(folder) if manifest is None else f"may rerun: {' and '.join(pending)} will be built anew"
+        reason = why_unread(folder) if manifest is None else f"may rerun: {', '.join(pending)} will be built anew"
         return Step(stage, None, reason, manifest)
     inputs = {name: upstream.content() for name in stage.inputs if (upstream := earlier[name].manifest) is not None}
     known_sources = {} if manifest is None else manifest.basis.sources
