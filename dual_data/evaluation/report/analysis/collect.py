@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
@@ -208,6 +209,9 @@ def _as_run(path: Path, result: Result) -> Run:
     identity = provenance["identity"]
     stage: Mapping[str, Any] = identity["stage"]
     is_base = cell["method"] == BASE and result["items"]
+    sets = {name: _items(rows) for name, rows in result["items"].items()}
+    for name, means in result["summary"].items():
+        _require_means(path, name, sets[name].scores, means)
     return Run(
         id=result["id"],
         path=path,
@@ -216,7 +220,7 @@ def _as_run(path: Path, result: Result) -> Run:
         seed=int(cell["seed"]),
         status=result["status"],
         reason=result["reason"],
-        sets={name: _items(rows) for name, rows in result["items"].items()},
+        sets=sets,
         norms=tuple(value for value in (training["gradient_norm"] if training else ()) if value is not None),
         hours=float(run.get("gpu_hours") or 0.0),
         stage=(str(provenance.get("stage") or ""), float(run.get("stage_gpu_hours") or 0.0)),
@@ -230,6 +234,22 @@ def _as_run(path: Path, result: Result) -> Run:
         has_random_weights=is_tiny(str(provenance["model"].get("spec", ""))),
         settings=settings_of({"set": cell["set"], "method": cell["method"], **identity}),
     )
+
+
+def _require_means(path: Path, name: str, scores: Mapping[str, Floats], means: Mapping[str, float | None]) -> None:
+    """Raise InputError where a mean of the set is not that of its items: one of the two was edited.
+
+    A mean that is None says nothing: it may be for an item whose score was NaN, which files cannot hold.
+    """
+    for score, column in scores.items():
+        mean = means.get(score)
+        values = column[~np.isnan(column)]
+        if mean is not None and not (values.size and math.isclose(values.mean(), mean, rel_tol=1e-6, abs_tol=1e-6)):
+            raise InputError(
+                f"{path}: its summary has {mean:.6g} as the mean {score} of {name}, its items "
+                f"{f'{values.mean():.6g}' if values.size else 'none'}: one of them was edited; remove it and run the "
+                "grid again (`dual-data eval score` says which scores its texts have)"
+            )
 
 
 def _panel(result: Result) -> PanelTable | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from dual_data.errors import InputError
+from dual_data.evaluation.metrics.summary import summarise
 from dual_data.evaluation.report.analysis.collect import collect, collect_side
 from dual_data.evaluation.report.analysis.runs import stack
 from dual_data.evaluation.results import cell_path, read_result, write_result
@@ -173,6 +175,25 @@ def test_planned_cells_of_all_folders_are_missing_until_they_are_measured(tmp_pa
     plan(one, measured)
     plan(two, stopped)
     assert collect([one, two]).incomplete == ""
+
+
+def test_a_score_that_was_edited_is_refused_since_it_is_not_in_the_mean(tmp_path: Path) -> None:
+    path = cell_path(tmp_path, write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9))
+    result = json.loads(path.read_text())
+    rows = result["items"]["forget"]
+    result["summary"] = {"forget": summarise(rows, 0.0)}
+    path.write_text(json.dumps(result))
+    assert collect([tmp_path]).results == 1
+    rows[0]["scores"]["rougeL_recall"] = 1.0 - rows[0]["scores"]["rougeL_recall"]
+    path.write_text(json.dumps(result))
+    message = rf"{re.escape(str(path))}: its summary has .* as the mean rougeL_recall of forget, its items "
+    with pytest.raises(InputError, match=message):
+        collect([tmp_path])
+    for row in rows:
+        row["scores"]["rougeL_recall"] = None
+    path.write_text(json.dumps(result))
+    with pytest.raises(InputError, match=f"{message}none: one of them was edited"):
+        collect([tmp_path])
 
 
 def test_gpu_hours_count_the_models_before_and_each_stage_once(tmp_path: Path) -> None:
