@@ -36,14 +36,15 @@ def keys(
     """Print the keys that a table of a TOML file may have.
 
     Each comes with the values that it takes, its default and its meaning. Those of the project's own stages, and of
-    the TOML above a prompt, are among them. The options of unlearning methods are shown by `dual-data eval methods`.
+    the TOML above a prompt, are among them; outside a project, the stages are the shipped ones. The options of
+    unlearning methods are shown by `dual-data eval methods`.
 
     Example: dual-data keys links
     """
     from dual_data.config.keys import keys_of, meaning_of
-    from dual_data.project.loading import find_root
+    from dual_data.project.loading import project_or_shipped
 
-    tables = _tables(find_root(project))
+    tables = _tables(project_or_shipped(project))
     if name is None:
         print(table(("table", "written", "in"), [(key, told.head, told.file) for key, told in tables.items()]))
         return

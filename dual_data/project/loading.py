@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import dual_data
 from dual_data.calls.fetching import Calls
-from dual_data.config import Profile, load_profile, profile_files, same_name, sound_profiles
+from dual_data.config import Profile, load_profile, profile_files, same_name, shipped_project, sound_profiles
 from dual_data.engine.places import RELEASE, artifacts, command
 from dual_data.engine.stage import Stage, Tools, wiring_faults
 from dual_data.errors import InputError, MissingExtra, UsageError
@@ -79,6 +79,16 @@ def find_root(start: Path) -> Path:
         f"{start}: no dual-data project here or above (a folder with pipeline/__init__.py). Make one with: dual-data "
         "init DIR"
     )
+
+
+def project_or_shipped(start: Path) -> Path:
+    """The project at or above `start`, or the shipped one where none is in or above the current folder."""
+    try:
+        return find_root(start)
+    except InputError:
+        if start != Path():
+            raise
+        return shipped_project()
 
 
 def load_project(start: Path, profile: str) -> Project:

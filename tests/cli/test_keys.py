@@ -110,6 +110,19 @@ def test_names_that_a_key_takes_are_among_its_meaning(table: str, names: tuple[s
     assert set(names) <= words
 
 
+@pytest.mark.parametrize("command", [("keys", "links"), ("eval", "methods")])
+def test_outside_a_project_the_shipped_one_is_explained(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if command[0] == "eval":
+        pytest.importorskip("torch", reason="the evaluation extra is not installed")
+    inside = dual_data(*command, "--project", ROOT)
+    monkeypatch.chdir(tmp_path)
+    assert dual_data(*command) == inside
+    assert inside.code == 0
+    assert dual_data(*command, "--project", tmp_path).code == 2, "a folder that was named must be a project"
+
+
 def test_stages_of_a_project_are_among_the_tables(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     path = tmp_path / "pipeline" / "links.py"

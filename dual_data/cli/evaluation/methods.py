@@ -13,7 +13,7 @@ def methods(project: ProjectFolder = HERE) -> None:
 
     Shows the formulas of its loss, of what it makes of gradients and weights, of what the loss reads by row and of what
     changes between epochs, its options with their defaults, and its source. Those of the project's pipeline/methods/
-    are among them.
+    are among them; outside a project, only the shipped ones are.
 
     Example: dual-data eval methods
     """
@@ -21,9 +21,9 @@ def methods(project: ProjectFolder = HERE) -> None:
 
     need_torch()
     from dual_data.evaluation.methods import METHODS, load_methods
-    from dual_data.project.loading import find_root
+    from dual_data.project.loading import project_or_shipped
 
-    load_methods(find_root(project))
+    load_methods(project_or_shipped(project))
     for name, method in METHODS.items():
         named = (method.loss, method.gradient, method.noise, method.factor, method.constants, method.controller)
         parts = [part for part in named if part is not None]
