@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 
 from dual_data.cli.evaluation.grid import GridPart, on_grid
 from dual_data.evaluation.settings import ModelSettings
-from tests.cli.command import dual_data
+from tests.cli.command import ROOT, dual_data
 
 CALLS: list[tuple[GridPart, float]] = []
 
@@ -72,3 +74,16 @@ def test_worked_examples_need_a_task() -> None:
 def test_a_rate_at_which_nothing_is_learnt_is_refused(command: str, option: str, rate: str) -> None:
     outcome = dual_data("eval", command, f"{option}={rate}")
     assert (outcome.code, outcome.err) == (2, f"error: {option} {rate}: a learning rate is a number greater than 0\n")
+
+
+@pytest.mark.parametrize("command", ["run", "attack"])
+def test_a_grid_that_is_not_in_the_file_is_told_without_importing_torch(command: str) -> None:
+    pytest.importorskip("torch", reason="the evaluation extra is not installed")
+    code = (
+        "import sys; from dual_data.cli import main\n"
+        f"try: main(['eval', '{command}', '--project', {str(ROOT)!r}, '--grid', 'nosuch'])\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (outcome.returncode, outcome.stdout) == (2, "False\n")
+    assert "grids: no grid 'nosuch'; the file has: " in outcome.stderr

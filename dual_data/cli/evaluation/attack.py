@@ -78,6 +78,7 @@ def attack(
     from dual_data.evaluation.models.cache import need_torch
 
     need_torch()
+    part.check_file()
 
     from dual_data.evaluation.attacks.forecast import forecast
     from dual_data.evaluation.attacks.lm_eval_tasks import check_tasks

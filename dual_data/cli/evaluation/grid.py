@@ -81,6 +81,17 @@ class GridPart:
         bool, typer.Option("--trust-remote-code", help="Allow code that comes with the model to run.")
     ] = False
 
+    def check_file(self) -> None:
+        """Raise UsageError for a faulty grid file or a grid that it lacks; imports no torch, which takes seconds."""
+        from dual_data.evaluation.settings import grid_named, read_settings
+        from dual_data.project.loading import find_root
+
+        path = self._path(find_root(self.project))
+        grid_named(read_settings(path), self.grid, path)
+
+    def _path(self, root: Path) -> Path:
+        return self.file or root / "pipeline" / "evaluation.toml"
+
     def open(self) -> tuple[Grid, list[Cell]]:
         """The grid reduced to this part, and its cells."""
         from dual_data.evaluation.grid.cells import cells_of, resolve_grid
@@ -92,7 +103,7 @@ class GridPart:
             expect_rate("--lr", self.lr)
         root = find_root(self.project)
         load_methods(root)
-        path = self.file or root / "pipeline" / "evaluation.toml"
+        path = self._path(root)
         out = self.out or root / "artifacts" / "evaluation" / self.grid
         settings = _narrow(read_settings(path), self, path)
         chosen = settings.grids[self.grid]

@@ -89,6 +89,7 @@ def run(
     from dual_data.evaluation.models.cache import need_torch
 
     need_torch()
+    part.check_file()
 
     from dual_data.evaluation.device.devices import devices_named
     from dual_data.evaluation.grid.cells import refuse_training
