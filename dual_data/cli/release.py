@@ -191,7 +191,7 @@ def push(
 def expect_of_build(released: Release, project: Project) -> None:
     """Raise UsageError where the project's release is of another build than stands in its artifacts.
 
-    A build of the same commit that came to the same rows is the same, whenever it was made.
+    A build that came to the same rows is the same, whenever it was made.
     """
     from dual_data.engine.manifest import read_manifests
     from dual_data.errors import UsageError

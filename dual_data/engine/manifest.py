@@ -99,12 +99,9 @@ class Manifest(Strict):
         return self.model_copy(update={"build": build}).sealed()
 
     def is_as(self, other: Manifest) -> bool:
-        """Whether both are of one commit and have the same fingerprint and rows, whenever they were built."""
-        here, there = (
-            (one.fingerprint, one.build.get("git"), {name: table.content for name, table in one.outcome.items()})
-            for one in (self, other)
-        )
-        return here == there
+        """Whether both have the same fingerprint and rows, whenever and from whatever commit they were built."""
+        here, there = ({name: table.content for name, table in one.outcome.items()} for one in (self, other))
+        return (self.fingerprint, here) == (other.fingerprint, there)
 
     def params(self) -> dict[str, Any]:
         """The parameters that decide the output, and of the others those that were not left at their defaults."""

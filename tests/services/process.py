@@ -5,14 +5,20 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
+from contextlib import suppress
+from random import SystemRandom
+
+_OWN_PORTS = range(20_000, 32_768)
+"""Below those that systems give to whoever asks for any, so that one is still free when a server starts there later."""
 
 
 def free_port() -> int:
     """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for port in SystemRandom().sample(_OWN_PORTS, 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no port is free of a hundred in {_OWN_PORTS}")
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
