@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import torch
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.device import repeatable
 from dual_data.evaluation.device.devices import cells_at_once, device_named, devices_named, rows_at_once, settle
-from tests.cli.command import dual_data
+from tests.cli.command import dual_data, own_project
 
 
 @pytest.fixture
@@ -53,17 +56,29 @@ def test_a_gpu_takes_many_cells_of_a_small_model_at_once_and_one_of_a_large() ->
     assert [rows_at_once("cpu", size) for size in sizes] == [64] * 5
 
 
+@pytest.fixture
+def without_data(tmp_path: Path) -> Iterator[tuple[str, ...]]:
+    """Options that name a grid of the grid file whose data are not built."""
+    with own_project(tmp_path / "mine") as root:
+        options = ("--project", str(root), "--grid", "smoke")
+        refused = dual_data("eval", "run", *options)
+        assert (refused.code, "artifacts/embedded" in refused.err) == (2, True)
+        yield options
+
+
 @pytest.mark.parametrize("command", ["run", "attack"])
 @pytest.mark.parametrize("device", ["gpu", "cuda"])
-def test_the_commands_refuse_before_they_look_at_anything(command: str, device: str, gpus: list[int]) -> None:
-    result = dual_data("eval", command, "--grid", "no such grid", "--device", device)
+def test_the_commands_refuse_before_they_look_at_any_data(
+    command: str, device: str, gpus: list[int], without_data: tuple[str, ...]
+) -> None:
+    result = dual_data("eval", command, *without_data, "--device", device)
     assert result.code == 2
     assert "--device: " in result.err
     assert len(result.err.splitlines()) == 1
 
 
-def test_one_device_has_nobody_to_share_a_model_with() -> None:
-    result = dual_data("eval", "run", "--grid", "no such grid", "--device", "cpu", "--shard")
+def test_one_device_has_nobody_to_share_a_model_with(without_data: tuple[str, ...]) -> None:
+    result = dual_data("eval", "run", *without_data, "--device", "cpu", "--shard")
     assert result.code == 2
     assert result.err.splitlines() == [
         "error: --shard: name the devices that share the model, as in --device cuda:0,cuda:1"
