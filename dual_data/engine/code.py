@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib.util import resolve_name
 from pathlib import Path
 
 from dual_data.engine.stage import Stage
@@ -51,15 +53,11 @@ def _files(name: str, project: Path) -> Iterator[Path]:
 def _imported(file: Path, project: Path) -> Iterator[str]:
     """Full names of what a file imports: modules, and perhaps names in them."""
     package = ".".join(file.relative_to(project).parent.parts)
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):  # of a file that only some runs import
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: -(node.level - 1) or None] if node.level else []
-            module = ".".join([*parents, *([node.module] if node.module else [])])
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+    with suppress(SyntaxError, ValueError, ImportError):  # of a file that only some runs import
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                module = resolve_name("." * node.level + (node.module or ""), package)
+                yield module
+                yield from (f"{module}.{alias.name}" for alias in node.names)

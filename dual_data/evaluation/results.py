@@ -302,6 +302,11 @@ def heads_of(folder: Path) -> dict[str, Head]:
     return {path.stem: head for path in json_files(folder / "cells") if (head := head_of(path))}
 
 
+def measured_cells(folder: Path) -> dict[str, dict[str, Any]]:
+    """Coordinates of the results in a grid's folder that have a measurement, by id."""
+    return {name: head.cell for name, head in heads_of(folder).items() if head.status != "failed"}
+
+
 def read_results(folder: Path, progress: Progress | None = None) -> Iterator[tuple[Path, Result]]:
     """All results below `folder`, by file name. Raises InputError where there are none."""
     paths = json_files(folder / "cells")

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dual_data.errors import MissingExtra
+from dual_data.system.extras import expect_installed
 from dual_data.system.files import write_whole
 from dual_data.text.display import visible
 from dual_data.text.markup import LIGHT, Html, element
@@ -97,10 +97,8 @@ def write_figures(figures: Sequence[Figure], folder: Path) -> list[Path]:
 
 def _render(figure: Figure, kind: str, settings: dict[str, Any]) -> bytes:
     """Bytes of one file; deterministic for the same data. Raises MissingExtra without matplotlib."""
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        raise MissingExtra("matplotlib", "report") from None
+    expect_installed("report", "matplotlib")
+    import matplotlib
     from matplotlib.figure import Figure as Canvas
 
     parameters: Any = _BASE | settings | {"svg.hashsalt": figure.name}

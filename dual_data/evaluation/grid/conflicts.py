@@ -18,6 +18,7 @@ from dual_data.evaluation.results import (
     adapter_path,
     cell_path,
     heads_of,
+    measured_cells,
     read_result,
     run_path,
 )
@@ -55,7 +56,7 @@ def conflicting(grid: Grid, cells: Sequence[Cell]) -> dict[str, Cell]:
     seed with another recipe. Of results that differ in learning rate and seed alone only one is read. Failed results do
     not count: they have no measurement, and are a reason to change settings.
     """
-    measured = {name: head.cell for name, head in heads_of(grid.folder).items() if head.status != "failed"}
+    measured = measured_cells(grid.folder)
     # A cell that is already measured is run only for its adapter and gives the same result.
     new_cells = [(cell, grid.coordinates(cell)) for cell in cells if cell.id not in measured]
     by_key = {coordinates_key(coordinates): cell for cell, coordinates in new_cells}

@@ -29,7 +29,7 @@ from dual_data.evaluation.measuring.workload import check_workload
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.cache import embedding_model
 from dual_data.evaluation.models.loading import DTYPES, Unloaded
-from dual_data.evaluation.results import BASE, cell_path, heads_of, read_result, seconds_of
+from dual_data.evaluation.results import BASE, cell_path, measured_cells, read_result, seconds_of
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.training.full import bytes_per_parameter
 from dual_data.evaluation.training.lora import expect_targets
@@ -244,8 +244,9 @@ def _done_besides(grid: Grid, lines: Iterable[CellForecast]) -> list[tuple[str, 
     for line in lines:
         alike.setdefault((line.cell.model, line.cell.method == BASE), []).append(line.operations)
     means = {kind: sum(operations) / len(operations) for kind, operations in alike.items()}
-    measured = [(name, head.cell) for name, head in heads_of(grid.folder).items() if head.status != "failed"]
-    found = ((name, means.get((cell["model"], cell["method"] == BASE))) for name, cell in measured)
+    found = (
+        (name, means.get((cell["model"], cell["method"] == BASE))) for name, cell in measured_cells(grid.folder).items()
+    )
     return [(name, operations) for name, operations in found if operations is not None]
 
 
