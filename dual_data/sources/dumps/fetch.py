@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from dual_data.sources.dumps.files import SITELINKS, WIKI_TABLES
 from dual_data.sources.etiquette import user_agent, wait_asked
 from dual_data.system.files import locked, writing
 from dual_data.system.progress import Progress
+from dual_data.text.display import count
 
 TRIES = 8
 """Tries in a row that bring nothing new before the download stops; what has arrived is kept."""
@@ -32,6 +34,7 @@ LONGEST_WAIT = 600.0
 """Seconds; a server that asks for more stops the download instead."""
 _NO_ADDRESS = (requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)
 _CHUNK = 1 << 20
+_MB, _GB = 10**6, 10**9
 _TIMEOUT = 60.0
 
 
@@ -80,8 +83,9 @@ def fetch(
 ) -> Iterator[tuple[Path, bool]]:
     """Download the files into `target`; yields each with whether anything was downloaded.
 
-    Raises Refused, ServiceError or InputError for what the server does, ProjectBusy while another process downloads
-    there, DualDataError where nothing can be written.
+    How much that is, is told first, and InputError raised if the disk has no room for it. Also raises Refused,
+    ServiceError or InputError for what the server does, ProjectBusy while another process downloads there, and
+    DualDataError where nothing can be written.
     """
     download = _Download(wanted.folder, contact, clock or Clock())
     sums = download.sums(wanted.sums)
@@ -91,13 +95,39 @@ def fetch(
             "another date, or try again later."
         )
     with writing(target, "What has arrived is kept"), locked(target / ".fetch.lock", "another download"):
-        for name in wanted.names:
-            path = target / name
-            if path.is_file() and _sha1(path) == sums[name]:
-                yield path, False
-                continue
-            download.file(name, path, sums[name], progress)
-            yield path, True
+        paths = [target / name for name in wanted.names]
+        here = {path for path in paths if path.is_file() and _sha1(path) == sums[path.name]}
+        sizes = {path: download.size(path.name) for path in paths if path not in here}
+        _expect_room(target, sizes)
+        for path in paths:
+            if path not in here:
+                download.file(path, sizes[path], sums[path.name], progress)
+            yield path, path not in here
+
+
+def _expect_room(target: Path, sizes: Mapping[Path, int | None]) -> None:
+    """Tell how much is to be downloaded; raise InputError if the disk has no room for what is known of it."""
+    missing = [size - _arrived(path) for path, size in sizes.items() if size is not None]
+    if not missing:
+        return
+    amount, free = sum(missing), shutil.disk_usage(target).free
+    if amount > free:
+        raise InputError(
+            f"{target}: {amount / _GB:.1f} GB are to be downloaded, and {free / _GB:.1f} GB are free; make room, or "
+            "name a folder on another disk"
+        )
+    tell(f"{count(len(missing), 'file')} to download, {amount / _GB:.1f} GB; {free / _GB:.1f} GB are free")
+
+
+def _partial(path: Path) -> Path:
+    """Where a file arrives."""
+    return path.with_name(path.name + ".part")
+
+
+def _arrived(path: Path) -> int:
+    """Bytes of a file that an earlier download left."""
+    partial = _partial(path)
+    return partial.stat().st_size if partial.is_file() else 0
 
 
 class _Download:
@@ -119,17 +149,30 @@ class _Download:
             raise ServiceError(f"{self._folder}{name}: is not a list of SHA-1 sums; choose another --mirror")
         return sums
 
-    def file(self, name: str, path: Path, sha1: str, progress: Progress) -> None:
-        """Complete the download of a file, verify it and give it its name."""
-        partial = path.with_name(path.name + ".part")
-        with partial.open("ab") as file, progress.task(name, None) as advance:
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None where the server does not say."""
+        try:
+            with self._session.head(self._folder + name, allow_redirects=True, timeout=_TIMEOUT) as response:
+                length = response.headers.get("Content-Length", "")
+        except (requests.RequestException, urllib3.exceptions.HTTPError):
+            return None  # whatever is wrong, the download will tell
+        return int(length) if response.status_code == 200 and length.isdigit() else None
+
+    def file(self, path: Path, size: int | None, sha1: str, progress: Progress) -> None:
+        """Complete the download of a file of `size` bytes, verify it and give it its name."""
+        name, partial, told = path.name, _partial(path), 0
+        total = None if size is None else size // _MB
+        with partial.open("ab") as file, progress.task(f"{name}, MB", total) as advance:
 
             def restart() -> None:
                 file.truncate(0)
 
             def write(data: bytes) -> None:
+                nonlocal told
                 file.write(data)
-                advance(len(data))
+                if arrived := file.tell() // _MB - told:
+                    advance(arrived)
+                    told += arrived
 
             def step() -> None:
                 file.flush()

@@ -26,7 +26,7 @@ SUMS = f"{PREFIX}-sha1sums.txt"
 
 class Server:
     """Files by path; `cuts` bytes to send before the connection breaks; `answers` statuses, and `notices` types and
-    bodies with status 200, to give first, by path."""
+    bodies with status 200, to give first, by path. `sizes` are told when asked for, and of other files none is."""
 
     def __init__(self) -> None:
         self.files = dict(FILES)
@@ -34,6 +34,7 @@ class Server:
         self.answers: dict[str, list[tuple[int, dict[str, str]]]] = {}
         self.notices: dict[str, list[tuple[str, bytes]]] = {}
         self.ranges = True
+        self.sizes: dict[str, int] = {}
         self.requests: list[tuple[str, str]] = []
         self.agents: set[str] = set()
         self.url = ""
@@ -53,6 +54,9 @@ def server() -> Iterator[Server]:
 
     class Own(Handler):
         def serve(self) -> None:
+            if self.command == "HEAD":
+                size = state.sizes.get(self.path)
+                return self.answer(405 if size is None else 200, (), b"", size)
             byte_range = self.headers.get("Range", "")
             state.requests.append((self.path, byte_range))
             state.agents.add(self.headers["User-Agent"])
@@ -261,6 +265,30 @@ def test_nowhere_to_write_is_said(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DualDataError, match="cannot be written"):
         run(server, tmp_path / "file")
+
+
+def test_what_is_to_be_downloaded_is_told_first(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.sizes = {path: len(data) for path, data in FILES.items()}
+    server.sizes[PAGE] = 2_150_000_000  # of which 0.1 GB are not missing
+    with (tmp_path / f"enwiki-{DAY}-page.sql.gz.part").open("wb") as partial:
+        partial.truncate(100_000_000)
+    with pytest.raises(ServiceError, match="it was deleted"):
+        run(server, tmp_path)
+    assert re.search(r"^5 files to download, 2\.1 GB; [0-9.]+ GB are free$", capsys.readouterr().err, re.MULTILINE)
+    server.sizes.clear()
+    assert run(server, tmp_path) == [True] * 5
+    assert "to download" not in capsys.readouterr().err
+
+
+def test_a_disk_without_room_is_told_before_anything_is_downloaded(server: Server, tmp_path: Path) -> None:
+    server.sizes = {PAGE: 10**18}
+    message = r"1000000000\.0 GB are to be downloaded, and [0-9.]+ GB are free; make room, or name a folder on another"
+    with pytest.raises(InputError, match=message):
+        run(server, tmp_path)
+    assert contents(tmp_path) == []
+    assert [path for path, _ in server.requests] == [SUMS]
 
 
 def test_of_two_downloads_at_once_one_is_refused(server: Server, tmp_path: Path) -> None:
