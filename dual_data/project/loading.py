@@ -16,7 +16,7 @@ from dual_data.calls.fetching import Calls
 from dual_data.config import Profile, load_profile, profile_files, same_name, shipped_project, sound_profiles
 from dual_data.engine.places import RELEASE, artifacts, command
 from dual_data.engine.stage import Stage, Tools, wiring_faults
-from dual_data.errors import InputError, MissingExtra, UsageError
+from dual_data.errors import DualDataError, InputError, MissingExtra, UsageError
 from dual_data.sources.chat.protocol import ChatModel
 from dual_data.system.files import expect_utf_8
 from dual_data.system.progress import Progress
@@ -137,9 +137,7 @@ def load_stages(root: Path) -> tuple[Stage, ...]:
         except BaseException as error:
             del sys.modules["pipeline"]
             if place := _place_of(error, folder):
-                raise UsageError(
-                    f"{place}: {error.msg if isinstance(error, SyntaxError) else error}{_of_another_version(error)}"
-                ) from None
+                raise UsageError(f"{place}: {_in_words(error)}{_of_another_version(error)}") from None
             raise
     stages = getattr(module, "PIPELINE", None)
     if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
@@ -150,20 +148,28 @@ def load_stages(root: Path) -> tuple[Stage, ...]:
 
 
 def _place_of(error: BaseException, folder: Path) -> str:
-    """`FILE:LINE` of the project's code with a syntax error or a failing import; empty for any other error."""
+    """`FILE:LINE` of the project's code that fails or cannot be read; empty where it is not at fault, as for Ctrl-C."""
+    if isinstance(error, DualDataError) or not isinstance(error, Exception):
+        return ""
     if isinstance(error, SyntaxError):
         places = [(error.filename or "", error.lineno)]
-    elif isinstance(error, ImportError):
-        places = [(frame.filename, frame.lineno) for frame in reversed(traceback.extract_tb(error.__traceback__))]
     else:
-        return ""
+        places = [(frame.filename, frame.lineno) for frame in reversed(traceback.extract_tb(error.__traceback__))]
     own = (f"{file}:{line}" for file, line in places if Path(file).resolve().is_relative_to(folder.resolve()))
     return next(own, "")
 
 
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return error.msg
+    return str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+
+
 def _of_another_version(error: BaseException) -> str:
     """What to do where the project's code asks for something that this dual-data does not have."""
-    if not isinstance(error, ImportError) or (error.name or "").partition(".")[0] != dual_data.__name__:
+    lacks_name = isinstance(error, ImportError) and (error.name or "").partition(".")[0] == dual_data.__name__
+    lacks_argument = isinstance(error, TypeError) and "argument" in str(error)
+    if not lacks_name and not lacks_argument:
         return ""
     return (
         f". This is dual-data {dual_data.__version__}; if the project is of another version, install that one, or make "
