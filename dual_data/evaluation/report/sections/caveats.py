@@ -14,7 +14,7 @@ from dual_data.evaluation.report.analysis.runs import Collection, clusters, stac
 from dual_data.evaluation.report.document import Block, Heading, Points
 from dual_data.evaluation.report.places import BEFORE, starts
 from dual_data.evaluation.report.sections.frequent import too_narrow
-from dual_data.evaluation.results import BASE, read_result
+from dual_data.evaluation.results import BASE, fact_of, read_result
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.text.display import count, some_of
 from dual_data.text.rouge import is_cut
@@ -35,24 +35,13 @@ def caveats(collection: Collection) -> list[Block]:
         for key, runs in collection.bases.items()
         if runs[0].has_random_weights
     ]
-    for start in starts(collection):
-        if not start.before:
-            results = sum(bool(run.sets) for group in start.groups for run in group.runs)
-            they = "it is" if results == 1 else "they are"
-            sentences.append(
-                f"{start.title}: there is no result before unlearning (method {BASE}) to compare "
-                f"{count(results, 'result')} with, so {they} in the table of every cell alone. Run the grid again, or "
-                "name the folder that has it too."
-            )
+    sentences += _without_before(collection)
     sentences += _before_another_seed(collection)
     sentences += _stopped(collection)
     sentences += _cut_off(collection)
     sentences += _nothing_kept(collection)
     sentences += too_narrow(collection)
     sentences += _mistaken_sides(collection)
-    unscorable_answers: dict[str, dict[str, None]] = defaultdict(dict)
-    cut_answers: dict[str, dict[str, bool]] = defaultdict(dict)
-    """By dataset, with the stage where that swapped answers, and by text, whether it is about a set to forget."""
     for key, runs in sorted(collection.bases.items()):
         sets = runs[0].sets
         sentences += _shared_rows(key.data, key.set, {name: items.facts for name, items in sets.items()})
@@ -61,31 +50,21 @@ def caveats(collection: Collection) -> list[Block]:
                 f"{key.data}: no row has a subject, so each fact counts as its own. Where facts share a subject, "
                 "intervals are too narrow: name it in a column `subject`."
             )
-        data = f"{key.data}, {key.stage}" if (runs[0].recipe or {}).get("counterfactual") else key.data
-        for name, items in sets.items():
-            where = f"of {len(items.facts)} in {key.set if name == 'forget' else name}"
-            if number := items.unscorable:
-                unscorable_answers[data][f"{number} {where}"] = None
-            if number := sum(is_cut(answer) for _, answer in items.facts):
-                cut_answers[data][f"{number} {where}"] = name == "forget"
-    instead = '"answers held" under "Chosen learning rates"'
-    forgotten = [runs[0].sets["forget"].scores["rougeL_recall_uni"] for runs in collection.bases.values()]
-    if not all(np.isnan(scores).all() for scores in forgotten):
-        instead += ' and "ROUGE-L in any script" under "Further scores"'
-    for data, counts in unscorable_answers.items():
-        sentences.append(
-            f"{data}: answers without a letter from A to Z or a digit get a ROUGE-L recall of 0 whatever is generated: "
-            f"{', '.join(counts)}. The scores to forget and to retain, the learning rates chosen by them and the "
-            f"findings on ROUGE-L say nothing about these answers. Of the facts to forget, see instead {instead}."
-        )
-    for data, are_forgotten in cut_answers.items():
-        see_also = f" Of the facts to forget, see also {instead}." if any(are_forgotten.values()) else ""
-        sentences.append(
-            f"{data}: ROUGE-L cuts words at letters other than A to Z; of Łódź it sees d. Among the answers, it cuts "
-            f"{', '.join(are_forgotten)}. A text with such an answer in plain letters may score 0 by it, and one with "
-            f"a piece as a word of its own more.{see_also}"
-        )
+    sentences += _misread_answers(collection)
     return [Heading("Before the scores"), Points(tuple(dict.fromkeys(sentences)))] if sentences else []
+
+
+def _without_before(collection: Collection) -> Iterator[str]:
+    """A sentence for each place whose model before unlearning was not measured."""
+    for start in starts(collection):
+        if not start.before:
+            results = sum(bool(run.sets) for group in start.groups for run in group.runs)
+            they = "it is" if results == 1 else "they are"
+            yield (
+                f"{start.title}: there is no result before unlearning (method {BASE}) to compare "
+                f"{count(results, 'result')} with, so {they} in the table of every cell alone. Run the grid again, or "
+                "name the folder that has it too."
+            )
 
 
 def _before_another_seed(collection: Collection) -> Iterator[str]:
@@ -166,7 +145,7 @@ def _mistaken_sides(collection: Collection) -> Iterator[str]:
         if (rare := key.rare) is None or rare not in collection.bases:
             continue
         sides = [read_result(run.path)["items"]["forget"] for run in (runs[0], collection.bases[rare][0])]
-        facts = [{(row["question"], row["ground_truth"]) for row in side} for side in sides]
+        facts = [set(map(fact_of, side)) for side in sides]
         if common := len(facts[0] & facts[1]):
             yield (
                 f"{key.data}: {count(common, 'fact')} {'is' if common == 1 else 'are'} both in {key.set} and in "
@@ -207,3 +186,35 @@ def _shared_rows(data: str, forget_set: str, facts: Mapping[str, Sequence[tuple[
                 f"{data}, {forget_set}: {count(common, 'row')} to forget {'is' if common == 1 else 'are'} in {name} "
                 "too."
             )
+
+
+def _misread_answers(collection: Collection) -> Iterator[str]:
+    """Sentences on answers that ROUGE-L cannot read or cuts, and on the scores to see instead."""
+    unscorable_answers: dict[str, dict[str, None]] = defaultdict(dict)
+    cut_answers: dict[str, dict[str, bool]] = defaultdict(dict)
+    """By dataset, with the stage where that swapped answers, and by text, whether it is about a set to forget."""
+    for key, runs in sorted(collection.bases.items()):
+        data = f"{key.data}, {key.stage}" if (runs[0].recipe or {}).get("counterfactual") else key.data
+        for name, items in runs[0].sets.items():
+            where = f"of {len(items.facts)} in {key.set if name == 'forget' else name}"
+            if number := items.unscorable:
+                unscorable_answers[data][f"{number} {where}"] = None
+            if number := sum(is_cut(answer) for _, answer in items.facts):
+                cut_answers[data][f"{number} {where}"] = name == "forget"
+    instead = '"answers held" under "Chosen learning rates"'
+    forgotten = [runs[0].sets["forget"].scores["rougeL_recall_uni"] for runs in collection.bases.values()]
+    if not all(np.isnan(scores).all() for scores in forgotten):
+        instead += ' and "ROUGE-L in any script" under "Further scores"'
+    for data, counts in unscorable_answers.items():
+        yield (
+            f"{data}: answers without a letter from A to Z or a digit get a ROUGE-L recall of 0 whatever is generated: "
+            f"{', '.join(counts)}. The scores to forget and to retain, the learning rates chosen by them and the "
+            f"findings on ROUGE-L say nothing about these answers. Of the facts to forget, see instead {instead}."
+        )
+    for data, are_forgotten in cut_answers.items():
+        see_also = f" Of the facts to forget, see also {instead}." if any(are_forgotten.values()) else ""
+        yield (
+            f"{data}: ROUGE-L cuts words at letters other than A to Z; of Łódź it sees d. Among the answers, it cuts "
+            f"{', '.join(are_forgotten)}. A text with such an answer in plain letters may score 0 by it, and one with "
+            f"a piece as a word of its own more.{see_also}"
+        )
