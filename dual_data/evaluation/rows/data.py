@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
@@ -105,23 +105,23 @@ def read_split(
             known = ", ".join(texts.drop_nulls().unique().sort().to_list()) or "none"
             raise InputError(f"{path}: no row of {name} {', '.join(sorted(unknown))}; it has {known}")
         frame = frame.filter(texts.is_in(values))
-    items: list[Item] = []
+    items = [_item(row, paraphrases, f"{path}: row {row[_ROW]}") for row in frame.iter_rows(named=True)]
+    if not items:
+        raise InputError(f"{path}: the table is empty")
+    return list(_with_own_ids(items))
+
+
+def _with_own_ids(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, each with an id of its own: to one that others before it have, a number is added."""
     ids: set[str] = set()
     numbers: dict[str, int] = {}
-    for row in frame.iter_rows(named=True):
-        location = f"{path}: row {row[_ROW]}"
-        if _is_empty(row["question"]) or _is_empty(row["answer"]):
-            raise InputError(f"{location} has no question or no answer")
-        item = _item(row, paraphrases, location)
+    for item in items:
         name = item.id
         while name in ids:
             numbers[item.id] = numbers.get(item.id, 1) + 1
             name = f"{item.id}.{numbers[item.id]}"
         ids.add(name)
-        items.append(item._replace(id=name))
-    if not items:
-        raise InputError(f"{path}: the table is empty")
-    return items
+        yield item._replace(id=name)
 
 
 def _table_with(path: Path, required: Sequence[str]) -> pl.DataFrame:
@@ -152,6 +152,8 @@ def read_paraphrases(path: Path) -> dict[str, list[str]]:
 
 
 def _item(row: Mapping[str, Any], paraphrases: Mapping[str, Sequence[str]], location: str) -> Item:
+    if _is_empty(row["question"]) or _is_empty(row["answer"]):
+        raise InputError(f"{location} has no question or no answer")
     question, answer = str(row["question"]), str(row["answer"])
     return Item(
         id=digest(f"{question}\n{answer}") if _is_empty(row.get("fact_id")) else str(row["fact_id"]),
