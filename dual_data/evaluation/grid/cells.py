@@ -50,6 +50,11 @@ class Cell(NamedTuple):
     """Everything that is hashed into the id."""
 
     @property
+    def sweep(self) -> tuple[str, str, str, str, int]:
+        """What it shares with the cells that differ in learning rate alone, some of which are run at once."""
+        return self.model, self.stage, self.set, self.method, self.seed
+
+    @property
     def label(self) -> str:
         """Name of the cell in output."""
         rate = "" if self.method == BASE else f" lr {self.lr:g}"
@@ -91,9 +96,10 @@ class Grid(NamedTuple):
     @property
     def measure(self) -> MeasureOptions:
         """What is measured besides the canonical questions; names are sorted, whatever their order in the grid."""
+        wordings = self.settings.paraphrases
         return MeasureOptions(
             self.settings.distractors,
-            wordings if isinstance(wordings := self.settings.paraphrases, bool) else tuple(sorted(set(wordings))),
+            wordings if isinstance(wordings, bool) else tuple(sorted(set(wordings))),
             attacks=tuple(sorted(self.settings.attacks)),
             minilm=self.settings.minilm,
         )

@@ -256,13 +256,12 @@ def least_memory(grid: Grid, cells: Sequence[Cell], device: str, *, at_once: int
     Those of tensors that are there through all of training. Activations, logits and the cache of measuring add to them;
     how much they take depends on layouts and kernels, and rows are divided until they fit.
     """
-    unlearned = [cell for cell in cells if cell.method != BASE]
-    together = Counter((cell.model, cell.stage, cell.set, cell.method, cell.seed) for cell in unlearned)
+    together = Counter(cell.sweep for cell in cells if cell.method != BASE)
     lora, most = grid.preset.lora, 0.0
     for model in {cell.model for cell in cells}:
         known, dtype = unloaded(grid.models[model]), DTYPES[grid.models[model].dtype]
         weights, trained = known.parameters, 0
-        rates = max((rates for place, rates in together.items() if place[0] == model), default=0)
+        rates = max((rates for sweep, rates in together.items() if sweep[0] == model), default=0)
         if rates and grid.preset.full:
             weights, trained = 0, known.parameters
         elif rates:

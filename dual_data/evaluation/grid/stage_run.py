@@ -97,7 +97,7 @@ class StageRun:
                 counts = self._measure_base(cells)
         except DualDataError as error:  # the cells are compared with it, so none of them can be run
             return self._grid_run.fail_free(cells, str(error), self._loaded, self._stage)
-        for group in grouped([cell for cell in cells if cell.method != BASE], _without_rate):
+        for group in grouped([cell for cell in cells if cell.method != BASE], lambda cell: cell.sweep):
             for batch in self._batches(group[0]):
                 if wanted := [cell for cell in batch if cell in group]:
                     counts += self._run_cells(batch, wanted)
@@ -109,8 +109,7 @@ class StageRun:
         A batch has the same cells whatever is left to do: the last digits of a cell's numbers depend on what is trained
         and measured beside it, since products of other shapes add in another order.
         """
-        wanted = _without_rate(like)
-        cells = [cell for cell in self._grid_run.cells if _without_rate(cell) == wanted]
+        cells = [cell for cell in self._grid_run.cells if cell.sweep == like.sweep]
         size = even_size(len(cells), self._cells_at_once)
         return [cells[start : start + size] for start in range(0, len(cells), size)]
 
@@ -250,10 +249,6 @@ class StageRun:
             }
         result["run"] = run_record(effort, self._loaded, self._stage, notes)
         write_result(self._grid.folder, cell.id, result)
-
-
-def _without_rate(cell: Cell) -> tuple[str, str, str, str, int]:
-    return (cell.model, cell.stage, cell.set, cell.method, cell.seed)
 
 
 def _effort(training: float, measuring: float, engine: Engine, cells: int, tokens: int | None = None) -> RunRecord:
