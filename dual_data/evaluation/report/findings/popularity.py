@@ -55,6 +55,8 @@ class PopularityAnswer(NamedTuple):
     """The comparisons over all facts."""
     paired: list[Compared]
     """Those at equal base confidence."""
+    retained: list[Compared]
+    """What forgetting either leaves of the held-out score, where as much of both is forgotten."""
 
 
 class _Sides(NamedTuple):
@@ -79,7 +81,7 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
     if not sides:
         both = "one method and learning rate on both a rare and a popular set"
         nothing = f"There are no results of {both}, so nothing is said about popularity."
-        return PopularityAnswer([nothing], [], [], [])
+        return PopularityAnswer([nothing], [], [], [], [])
     over_all = holm_corrected([entry.compared(compare_sets(entry.popular, entry.rare, entry.lr)) for entry in sides])
     over_pairs = holm_corrected(
         [
@@ -118,7 +120,7 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
         sentences.append(not_at_equal_forgetting(unretained, "for popular facts and for rare ones"))
     if unpaired:
         sentences.append(f"Too few facts can be paired in {'; '.join(unpaired)}.")
-    return PopularityAnswer(sentences, similarity, over_all, over_pairs)
+    return PopularityAnswer(sentences, similarity, over_all, over_pairs, retained)
 
 
 def _sides(collection: Collection) -> list[_Sides]:

@@ -134,6 +134,8 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
     with_losses = ("with losses", "the same share where losses of the control count as recovery")
     blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.unpaired, kept)
     blocks += _comparisons(paired_title, ("popular", "rare"), popularity.paired, kept)
+    of_sets = ("popular facts forgotten", "rare facts forgotten")
+    blocks += _comparisons(f"{retention_title}, by what is forgotten", of_sets, popularity.retained)
     blocks += _comparisons(retention_title, ("after the stage", "pretrained"), retained)
     for trained, of_stage in controlled.items():
         sides = ("after the control", f"after {trained}")

@@ -13,6 +13,7 @@ import pytest
 from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.analysis.contrast import Pairing
+from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.document import Folded, Table
 from dual_data.evaluation.report.findings.popularity import _similarity_sentence, common_rate, popularity_answer
 from dual_data.evaluation.report.findings.section import findings
@@ -22,7 +23,8 @@ from tests.evaluation.report.made_up import LRS, rescored, write_cell, write_gri
 
 def test_popular_facts_that_resist(tmp_path: Path) -> None:
     write_grid(tmp_path)
-    sentences, (similarity,), unpaired, compared = popularity_answer(collect([tmp_path]))
+    collection = collect([tmp_path])
+    sentences, (similarity,), unpaired, compared, retained = popularity_answer(collection)
     assert len(sentences) == 3
     for sentence, facts in zip(sentences, ("all", "paired"), strict=False):
         assert sentence.startswith(
@@ -41,6 +43,21 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
     assert re.match(r"d: at equal forgetting, .* of 2 comparisons", sentences[2])
     assert "On average, forgetting popular facts keeps " in sentences[2]
     assert sentences[2].endswith(" percentage points less of the retain_eval score than forgetting rare ones.")
+    assert len(retained) == 2
+    (table,) = (
+        block
+        for fold in findings(collection, [])
+        if isinstance(fold, Folded) and "by what is forgotten" in fold.title
+        for block in fold.blocks
+        if isinstance(block, Table)
+    )
+    for comparison, row in zip(retained, table.rows, strict=True):
+        by_name = dict(zip(table.header, row, strict=True))
+        of_sides = (comparison.contrast.first, comparison.contrast.second, comparison.contrast.difference)
+        names = ("popular facts forgotten", "rare facts forgotten", "difference")
+        assert [by_name[name] for name in names] == [shown(value) for value in of_sides]
+        # Above, popular facts lose less at every rate: as much of them is gone where more of the others is, too.
+        assert comparison.contrast.first.value < comparison.contrast.second.value
     assert [comparison.label for comparison in unpaired] == [comparison.label for comparison in compared]
     assert len(compared) == 2
     for comparison in compared:
@@ -153,7 +170,7 @@ def test_the_average_over_datasets_is_as_wide_as_the_facts_that_they_share_make_
     write_grid(tmp_path)
     widths = []
     for collection in (with_copy(collect([tmp_path]), rename) for rename in (False, True)):
-        sentences, _, _, compared = popularity_answer(collection)
+        sentences, _, _, compared, _ = popularity_answer(collection)
         (overall,) = [sentence for sentence in sentences if sentence.startswith("Both datasets, paired facts: ")]
         assert "on average of 4 comparisons, popular facts lose " in overall
         assert overall.endswith(" less ROUGE-L recall than rare ones.")
@@ -214,7 +231,7 @@ def test_presets_and_profiles_are_no_places_of_one_sentence(tmp_path: Path, coor
     groups = [
         group._replace(key=group.key._replace(**{coordinate: name})) for name in "pq" for group in collection.groups
     ]
-    sentences, _, _, compared = popularity_answer(collection._replace(groups=tuple(groups)))
+    sentences, _, _, compared, _ = popularity_answer(collection._replace(groups=tuple(groups)))
     assert [sentence.split(":")[0] for sentence in sentences if "all facts" in sentence] == [
         "d, p, all facts",
         "d, q, all facts",

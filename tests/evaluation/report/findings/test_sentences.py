@@ -31,7 +31,7 @@ def test_one_seed_is_compared_and_not_tested(tmp_path: Path) -> None:
     write_grid(tmp_path)
     collection = collect([tmp_path])
     groups = [group._replace(runs=tuple(run for run in group.runs if run.seed == 0)) for group in collection.groups]
-    sentences, _, _, compared = popularity_answer(collection._replace(groups=tuple(groups)))
+    sentences, _, _, compared, _ = popularity_answer(collection._replace(groups=tuple(groups)))
     assert ": all 2 comparisons are of one seed and not tested. On average, popular facts lose " in sentences[0]
     assert sentences[0].endswith(" in these models; with other seeds it may be otherwise.")
     assert all(comparison.p_value is None and comparison.contrast.difference.high < 0 for comparison in compared)
