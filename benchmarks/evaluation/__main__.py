@@ -21,7 +21,7 @@ from benchmarks import reference
 from benchmarks.evaluation.clock import is_gpu
 from benchmarks.evaluation.parts import PARTS, Bench
 from benchmarks.evaluation.stored import Stored
-from benchmarks.evaluation.subject import SHAPES, SMALL, SMOLLM2, Work, first, made_up, published, vocabulary
+from benchmarks.evaluation.subject import SHAPES, SMALL, SMOLLM2, Work, first, made_up, published, tokenizer_of
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.device.memory import release
@@ -33,36 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     An error in a piece becomes its result, which the next call tries again; the others still run. The exit status is 1.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__)
-    parser.add_argument("--model", default="llama-1m", choices=[*SHAPES, SMOLLM2])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", default="", help="bfloat16 on a GPU, else float32, where not given")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder of results.json and results.md; what it has is kept"
-    )
-    parser.add_argument(
-        "--checkpoints", type=Path, help="where random models are kept; a temporary folder if not given"
-    )
-    parser.add_argument("--parts", default="ceilings,cells,grid,parity", help=", ".join(PARTS))
-    parser.add_argument("--methods", default="GradAscent,NPO")
-    parser.add_argument("--limit", type=int, default=0, help="rows to forget and to retain; 0 for all")
-    parser.add_argument("--made-up", action="store_true", help="invented rows in place of the published ones")
-    parser.add_argument("--new-tokens", type=int, default=64)
-    parser.add_argument(
-        "--rows",
-        type=int,
-        default=0,
-        help="rows asked at once, of all cells together; 0 for 4000 of smollm2 and llama-135m, else 1000",
-    )
-    parser.add_argument("--cells-at-once", type=int, default=0, help="0 for as many as the package takes")
-    parser.add_argument("--threads", type=int, default=0, help="of the processor; 0 for torch's choice")
-    parser.add_argument(
-        "--plain-steps", type=int, default=0, help="training steps of the plain loop; the rest by scale"
-    )
-    parser.add_argument("--plain-requests", type=int, default=0, help="questions asked by it; the rest by scale")
-    parser.add_argument(
-        "--as-shipped", action="store_true", help="also the plain loop in micro-batches with recomputation"
-    )
+    parser = _parser()
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -109,6 +80,40 @@ def main(arguments: list[str] | None = None) -> int:
     if failed:
         _say(f"failed, and tried again by the same command: {'; '.join(failed)}")
     return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__)
+    parser.add_argument("--model", default="llama-1m", choices=[*SHAPES, SMOLLM2])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", default="", help="bfloat16 on a GPU, else float32, where not given")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of results.json and results.md; what it has is kept"
+    )
+    parser.add_argument(
+        "--checkpoints", type=Path, help="where random models are kept; a temporary folder if not given"
+    )
+    parser.add_argument("--parts", default="ceilings,cells,grid,parity", help=", ".join(PARTS))
+    parser.add_argument("--methods", default="GradAscent,NPO")
+    parser.add_argument("--limit", type=int, default=0, help="rows to forget and to retain; 0 for all")
+    parser.add_argument("--made-up", action="store_true", help="invented rows in place of the published ones")
+    parser.add_argument("--new-tokens", type=int, default=64)
+    parser.add_argument(
+        "--rows",
+        type=int,
+        default=0,
+        help="rows asked at once, of all cells together; 0 for 4000 of smollm2 and llama-135m, else 1000",
+    )
+    parser.add_argument("--cells-at-once", type=int, default=0, help="0 for as many as the package takes")
+    parser.add_argument("--threads", type=int, default=0, help="of the processor; 0 for torch's choice")
+    parser.add_argument(
+        "--plain-steps", type=int, default=0, help="training steps of the plain loop; the rest by scale"
+    )
+    parser.add_argument("--plain-requests", type=int, default=0, help="questions asked by it; the rest by scale")
+    parser.add_argument(
+        "--as-shipped", action="store_true", help="also the plain loop in micro-batches with recomputation"
+    )
+    return parser
 
 
 def _run(part: str, bench: Bench, stored: Stored) -> list[str]:
@@ -165,7 +170,7 @@ def _setting(
         "dtype": dtype,
         "methods": options.methods,
         "rows": {"forget": len(work.forget), "retain": len(work.retain), "source": work.source},
-        "vocabulary": vocabulary(),
+        "vocabulary": len(tokenizer_of()),  # with the tiny one a row has 1.5 times as many tokens
         "epochs": work.epochs,
         "batch": work.batch,
         "new_tokens": work.new_tokens,

@@ -56,8 +56,3 @@ class Clock:
             seconds[into] += seconds.pop(part)
         if part in self.peak_bytes:
             self.peak_bytes[into] = max(self.peak_bytes[into], self.peak_bytes.pop(part))
-
-    @property
-    def total(self) -> float:
-        """Seconds of all parts together."""
-        return sum(self.seconds.values())

@@ -143,7 +143,48 @@ def run_grid(
     data.mkdir(parents=True)
     for name, items in (("popular", work.forget), ("rare", other), ("retain", work.retain)):
         (data / f"{name}.jsonl").write_text("".join(json.dumps(_row(item)) + "\n" for item in items))
-    settings = EvaluationSettings.model_validate(
+    settings = _settings(folder, data, work, dtype, stages, methods, lrs)
+    grid = resolve_grid(settings, "speed", scratch, scratch / "results")
+    cells = cells_of(grid)
+    clock = Clock(device)
+    with clock.part("grid"):
+        tally = run(grid, cells, options, say=say)
+    paths = list((grid.folder / "cells").glob("*.json"))
+    results = [json.loads(path.read_text()) for path in paths]
+    runs = [json.loads(run_path(path).read_text()) for path in paths]
+    # The run resets the device's peak before each batch of cells. A cell that failed has no record, and no peak.
+    peaks = [*clock.peak_bytes.values(), *(row.get("peak_memory_bytes") or 0 for row in runs)]
+    clock.peak_bytes |= {"grid": max(peaks)} if any(peaks) else {}
+    note_lists = [row.get("notes", ()) for row in runs]
+    note_lists += [[f"{result['status']}: {result['reason']}"] for result in results if result["reason"]]
+    notes = sorted({note for note_list in note_lists for note in note_list})
+    if slow := [note for note in notes if note.startswith("slow evaluation")]:
+        raise RuntimeError(f"the package does not serve {folder} by its fast engine: {slow}")
+    return OurGrid(
+        sum(cell.lr > 0 for cell in cells),
+        clock,
+        tally.failed,
+        sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file() and data not in path.parents),
+        {
+            **{name: max(row.get(name) or 0 for row in runs) for name in ("rows_at_once", "cells_at_once")},
+            "graphs": is_gpu(device) and not any(text in note for text in _NO_GRAPHS for note in notes),
+            "attention": attention_kernels(),
+            "notes": notes,
+        },
+    )
+
+
+def _settings(
+    folder: Path,
+    data: Path,
+    work: Work,
+    dtype: str,
+    stages: Sequence[str],
+    methods: Sequence[str],
+    lrs: Sequence[float],
+) -> EvaluationSettings:
+    """The grid `speed` of the model in `folder`, on the rows in `data`."""
+    return EvaluationSettings.model_validate(
         {
             "models": {"model": {"spec": str(folder), "dtype": dtype}},
             "data": {
@@ -178,36 +219,7 @@ def run_grid(
             },
         }
     )
-    grid = resolve_grid(settings, "speed", scratch, scratch / "results")
-    cells = cells_of(grid)
-    clock = Clock(device)
-    with clock.part("grid"):
-        tally = run(grid, cells, options, say=say)
-    paths = list((grid.folder / "cells").glob("*.json"))
-    results = [json.loads(path.read_text()) for path in paths]
-    runs = [json.loads(run_path(path).read_text()) for path in paths]
-    # The run resets the device's peak before each batch of cells. A cell that failed has no record, and no peak.
-    peaks = [*clock.peak_bytes.values(), *(row.get("peak_memory_bytes") or 0 for row in runs)]
-    clock.peak_bytes |= {"grid": max(peaks)} if any(peaks) else {}
-    note_lists = [row.get("notes", ()) for row in runs]
-    note_lists += [[f"{result['status']}: {result['reason']}"] for result in results if result["reason"]]
-    notes = sorted({note for note_list in note_lists for note in note_list})
-    if slow := [note for note in notes if note.startswith("slow evaluation")]:
-        raise RuntimeError(f"the package does not serve {folder} by its fast engine: {slow}")
-    return OurGrid(
-        sum(cell.lr > 0 for cell in cells),
-        clock,
-        tally.failed,
-        sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file() and data not in path.parents),
-        {
-            **{name: max(row.get(name) or 0 for row in runs) for name in ("rows_at_once", "cells_at_once")},
-            "graphs": is_gpu(device) and not any(text in note for text in _NO_GRAPHS for note in notes),
-            "attention": attention_kernels(),
-            "notes": notes,
-        },
-    )
 
 
 def _row(item: Item) -> dict[str, object]:
-    row: dict[str, object] = {"question": item.question, "answer": item.answer, "subject": item.subject}
-    return row | {"relation": item.relation, "popularity": item.popularity}
+    return {name: getattr(item, name) for name in ("question", "answer", "subject", "relation", "popularity")}

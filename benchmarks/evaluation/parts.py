@@ -70,11 +70,12 @@ class Bench(NamedTuple):
 
     def folder(self, dtype: str = "") -> Path:
         """The checkpoint that both sides load, made if it is not there."""
-        name = f"{self.name}-{dtype or self.dtype}"
+        dtype = dtype or self.dtype
+        name = f"{self.name}-{dtype}"
         for other in self.checkpoints.glob(f"{self.name}-*") if self.temporary else ():
             if other.name != name:
                 shutil.rmtree(other)
-        return checkpoint(self.name, dtype or self.dtype, self.device, self.checkpoints)
+        return checkpoint(self.name, dtype, self.device, self.checkpoints)
 
     @property
     def on_gpu(self) -> bool:
@@ -350,7 +351,7 @@ def _counted(cost: count.Cost) -> dict[str, Any]:
 def _clock(clock: Clock) -> dict[str, Any]:
     return {
         "seconds": dict(clock.seconds),
-        "total": clock.total,
+        "total": sum(clock.seconds.values()),
         "cpu_seconds": dict(clock.cpu_seconds),
         "cpu_total": sum(clock.cpu_seconds.values()),
         "peak_bytes": dict(clock.peak_bytes),

@@ -101,11 +101,6 @@ def tokenizer_of() -> PreTrainedTokenizerBase:
         return tiny_tokenizer()
 
 
-def vocabulary() -> int:
-    """Size of the tokenizer's vocabulary, for the record: with the tiny one a row has 1.5 times as many tokens."""
-    return len(tokenizer_of())
-
-
 def random_model(shape: str, dtype: str, device: str) -> Loaded:
     """Random weights of a shape, made on the device."""
     tokenizer = tokenizer_of()
@@ -134,10 +129,10 @@ def stop_ids(checkpoint: Path) -> tuple[int, ...]:
     return tuple(GenerationConfig.from_pretrained(checkpoint).eos_token_id)
 
 
-def published(folder: Path, popularity: str = "popular") -> tuple[list[Item], list[Item], str]:
+def published(folder: Path) -> tuple[list[Item], list[Item], str]:
     """Rows to forget and to retain from the published splits."""
-    forget = read_split(folder / f"city_forget_{popularity}_5.parquet")
-    return forget, read_split(folder / "city_fast_retain_500.parquet"), f"published {popularity} and retain"
+    forget = read_split(folder / "city_forget_popular_5.parquet")
+    return forget, read_split(folder / "city_fast_retain_500.parquet"), "published popular and retain"
 
 
 def made_up(forget: int, retain: int) -> tuple[list[Item], list[Item], str]:
@@ -148,7 +143,7 @@ def made_up(forget: int, retain: int) -> tuple[list[Item], list[Item], str]:
 
 def first(items: Sequence[Item], limit: int) -> list[Item]:
     """The first `limit` rows; all for 0."""
-    return list(items[:limit] if limit else items)
+    return list(items[: limit or None])
 
 
 _STARTS = ("Bel", "Kor", "Mar", "Tal", "Ves", "Dun", "Ost", "Pel", "Ran", "Sel")
