@@ -108,28 +108,19 @@ def mirrored_share(rows: pl.DataFrame) -> float | None:
     if known.is_empty():
         return None
     facts = list(known.iter_rows())
-    return mirrored_facts(facts, set(facts)) / len(facts)
+    return mirrored_facts(facts, facts) / len(facts)
 
 
-def mirrored_facts(first: Iterable[Fact], second: set[Fact]) -> int:
+def mirrored_facts(first: Iterable[Fact], second: Iterable[Fact]) -> int:
     """How many facts of `first` are stated from the other side in `second`."""
-    reversed_facts = _reversed(second)
-    return sum(_is_mirrored(fact, reversed_facts) for fact in first)
-
-
-def _reversed(facts: set[Fact]) -> dict[tuple[str, str], set[str]]:
-    """(object, subject) -> the properties that relate them."""
-    relations: dict[tuple[str, str], set[str]] = {}
-    for subject, relation, value in facts:
-        relations.setdefault((value, subject), set()).add(relation)
-    return relations
-
-
-def _is_mirrored(fact: Fact, reversed_facts: dict[tuple[str, str], set[str]]) -> bool:
-    subject, relation, value = fact
-    relations = reversed_facts.get((subject, value), ()) if subject != value else ()
-    inverse = inverses(relation) if relations else set()
-    return any(_property(reverse) in inverse for reverse in relations)
+    reverses = defaultdict[tuple[str, str], list[str]](list)  # (object, subject) -> the relations between them
+    for subject, relation, value in second:
+        reverses[value, subject].append(relation)
+    return sum(
+        subject != value and not inverses(relation).isdisjoint(map(_property, reverses[subject, value]))
+        for subject, relation, value in first
+        if (subject, value) in reverses
+    )
 
 
 def duplicate_share(rows: pl.DataFrame) -> float | None:
