@@ -45,6 +45,7 @@ def release(
     from dual_data.release.build import read_build
     from dual_data.release.hub import refusals
     from dual_data.release.tree import write_release
+    from dual_data.sources.tables import SOURCES
 
     loaded = load_project(project, profile)
     build = read_build(loaded.artifacts, [stage.name for stage in loaded.stages], loaded.command("build"))
@@ -58,10 +59,7 @@ def release(
     for name, reason in written.absent.items():
         say(f"absent: {name}: {reason}")
     params = written.stages["facts"].basis.params if "facts" in written.stages else {}
-    if (
-        params.get("source") in ("tables", "labels", "resolve")
-        and "licence" not in loaded.profile.about.model_fields_set
-    ):
+    if params.get("source") in SOURCES and "licence" not in loaded.profile.about.model_fields_set:
         say(
             f"the card states {loaded.profile.about.licence}, Wikidata's licence, though the facts are from tables of "
             f"your own: name theirs as `licence` under [project] of {loaded.profile.path}"

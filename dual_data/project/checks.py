@@ -31,6 +31,7 @@ from dual_data.evaluation.rows.panel import SHIPPED
 from dual_data.evaluation.settings import EvaluationSettings, load_settings, read_settings, resolved
 from dual_data.project.loading import unknown_tables
 from dual_data.prompts import load_prompt
+from dual_data.sources.tables import SOURCES
 from dual_data.sources.tables.files import table_files
 from dual_data.text.display import count
 
@@ -183,7 +184,7 @@ def _kept_place(text: str, root: Path) -> Path | None:
 def _missing_triplets(profile: Profile, root: Path) -> Iterator[str]:
     """A fault for a folder of facts without tables; dumps may be on another machine."""
     facts = profile.stages.get("facts", {})
-    if facts.get("source") in ("tables", "labels", "resolve") and isinstance(folder := facts.get("folder"), str):
+    if facts.get("source") in SOURCES and isinstance(folder := facts.get("folder"), str):
         try:
             table_files(root / folder)
         except InputError as error:
