@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import polars as pl
 from pydantic import BaseModel, Field, ValidationError
@@ -35,6 +35,13 @@ VIEWER_SPLITS = 30
 SOURCE = "DUAL_DATA_DATASET"
 """Environment variable with the release that `load` reads by default."""
 
+_SIGNALS = {
+    "inbound_links": "inbound links",
+    "sitelinks": "sitelinks (Wikimedia pages about the entity)",
+    "mentions": "mentions (triplets of the whole input that name the entity)",
+    "salience": "the salience that the judge gave the fact",
+}
+_SIDES = {"subject": "of the subject", "object": "of the object", "sum": "of subject and object together"}
 
 Name = Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")]
 """Of a configuration or split, after which files are named: the manifest may be a stranger's."""
@@ -108,6 +115,17 @@ class State(Strict):
         return found
 
 
+def popularity_of(recipe: str, splits: Mapping[str, Any]) -> str:
+    """What a recipe ranks facts by, in words; empty where the parameters of the stage splits do not say."""
+    params = splits.get("paper" if recipe == "paper" else "matched") or {}
+    signal = str(params.get("signal", ""))
+    if signal == "given":
+        return f"the popularity that the project's table {params.get('given')} gives"
+    if signal == "salience" or signal not in _SIGNALS:
+        return _SIGNALS.get(signal, "")
+    return f"{_SIGNALS[signal]} {_SIDES.get('sum' if recipe == 'paper' else params.get('side', ''), '')}".strip()
+
+
 class _Format(BaseModel):
     """The field that the manifest of a release has in every format version."""
 
@@ -163,6 +181,16 @@ class Release(Strict):
         declared = self.declared()
         wanted = (f"{RECOMMENDED}_{POOLED}", RECOMMENDED, *declared)
         return next((config for config in wanted if config in declared), "")
+
+    def told_apart(self) -> str:
+        """By what the recipes tell rare from popular, a sentence; empty where the build does not say."""
+        params = self.stages["splits"].basis.params if "splits" in self.stages else {}
+        recipes_by_signal: dict[str, list[str]] = {}
+        for recipe in self.recipes():
+            if signal := popularity_of(recipe, params):
+                recipes_by_signal.setdefault(signal, []).append(recipe)
+        phrases = [f"{signal} ({', '.join(recipes)})" for signal, recipes in recipes_by_signal.items()]
+        return f"Rare and popular are told apart by {'; by '.join(phrases)}." if phrases else ""
 
     def tables(self) -> list[File]:
         """The files of all splits."""

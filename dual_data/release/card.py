@@ -15,7 +15,6 @@ from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
 from dual_data.config import POOLED
 from dual_data.release.columns import describe
 from dual_data.release.licences import WIKIDATA, licences
-from dual_data.release.popularity import told_apart
 from dual_data.released import WHOLE, Place, Release, read_table
 from dual_data.text.markdown import code, folded, number, table, text
 
@@ -117,7 +116,7 @@ def _values(source: Source) -> dict[str, str]:
     forgotten = [name for name in splits if "forget" in name] or splits[:1]
     models = sorted(set(_models(source)))
     about = release.about
-    apart = told_apart(release)
+    apart = release.told_apart()
     return {
         "title": text(release.title),
         "description": f"{about.description.strip()}\n\n" if about.description.strip() else "",

@@ -19,7 +19,6 @@ import polars as pl
 
 from dual_data.release.columns import describe
 from dual_data.release.licences import WIKIDATA, licences
-from dual_data.release.popularity import told_apart
 from dual_data.released import Place, Release
 
 FILE = "croissant.json"
@@ -50,7 +49,7 @@ def croissant(release: Release, place: Place) -> str:
         "description": " ".join([*about.description.split(), base["description"]]),
         # Ids that were minted from labels are not Wikidata's.
         "keywords": [word for word in base["keywords"] if word != "Wikidata" or not release.state.unresolved],
-        MANIPULATION: f"{base[MANIPULATION]} {told_apart(release)}".strip(),
+        MANIPULATION: f"{base[MANIPULATION]} {release.told_apart()}".strip(),
         "inLanguage": about.language,
         **{key: value for key, value in optional.items() if value},
         "license": [_licence(name) for name in licences(release)],

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from dual_data.released import popularity_of
 from dual_data.report.figures import INK, POPULAR, RARE, SOFT, Figure, shortened, whole_ticks
 from dual_data.report.read import Built
 from dual_data.report.tables import BetweenCounts, Section, paragraph, shown, table
@@ -46,30 +47,14 @@ def pairs(recipe: str, examples: pl.DataFrame) -> list[Pair]:
     return sorted(result, key=lambda pair: (-pair.rare.height, pair.family))
 
 
-def signal(built: Built, recipe: str) -> tuple[str, str]:
-    """(column, meaning) of the popularity that a recipe ranks by."""
-    params = built.manifests["splits"].basis.params
-    if recipe == "paper":
-        name = params.get("paper", {}).get("signal", "popularity").replace("_", " ")
-        return "pop_sum", f"{name} of subject and object together"
-    matched = params.get("matched", {})
-    name, side = str(matched.get("signal", "popularity")).replace("_", " "), matched.get("side", "subject")
-    of_facts = {
-        "salience": "salience of the fact, as the judge scored it",
-        "given": f"popularity of the fact, as {matched.get('given')} gives it",
-    }
-    if name in of_facts:
-        return "popularity", of_facts[name]
-    return "popularity", f"{name} of the {side if side != 'sum' else 'subject and object together'}"
-
-
 def section(built: Built) -> Section:
     """A figure and a table for each recipe."""
     parts: list[Html | Figure] = []
     for recipe, examples in built.recipes().items():
         if not (recipe_pairs := pairs(recipe, examples)):
             continue
-        column, meaning = signal(built, recipe)
+        column = "pop_sum" if recipe == "paper" else "popularity"
+        meaning = popularity_of(recipe, built.manifests["splits"].basis.params) or "popularity"
         parts += [_ridges(recipe, recipe_pairs, column, meaning), _numbers(recipe, recipe_pairs, column, meaning)]
         if recipe != "paper" and (touching := _touching(recipe_pairs, column)):
             parts.append(

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from dual_data.release.card import OWN
-from dual_data.release.popularity import told_apart
 from dual_data.text.markdown import text
 from tests.release.made import Released
 
@@ -19,7 +18,7 @@ def test_card_and_metadata_say_by_what_the_splits_tell_rare_from_popular(release
         "Rare and popular are told apart by inbound links of the subject (matched, matched_answer); by inbound links "
         "of subject and object together (paper)."
     )
-    assert told_apart(release) == apart
+    assert release.told_apart() == apart
     assert text(apart, OWN) in (folder / "README.md").read_text()
     croissant = json.loads((folder / "croissant.json").read_text())
     assert croissant["rai:dataManipulationProtocol"].endswith(f"by a hash of the fact. {apart}")
@@ -43,5 +42,5 @@ def test_the_signal_is_that_of_the_build(released: Released, params: dict[str, A
     own = release.model_copy(
         update={"stages": {**release.stages, "splits": splits.model_copy(update={"basis": basis})}}
     )
-    assert told_apart(own) == f"Rare and popular are told apart by {words} (matched, matched_answer)."
-    assert told_apart(release.model_copy(update={"stages": {}})) == ""
+    assert own.told_apart() == f"Rare and popular are told apart by {words} (matched, matched_answer)."
+    assert release.model_copy(update={"stages": {}}).told_apart() == ""
