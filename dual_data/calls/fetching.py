@@ -8,7 +8,6 @@ flight, and repeats none that was answered.
 
 from __future__ import annotations
 
-import random
 import sys
 import threading
 import time
@@ -402,12 +401,10 @@ def _await(source: str, running: Iterable[Future[Answer]]) -> None:
 
 def _delay(service: str, state: tenacity.RetryCallState, pace: Pace) -> float:
     """Seconds until the next try: what the service asked for, else exponential with jitter."""
-    outcome = state.outcome
-    error = outcome.exception() if outcome is not None else None
+    error = state.outcome.exception() if state.outcome is not None else None
     requested = error.retry_after if isinstance(error, Transient) else None
     if requested is None:
-        backoff = 2.0 ** min(state.attempt_number - 1, sys.float_info.max_exp - 1)
-        return float(min(pace.longest_wait, backoff + random.random()))
+        return tenacity.wait_exponential_jitter(max=pace.longest_wait)(state)
     if requested > pace.longest_wait:
         raise _too_long(service, requested, pace)
     return requested
