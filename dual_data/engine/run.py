@@ -64,12 +64,12 @@ def build(
 
 
 def lacking(steps: Sequence[Step], tools: Tools, profile: Profile) -> list[str]:
-    """What the stages to run lack, for any run or for calls to be made, such as a key; each begins with the stage.
+    """What the stages to run lack, for any run or for calls to be made, such as a key, after the names of these stages.
 
     The calls of a stage are known once its inputs are built. Until then it counts as one that makes calls if it says so
     itself (`Lack.calls_expected`), or if a stage that it builds on makes some, whose answers bring new questions here.
     """
-    messages = list[str]()
+    stages_by_message: dict[str, dict[str, None]] = {}
     for step in steps:
         stage = step.stage
         if not step.reason or stage.lacks is None:
@@ -86,10 +86,9 @@ def lacking(steps: Sequence[Step], tools: Tools, profile: Profile) -> list[str]:
                     _asks(other, profile.params(other.stage.name, other.stage.params), tools, profile)
                     for other in earlier
                 )
-            message = f"{stage.name}: {lack.message}"
-            if asks and message not in messages:
-                messages.append(message)
-    return messages
+            if asks:
+                stages_by_message.setdefault(lack.message, {})[stage.name] = None
+    return [f"{', '.join(names)}: {message}" for message, names in stages_by_message.items()]
 
 
 def _asks(step: Step, params: Any, tools: Tools, profile: Profile) -> bool:

