@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import polars as pl
 
@@ -11,6 +12,7 @@ from dual_data.cli.from_dumps import as_built, dump_options
 from dual_data.engine.plan import Step, outdated_steps
 from dual_data.errors import DualDataError
 from dual_data.project.loading import Project
+from dual_data.report.read import Built, read_built
 from dual_data.text.display import some_of
 
 
@@ -44,14 +46,22 @@ def edited_code(steps: Sequence[Step]) -> list[str]:
     ]
 
 
+def read_current(project: Project) -> Built:
+    """The build of a project, and how far it is out of date."""
+    names = [stage.name for stage in project.stages]
+    built = read_built(project.profile.name, project.artifacts, names, project.command("build"))
+    stale, edited = outdated(project)
+    return replace(built, outdated=stale, edited=edited, title=project.profile.about.title)
+
+
 @contextmanager
-def reading(project: Project, stale: str) -> Iterator[None]:
-    """Raises DualDataError where a table lacks a column and the artifacts are out of date, as `stale` says."""
+def reading(built: Built) -> Iterator[None]:
+    """Raises DualDataError where a table lacks a column and the build is out of date."""
     try:
         yield
     except (pl.exceptions.ColumnNotFoundError, pl.exceptions.SchemaError) as error:
-        if not stale:
+        if not built.outdated:
             raise
         fault = str(error).partition("\n")[0]
-        where = f"{project.artifacts}: a table has other columns than a build writes ({fault})"
-        raise DualDataError(f"{where}; {stale}") from None
+        where = f"{built.folder}: a table has other columns than a build writes ({fault})"
+        raise DualDataError(f"{where}; {built.outdated}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -37,25 +36,21 @@ def report(
 
     Example: dual-data report --profile embedded --figures figures
     """
-    from dual_data.cli.outdated import outdated, reading
+    from dual_data.cli.outdated import read_current, reading
     from dual_data.config import RELATIONS, load_relations
     from dual_data.errors import UsageError
     from dual_data.project.loading import load_project
     from dual_data.report.page import write_report
-    from dual_data.report.read import read_built
 
     if out is not None and out.is_dir():
         raise UsageError(f"--out {out}: is a folder; name a file, such as {out / 'report.html'}")
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: would be replaced by the page; name a file that ends in .html")
     loaded = load_project(project, profile)
-    names = [stage.name for stage in loaded.stages]
-    built = read_built(loaded.profile.name, loaded.artifacts, names, loaded.command("build"))
-    stale, edited = outdated(loaded)
-    built = replace(built, outdated=stale, edited=edited, title=loaded.profile.about.title)
+    built = read_current(loaded)
     relations = load_relations(loaded.root / RELATIONS)
     page = out or loaded.artifacts / "report.html"
-    with reading(loaded, built.outdated):
+    with reading(built):
         written = write_report(built, relations, page, figures)
     if built.doubts:
         say("\n  ".join(["Before you cite this build:", *built.doubts]))

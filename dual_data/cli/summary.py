@@ -7,14 +7,14 @@ from typing import Any
 
 import polars as pl
 
-from dual_data.cli.outdated import outdated, reading
+from dual_data.cli.outdated import read_current, reading
 from dual_data.cli.text import printable, table
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.places import command
 from dual_data.engine.run import read_rows
 from dual_data.ids import digest, is_property
 from dual_data.project.loading import Project
-from dual_data.report.read import Built, empty_answers, read_built
+from dual_data.report.read import Built, empty_answers
 from dual_data.text.display import count
 
 MOST_LINES = 60
@@ -27,12 +27,11 @@ UNKNOWN = "unknown_relation"
 
 def summary(project: Project, sample: int) -> str:
     """Rows and rejects of every stage, the recipes and their splits, sample questions, and the folder of the build."""
-    names = [stage.name for stage in project.stages]
-    built = read_built(project.profile.name, project.artifacts, names, project.command("build"))
-    stale, edited = outdated(project)
-    notes = [*([f"Out of date: {stale}"] if stale else []), *map(built.why_missing, built.missing), *edited]
+    built = read_current(project)
+    stale = [f"Out of date: {built.outdated}"] if built.outdated else []
+    notes = [*stale, *map(built.why_missing, built.missing), *built.edited]
     place = "\n".join([f"Built in {project.artifacts}", *notes])
-    with reading(project, stale):
+    with reading(built):
         parts = [place, _rows(built.manifests), _rejects(project, built.manifests)]
         parts += ["\n".join(_remarks(built)), *_tables(built)]
         if sample and (questions := built.table("questions")) is not None:
