@@ -13,8 +13,6 @@ from dual_data.text.docs import attribute_docs
 
 JOINED: Mapping[str, str] = {
     "fact_id": "Identity of the fact: a hash of subject, property and object, the same in every build.",
-    "position": "Order inside the split; a smaller split of a family is the start (in paper: an end) of a larger one.",
-    "pair": "Shared by the rare and the popular member of a matched pair, and by rows of neighbor_subject of either.",
     "bond": "The two entities of the fact in either order, which its mirror image shares; of a literal the fact_id.",
     "question": "The canonical question.",
     "subject_label": "English label of the subject.",
