@@ -63,13 +63,11 @@ def answer_in_question_share(rows: pl.DataFrame) -> float | None:
 
     Words are compared as written, but for their case, as in the figures about the published dataset.
     """
-    known = rows.drop_nulls(["question", "answer"])
-    if known.is_empty():
-        return None
-    given_away = 0
-    for question, answer in known.select("question", "answer").iter_rows():
-        given_away += overlap(answer, set(_words(question)), _words) >= ANSWER_IN_QUESTION
-    return given_away / known.height
+    known = rows.select("question", "answer").drop_nulls()
+    given_away = [
+        overlap(answer, set(_words(question)), _words) >= ANSWER_IN_QUESTION for question, answer in known.iter_rows()
+    ]
+    return facts.share(pl.Series(given_away, dtype=pl.Boolean))
 
 
 def _words(text: str) -> list[str]:
@@ -136,5 +134,4 @@ def popularity(rows: pl.DataFrame) -> dict[str, float] | None:
 
 
 def _distinct(values: pl.Series) -> int | None:
-    known = values.drop_nulls()
-    return known.n_unique() if len(known) else None
+    return values.drop_nulls().n_unique() or None
