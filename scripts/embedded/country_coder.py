@@ -85,5 +85,4 @@ def state(snapshot: Snapshot, features: list[Row], in_doubt: set[str]) -> None:
             for group in wider
             if levels[group] != "country" and items[group] not in in_doubt
         ]
-        for fact in facts:
-            snapshot.add("country_coder", fact)
+        snapshot.add("country_coder", *facts)

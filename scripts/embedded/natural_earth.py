@@ -33,8 +33,8 @@ def state(snapshot: Snapshot, countries: list[Row], states: list[Row], in_doubt:
             _add_country(snapshot, row, items.get(row["continent"]), sovereigns.get(row["sovereignt"]))
     for table in (countries, states):
         for first, second in _neighbours([row for row in table if row["wikidataid"] not in in_doubt]):
-            snapshot.add("natural_earth", Fact(first, "P47", "entity", second))
-            snapshot.add("natural_earth", Fact(second, "P47", "entity", first))
+            borders = Fact(first, "P47", "entity", second), Fact(second, "P47", "entity", first)
+            snapshot.add("natural_earth", *borders)
     for row in states:
         if row["wikidataid"] not in in_doubt:
             _add_division(snapshot, row, by_code[row["adm0_a3"]])
@@ -77,8 +77,7 @@ def _add_country(snapshot: Snapshot, row: Row, continent: str | None, sovereign:
         facts.append(Fact(qid, "P901", "text", row["fips_10"]))
     if row["pop_est"] and row["pop_year"]:
         facts.append(Fact(qid, "P1082", "quantity", str(int(row["pop_est"])), year=int(row["pop_year"])))
-    for fact in facts:
-        snapshot.add("natural_earth", fact)
+    snapshot.add("natural_earth", *facts)
 
 
 def _add_division(snapshot: Snapshot, row: Row, country: Row) -> None:
@@ -92,5 +91,4 @@ def _add_division(snapshot: Snapshot, row: Row, country: Row) -> None:
         facts.append(Fact(qid, "P901", "text", row["fips"]))
     if row["gn_id"]:
         facts.append(Fact(qid, "P1566", "text", str(int(row["gn_id"]))))
-    for fact in facts:
-        snapshot.add("natural_earth", fact)
+    snapshot.add("natural_earth", *facts)

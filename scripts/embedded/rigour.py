@@ -87,8 +87,7 @@ def state(
             # Of the nested regions that country-coder states, keep the one that rigour states too.
             for other in set(regions.values()) - {region}:
                 snapshot.facts.pop(Fact(qid, "P361", "entity", other), None)
-        for fact in facts:
-            snapshot.add("rigour", fact)
+        snapshot.add("rigour", *facts)
 
 
 def _sovereigns(territories: list[Row], features: list[Row]) -> set[str]:
@@ -159,5 +158,4 @@ def _add_language(snapshot: Snapshot, row: Row) -> None:
     if row.get("native"):
         tag = row["wmCode"][0] if len(row.get("wmCode", ())) == 1 else "und"
         facts.append(Fact(row["wd"], "P1705", "monolingual", row["native"], tag))
-    for fact in facts:
-        snapshot.add("wikidata_lang", fact)
+    snapshot.add("wikidata_lang", *facts)

@@ -112,9 +112,10 @@ class Snapshot:
         """The entity of an id, added if it is new."""
         return self.entities.setdefault(qid, Entity())
 
-    def add(self, source: str, fact: Fact) -> None:
-        """Add a fact of a source; the same fact of two sources is one fact."""
-        self.facts.setdefault(fact, set()).add(source)
+    def add(self, source: str, *facts: Fact) -> None:
+        """Add facts of a source; the same fact of two sources is one fact."""
+        for fact in facts:
+            self.facts.setdefault(fact, set()).add(source)
 
 
 def article_title(url: str | None) -> str:
