@@ -20,6 +20,7 @@ from dual_data.engine.manifest import Manifest
 from dual_data.engine.places import RELEASE, command_for
 from dual_data.errors import InputError
 from dual_data.hub_reading import downloaded, expect_no_folder, is_repository, written
+from dual_data.split_names import parse
 from dual_data.system.files import expect_utf_8, file_hash
 from dual_data.text.display import count
 
@@ -170,7 +171,7 @@ class Release(Strict):
         viewer shows one of its splits of all topics together, `matched_all`, which are few."""
         found: dict[str, Mapping[str, File]] = {}
         for config, splits in self.configs.items():
-            pooled = {name: file for name, file in splits.items() if name.startswith(f"{POOLED}_")}
+            pooled = {name: file for name, file in splits.items() if (parts := parse(name)) and parts.topic == POOLED}
             if len(splits) > VIEWER_SPLITS >= len(pooled) > 0:
                 found[f"{config}_{POOLED}"] = pooled
             found[config] = splits

@@ -33,6 +33,17 @@ def test_load_gives_the_rows_of_a_split(folder: Path) -> None:
     assert content_hash(rows) == read_release(Place(folder=folder)).file("paper", "full_").content
 
 
+def test_splits_of_a_topic_whose_name_begins_as_those_of_all_topics_are_none_of_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = read_release(Place(folder=folder))
+    monkeypatch.setattr("dual_data.released.VIEWER_SPLITS", 12)
+    pooled = release.declared()["matched_all"]
+    renamed = {name.replace("town_", "all_towns_"): file for name, file in release.configs["matched"].items()}
+    assert any(name.startswith("all_towns_forget_") for name in renamed)
+    assert release.model_copy(update={"configs": {"matched": renamed}}).declared()["matched_all"] == pooled
+
+
 def test_load_reads_what_the_environment_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DUAL_DATA_DATASET", raising=False)
     with pytest.raises(InputError, match="DUAL_DATA_DATASET"):
