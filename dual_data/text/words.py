@@ -31,6 +31,11 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", decomposed).translate(_STROKES)
 
 
+def reading(text: str) -> str:
+    """A text as a reader takes it: whatever the case, accents, spaces and the mark at the end."""
+    return " ".join(fold(text).split()).rstrip(" .?!")
+
+
 @lru_cache(maxsize=1 << 17)
 def words(text: str) -> tuple[str, ...]:
     """Split folded text into words of letters, digits and their marks; in unspaced scripts each character is a word.

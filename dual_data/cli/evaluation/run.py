@@ -101,7 +101,8 @@ def run(
         raise UsageError("--shard: name the devices that share the model, as in --device cuda:0,cuda:1")
     grid, cells = part.open()
     refuse_training(grid, cells, adapters=save_adapters, shard=shard)
-    for note in next(iter(grid.sets.values())).repetitions():
+    sets = next(iter(grid.sets.values()))
+    for note in (*sets.repetitions(), *sets.contradictions()):
         say(note)
     use_threads(threads)
     options = [

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from dual_data.config import read_text, shipped_project
 from dual_data.engine.places import command_for
 from dual_data.errors import InputError
-from dual_data.evaluation.rows.data import Item, data_hash, read_paraphrases, read_split
+from dual_data.evaluation.rows.data import Item, contradicted, data_hash, read_paraphrases, read_split
 from dual_data.evaluation.settings import DataSettings, SplitSettings, StageSettings
 from dual_data.ids import digest
 from dual_data.text.display import count
@@ -48,6 +48,9 @@ class Sets(NamedTuple):
     def all(self) -> Iterator[tuple[str, list[Item]]]:
         """Every set with its name for a message."""
         yield from ((f"the forget set {name}", rows) for name, rows in self.forget.items())
+        yield from self._kept()
+
+    def _kept(self) -> Iterator[tuple[str, list[Item]]]:
         yield from (("retain_train", self.retain_train), ("retain_eval", self.retain_eval), ("format", self.format))
         yield from self.measured.items()
 
@@ -62,6 +65,17 @@ class Sets(NamedTuple):
                     f"{name}: {again} of {count(len(rows), 'row')} ask{'s' if again == 1 else ''} the question of a "
                     f"row before{answers}; each counts as a fact of its own"
                 )
+
+    def contradictions(self) -> Iterator[str]:
+        """A note on every set that asks questions to forget and gives another answer."""
+        for forget_set, rows in self.forget.items():
+            for name, others in self._kept():
+                if questions := contradicted([row.fact for row in rows], [other.fact for other in others]):
+                    yield (
+                        f"the forget set {forget_set}: {len(questions)} of {count(len(rows), 'row')} "
+                        f"{'is' if len(questions) == 1 else 'are'} asked in {name} too, with another answer, such as "
+                        f"{questions[0]!r}: what unlearns the one changes the other"
+                    )
 
     def trained(self, stage: StageSettings) -> list[Item]:
         """The rows that a stage is trained on, each question once."""

@@ -17,7 +17,7 @@ from dual_data.errors import InputError
 from dual_data.ids import digest
 from dual_data.sources.tables.files import expect_no_misspelling
 from dual_data.text.matching import ObjectKind, kind_of
-from dual_data.text.words import fold
+from dual_data.text.words import reading
 
 _ROW = "row of the file"
 _LISTS = ("answers", "paraphrases_test")
@@ -58,9 +58,8 @@ class Item(NamedTuple):
 
     @property
     def reading(self) -> tuple[str, str]:
-        """Question and answer as a reader takes them: whatever the case, accents, spaces and the mark at the end."""
-        question, answer = (" ".join(fold(text).split()).rstrip(" .?!") for text in self.fact)
-        return question, answer
+        """Question and answer as a reader takes them."""
+        return reading(self.question), reading(self.answer)
 
     @property
     def cluster(self) -> str:
@@ -218,6 +217,18 @@ def _popularity(row: Mapping[str, Any], location: str) -> float | None:
 
 def _unique(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in texts if text))
+
+
+def contradicted(facts: Iterable[tuple[str, str]], others: Iterable[tuple[str, str]]) -> list[str]:
+    """The questions of `facts`, a question and an answer each, that `others` ask too, but answer otherwise alone."""
+    answers: dict[str, set[str]] = {}
+    for question, answer in others:
+        answers.setdefault(reading(question), set()).add(reading(answer))
+    return [
+        question
+        for question, answer in facts
+        if (given := answers.get(reading(question))) is not None and reading(answer) not in given
+    ]
 
 
 def data_hash(items: Sequence[Item]) -> str:

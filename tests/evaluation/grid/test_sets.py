@@ -47,6 +47,18 @@ def test_rows_that_repeat_a_question_are_told_by_set() -> None:
     ]
 
 
+def test_questions_to_forget_that_are_kept_with_another_answer_are_told_by_set() -> None:
+    assert not list(sets().contradictions())
+    items = cities()
+    question = f"{items[0].question.upper()} "
+    kept = [items[5], items[0]._replace(id="a", question=question, answer="Elsewhere", answers=("Elsewhere",))]
+    rows = sets()._replace(retain_eval=kept, measured={"near": [items[1]._replace(answer=f"{items[1].answer}.")]})
+    assert list(rows.contradictions()) == [
+        f"the forget set rare: 1 of 2 rows is asked in retain_eval too, with another answer, such as "
+        f"{items[0].question!r}: what unlearns the one changes the other"
+    ]
+
+
 def test_counterfactual_answers_are_wrong_of_the_same_relation_and_the_same_everywhere() -> None:
     other = Item("y", "When was it founded?", "1889", ("1889",), relation="P571")
     later = other._replace(id="z", question="When was the other?", answer="1901", answers=("1901",))

@@ -15,6 +15,7 @@ from dual_data.evaluation.report.document import Block, Heading, Points
 from dual_data.evaluation.report.places import BEFORE, starts
 from dual_data.evaluation.report.sections.frequent import too_narrow
 from dual_data.evaluation.results import BASE, fact_of, read_result
+from dual_data.evaluation.rows.data import contradicted
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.text.display import count, some_of
 from dual_data.text.rouge import is_cut
@@ -44,7 +45,9 @@ def caveats(collection: Collection) -> list[Block]:
     sentences += _mistaken_sides(collection)
     for key, runs in sorted(collection.bases.items()):
         sets = runs[0].sets
-        sentences += _shared_rows(key.data, key.set, {name: items.facts for name, items in sets.items()})
+        facts = {name: items.facts for name, items in sets.items()}
+        sentences += _shared_rows(key.data, key.set, facts)
+        sentences += _repeated_questions(key.data, key.set, facts)
         if all(items.subjects == tuple(question for question, _ in items.facts) for items in sets.values()):
             sentences.append(
                 f"{key.data}: no row has a subject, so each fact counts as its own. Where facts share a subject, "
@@ -185,6 +188,21 @@ def _shared_rows(data: str, forget_set: str, facts: Mapping[str, Sequence[tuple[
             yield (
                 f"{data}, {forget_set}: {count(common, 'row')} to forget {'is' if common == 1 else 'are'} in {name} "
                 "too."
+            )
+        if name != "forget" and (other := len(contradicted(facts["forget"], facts[name]))):
+            yield (
+                f"{data}, {forget_set}: {count(other, 'row')} to forget {'is' if other == 1 else 'are'} asked in "
+                f"{name} too, with another answer: what unlearns the one changes the other."
+            )
+
+
+def _repeated_questions(data: str, forget_set: str, facts: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[str]:
+    """Sentences on sets whose rows repeat a question, which then weighs more than others."""
+    for name, rows in facts.items():
+        if again := len(rows) - len({question for question, _ in rows}):
+            yield (
+                f"{data}: of the {len(rows)} rows of {forget_set if name == 'forget' else name}, {again} "
+                f"{'asks' if again == 1 else 'ask'} the question of a row before, and each counts in every mean."
             )
 
 

@@ -215,6 +215,20 @@ def test_measured_facts_that_unlearning_trains_on_are_counted(tmp_path: Path) ->
     ]
 
 
+def test_rows_that_repeat_a_question_or_contradict_one_to_keep_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "cells" / f"{write_cell(tmp_path, forget=0.5, retain=0.9)}.json"
+    result = json.loads(path.read_text())
+    forget, kept = result["items"]["forget"], result["items"]["retain_eval"]
+    kept[0] |= {"question": f"{forget[0]['question'].upper()} ", "ground_truth": "Elsewhere"}
+    kept[1] |= {"question": kept[2]["question"]}
+    path.write_text(json.dumps(result))
+    assert _sentences(tmp_path) == [
+        "d, rare: 1 row to forget is asked in retain_eval too, with another answer: what unlearns the one changes the "
+        "other.",
+        "d: of the 60 rows of retain_eval, 1 asks the question of a row before, and each counts in every mean.",
+    ]
+
+
 def test_sets_that_are_rare_and_popular_by_name_alone_are_told(tmp_path: Path) -> None:
     popular, rare = (
         tmp_path / "cells" / f"{write_cell(tmp_path, forget_set=name, forget=0.5, retain=0.9)}.json"
