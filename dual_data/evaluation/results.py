@@ -234,8 +234,8 @@ def is_result(content: Any) -> bool:
     return isinstance(content, dict) and content.get("format") == FORMAT and content.keys() >= _KEYS
 
 
-def read_result(path: Path) -> Result:
-    """Read a result with its run, which is empty where the result was copied alone.
+def read_result(path: Path, *, run: bool = True) -> Result:
+    """Read a result with its run, which is empty where the result was copied alone, or without `run`.
 
     Raises InputError for a file that is no result or of another layout.
     """
@@ -245,9 +245,10 @@ def read_result(path: Path) -> Result:
         if path == run_path(cell) and cell.exists():
             raise InputError(f"{path}: says how a run went; its result is {cell}")
         raise InputError(f"{path}: not a result of layout {FORMAT}; run the cell again")
-    run = run_path(path)
-    # The cell has its result, so it would not be run again for this file.
-    record = read_json(run, "remove it, and the result is read without it") if run.exists() else {}
+    record = {}
+    if run and (of_run := run_path(path)).exists():
+        # The cell has its result, so it would not be run again for this file.
+        record = read_json(of_run, "remove it, and the result is read without it")
     return cast("Result", content | {"run": record})
 
 

@@ -133,7 +133,7 @@ def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], old: list[str
     Raises DualDataError if some failed.
     """
     from dual_data.evaluation.grid.cells import is_done
-    from dual_data.evaluation.grid.conflicts import set_aside
+    from dual_data.evaluation.grid.conflicts import moving, set_aside
     from dual_data.evaluation.grid.forecast import forecast
     from dual_data.evaluation.grid.planned import keep_plan
     from dual_data.evaluation.grid.run import run as run_grid
@@ -144,7 +144,8 @@ def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], old: list[str
     if already_done < len(cells):
         say(forecast(grid, cells, options, shard=shard).summary)
     if old:  # not before the forecast, which refuses what cannot be run
-        say(f"{_found(grid, old)}, set aside in {set_aside(grid.folder, old)}")
+        with moving(folder):
+            say(f"{_found(grid, old)}, set aside in {set_aside(folder, old)}")
     keep_plan(grid, cells)
     if len(options) > 1:
         tally = run_spread(grid, cells, options, shard=shard)

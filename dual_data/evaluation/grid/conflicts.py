@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from dual_data.errors import InputError
 from dual_data.evaluation.results import (
@@ -40,7 +43,8 @@ def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
     """Raise InputError where a report could not combine a cell to run with an existing result: see `conflicting`."""
     if found := conflicting(grid, cells):
         name, cell = min(found.items(), key=lambda entry: cells.index(entry[1]))
-        names = _differing(grid, cell, _provenance(grid, name)) or "named by another version"
+        provenance = _provenance(grid, [name])
+        names = (provenance and _differing(grid, cell, provenance)) or "named by another version"
         raise InputError(
             f"{grid.folder}: holds results with other rows or settings than the cells to run "
             f"({names}), such as {cell_path(grid.folder, name)} for {cell.label}. They cannot be reported or compared "
@@ -68,8 +72,10 @@ def conflicting(grid: Grid, cells: Sequence[Cell]) -> dict[str, Cell]:
     for kind, names in ids_by_kind.items():  # those of one kind have one recipe, else they had been refused
         comparable = [cell for new_kind, cell in reversed(new_kinds.items()) if new_kind[2:] == kind[2:]]
         if comparable and not found.keys() >= set(names):
-            provenance = _provenance(grid, names[0])  # read once: a result has megabytes of items
-            if other := next((cell for cell in comparable if _differing(grid, cell, provenance)), None):
+            provenance = _provenance(grid, names)  # read once: a result has megabytes of items
+            if provenance and (
+                other := next((cell for cell in comparable if _differing(grid, cell, provenance)), None)
+            ):
                 found = dict.fromkeys(names, other) | found
     return found
 
@@ -87,6 +93,16 @@ def superseded(grid: Grid, cells: Sequence[Cell]) -> list[str]:
     return [
         name for name, head in heads_of(grid.folder).items() if name not in ids and coordinates_key(head.cell) in keys
     ]
+
+
+@contextmanager
+def moving(folder: Path) -> Iterator[None]:
+    """Holds off other runs that set results of the folder aside, until the block ends: one would take what another has
+    just moved for what was there from an earlier time."""
+    lock = folder / "claims" / "replaced.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        yield
 
 
 def set_aside(folder: Path, ids: Sequence[str]) -> Path:
@@ -141,9 +157,15 @@ def _kind(coordinates: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(coordinates[name]) for name in ("set", "method", "data", "model", "stage", "preset", "profile"))
 
 
-def _provenance(grid: Grid, name: str) -> Mapping[str, Any]:
-    """The provenance of a result in the grid's folder."""
-    return read_result(cell_path(grid.folder, name))["provenance"]
+def _provenance(grid: Grid, names: Sequence[str]) -> Mapping[str, Any] | None:
+    """The provenance of the first of these results; None where another run has just set all aside."""
+    for path in (cell_path(grid.folder, name) for name in names):
+        try:
+            return read_result(path, run=False)["provenance"]
+        except InputError:
+            if path.exists():
+                raise
+    return None
 
 
 def _differing(grid: Grid, cell: Cell, provenance: Mapping[str, Any]) -> str:

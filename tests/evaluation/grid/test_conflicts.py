@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.cells import Cell
-from dual_data.evaluation.grid.conflicts import conflicting, refuse_mixing, set_aside, superseded
+from dual_data.evaluation.grid.conflicts import conflicting, moving, refuse_mixing, set_aside, superseded
 from dual_data.evaluation.grid.provenance import blank
-from dual_data.evaluation.results import BASE, cell_path, write_result
+from dual_data.evaluation.results import BASE, cell_path, measured_cells, write_result
 from tests.cli.command import dual_data
 from tests.evaluation.grid.small_grid import FILE, opened, run_command
 
@@ -261,3 +262,34 @@ def test_no_result_is_set_aside_for_a_run_that_is_refused(project: Path) -> None
     refused = dual_data(*command)
     assert (refused.code, "no_layer" in refused.err) == (2, True)
     assert _contents(grid.folder) == before
+
+
+def test_runs_that_replace_the_same_results_at_once_do_not_disturb_each_other(project: Path) -> None:
+    _write(project, FILE)
+    grid, _ = opened(project)
+    before = _contents(grid.folder)
+    edited = opened(project, file=FILE.replace("max_new_tokens = 3", "max_new_tokens = 4", 1))
+
+    def replace(_: int) -> None:
+        ids = sorted(conflicting(*edited))
+        with moving(grid.folder):
+            set_aside(grid.folder, ids)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(replace, range(8)))
+    assert {name.removeprefix("replaced/") for name in _contents(grid.folder) if "claims/" not in name} == set(before)
+
+
+def test_results_that_another_run_moves_while_they_are_looked_at_are_in_nobodys_way(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(project, FILE)
+    grid, cells = opened(project, file=FILE.replace("rank = 2", "rank = 4"))
+    standing = measured_cells(grid.folder)
+    monkeypatch.setattr("dual_data.evaluation.grid.conflicts.measured_cells", lambda _: standing)
+    new = [cells[-1]]
+    assert len(conflicting(grid, new)) > 1
+    set_aside(grid.folder, list(standing))
+    assert len(conflicting(grid, new)) == 1  # known by its coordinates alone
+    with pytest.raises(InputError, match="named by another version"):
+        refuse_mixing(grid, new)
