@@ -35,9 +35,12 @@ VIEWER_SPLITS = 30
 """Most splits of a configuration that the Hub's dataset viewer shows; of one with more it shows an error alone."""
 SOURCE = "DUAL_DATA_DATASET"
 """Environment variable with the release that `load` reads by default."""
+IN_DEGREE = "in_degree"
+"""Method of the stage links that counts no pages: it follows statements."""
 
 _SIGNALS = {
     "inbound_links": "inbound links",
+    IN_DEGREE: "in-degree (subjects of the embedded snapshot that state something about the entity)",
     "sitelinks": "sitelinks (Wikimedia pages about the entity)",
     "mentions": "mentions (triplets of the whole input that name the entity)",
     "salience": "the salience that the judge gave the fact",
@@ -116,15 +119,21 @@ class State(Strict):
         return found
 
 
-def popularity_of(recipe: str, splits: Mapping[str, Any]) -> str:
-    """What a recipe ranks facts by, in words; empty where the parameters of the stage splits do not say."""
-    params = splits.get("paper" if recipe == "paper" else "matched") or {}
+def popularity_of(recipe: str, stages: Mapping[str, Manifest]) -> str:
+    """What a recipe ranks facts by, in words; empty where the manifests of the stages do not say."""
+    params = _params(stages, "splits").get("paper" if recipe == "paper" else "matched") or {}
     signal = str(params.get("signal", ""))
+    if signal == "inbound_links" and _params(stages, "links").get("method") == IN_DEGREE:
+        signal = IN_DEGREE
     if signal == "given":
         return f"the popularity that the project's table {params.get('given')} gives"
     if signal == "salience" or signal not in _SIGNALS:
         return _SIGNALS.get(signal, "")
     return f"{_SIGNALS[signal]} {_SIDES.get('sum' if recipe == 'paper' else params.get('side', ''), '')}".strip()
+
+
+def _params(stages: Mapping[str, Manifest], stage: str) -> Mapping[str, Any]:
+    return stages[stage].basis.params if stage in stages else {}
 
 
 class _Format(BaseModel):
@@ -185,10 +194,9 @@ class Release(Strict):
 
     def told_apart(self) -> str:
         """By what the recipes tell rare from popular, a sentence; empty where the build does not say."""
-        params = self.stages["splits"].basis.params if "splits" in self.stages else {}
         recipes_by_signal: dict[str, list[str]] = {}
         for recipe in self.recipes():
-            if signal := popularity_of(recipe, params):
+            if signal := popularity_of(recipe, self.stages):
                 recipes_by_signal.setdefault(signal, []).append(recipe)
         phrases = [f"{signal} ({', '.join(recipes)})" for signal, recipes in recipes_by_signal.items()]
         return f"Rare and popular are told apart by {'; by '.join(phrases)}." if phrases else ""

@@ -54,7 +54,7 @@ def section(built: Built) -> Section:
         if not (recipe_pairs := pairs(recipe, examples)):
             continue
         column = "pop_sum" if recipe == "paper" else "popularity"
-        meaning = popularity_of(recipe, built.manifests["splits"].basis.params) or "popularity"
+        meaning = popularity_of(recipe, built.manifests) or "popularity"
         parts += [_ridges(recipe, recipe_pairs, column, meaning), _numbers(recipe, recipe_pairs, column, meaning)]
         if recipe != "paper" and (touching := _touching(recipe_pairs, column)):
             parts.append(

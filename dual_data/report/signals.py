@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import polars as pl
 
+from dual_data.released import IN_DEGREE
 from dual_data.report.read import Built
 
 METHODS = {
     "cirrusdoc": "Wikipedia pages that link there (cirrusdoc, approximate)",
     "linkshere": "Wikipedia pages that link there (linkshere, exact)",
     "dump": "Wikipedia pages that link there (dump, exact)",
-    "in_degree": "subjects of the embedded graph that state something about it",
+    IN_DEGREE: "subjects of the embedded graph that state something about it",
 }
 
 
@@ -39,7 +40,8 @@ def popularity(built: Built) -> Popularity | None:
         for side in ("subject", "object"):
             of_side = links.select(pl.col("qid").alias(f"{side}_qid"), pl.col("inbound_links").alias(side))
             counts = counts.join(of_side, on=f"{side}_qid", how="left")
-        return Popularity("inbound links", f"Inbound links: {_meaning(links)}.", _values(counts), is_links=True)
+        name = "in-degree" if (links["method"] == IN_DEGREE).all() else "inbound links"
+        return Popularity(name, f"{name.capitalize()}: {_meaning(links)}.", _values(counts), is_links=True)
     if facts["subject_sitelinks"].null_count() < facts.height:
         counts = facts.rename({"subject_sitelinks": "subject", "object_sitelinks": "object"})
         return Popularity("sitelinks", "Sitelinks: Wikimedia pages about the entity.", _values(counts), is_links=False)

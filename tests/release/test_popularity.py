@@ -24,6 +24,18 @@ def test_card_and_metadata_say_by_what_the_splits_tell_rare_from_popular(release
     assert croissant["rai:dataManipulationProtocol"].endswith(f"by a hash of the fact. {apart}")
 
 
+def test_links_within_the_snapshot_are_called_so(released: Released) -> None:
+    release = released[0]
+    links = release.stages["links"]
+    basis = links.basis.model_copy(update={"params": {**links.basis.params, "method": "in_degree"}})
+    own = release.model_copy(update={"stages": {**release.stages, "links": links.model_copy(update={"basis": basis})}})
+    degree = "in-degree (subjects of the embedded snapshot that state something about the entity)"
+    assert own.told_apart() == (
+        f"Rare and popular are told apart by {degree} of the subject (matched, matched_answer); by {degree} of subject "
+        "and object together (paper)."
+    )
+
+
 @pytest.mark.parametrize(
     ("params", "words"),
     [

@@ -122,6 +122,14 @@ def test_every_way_to_count_links_in_wikipedia_says_so(tmp_path: Path, method: s
     assert f"Inbound links: Wikipedia pages that link there ({method}, " in text
 
 
+def test_links_within_the_snapshot_are_no_inbound_links_of_pages(tmp_path: Path) -> None:
+    frames = judged(world())
+    frames["links"] = frames["links"].with_columns(method=pl.lit("in_degree"))
+    text = words(section(report_on(tmp_path, frames).text, "salience"))
+    assert "In-degree: subjects of the embedded graph that state something about it." in text
+    assert "inbound links" not in text.lower()
+
+
 def test_the_page_loads_nothing_and_names_no_address(full: Report) -> None:
     parsed = Tags(full.text)
     assert not {"link", "iframe", "object", "embed", "base", "image", "use:external"} & set(parsed.tags)
