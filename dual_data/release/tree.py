@@ -45,14 +45,14 @@ def write_release(
 
 
 def texts(release: Release, folder: Path) -> tuple[Release, dict[str, str]]:
-    """The release with the hashes of the files other than tables, and the texts of these files by path.
+    """The release with the hashes of the files other than tables and its seal, and the texts of these files by path.
 
     Raises DualDataError if one of them would reveal a secret.
     """
     place = Place(folder=folder)
     contents = {CARD: card(release, place), croissant.FILE: croissant.croissant(release, place), **notices(release)}
     hashes = {path: digest(content, 64) for path, content in contents.items()}
-    stamped = release.model_copy(update={"files": hashes})
+    stamped = release.model_copy(update={"files": hashes}).sealed()
     contents[MANIFEST] = json.dumps(stamped.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
     expect_no_secret(contents, "Take it out of the profile (keys belong in environment variables) and build again.")
     return stamped, contents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,13 +25,18 @@ OF_COPIES = (".git", ".cache")
 def verify(place: Place) -> tuple[Release, list[str]]:
     """The release, and its deviations from its manifest; an empty list if there are none.
 
-    The hashes of bytes and content and the numbers of rows are recomputed for every table and text; files that the
-    manifest does not list are findings too. Raises InputError if there is no manifest, ServiceError if the Hub does
-    not answer.
+    The hashes of bytes and content and the numbers of rows are recomputed for every table and text, and the seal of
+    what else the manifest states, such as the commit. Files that the manifest does not list are findings too. Raises
+    InputError if there is no manifest, ServiceError if the Hub does not answer.
     """
     release = read_release(place)
-    findings = (*_files(place, release), *_tables(place, release), *_provenance(release), *_strangers(place, release))
-    return release, list(findings)
+    checks = (_seal(release), _files(place, release), _tables(place, release), _provenance(release))
+    return release, [*itertools.chain(*checks), *_strangers(place, release)]
+
+
+def _seal(release: Release) -> Iterator[str]:
+    if release.sealed().seal != release.seal:
+        yield f"{MANIFEST}: was changed: its seal does not follow from what it states"
 
 
 def _files(place: Place, release: Release) -> Iterator[str]:

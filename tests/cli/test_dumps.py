@@ -122,7 +122,7 @@ def test_without_pyspark_both_stages_that_read_dumps_with_it_say_so_first(
     outcome = dual_data("build", "links", "--project", project, "--source", source, "--engine", "spark")
     assert outcome.code == 2
     message = "pyspark is not installed. Install it with: pip install 'dual-data[spark]'"
-    assert f"error: facts: {message}\nlinks: {message}\n" in outcome.err
+    assert f"error: facts, links: {message}\n" in outcome.err
     assert dual_data("build", "links", "--project", project, "--source", source).code == 0
 
 

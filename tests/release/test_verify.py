@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -16,6 +18,8 @@ from dual_data.release.tree import write_release
 from dual_data.release.verify import verify
 from dual_data.released import Place, locate
 from tests.release.made import Released
+
+EDITED = "manifest.json: was changed: its seal does not follow from what it states"
 
 
 def test_verify_recomputes_every_hash(released: Released, tmp_path: Path) -> None:
@@ -88,9 +92,30 @@ def test_edited_manifest_is_found(released: Released, tmp_path: Path) -> None:
     (target / "manifest.json").write_text(text)
     findings = verify(Place(folder=target))[1]
     assert findings == [
+        EDITED,
         "links/train.parquet: its rows were changed",
         "manifest.json: its content hash does not follow from its tables",
     ]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda manifest: manifest["state"].update(snapshot=not manifest["state"]["snapshot"]),
+        lambda manifest: manifest["state"].update(commit="0" * 40),
+        lambda manifest: manifest["about"].update(title="Another"),
+        lambda manifest: manifest["stages"]["splits"]["basis"]["params"].update(seed=1),
+        lambda manifest: manifest.update(version="9.0.0"),
+    ],
+)
+def test_what_a_manifest_states_of_the_build_cannot_be_edited(
+    released: Released, tmp_path: Path, edit: Callable[[dict[str, Any]], None]
+) -> None:
+    target = shutil.copytree(released[1], tmp_path / "out")
+    manifest = json.loads((target / "manifest.json").read_text())
+    edit(manifest)
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    assert verify(Place(folder=target))[1] == [EDITED]
 
 
 def test_a_stage_of_another_build_is_found(released: Released, tmp_path: Path) -> None:
@@ -99,7 +124,8 @@ def test_a_stage_of_another_build_is_found(released: Released, tmp_path: Path) -
     manifest["stages"]["facts"]["outcome"]["data"]["content"] = "0" * 64
     (target / "manifest.json").write_text(json.dumps(manifest))
     assert verify(Place(folder=target))[1] == [
-        "facts/train.parquet: is not what its stage made: it is from another build"
+        EDITED,
+        "facts/train.parquet: is not what its stage made: it is from another build",
     ]
 
 
