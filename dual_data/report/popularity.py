@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -136,7 +137,7 @@ def _ridges(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> Fi
             axes.set_xticks([*ticks], [*ticks.values()])
         elif (everything == np.round(everything)).all():
             whole_ticks(axes.xaxis)
-        axes.set_xlabel(meaning)
+        axes.set_xlabel(re.sub(r" \(.+\)", "", meaning))  # what it counts is in the caption, for which there is room
         canvas.legend(loc="outside upper right", ncols=2)
 
     medians_by_pair = []
