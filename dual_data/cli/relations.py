@@ -99,7 +99,7 @@ def preview(
     from dual_data.sources.embedded import EmbeddedGraph
 
     loaded = load_project(project, profile)
-    questions, rejected, statements = preview_relation(loaded, stem, limit, _left_out)
+    questions, rejected, statements, has_several = preview_relation(loaded, stem, limit, _left_out)
     if not questions and not rejected:
         # `stem` may be the path of the file.
         name = Path(stem).name.removesuffix(".toml")
@@ -120,6 +120,11 @@ def preview(
         if entry.reason:
             print(f"  rejected: {entry.reason}")
         print()
+    if questions and has_several:
+        print(
+            f"The answers are those among {count(statements, 'statement')} taken here: a build takes all, and accepts "
+            "every object of a subject.\n"
+        )
     if rejected:
         also = f"Of {count(statements, 'statement')}, a build would also reject:"
         print(also if questions else "No question came of it. A build would reject:")

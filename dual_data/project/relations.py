@@ -92,6 +92,8 @@ class Previewed(NamedTuple):
     """The most frequent reason first."""
     statements: int
     """How many were taken for the preview."""
+    has_several: bool
+    """Whether a subject may have several objects: others than those taken are accepted too."""
 
 
 def new_relation(folder: Path, stem: str) -> Path:
@@ -152,7 +154,7 @@ def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[
     )
     others = _by_reason(pl.concat([before, untold], how="diagonal_relaxed"), relation)
     previews = [_preview(row, relation) for row in rows.head(limit).iter_rows(named=True)]
-    return Previewed(previews, others, before.height + rows.height)
+    return Previewed(previews, others, before.height + rows.height, relation.unique == "any")
 
 
 def _expect_no_conflict(path: Path, faulty: Callable[[ConfigError], object]) -> None:

@@ -245,3 +245,9 @@ def test_objects_of_other_classes_are_told_at_the_snapshot(project: Path) -> Non
     out = dual_data("relations", "preview", "P30", "--project", project, "--profile", "embedded").out
     assert "5 statements: wrong_class, such as Canada: North America\n" in out
     assert "hint: object_classes may lack the class of such objects\n" in out
+
+
+def test_answers_of_the_sample_are_not_shown_as_if_they_were_all(project: Path) -> None:
+    told = "The answers are those among 2 statements taken here: a build takes all, and accepts every object of a"
+    assert told in preview(project, "P1082", 'object = "quantity"', 'object = "quantity"\nunique = "any"')
+    assert "taken here" not in preview(project, "P1082")
