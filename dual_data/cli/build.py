@@ -35,6 +35,14 @@ def build(
     offline: Annotated[
         bool, typer.Option("--offline", help="Only replay the call log; a call that is not in it is an error.")
     ] = False,
+    rerun: Annotated[
+        bool,
+        typer.Option(
+            "--rerun",
+            help="Run stages that are up to date too, from the answers that are kept: after a commit, so that the "
+            "build is of that commit.",
+        ),
+    ] = False,
     source: Annotated[
         str | None, typer.Option("--source", help="Take facts and links from a folder of dumps.", metavar="dump:DIR")
     ] = None,
@@ -69,7 +77,7 @@ def build(
     if dry_run:
         from dual_data.cli.planned import planned
 
-        print(planned(loaded, stages or names, limit, offline=offline))
+        print(planned(loaded, stages or names, limit, offline=offline, rerun=rerun))
         return
     if source is not None:
         # The import may take hours: what is wrong with the parameters must not come to light after it.
@@ -79,7 +87,7 @@ def build(
             say(line)
     tools = loaded.tools(limit=limit, offline=offline, progress=TerminalProgress())
     with tools.calls:
-        run(loaded.stages, tools, loaded.profile, only=stages or (), report=partial(_report, loaded))
+        run(loaded.stages, tools, loaded.profile, only=stages or (), rerun=rerun, report=partial(_report, loaded))
 
 
 def show(

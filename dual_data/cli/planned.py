@@ -22,11 +22,11 @@ _GRANTED = {
 """Limits of the public services."""
 
 
-def planned(project: Project, wanted: Sequence[str], limit: int | None, *, offline: bool) -> str:
+def planned(project: Project, wanted: Sequence[str], limit: int | None, *, offline: bool, rerun: bool) -> str:
     """What a build would do; writes no file and calls no service."""
     tools = project.tools(limit=limit, read_only=True)
     with tools.calls, project.profile.named_in_errors():
-        steps = plan(needed(project.stages, wanted), project.root, project.profile, limit)
+        steps = plan(needed(project.stages, wanted), project.root, project.profile, limit, rerun=rerun)
         expect_sound(steps, project.root, project.profile, offline=offline)
         lacks = [] if offline else lacking(steps, tools, project.profile)
         forecasts = [(step, forecast) for step in steps if step.reason for forecast in _forecast(step, project, tools)]

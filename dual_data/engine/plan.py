@@ -17,6 +17,8 @@ from dual_data.system.files import file_hash
 
 NEVER_BUILT = "never built"
 """The reason of a stage without a manifest."""
+RERUN = "up to date, but asked for with --rerun"
+"""The reason of a stage whose output is current and that runs all the same."""
 
 
 class Step(NamedTuple):
@@ -33,11 +35,13 @@ class Step(NamedTuple):
     """Of a stage whose output is current: the files of its code that are not as they were when it was built."""
 
 
-def plan(stages: Sequence[Stage], project: Path, profile: Profile, limit: int | None) -> list[Step]:
-    """Decide for every stage, in order, whether it runs."""
+def plan(
+    stages: Sequence[Stage], project: Path, profile: Profile, limit: int | None, *, rerun: bool = False
+) -> list[Step]:
+    """Decide for every stage, in order, whether it runs; with `rerun`, one whose output is current runs too."""
     steps: dict[str, Step] = {}
     for stage in stages:
-        steps[stage.name] = plan_stage(stage, project, profile, limit, steps)
+        steps[stage.name] = plan_stage(stage, project, profile, limit, steps, rerun=rerun)
     return list(steps.values())
 
 
@@ -61,7 +65,15 @@ def check_stage(stage: Stage, project: Path, profile: Profile) -> None:
             stage.check(params, project, profile)
 
 
-def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None, earlier: Mapping[str, Step]) -> Step:
+def plan_stage(
+    stage: Stage,
+    project: Path,
+    profile: Profile,
+    limit: int | None,
+    earlier: Mapping[str, Step],
+    *,
+    rerun: bool = False,
+) -> Step:
     """Decide for one stage, given the decisions on those before it."""
     folder = artifacts(project, profile) / stage.name
     manifest = read_manifest(folder)
@@ -72,7 +84,7 @@ def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None,
     inputs = {name: upstream.content() for name in stage.inputs if (upstream := earlier[name].manifest) is not None}
     known_sources = {} if manifest is None else manifest.basis.sources
     basis = basis_of(stage, project, profile, limit, inputs, known_sources)
-    reason = why_stale(basis, manifest, folder)
+    reason = why_stale(basis, manifest, folder) or (RERUN if rerun else "")
     if manifest is None or reason:
         return Step(stage, basis, reason, manifest)
     return Step(stage, basis, "", manifest, edited(stage, project, manifest.build))

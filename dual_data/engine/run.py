@@ -30,19 +30,20 @@ def build(
     profile: Profile,
     *,
     only: Sequence[str] = (),
+    rerun: bool = False,
     report: Report = lambda _step, _manifest: None,
 ) -> list[Step]:
     """Bring the stages up to date, in order, and return the final steps.
 
     `only` names the stages wanted; their dependencies are built too. If a stage runs again with equal output, the
-    stages after it do not.
+    stages after it do not, unless `rerun` says that all run again.
     """
     folder = artifacts(tools.project, profile)
     steps: dict[str, Step] = {}
     with locked(folder / ".lock", "another build"):
         wanted = needed(stages, only) if only else stages
         # The fault of a late stage must not come to light after the calls of the earlier ones.
-        steps_ahead = plan(wanted, tools.project, profile, tools.limit)
+        steps_ahead = plan(wanted, tools.project, profile, tools.limit, rerun=rerun)
         expect_sound(steps_ahead, tools.project, profile, offline=tools.calls.offline)
         greetings: Mapping[str, Tally] = {}
         if not tools.calls.offline:
@@ -51,7 +52,7 @@ def build(
             greetings = _greet([step.stage for step in steps_ahead if step.reason], tools, profile)
         for stage in wanted:
             # Again, though planned above: files may have changed while the earlier stages ran.
-            step = plan_stage(stage, tools.project, profile, tools.limit, steps)
+            step = plan_stage(stage, tools.project, profile, tools.limit, steps, rerun=rerun)
             if step.reason and step.basis is not None:
                 report(step, None)
                 manifest = _run_stage(stage, step.basis, tools, profile, greetings.get(stage.name, Tally()))

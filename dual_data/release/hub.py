@@ -40,15 +40,15 @@ _PUSH = "push again"
 LOOKING_FIRST = "could not be read from the Hub, so nothing was sent"
 SENDING = "the upload failed"
 _AGAIN = (
-    "move the stages' folders out of its artifacts, since what is up to date keeps the commit that it was built from, "
-    "leave calls.sqlite there, and build again; calls are replayed"
+    "and build with --rerun, since what is up to date keeps the commit that it was built from; calls are replayed from "
+    "calls.sqlite in its artifacts"
 )
 _REMEDIES = {
     "unresolved": "Resolve them and build again",
     "limit": "Build again without --limit",
     "snapshot": "Build and release with a profile whose services.sparql is an endpoint of Wikidata's data",
-    "dirty": f"Commit the project, {_AGAIN}",
-    "commit": "Put the project under git (if it already is, `git status` there says what is wrong), commit it, "
+    "dirty": f"Commit the project {_AGAIN}",
+    "commit": "Put the project under git (if it already is, `git status` there says what is wrong), commit it "
     + _AGAIN,
 }
 """What to do about each doubt of a state."""

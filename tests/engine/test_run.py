@@ -30,11 +30,13 @@ def root(tmp_path: Path) -> Path:
     return toy.project(tmp_path)
 
 
-def run(root: Path, *stages: Stage, limit: int | None = None, **params: dict[str, object]) -> dict[str, Manifest]:
+def run(
+    root: Path, *stages: Stage, limit: int | None = None, rerun: bool = False, **params: dict[str, object]
+) -> dict[str, Manifest]:
     """Build with fresh tools; the manifests by stage."""
     tools = toy.tools(root, limit)
     with tools.calls:
-        steps = build(stages or toy.PIPELINE, tools, toy.profile(**params))
+        steps = build(stages or toy.PIPELINE, tools, toy.profile(**params), rerun=rerun)
     return {step.stage.name: step.manifest for step in steps if step.manifest}
 
 
@@ -68,6 +70,23 @@ def test_a_stage_counts_its_own_calls_of_a_source_that_others_call_too(root: Pat
     manifests = run(root, toy.NUMBERS, replace(toy.NUMBERS, name="again"))
     assert manifests["numbers"].calls == {"squares": (10, 0, 0)}
     assert manifests["again"].calls == {"squares": (0, 10, 0)}
+
+
+def test_stages_that_are_up_to_date_run_again_if_asked_and_are_then_of_the_commit(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = {"commit": "0" * 40, "dirty": True}
+    monkeypatch.setattr("dual_data.engine.manifest.git_state", lambda _: dict(state))
+    before = run(root)
+    state |= {"commit": "1" * 40, "dirty": False}
+    assert run(root) == before
+    after = run(root, rerun=True)
+    assert [manifest.build["git"] for manifest in after.values()] == [state, state]
+    assert all(after[name].is_as(before[name]) for name in before)
+    assert after["numbers"].calls == {"squares": (0, 10, 0)}
+    steps = plan(toy.PIPELINE, root, toy.profile(), None, rerun=True)
+    assert steps[0].reason == "up to date, but asked for with --rerun"
+    assert [bool(step.reason) for step in steps] == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -329,11 +329,11 @@ def test_without_a_token_nothing_is_tried_and_that_of_the_environment_will_do(
     ("change", "words", "forced"),
     [
         ({"limit": 200}, r"limited to 200 facts a stage.*\. Build again without --limit$", True),
-        ({"dirty": True}, r"uncommitted changes.*\. Commit the project, move the stages' folders out", True),
+        ({"dirty": True}, r"uncommitted changes.*\. Commit the project and build with --rerun, since", True),
         (
             {"commit": None},
-            r"commit .* is not known\. Put the project under git \(.*`git status`.*\), commit it, move .* keeps the "
-            r"commit that it was built from, leave calls\.sqlite there, and build again",
+            r"commit .* is not known\. Put the project under git \(.*`git status`.*\), commit it and build with "
+            r"--rerun, .* keeps the commit that it was built from; calls are replayed from calls\.sqlite",
             True,
         ),
         ({"snapshot": True}, r"snapshot inside dual-data.*\. Build .* with a profile whose \S+ is an endpoint", True),
