@@ -38,7 +38,7 @@ def push(
         raise UsageError(f"{repository}: is not the name of a Hub model (owner/name)")
     files = adapter_files(result)
     texts = {
-        path: data.decode() if isinstance(data, bytes) else data.read_text()
+        path: data.decode() if isinstance(data, bytes) else data.read_text(encoding="utf-8")
         for path, data in files.items()
         if isinstance(data, bytes) or path.endswith(".json")
     }

@@ -290,7 +290,7 @@ def read_adapter(folder: Path) -> tuple[LoraSpec, dict[str, Tensor]]:
 
     path = folder / CONFIG
     try:
-        config = json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8"))
         spec = LoraSpec(rank=config["r"], alpha=config["lora_alpha"], targets=tuple(sorted(config["target_modules"])))
         path = folder / WEIGHTS
         return spec, load_file(path)
