@@ -30,8 +30,8 @@ def verify(place: Place) -> tuple[Release, list[str]]:
     InputError if there is no manifest, ServiceError if the Hub does not answer.
     """
     release = read_release(place)
-    checks = (_seal(release), _files(place, release), _tables(place, release), _provenance(release))
-    return release, [*itertools.chain(*checks), *_strangers(place, release)]
+    checks = (_files(place, release), _tables(place, release), _provenance(release), _strangers(place, release))
+    return release, list(itertools.chain(_seal(release), *checks))
 
 
 def _seal(release: Release) -> Iterator[str]:

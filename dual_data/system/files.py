@@ -118,6 +118,14 @@ def locked(path: Path, task: str) -> Iterator[None]:
 
 
 @contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Hold a lock file, making its folder, once no other process holds it: for what takes a moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        yield
+
+
+@contextmanager
 def writing(folder: Path, kept: str) -> Iterator[None]:
     """Make an OSError in a long task a DualDataError, which says what of it is kept and what to do."""
     try:

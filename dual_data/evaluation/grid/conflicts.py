@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from filelock import FileLock
 
 from dual_data.errors import InputError
 from dual_data.evaluation.results import (
@@ -26,6 +24,7 @@ from dual_data.evaluation.results import (
     run_path,
 )
 from dual_data.evaluation.settings import PRETRAINED
+from dual_data.system.files import in_turn
 from dual_data.text.display import some_of
 
 if TYPE_CHECKING:
@@ -95,14 +94,10 @@ def superseded(grid: Grid, cells: Sequence[Cell]) -> list[str]:
     ]
 
 
-@contextmanager
-def moving(folder: Path) -> Iterator[None]:
+def moving(folder: Path) -> AbstractContextManager[None]:
     """Holds off other runs that set results of the folder aside, until the block ends: one would take what another has
     just moved for what was there from an earlier time."""
-    lock = folder / "claims" / "replaced.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
-        yield
+    return in_turn(folder / "claims" / "replaced.lock")
 
 
 def set_aside(folder: Path, ids: Sequence[str]) -> Path:

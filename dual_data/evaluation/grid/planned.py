@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.conflicts import coordinates_key
 from dual_data.evaluation.results import read_json, write_json
+from dual_data.system.files import in_turn
 
 if TYPE_CHECKING:
     from dual_data.evaluation.grid.cells import Cell, Grid
@@ -31,9 +30,7 @@ def keep_plan(grid: Grid, cells: Sequence[Cell]) -> None:
     new = {cell.id: grid.coordinates(cell) for cell in cells}
     if new.keys() <= read_plan(grid.folder).keys():
         return
-    lock = grid.folder / "claims" / "planned.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):  # so that runs that start at once keep each other's cells
+    with in_turn(grid.folder / "claims" / "planned.lock"):  # so that runs that start at once keep each other's cells
         old = read_plan(grid.folder)
         keys = {coordinates_key(coordinates) for coordinates in new.values()}
         kept = {name: coordinates for name, coordinates in old.items() if coordinates_key(coordinates) not in keys}
