@@ -13,6 +13,13 @@ LINE_EVERY = 15.0
 """Seconds between lines where there is no terminal."""
 
 
+def duration(seconds: float) -> str:
+    """A time as it is said in an estimate."""
+    if seconds < 60:
+        return "less than a minute"
+    return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"
+
+
 class Progress:
     """Reports nothing; for short tasks and tests. Base class of the reporters."""
 

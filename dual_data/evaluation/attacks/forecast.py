@@ -10,9 +10,10 @@ from dual_data.evaluation.attacks.quantisation import ROUNDERS
 from dual_data.evaluation.attacks.relearning import BATCH, relearning_rows
 from dual_data.evaluation.attacks.targets import AttackOptions, Target
 from dual_data.evaluation.grid.cells import Cell, Grid, unloaded
-from dual_data.evaluation.grid.forecast import counted, duration, estimated, rate
+from dual_data.evaluation.grid.forecast import counted, estimated, rate
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.rows.data import Item
+from dual_data.system.progress import duration
 from dual_data.text.display import count
 
 

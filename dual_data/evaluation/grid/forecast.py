@@ -35,6 +35,7 @@ from dual_data.evaluation.training.full import bytes_per_parameter
 from dual_data.evaluation.training.lora import expect_targets
 from dual_data.evaluation.training.trial import try_method
 from dual_data.statistics import Floats
+from dual_data.system.progress import duration
 
 _RATE = {"cpu": 5e10, "cuda": 1e14}
 """Operations per second assumed before any cell is done: of two CPU cores; half of a large GPU's rate in training."""
@@ -282,10 +283,3 @@ def arithmetic(flop: float) -> str:
     """A number of operations as it is said in an estimate."""
     amount, unit = (flop / 1e15, "PFLOP") if flop >= 1e15 else (flop / 1e12, "TFLOP")
     return f"{amount:,.0f} {unit}" if amount >= 100 else f"{amount:.2g} {unit}"
-
-
-def duration(seconds: float) -> str:
-    """A time as it is said in an estimate."""
-    if seconds < 60:
-        return "less than a minute"
-    return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from dual_data.evaluation.device.memory import enough_memory
@@ -16,6 +17,7 @@ from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.models.shard import shard
 from dual_data.evaluation.results import write_result
 from dual_data.evaluation.settings import ModelSettings
+from dual_data.system.progress import LINE_EVERY, duration
 
 
 class RunOptions(NamedTuple):
@@ -45,6 +47,26 @@ def load_model(settings: ModelSettings, device: str) -> Loaded:
     )
 
 
+class Pace:
+    """Tells every quarter of a minute, when a cell ends, how many are done, by all processes that share the grid."""
+
+    def __init__(self, cells: Sequence[Cell], is_done: Callable[[Cell], bool], say: Callable[[str], None]) -> None:
+        self._left, self._is_done, self._say = cells, is_done, say
+        self._total, self._began = len(cells), time.monotonic()
+        self._told = self._began
+
+    def cell_ended(self) -> None:
+        """To be called once a cell's result is written."""
+        now = time.monotonic()
+        if now - self._told < LINE_EVERY:
+            return
+        self._told, elapsed = now, now - self._began
+        self._left = [cell for cell in self._left if not self._is_done(cell)]
+        if self._left and (done := self._total - len(self._left)):
+            remaining = duration(elapsed / done * len(self._left))
+            self._say(f"cells: {done}/{self._total} after {elapsed:.0f} s, at this rate {remaining} left")
+
+
 class GridRun(NamedTuple):
     """What is run and how; and failing of cells, which the next run tries again."""
 
@@ -53,17 +75,13 @@ class GridRun(NamedTuple):
     """All cells that were asked for, also those that have results."""
     options: RunOptions
     say: Callable[[str], None]
-    numbers: Mapping[str, int]
-    """Place of each cell among those that this run began with, by id."""
+    pace: Pace
 
     def begin(self, cells: Sequence[Cell]) -> None:
         """Say which cells begin, all of one set and method."""
-        cell, number, last = cells[0], self.numbers[cells[0].id], self.numbers[cells[-1].id]
-        if len(cells) == 1:
-            self.say(f"cell {number} of {len(self.numbers)}: {cell.label}")
-        else:
-            label = f"{cell.model} {cell.stage} {cell.set} {cell.method}"
-            self.say(f"cells {number}-{last} of {len(self.numbers)}: {label}")
+        cell = cells[0]
+        several = f"{cell.model} {cell.stage} {cell.set} {cell.method}, {len(cells)} cells"
+        self.say(f"{cell.label if len(cells) == 1 else several}: begun")
 
     def load(self, name: str) -> Loaded:
         """Load a model of the grid, or this process's shard of it. Raises OutOfMemory."""

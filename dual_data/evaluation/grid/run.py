@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
 from dual_data.evaluation.device.memory import OutOfMemory, release
 from dual_data.evaluation.grid.cells import Cell, Grid, is_done, refuse_training
-from dual_data.evaluation.grid.grid_run import GridRun, RunOptions
+from dual_data.evaluation.grid.grid_run import GridRun, Pace, RunOptions
 from dual_data.evaluation.grid.stage_run import StageRun, grouped
 from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.models.loading import Loaded
@@ -42,9 +43,9 @@ def run(
     """
     ranks = options.ranks
     refuse_training(grid, cells, adapters=options.save_adapters, shard=not ranks.alone)
-    todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
-    numbers = {cell.id: number for number, cell in enumerate(todo, 1)}
-    grid_run, counts = GridRun(grid, cells, options, say, numbers), Counter[str]()
+    done = partial(is_done, grid.folder, adapter=options.save_adapters)
+    todo = ranks.agree([cell for cell in cells if not done(cell)])
+    grid_run, counts = GridRun(grid, cells, options, say, Pace(todo, done, say)), Counter[str]()
     # A stage that trains nothing is the same for all seeds.
     stage_groups = grouped(
         todo, lambda cell: (cell.model, cell.stage, cell.seed if grid.stages[cell.stage] is not None else 0)

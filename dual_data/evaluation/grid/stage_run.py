@@ -191,7 +191,6 @@ class StageRun:
                     # Before the result, with which the cell counts as done.
                     adapters.save(adapter_path(grid.folder, cell.id), k, base=loaded.info.spec)
                 self._write(cell, measured, effort, [*notes, *trace.fallbacks, *engine.notes], trace, rows)
-                self._grid_run.say(_line(cell, measured, trace, seconds_of(effort)))
                 yield "stopped" if trace.stopped else "done"
         finally:
             trainable.remove()
@@ -223,7 +222,7 @@ class StageRun:
         trace: Trace | None = None,
         rows: TrainingRows | None = None,
     ) -> None:
-        """Write a result; `trace` and `rows` are those of its training, None before unlearning."""
+        """Write a result and tell of it; `trace` and `rows` are those of its training, None before unlearning."""
         stopped = trace.stopped if trace is not None else ""
         result = blank(
             self._grid,
@@ -249,6 +248,8 @@ class StageRun:
             }
         result["run"] = run_record(effort, self._loaded, self._stage, notes)
         write_result(self._grid.folder, cell.id, result)
+        self._grid_run.say(_line(cell, measured, stopped, seconds_of(effort)))
+        self._grid_run.pace.cell_ended()
 
 
 def _effort(training: float, measuring: float, engine: Engine, cells: int, tokens: int | None = None) -> RunRecord:
@@ -261,9 +262,9 @@ def _effort(training: float, measuring: float, engine: Engine, cells: int, token
     }
 
 
-def _line(cell: Cell, measured: Measurement, trace: Trace, seconds: float) -> str:
+def _line(cell: Cell, measured: Measurement, stopped: str, seconds: float) -> str:
     forget, retain = measured.summary["forget"], measured.summary["retain_eval"]
-    state = f"stopped: {trace.stopped}" if trace.stopped else "done"
+    state = f"stopped: {stopped}" if stopped else "done"
     ended = [row["ended"] for row in measured.items["forget"]]
     cut_off = f", {ended.count(False)} of {len(ended)} generations cut off" if not all(ended) else ""
     return (

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_results_are_complete_the_same_when_repeated_and_never_made_twice(
             assert len(result["training"]["loss"]) == result["training"]["steps"] == 4
             assert result["items"]["forget"][0]["scores"]["change_log_probability"] is not None
     done = [line for line in lines if ": done, ROUGE-L recall forget 0." in line]
-    assert len(done) == 16
+    assert len(done) == 19
     # A random model seldom ends within three tokens.
     assert any(re.search(r"forget 0\.\d+, [123] of 3 generations cut off, retain 0\.", line) for line in done)
     times = {path: path.stat().st_mtime_ns for path, _ in read_results(grid.folder)}
@@ -366,7 +367,7 @@ def test_two_processes_share_a_grid(project: Path) -> None:
     outputs = [worker.communicate(timeout=240)[0] for worker in workers]
     assert {path.stem for path, _ in read_results(grid.folder)} == {cell.id for cell in cells}
     lines = [line for text in outputs for line in text.splitlines() if ": done" in line]
-    assert len(lines) == len({line.split(": done")[0] for line in lines}) == 4
+    assert len(lines) == len({line.split(": done")[0] for line in lines}) == 5
 
 
 def test_a_run_says_what_is_to_do_and_which_cells_begin(project: Path) -> None:
@@ -374,19 +375,48 @@ def test_a_run_says_what_is_to_do_and_which_cells_begin(project: Path) -> None:
     command = run_command(project, project / "out", "--cells-at-once", "2")
 
     def begun(text: str) -> list[str]:
-        return [line for line in text.splitlines() if re.match("cells? [0-9]|.*before unlearning", line)]
+        return [line for line in text.splitlines() if line.endswith((": begun", "before unlearning again"))]
 
     first = dual_data_command(*command, "--method", "NPO")
     assert first.err.startswith("3 cells, 3 to do: ")
     assert "(a guess until a cell is done there)" in first.err
-    assert begun(first.err) == ["cell 1 of 3: tiny pretrained rare none", "cells 2-3 of 3: tiny pretrained rare NPO"]
+    assert begun(first.err) == ["tiny pretrained rare none: begun", "tiny pretrained rare NPO, 2 cells: begun"]
     rest = dual_data_command(*command)
     assert rest.err.startswith("5 cells, 2 to do: ")
     assert begun(rest.err) == [
         "tiny pretrained rare: measuring the model before unlearning again",
-        "cells 1-2 of 2: tiny pretrained rare GradAscent",
+        "tiny pretrained rare GradAscent, 2 cells: begun",
     ]
     assert dual_data_command(*command).err == ""
+
+
+def test_a_long_run_says_how_far_it_is(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, cells = opened(project, file=one_stage())
+    first, others = cells[0], cells[1:]
+    quick, slow = list[str](), list[str]()
+    run(grid, [first], RunOptions(), say=quick.append)
+    monkeypatch.setattr(grid_run, "LINE_EVERY", 0)
+    run(grid, cells, RunOptions(cells_at_once=1), say=slow.append)
+    assert not any(line.startswith("cells: ") for line in quick)
+    # What had a result before the run is not counted, and of the last cell nothing is left to say.
+    told = [re.sub("[0-9]+ s,", "0 s,", line) for line in slow if line.startswith("cells: ")]
+    of = len(others)
+    assert told == [f"cells: {n}/{of} after 0 s, at this rate less than a minute left" for n in range(1, of)]
+
+
+def test_cells_of_other_processes_count_as_done(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    _, cells = opened(project, file=one_stage())
+    now, done, told = 1000.0, set[str](), list[str]()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    pace = grid_run.Pace(cells, lambda cell: cell.id in done, told.append)
+    now += 14
+    done.add(cells[0].id)
+    pace.cell_ended()
+    assert not told
+    now += 226
+    done.add(cells[3].id)
+    pace.cell_ended()
+    assert told == [f"cells: 2/{len(cells)} after 240 s, at this rate about {2 * (len(cells) - 2)} min left"]
 
 
 def test_what_would_be_trained_in_float16_is_refused_before_a_model_is_loaded(
