@@ -124,8 +124,8 @@ def report(
             "--tables",
             metavar="DIR",
             file_okay=False,
-            help="Also write every table of the page to this folder, with the texts that the page shows, as CSV and as "
-            "LaTeX (package booktabs).",
+            help="Also write every table of the page to this folder, as LaTeX (package booktabs) with the texts that "
+            "the page shows, and as CSV with the ends of intervals in columns of their own.",
         ),
     ] = None,
 ) -> None:

@@ -58,7 +58,8 @@ def write_report(
 
     Without `items`, the report contains no questions or answers, no links to them, and no path of a model. In the
     folder `figures`, every chart is written as an SVG file, which the Markdown file then shows; in the folder `tables`,
-    every table of the page as a CSV file and as a LaTeX one, with the texts of its cells.
+    every table of the page as a LaTeX file, with the texts of its cells, and as a CSV one, with numbers in columns of
+    their own.
     """
     say("reading results")
     collection = collect([folder.resolve() for folder in folders], paths=items, progress=progress)
@@ -79,7 +80,7 @@ def write_report(
     texts: dict[Path, str] = {}
     if tables is not None:
         for stem, shown in table_files(blocks).items():
-            texts |= {tables / f"{stem}.csv": _csv(_texts(shown)), tables / f"{stem}.tex": _latex(shown)}
+            texts |= {tables / f"{stem}.csv": _csv(_numbers(shown)), tables / f"{stem}.tex": _latex(shown)}
     written = Written(
         out / "report.html",
         out / "report.md",
@@ -134,6 +135,22 @@ def _latex(table: Table) -> str:
     lines = [start, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
     comments = [f"% {visible(table.full_caption())}", *([] if all(map(str.isascii, lines)) else [_BEYOND_ASCII])]
     return "\n".join([*comments, *lines, ""])
+
+
+_ESTIMATE = re.compile(r"(\S+) \[(\S+), (\S+)\]")
+
+
+def _numbers(table: Table) -> list[list[str]]:
+    """The texts of a table, with three columns for one of estimates: the value and the ends of its interval."""
+    columns = list[Sequence[str]]()
+    for name, *texts in zip(*_texts(table), strict=True):
+        found = [_ESTIMATE.fullmatch(text) for text in texts]
+        if any(found) and all(match or text in ("", "-") for match, text in zip(found, texts, strict=True)):
+            values = [match.groups() if match else ("", "", "") for match in found]
+            columns += zip((name, f"{name}, low", f"{name}, high"), *values, strict=True)
+        else:
+            columns.append((name, *texts))
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _texts(table: Table) -> list[list[str]]:

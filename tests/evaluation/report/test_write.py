@@ -361,7 +361,7 @@ def test_markdown_finds_its_charts_from_a_folder_behind_a_link(tmp_path: Path) -
     assert [(tmp_path / "drawn" / unquote(address)).resolve() for address in shown] == report.figures != []
 
 
-def test_every_table_is_a_file_with_the_texts_of_the_page_where_a_folder_is_given(written: Written) -> None:
+def test_every_table_is_a_file_with_the_texts_and_numbers_of_the_page_where_a_folder_is_given(written: Written) -> None:
     folder = written.html.parent.parent
     report = write_report([folder], folder / "told", title="A <grid>", tables=folder / "the tables")
     assert sorted((folder / "the tables").iterdir()) == sorted(report.tables)
@@ -372,16 +372,30 @@ def test_every_table_is_a_file_with_the_texts_of_the_page_where_a_folder_is_give
     page = report.html.read_text()
     assert len(named) == page.count("<table")
     cells = {html.unescape(re.sub("<.*?>", "", cell)) for cell in re.findall(r"<t[dh].*?</t[dh]>", page, re.DOTALL)}
-    assert {text for rows in named.values() for row in rows for text in row} - {""} <= cells
+    in_latex = {path.stem: _rows_of(path.read_text()) for path in report.tables if path.suffix == ".tex"}
+    assert {text for rows in in_latex.values() for row in rows for text in row} - {""} <= cells
+    assert {stem: _with_intervals(rows) for stem, rows in named.items()} == in_latex
     main = named["chosen-learning-rates"]
     assert "items" not in main[0]
     assert [len(row) for row in main] == [len(main[0])] * (1 + len(report.rows))
     loss = "findings-loss-of-rouge-l-recall-on-popular-and-on-rare-facts"
-    assert named[loss][0][:4] == ["comparison", "popular", "rare", "difference"]
+    assert named[loss][0][:5] == ["comparison", "popular", "popular, low", "popular, high", "rare"]
+    assert all(float(low) <= float(value) <= float(high) for _, value, low, high, *_ in named[loss][1:])
     assert f"{loss}-paired-on-the-confidence-before" in named
     assert {f"every-learning-rate-{stage}-rare" for stage in ("pretrained", "sft")} <= named.keys()
-    in_latex = {path.stem: _rows_of(path.read_text()) for path in report.tables if path.suffix == ".tex"}
-    assert in_latex == named
+
+
+def _with_intervals(rows: list[list[str]]) -> list[list[str]]:
+    """A table with estimates and their ends as texts again, as a dash where there is none."""
+    head, *body = rows
+    columns = []
+    for index, name in enumerate(head):
+        if f"{name}, low" in head:
+            texts = [f"{row[index]} [{row[index + 1]}, {row[index + 2]}]" if row[index] else "-" for row in body]
+            columns.append([name, *texts])
+        elif not name.endswith((", low", ", high")):
+            columns.append([name, *(row[index] for row in body)])
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 _OF_LATEX = {
