@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from dual_data.released import Release
 
 SHOWN = 20
-"""Facts of each kind that `diff` prints."""
+"""Rows of each kind that `diff` prints."""
+LONGEST_TEXT = 60
+"""Characters of a text that `diff` prints, so that both sides of a question fit in a line."""
 
 ReleaseFolder = Annotated[
     Path | None,
@@ -100,8 +102,9 @@ def diff(
 ) -> None:
     """Show what changed between two datasets.
 
-    Shows facts that were added, removed, corrected or are asked differently, and how many members each split kept. A
-    release folder is refused if a table is missing or differs from what was released; `verify` lists all its faults.
+    Shows facts that were added, removed, corrected or are asked differently, with both texts, and how many members
+    each split kept. A release folder is refused if a table is missing or differs from what was released; `verify` lists
+    all its faults.
 
     Example: dual-data diff owner/dual@v1.0.0 artifacts/dual/release
     """
@@ -207,18 +210,23 @@ def _shown(difference: Difference) -> str:
 
     from dual_data.text.display import count
 
-    counts = [(name, len(getattr(difference, name))) for name in ("added", "removed", "corrected", "changed")]
-    changed = [(fact, ", ".join(columns)) for fact, columns in difference.changed.rows()]
+    counts = [(name, len(getattr(difference, name))) for name in ("added", "removed", "corrected")]
+    counts.append(("changed", difference.changed["fact_id"].n_unique()))
     parts = [table(("facts", "count"), counts)]
     parts += _first(difference.corrected.columns, difference.corrected.rows())
     for name in ("added", "removed"):
         frame = getattr(difference, name)
         parts += _first((name, *frame.columns[1:]), frame.rows())
-    parts += _first(("changed", "columns"), changed)
+    texts = [(*row[:-2], *map(_shortened, row[-2:])) for row in difference.changed.rows()]
+    parts += _first(("changed", *difference.changed.columns[1:]), texts)
     moved = difference.splits.filter((pl.col("added") > 0) | (pl.col("removed") > 0))
     same = f"{count(difference.splits.height - moved.height, 'split')} with the same members"
     parts.append(f"{table(moved.columns, moved.rows())}\n{same}" if moved.height else same)
     return "\n\n".join(parts)
+
+
+def _shortened(text: str | None) -> str | None:
+    return text if text is None or len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."
 
 
 def _first(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

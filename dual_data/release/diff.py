@@ -21,6 +21,7 @@ from dual_data.system.files import expect_utf_8
 COMPARED = {"facts": Facts, "questions": Questions, "splits": Splits}
 PAIR = ("subject_qid", "property_id")
 SHOWN = ("fact_id", "subject_label", "property_id", "object_label")
+LIST = " | "
 _COUNTS = ("subject_mentions", "object_mentions", "subject_sitelinks", "object_sitelinks")
 """Columns that every build counts anew, so that a difference says nothing about the fact."""
 
@@ -43,7 +44,8 @@ class Difference(NamedTuple):
     corrected: pl.DataFrame
     """Pairs (subject, property) whose single object changed; these facts are also among the added and the removed."""
     changed: pl.DataFrame
-    """Facts of both that differ in text: fact_id and the list of columns."""
+    """Texts that differ in facts of both, one row each: fact_id, subject_label, property_id (the first's), column,
+    before, after; lists are texts with `LIST` between."""
     splits: pl.DataFrame
     """One row for each recipe and split: before, after, kept, added, removed."""
 
@@ -123,9 +125,17 @@ def _changed(before: Dataset, after: Dataset) -> pl.DataFrame:
     sides = [side.facts.drop(_COUNTS).join(side.questions, on="fact_id", how="left") for side in (before, after)]
     shared = [column for column in sides[0].columns if column in sides[1].columns and column != "fact_id"]
     both = sides[0].select("fact_id", *shared).join(sides[1].select("fact_id", *shared), on="fact_id", suffix="_now")
-    differs = [pl.when(pl.col(column).ne_missing(pl.col(f"{column}_now"))).then(pl.lit(column)) for column in shared]
-    changes = both.select("fact_id", columns=pl.concat_list(differs).list.drop_nulls())
-    return changes.filter(pl.col("columns").list.len() > 0).sort("fact_id")
+    changes = [
+        both.filter(pl.col(column).ne_missing(pl.col(f"{column}_now"))).select(
+            *SHOWN[:3], column=pl.lit(column), before=_text(column, dtype), after=_text(f"{column}_now", dtype)
+        )
+        for column, dtype in sides[0].select(shared).schema.items()
+    ]
+    return pl.concat(changes).sort("fact_id", maintain_order=True)
+
+
+def _text(column: str, dtype: pl.DataType) -> pl.Expr:
+    return pl.col(column).list.join(LIST) if dtype == pl.List(pl.String) else pl.col(column).cast(pl.String)
 
 
 def _splits(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

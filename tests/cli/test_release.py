@@ -92,6 +92,21 @@ def test_diff_shows_what_changed(project: Path, tmp_path: Path) -> None:
     assert difference["added"] == []
 
 
+def test_diff_shows_both_texts_of_what_is_asked_otherwise(project: Path, tmp_path: Path) -> None:
+    made = world(subjects=40)
+    last = str(made["questions"]["fact_id"].max())
+    longer = pl.when(pl.col("fact_id") == last).then(pl.lit("Which " * 40)).otherwise("question")
+    changed = artifacts(tmp_path, {**made, "questions": made["questions"].with_columns(question=longer)})
+    outcome = dual_data("diff", project / "artifacts" / "made", changed)
+    fact = made["questions"].row(by_predicate=pl.col("fact_id") == last, named=True)
+    assert outcome.code == 0
+    assert "changed        1\n" in outcome.out
+    shown = (
+        f"{last}  {fact['subject']}\\s+P\\d+\\s+question  {re.escape(fact['question'])}  {'Which ' * 9}Whi[.]{{3}}\n"
+    )
+    assert re.search(shown, outcome.out)
+
+
 def test_diff_counts_the_splits_that_are_the_same(project: Path) -> None:
     folder = project / "artifacts" / "made"
     splits = json.loads(dual_data("diff", folder, folder, "--json").out)["splits"]

@@ -96,7 +96,14 @@ def test_changed_wording_names_the_columns_and_new_counts_do_not_count() -> None
         subject_label=pl.when(is_other).then(None).otherwise("subject_label"),
     )
     difference = compare(dataset(ONE), dataset({**TWO, "questions": questions, "facts": facts}))
-    assert difference.changed.rows() == [(target, ["question", "answers", "statement"]), (other, ["subject_label"])]
+    asked = dict(ONE["facts"].select("fact_id", "property_id").rows())
+    first, last = (ONE["questions"].row(by_predicate=pl.col("fact_id") == fact, named=True) for fact in (target, other))
+    assert difference.changed.rows() == [
+        (target, first["subject"], asked[target], "question", first["question"], "What then?"),
+        (target, first["subject"], asked[target], "answers", " | ".join(first["answers"]), "So | Thus"),
+        (target, first["subject"], asked[target], "statement", first["statement"], "So it is."),
+        (other, last["subject"], asked[other], "subject_label", last["subject"], None),
+    ]
 
 
 def test_a_column_that_one_of_two_versions_lacks_is_no_difference() -> None:
@@ -108,10 +115,11 @@ def test_a_column_that_one_of_two_versions_lacks_is_no_difference() -> None:
 def test_a_fact_that_is_asked_no_more_has_changed() -> None:
     target = TWO["questions"]["fact_id"][2]
     questions = TWO["questions"].filter(pl.col("fact_id") != target)
-    ((changed, columns),) = compare(dataset(ONE), dataset({**TWO, "questions": questions})).changed.rows()
-    assert changed == target
-    assert {"question", "answer", "answers"} <= set(columns)
-    assert not {"subject_label", "object_label"} & set(columns)
+    changed = compare(dataset(ONE), dataset({**TWO, "questions": questions})).changed
+    assert set(changed["fact_id"]) == {target}
+    assert {"question", "answer", "answers"} <= set(changed["column"])
+    assert not {"subject_label", "object_label"} & set(changed["column"])
+    assert changed["after"].null_count() == changed.height
 
 
 def test_members_that_a_split_kept() -> None:
