@@ -20,7 +20,7 @@ from dual_data.engine.manifest import Manifest
 from dual_data.engine.places import RELEASE, command_for
 from dual_data.errors import InputError
 from dual_data.hub_reading import downloaded, expect_no_folder, is_repository, written
-from dual_data.ids import canonical, digest
+from dual_data.sealed import Sealed
 from dual_data.split_names import parse
 from dual_data.system.files import expect_utf_8, file_hash
 from dual_data.text.display import count
@@ -143,7 +143,7 @@ class _Format(BaseModel):
     format: int
 
 
-class Release(Strict):
+class Release(Sealed):
     """Contents of a release's manifest.json."""
 
     format: int
@@ -166,13 +166,6 @@ class Release(Strict):
     """SHA-256 of every file other than the tables and this manifest."""
     stages: Mapping[str, Manifest]
     """The manifest of every stage, as the build wrote it."""
-    seal: str = ""
-    """Hash of all fields above; reveals later edits."""
-
-    def sealed(self) -> Release:
-        """The release with its seal."""
-        content = self.model_dump(mode="json", exclude={"seal"})
-        return self.model_copy(update={"seal": digest(canonical(content), 64)})
 
     @property
     def title(self) -> str:

@@ -24,6 +24,7 @@ from dual_data import __version__
 from dual_data.calls.fetching import Counts
 from dual_data.config import Strict
 from dual_data.ids import canonical, digest
+from dual_data.sealed import Sealed
 from dual_data.system.files import file_hash, write_text
 
 PACKAGES = ("polars", "pyarrow", "SPARQLWrapper", "mwclient", "openai", "pyoxigraph", "torch", "transformers")
@@ -66,7 +67,7 @@ class Table(Strict):
     """SHA-256 of the Parquet file as written here."""
 
 
-class Manifest(Strict):
+class Manifest(Sealed):
     """Contents of a stage's manifest.json."""
 
     fingerprint: str
@@ -78,13 +79,6 @@ class Manifest(Strict):
     calls: Mapping[str, Counts]
     """By source: answers fetched, answers replayed and failed tries of the run that wrote this."""
     build: Mapping[str, Any]
-    seal: str = ""
-    """Hash of all fields above; reveals later edits."""
-
-    def sealed(self) -> Manifest:
-        """The manifest with its seal."""
-        content = self.model_dump(mode="json", exclude={"seal"})
-        return self.model_copy(update={"seal": digest(canonical(content), 64)})
 
     @field_validator("outcome")
     @classmethod

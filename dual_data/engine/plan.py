@@ -147,7 +147,7 @@ def why_stale(basis: Basis, manifest: Manifest | None, folder: Path) -> str:
     """Why the output on disk is not that of `basis`, by the first difference; empty if it is."""
     if manifest is None:
         return why_unread(folder)
-    if manifest.sealed().seal != manifest.seal:
+    if manifest.is_edited():
         return "its manifest was edited"
     if changes := list(_changes(manifest.basis, basis)):
         return "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")

@@ -35,7 +35,7 @@ def verify(place: Place) -> tuple[Release, list[str]]:
 
 
 def _seal(release: Release) -> Iterator[str]:
-    if release.sealed().seal != release.seal:
+    if release.is_edited():
         yield f"{MANIFEST}: was changed: its seal does not follow from what it states"
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet
 from pydantic import ValidationError
 
 from dual_data.config import Strict
-from dual_data.ids import canonical, digest
+from dual_data.sealed import Sealed
 from dual_data.system.files import write_parquet, write_text
 
 VERSION = 3
@@ -38,7 +38,7 @@ class Part(Strict):
     """Statistics of the lines, such as `invalid_utf8`."""
 
 
-class ImportManifest(Strict):
+class ImportManifest(Sealed):
     """manifest.json of an imported dump."""
 
     version: int
@@ -52,13 +52,6 @@ class ImportManifest(Strict):
     sha256: str | None = None
     """Of the file; None while parts are missing."""
     parts: tuple[Part, ...] = ()
-    seal: str = ""
-    """Hash of all the above, as it was written: shows later edits."""
-
-    def sealed(self) -> ImportManifest:
-        """The manifest with its seal."""
-        written = self.model_dump(mode="json", exclude={"seal"})
-        return self.model_copy(update={"seal": digest(canonical(written), 64)})
 
     def rows(self) -> dict[str, int]:
         """Rows by table."""
@@ -120,7 +113,7 @@ def fault(folder: Path, manifest: ImportManifest | None) -> str:
         return "its manifest cannot be read"
     if manifest.version != VERSION:
         return "it was made by another version of dual-data"
-    if manifest.seal != manifest.sealed().seal:
+    if manifest.is_edited():
         return "its manifest was edited"
     for number, part in enumerate(manifest.parts):
         for table, rows in part.rows.items():
