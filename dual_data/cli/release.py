@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, Private, ProfileName, ProjectFolder, SendNothing
-from dual_data.cli.text import as_json, say, table
+from dual_data.cli.text import as_json, printable, say, table
 
 if TYPE_CHECKING:
     from dual_data.project.loading import Project
@@ -217,16 +217,15 @@ def _shown(difference: Difference) -> str:
     for name in ("added", "removed"):
         frame = getattr(difference, name)
         parts += _first((name, *frame.columns[1:]), frame.rows())
-    texts = [(*row[:-2], *map(_shortened, row[-2:])) for row in difference.changed.rows()]
+    texts = [
+        (*fact, *(text and printable(text, LONGEST_TEXT) for text in (before, after)))
+        for *fact, before, after in difference.changed.rows()
+    ]
     parts += _first(("changed", *difference.changed.columns[1:]), texts)
     moved = difference.splits.filter((pl.col("added") > 0) | (pl.col("removed") > 0))
     same = f"{count(difference.splits.height - moved.height, 'split')} with the same members"
     parts.append(f"{table(moved.columns, moved.rows())}\n{same}" if moved.height else same)
     return "\n\n".join(parts)
-
-
-def _shortened(text: str | None) -> str | None:
-    return text if text is None or len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."
 
 
 def _first(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

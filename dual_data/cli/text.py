@@ -33,9 +33,9 @@ def say(text: str) -> None:
     print("\n".join(map(visible, text.split("\n"))), file=sys.stderr, flush=True)
 
 
-def printable(text: str) -> str:
-    """`text` without control and direction characters, cut to `LONGEST` characters."""
-    return visible(text if len(text) <= LONGEST else text[: LONGEST - 3] + "...")
+def printable(text: str, longest: int = LONGEST) -> str:
+    """`text` without control and direction characters, cut to `longest` characters."""
+    return visible(text if len(text) <= longest else text[: longest - 3] + "...")
 
 
 def as_json(value: object) -> str:
