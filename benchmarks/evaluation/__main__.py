@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     An error in a piece becomes its result, which the next call tries again; the others still run. The exit status is 1.
     """
+    # A shell lets its background jobs ignore Ctrl-C, which ends a call and removes its temporary models.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.threads:

@@ -32,6 +32,9 @@ class Clock:
         self.seconds: dict[str, float] = {}
         self.cpu_seconds: dict[str, float] = {}
         self.peak_bytes: dict[str, int] = {}
+        """Of tensors; those of graphs count only while they are recorded."""
+        self.reserved_bytes: dict[str, int] = {}
+        """Taken from the device at the peak: also graphs' memory, and what is kept for later tensors."""
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -47,12 +50,16 @@ class Clock:
             self.cpu_seconds[name] = self.cpu_seconds.get(name, 0.0) + time.process_time() - busy
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
             if is_gpu(self.device):
-                peak = torch.cuda.max_memory_allocated(self.device)
-                self.peak_bytes[name] = max(peak, self.peak_bytes.get(name, 0))
+                for peaks, peak in (
+                    (self.peak_bytes, torch.cuda.max_memory_allocated(self.device)),
+                    (self.reserved_bytes, torch.cuda.max_memory_reserved(self.device)),
+                ):
+                    peaks[name] = max(peak, peaks.get(name, 0))
 
     def merge(self, part: str, into: str) -> None:
         """Count a part as one of another."""
         for seconds in (self.seconds, self.cpu_seconds):
             seconds[into] += seconds.pop(part)
-        if part in self.peak_bytes:
-            self.peak_bytes[into] = max(self.peak_bytes[into], self.peak_bytes.pop(part))
+        for peaks in (self.peak_bytes, self.reserved_bytes):
+            if part in peaks:
+                peaks[into] = max(peaks[into], peaks.pop(part))

@@ -153,8 +153,9 @@ def run_grid(
     results = [json.loads(path.read_text()) for path in paths]
     runs = [json.loads(run_path(path).read_text()) for path in paths]
     # The run resets the device's peak before each batch of cells. A cell that failed has no record, and no peak.
-    peaks = [*clock.peak_bytes.values(), *(row.get("peak_memory_bytes") or 0 for row in runs)]
-    clock.peak_bytes |= {"grid": max(peaks)} if any(peaks) else {}
+    peaks = [*clock.reserved_bytes.values(), *(row.get("peak_memory_bytes") or 0 for row in runs)]
+    clock.reserved_bytes |= {"grid": max(peaks)} if any(peaks) else {}
+    clock.peak_bytes.clear()  # of the last batch alone
     note_lists = [row.get("notes", ()) for row in runs]
     note_lists += [[f"{result['status']}: {result['reason']}"] for result in results if result["reason"]]
     notes = sorted({note for note_list in note_lists for note in note_list})

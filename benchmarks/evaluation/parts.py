@@ -355,6 +355,7 @@ def _clock(clock: Clock) -> dict[str, Any]:
         "cpu_seconds": dict(clock.cpu_seconds),
         "cpu_total": sum(clock.cpu_seconds.values()),
         "peak_bytes": dict(clock.peak_bytes),
+        "reserved_bytes": dict(clock.reserved_bytes),
     }
 
 

@@ -93,12 +93,13 @@ def _counts(counts: Mapping[str, Any]) -> str:
 
 
 def _cells(cells: Mapping[str, Any]) -> str:
+    head = ["one cell", "by", "s", "times faster", "processor s", "times less", "peak GiB", "parts"]
     rows = []
     for method, variants in cells.items():
         base = variants.get("plain", {})
         for name, run in variants.items():
             if "error" in run:
-                rows.append([method, name, *[""] * 5, run["error"]])
+                rows.append([method, name, *[""] * (len(head) - 3), run["error"]])
                 continue
             parts = ", ".join(f"{part} {_figure(seconds)}" for part, seconds in run["seconds"].items())
             rows.append(
@@ -109,11 +110,17 @@ def _cells(cells: Mapping[str, Any]) -> str:
                     _times(base, run, "total"),
                     _figure(run["cpu_total"]),
                     _times(base, run, "cpu_total"),
-                    _figure(max(peaks) / 2**30) if (peaks := run["peak_bytes"].values()) else "",
+                    _peak(run),
                     "; ".join([parts, *_remarks(run)]),
                 ]
             )
-    return table(["one cell", "by", "s", "times faster", "processor s", "times less", "peak GiB", "parts"], rows)
+    return table(head, rows)
+
+
+def _peak(run: Mapping[str, Any]) -> str:
+    """The largest peak of the parts: of tensors, and as reserved by them and graphs; empty on a processor."""
+    peaks = [max(run[kind].values()) / 2**30 for kind in ("peak_bytes", "reserved_bytes") if run.get(kind)]
+    return ", reserved ".join(_figure(peak) for peak in peaks)
 
 
 def _remarks(run: Mapping[str, Any]) -> list[str]:

@@ -123,6 +123,7 @@ class RunRecord(TypedDict, total=False):
     """Of the cell's training stage: spent once, but recorded in every cell that starts from it."""
     stage_gpu_hours: float
     peak_memory_bytes: int | None
+    """Taken from the device at the peak, with the memory of graphs; None on a CPU."""
     notes: list[str]
     """Such as a halved batch."""
 

@@ -133,7 +133,7 @@ def test_a_cell_that_fails_costs_a_grid_no_other_result(tmp_path: Path, monkeypa
     monkeypatch.setattr(ours, "is_gpu", lambda _: True)
     grid = small_grid(tmp_path, 2, cells_at_once=1)
     assert (grid.cells, grid.failed) == (4, 2)
-    assert grid.clock.peak_bytes == {"grid": 7}
+    assert grid.clock.reserved_bytes == {"grid": 7}
     assert not grid.how["graphs"]
     assert "failed: out of memory" in grid.how["notes"]
 
@@ -202,6 +202,12 @@ def test_large_numbers_are_written_out() -> None:
     lines = table(grid={"pretrained": piece, "sft": piece}, cells={"NPO": {"plain": plain}})
     assert "| NPO | plain | 1234 | 1 | 1234 | 1 |  | generate 1234 |" in lines
     assert "| plain, extrapolated from its cells | 59232 | 59232 | 3702 (3702 in processor time) |  |" in lines
+
+
+def test_the_peak_of_tensors_stands_beside_what_was_taken_from_the_device() -> None:
+    peaks = {"peak_bytes": {"train": 2 << 30, "load": 1 << 30}, "reserved_bytes": {"train": 5 << 29}}
+    run = {"seconds": {}, "total": 1.0, "cpu_total": 1.0, **peaks}
+    assert "| NPO | plain | 1 | 1 | 1 | 1 | 2, reserved 2.5 |  |" in table(cells={"NPO": {"plain": run}})
 
 
 @pytest.mark.usefixtures("_transformers_of_two_minds")
@@ -537,16 +543,17 @@ def test_all_that_waits_for_a_device_waits_for_the_one_that_is_measured(monkeypa
         calls.append((name, device))
         return 7
 
-    for name in ("synchronize", "reset_peak_memory_stats", "max_memory_allocated"):
+    asked = ("synchronize", "reset_peak_memory_stats", "max_memory_allocated", "max_memory_reserved")
+    for name in asked:
         monkeypatch.setattr(torch.cuda, name, partial(answer, name))
     watch = clock.Clock("cuda:1")
     with watch.part("train"):
         pass
-    assert watch.peak_bytes == {"train": 7}
+    assert watch.peak_bytes == watch.reserved_bytes == {"train": 7}
     ceilings._best(lambda: None, "cuda:1", repeats=1)
     monkeypatch.setattr(profiling, "profile", lambda **_: _Seen())
     profiling.profiled(lambda: None, "cuda:1")
-    assert {name for name, _ in calls} == {"synchronize", "reset_peak_memory_stats", "max_memory_allocated"}
+    assert {name for name, _ in calls} == set(asked)
     assert {device for _, device in calls} == {"cuda:1"}
 
 

@@ -73,7 +73,7 @@ def release() -> None:
     """Return unreferenced memory to the device."""
     gc.collect()
     if torch.cuda.is_available():
-        with suppress(RuntimeError):  # after the device failed or, in old versions of torch, after a recording failed
+        with suppress(RuntimeError):  # after the device failed
             torch.cuda.empty_cache()
 
 

@@ -17,7 +17,7 @@ from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.sharding import anywhere
 from dual_data.evaluation.measuring.static_cache import StaticCache
 from dual_data.evaluation.models.decoder import head, last_hidden
-from dual_data.evaluation.training.cuda_graph import why_not_recorded
+from dual_data.evaluation.training.cuda_graph import recording, why_not_recorded
 
 CHECK_EVERY = 8
 """Steps between two checks of which rows have ended: a device waits for each check, a processor need not."""
@@ -58,7 +58,7 @@ class Slots:
 
 
 _EAGER: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
-"""Models of which a step could not be recorded, and why. A failed recording leaks memory, so there is only one."""
+"""Models of which a step could not be recorded, and why, so that each is tried only once."""
 
 
 class Decoder:
@@ -153,9 +153,8 @@ class Decoder:
     def _capture(self, slots: Slots) -> torch.cuda.CUDAGraph:
         """Record one step, without executing it. All graphs share a pool, since steps leave nothing in it."""
         captured = [graph for state in self._slots.values() for graph in state.graphs.values() if graph is not None]
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
-        # The outer context restores the stream: torch does not where ending the recording raises an error.
-        with torch.cuda.stream(stream), torch.cuda.graph(graph, pool=captured[0].pool() if captured else None):
+        graph = torch.cuda.CUDAGraph()
+        with recording(graph, captured[0].pool() if captured else torch.cuda.graph_pool_handle()):
             slots.step(self.model)
         return graph
 

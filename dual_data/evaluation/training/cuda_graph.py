@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -11,13 +13,15 @@ from transformers import PreTrainedModel
 from dual_data.evaluation.device.memory import is_out_of_memory
 
 if TYPE_CHECKING:
+    from torch.cuda import _POOL_HANDLE
+
     from dual_data.evaluation.training.training_run import TrainingRun
 
 WARM_UP = 3
 """Steps taken before one is recorded; they are part of the training."""
 
 _EAGER: WeakKeyDictionary[PreTrainedModel, dict[str, str]] = WeakKeyDictionary()
-"""By model, the methods whose steps cannot be recorded, and why; a failed trial leaks memory, so each has only one."""
+"""By model, the methods whose steps cannot be recorded, and why, so that each is tried only once."""
 
 _STREAMS: WeakKeyDictionary[PreTrainedModel, torch.cuda.Stream] = WeakKeyDictionary()
 """One stream for all runs of a model. Torch hands out 32 in turn, keeps a cuBLAS workspace for each, and frees it with
@@ -62,10 +66,11 @@ class Replayed:
     def _record(self) -> None:
         """Record a step. Recording executes nothing, so no weight changes."""
         micro_batch, update = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        pool = torch.cuda.graph_pool_handle()
         try:
-            with torch.cuda.graph(micro_batch, stream=self._stream):
+            with recording(micro_batch, pool, self._stream):
                 self._run.micro_batch()
-            with torch.cuda.graph(update, pool=micro_batch.pool(), stream=self._stream):
+            with recording(update, pool, self._stream):
                 self._run.update()
         except RuntimeError as error:
             if is_out_of_memory(error):
@@ -73,6 +78,26 @@ class Replayed:
             self._eager[self._method] = why_not_recorded(error)
         else:
             self._graphs = micro_batch, update
+
+
+@contextmanager
+def recording(
+    graph: torch.cuda.CUDAGraph, pool: _POOL_HANDLE, stream: torch.cuda.Stream | None = None
+) -> Iterator[None]:
+    """Record what is done inside, with its memory in `pool`, on `stream` or the one that torch keeps for recording.
+
+    An error leaves the device as before. Torch alone, before 2.13, would take the recording for still under way (its
+    pull requests 180395 and 190348): nothing else could be recorded, and no memory returned.
+    """
+    try:
+        # The outer context restores the stream: torch does not where ending the recording raises an error.
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, pool=pool, stream=stream):
+            yield
+    except RuntimeError:
+        with suppress(RuntimeError):  # by the first call, where torch has ended the use of the pool itself
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+            torch._C._cuda_releasePool(torch.cuda.current_device(), pool)
+        raise
 
 
 def why_not_recorded(error: BaseException) -> str:
