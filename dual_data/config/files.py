@@ -35,7 +35,8 @@ def matching(pattern: str, what: str) -> AfterValidator:
 
 # Dumps are imported by the numbers of ids: those of items are of 64 bits there, those of properties of 32.
 Item = Annotated[str, matching(r"Q[1-9][0-9]{0,17}", "a Wikidata item id such as Q515")]
-Property = Annotated[str, matching(r"P[1-9][0-9]{0,8}", "a property id such as P36, of at most nine digits")]
+PROPERTY_ID = r"P[1-9][0-9]{0,8}"
+Property = Annotated[str, matching(PROPERTY_ID, "a property id such as P36, of at most nine digits")]
 RowCount = Annotated[int, Field(ge=1, le=2**31)]
 """A number of rows; bounded, since a frame cannot index more."""
 

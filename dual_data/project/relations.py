@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from dual_data.config import RELATIONS, TOPICS, Relation, load_relation, load_relations, load_topics
+from dual_data.config.files import PROPERTY_ID
 from dual_data.engine.places import command
 from dual_data.engine.stage import Result, Tools, needed
 from dual_data.engine.tables import Settled, settle
@@ -116,7 +117,7 @@ def is_own(stem: str) -> bool:
 
 
 def _expect_id(stem: str, advice: str) -> None:
-    if re.fullmatch(r"P[1-9]\d*(_[a-z0-9_]+)?", stem) is None:
+    if re.fullmatch(rf"{PROPERTY_ID}(_[a-z0-9_]+)?", stem) is None:
         raise UsageError(f"{stem}: not the id of a relation; {advice}")
 
 

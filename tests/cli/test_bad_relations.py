@@ -288,7 +288,7 @@ def test_relations_are_never_overwritten(project: Path) -> None:
     assert outcome.code == 2
     assert "exists already" in outcome.err
     assert path.read_bytes() == before
-    for name in ("capital", "../P36", "Q36", "P36-x"):
+    for name in ("capital", "../P36", "Q36", "P36-x", "P1234567890", "P٣"):
         outcome = dual_data("relations", "new", name, "--project", project)
         assert outcome.code == 2
         assert f"{name}: not the id of a relation; use a property id, or" in outcome.err
