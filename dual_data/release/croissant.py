@@ -30,7 +30,7 @@ CREATIVE_COMMONS = "https://creativecommons.org"
 HUB = "https://huggingface.co/datasets"
 GIT = "repository"
 
-_KINDS = {pl.Boolean: "sc:Boolean", pl.Float64: "sc:Float", pl.Float32: "sc:Float"}
+_KINDS = {pl.Boolean: "sc:Boolean", pl.Date: "sc:Date", pl.Float64: "sc:Float", pl.Float32: "sc:Float"}
 
 
 def croissant(release: Release, place: Place) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import subprocess
+from datetime import date
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from dual_data.config import About
 from dual_data.release.croissant import croissant
 from dual_data.release.hub import push
-from dual_data.released import Place, Release
+from dual_data.released import File, Place, Release
 from dual_data.system.files import file_hash
 from tests.release.made import Released
 from tests.services import require
@@ -148,6 +149,19 @@ def test_all_splits_of_a_configuration_are_in_its_record_set(dataset: Any, relea
     records = itertools.islice(dataset.records("matched_answer"), 5_000)
     seen = {record["matched_answer/split_of_file"].decode() for record in records}
     assert seen == set(released[0].configs["matched_answer"])
+
+
+def test_the_date_of_a_price_is_read_as_a_date(released: Released, tmp_path: Path) -> None:
+    require(find_spec("mlcroissant"), "mlcroissant is not installed (pip install mlcroissant)")
+    path = tmp_path / "knowledge_usage" / "train.parquet"
+    path.parent.mkdir()
+    pl.DataFrame({"price_date": [date(2026, 10, 13), None]}).write_parquet(path)
+    table = File(path="knowledge_usage/train.parquet", rows=2, content="", sha256=file_hash(path), bytes=9)
+    release = released[0].model_copy(update={"configs": {"knowledge_usage": {"train": table}}})
+    (tmp_path / "croissant.json").write_text(croissant(release, Place(folder=tmp_path)))
+    dataset = import_module("mlcroissant").Dataset(jsonld=str(tmp_path / "croissant.json"))
+    dates = [record["knowledge_usage/price_date"] for record in dataset.records("knowledge_usage")]
+    assert [value and value.date() for value in dates] == [date(2026, 10, 13), None]
 
 
 @pytest.fixture
