@@ -105,9 +105,7 @@ def load_prompt(path: Path) -> Prompt:
     if end is None:
         raise ConfigError(f"the front matter is not closed by a line {_FENCE}", file=path)
     front = parse_toml("\n".join(["", *lines[1:end]]), path)  # so that its line numbers are the file's
-    known = sorted(Prompt.model_fields.keys() - {"name", "body"})
-    if unknown := [key for key in front if key not in known]:
-        raise ConfigError(f"unknown key; known here: {', '.join(known)}", file=path, key=unknown[0])
+    parse(FrontMatter, front, path)
     body = "\n".join(lines[end + 1 :]).strip()
     if not body:
         raise ConfigError("holds no prompt below the front matter", file=path)

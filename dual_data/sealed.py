@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Self
 
 from dual_data.config import Strict
@@ -15,8 +16,12 @@ class Sealed(Strict):
     """Hash of all other fields; empty before `sealed`."""
 
     def sealed(self) -> Self:
-        """The manifest with its seal, with which it is written."""
+        """The manifest with its seal."""
         return self.model_copy(update={"seal": self._expected_seal()})
+
+    def text(self) -> str:
+        """The sealed manifest as JSON, as it is written."""
+        return json.dumps(self.sealed().model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
 
     def is_edited(self) -> bool:
         """Whether the fields are not those that were sealed."""

@@ -7,7 +7,6 @@ hashed into the fingerprint.
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -126,8 +125,7 @@ def read_manifests(folder: Path, stages: Iterable[str]) -> dict[str, Manifest]:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json; a stage writes it last."""
-    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
-    write_text(folder / "manifest.json", text)
+    write_text(folder / "manifest.json", manifest.text())
 
 
 def faults(folder: Path, manifests: Mapping[str, Manifest]) -> Iterator[str]:

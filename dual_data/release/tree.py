@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -53,7 +52,7 @@ def texts(release: Release, folder: Path) -> tuple[Release, dict[str, str]]:
     contents = {CARD: card(release, place), croissant.FILE: croissant.croissant(release, place), **notices(release)}
     hashes = {path: digest(content, 64) for path, content in contents.items()}
     stamped = release.model_copy(update={"files": hashes}).sealed()
-    contents[MANIFEST] = json.dumps(stamped.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+    contents[MANIFEST] = stamped.text()
     expect_no_secret(contents, "Take it out of the profile (keys belong in environment variables) and build again.")
     return stamped, contents
 

@@ -5,7 +5,6 @@ A file that no manifest names is ignored; one that it names is checked before it
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -77,7 +76,7 @@ def read_manifest(folder: Path) -> ImportManifest | None:
 
 def write_manifest(folder: Path, manifest: ImportManifest) -> None:
     """Write it, sealed."""
-    write_text(folder / _NAME, json.dumps(manifest.sealed().model_dump(mode="json"), indent=1) + "\n")
+    write_text(folder / _NAME, manifest.text())
 
 
 def write_part(frame: pl.DataFrame, path: Path) -> int:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, fields, replace
 
 PREFIXES = {
     "p": "http://www.wikidata.org/prop/",
@@ -32,18 +32,22 @@ _SELECTED = re.compile(r"^SELECT (.*) WHERE \{", re.MULTILINE)
 _USED = re.compile(r"(?<![\w:/<])([a-z]+):[A-Za-z]")
 
 
-class Batch(Protocol):
-    """One query over a set of things."""
+@dataclass(frozen=True)
+class Batch(ABC):
+    """One query over a set of things, which are its last field."""
 
+    @abstractmethod
     def query(self) -> str:
         """Its text."""
 
     def halves(self) -> tuple[Batch, ...]:
         """Two smaller batches that together ask the same; none where it cannot be split."""
+        things = fields(self)[-1].name
+        return tuple(replace(self, **{things: half}) for half in _split(getattr(self, things)))
 
 
 @dataclass(frozen=True)
-class Subclasses:
+class Subclasses(Batch):
     """?class: the classes themselves and everything below them."""
 
     roots: tuple[str, ...]
@@ -51,12 +55,9 @@ class Subclasses:
     def query(self) -> str:
         return _select("?class", f"{_values('?root', self.roots)} ?class wdt:P279* ?root .")
 
-    def halves(self) -> tuple[Batch, ...]:
-        return tuple(Subclasses(half) for half in _split(self.roots))
-
 
 @dataclass(frozen=True)
-class Members:
+class Members(Batch):
     """?item ?sitelinks: the items of some classes whose number of sitelinks lies in [low, high)."""
 
     property: str
@@ -89,7 +90,7 @@ class Members:
 
 
 @dataclass(frozen=True)
-class Statements:
+class Statements(Batch):
     """?subject ?object, and the parts of the value: best-rank statements without an end (P582).
 
     date: ?time ?precision ?calendar; quantity: ?amount ?unit, as far as the value is known. text: in English, in the
@@ -110,9 +111,6 @@ class Statements:
         )
         return _select(variables, body)
 
-    def halves(self) -> tuple[Batch, ...]:
-        return tuple(replace(self, subjects=half) for half in _split(self.subjects))
-
 
 _VARIABLES = {"entity": "", "date": "?time ?precision ?calendar", "quantity": "?amount ?unit", "text": ""}
 _PATTERNS = {
@@ -127,7 +125,7 @@ _PATTERNS = {
 
 
 @dataclass(frozen=True)
-class Entities:
+class Entities(Batch):
     """?item ?field ?value: label and alias (en, mul), description (en), sitelinks, title (enwiki), class (P31)."""
 
     items: tuple[str, ...]
@@ -150,12 +148,9 @@ class Entities:
         blocks = [f'{{ {values} {body} BIND("{field}" AS ?field) }}' for field, body in branches]
         return _select("?item ?field ?value", "\n  UNION ".join(blocks))
 
-    def halves(self) -> tuple[Batch, ...]:
-        return tuple(Entities(half) for half in _split(self.items))
-
 
 @dataclass(frozen=True)
-class Named:
+class Named(Batch):
     """?label ?item ?class: items with exactly such a label or alias (en, mul), and what they belong to."""
 
     property: str
@@ -169,9 +164,6 @@ class Named:
             for predicate in ("rdfs:label", "skos:altLabel")
         ]
         return _select("?label ?item ?class", "\n  UNION ".join(blocks))
-
-    def halves(self) -> tuple[Batch, ...]:
-        return tuple(replace(self, labels=half) for half in _split(self.labels))
 
 
 def described_in(query: str) -> list[str]:
