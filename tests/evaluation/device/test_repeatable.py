@@ -161,11 +161,6 @@ class _Stream:
         _Stream.waits += 1
 
 
-class _Graph:
-    def pool(self) -> tuple[int, int]:
-        return (0, 0)
-
-
 @pytest.fixture
 def tries(monkeypatch: pytest.MonkeyPatch) -> list[RuntimeError]:
     """Recording fails as on a GPU: with the last error of the list, then once more. Each try appends to the list."""
@@ -187,10 +182,17 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[RuntimeError]:
 
     current = _Stream()
     _Stream.created = _Stream.waits = 0
-    for name, stand_in in (("Stream", _Stream), ("current_stream", lambda _: current), ("CUDAGraph", _Graph)):
+    stand_ins: dict[str, Any] = {
+        "Stream": _Stream,
+        "current_stream": lambda *_: current,
+        "CUDAGraph": object,
+        "graph": graph,
+    }
+    stand_ins |= {"stream": on, "graph_pool_handle": lambda: (0, 0), "current_device": lambda: 0}
+    for name, stand_in in stand_ins.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
-    monkeypatch.setattr(torch.cuda, "graph", graph)
-    monkeypatch.setattr(torch.cuda, "stream", on)
+    for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+        monkeypatch.setattr(torch._C, name, lambda *_: None, raising=False)
     return errors
 
 
