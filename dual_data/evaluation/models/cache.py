@@ -34,9 +34,11 @@ _GGUF_NAMES = {
 }
 _LAYOUT = 1
 _ANOTHER_CACHE = "set DUAL_DATA_CACHE to a folder that can be written"
+TOKENIZER_FILES = ("tokeniz*", "vocab*", "*.model", "*.tiktoken", "tekken.json")
+"""Files of which a folder with a tokenizer has one."""
 _OTHER_FILES = (
-    "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
-    "merges.txt", "*.model", "chat_template*", "adapter_*", "*.py",
+    "config.json", "generation_config.json", *TOKENIZER_FILES, "special_tokens_map.json", "added_tokens.json",
+    "merges.txt", "chat_template*", "adapter_*", "*.py",
 )  # fmt: skip
 """Files of a model other than its weights; transformers applies an adapter that it finds there."""
 _ORIGIN = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
@@ -237,13 +239,17 @@ def _why_unreadable(weights: Path) -> str:
 def _weight_files(folder: Path) -> list[Path]:
     """The files that transformers loads weights from; others in the folder may be left from training or copies.
 
-    Raises ValueError for an index of these files that cannot be read.
+    As in transformers, a whole file goes before an index, which is left where a model of several files is replaced.
+    Raises ValueError for an index that cannot be read, or that names files that are not there.
     """
-    for pattern in ("model*.safetensors", "pytorch_model*.bin"):
-        index = folder / f"{pattern.replace('*', '')}.index.json"
-        if paths := sorted(folder.glob(pattern)):
-            named = _named_in(index) if index.exists() else set()
-            return [path for path in paths if not named or path.name in named]
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (whole := folder / name).is_file():
+            return [whole]
+        if (index := folder / f"{name}.index.json").is_file():
+            paths = sorted(folder / named for named in _named_in(index))
+            if absent := [path.name for path in paths if not path.is_file()]:
+                raise ValueError(f"{index}: names files that are not there: {some_of(absent)}. Copy or download them")
+            return paths
     return []
 
 

@@ -31,6 +31,7 @@ from transformers.utils import logging as transformers_logging
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.models.cache import (
+    TOKENIZER_FILES,
     cache_folder,
     damaged_weights,
     dequantised,
@@ -47,8 +48,6 @@ from dual_data.system.files import expanded
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-_TOKENIZER_FILES = ("tokeniz*", "vocab*", "*.model", "*.tiktoken", "tekken.json")
-"""Files of which a folder with a tokenizer has one."""
 _NO_TOKENIZER = (
     "no tokenizer beside the weights: put the files there of the tokenizer that the model was trained with, as "
     "save_pretrained writes them (tokenizer.json, tokenizer_config.json and, with a chat template, chat_template.jinja)"
@@ -223,7 +222,7 @@ def _unloaded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, weight
 def _tokenizer(source: str, spec: str | Path, options: dict[str, Any]) -> PreTrainedTokenizerBase:
     """The tokenizer of a model. Raises UsageError for a folder without one, of which transformers may make one up."""
     folder = Path(source)
-    if folder.is_dir() and not any(file for pattern in _TOKENIZER_FILES for file in folder.glob(pattern)):
+    if folder.is_dir() and not any(file for pattern in TOKENIZER_FILES for file in folder.glob(pattern)):
         raise UsageError(f"{spec}: {_NO_TOKENIZER}")
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
     if not tokenizer.get_vocab().keys() - {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}:

@@ -130,6 +130,47 @@ def test_of_an_index_only_the_named_files_are_the_weights(tmp_path: Path) -> Non
     assert files_hash(tmp_path / "m") != known
 
 
+@pytest.mark.parametrize("shards_left", [True, False])
+def test_a_whole_file_of_weights_goes_before_the_index_of_those_that_it_replaced(
+    tmp_path: Path, shards_left: bool
+) -> None:
+    # transformers, which saves a model where one of several files was, leaves their index there.
+    for name, of_one in (("llama", "10GB"), ("gemma", "20KB")):
+        loaded = tiny(name)
+        loaded.model.save_pretrained(tmp_path / of_one, max_shard_size=of_one)
+        loaded.tokenizer.save_pretrained(tmp_path / of_one)
+    sharded, folder = tmp_path / "20KB", tmp_path / "10GB"
+    known = files_hash(folder)
+    for path in sharded.glob("model*" if shards_left else "*.index.json"):
+        shutil.copy(path, folder)
+    assert files_hash(folder) == known
+    weights = folder / "model.safetensors"
+    tensors = {name: tensor + 1 for name, tensor in load_file(weights).items()}
+    save_file(tensors, weights, {"format": "pt"})
+    assert load(folder).info.weights == files_hash(folder) != known
+
+
+def test_of_weights_that_an_index_names_the_absent_are_named(tmp_path: Path) -> None:
+    loaded = tiny("llama")
+    loaded.model.save_pretrained(tmp_path, max_shard_size="20KB")
+    loaded.tokenizer.save_pretrained(tmp_path)
+    gone = min(tmp_path.glob("model-*.safetensors"))
+    gone.unlink()
+    for read in (load, identify):
+        with pytest.raises(UsageError, match=rf"index\.json: names files that are not there: {gone.name}\."):
+            read(str(tmp_path))
+    assert weights_seen(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize("name", ["tekken.json", "vocab.tiktoken"])
+def test_every_form_of_a_tokenizer_belongs_to_a_model(saved: Path, tmp_path: Path, name: str) -> None:
+    folder = _copied(saved, tmp_path / "m")
+    (folder / name).write_text("one")
+    known = files_hash(folder)
+    (folder / name).write_text("other")
+    assert files_hash(folder) != known
+
+
 def test_what_was_converted_is_known_by_its_weights(saved: Path) -> None:
     folder = _copied(saved, cache_folder() / "some-gguf")
     known = files_hash(folder)
