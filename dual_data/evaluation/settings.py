@@ -128,6 +128,13 @@ class StageSettings(Optimisation):
     apply: Literal["merge", "stack"] = "merge"
     """merge: added to the base's weights and rounded, at no later cost; stack: kept as a frozen adapter, unrounded."""
 
+    @field_validator("stop_forget_nll")
+    @classmethod
+    def _never(cls, nll: float) -> float:
+        if nll:
+            raise ValueError("a stage learns, and has no forget loss to stop at: leave it out")
+        return nll
+
     def recipe(self) -> dict[str, Any]:
         """All settings that change a weight of the adapter."""
         return self.model_dump(mode="json", exclude={"apply"} | self.without_effect())

@@ -8,7 +8,7 @@ import typer
 
 from dual_data.cli.evaluation.grid import GridPart, Threads, on_grid, use_threads
 from dual_data.cli.text import say
-from dual_data.errors import DualDataError, UsageError
+from dual_data.errors import DualDataError
 from dual_data.text.display import count
 
 if TYPE_CHECKING:
@@ -91,14 +91,14 @@ def run(
     need_torch()
     part.check_file()
 
-    from dual_data.evaluation.device.devices import devices_named
+    from dual_data.evaluation.device.devices import devices_named, expect_shareable
     from dual_data.evaluation.grid.cells import refuse_training
     from dual_data.evaluation.grid.conflicts import conflicting, refuse_mixing, superseded
     from dual_data.evaluation.grid.grid_run import RunOptions
 
     devices = devices_named(device, used=not dry_run)
-    if shard and len(devices) == 1:
-        raise UsageError("--shard: name the devices that share the model, as in --device cuda:0,cuda:1")
+    if shard:
+        expect_shareable(devices)
     grid, cells = part.open()
     refuse_training(grid, cells, adapters=save_adapters, shard=shard)
     sets = next(iter(grid.sets.values()))

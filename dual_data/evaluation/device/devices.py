@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 import torch
 
@@ -43,6 +44,16 @@ def device_named(text: str | None) -> str:
     if len(names) > 1:
         raise UsageError(f"--device: {text}: this command uses one device; name only one")
     return names[0]
+
+
+def expect_shareable(devices: Sequence[str]) -> None:
+    """Raise UsageError for devices that cannot hold one model together: a single one, or a GPU besides or twice."""
+    kinds = {name.partition(":")[0] for name in devices}
+    if len(devices) == 1 or len(kinds) > 1 or ("cuda" in kinds and len(set(devices)) < len(devices)):
+        raise UsageError(
+            "--shard: name the devices that share the model, as in --device cuda:0,cuda:1: several of one kind, each "
+            "GPU once"
+        )
 
 
 def settle(device: torch.device | str) -> None:

@@ -77,11 +77,16 @@ def test_the_commands_refuse_before_they_look_at_any_data(
     assert len(result.err.splitlines()) == 1
 
 
-def test_one_device_has_nobody_to_share_a_model_with(without_data: tuple[str, ...]) -> None:
-    result = dual_data("eval", "run", *without_data, "--device", "cpu", "--shard")
+@pytest.mark.parametrize("devices", ["cpu", "cpu,cuda:0", "cuda:0,cuda:0", "cuda:0,cuda:1,cuda:0"])
+def test_one_device_has_nobody_to_share_a_model_with(
+    devices: str, gpus: list[int], without_data: tuple[str, ...]
+) -> None:
+    gpus[0] = 2
+    result = dual_data("eval", "run", *without_data, "--device", devices, "--shard")
     assert result.code == 2
     assert result.err.splitlines() == [
-        "error: --shard: name the devices that share the model, as in --device cuda:0,cuda:1"
+        "error: --shard: name the devices that share the model, as in --device cuda:0,cuda:1: several of one kind, "
+        "each GPU once"
     ]
 
 

@@ -240,6 +240,11 @@ def test_the_answers_to_prefer_are_part_of_a_cell_that_prefers_them(project: Pat
             "retain_eval = ",
             "data.cities.forget: a set to forget cannot be called 'retain_eval', as another",
         ),
+        (
+            "counterfactual = true",
+            "stop_forget_nll = 5.0",
+            "stages.sft_new.stop_forget_nll: a stage learns, and has no forget loss to stop at: leave it out",
+        ),
         ("batch = 2", "diverged_norm = inf", "presets.short.diverged_norm: must be a finite number, not inf"),
         *(
             (
