@@ -96,12 +96,28 @@ def pair_facts(first: Group, second: Group) -> Pairing | None:
     if len(pairs) < _MIN_FACTS:
         return None
     left, right = (list(side) for side in zip(*pairs, strict=True))
-    subjects = clusters(first.before, "forget")
+    subjects = [clusters(group.before, "forget") for group in (first, second)]
+    together = connected(*([names[fact] for fact in side] for names, side in zip(subjects, (left, right), strict=True)))
     gaps = [
-        bootstrap_difference(a[left], b[right], [subjects[fact] for fact in left], SCORES[score])
+        bootstrap_difference(a[left], b[right], together, SCORES[score])
         for score, (a, b) in (("mean_log_probability", sure), ("rougeL_recall", recall))
     ]
     return Pairing(pairs, *gaps)
+
+
+def connected(first: Sequence[str], second: Sequence[str]) -> list[int]:
+    """A number for each pair of subjects: the same where two pairs have one in common, be it through other pairs.
+
+    >>> connected(["a", "b", "c", "a"], ["x", "y", "y", "z"])
+    [0, 1, 1, 0]
+    """
+    numbers, before = list(range(len(first))), list[int]()
+    while numbers != before:
+        before = numbers
+        for names in (first, second):
+            least = {name: number for number, name in sorted(zip(numbers, names, strict=True), reverse=True)}
+            numbers = [least[name] for name in names]
+    return numbers
 
 
 def confidence(group: Group) -> Floats:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dual_data.bootstrap import Interval, Spread, bootstrap_difference, mean_spread
 from dual_data.evaluation.metrics.chance import Rule
@@ -20,6 +22,7 @@ from dual_data.evaluation.report.analysis.contrast import (
     compare_sets,
     compare_shares,
     confidence,
+    connected,
     forgetting,
     nearest_pairs,
     pair_facts,
@@ -234,6 +237,19 @@ def test_parts_of_one_set_are_compared_in_the_same_subjects_and_models(
     assert (contrast.facts, contrast.seeds) == (30, 3)
 
 
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20))
+def test_pairs_with_a_subject_in_common_are_one_observation(pairs: list[tuple[int, int]]) -> None:
+    numbers = connected([f"left {left}" for left, _ in pairs], [f"right {right}" for _, right in pairs])
+    graph = {pair: {other for other in pairs if pair[0] == other[0] or pair[1] == other[1]} for pair in pairs}
+    for pair, number in zip(pairs, numbers, strict=True):
+        reached, found = set(), {pair}
+        while found:
+            reached |= found
+            found = set().union(*(graph[other] for other in found)) - reached
+        same = {other for other, of_other in zip(pairs, numbers, strict=True) if of_other == number}
+        assert same == reached
+
+
 @pytest.mark.parametrize(("near", "paired"), [(9, False), (10, True)])
 def test_ten_pairs_are_a_comparison(popular_and_rare: tuple[Group, Group], near: int, paired: bool) -> None:
     first = np.arange(60) * -10.0
@@ -249,19 +265,21 @@ def test_ten_pairs_are_a_comparison(popular_and_rare: tuple[Group, Group], near:
         assert pairing.confidence[:3] == pytest.approx((-0.25, -0.25, -0.25))
 
 
-def test_how_alike_pairs_are_is_said_for_other_subjects_too(popular_and_rare: tuple[Group, Group]) -> None:
-    """Three facts of a subject with equal gaps are one observation."""
+@pytest.mark.parametrize("side", [0, 1])
+def test_how_alike_pairs_are_is_said_for_other_subjects_too(popular_and_rare: tuple[Group, Group], side: int) -> None:
+    """Three facts of a subject with equal gaps are one observation, in whichever set it is."""
     first = np.arange(60) * -10.0
     second = first + np.repeat(np.random.default_rng(0).normal(0, 0.05, 20), 3)
-    popular, rare = (
-        scored_before(group, mean_log_probability=[side.tolist()], contains_answer=[[1.0] * 60])
-        for group, side in zip(popular_and_rare, (first, second), strict=True)
-    )
+    groups = [
+        scored_before(group, mean_log_probability=[values.tolist()], contains_answer=[[1.0] * 60])
+        for group, values in zip(popular_and_rare, (first, second), strict=True)
+    ]
+    (run,) = groups[side].before
 
     def half_width(subjects: Sequence[int]) -> float:
-        (run,) = popular.before
         items = run.sets["forget"]._replace(subjects=tuple(map(str, subjects)))
-        pairing = pair_facts(popular._replace(before=(run._replace(sets={**run.sets, "forget": items}),)), rare)
+        groups[side] = groups[side]._replace(before=(run._replace(sets={**run.sets, "forget": items}),))
+        pairing = pair_facts(*groups)
         assert pairing is not None
         return pairing.confidence.high - pairing.confidence.low
 
