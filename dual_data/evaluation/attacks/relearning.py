@@ -145,7 +145,7 @@ def relearn(
             loaded,
             copy,
             fine_tune.METHOD,
-            TrainingRows(tuned, (), seed, train_end=profile.train_end),
+            TrainingRows(tuned, (), seed),
             [lr],
             # Tuning may start from a model that unlearning destroyed, which elsewhere would count as divergence.
             Optimisation(epochs=max(steps), batch=len(tuned), diverged_nll=0.0, diverged_norm=0.0),

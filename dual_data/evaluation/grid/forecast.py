@@ -178,7 +178,7 @@ def _sizes(grid: Grid, cell: Cell, tokenised: Tokenised) -> _Sizes:
 
     def trained(items: Sequence[Item]) -> Floats:
         rows = tokenised.encoded(items)
-        labels = sum(len(row.answer_ids) + grid.profile.train_end * len(row.end_ids) for row in rows)
+        labels = sum(len(row.answer_ids) + len(row.end_ids) for row in rows)
         return np.array([tokenised.tokens(items), labels], dtype=float)
 
     retain = trained(sets.retain_train)

@@ -89,7 +89,7 @@ def prepare(
     with FileLock(folder / f"{key}.lock") if ranks.first else nullcontext():
         if ranks.agree(not (is_whole(target) and _training_record(target))):
             encoded = encode(loaded.tokenizer, rows, profile)
-            data = TrainingRows(encoded, (), seed, train_end=profile.train_end)
+            data = TrainingRows(encoded, (), seed)
             _train(loaded, stage, data, target, ranks, on_epoch)
             ranks.wait()
     record = _training_record(target)

@@ -46,7 +46,6 @@ class Tokenised:
             cell.seed,
             self.encoded(grid.preferred(cell.stage, cell.set, cell.method)),
             forget,
-            grid.profile.train_end,
         )
 
     def workload(self, stage: str, name: str) -> Workload:

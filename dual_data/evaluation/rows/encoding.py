@@ -71,8 +71,6 @@ class TrainingRows(NamedTuple):
     """For each forget row, the same prompt with the answer to prefer."""
     items: Sequence[Item] = ()
     """The forget rows as read; empty where no unlearning method is trained."""
-    train_end: bool = True
-    """Whether the end of the turn is a label too."""
 
     @property
     def by_kind(self) -> dict[str, Sequence[Encoded]]:
@@ -90,7 +88,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: P
     _expect_read(tokenizer, [item.question for item in items[:_SAMPLE]])
     prompts = prompt_ids(tokenizer, [item.question for item in items], profile)
     answers = text_ids(tokenizer, [item.answer.strip() for item in items])
-    end = (turn_end(tokenizer),) if profile.chat else ()
+    end = (turn_end(tokenizer),) if profile.train_end else ()
     special = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     for item, ids in zip(items, answers, strict=True):
         # The token for what a tokenizer does not know stands in no text.

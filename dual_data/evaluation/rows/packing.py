@@ -106,7 +106,6 @@ class Source(NamedTuple):
     """All rows of one kind that a cell draws from, with the constants of its rows and labels."""
 
     rows: Sequence[Encoded]
-    train_end: bool
     constants: Mapping[str, Sequence[Sequence[float]]] = {}
     """By name, one list per row with one value per label."""
     at_label: bool = False
@@ -117,7 +116,7 @@ class Source(NamedTuple):
     def labels(self, index: int) -> tuple[int, list[int]]:
         """Position of the first label in the row, and the labels."""
         row = self.rows[index]
-        answer = [*row.answer_ids, *(row.end_ids if self.train_end else ())]
+        answer = [*row.answer_ids, *row.end_ids]
         if self.everywhere:
             return 1, [*row.prompt_ids[1:], *answer]
         return len(row.prompt_ids), answer

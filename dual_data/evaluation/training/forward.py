@@ -77,7 +77,7 @@ def packs(loaded: Loaded, longest: int) -> bool:
         # narrow type not more than rounding does.
         ids = plain_text(loaded, 46)
         rows = [Encoded(ids[:4] + ids[n : n + 5], ids[n + 5 : n + 10 - n // 10]) for n in (4, 14, 24, 34)]
-        source, states = Source(rows, train_end=False), []
+        source, states = Source(rows), []
         for plain in (False, True):
             layout, labels = one_pass(source, range(4), plain=plain, device=model.device)
             try:

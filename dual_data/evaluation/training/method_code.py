@@ -45,7 +45,7 @@ def telling(method: Method, part: str, known: str = "") -> Iterator[None]:
 def facts_of(data: TrainingRows, tokenizer: PreTrainedTokenizerBase) -> Facts:
     """What a method can derive constants from, of the rows that cells train on."""
     return Facts(
-        [[*row.answer_ids, *(row.end_ids if data.train_end else ())] for row in data.forget],
+        [[*row.answer_ids, *row.end_ids] for row in data.forget],
         [len(row.answer_ids) for row in data.forget],
         [item.popularity for item in data.items] or [None] * len(data.forget),
         lambda text: list(text_ids(tokenizer, [text])[0]),
@@ -105,9 +105,7 @@ def sources_of(
     of one that combines the gradients of its own terms.
     """
     sources = {
-        kind: Source(
-            data.by_kind[kind], data.train_end, constants if kind == "forget" else {}, at_label=method.at_layer
-        )
+        kind: Source(data.by_kind[kind], constants if kind == "forget" else {}, at_label=method.at_layer)
         for kind in method.kinds
     }
     if optimisation.forget_kl:
@@ -117,7 +115,7 @@ def sources_of(
             )
         if method.gradient is not None:
             raise UsageError(f"{method.name} combines the gradients of its own terms, so forget_kl cannot be set")
-        sources["everywhere"] = Source(data.forget, data.train_end, everywhere=True)
+        sources["everywhere"] = Source(data.forget, everywhere=True)
     return sources
 
 

@@ -27,7 +27,7 @@ def log_probabilities(architecture: str, rows: list[Encoded], **options: Any) ->
     loaded = MODELS[architecture]
     even = [1.0 / len(rows)] * len(rows)
     micro_batch = MicroBatch({"a": range(len(rows))}, {"a": even}, even[0])
-    packed = pack([micro_batch], {"a": Source(rows, train_end=True)}, **options)
+    packed = pack([micro_batch], {"a": Source(rows)}, **options)
     layout, groups = packed.at(torch.zeros(1, dtype=torch.long))
     labels = groups["a"]
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_what_all_rows_begin_with_is_laid_out_once() -> None:
     rows = encode(MODELS["llama"].tokenizer, cities(), "chat")
     even = [1.0 / 7] * 7
     micro_batch = MicroBatch({"a": range(7)}, {"a": even}, even[0])
-    source = {"a": Source(rows, train_end=True)}
+    source = {"a": Source(rows)}
     shared = pack([micro_batch], source).layout.ids.numel()
     apart = pack([micro_batch], source, plain=True).layout.ids.numel()
     assert shared < apart / 2
@@ -101,7 +101,7 @@ def test_what_all_rows_begin_with_is_laid_out_once() -> None:
 def test_sequences_are_of_similar_length_and_have_no_more_rows_than_asked(lengths: tuple[int, ...], width: int) -> None:
     rows = [Encoded((number,), (7,) * length, ()) for number, length in enumerate(lengths)]
     micro_batch = MicroBatch({"a": range(4)}, {"a": [0.25] * 4}, 0.25)
-    packed = pack([micro_batch], {"a": Source(rows, train_end=False)}, rows_per_bin=2)
+    packed = pack([micro_batch], {"a": Source(rows)}, rows_per_bin=2)
     assert packed.layout.ids.numel() == 2 * width
     assert packed.layout.segments.max() == 2
 
@@ -109,16 +109,14 @@ def test_sequences_are_of_similar_length_and_have_no_more_rows_than_asked(length
 @pytest.mark.parametrize(("own", "sequences"), [(64, 1), (65, 2), (400, 7), (3000, 32)])
 def test_long_rows_share_a_sequence_with_few_others(own: int, sequences: int) -> None:
     rows = [Encoded((5, 6, 7), (8 + number,) * own, ()) for number in range(32)]
-    layout, _ = one_pass(Source(rows, train_end=False, at_label=True), range(32), plain=False)
+    layout, _ = one_pass(Source(rows, at_label=True), range(32), plain=False)
     assert len(layout.ids) == sequences
 
 
 def test_every_cell_has_all_sequences_and_labels() -> None:
     rows = encode(MODELS["llama"].tokenizer, cities(), "chat")
     micro_batch = MicroBatch({"a": range(7)}, {"a": [1.0 / 7] * 7}, 1.0 / 7)
-    alone, together = (
-        pack([micro_batch], {"a": Source(rows, train_end=True)}, cells=cells, rows_per_bin=4) for cells in (1, 3)
-    )
+    alone, together = (pack([micro_batch], {"a": Source(rows)}, cells=cells, rows_per_bin=4) for cells in (1, 3))
     assert torch.equal(together.layout.ids, torch.cat([alone.layout.ids] * 3, dim=1))
     for of_all, of_one in zip(together.groups["a"][:7], alone.groups["a"][:7], strict=True):
         assert torch.equal(of_all, torch.cat([of_one] * 3, dim=1))
@@ -127,7 +125,7 @@ def test_every_cell_has_all_sequences_and_labels() -> None:
 def test_figures_of_rows_sum_over_their_labels_alone() -> None:
     rows = [Encoded((5, 6), (7,), (2,)), Encoded((5, 8), (7, 9, 10), (2,))]
     micro_batch = MicroBatch({"a": [1, 0]}, {"a": [0.25, 0.125]}, 0.25)
-    labels = pack([micro_batch], {"a": Source(rows, train_end=True)}).at(torch.zeros(1, dtype=torch.long))[1]["a"]
+    labels = pack([micro_batch], {"a": Source(rows)}).at(torch.zeros(1, dtype=torch.long))[1]["a"]
     ones = torch.ones_like(labels.weight)
     assert labels.row_sum(ones).tolist() == [[4.0, 2.0]]
     assert labels.lengths().tolist() == [[4.0, 2.0]]
@@ -138,7 +136,7 @@ def test_figures_of_rows_sum_over_their_labels_alone() -> None:
 
 
 def test_where_every_token_is_a_label_only_the_first_is_none() -> None:
-    source = Source([Encoded((5, 6), (7,), (2,))], train_end=True, everywhere=True)
+    source = Source([Encoded((5, 6), (7,), (2,))], everywhere=True)
     assert (source.labels(0), source.tokens(0)) == ((1, [6, 7, 2]), [5, 6, 7])
 
 
@@ -150,7 +148,7 @@ def test_rows_of_two_kinds_go_through_the_model_once_and_what_all_begin_with_is_
         {"forget": [0.2, 0.2], "everywhere": [0.1, 0.125]},
         0.5,
     )
-    sources = {"forget": Source(rows, train_end=True), "everywhere": Source(rows, train_end=True, everywhere=True)}
+    sources = {"forget": Source(rows), "everywhere": Source(rows, everywhere=True)}
     both = pack([micro_batch], sources)
     alone = pack([micro_batch], {"forget": sources["forget"]})
     assert torch.equal(both.layout.ids, alone.layout.ids)
