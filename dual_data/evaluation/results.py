@@ -185,7 +185,7 @@ def seconds_of(run: RunRecord) -> float:
     return (run["training_seconds"] + run["measuring_seconds"]) / run["cells_at_once"]
 
 
-def is_finite(rows: Iterable[ItemRow]) -> bool:
+def all_have_numbers(rows: Iterable[ItemRow]) -> bool:
     """Whether the model gave a number for every item: one that diverged did not."""
     return all(row["scores"]["probability"] is not None for row in rows)
 

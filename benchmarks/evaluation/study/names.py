@@ -7,8 +7,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from dual_data.ids import digest
 
 FOLDS = 10
@@ -21,15 +19,10 @@ def guessed_countries(names: Sequence[str], countries: Sequence[str]) -> list[st
 
     A linear support vector machine on 1- to 4-grams of letters within words; folds are by hash of the name.
     """
-    folds = np.array([int(digest(f"fold|{name}", 8), 16) % FOLDS for name in names])
-    texts, labels = np.array(names, dtype=object), np.array(countries, dtype=object)
-    predictions = np.empty(len(names), dtype=object)
-    for fold in range(FOLDS):
-        inside = folds == fold
-        if inside.any():
-            model = classifier().fit(texts[~inside], labels[~inside])
-            predictions[inside] = model.predict(texts[inside])
-    return [str(name) for name in predictions]
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
+    folds = PredefinedSplit([int(digest(f"fold|{name}", 8), 16) % FOLDS for name in names])
+    return [str(country) for country in cross_val_predict(classifier(), names, countries, cv=folds)]
 
 
 def classifier() -> Any:

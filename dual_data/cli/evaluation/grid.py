@@ -187,6 +187,8 @@ def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> Evaluat
 
 def _say_unless_known(name: str, known: Mapping[str, object], path: Path) -> None:
     """Print a note on an unknown bare name, which may be a typo: it may exist on the Hub, but a refusal takes long."""
-    if "/" in name or Path(name).exists() or name == "smollm2" or name.startswith("tiny-"):
+    from dual_data.evaluation.models.names import SMOLLM2, is_tiny
+
+    if "/" in name or Path(name).exists() or name == SMOLLM2 or is_tiny(name):
         return
     say(f"{name}: not a model in {path} ({', '.join(known)}) and not a folder here: looking for it on the Hub")

@@ -63,13 +63,15 @@ def conflicting(grid: Grid, cells: Sequence[Cell]) -> dict[str, Cell]:
     # A cell that is already measured is run only for its adapter and gives the same result.
     new_cells = [(cell, grid.coordinates(cell)) for cell in cells if cell.id not in measured]
     by_key = {coordinates_key(coordinates): cell for cell, coordinates in new_cells}
-    new_kinds = {_kind(coordinates): cell for cell, coordinates in reversed(new_cells)}
+    new_kinds: dict[tuple[str, ...], Cell] = {}
+    for new_cell, coordinates in new_cells:
+        new_kinds.setdefault(_kind(coordinates), new_cell)
     found = {name: cell for name, old in measured.items() if (cell := by_key.get(coordinates_key(old)))}
     ids_by_kind: dict[tuple[str, ...], list[str]] = {}
     for name, coordinates in measured.items():
         ids_by_kind.setdefault(_kind(coordinates), []).append(name)
     for kind, names in ids_by_kind.items():  # those of one kind have one recipe, else they had been refused
-        comparable = [cell for new_kind, cell in reversed(new_kinds.items()) if new_kind[2:] == kind[2:]]
+        comparable = [cell for new_kind, cell in new_kinds.items() if new_kind[2:] == kind[2:]]
         if comparable and not found.keys() >= set(names):
             provenance = _provenance(grid, names)  # read once: a result has megabytes of items
             if provenance and (

@@ -17,7 +17,7 @@ from dual_data.evaluation.report.analysis.membership import membership_aucs
 from dual_data.evaluation.report.analysis.posterior import posterior_audit
 from dual_data.evaluation.report.analysis.quality import ForgetQuality, RetainScores, forget_quality, model_utility
 from dual_data.evaluation.report.analysis.runs import Collection, Group, Run, before_of, chosen_cells, clusters, stack
-from dual_data.evaluation.results import ItemRow, cluster_of, is_finite, read_result
+from dual_data.evaluation.results import ItemRow, all_have_numbers, cluster_of, read_result
 
 
 class AttackResults(NamedTuple):
@@ -134,7 +134,7 @@ def _aucs(held_out_facts: HeldOut, items: Mapping[str, Sequence[ItemRow]]) -> di
     for name, facts in (("forget", held_out_facts.forget), (held_out_facts.set, held_out_facts.rows)):
         by_id = {row["id"]: row for row in items.get(name, ())}
         sides.append([by_id[row["id"]] for row in facts if row["id"] in by_id])
-        if not facts or len(sides[-1]) < len(facts) or not is_finite(sides[-1]):
+        if not facts or len(sides[-1]) < len(facts) or not all_have_numbers(sides[-1]):
             return {}
     return membership_aucs(*sides)
 

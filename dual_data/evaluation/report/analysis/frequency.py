@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dual_data.bootstrap import UNIT, Interval, bootstrap_correlation, bootstrap_mean
-from dual_data.evaluation.results import ItemRow, cluster_of, is_finite
+from dual_data.evaluation.results import ItemRow, all_have_numbers, cluster_of
 from dual_data.statistics import Floats, spearman
 
 _MAX_PARTS = 10
@@ -52,7 +52,7 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
     None where no fact has a popularity, and where a model gave no number for one that has.
     """
     pairs = [(old, new) for old, new in zip(before, after, strict=True) if new["popularity"] is not None]
-    if not pairs or not is_finite(row for pair in pairs for row in pair):
+    if not pairs or not all_have_numbers(row for pair in pairs for row in pair):
         return None
     pairs.sort(key=lambda pair: (pair[1]["popularity"], pair[1]["id"]))
     popularity = np.array([new["popularity"] for _, new in pairs], dtype=float)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dual_data.bootstrap import UNKNOWN, Interval, item_weights, quantiles, seed_weights
-from dual_data.evaluation.results import ItemRow, is_finite
+from dual_data.evaluation.results import ItemRow, all_have_numbers
 from dual_data.statistics import Floats, harmonic_mean, kolmogorov_smirnov
 
 _REPLICATES = 1000
@@ -37,7 +37,7 @@ def forget_quality(unlearned: Sequence[ItemRow], never_seen: Sequence[ItemRow]) 
     `never_seen` are the items of the model that was trained on everything except the forget facts. None without truth
     ratios, and where a model gave no number for an item, since the remaining items would be a biased sample.
     """
-    if not is_finite((*unlearned, *never_seen)):
+    if not all_have_numbers((*unlearned, *never_seen)):
         return None
     left, right = (
         [row["scores"]["truth_ratio"] for row in rows if row["scores"]["truth_ratio"] is not None]

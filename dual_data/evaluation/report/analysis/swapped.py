@@ -11,7 +11,7 @@ from dual_data.evaluation.metrics.summary import fair_wordings
 from dual_data.evaluation.results import ItemRow
 from dual_data.evaluation.rows.attack_prompts import REVERSE
 from dual_data.ids import digest
-from dual_data.text.matching import ObjectKind, contains_answer, kind_of, may_be_right
+from dual_data.text.matching import ObjectKind, contains_answer, may_be_right
 
 
 def elicited(rows: Sequence[ItemRow]) -> list[tuple[bool, bool | None]]:
@@ -27,7 +27,7 @@ def elicited(rows: Sequence[ItemRow]) -> list[tuple[bool, bool | None]]:
             row["relation"],
             row["question"],
             (row["ground_truth"], *row["answers"]),
-            kind_of(row.get("kind")),
+            row["kind"],
         )
         for row in rows
     )
