@@ -1,8 +1,8 @@
 """The result of a cell: cells/ID.json, with the same bytes whenever the cell is run again, and its run: runs/ID.json.
 
-The same bytes: on the same device, with the same packages, threads, and cells and rows at once; else up to rounding.
-Each file is written completely or not at all, the run's first, so that a cell with a result has both. Reading joins
-them: the second is `run` of `Result`.
+The same bytes: at the same commit, on the same device, with the same packages, threads, and cells and rows at once;
+otherwise the same scores up to rounding. Each file is written completely or not at all, the run's first, so that a cell
+with a result has both. Reading joins them: the second is `run` of `Result`.
 """
 
 from __future__ import annotations

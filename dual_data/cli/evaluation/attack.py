@@ -54,7 +54,8 @@ def attack(
     """Attack the cells that the report shows.
 
     The attacks are relearning (tuning on some of the forgotten facts, or on others) and quantisation (rounding the
-    weights to int8, int4 and nf4); --task evaluates the cells on tasks of lm-eval, which show what unlearning cost.
+    weights to int8, int4 and nf4); --task evaluates the cells on tasks of lm-eval, which show what unlearning cost
+    (without a chat template; lm-eval fetches their data from the Hub, or takes them from its cache).
     Every method is attacked at the learning rate that was chosen on forget and retain_train, with all seeds; tasks are
     run on the first seed only. What was done with the same --relearn-lr, --task or --shots is not repeated, results
     with other values are kept, and a run that was stopped continues with the attack that it was running.

@@ -187,9 +187,14 @@ def compare(
     compare two models and say nothing about two methods. Sets that only one of the two has are left out, and so is the
     panel if the two were not asked the same questions.
 
+    Of the scores, contains_answer is whether the generation contains an accepted answer, worst whether any wording or
+    prompt elicits one, and own_words_likeliest, of facts answered before unlearning, whether the answer is still the
+    likeliest after the words with which the model then began. Others are ROUGE-L recall, the answer's probability and
+    log-probability a token, and the cosine of sentence embeddings.
+
     Coordinates are model, data, stage, set, method, preset, profile, lr and seed; before unlearning, the method is
-    none. If several settings match, the coordinates in which they differ are listed. If A and B differ in a setting
-    that no coordinate tells, such as an option of their method, it is printed.
+    none, and there is no lr. If several settings match, the coordinates in which they differ are listed. If A and B
+    differ in a setting that no coordinate tells, such as an option of their method, it is printed.
 
     Example: dual-data eval compare artifacts/evaluation/mine:method=NPO artifacts/evaluation/mine:method=none
     """
