@@ -14,6 +14,7 @@ from benchmarks.evaluation.study import __main__ as study
 from benchmarks.evaluation.study.asked import ProbeResult, ask, countries_of
 from benchmarks.evaluation.study.facts import city_facts, read_triplets, with_population
 from benchmarks.evaluation.study.names import guessed_countries, invented_names
+from benchmarks.evaluation.study.published_logs import explained, table
 from benchmarks.evaluation.study.sets import STYLES, balance, splits
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.cells import cells_of, resolve_grid
@@ -22,6 +23,8 @@ from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.settings import ModelSettings, load_settings
 from dual_data.ids import digest
+from tests.evaluation.questions import cities
+from tests.reference import REFERENCE, needs_reference
 from tests.services import require
 
 ROOT = Path(__file__).parents[2]
@@ -211,3 +214,26 @@ def test_data_are_made_and_the_grids_run_on_them(
     grid = resolve_grid(settings.model_copy(update={"grids": {"one": narrow}}), "one", ROOT, tmp_path / "one")
     cells = cells_of(grid)
     assert run(grid, cells, RunOptions()) == (2, 0, 0, 0)
+
+
+def test_a_published_score_stands_beside_that_of_a_rule_on_the_same_facts() -> None:
+    items = cities()
+    rows = {
+        str(index): {"input": f"system\n{item.question}\n", "ground_truth": item.answer, "rougeL_recall": index % 2}
+        for index, item in enumerate(items[1:])
+    }
+    found = explained(items, {"forget_qa_rouge": {"value_by_index": rows}})
+    scores = [index % 2 for index in range(len(items) - 1)]
+    assert found.facts == len(scores)
+    assert found.model.value == pytest.approx(sum(scores) / len(scores))
+    assert found.difference.value == pytest.approx(found.model.value - found.of_rule.value)
+
+
+@needs_reference
+def test_a_published_log_is_no_better_than_rules() -> None:
+    log = REFERENCE / "eval_logs" / "llama31_8b_npo_lr1e-4.json.gz"
+    rare, popular = [line.split(" | ") for line in table([log], REFERENCE / "duet")][2:]
+    assert rare[1:6] == [
+        "rare", "482", "0.340 [0.310, 0.371]", "`subject_copy` 0.472 [0.453, 0.491]", "-0.132 [-0.164, -0.099]",
+    ]  # fmt: skip
+    assert popular[1:5] == ["popular", "481", "0.618 [0.574, 0.661]", "`relation_majority` 0.630 [0.586, 0.673]"]
