@@ -23,9 +23,7 @@ from tests.evaluation.methods.formulas import FORMULAS
 from tests.evaluation.training.oracle import LAYER, SPEC, Oracle, Problem, disturb, peft_twin, problem
 
 
-@pytest.mark.parametrize(
-    "method", ["GradDiff", "NPO", "DPO", "AdaPop", "JensUn", "RMU", "GRU", "TaskVector", "NoiseDistil"]
-)
+@pytest.mark.parametrize("method", METHODS)
 def test_three_cells_together_equal_three_alone(method: str) -> None:
     lrs, seeds = (1e-3, 3e-3, 1e-2), (0, 1, 0)
     optimisation = Optimisation(epochs=3, batch=3, micro_batch=2)
