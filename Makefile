@@ -18,7 +18,7 @@ GPU_RESULTS := benchmarks/evaluation/results/gpu
 MODELS := llama-3.1-8b llama-3.2-1b smollm2
 TIMED  := ceilings,cells,grid,profile,growth
 
-.PHONY: demo eval-demo test test-lowest check format benchmark benchmark-evaluation study clean
+.PHONY: demo eval-demo test test-lowest check format benchmark benchmark-evaluation benchmark-counts study clean
 
 demo: $(VENV)/.demo  ## Build the embedded dataset, from facts to splits, show it and report it
 	$(BIN)/dual-data build --profile $(DEMO)
@@ -67,6 +67,14 @@ benchmark-evaluation: $(VENV)/.dev  ## The evaluation beside a plain loop, on a 
 	done; \
 	$(BIN)/python -m benchmarks.evaluation.plot $(GPU_RESULTS)-*/results.json --out $(GPU_RESULTS)-growth.svg; \
 	exit $$failed
+
+benchmark-counts: $(VENV)/.dev  ## What a cell computes, moves and holds, counted from shapes without a device
+	for model in llama-3.1-8b llama-135m; do \
+	    rm -rf artifacts/counts-$$model; \
+	    OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evaluation --model $$model --device cpu --dtype bfloat16 \
+	        --parts counts --out artifacts/counts-$$model \
+	    && cp artifacts/counts-$$model/results.json benchmarks/evaluation/results/counts-$$model.json || exit 1; \
+	done
 
 study: $(VENV)/.dev  ## The study of benchmarks/evaluation/study, on a GPU: data, grids, attacks, report; it resumes
 	@echo 'Installing the packages of the study'
