@@ -31,6 +31,7 @@ from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.optimisation import Optimisation
+from dual_data.evaluation.training.reference import References
 from dual_data.evaluation.training.train import OnEpoch, halving, train
 from dual_data.evaluation.training.training_run import Trace
 from dual_data.system.progress import lines
@@ -58,6 +59,7 @@ class StageRun:
         self._stage: Prepared | None = None
         self._workload: Workload
         self._base: Measurement | None = None
+        self._references = References()
 
     def run(self, cells: Sequence[Cell]) -> Counter[str]:
         """Run cells of one stage. Returns the number of cells by how they ended."""
@@ -97,6 +99,7 @@ class StageRun:
                 counts = self._measure_base(cells)
         except DualDataError as error:  # the cells are compared with it, so none of them can be run
             return self._grid_run.fail_free(cells, str(error), self._loaded, self._stage)
+        self._references = References()  # of this set's rows
         for group in grouped([cell for cell in cells if cell.method != BASE], lambda cell: cell.sweep):
             for batch in self._batches(group[0]):
                 if wanted := [cell for cell in batch if cell in group]:
@@ -174,7 +177,12 @@ class StageRun:
         def attempt(optimisation: Optimisation) -> list[Trace]:
             on_epoch = self._telling(label, grid.preset.epochs)
             options = grid.preset.methods[method.name]
-            return train(loaded, trainable, method, rows, lrs, optimisation, options=options, on_epoch=on_epoch)
+            return train(
+                *(loaded, trainable, method, rows, lrs, optimisation),
+                options=options,
+                on_epoch=on_epoch,
+                references=self._references,
+            )
 
         try:
             began = time.perf_counter()

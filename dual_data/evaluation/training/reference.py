@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -79,3 +79,19 @@ def reference_figures(
         else:
             done += filled
     return ReferenceFigures(log_p, hidden)
+
+
+class References:
+    """The outputs of one reference, computed once for all runs that have this object, as cells of one base may."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], ReferenceFigures] = {}
+
+    def figures(
+        self, model: PreTrainedModel, source: Source, trainable: Trainable, *, layer: int | None, plain: bool
+    ) -> ReferenceFigures:
+        """Those of :func:`reference_figures`, whichever cells were trained when they were computed."""
+        key = (tuple(source.rows), source.at_label, source.everywhere, layer, plain)
+        if key not in self._known:
+            self._known[key] = reference_figures(model, source, trainable, layer=layer, plain=plain)
+        return self._known[key]

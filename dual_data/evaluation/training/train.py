@@ -17,6 +17,7 @@ from dual_data.evaluation.rows.encoding import TrainingRows
 from dual_data.evaluation.training.cuda_graph import WARM_UP, Replayed
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import Trainable
+from dual_data.evaluation.training.reference import References
 from dual_data.evaluation.training.training_run import Trace, TrainingRun
 
 Result = TypeVar("Result")
@@ -45,16 +46,18 @@ def train(
     graphs: bool | None = None,
     plain: bool | None = None,
     on_epoch: OnEpoch | None = None,
+    references: References | None = None,
 ) -> list[Trace]:
     """Train cell k of `trainable` at the rate `lrs[k]`. Out of memory raises torch's own error; see `halving`.
 
     `graphs` is whether steps are replayed as CUDA graphs; None for yes where the model is on a GPU. `plain` is whether
-    rows are padded rather than packed; None for only where the model needs it.
+    rows are padded rather than packed; None for only where the model needs it. `references` are those of earlier runs
+    from the same base.
     """
     check_dtype(loaded.info.spec, loaded.info.dtype)
     if len(lrs) != trainable.count:
         raise ValueError(f"{len(lrs)} learning rates for {trainable.count} cells trained at once")
-    run = TrainingRun(loaded, trainable, method, data, lrs, optimisation, options or {}, plain)
+    run = TrainingRun(loaded, trainable, method, data, lrs, optimisation, options or {}, plain, references)
     record = can_record(loaded.device) if graphs is None else graphs
     if record and run.plain:  # without a mask the model reads the positions on the host
         run.fall_back("recorded")

@@ -35,7 +35,7 @@ from dual_data.evaluation.training.method_code import (
 )
 from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import AdamW, Trainable
-from dual_data.evaluation.training.reference import ReferenceFigures, reference_figures
+from dual_data.evaluation.training.reference import ReferenceFigures, References
 from dual_data.evaluation.training.schedule import factors, plan
 
 
@@ -71,6 +71,7 @@ class TrainingRun:
         optimisation: Optimisation,
         options: Mapping[str, Any],
         plain: bool | None,
+        references: References | None = None,
     ) -> None:
         options = method.options(options)
         method = method.bound(options)
@@ -101,7 +102,7 @@ class TrainingRun:
         self._layer: int | None = None
         if method.at_layer:  # the last one where the model has fewer
             self._notes["layer"] = self._layer = min(int(options["layer"]), loaded.info.layers - 1)
-        self._references = self._compute_references(sources)
+        self._references = self._references_from(references or References(), sources)
         if (noise := noise_of(method)) is not None:
             trainable.perturb(*noise)  # only now, since the reference of all weights has none
         with telling(method, "controller"):
@@ -256,10 +257,10 @@ class TrainingRun:
     def _kinds(self) -> list[str]:
         return list(self._packed.groups)
 
-    def _compute_references(self, sources: Mapping[str, Source]) -> dict[str, ReferenceFigures]:
+    def _references_from(self, references: References, sources: Mapping[str, Source]) -> dict[str, ReferenceFigures]:
         kinds = self._method.reference | (set(sources) & {"everywhere"})
         return {
-            kind: reference_figures(self.model, sources[kind], self._trainable, layer=self._layer, plain=self.plain)
+            kind: references.figures(self.model, sources[kind], self._trainable, layer=self._layer, plain=self.plain)
             for kind in sorted(kinds)
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from dual_data.evaluation.methods.base import Method
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import BASE, Result, cell_path, read_result, read_results, write_result
 from dual_data.evaluation.rows.encoding import TrainingRows
+from dual_data.evaluation.rows.packing import Source
+from dual_data.evaluation.training import reference
 from dual_data.evaluation.training.optimiser import Trainable
+from dual_data.evaluation.training.reference import ReferenceFigures, References
 from dual_data.evaluation.training.train import train
 from dual_data.evaluation.training.training_run import Trace
 from tests.evaluation.grid.small_grid import FILE, one_stage, opened
@@ -105,6 +109,33 @@ def test_a_run_says_why_steps_of_its_stage_and_of_its_cells_were_not_recorded(
     notes = {cell.method: read_result(cell_path(grid.folder, cell.id))["run"]["notes"] for cell in cells}
     of_stage, of_cell = (f"training was not recorded: of the {part}" for part in ("stage", "cell"))
     assert notes == {BASE: [of_stage], "GradAscent": [of_stage, of_cell], "NPO": [of_stage, of_cell]}
+
+
+def test_the_reference_of_a_set_is_computed_once_for_all_its_cells(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, computed = reference.reference_figures, list[int]()
+
+    def counted(model: Any, source: Source, *args: Any, **rest: Any) -> ReferenceFigures:
+        computed.append(len(source.rows))
+        return real(model, source, *args, **rest)
+
+    def apart(*args: Any, references: References, **rest: Any) -> list[Trace]:
+        return train(*args, **rest)
+
+    monkeypatch.setattr(reference, "reference_figures", counted)
+    file = one_stage(FILE.replace("NPO = { beta = 0.5 }", "NPO = { beta = 0.5 }\nAdaPop = {}"))
+    written = list[list[bytes]]()
+    for out in ("a", "b"):
+        grid, cells = opened(project, file=file.replace("seeds = [0]", "seeds = [0, 1]"), out=out)
+        run(grid, cells, RunOptions())
+        written.append([cell_path(grid.folder, cell.id).read_bytes() for cell in cells])
+        # NPO needs that of the rows to forget, and AdaPop that of the rows to keep: for two rates and two seeds each.
+        rows = [len(items) for items in (grid.sets["pretrained"].forget["rare"], grid.sets["pretrained"].retain_train)]
+        assert Counter(computed) == Counter(dict.fromkeys(rows, 1 if out == "a" else 4))
+        computed.clear()
+        monkeypatch.setattr(stage_run, "train", apart)
+    assert written[0] == written[1]
 
 
 @pytest.mark.parametrize(("batches", "rounding"), [("batch = 2", 1e-4), ("batch = 2\nmicro_batch = 1", 1e-3)])
