@@ -18,7 +18,7 @@ from dual_data.sources.embedded import EmbeddedGraph
 from dual_data.sources.wikidata.queries import Entities, Members
 from dual_data.sources.wikidata.sparql import HttpEndpoint
 from dual_data.sources.wikipedia.counts import Wikipedia
-from pipeline.links import LinksParams, check, forecast, run
+from pipeline.links import IN_DEGREES, LinksParams, check, forecast, run
 from tests.clock import FakeClock
 from tests.pipeline.frames import facts_frame
 from tests.tools import without_models
@@ -199,6 +199,19 @@ def test_degrees_in_the_embedded_graph_carry_its_day(tmp_path: Path) -> None:
         calls.fetch("embedded", request, lambda: {"rows": []})
         links = run(LinksParams(method="none"), without_models(tmp_path, embedded, calls), facts=facts())
     assert {qid: row[-1] for qid, row in rows(links).items()} == {"Q1": None, "Q2": None, "Q3": graph.date, "Q4": None}
+
+
+def test_a_subject_counts_once_whatever_it_states_about_an_entity() -> None:
+    pyoxigraph = pytest.importorskip("pyoxigraph")
+    graph, entity, direct = (
+        pyoxigraph.Store(),
+        "http://www.wikidata.org/entity/",
+        "http://www.wikidata.org/prop/direct/",
+    )
+    for subject, relation in (("Q1", "P17"), ("Q1", "P131"), ("Q2", "P17")):
+        parts = (f"{entity}{subject}", f"{direct}{relation}", f"{entity}Q9")
+        graph.add(pyoxigraph.Quad(*map(pyoxigraph.NamedNode, parts)))
+    assert [int(row["n"].value) for row in graph.query(IN_DEGREES)] == [2]
 
 
 def test_a_count_without_a_day_is_no_row(tmp_path: Path) -> None:

@@ -185,3 +185,13 @@ def test_the_control_of_a_seed_is_a_fresh_adapter_of_that_seed() -> None:
 
     assert control(1) == control(1)
     assert control(1) != pytest.approx(control(0), rel=0.01)
+
+
+def test_a_point_is_of_just_as_many_steps() -> None:
+    loaded, items = tiny("llama"), cities(4)
+    adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0))
+    how: dict[str, Any] = {"held_out": items, "profile": PROFILES["chat"], "lr": 1e-2, "seed": 0}
+    long, *short = (relearn(loaded, adapters, 0, items, steps=steps, **how).points for steps in ((1, 2, 4), (1,), (2,)))
+    for curve in short:
+        (same,) = (point for point in long if point.step == curve[-1].step)
+        assert curve[-1].probabilities == pytest.approx(same.probabilities, rel=1e-5)

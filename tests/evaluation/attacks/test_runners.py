@@ -201,3 +201,18 @@ def test_what_relearning_tunes_on_does_not_depend_on_the_order_of_the_file() -> 
     others = [item._replace(question=f"{item.question} Tell me.") for item in items]
     assert sample([*items, *others], 99) == sample([*others, *items], 99)
     assert len(sample([*items, *others], 99)) == 2 * len(items)
+
+
+def test_relearning_of_a_cell_is_of_its_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_project(tmp_path, adapters=True, grid=f"{GRID}seeds = [1, 2]\n")
+    grid, cells = opened(tmp_path)
+    options, seeds = AttackOptions(steps=(1,)), Counter[int]()
+
+    def noted(*args: Any, seed: int, **rest: Any) -> Curve:
+        seeds[seed] += 1
+        return relearn(*args, seed=seed, **rest)
+
+    monkeypatch.setattr(runners, "relearn", noted)
+    attack(grid, [target._replace(todo=("relearning",)) for target in targets(grid, cells, options)], options)
+    assert seeds.keys() == {1, 2}
+    assert len(set(seeds.values())) == 1

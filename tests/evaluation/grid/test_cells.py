@@ -419,3 +419,13 @@ def test_the_size_of_micro_batches_addresses_cells_whose_loss_depends_on_it(proj
         text = FILE.replace("batch = 2", f'batch = 2\nnormalise = "micro_batch"\nmicro_batch = {size}')
         ids.append({cell.id for cell in opened(project, file=text)[1] if cell.method != BASE})
     assert not ids[0] & ids[1]
+
+
+def test_rows_that_a_stage_learns_are_part_of_cells_that_do_not_measure_them(project: Path) -> None:
+    def ids() -> dict[tuple[str, str, float, int], str]:  # sets = ["rare"]
+        return {(cell.stage, cell.method, cell.lr, cell.seed): cell.id for cell in opened(project)[1]}
+
+    before, path = ids(), project / "data" / "popular.jsonl"
+    path.write_text(path.read_text().replace("Italy", "Italia"))
+    after = ids()
+    assert {(key[0], before[key] == after[key]) for key in before} == {("pretrained", True), ("sft", False)}

@@ -141,3 +141,9 @@ def test_a_stage_that_diverges_is_no_stage(tmp_path: Path) -> None:
         with pytest.raises(DualDataError, match=f"{reason}.*; lower its learning rate"):
             prepare(tiny(), wild, cities(3), seed=0, profile=CHAT, folder=tmp_path)
     assert not list(tmp_path.glob("*/adapter_config.json"))
+
+
+@pytest.mark.parametrize("change", [{"weights": "other"}, {"dtype": "bfloat16"}])
+def test_a_stage_of_another_model_is_another(change: dict[str, Any]) -> None:
+    info = tiny().info
+    assert len({stage_key(one, STAGE, cities(), 0, PROFILES["chat"]) for one in (info, info._replace(**change))}) == 2

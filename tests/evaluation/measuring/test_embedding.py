@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 
 from dual_data.evaluation.measuring.embedding import SentenceEmbedder
-from dual_data.evaluation.measuring.measure import measure
+from dual_data.evaluation.measuring.measure import _add_cosines, measure
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.workload import MeasureOptions, build_workload
 from dual_data.evaluation.models.tiny import tiny
+from tests.evaluation.items import item
 from tests.evaluation.questions import cities
 from tests.services import require
 
@@ -76,3 +79,14 @@ def test_a_measurement_holds_the_cosine_of_every_item_where_asked_for(embedder: 
     assert [row["scores"]["minilm_cosine"] for row in rows] == pytest.approx(expected, abs=1e-6)
     assert with_cosine.summary["forget"]["minilm_cosine"] == pytest.approx(sum(expected) / 2, abs=1e-6)
     assert "minilm_cosine" not in without.items["forget"][0]["scores"]
+
+
+def test_the_cosine_is_that_of_the_nearest_accepted_answer() -> None:
+    class Asked:
+        def nearest(self, texts: Sequence[str], accepted: Sequence[Sequence[str]]) -> list[float]:
+            self.accepted = accepted
+            return [0.5] * len(texts)
+
+    embedder: Any = Asked()
+    _add_cosines(embedder, [{**item(0), "answers": ["Paris", "Lutetia"]}])
+    assert embedder.accepted == [["Paris", "Lutetia"]]

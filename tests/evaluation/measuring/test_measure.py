@@ -266,3 +266,35 @@ def test_the_answer_that_a_reversed_question_names_does_not_answer_it() -> None:
     assert row["generation"] == reversed_question["generation"] == item.answer
     assert row["scores"]["contains_answer"] == 1.0
     assert reversed_question["scores"]["contains_answer"] == 0.0
+
+
+def test_other_wordings_change_since_their_own_scores_before() -> None:
+    loaded = tiny("llama")
+    workload = build_workload(loaded.tokenizer, {"forget": cities(3)}, "chat", MeasureOptions())
+    (base,) = measure(open_engine(loaded, max_new_tokens=4), workload, keep_reference=True)
+    adapters = Adapters(loaded.model, LoraSpec(rank=4, alpha=8.0))
+    adapters.load_weights(0, {name: (a, torch.full_like(b, 0.05)) for name, (a, b) in adapters.weights().items()})
+    (cell,) = measure(open_engine(loaded, adapters, max_new_tokens=4), workload, base=base)
+    for row, row_before in zip(cell.items["forget"], base.items["forget"], strict=True):
+        assert row["paraphrases"]
+        for wording, before in zip(row["paraphrases"], row_before["paraphrases"], strict=True):
+            after, then = (entry["scores"]["mean_log_probability"] for entry in (wording, before))
+            assert after is not None
+            assert then is not None
+            assert wording["scores"]["change_mean_log_probability"] == pytest.approx(after - then, abs=1e-4)
+
+
+def test_every_accepted_answer_counts_under_other_wordings_too() -> None:
+    loaded, items = tiny("llama"), [item._replace(answers=(item.answer, "x")) for item in cities(3)]
+    alias = tuple(loaded.tokenizer("x", add_special_tokens=False)["input_ids"])
+
+    class Alias(_Scripted):
+        def _outcome(self, gold: Answer, *wrong: Answer) -> Outcome:
+            return super()._outcome(gold, *wrong)._replace(generation=alias)
+
+    workload = build_workload(loaded.tokenizer, {"forget": items}, "chat", MeasureOptions())
+    (told,) = measure(Alias(loaded, -1.0, -2.0), workload)
+    for row in told.items["forget"]:
+        assert [entry["scores"]["contains_answer"] for entry in (row, *row["paraphrases"])] == [1.0] * (
+            1 + len(row["paraphrases"])
+        )

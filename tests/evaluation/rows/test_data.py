@@ -338,3 +338,16 @@ def test_published_rows_are_read_with_their_popularity_and_paraphrases() -> None
     assert len(retain) == 500
     assert retain[0].popularity is None
     assert json.dumps(retain[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: "x"} for name in ("id", "question", "answer", "subject", "relation")),
+        {"answers": ("a", "b")}, {"popularity": 7.5}, {"paraphrases": ("other words",)}, {"kind": "date"},
+    ],
+)  # fmt: skip
+def test_the_hash_of_rows_follows_every_field_but_the_pair(change: dict[str, Any]) -> None:
+    first, second = cities(2)
+    assert data_hash([first._replace(**change), second]) != data_hash([first, second])
+    assert data_hash([first._replace(pair="x"), second]) == data_hash([first, second])

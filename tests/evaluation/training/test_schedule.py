@@ -44,3 +44,20 @@ def test_schedules() -> None:
     # Rounded, this warm-up would take both steps.
     assert factors(Optimisation(epochs=2, warmup_epochs=1.9), [1, 1]) == [0.0, 1.0]
     assert factors(Optimisation(epochs=2, schedule="cosine"), [1, 1]) == pytest.approx([1.0, 0.5])
+
+
+def test_the_order_of_forget_rows_is_of_the_seed_and_of_the_epoch() -> None:
+    def rows(seed: int, kind: str = "forget") -> list[list[int]]:
+        epochs = plan({"forget": [1] * 40, "retain": [1] * 15}, Optimisation(epochs=2, batch=8), seed)
+        return [[row for step in epoch for part in step for row in part.rows[kind]] for epoch in epochs]
+
+    orders = [*rows(0), *rows(1)]
+    assert all(sorted(order) == list(range(40)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+    kept, _ = rows(0, "retain")  # more of them are needed than there are
+    assert sorted(kept[15:30]) == list(range(15))
+    assert kept[:15] != kept[15:30]
+
+
+def test_the_order_of_rows_stays_what_it_was() -> None:
+    assert permutation(6, 0, 0, "forget") == [3, 0, 4, 5, 2, 1]  # else published results could not be repeated

@@ -57,3 +57,12 @@ def test_a_model_that_gave_no_number_before_or_after_is_not_analysed() -> None:
     without = [*rows[:5], item(5, popularity=5, probability=None)]
     assert frequency(without, rows) is None
     assert frequency(rows, without) is None
+
+
+def test_an_answer_that_stays_without_probability_disagrees_and_one_never_given_does_not() -> None:
+    before = [item(i, popularity=i, probability=0.8, contains_answer=float(i < 3)) for i in range(4)]
+    left = [(0.1, 1.0), (0.7, 0.0), (0.1, 0.0), (0.7, 0.0)]
+    after = [item(i, popularity=i, probability=p, contains_answer=given) for i, (p, given) in enumerate(left)]
+    result = frequency(before, after)
+    assert result is not None
+    assert result.disagreeing == 2

@@ -170,3 +170,22 @@ def test_every_table_names_preset_and_profile_where_there_are_several(tmp_path: 
             assert all(len(row) == len(table.header) for row in table.rows)
         ids = re.findall(r' id="([^"]+)"', to_html("t", build(some, table, [], items=True), tmp_path))
         assert len(ids) == len(set(ids)) > 20
+
+
+def test_each_column_has_its_own_score(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    (group,) = collection.groups
+    scores = {"rougeL_recall": 0.11, "contains_answer": 0.22, "probability": 0.33, "worst": 0.44, "kl": 0.55}
+    run = rescored(group.runs[0], **{name: np.full(60, value) for name, value in scores.items()})
+    kept = run.sets["retain_eval"]
+    kept = kept._replace(scores={**kept.scores, "rougeL_recall": np.full(60, 0.66), "kl": np.full(60, 0.77)})
+    group = group._replace(runs=(run._replace(sets={**run.sets, "retain_eval": kept}),))
+    _, after = main_rows(collection._replace(groups=(group,)))
+    wanted = {
+        "forget": 0.11, "answers held": 0.22, "probability": 0.33, "worst case": 0.44, "retain_eval": 0.66,
+        "KL on retain": 0.77,
+    }  # fmt: skip
+    found = {name: score.value for name in wanted if (score := after.scores[name]) is not None}
+    assert found == pytest.approx(wanted)
