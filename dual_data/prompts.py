@@ -105,7 +105,7 @@ def load_prompt(path: Path) -> Prompt:
     if end is None:
         raise ConfigError(f"the front matter is not closed by a line {_FENCE}", file=path)
     front = parse_toml("\n".join(["", *lines[1:end]]), path)  # so that its line numbers are the file's
-    parse(FrontMatter, front, path)
+    parse(FrontMatter, front, path)  # alone first: name and body are no keys of it
     body = "\n".join(lines[end + 1 :]).strip()
     if not body:
         raise ConfigError("holds no prompt below the front matter", file=path)

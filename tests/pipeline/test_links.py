@@ -15,7 +15,7 @@ from dual_data.engine.tables import settle
 from dual_data.errors import ConfigError
 from dual_data.schema import Links
 from dual_data.sources.embedded import EmbeddedGraph
-from dual_data.sources.wikidata.queries import Entities, Members
+from dual_data.sources.wikidata.queries import PREFIXES, Entities, Members
 from dual_data.sources.wikidata.sparql import HttpEndpoint
 from dual_data.sources.wikipedia.counts import Wikipedia
 from pipeline.links import IN_DEGREES, LinksParams, check, forecast, run
@@ -203,13 +203,9 @@ def test_degrees_in_the_embedded_graph_carry_its_day(tmp_path: Path) -> None:
 
 def test_a_subject_counts_once_whatever_it_states_about_an_entity() -> None:
     pyoxigraph = pytest.importorskip("pyoxigraph")
-    graph, entity, direct = (
-        pyoxigraph.Store(),
-        "http://www.wikidata.org/entity/",
-        "http://www.wikidata.org/prop/direct/",
-    )
+    graph, entity = pyoxigraph.Store(), PREFIXES["wd"]
     for subject, relation in (("Q1", "P17"), ("Q1", "P131"), ("Q2", "P17")):
-        parts = (f"{entity}{subject}", f"{direct}{relation}", f"{entity}Q9")
+        parts = (f"{entity}{subject}", f"{PREFIXES['wdt']}{relation}", f"{entity}Q9")
         graph.add(pyoxigraph.Quad(*map(pyoxigraph.NamedNode, parts)))
     assert [int(row["n"].value) for row in graph.query(IN_DEGREES)] == [2]
 

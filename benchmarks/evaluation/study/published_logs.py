@@ -93,4 +93,6 @@ def table(logs: Sequence[Path], splits: Path) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(table(sorted(reference("eval_logs").glob("*.json.gz")), reference("duet"))))
+    if not (found := sorted((folder := reference("eval_logs")).glob("*.json.gz"))):
+        raise SystemExit(f"{folder}: no logs; let DUAL_DATA_REFERENCE name the folder that holds eval_logs and duet")
+    print("\n".join(table(found, reference("duet"))))

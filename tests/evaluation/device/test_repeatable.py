@@ -19,6 +19,7 @@ from dual_data.evaluation.training.optimisation import Optimisation
 from dual_data.evaluation.training.optimiser import AdamW
 from dual_data.evaluation.training.train import train
 from dual_data.evaluation.training.training_run import Trace
+from tests.evaluation.emulated_graphs import emulate
 from tests.evaluation.training.oracle import Problem, problem
 
 GPU = torch.device("cuda")
@@ -176,23 +177,12 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[RuntimeError]:
             raise RuntimeError("operation failed due to a previous error during capture")
         yield
 
-    @contextmanager
-    def on(_: Any) -> Iterator[None]:
-        yield
-
+    emulate(monkeypatch)
     current = _Stream()
     _Stream.created = _Stream.waits = 0
-    stand_ins: dict[str, Any] = {
-        "Stream": _Stream,
-        "current_stream": lambda *_: current,
-        "CUDAGraph": object,
-        "graph": graph,
-    }
-    stand_ins |= {"stream": on, "graph_pool_handle": lambda: (0, 0), "current_device": lambda: 0}
-    for name, stand_in in stand_ins.items():
-        monkeypatch.setattr(torch.cuda, name, stand_in)
-    for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
-        monkeypatch.setattr(torch._C, name, lambda *_: None, raising=False)
+    monkeypatch.setattr(torch.cuda, "Stream", _Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda *_: current)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
     return errors
 
 
