@@ -35,11 +35,12 @@ def _called(command: Callable[..., None], arguments: str) -> tuple[GridPart, flo
 def test_every_shared_option_arrives() -> None:
     options = (
         "-g reference -f a.toml -C there -o out --model m --stage sft --set rare --method NPO --lr 1e-3 --seed 2 "
-        "--dtype float32 --limit 4 --trust-remote-code --own 0.1"
+        "--method WGA --lr 3e-4 --seed 0 --dtype float32 --limit 4 --trust-remote-code --own 0.1"
     )
     part = GridPart(
-        "reference", Path("a.toml"), Path("there"), Path("out"), "m", "sft", "rare", "NPO", 1e-3, 2, "float32", 4, True
-    )
+        "reference", Path("a.toml"), Path("there"), Path("out"), ["m"], ["sft"], ["rare"], ["NPO", "WGA"],
+        [1e-3, 3e-4], [2, 0], "float32", 4, True,
+    )  # fmt: skip
     assert _called(whole, options) == (part, 0.1)
 
 

@@ -21,7 +21,7 @@ def attack(
         str | None, typer.Option("--device", help="cpu, cuda or cuda:1.", show_default="a GPU if there is one")
     ] = None,
     threads: Threads = None,
-    seeds: Annotated[
+    most_seeds: Annotated[
         int | None,
         typer.Option(
             "--seeds", min=1, metavar="N", help="Attack at most N seeds of a cell.", show_default="all that were run"
@@ -94,7 +94,7 @@ def attack(
     options = AttackOptions(
         device=where,
         only=tuple(only or ()),
-        seeds=seeds or 0,
+        seeds=most_seeds or 0,
         lr=relearn_lr,
         tasks=tuple(task or ()),
         task_folder=task_folder,

@@ -34,6 +34,10 @@ Threads = Annotated[
 ]
 
 
+def _only(option: str, value: str, of: str) -> Any:
+    return typer.Option(option, metavar=value, help=f"Only this {of}; may be repeated.")
+
+
 @dataclass(frozen=True)
 class GridPart:
     """A grid of a file, or a part of it; each field is an option of the command line."""
@@ -47,19 +51,20 @@ class GridPart:
         Path | None,
         typer.Option("--out", "-o", help="Folder of the results.", show_default="artifacts/evaluation/GRID"),
     ] = None
-    model: Annotated[
-        str | None,
+    models: Annotated[
+        list[str] | None,
         typer.Option(
             "--model",
-            help="One model only: a name in the file; or a Hub name, a folder or a GGUF file, loaded in bfloat16, on a "
-            "CPU too, unless --dtype says otherwise.",
+            metavar="MODEL",
+            help="Only this model: a name in the file; or a Hub name, a folder or a GGUF file, loaded in bfloat16, on "
+            "a CPU too, unless --dtype says otherwise; may be repeated.",
         ),
     ] = None
-    stage: Annotated[str | None, typer.Option("--stage", help="One training stage only.")] = None
-    forget: Annotated[str | None, typer.Option("--set", help="One forget set only.")] = None
-    method: Annotated[str | None, typer.Option("--method", help="One method only.")] = None
-    lr: Annotated[float | None, typer.Option("--lr", help="One learning rate only.")] = None
-    seed: Annotated[int | None, typer.Option("--seed", help="One seed only.")] = None
+    stages: Annotated[list[str] | None, _only("--stage", "STAGE", "training stage")] = None
+    sets: Annotated[list[str] | None, _only("--set", "SET", "forget set")] = None
+    methods: Annotated[list[str] | None, _only("--method", "METHOD", "method")] = None
+    lrs: Annotated[list[float] | None, _only("--lr", "RATE", "learning rate")] = None
+    seeds: Annotated[list[int] | None, _only("--seed", "N", "seed")] = None
     dtype: Annotated[
         str | None,
         typer.Option(
@@ -99,8 +104,8 @@ class GridPart:
         from dual_data.evaluation.settings import expect_methods, read_settings
         from dual_data.project.loading import find_root
 
-        if self.lr is not None:
-            expect_rate("--lr", self.lr)
+        for lr in self.lrs or ():
+            expect_rate("--lr", lr)
         root = find_root(self.project)
         load_methods(root)
         path = self._path(root)
@@ -162,11 +167,9 @@ def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> Evaluat
     # Without defaults, since a list that is left out may not be empty.
     whole = {"models": {}, **settings.model_dump(exclude_unset=True)}
     table = grid_named(settings, part.grid, path).model_dump(exclude_unset=True)
-    one_of = {
-        "models": part.model, "stages": part.stage, "sets": part.forget, "methods": part.method, "lrs": part.lr,
-        "seeds": part.seed,
-    }  # fmt: skip
-    table |= {key: (value,) for key, value in one_of.items() if value is not None}
+    for key in ("models", "stages", "sets", "methods", "lrs", "seeds"):
+        if chosen := getattr(part, key):
+            table[key] = tuple(dict.fromkeys(chosen))
     if part.limit is not None:
         table["limit"] = part.limit
         table["panel_questions"] = min(table.get("panel_questions", 0), part.limit)

@@ -78,7 +78,10 @@ def test_what_failed_is_not_there_and_a_whole_grid_is_not_called_so(project: Pat
 
 def test_a_run_keeps_what_it_was_asked_for_and_a_dry_run_nothing(project: Path) -> None:
     grid, cells = opened(project)
-    command = run_command(project, grid.folder, "--method", "NPO", "--stage", "pretrained", "--seed", "0")
+    command = run_command(
+        project, grid.folder, "--method", "NPO", "--stage", "pretrained", "--seed", "0", "--lr", "1e-2", "--lr", "1e-3",
+        "--lr", "1e-2",
+    )  # fmt: skip
     assert dual_data(*command, "--dry-run").code == 0
     assert not grid.folder.exists()
     assert dual_data(*command).code == 0
