@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dual_data.engine.manifest import versions
+from dual_data.system.extras import versions
 
 
 def machine(packages: Iterable[str]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class Prompt(FrontMatter):
             if name not in used:
                 raise ValueError(f"[variables] declares {name}, which the body does not use")
         if self.labels:
-            _check_labels(self.labels, self.system + self.body)
+            _check_labels(self.labels, f"{self.system}\n{self.body}")
         return self
 
     @property

@@ -318,7 +318,7 @@ def _table(ids: Sequence[str], verdicts: Sequence[Verdict], least: float, judge:
 
 SALIENCE = Stage(
     name="salience",
-    version=3,
+    version=4,
     run=run,
     schema=Salience,
     params=SalienceParams,

@@ -40,6 +40,11 @@ def test_a_prompt_is_rendered_in_one_pass(tmp_path: Path) -> None:
     assert text == 'About "{question}": {subject} {x} { {"score": 1}'
 
 
+def test_a_label_at_the_end_of_the_system_prompt_is_explained(tmp_path: Path) -> None:
+    text = GOOD.replace("Be {terse}.", "Rate it from 1 to 2").replace("[var", 'labels = ["1", "2"]\n[var')
+    assert load_prompt(prompt_file(tmp_path, text)).labels == ("1", "2")
+
+
 def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path) -> None:
     plain_file = load_prompt(prompt_file(tmp_path, GOOD))
     assert load_prompt(prompt_file(tmp_path, b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())) == plain_file

@@ -36,12 +36,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from dual_data.statistics import Floats
+
 CONFIRMED = 2.0
 """Standard deviations by which the rows left out must agree with the surplus of rare categories."""
 UNTOLD_SHARE = 0.5
 """Largest share of pairs of rows without information for which an area is reported."""
-
-Floats = npt.NDArray[np.float64]
 
 
 def auc(first: pl.Series, second: pl.Series) -> float | None:

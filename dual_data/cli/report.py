@@ -45,7 +45,7 @@ def report(
     if out is not None and out.is_dir():
         raise UsageError(f"--out {out}: is a folder; name a file, such as {out / 'report.html'}")
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--out {out}: would be replaced by the page; name a file that ends in .html")
+        raise UsageError(f"--out {out}: is not the name of a page; name a file that ends in .html")
     loaded = load_project(project, profile)
     built = read_current(loaded)
     relations = load_relations(loaded.root / RELATIONS)

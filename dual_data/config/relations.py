@@ -258,5 +258,9 @@ def _double_claims(relations: Mapping[str, Relation]) -> Iterator[tuple[str, str
 
 def load_excluded(path: Path) -> dict[str, Excluded]:
     """Read relations/EXCLUDED.toml: what is excluded on purpose, by label."""
-    content = read_toml(path)
-    return {clean(label): parse(Excluded, data, path, label) for label, data in content.items()}
+    excluded: dict[str, Excluded] = {}
+    for label, data in read_toml(path).items():
+        if clean(label) in excluded:
+            raise ConfigError("is listed twice, with other spaces; list it once", file=path, key=label)
+        excluded[clean(label)] = parse(Excluded, data, path, label)
+    return excluded

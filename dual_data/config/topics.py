@@ -35,6 +35,10 @@ class Topic(Strict):
     order: Literal["sitelinks", "hash"] = "sitelinks"
     """Which subjects are taken if there are more than the limit: those with most sitelinks, or by hash."""
 
+    def most(self, limit: int | None) -> int:
+        """Most subjects taken by a stage that works on at most `limit` of each topic."""
+        return self.limit if limit is None else min(limit, self.limit)
+
     @field_validator("article")
     @classmethod
     def _article_compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from dual_data.calls.fetching import Counts
 from dual_data.config import Strict
 from dual_data.ids import canonical, digest
 from dual_data.sealed import Sealed
+from dual_data.system.extras import versions
 from dual_data.system.files import file_hash, write_text
 
 PACKAGES = ("polars", "pyarrow", "SPARQLWrapper", "mwclient", "openai", "pyoxigraph", "torch", "transformers")
@@ -161,15 +160,6 @@ def build_record(project: Path, seconds: float, params: Strict, code: Mapping[st
         "code": dict(code),
         "params": undeciding,
     }
-
-
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Versions by name of the packages that are installed."""
-    installed = {}
-    for name in packages:
-        with suppress(PackageNotFoundError):
-            installed[name] = version(name)
-    return installed
 
 
 def git_state(project: Path) -> dict[str, Any] | None:

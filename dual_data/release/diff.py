@@ -122,7 +122,10 @@ def _corrected(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
 
 
 def _changed(before: Dataset, after: Dataset) -> pl.DataFrame:
-    sides = [side.facts.drop(_COUNTS).join(side.questions, on="fact_id", how="left") for side in (before, after)]
+    sides = [
+        side.facts.drop(_COUNTS, strict=False).join(side.questions, on="fact_id", how="left")
+        for side in (before, after)
+    ]
     shared = [column for column in sides[0].columns if column in sides[1].columns and column != "fact_id"]
     both = sides[0].select("fact_id", *shared).join(sides[1].select("fact_id", *shared), on="fact_id", suffix="_now")
     changes = [

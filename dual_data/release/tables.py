@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from dual_data.config import POOLED
 from dual_data.engine.manifest import EXAMPLES
 from dual_data.engine.tables import content_hash
 from dual_data.errors import DualDataError
@@ -44,6 +45,7 @@ def tables_of(build: Build) -> Tables:
             raise DualDataError(f"{build.folder / stage}: its table {name} needs a name of its own, without a slash")
         else:
             frames[name] = build.table(stage, name)
+    _expect_own_names(build, examples, frames)
     absent = _reasons(frames)
     configs: dict[str, dict[str, pl.DataFrame]] = {}
     for recipe, frame in examples.items():
@@ -63,6 +65,15 @@ def tables_of(build: Build) -> Tables:
                 "named; use letters (A to Z), digits and _ alone"
             )
     return Tables(configs, absent)
+
+
+def _expect_own_names(build: Build, recipes: Mapping[str, object], tables: Mapping[str, object]) -> None:
+    names = [*tables, *recipes, *(f"{recipe}_{POOLED}" for recipe in recipes)]
+    if twice := [recipe for recipe in recipes if names.count(recipe) + names.count(f"{recipe}_{POOLED}") > 2]:
+        raise DualDataError(
+            f"{build.folder}: the recipe {twice[0]} needs a name of its own: neither it nor {twice[0]}_{POOLED} may be "
+            "that of another table or recipe"
+        )
 
 
 def write_tables(configs: Mapping[str, Mapping[str, pl.DataFrame]], folder: Path) -> dict[str, dict[str, File]]:

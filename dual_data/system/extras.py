@@ -1,8 +1,11 @@
-"""Whether the packages of an extra are installed, told without importing them."""
+"""Which packages are installed, and in which versions, told without importing them."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 
 from dual_data.errors import MissingExtra
 
@@ -21,3 +24,12 @@ def not_installed(extra: str, *packages: str) -> str:
     except MissingExtra as error:
         return str(error)
     return ""
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions by name of the packages that are installed."""
+    installed = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            installed[name] = version(name)
+    return installed

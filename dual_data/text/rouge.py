@@ -7,16 +7,13 @@ The Unicode variant folds diacritics and keeps words of every script: the plain 
 against "Brasilia" and for any answer in Cyrillic or Chinese.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from dual_data.text.stemmer import stem
-from dual_data.text.words import words
-
-_PLAIN = re.compile(r"[a-z0-9]+")
+from dual_data.text.words import PLAIN, words
 
 
 class Rouge(NamedTuple):
@@ -31,7 +28,7 @@ class Rouge(NamedTuple):
 @lru_cache(maxsize=1 << 17)
 def plain_tokens(text: str) -> tuple[str, ...]:
     """Split as ``rouge_score`` does: lower case, ``[a-z0-9]+``, words of more than three letters stemmed."""
-    return tuple(map(_stem, words(text) if text.isascii() else _PLAIN.findall(text.lower())))
+    return tuple(map(_stem, words(text) if text.isascii() else PLAIN.findall(text.lower())))
 
 
 @lru_cache(maxsize=1 << 17)

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-_PLAIN = re.compile(r"[a-z0-9]+")
+PLAIN = re.compile(r"[a-z0-9]+")
 _DIACRITICS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
 # Letters with a stroke and ligatures have no decomposition in Unicode, yet readers write plain letters for them.
 _STROKES = str.maketrans(
@@ -45,7 +45,7 @@ def words(text: str) -> tuple[str, ...]:
     """
     folded = fold(text)
     if folded.isascii():
-        return tuple(_PLAIN.findall(folded))
+        return tuple(PLAIN.findall(folded))
     tokens: list[str] = []
     open_word = False
     # By category: a regular expression does not count a mark as a letter and would cut the word in two.

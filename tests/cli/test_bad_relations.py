@@ -138,6 +138,10 @@ FAULTS: dict[str, Fault] = {
         excluded('["x"]\nreason = "vauge"\n'),
         "EXCLUDED.toml: x.reason: 'vauge' is not explained at the head of the file; known: vacuous, vague, many_answers,",
     ),
+    "exclusion twice": (
+        excluded('["x y"]\nreason = "vague"\n["x  y"]\nreason = "vacuous"\n'),
+        "EXCLUDED.toml: x  y: is listed twice, with other spaces; list it once",
+    ),
     "exclusion for no known topic": (
         excluded('["x"]\nreason = "vague"\ntopics = ["places_contry"]\n'),
         "EXCLUDED.toml: x.topics: 'places_contry' is not in pipeline/topics.toml",

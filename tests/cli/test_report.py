@@ -105,6 +105,6 @@ def test_a_page_replaces_no_file_of_another_kind(project: Path) -> None:
     profile = project / "pipeline" / "dual.toml"
     before = profile.read_bytes()
     outcome = dual_data("report", "--project", project, "--out", profile)
-    message = f"error: --out {profile}: would be replaced by the page; name a file that ends in .html\n"
+    message = f"error: --out {profile}: is not the name of a page; name a file that ends in .html\n"
     assert outcome == (2, "", message)
     assert profile.read_bytes() == before

@@ -50,6 +50,12 @@ def test_added_removed_and_corrected_facts() -> None:
     ]
 
 
+def test_facts_without_a_counted_column_are_compared() -> None:
+    """As those of a project with a schema of its own may be."""
+    bare = dataset({**TWO, "facts": TWO["facts"].drop("subject_sitelinks")})
+    assert [len(frame) for frame in compare(dataset(ONE), bare)] == [0, 0, 0, 0, 0]
+
+
 def test_the_order_of_the_tables_does_not_matter() -> None:
     old = dataset(ONE, {"x": ONE["facts"]["fact_id"].to_list()})
     facts = TWO["facts"].with_columns(

@@ -162,6 +162,19 @@ def test_no_table_takes_the_place_of_another_unseen(tmp_path: Path, name: str) -
         tables_of(build._replace(manifests=clashing))
 
 
+@pytest.mark.parametrize("name", ["facts", "capacity", "matched_all"])
+def test_no_recipe_takes_the_name_of_another_configuration(tmp_path: Path, name: str) -> None:
+    """Not that of its splits of all topics together either, which the card declares."""
+    build = invented_build(tmp_path)
+    splits = build.manifests["splits"]
+    outcome = {**splits.outcome, f"examples/{name}": splits.outcome["examples/matched"]}
+    folder = build.folder / "splits" / "examples"
+    (folder / f"{name}.parquet").write_bytes((folder / "matched.parquet").read_bytes())
+    clashing = {**build.manifests, "splits": splits.model_copy(update={"outcome": outcome})}
+    with pytest.raises(DualDataError, match=r"the recipe .* needs a name of its own: neither it nor .*_all may be"):
+        tables_of(build._replace(manifests=clashing))
+
+
 def test_project_outside_git_has_no_commit(tmp_path: Path) -> None:
     assert invented_build(tmp_path, world(subjects=4), git="none").state().commit is None
 

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from dual_data import __version__
-from dual_data.engine.manifest import git_state, versions
+from dual_data.engine.manifest import git_state
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.stages import Prepared
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import FORMAT, Result, RunRecord, seconds_of
+from dual_data.system.extras import versions
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "gguf")
 

@@ -23,8 +23,8 @@ class Request(NamedTuple):
     """Scored separately; the first is the gold answer, which is compared with the reference."""
     generate: bool = True
     group: str = ""
-    """Prompts of one group share a prefix, which is computed once; batches do not mix groups. Each attack is a group: its
-    prompts share more than those of all attacks do."""
+    """Prompts of one group share a prefix, which is computed once; batches do not mix groups. Each attack is a group,
+    since its prompts share more than those of all attacks do."""
 
     def tokens(self, max_new_tokens: int) -> int:
         """Most tokens that it can take: the prompt with its longest answer or with the longest generation."""

@@ -20,8 +20,8 @@ _PREFACE = re.compile(
     r"""\s*(?:the\s+)?(?:score|rating|answer|label|digit)?(?:\s+is)?\s*[:=]?\s*["'*_`({]*\s*""", re.IGNORECASE
 )
 """What a judge may write before the label: "Score: **"."""
-_LEADING_SPACE = "\u2581\u0120"
-"""How SentencePiece and byte-level tokenizers write a leading space, where a server does not decode it."""
+SPACE_MARKS = str.maketrans(dict.fromkeys("\u2581\u0120", " ") | {"\u010a": "\n"})
+"""How SentencePiece and byte-level tokenizers write a space or a line feed, where a server does not decode it."""
 _DECORATION = "\"'*_`({[]})."
 _CLOSED = re.compile(r"""[^\S\n]*(?:\Z|[\n<]|[.:)\]*"](?!\w))""")
 """What may follow a letter: the end or closing punctuation, lest "A widely known fact" and "I cannot" be ratings. "<"
@@ -78,15 +78,16 @@ def label_log_probabilities(tokens: Sequence[Sequence[Any]] | None, labels: Sequ
     """
     if not tokens or not all(isinstance(token, str) for token, _, _ in tokens):
         return None
+    texts = [token.translate(SPACE_MARKS) for token, _, _ in tokens]
     before, start = "", None
-    for index, (token, _, _) in enumerate(tokens):
-        clean = _clean(token)
+    for index, text in enumerate(texts):
+        clean = _clean(text)
         if start is None and clean.strip(_DECORATION + " \n"):
             start = index
         if clean in labels and _PREFACE.fullmatch(before):
-            after = "".join(str(later[0]) for later in tokens[index + 1 : index + 3])
+            after = "".join(texts[index + 1 : index + 3])
             return None if _goes_on(clean, after) else _merge(tokens[index], labels)
-        before += token
+        before += text
     return None if start is None else _merge(tokens[start], labels)
 
 
@@ -105,7 +106,7 @@ def _merge(token: Sequence[Any], labels: Sequence[str]) -> list[float | None] | 
 
 
 def _clean(token: str) -> str:
-    return unicodedata.normalize("NFKC", token.strip(_LEADING_SPACE)).strip()
+    return unicodedata.normalize("NFKC", token.translate(SPACE_MARKS)).strip()
 
 
 def label_of_text(text: str, labels: Sequence[str]) -> str | None:

@@ -7,7 +7,6 @@ is in the log without loading or downloading a model, and an offline build which
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from dual_data.calls.log import Request
 from dual_data.errors import Offline
 from dual_data.ids import canonical
 from dual_data.sources.chat.protocol import Chat, ChatModel, Sampling
+from dual_data.system.extras import versions
 
 SOURCE = "local"
 """Source of the calls that log which model was opened; the source of answers is `local:<name>`."""
@@ -138,14 +138,8 @@ def recall_local(spec: str, name: str, calls: Calls, weights: str | None) -> Loc
 
 
 def _opening(spec: str) -> dict[str, str]:
-    return {"task": "open", "model": spec} | {package: _version(package) for package in ("torch", "transformers")}
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+    packages = ("torch", "transformers")
+    return {"task": "open", "model": spec} | dict.fromkeys(packages, "") | versions(packages)
 
 
 def _chat(request: Request) -> Chat:

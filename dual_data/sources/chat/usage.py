@@ -181,7 +181,9 @@ class Ledger:
 
     def _refusal(self, expected: Usage) -> str:
         budget, price, spent = self._budget, self._price, self._spent
-        over_tokens = budget.tokens is not None and spent.plus(expected).tokens > budget.tokens
+        over_tokens = budget.money is None or (
+            budget.tokens is not None and spent.plus(expected).tokens > budget.tokens
+        )
 
         def shown(usage: Usage) -> str:
             if over_tokens or price is None:

@@ -71,7 +71,7 @@ def _subjects(tables: Tables, hierarchy: pl.DataFrame, name: str, topic: Topic, 
     classes = tables.engine.local(_below(hierarchy, topic.classes))
     claims = tables["claims"].filter(nw.col("property") == number(topic.property))
     items = claims.join(classes, on="object", how="semi").select("item").unique()
-    most = topic.limit if limit is None else min(limit, topic.limit)
+    most = topic.most(limit)
     if topic.order == "hash":
         numbers = tables.engine.collect(items)["item"].to_list()
         return sorted(numbers, key=lambda item: digest(f"Q{item}"))[:most]

@@ -69,7 +69,7 @@ def subclasses(asker: Asker, label: str, roots: Sequence[str]) -> list[str]:
 
 def subjects(asker: Asker, name: str, topic: Topic, sizes: Sizes, limit: int | None) -> list[str]:
     """Members of a topic's classes, most sitelinks first (ties by number) or by hash, up to its limit."""
-    most = topic.limit if limit is None else min(limit, topic.limit)
+    most = topic.most(limit)
     groups = in_batches(subclasses(asker, name, topic.classes), sizes.classes)
     sitelinks: dict[str, int] = {}
     high: int | None = None
@@ -213,7 +213,7 @@ def forecast(
         try:
             known[name] = subjects(asker, name, topic, sizes, limit)
         except NotKnown:
-            unknown[name] = topic.limit if limit is None else min(limit, topic.limit)
+            unknown[name] = topic.most(limit)
             # The classes are asked for first; where they are missing, no query for members has been counted yet.
             classes_asked = asker.endpoint.request(Subclasses(topic.classes).query())
             guessed += len(asker.calls.missing(asker.endpoint.source, [classes_asked]))

@@ -124,6 +124,22 @@ def test_a_label_behind_a_preface_is_found(before: str) -> None:
         assert scores == expected
 
 
+@pytest.mark.parametrize(("space", "line"), [(" ", "\n"), ("\u2581", "\n"), ("\u0120", "\u010a")])
+def test_marks_of_space_are_read_as_space(space: str, line: str) -> None:
+    """Servers may leave them undecoded: SentencePiece's, then those of byte-level tokenizers."""
+    seven = [f"{space}7", math.log(0.9), [[f"{space}7", math.log(0.9)], ["6", math.log(0.1)]]]
+    around = [f"{space}Score", ":", f"{space}because", f"{line}Because"]
+    score, colon, because, new_line = ([text, -0.1, [[text, -0.1]]] for text in around)
+    expected = [None] * 5 + [0.1, 0.9, None, None]
+    assert read(score, colon, seven) == expected
+    assert read(seven, because) == expected
+    letter = ["A", math.log(0.8), [["A", math.log(0.8)]]]
+    scores = label_log_probabilities([letter, new_line], LETTERS)
+    assert scores is not None
+    assert scores[0] == pytest.approx(math.log(0.8))
+    assert label_log_probabilities([letter, because], LETTERS) is None, "a sentence"
+
+
 def test_a_number_in_a_sentence_is_no_label() -> None:
     first = [" There", -0.5, [[" There", -0.5], ["3", math.log(0.05)]]]
     rest = [" are", -0.1, [[" are", -0.1]]], token("7", p7=0.9)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from dual_data.errors import Refused, TooLarge, Transient
-from dual_data.sources.chat.label_scores import HIGHEST_MASS, label_of_text, label_schema
+from dual_data.sources.chat.label_scores import HIGHEST_MASS, SPACE_MARKS, label_of_text, label_schema
 from dual_data.sources.chat.openai.completions import Answer, final_text, messages
 from dual_data.sources.chat.openai.server import ChatServer, Declined, Rejected
 
@@ -34,9 +34,6 @@ AT_MOST = "; at most: all of reasoning_tokens for each answer"
 """What plans say of the tokens of a model that reasons."""
 
 _TOO_FEW = re.compile(r"below minimum|below_min|(?:>=|at least|minimum (?:of|is)) *16\b", re.I)
-
-_SPACE_MARKS = str.maketrans(dict.fromkeys("\u2581\u0120\u010a", " "))
-"""How SentencePiece and byte-level tokenizers write a space or a line feed, where a server does not decode it."""
 
 _UNLIKELY = ("3", "7")
 """Labels of the probe of structured output; the prompt does not ask for them, so only a constraint brings them."""
@@ -269,4 +266,4 @@ def tail(answer: Answer, text: str) -> list[float] | None:
 
 
 def _spaceless(text: str) -> str:
-    return "".join(text.translate(_SPACE_MARKS).split())
+    return "".join(text.translate(SPACE_MARKS).split())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import time
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -69,6 +70,14 @@ def test_calls_that_wait_for_the_budget_are_not_sent_after_a_failure(tmp_path: P
     ):
         judge.ask([judge.request({"messages": messages("", f"Question {n}"), "max_tokens": 100}) for n in range(20)])
     assert len(fake.bodies) <= 3
+
+
+def test_a_call_that_waited_in_vain_is_told_the_limit_that_is_set() -> None:
+    ledger, ended = Ledger("salience.budget", None, Budget(tokens=100)), Event()
+    ended.set()
+    expected = Usage(1, 60, 0, 0)
+    with ledger.spending(expected), pytest.raises(BudgetSpent, match=r"^salience\.budget\.tokens = 100 does not cover"):
+        ledger.spending(expected, ended).__enter__()
 
 
 def uncounted(text: str) -> tuple[int, Body]:
