@@ -111,8 +111,10 @@ class RunRecord(TypedDict, total=False):
 
     finished: str
     training_seconds: float
-    """Of all cells that were run at once, as the next four are."""
+    """Of all cells that were run at once, as the next five are."""
     measuring_seconds: float
+    devices: float
+    """How many were busy for each cell; more than one where they share a base and have too few cells for all."""
     cells_at_once: int
     rows_at_once: int
     """Rows of a measurement batch."""
@@ -207,7 +209,7 @@ def adapter_path(folder: Path, identifier: str) -> Path:
 
 def stages_folder(folder: Path) -> Path:
     """Where trained stages are kept: grids whose folders of results lie side by side share them."""
-    return folder.parent / "stages"
+    return folder.resolve().parent / "stages"
 
 
 def run_path(cell: Path) -> Path:

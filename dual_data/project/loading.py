@@ -182,9 +182,10 @@ def open_model(spec: str) -> ChatModel:
     """Open a local model for the stages. Raises MissingExtra without the evaluation extra."""
     try:
         from dual_data.evaluation.measuring.local_model import LocalModel
+        from dual_data.evaluation.models.loading import load
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "eval") from None
-    return LocalModel.open(spec)
+    return LocalModel(load(spec))
 
 
 @cache

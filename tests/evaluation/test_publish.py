@@ -22,7 +22,7 @@ from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.stages import Prepared, applied
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.publish import STAGE, adapter_files, card
-from dual_data.evaluation.results import BASE, cell_path, read_result, write_result
+from dual_data.evaluation.results import BASE, cell_path, read_result, stages_folder, write_result
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.release.model_hub import push_model
 from tests.cli.command import dual_data
@@ -234,6 +234,20 @@ def test_an_adapter_whose_stage_is_gone_is_refused_with_what_makes_both_anew(
     assert run(grid, cells, RunOptions(save_adapters=True)) == (1, 0, 0, 0)
     assert weights.read_bytes() == content
     assert set(adapter_files(results["sft"])) == set(before)
+
+
+def test_the_stage_of_a_cell_is_found_through_a_link(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "large" / "one").mkdir(parents=True)
+    (project / "out").mkdir()
+    (project / "out" / "one").symlink_to(project / "large" / "one")
+    file = FILE.replace('stages = ["pretrained", "sft"]', 'stages = ["sft"]').replace(
+        "lrs = [1e-3, 1e-2]", "lrs = [1e-3]"
+    )
+    grid, cells = opened(project, file=file.replace("seeds = [0, 1]", "seeds = [0]"))
+    run(grid, cells, RunOptions(save_adapters=True))
+    assert f"{STAGE}/adapter_model.safetensors" in adapter_files(cell_path(grid.folder, cells[-1].id))
+    monkeypatch.chdir(grid.folder)
+    assert stages_folder(Path()) == project / "large" / "stages"
 
 
 def test_a_second_push_keeps_what_the_first_one_wrote(online: Hub) -> None:

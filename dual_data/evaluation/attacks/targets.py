@@ -94,7 +94,7 @@ def targets(
     by_id = {cell.id: cell for cell in cells}
     coordinates = {(cell.model, cell.stage, cell.set, cell.method) for cell in cells}
     keys = {name: key_of(options.relevant_to(name)) for name in options.attacks(first=True)}
-    chosen, matched, unmatched, lacking, skipped = list[Target](), 0, 0, 0, 0
+    chosen, matched, unmatched, skipped = list[Target](), 0, 0, 0
     for group in collect([grid.folder], progress=progress).groups:
         key, lr = group.key, group.chosen()
         if lr is None or (key.model, key.stage, key.set, key.method) not in coordinates:
@@ -109,16 +109,14 @@ def targets(
         for run in runs:
             done = {(result.attack, result.key) for result in read_attacks(grid.folder, run.id)}
             names = options.attacks(first=run is runs[0])
-            todo = tuple(name for name in names if (name, keys[name]) not in done)
-            if todo:
-                lacking += not adapter_path(grid.folder, run.id).is_dir()
+            if todo := tuple(name for name in names if (name, keys[name]) not in done):
                 chosen.append(Target(by_id[run.id], todo))
     if not matched and not unmatched:
         raise UsageError(
             f"{grid.folder}: no results of what is to be attacked; run it first: dual-data eval run --save-adapters, "
             "with the options given here"
         )
-    if lacking:
+    if lacking := sum(not adapter_path(grid.folder, target.cell.id).is_dir() for target in chosen):
         raise DualDataError(
             f"{grid.folder}: {lacking} of {len(chosen)} cells to attack have no adapter: repeat `dual-data eval run` "
             "with its options and --save-adapters; it runs these cells again and keeps their adapters"

@@ -47,7 +47,7 @@ def device_named(text: str | None) -> str:
 
 
 def expect_shareable(devices: Sequence[str]) -> None:
-    """Raise UsageError for devices that cannot hold one model together: a single one, or a GPU besides or twice."""
+    """Raise UsageError for devices that cannot hold one model: one alone, a CPU beside a GPU, or a GPU twice."""
     kinds = {name.partition(":")[0] for name in devices}
     if len(devices) == 1 or len(kinds) > 1 or ("cuda" in kinds and len(set(devices)) < len(devices)):
         raise UsageError(

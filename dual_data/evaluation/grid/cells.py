@@ -15,7 +15,7 @@ from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Unloaded, identify
 from dual_data.evaluation.results import BASE, adapter_path, cell_id, cell_path, head_of, stages_folder
 from dual_data.evaluation.rows.data import Item, data_hash
-from dual_data.evaluation.rows.encoding import PROFILES, PromptFormat
+from dual_data.evaluation.rows.encoding import PROFILES, PromptFormat, template_of
 from dual_data.evaluation.rows.panel import SHIPPED, SHIPPED_PANEL, Panel, panel_hash, read_panel
 from dual_data.evaluation.settings import (
     PRETRAINED,
@@ -150,7 +150,7 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
 
     A ConfigError about `settings` names the key, and no file: only the caller knows that.
     """
-    if folder == stages_folder(folder):
+    if folder.resolve() == stages_folder(folder):
         raise UsageError(
             f"{folder}: the grids beside it keep their trained stages here; give another folder with --out, or another "
             "name to the grid"
@@ -234,7 +234,7 @@ def cells_of(grid: Grid) -> list[Cell]:
                     preferred = grid.preferred(stage, name, method)
                     of_method = data | ({"preferred": data_hash(preferred)} if preferred else {})
                     for seed in grid_settings.seeds:
-                        base = bases.get(seed, bases[seeds[0]]).id
+                        base = bases[seed if recipe is not None else 0].id
                         cells += [
                             _cell(grid, (*place, method), lr, seed, of_method, trained)._replace(base=base)
                             for lr in rates
@@ -256,7 +256,7 @@ def _cell(
             # With known weights, it does not matter where the files are.
             **({"weights": known.weights} if known.weights else {"spec": settings.spec}),
         },
-        "template": digest(str(getattr(known.tokenizer, "chat_template", None) or "")),
+        "template": digest(template_of(known.tokenizer)),
         "profile": grid.profile._asdict(),
         "stage": {"name": stage},
         "data": {"name": grid.settings.data, **data},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from dual_data.evaluation.device.memory import enough_memory
@@ -97,6 +98,15 @@ class GridRun(NamedTuple):
         ranks = self.options.ranks
         return ranks.agree(ranks.first and any_free(self.grid.folder, cells, adapter=self.options.save_adapters))
 
+    def is_done(self, cell: Cell) -> bool:
+        """Whether nothing of the cell is left to do."""
+        return is_done(self.grid.folder, cell, adapter=self.options.save_adapters)
+
+    def claimed(self, cells: Sequence[Cell]) -> AbstractContextManager[list[Cell]]:
+        """Claim cells as `claims.claimed` does; of processes that share a base, the first claims for all."""
+        own = cells if self.options.ranks.first else ()
+        return claimed(self.grid.folder, own, adapter=self.options.save_adapters)
+
     def fail(self, cells: Sequence[Cell], reason: str, loaded: Loaded | None, stage: Prepared | None) -> None:
         """Write `reason` as the result of cells that this process has claimed; cells that have a result keep it."""
         for cell in cells:
@@ -108,10 +118,13 @@ class GridRun(NamedTuple):
     def fail_free(
         self, cells: Sequence[Cell], reason: str, loaded: Loaded | None = None, stage: Prepared | None = None
     ) -> Counter[str]:
-        """The same for the cells that no process has claimed. Returns the number of cells by how they ended."""
-        if not self.options.ranks.first:
-            return Counter()
-        # Cells that only lack their adapter were to be run too.
-        with claimed(self.grid.folder, cells, adapter=self.options.save_adapters) as taken:
-            self.fail(taken, reason, loaded, stage)
-        return Counter(failed=len(taken), elsewhere=len(cells) - len(taken))
+        """Write `reason` as the result of those cells that no other process has claimed. Returns how the cells ended.
+
+        Cells that only lack their adapter count as failed and keep their result.
+        """
+        counts = Counter[str]()
+        for cell in cells if self.options.ranks.first else ():
+            with self.claimed([cell]) as taken:  # one at a time: a claim is an open file, and their number is limited
+                self.fail(taken, reason, loaded, stage)
+            counts["failed" if taken else "elsewhere"] += 1
+        return counts

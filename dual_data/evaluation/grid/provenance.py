@@ -67,7 +67,7 @@ def run_record(effort: RunRecord, loaded: Loaded, stage: Prepared | None, notes:
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         **effort,
-        "gpu_hours": seconds_of(effort) / 3600 if gpu else 0.0,
+        "gpu_hours": effort["devices"] * seconds_of(effort) / 3600 if gpu else 0.0,
         "stage_seconds": stage.seconds if stage is not None else 0.0,
         "stage_gpu_hours": stage.gpu_hours if stage is not None else 0.0,
         "peak_memory_bytes": torch.cuda.max_memory_reserved(loaded.device) if gpu else None,

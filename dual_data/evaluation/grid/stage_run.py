@@ -11,8 +11,7 @@ import torch
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.devices import cells_at_once, even_size, rows_at_once
 from dual_data.evaluation.device.memory import enough_memory
-from dual_data.evaluation.grid.cells import Cell, is_done
-from dual_data.evaluation.grid.claims import claimed
+from dual_data.evaluation.grid.cells import Cell
 from dual_data.evaluation.grid.grid_run import GridRun
 from dual_data.evaluation.grid.provenance import blank, run_record
 from dual_data.evaluation.grid.stages import Prepared, applied, prepare_for
@@ -135,16 +134,16 @@ class StageRun:
         )
         self._base, self._workload = base, base.workload
         self._remember_rows(engine, 1)
-        effort = _effort(0.0, time.perf_counter() - began, engine, 1)
-        with claimed(grid.folder, missing if self._options.ranks.first else ()) as bases:
+        effort = _effort(0.0, time.perf_counter() - began, engine, 1, self._options.ranks.size)
+        with self._grid_run.claimed(missing) as bases:
             for cell in bases:
                 self._write(cell, base, effort, engine.notes)
         return Counter(done=len(bases), elsewhere=len(missing) - len(bases))
 
     def _run_cells(self, batch: Sequence[Cell], wanted: Sequence[Cell]) -> Counter[str]:
         """Train and measure a batch, and write those of its `wanted` cells that no other process has claimed."""
-        adapter, ranks = self._options.save_adapters, self._options.ranks
-        with claimed(self._grid.folder, wanted if ranks.first else (), adapter=adapter) as free:
+        ranks = self._options.ranks
+        with self._grid_run.claimed(wanted) as free:
             claimed_cells = ranks.agree(free)
             counts = Counter(elsewhere=len(wanted) - len(claimed_cells))
             share, together = ranks.share(batch)
@@ -154,16 +153,19 @@ class StageRun:
                     self._grid_run.begin(own)
                 if claimed_cells:
                     with enough_memory(f"training and measuring {batch[0].method}"):
-                        counts.update(self._train_and_measure(together, own))  # also those before an error
+                        devices = ranks.size * len(together) / len(batch)
+                        counts.update(self._train_and_measure(together, own, devices))  # also those before an error
             except DualDataError as error:
-                failed = [cell for cell in own if not is_done(self._grid.folder, cell, adapter=adapter)]
+                failed = [cell for cell in own if not self._grid_run.is_done(cell)]
                 self._grid_run.fail(failed, str(error), self._loaded, self._stage)
                 counts["failed"] += len(failed)
             ranks.wait()  # the first process holds the claims of all
         return counts
 
-    def _train_and_measure(self, cells: Sequence[Cell], own: Sequence[Cell]) -> Iterator[str]:
-        """Run cells together. This process writes its `own` of them, and says of each how it ended."""
+    def _train_and_measure(self, cells: Sequence[Cell], own: Sequence[Cell], devices: float) -> Iterator[str]:
+        """Run cells together, which keep `devices` busy for each. This process writes its `own` of them, and says of
+        each how it ended.
+        """
         grid, loaded, notes = self._grid, self._loaded, list[str]()
         first, method = cells[0], method_named(cells[0].method)
         label = f"{first.model} {first.stage} {first.set} {first.method} seed {first.seed}"
@@ -191,7 +193,8 @@ class StageRun:
             engine = self._engine(adapters)
             measurements = measure(engine, self._workload, base=self._base, embedder=self._embedder)
             self._remember_rows(engine, len(cells))
-            effort = _effort(trained - began, time.perf_counter() - trained, engine, len(cells), traces[0].tokens)
+            measuring = time.perf_counter() - trained
+            effort = _effort(trained - began, measuring, engine, len(cells), devices, traces[0].tokens)
             for cell in own:
                 k = cells.index(cell)
                 trace, measured = traces[k], measurements[k]
@@ -260,10 +263,13 @@ class StageRun:
         self._grid_run.pace.cell_ended()
 
 
-def _effort(training: float, measuring: float, engine: Engine, cells: int, tokens: int | None = None) -> RunRecord:
+def _effort(
+    training: float, measuring: float, engine: Engine, cells: int, devices: float, tokens: int | None = None
+) -> RunRecord:
     return {
         "training_seconds": training,
         "measuring_seconds": measuring,
+        "devices": devices,
         "cells_at_once": cells,
         "rows_at_once": engine.rows * cells,
         "tokens": tokens,

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -17,38 +18,51 @@ import torch
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.sharding import OutOfStep, Ranks, joined
-from dual_data.evaluation.grid.cells import Cell, Grid
+from dual_data.evaluation.grid.cells import Cell, Grid, is_done
 from dual_data.evaluation.grid.grid_run import RunOptions
 from dual_data.evaluation.grid.run import Tally, run
 from dual_data.evaluation.methods import load_methods
+from dual_data.evaluation.results import cell_path, head_of
 from dual_data.system.interrupts import stopped_as_by_hand
 
 _NOTICED = 2.0
 """Seconds in which processes can notice that a process whose weights they wait for is lost."""
 _PEER_LOST = "Connection closed by peer"
+_DONE = "done"
+"""What a process sends that ran through the grid; one that could not sends why."""
 
 
 def run_spread(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], *, shard: bool = False) -> Tally:
     """Run the cells in one process per entry of `options`, which have the devices; each begins elsewhere in the grid.
 
     With `shard` they share one base and run through the grid together, each with its own cells. On CPUs they share this
-    process's threads. Output goes to stderr, prefixed with the process. Raises DualDataError where a process failed,
-    after the others have ended; the next run repeats the cells that it had in progress.
+    process's threads. Output goes to stderr, prefixed with the process. Returns how the cells ended by their results,
+    since what fails in one process is tried by the next. Raises DualDataError where a process failed, after the others
+    have ended; the next run repeats the cells that it had in progress.
     """
+    todo = [cell for cell in cells if not is_done(grid.folder, cell, adapter=options[0].save_adapters)]
     with stopped_as_by_hand(), TemporaryDirectory() as folder:
         ranks = [Ranks(number, len(options), Path(folder) / "meeting") for number in range(len(options))]
         placed = [
             option._replace(ranks=ranks[number]) if shard else option._replace(start=number / len(options))
             for number, option in enumerate(options)
         ]
-        return _run_all(grid, cells, placed)
+        _run_all(grid, cells, placed)
+    return Tally(**Counter(_ended(grid, cell, adapter=options[0].save_adapters) for cell in todo))
 
 
-def _run_all(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions]) -> Tally:
+def _ended(grid: Grid, cell: Cell, *, adapter: bool) -> str:
+    head = head_of(cell_path(grid.folder, cell.id))
+    if head is None:
+        return "elsewhere"
+    return head.status if is_done(grid.folder, cell, adapter=adapter) else "failed"
+
+
+def _run_all(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions]) -> None:
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     running: dict[Connection, tuple[str, SpawnProcess]] = {}
     threads = max(1, torch.get_num_threads() // len(options))
-    tallies, lost = list[Tally](), list[str]()
+    lost = list[str]()
     try:
         for number, option in enumerate(options):
             here, there = context.Pipe(duplex=False)
@@ -69,9 +83,7 @@ def _run_all(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions]) -
                 except EOFError:
                     message = None
                 process.join()
-                if isinstance(message, Tally):
-                    tallies.append(message)
-                else:
+                if message != _DONE:
                     lost.append(f"{name}: {message or _end(process)}")
     finally:
         for _, process in running.values():
@@ -82,8 +94,6 @@ def _run_all(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions]) -
             f"{len(lost)} of {len(options)} processes ended early ({'; '.join(lost)}); run the same command again, it "
             "goes on where it stopped"
         )
-    # Cells that one process left to another are in the other's tally.
-    return Tally(*(sum(values) for values in zip(*tallies, strict=True)))._replace(elsewhere=0)
 
 
 def _work(pipe: Connection, name: str, threads: int, grid: Grid, cells: Sequence[Cell], options: RunOptions) -> None:
@@ -94,7 +104,7 @@ def _work(pipe: Connection, name: str, threads: int, grid: Grid, cells: Sequence
     try:
         load_methods(grid.project)
         with joined(options.ranks, options.device):
-            tally = run(grid, cells, options, say=lambda line: _say(f"{name}  {line}\n"))
+            run(grid, cells, options, say=lambda line: _say(f"{name}  {line}\n"))
     except (DualDataError, OutOfStep, OSError) as error:  # the last of a full disk, for example
         pipe.send(str(error))
     except RuntimeError as error:
@@ -102,7 +112,7 @@ def _work(pipe: Connection, name: str, threads: int, grid: Grid, cells: Sequence
             raise
         pipe.send("another process was lost")
     else:
-        pipe.send(tally)
+        pipe.send(_DONE)
 
 
 def _end_with_parent() -> None:

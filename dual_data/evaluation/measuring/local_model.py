@@ -13,7 +13,7 @@ from dual_data.evaluation.device.draws import generator
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.metrics.likelihood import sum_log_probability
-from dual_data.evaluation.models.loading import Loaded, load
+from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.names import public_name
 from dual_data.evaluation.rows.encoding import render, text_ids
 from dual_data.evaluation.rows.request import Answer, Outcome, Request
@@ -30,11 +30,6 @@ class LocalModel:
 
     def __init__(self, loaded: Loaded, *, batch: int = 128) -> None:
         self._loaded, self._batch = loaded, batch
-
-    @classmethod
-    def open(cls, spec: str) -> LocalModel:
-        """Load `spec` as `dual_data.evaluation.models.loading.load` does."""
-        return cls(load(spec))
 
     @property
     def name(self) -> str:

@@ -67,10 +67,10 @@ def forced_scores(
         hidden, layers, scored = _run(model, prompts, rows, [answers[row] for row in rows])
         first = [entry for entry in scored if entry.number == 0]
         rest = [entry for entry in scored if entry.number > 0]
-        indices = [prompts.indices[rows[entry.row]] for entry in first]
         for chosen, entry_comparison in ((first, comparison), (rest, Comparison())):
             if not chosen:
                 continue
+            indices = [prompts.indices[rows[entry.row]] for entry in chosen]
             columns = _scores(model, hidden, layers, chosen, indices, entry_comparison)
             for of_cell, column in zip(results, columns, strict=True):
                 for entry, scores in zip(chosen, column, strict=True):

@@ -5,18 +5,6 @@ from collections.abc import Sequence
 from dual_data.text.matching import ObjectKind, contains_answer, exact_answer
 from dual_data.text.rouge import rouge, rouge_best
 
-TEXT_SCORES = (
-    "rouge1_recall",
-    "rouge1_f1",
-    "rougeL_recall",
-    "rougeL_f1",
-    "rougeL_recall_uni",
-    "rougeL_recall_best",
-    "contains_answer",
-    "exact_answer",
-)
-"""Names of the scores of :func:`text_scores`."""
-
 
 def text_scores(
     generation: str, answer: str, answers: Sequence[str] = (), kind: ObjectKind = "entity"
@@ -39,3 +27,7 @@ def text_scores(
         "contains_answer": float(contains_answer(generation, accepted, kind)),
         "exact_answer": float(exact_answer(generation, accepted, kind)),
     }
+
+
+TEXT_SCORES = tuple(text_scores("a", "a"))
+"""Names of the scores of :func:`text_scores`."""

@@ -44,6 +44,7 @@ from dual_data.evaluation.models.hub import cached_commit, why_unreachable
 from dual_data.evaluation.models.names import SMOLLM2, TINY, is_tiny
 from dual_data.evaluation.models.norms import fuse_norms
 from dual_data.evaluation.models.special_tokens import check_vocabulary, stop_ids
+from dual_data.evaluation.rows.encoding import template_of
 from dual_data.system.files import expanded
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -286,7 +287,7 @@ def finish(
         architecture=type(model).__name__,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         layers=int(model.config.get_text_config().num_hidden_layers),
-        template=str(getattr(tokenizer, "chat_template", None) or ""),
+        template=template_of(tokenizer),
         end_id=end,
         stop_ids=stops,
         packages=tuple((name, version(name)) for name in ("torch", "transformers", "tokenizers")),

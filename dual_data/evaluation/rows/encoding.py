@@ -150,13 +150,17 @@ def started(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[tu
     return [tuple(ids[:-1] if ids[-1:] == [end] else ids) for ids in rows]
 
 
+def template_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The chat template; empty where there is none."""
+    return str(getattr(tokenizer, "chat_template", None) or "")
+
+
 def render(tokenizer: PreTrainedTokenizerBase, chat: Sequence[tuple[str, str]], answer: str | None = None) -> str:
     """Text of a chat of (role, content) up to the assistant's turn, or including that turn where `answer` is given.
 
     Where the template refuses or drops a system turn (Gemma), its text goes in front of the first user turn.
     """
-    template = getattr(tokenizer, "chat_template", None)
-    if not template:
+    if not template_of(tokenizer):
         raise InputError(
             f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no chat template: "
             "use an instruct model, put a chat_template.jinja beside the tokenizer, or choose the profile dual-raw"
@@ -220,7 +224,7 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> int:
     It is read from the template, not from `eos_token`: Gemma's eos does not end a turn, GGUF files name the wrong
     one, and a label of two end tokens would outweigh a short answer.
     """
-    if getattr(tokenizer, "chat_template", None):
+    if template_of(tokenizer):
         text = render(tokenizer, [("user", "question")], answer=_ANSWER_MARK)
         tail = text.rpartition(_ANSWER_MARK)[2]
         special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())

@@ -37,7 +37,8 @@ class FullWeights:
         reference.
         """
         self.model, self._seed = model, seed
-        self._parameters = [parameter for parameter in model.parameters() if parameter.dtype.is_floating_point]
+        self._named = {name: p for name, p in model.named_parameters() if p.dtype.is_floating_point}
+        self._parameters = list(self._named.values())
         pin = self._parameters[0].is_cuda
         self._saved = [torch.empty(p.shape, dtype=p.dtype, pin_memory=pin).copy_(p.detach()) for p in self._parameters]
         # The whole module, not the weight alone: some heads have a bias, which is trained as well.
@@ -69,8 +70,7 @@ class FullWeights:
 
     def perturb(self, keep: float, spread: float) -> None:
         """Weights = keep weights + spread noise; that of one parameter at a time is on the host and on the device."""
-        floating = ((name, p) for name, p in self.model.named_parameters() if p.dtype.is_floating_point)
-        for (name, parameter), buffer in zip(floating, self._buffers, strict=True):
+        for (name, parameter), buffer in zip(self._named.items(), self._buffers, strict=True):
             buffer.master.mul_(keep)
             if parameter.dim() > 1:
                 values = uniform(f"noise|{self._seed}|{name}", *buffer.master.shape).to(buffer.master.device)

@@ -78,7 +78,7 @@ def try_method(
                 kind: _outputs(method, rows[kind], len(tokenizer), seeds[kind], trained=trained, alike=alike)
                 for kind in kinds
             }
-            for kinds, trained in ((rows, True), (sorted(method.reference), False))
+            for kinds, trained in ((rows, True), (method.reference, False))
         )
         states = {name: torch.tensor([value] * _CELLS) for name, value in state.items()}
         batch, *outputs = arguments(rows, policy, reference, states)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from filelock import FileLock
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.grid.claims import any_free, claimed
-from dual_data.evaluation.grid.grid_run import RunOptions
+from dual_data.evaluation.grid.grid_run import GridRun, Pace, RunOptions
 from dual_data.evaluation.grid.run import run
 from dual_data.evaluation.grid.workers import run_spread
 from dual_data.evaluation.results import read_results
@@ -124,6 +125,31 @@ def test_cells_of_another_process_are_counted_before_unlearning_too(project: Pat
     base, first, *_ = cells
     with claimed(grid.folder, [base]):
         assert run(grid, [base, first], RunOptions()) == (1, 0, 0, 1)
+
+
+def test_a_cell_that_fails_in_both_processes_is_counted_once(project: Path) -> None:
+    file = FILE.replace('stages = ["pretrained", "sft"]', 'stages = ["sft"]').replace("lr = 1e-2", "lr = 1e9", 1)
+    grid, cells = opened(project, file=file)
+    assert run_spread(grid, cells, TWO) == (0, 0, len(cells), 0)
+
+
+def test_a_cell_that_another_run_holds_is_counted_by_two_processes_too(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    with claimed(grid.folder, cells[-1:]):
+        assert run_spread(grid, cells, TWO) == (len(cells) - 1, 0, 0, 1)
+
+
+def test_more_cells_can_fail_than_files_may_be_open(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    many = [cells[1]._replace(id=f"{number:016x}") for number in range(200)]
+    grid_run = GridRun(grid, many, RunOptions(), lambda _: None, Pace(many, lambda _: False, lambda _: None))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + 50, limits[1]))
+    try:
+        assert grid_run.fail_free(many, "no such weights") == {"failed": len(many)}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert {result["reason"] for _, result in read_results(grid.folder)} == {"no such weights"}
 
 
 def test_a_claim_waits_for_a_process_that_only_looks_whether_a_cell_is_free(project: Path) -> None:
