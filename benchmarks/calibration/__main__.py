@@ -23,7 +23,7 @@ from dual_data.evaluation.report.analysis.frontier import Point, retain_at
 from dual_data.evaluation.report.analysis.recovery import Recovery, recovery
 from dual_data.evaluation.report.analysis.runs import Group, Items, Key, Run
 from dual_data.evaluation.report.findings.relearning import compare_recovery, in_both
-from dual_data.evaluation.report.findings.sentences import LEVEL, Compared, holm_corrected, mean_difference
+from dual_data.evaluation.report.findings.sentences import LEVEL, About, Compared, holm_corrected, mean_difference
 from dual_data.statistics import Floats
 
 HERE = Path(__file__).parent
@@ -177,7 +177,9 @@ def _relearning(random: np.random.Generator, seeds: int, apart: float) -> Outcom
     same, of_harmed, of_less = (compare_recovery(side, rare, "data") for side in (popular, harmed, less))
 
     def in_both_ways(contrasts: Sequence[Contrast]) -> bool | None:
-        without, with_losses = (holm_corrected([Compared(("data", ""), "", contrast, ())])[0] for contrast in contrasts)
+        without, with_losses = (
+            holm_corrected([Compared(About("data"), "", contrast, ())])[0] for contrast in contrasts
+        )
         p_value = in_both(without, with_losses)
         return None if p_value is None else p_value < LEVEL
 
@@ -229,7 +231,7 @@ def _methods(random: np.random.Generator, seeds: int, apart: float) -> Outcomes:
     compared = []
     for _ in range(_METHODS):
         groups = [_group(random, name, [(0.5, 0.5)], facts, seeds, apart) for name, facts in sides]
-        compared.append(Compared(("data", ""), "", compare_sets(groups[0], groups[1], _LR), ()))
+        compared.append(Compared(About("data"), "", compare_sets(groups[0], groups[1], _LR), ()))
     corrected = holm_corrected(compared)
     values = [comparison.p_value for comparison in corrected if comparison.p_value is not None]
     return {
@@ -275,7 +277,7 @@ def _run(lr: float, seed: int, name: str, forget: Floats, retain: Floats) -> Run
         names = tuple(f"{subject} {fact}" for fact in range(FACTS))
         sets[key] = Items(names, names, (), {"rougeL_recall": values}, False, {}, ())
     rule = Rule("", np.empty(0))
-    return Run("", HERE, {}, lr, seed, "", "", sets, (), 0, ("", 0), (), None, (), None, rule, None, {})
+    return Run("", HERE, {}, lr, seed, "", "", sets, (), 0, "", 0, (), None, (), None, rule, None, {})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dual_data.audit.pairs import LARGEST_DIFFERENCE, LARGEST_DISTANCE
 from dual_data.report.figures import shortened
 from dual_data.report.popularity import Pair, pairs
 from dual_data.report.read import Built
-from dual_data.report.tables import Percent, Section, folded, paragraph, share, table
+from dual_data.report.tables import Percent, Section, folded, paragraph, table
 from dual_data.text.markup import Html
 
 
@@ -28,7 +28,7 @@ class Measure(NamedTuple):
 
     def shown(self, value: float | None) -> Percent | float | None:
         """A value as shown in a cell: shares in percent."""
-        return share(value) if self.key.endswith("_share") else value
+        return Percent(value) if value is not None and self.key.endswith("_share") else value
 
 
 SPLIT = (

@@ -1,4 +1,4 @@
-"""Contents of the build: rows and rejects of the stages, topics, relations, and the recipes that were not made."""
+"""Contents of the build: rows and rejects of the stages, topics, relations, and recipes, made or not."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dual_data.text.markup import Html
 
 
 def stages(built: Built) -> Section:
-    """Rows and rejects of every stage, the reasons, and the recipes."""
+    """Rows and rejects of every stage, and the reasons."""
     rows, reasons = [], []
     for name, manifest in built.manifests.items():
         kept, rejected = manifest.outcome["data"].rows, sum(manifest.rejected.values())
         total = kept + rejected
-        rows.append((name, total, kept, rejected, share(rejected / total if total else None)))
-        reasons += [(name, reason, count, share(count / total)) for reason, count in manifest.rejected.items()]
+        rows.append((name, total, kept, rejected, share(rejected, total)))
+        reasons += [(name, reason, count, share(count, total)) for reason, count in manifest.rejected.items()]
     header = ("stage", "rows made", "kept", "rejected", "share rejected")
     parts: list[Html | Figure] = [
         paragraph(
@@ -77,7 +77,7 @@ def topics(built: Built) -> Section:
     """One row for each topic."""
     facts, questions = built.table("facts"), built.table("questions")
     if facts is None or facts.is_empty():
-        return Section("topics", "Topics", (paragraph("There are no facts, and so no topics."),))
+        return Section.without("topics", "Topics", "There are no facts, and so no topics.")
     counts = _counted(facts, questions, "topic", pl.col("relation").n_unique().alias("relations"))
     rows = counts.select("topic", "facts", "subjects", "relations", "questions", "functional").rows()
     header = ("topic", "facts", "subjects", "relations", "questions", "one right answer")
@@ -98,7 +98,7 @@ def relations(built: Built, known: Mapping[str, Relation]) -> Section:
     """One row for each relation, with its canonical question."""
     facts, questions = built.table("facts"), built.table("questions")
     if facts is None or facts.is_empty():
-        return Section("relations", "Relations", (paragraph("There are no facts, and so no relations."),))
+        return Section.without("relations", "Relations", "There are no facts, and so no relations.")
     counts = _counted(facts, questions, "relation", pl.col("object_kind").first())
     rows = []
     for stem, *numbers in counts.select("relation", "object_kind", "facts", "questions", "functional").iter_rows():
@@ -124,7 +124,7 @@ def recipes(built: Built) -> Section:
     summary, capacity = built.table("splits", "recipes"), built.table("splits", "capacity")
     title = "Recipes and splits"
     if summary is None:
-        return Section("recipes", title, (paragraph(f"The splits are not built yet: run {built.command} splits."),))
+        return Section.without("recipes", title, f"{built.why_missing('splits')} Run {built.command} splits.")
     reason = pl.col("reason").replace("", None)
     rows = summary.select("recipe", "splits", "rows", reason).rows()
     tables = [table("Recipes", ("recipe", "splits", "memberships", "why not made"), rows)]

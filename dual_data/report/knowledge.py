@@ -11,7 +11,7 @@ from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.report.figures import SERIES, Figure, shortened
 from dual_data.report.read import Built, empty_answers
 from dual_data.report.signals import Popularity, popularity
-from dual_data.report.tables import Section, paragraph, share, table
+from dual_data.report.tables import Percent, Section, paragraph, share, table
 from dual_data.statistics import average_ranks
 from dual_data.text.markup import Html
 
@@ -39,7 +39,7 @@ class Known(NamedTuple):
     @property
     def columns(self) -> tuple[object, ...]:
         """Of a table: the numbers, the share and the ends of its interval."""
-        return self.facts, self.subjects, self.known, *map(share, self.share[:3])
+        return self.facts, self.subjects, self.known, *map(Percent, self.share[:3])
 
 
 class Decile(NamedTuple):
@@ -57,10 +57,10 @@ def section(built: Built) -> Section:
     probed = built.table("knowledge")
     if probed is None or probed.is_empty():
         why = built.why_missing("knowledge") if probed is None else "No model is set in [[knowledge.models]]."
-        return Section("knowledge", TITLE, (paragraph(f"{why} So it is not known what any model knows."),))
+        return Section.without("knowledge", TITLE, f"{why} So it is not known what any model knows.")
     counted = popularity(built)
     if counted is None or (rows := probed.join(counted.counts.drop_nulls("subject"), on="fact_id")).is_empty():
-        return Section("knowledge", TITLE, (paragraph("No probed fact has a popularity."),))
+        return Section.without("knowledge", TITLE, "No probed fact has a popularity.")
     by_model = {
         f"{model}, {rule}": _by_decile(group)
         for (model, rule), group in sorted(rows.partition_by("model", "rule", as_dict=True).items())
@@ -82,11 +82,8 @@ def _summary(probed: pl.DataFrame, counted: Popularity) -> Html:
     rows = []
     for (model, rule), group in sorted(clustered.partition_by("model", "rule", as_dict=True).items()):
         controls = group["control_known"].drop_nulls()
-        control = int(controls.sum()) / controls.len() if controls.len() else None
-        empty, answers = empty_answers(group)
-        rows.append(
-            (model, rule, *Known.of(group).columns, share(control), share(empty / answers if answers else None))
-        )
+        control, empty = share(int(controls.sum()), controls.len()), share(*empty_answers(group))
+        rows.append((model, rule, *Known.of(group).columns, control, empty))
     header = ("model", "rule", "probed", "subjects", "known", "share", "95 % from", "to", "control", "empty answers")
     caption = (
         "Known facts by model; control: the share whose answer the model also gives for most other subjects asked; "

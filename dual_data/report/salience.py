@@ -28,13 +28,12 @@ def section(built: Built) -> Section:
     judged = built.table("salience")
     if judged is None or judged.is_empty():
         why = built.why_missing("salience") if judged is None else "No judge is set in the table [salience]."
-        return Section(
-            "salience", TITLE, (paragraph(f"{why} So there are no scores to hold against the link counts."),)
-        )
-    counted = popularity(built)
+        return Section.without("salience", TITLE, f"{why} So there are no scores to hold against the link counts.")
     scored = judged.filter(pl.col("score").is_not_null())
-    if counted is None or scored.is_empty():
-        return Section("salience", TITLE, (paragraph("The judge gave no score on its scale for any fact."),))
+    if scored.is_empty():
+        return Section.without("salience", TITLE, "The judge gave no score on its scale for any fact.")
+    if (counted := popularity(built)) is None:
+        return Section.without("salience", TITLE, "There are no facts, so nothing to hold the scores against.")
     rows = scored.join(counted.counts, on="fact_id").with_columns(both=pl.col("subject") + pl.col("object"))
     parts: list[Html | Figure] = [paragraph(_introduction(judged, scored, counted))]
     parts.append(_correlations(rows, counted))
@@ -108,4 +107,10 @@ def _scatter(rows: pl.DataFrame, counted: Popularity) -> Figure:
     remark = f" Of {known.height:,} facts {_DRAWN:,} are drawn." if known.height > _DRAWN else ""
     medians = ", ".join(f"{np.round(y, 2):g} at {x:,.0f}" for x, y in middles.select("subject", "score").iter_rows())
     caption = f"Salience of a fact against the {counted.name} of its subject.{remark}"
-    return Figure("salience", caption, f"Scatter plot. Median score by {counted.name}: {medians}.", (7.2, 3.8), draw)
+    return Figure(
+        "salience",
+        caption,
+        f"Scatter plot. Median score by {counted.name}: {medians or 'no bin has five facts'}.",
+        (7.2, 3.8),
+        draw,
+    )

@@ -22,7 +22,9 @@ def section(built: Built) -> Section:
     title = "Sample questions"
     facts, questions = built.table("facts"), built.table("questions")
     if facts is None or questions is None or questions.is_empty():
-        return Section("samples", title, (paragraph("There are no questions: the stage questions has no rows."),))
+        missing = next((stage for stage in ("facts", "questions") if stage in built.missing), None)
+        why = built.why_missing(missing) if missing else "The stage questions has no rows."
+        return Section.without("samples", title, f"{why} There are no questions to show.")
     chosen = _chosen(built.table("splits"), questions)
     known = facts.select("fact_id", "topic", "relation")
     rows = chosen.join(questions.join(known, on="fact_id"), on="fact_id", maintain_order="left")

@@ -27,6 +27,11 @@ class Section(NamedTuple):
     title: str
     parts: tuple[Html | Figure, ...]
 
+    @classmethod
+    def without(cls, identifier: str, title: str, why: str) -> Section:
+        """A section that says why it is empty."""
+        return cls(identifier, title, (paragraph(why),))
+
 
 def table(
     caption: str,
@@ -92,7 +97,7 @@ def _number(value: float) -> str:
             return f"{float(value):,.2f}".rstrip("0").rstrip(".")
         case int():
             return f"{value:,}"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    return f"{value:z.3f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 class BetweenCounts(float):
@@ -107,9 +112,9 @@ class Percent(float):
     """A share that is shown in percent."""
 
 
-def share(value: float | None) -> Percent | None:
-    """A share between 0 and 1, to be shown in percent; None stays None."""
-    return None if value is None else Percent(value)
+def share(part: int, whole: int) -> Percent | None:
+    """A share, to be shown in percent; None of nothing."""
+    return Percent(part / whole) if whole else None
 
 
 def paragraph(*contents: Content) -> Html:

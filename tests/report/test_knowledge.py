@@ -10,8 +10,7 @@ import polars as pl
 import pytest
 
 from dual_data.bootstrap import share_ends
-from dual_data.report.tables import share as percent
-from dual_data.report.tables import shown
+from dual_data.report.tables import Percent, shown
 from tests.release.made import world
 from tests.report.conftest import Report, judged, report_on
 from tests.report.test_page import section, words
@@ -35,7 +34,7 @@ def test_subjects_that_are_known_wholly_or_not_at_all_count_once(full: Report, c
         value = known / facts
         if value in (0, 1):
             expected = share_ends(value, value, subjects)
-            assert row[offset + 3 : offset + 6] == [shown(percent(number)) for number in (value, *expected)]
+            assert row[offset + 3 : offset + 6] == [shown(Percent(number)) for number in (value, *expected)]
         else:
             low, high = (float(cell.rstrip(" %")) / 100 for cell in row[offset + 4 : offset + 6])
             assert low < value < high
@@ -67,5 +66,5 @@ def test_empty_answers_are_told(tmp_path: Path) -> None:
         generations=pl.when(second).then(pl.lit(["", "x", "", ""])).otherwise("generations")
     )
     text = section(report_on(tmp_path, frames).text, "knowledge")
-    assert cells(text, "Known facts by model", "second")[0][-1] == shown(percent(0.75))
+    assert cells(text, "Known facts by model", "second")[0][-1] == shown(Percent(0.75))
     assert "empty answers, as of a model that declines" in words(text)

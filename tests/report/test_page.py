@@ -174,11 +174,20 @@ def test_what_is_missing_is_said_in_words(tmp_path: Path) -> None:
     text = {name: words(section(report.text, name)) for name in SECTIONS}
     assert "The stage salience is not built." in text["salience"]
     assert "The stage knowledge is not built." in text["knowledge"]
-    assert "The splits are not built yet" in text["recipes"]
+    assert "The stage splits is not built." in text["recipes"]
     assert "No recipe has a rare and a popular split" in text["popularity"]
     assert "the published figures stand alone" in text["audit"]
     assert "The stage links is not built." in words(report.text)
     assert "chosen by hash" in text["samples"]
+
+
+@pytest.mark.parametrize("stage", ["facts", "questions"])
+def test_a_section_names_the_stage_that_it_lacks(tmp_path: Path, stage: str) -> None:
+    report = report_on(tmp_path, judged(world()), without=(stage,))
+    assert f"The stage {stage} is not built. There are no questions to show." in words(section(report.text, "samples"))
+    if stage == "facts":
+        salience = words(section(report.text, "salience"))
+        assert "There are no facts, so nothing to hold the scores against." in salience
 
 
 def test_an_empty_build_says_so_everywhere(tmp_path: Path) -> None:

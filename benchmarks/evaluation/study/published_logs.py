@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks import reference
 from dual_data.bootstrap import SHARE, UNKNOWN, Interval, bootstrap_difference, bootstrap_mean
 from dual_data.evaluation.metrics.chance import best_rule
-from dual_data.evaluation.report.analysis.estimates import shown
+from dual_data.evaluation.report.numbers import shown
 from dual_data.evaluation.rows.data import Item, read_split
 
 SECTION = "forget_qa_rouge"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dual_data.bootstrap import Interval
-from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.analysis.runs import Collection, Group, Run
 from dual_data.evaluation.report.chart import Series, Spot
+from dual_data.evaluation.report.numbers import shown
 from dual_data.evaluation.report.places import BEFORE, is_trained, row_id
 
 

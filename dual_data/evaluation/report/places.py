@@ -40,10 +40,14 @@ class Start(NamedTuple):
     """Title of its charts and tables."""
 
     @property
+    def unlearned(self) -> list[tuple[str, Sequence[Run]]]:
+        """Runs of every method at its chosen learning rate, by name; none where it was not measured itself."""
+        return [(group.key.method, runs) for group, runs in chosen_cells(self.groups)]
+
+    @property
     def cells(self) -> list[tuple[str, Sequence[Run]]]:
-        """Its runs, where it was measured, and those of every method at its chosen learning rate, by name."""
-        before: list[tuple[str, Sequence[Run]]] = [(BEFORE, self.before)] if self.before else []
-        return [*before, *((group.key.method, runs) for group, runs in chosen_cells(self.groups))]
+        """Its own runs and those of :attr:`unlearned`; none where it was not measured."""
+        return [(BEFORE, self.before), *self.unlearned] if self.before else []
 
 
 def starts(collection: Collection) -> list[Start]:

@@ -63,7 +63,7 @@ def write_report(
     """
     say("reading results")
     collection = collect([folder.resolve() for folder in folders], paths=items, progress=progress)
-    say(f"{collection.results} results; examining the chosen cells")
+    say(f"{len(collection.runs)} results; examining the chosen cells")
     cells = examined(collection)
     say("writing")
     rows, folder = main_rows(collection), out.resolve()

@@ -86,14 +86,12 @@ def collect(folders: Sequence[Path], *, paths: bool = True, progress: Progress |
     ]
     for group in groups:
         _require_same_items(group)
-    all_runs = [run for _, runs in sorted(by_key.items()) for run in runs]
-    unfinished = tuple(run for run in all_runs if run.status != "done")
+    all_runs = tuple(run for _, runs in sorted(by_key.items()) for run in runs)
     measured_ids = {run.id for run in all_runs if run.sets}
     missing = tuple(coordinates for name, coordinates in planned.items() if name not in measured_ids)
     return Collection(
-        tuple(groups), bases, tuple(folders), provenance, models, tuple(grids), unfinished, len(all_runs), len(planned),
-        missing,
-    )  # fmt: skip
+        tuple(groups), bases, tuple(folders), provenance, models, tuple(grids), all_runs, len(planned), missing
+    )
 
 
 def _hide_paths(result: Result, names: Mapping[str, dict[str, str]]) -> None:
@@ -137,8 +135,7 @@ def _bases(by_key: Mapping[Key, Sequence[Run]], base_of: Mapping[str, str]) -> d
     for key, runs in sorted(by_key.items(), key=lambda entry: entry[0].method != BASE):
         for run in runs:
             if base := measured.get(run.id if key.method == BASE else base_of[run.id]):
-                # Its hours count once, under its own key.
-                _add(bases[key._replace(method=BASE)], base if base is run else base._replace(hours=0.0))
+                _add(bases[key._replace(method=BASE)], base)
     return {key: tuple(sorted(runs, key=lambda run: run.seed)) for key, runs in bases.items()}
 
 
@@ -223,7 +220,8 @@ def _as_run(path: Path, result: Result) -> Run:
         sets=sets,
         norms=tuple(value for value in (training["gradient_norm"] if training else ()) if value is not None),
         hours=float(run.get("gpu_hours") or 0.0),
-        stage=(str(provenance.get("stage") or ""), float(run.get("stage_gpu_hours") or 0.0)),
+        stage_address=str(provenance.get("stage") or ""),
+        stage_hours=float(run.get("stage_gpu_hours") or 0.0),
         notes=tuple(run.get("notes", ())),
         recipe=stage.get("recipe"),
         same_as_stage=tuple(name for name, rows in identity["data"].items() if rows == stage.get("rows")),

@@ -252,18 +252,15 @@ def contrast_of_draws(
     )
 
 
-def compare_shares(
-    first: Floats, second: Floats, subjects: Sequence[str], chosen: NDArray[np.bool_], data: str
-) -> Contrast:
-    """The share of `first` minus that of `second`, [seeds, items], over the chosen items of a set in a dataset."""
-    left, right, names = first[:, chosen], second[:, chosen], list(itertools.compress(subjects, chosen))
+def compare_shares(first: Floats, second: Floats, subjects: Sequence[str], data: str) -> Contrast:
+    """The share of `first` minus that of `second`, [seeds, items], over the same items in models of a dataset."""
     return Contrast(
-        bootstrap_difference(left, right, names, SHARE),
-        bootstrap_mean(left, names, SHARE),
-        bootstrap_mean(right, names, SHARE),
-        len(names),
+        bootstrap_difference(first, second, subjects, SHARE),
+        bootstrap_mean(first, subjects, SHARE),
+        bootstrap_mean(second, subjects, SHARE),
+        len(subjects),
         len(first),
-        mean_draws(left - right, names, SHARE.differences, models=models_of(data, 0)),
+        mean_draws(first - second, subjects, SHARE.differences, models=models_of(data, 0)),
     )
 
 

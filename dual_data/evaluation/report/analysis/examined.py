@@ -12,7 +12,7 @@ from dual_data.bootstrap import UNKNOWN, Interval
 from dual_data.evaluation.attack_results import AttackResult, read_attacks
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.report.analysis.frequency import Frequency, frequency
-from dual_data.evaluation.report.analysis.held_out import HeldOut, held_out, retrained
+from dual_data.evaluation.report.analysis.held_out import UNLEARNED_ON, HeldOut, held_out, retrained
 from dual_data.evaluation.report.analysis.membership import membership_aucs
 from dual_data.evaluation.report.analysis.posterior import posterior_audit
 from dual_data.evaluation.report.analysis.quality import ForgetQuality, RetainScores, forget_quality, model_utility
@@ -31,6 +31,11 @@ class AttackResults(NamedTuple):
     @property
     def options(self) -> Mapping[str, Any]:
         return self.results[0].options
+
+    @property
+    def key(self) -> str:
+        """The options as text: equal for equal ones."""
+        return self.results[0].key
 
 
 class Membership(NamedTuple):
@@ -89,7 +94,7 @@ def _examined(collection: Collection, group: Group, runs: tuple[Run, ...]) -> Ex
     utility_sets = [
         name
         for name in first.sets
-        if name not in ("forget", "retain_train")
+        if name not in UNLEARNED_ON
         and all(name in run.sets for run in (*runs, *before))
         and first.shows_retention(name)
     ]

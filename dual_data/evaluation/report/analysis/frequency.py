@@ -21,7 +21,7 @@ _MIN_FACTS = 5
 """Least number of facts in a part: sets that are small, or have few popularities, have fewer than ten parts."""
 
 
-class Decile(NamedTuple):
+class Part(NamedTuple):
     """Facts of similar popularity."""
 
     probability_drop: Interval
@@ -35,7 +35,7 @@ class Frequency(NamedTuple):
 
     facts: int
     """Number of facts that have a popularity."""
-    deciles: tuple[Decile, ...]
+    deciles: tuple[Part, ...]
     by_probability: Interval
     """Rank correlation of popularity and probability drop."""
     by_answer: Interval
@@ -65,7 +65,7 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
     for indices in _parts(popularity):
         names = [subjects[index] for index in indices]
         drops = (bootstrap_mean(drop[indices], names, UNIT.differences) for drop in (probability_drop, answer_drop))
-        deciles.append(Decile(*drops))
+        deciles.append(Part(*drops))
 
     def correlation(first: Floats, second: Floats) -> Interval:
         return bootstrap_correlation(lambda chosen: spearman(first[chosen], second[chosen]), subjects)

@@ -42,9 +42,9 @@ def posterior_audit(forget: Sequence[ItemRow], holdout: Sequence[ItemRow]) -> In
     centre, scale = table[train].mean(0), table[train].std(0)
     standard = (table - centre) / np.where(scale > 0, scale, 1.0)
     weights = fit_logistic(standard[train], labels[train])
-    scores = standard @ weights[1:] + weights[0]
+    margins = standard @ weights[1:] + weights[0]
     sides = [~train & (labels == label) for label in (1.0, 0.0)]
-    return auc_interval(*(values[side].tolist() for values in (scores, subjects) for side in sides))
+    return auc_interval(*(values[side].tolist() for values in (margins, subjects) for side in sides))
 
 
 def fit_logistic(table: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -30,6 +30,17 @@ class Relearned(NamedTuple):
     recovery: Recovery | None
     """What the tuning brings back of what unlearning took; None where that left no gap."""
 
+    @property
+    def tuned_on(self) -> str:
+        """Which facts it was tuned on."""
+        return str(self.curves[0]["tuned_on"])
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """Those of the facts that were asked."""
+        subjects: Sequence[str] = self.curves[0]["subjects"]
+        return subjects
+
 
 def relearned(collection: Collection, cells: Sequence[ExaminedCell]) -> list[Relearned]:
     """All curves with their controls.
@@ -49,7 +60,7 @@ def relearned(collection: Collection, cells: Sequence[ExaminedCell]) -> list[Rel
         reference = retrained(collection, cell.group)
         for index, first in enumerate(attack.results[0].result):
             curves = [result.result[index] for result in attack.results]
-            reference_key = (reference, attack.results[0].key, first["tuned_on"], tuple(first["subjects"]))
+            reference_key = (reference, attack.key, first["tuned_on"], tuple(first["subjects"]))
             if by_seed := references.get(reference_key):
                 any_seed = next(iter(by_seed))
                 controls = [by_seed[run.seed if run.seed in by_seed else any_seed]["control"] for run in attack.runs]

@@ -54,6 +54,11 @@ PANEL_SCORES = {
 }
 """Scores of a utility panel that are kept, by question or by text, with what their means are called."""
 
+SETS = ("forget", "retain_train", "retain_eval")
+"""The sets of every result."""
+SHOWN_SETS = ("forget", "retain_eval")
+"""Those by which unlearning is judged; learning rates are chosen on retain_train."""
+
 
 class Items(NamedTuple):
     """One set of one result."""
@@ -107,8 +112,10 @@ class Run(NamedTuple):
     norms: tuple[float, ...]
     hours: float
     """GPU hours, without those of its stage."""
-    stage: tuple[str, float]
-    """Address of the training stage before it, which other runs may share, and that stage's GPU hours."""
+    stage_address: str
+    """Of the training stage before it, which other runs may share; empty without one."""
+    stage_hours: float
+    """That stage's GPU hours."""
     notes: tuple[str, ...]
     recipe: Mapping[str, Any] | None
     """How the stage before it was trained; None for the stage that trains nothing."""
@@ -201,10 +208,8 @@ class Collection(NamedTuple):
     models: Mapping[str, Mapping[str, Any]]
     """By name of a model, what identifies it in its first result that could load it."""
     grids: tuple[str, ...]
-    unfinished: tuple[Run, ...]
-    """Runs that were not measured, or stopped early."""
-    results: int
-    """Number of results."""
+    runs: tuple[Run, ...]
+    """Those of all results, each once."""
     planned: int
     """Number of cells that were planned; 0 where the plan was not saved."""
     missing: tuple[Mapping[str, Any], ...]
@@ -216,23 +221,25 @@ class Collection(NamedTuple):
         return [*self.bases, *(group.key for group in self.groups)]
 
     @property
-    def runs(self) -> list[Run]:
-        """The runs of all groups, and those before unlearning."""
-        return [run for runs in (*(group.runs for group in self.groups), *self.bases.values()) for run in runs]
+    def unfinished(self) -> list[Run]:
+        """Runs that were not measured, or stopped early."""
+        return [run for run in self.runs if run.status != "done"]
 
     @property
     def incomplete(self) -> str:
         """How many of the planned cells are measured; empty where all are."""
         if not self.missing:
             return ""
-        failed = sum(not run.sets for run in self.unfinished)
+        failed = sum(not run.sets for run in self.runs)
         measured = self.planned - len(self.missing)
         return f"{measured} of {self.planned} planned cells measured{f', {failed} failed' if failed else ''}"
 
     @property
     def gpu_hours(self) -> float:
         """GPU hours of all runs, and of the stages before them, each counted once."""
-        return sum(run.hours for run in self.runs) + sum(dict(run.stage for run in self.runs).values())
+        return sum(run.hours for run in self.runs) + sum(
+            {run.stage_address: run.stage_hours for run in self.runs}.values()
+        )
 
 
 def stack(runs: Sequence[Run], name: str, score: str) -> Floats:

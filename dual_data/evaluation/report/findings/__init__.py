@@ -1,6 +1,6 @@
 """The findings, in sentences generated from the numbers: nothing is claimed that an interval does not support.
 
 popularity, stages, wordings, relearning, baselines     one question each
-sentences                                               what these share
+sentences                                               comparisons, their correction, and common words
 section                                                 all of them, as the report has them
 """

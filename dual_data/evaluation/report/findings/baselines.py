@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dual_data.evaluation.report.analysis.contrast import compare_answered
-from dual_data.evaluation.report.analysis.estimates import above_rule, estimate, shown, trivial_rule
+from dual_data.evaluation.report.analysis.estimates import above_rule, estimate, trivial_rule
 from dual_data.evaluation.report.analysis.runs import Collection, chosen_cells, stack
 from dual_data.evaluation.report.findings.sentences import (
+    About,
     Compared,
     Names,
     about_of,
@@ -13,6 +14,7 @@ from dual_data.evaluation.report.findings.sentences import (
     little_known,
     loss_sentence,
 )
+from dual_data.evaluation.report.numbers import shown
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.text.display import count
@@ -55,10 +57,10 @@ def baseline_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
         key, lr = group.key, chosen[0].lr
         if contrast := compare_answered(group, lr):
             label = f"{names.place(key)}, {key.set}, {key.method} at {lr:g}"
-            uncorrected.append(Compared((names.data(key), key.set), label, contrast, (*group.before, *chosen)))
+            uncorrected.append(Compared(About(names.data(key), key.set), label, contrast, (*group.before, *chosen)))
     compared = holm_corrected(uncorrected)
     sentences += [
-        loss_sentence(f"{data}, {name}", "facts that the rule answers", "the others", about_of(compared, (data, name)))
-        for data, name in dict.fromkeys(comparison.about for comparison in compared)
+        loss_sentence(", ".join(about), "facts that the rule answers", "the others", about_of(compared, about))
+        for about in dict.fromkeys(comparison.about for comparison in compared)
     ]
     return sentences, compared

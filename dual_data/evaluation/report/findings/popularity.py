@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
-
 from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.analysis.contrast import (
     Contrast,
@@ -21,10 +19,10 @@ from dual_data.evaluation.report.analysis.contrast import (
     pair_facts,
 )
 from dual_data.evaluation.report.analysis.curves import compare_retention
-from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.analysis.frontier import balance
 from dual_data.evaluation.report.analysis.runs import Collection, Group, clusters, same_seeds, stack
 from dual_data.evaluation.report.findings.sentences import (
+    About,
     Compared,
     Names,
     about_of,
@@ -35,12 +33,10 @@ from dual_data.evaluation.report.findings.sentences import (
     loses,
     loss_sentence,
     not_at_equal_forgetting,
-    opposite,
     over_datasets,
-    points,
     retention_sentence,
-    size,
 )
+from dual_data.evaluation.report.numbers import opposite, points, shown, size
 from dual_data.text.display import count
 
 
@@ -51,9 +47,9 @@ class PopularityAnswer(NamedTuple):
     """By dataset."""
     similarity: list[str]
     """By dataset, how similar the paired facts are."""
-    unpaired: list[Compared]
+    over_all: list[Compared]
     """The comparisons over all facts."""
-    paired: list[Compared]
+    over_pairs: list[Compared]
     """Those at equal base confidence."""
     retained: list[Compared]
     """What forgetting either leaves of the held-out score, where as much of both is forgotten."""
@@ -65,7 +61,7 @@ class _Sides(NamedTuple):
     popular: Group
     rare: Group
     lr: float
-    about: tuple[str, str]
+    about: About
     label: str
     pairing: Pairing | None
     kept: Contrast | None
@@ -97,9 +93,9 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
             if (retention := compare_retention(entry.popular, entry.rare)) is not None
         ]
     )
-    sentences, similarity, unpaired, unretained = list[str](), list[str](), list[str](), list[str]()
+    sentences, similarity, unpairable, unretained = list[str](), list[str](), list[str](), list[str]()
     for about in dict.fromkeys(entry.about for entry in sides):
-        data, of_data = about[0], [entry for entry in sides if entry.about == about]
+        data, of_data = about.data, [entry for entry in sides if entry.about == about]
         sentences.append(_loss_sentence(f"{data}, all facts", about_of(over_all, about)))
         sentences += _little_known_sentences(
             data, [group for entry in of_data for group in (entry.popular, entry.rare)]
@@ -110,7 +106,7 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
             pairings = [entry.pairing for entry in of_data if entry.pairing is not None]
             similarity.append(f"{data}: {_similarity_sentence(pairings)}")
         if lacking := len(of_data) - len(of_pairs):
-            unpaired.append(f"{data} ({lacking} of {count(len(of_data), 'comparison')})")
+            unpairable.append(f"{data} ({lacking} of {count(len(of_data), 'comparison')})")
         if kept := about_of(retained, about):
             sentences.append(retention_sentence(data, "forgetting popular facts", "forgetting rare ones", kept))
         else:
@@ -118,8 +114,8 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
     sentences += over_datasets(collection, "paired facts", over_pairs, partial(loses, "popular facts", "rare ones"))
     if unretained:
         sentences.append(not_at_equal_forgetting(unretained, "for popular facts and for rare ones"))
-    if unpaired:
-        sentences.append(f"Too few facts can be paired in {'; '.join(unpaired)}.")
+    if unpairable:
+        sentences.append(f"Too few facts can be paired in {'; '.join(unpairable)}.")
     return PopularityAnswer(sentences, similarity, over_all, over_pairs, retained)
 
 
@@ -133,7 +129,7 @@ def _sides(collection: Collection) -> list[_Sides]:
         key, lr = popular.key, common_rate(popular, rare)
         if lr is not None:
             label = ", ".join((names.place(key), *([key.set] if has_several_sets else []), key.method))
-            about, kept = (names.data(key), ""), _compare_kept(popular, rare, lr)
+            about, kept = About(names.data(key)), _compare_kept(popular, rare, lr)
             sides.append(_Sides(popular, rare, lr, about, label, pair_facts(popular, rare), kept))
     return sides
 
@@ -147,8 +143,7 @@ def _compare_kept(first: Group, second: Group, lr: float) -> Contrast | None:
     if sides is None or len({runs[0].sets["retain_eval"].ids for runs in sides}) > 1:
         return None
     left, right = (stack(runs, "retain_eval", "rougeL_recall") for runs in sides)
-    subjects = clusters(sides[0], "retain_eval")
-    return compare_shares(left, right, subjects, np.full(len(subjects), fill_value=True), first.key.data)
+    return compare_shares(left, right, clusters(sides[0], "retain_eval"), first.key.data)
 
 
 def _loss_sentence(start: str, compared: Sequence[Compared]) -> str:

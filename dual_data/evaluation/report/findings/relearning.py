@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from dual_data.bootstrap import ANY, Interval
 from dual_data.evaluation.report.analysis.contrast import Contrast, mean_contrast
-from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.analysis.recovery import Recovery
 from dual_data.evaluation.report.analysis.relearned import Relearned, tuning_of
 from dual_data.evaluation.report.analysis.runs import Collection, Key, Run
 from dual_data.evaluation.report.findings.sentences import (
     LEVEL,
+    About,
     Compared,
     Names,
     holm_corrected,
@@ -21,6 +21,7 @@ from dual_data.evaluation.report.findings.sentences import (
     recovery_sentence,
     untested_all,
 )
+from dual_data.evaluation.report.numbers import shown
 from dual_data.text.display import count
 
 _LEAST_LOST = 10
@@ -37,7 +38,7 @@ def relearning_answer(collection: Collection, tuned: Sequence[Relearned]) -> tup
     sentences = list[str]()
     for tuned_on, sentence in _recovered_sentences(collection, tuned).items():
         sentences.append(sentence)
-        if of_kind := [comparison for comparison in compared if comparison.about[1] == tuned_on]:
+        if of_kind := [comparison for comparison in compared if comparison.about.what == tuned_on]:
             sentences.append(recovery_sentence(f"Tuned on {tuned_on}", of_kind))
     return sentences, compared
 
@@ -48,6 +49,7 @@ class _Curve(NamedTuple):
     area: Interval
     reaches_half: bool
     """Whether half of the loss is back at some step."""
+    last_step: int
     is_of_one_seed: bool
     where: str
 
@@ -56,22 +58,19 @@ def _recovered_sentences(collection: Collection, tuned: Sequence[Relearned]) -> 
     """For how many curves tuning brings something back, by what models were tuned on."""
     names, tunings = Names.of(collection), _tunings(tuned)
     by_kind: dict[str, list[_Curve]] = {}
-    last_step = 0
     for curves in tuned:
         if recovered := curves.recovery:
             key, attack = curves.cell.group.key, curves.attack
-            where = f"{key.method} ({', '.join((names.place(key), key.set, *tunings[attack.results[0].key]))})"
+            where = f"{key.method} ({', '.join((names.place(key), key.set, *tunings[attack.key]))})"
             reaches_half = math.isfinite(recovered.steps_to(0.5).value)
-            curve = _Curve(recovered.area.interval, reaches_half, len(attack.runs) < 2, where)
-            by_kind.setdefault(curves.curves[0]["tuned_on"], []).append(curve)
-            last_step = max(last_step, int(recovered.steps[-1]))
-    return {
-        tuned_on: f"Tuned on {tuned_on}: {_recovered(of_kind, last_step)}." for tuned_on, of_kind in by_kind.items()
-    }
+            last_step = int(recovered.steps[-1])
+            curve = _Curve(recovered.area.interval, reaches_half, last_step, len(attack.runs) < 2, where)
+            by_kind.setdefault(curves.tuned_on, []).append(curve)
+    return {tuned_on: f"Tuned on {tuned_on}: {_recovered(of_kind)}." for tuned_on, of_kind in by_kind.items()}
 
 
-def _recovered(curves: Sequence[_Curve], last_step: int) -> str:
-    """How many of some curves bring something back, up to a step, and the clearest of them."""
+def _recovered(curves: Sequence[_Curve]) -> str:
+    """How many of some curves bring something back, and the clearest of them."""
     untested = sum(curve.is_of_one_seed for curve in curves)
     if untested == len(curves):
         text = untested_all(untested, "curve")
@@ -86,16 +85,18 @@ def _recovered(curves: Sequence[_Curve], last_step: int) -> str:
         if clear:
             # Of these alone: where little was lost, noise at one of the steps often reaches half of it.
             halves = sum(curve.reaches_half for curve in clear)
-            text += f"; in {halves or 'none'} of these, half of it is back at some step up to {last_step}"
+            text += f"; in {halves or 'none'} of these, half of it is back at some step up to "
+            text += f"{max(curve.last_step for curve in clear)}"
     if clear:
-        area, _, _, where = max(clear, key=lambda curve: (curve.area.low, curve.area.value))
-        text += f". The clearest case is {where}: {shown(area)} of the loss, on average over the logarithm of the steps"
+        clearest = max(clear, key=lambda curve: (curve.area.low, curve.area.value))
+        text += f". The clearest case is {clearest.where}: {shown(clearest.area)} of the loss, on average over the "
+        text += "logarithm of the steps"
     return text
 
 
 def _tunings(tuned: Sequence[Relearned]) -> dict[str, tuple[str, ...]]:
     """What names the tuning of a curve, by its options; nothing where all have the same."""
-    texts = {curves.attack.results[0].key: tuning_of(curves.attack) for curves in tuned}
+    texts = {curves.attack.key: tuning_of(curves.attack) for curves in tuned}
     return {options: (text,) if len(texts) > 1 else () for options, text in texts.items()}
 
 
@@ -105,21 +106,21 @@ def _popular_and_rare(collection: Collection, tuned: Sequence[Relearned]) -> lis
     Without the control's losses, and beside it with them. The p-value is the larger of the two corrected ones.
     """
     names, tunings = Names.of(collection), _tunings(tuned)
-    sides: dict[tuple[Key | None, str, float, str], tuple[tuple[Recovery, Sequence[str]], tuple[Run, ...]]] = {}
+    sides: dict[tuple[Key, str, float, str], tuple[tuple[Recovery, Sequence[str]], tuple[Run, ...]]] = {}
     """By place and set, what models were tuned on, their learning rate and the options of the attack."""
     for curves in tuned:
         if curves.recovery is not None and curves.recovery.lost >= _LEAST_LOST:
-            first, runs = curves.curves[0], curves.attack.runs
-            tuning = first["tuned_on"], runs[0].lr, curves.attack.results[0].key
-            sides[curves.cell.group.key, *tuning] = (curves.recovery, first["subjects"]), runs
+            runs = curves.attack.runs
+            tuning = curves.tuned_on, runs[0].lr, curves.attack.key
+            sides[curves.cell.group.key, *tuning] = (curves.recovery, curves.subjects), runs
     compared, with_losses = [], []
     for (key, tuned_on, lr, options), (popular, runs) in sides.items():
-        if key and (of_rare := sides.get((key.rare, tuned_on, lr, options))):
+        if key.rare and (of_rare := sides.get((key.rare, tuned_on, lr, options))):
             rare, rare_runs = of_rare
             where = f"{names.place(key)}, {key.method} at {lr:g}, tuned on {tuned_on}"
             contrast, beside = compare_recovery(popular, rare, key.data)
             label = ", ".join((where, *tunings[options]))
-            entry = Compared((names.data(key), tuned_on), label, contrast, (*runs, *rare_runs), beside=beside)
+            entry = Compared(About(names.data(key), tuned_on), label, contrast, (*runs, *rare_runs), beside=beside)
             compared.append(entry)
             with_losses.append(entry._replace(contrast=beside))
     pairs = zip(holm_corrected(compared), holm_corrected(with_losses), strict=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dual_data.evaluation.report.analysis.contrast import Contrast
 from dual_data.evaluation.report.analysis.curves import LOST
-from dual_data.evaluation.report.analysis.estimates import TRIVIAL_RULE, p_value, shown
+from dual_data.evaluation.report.analysis.estimates import TRIVIAL_RULE
 from dual_data.evaluation.report.analysis.relearned import Relearned
 from dual_data.evaluation.report.analysis.runs import Collection
 from dual_data.evaluation.report.document import ITEMS, Block, Folded, Heading, Paragraph, Points, Table
@@ -16,6 +16,7 @@ from dual_data.evaluation.report.findings.relearning import relearning_answer
 from dual_data.evaluation.report.findings.sentences import Compared
 from dual_data.evaluation.report.findings.stages import control_answer, smoothness_answer, stage_answer
 from dual_data.evaluation.report.findings.wordings import own_words_answer, wording_answer
+from dual_data.evaluation.report.numbers import p_value, shown
 from dual_data.evaluation.report.places import sources
 
 _POPULARITY = (
@@ -102,7 +103,7 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
     trivial, answered = baseline_answer(collection)
     relearning, recovered = relearning_answer(collection, tuned)
     for question, note, sentences in (
-        ("Are popular facts harder to forget?", _POPULARITY if popularity.unpaired else "", popularity.sentences),
+        ("Are popular facts harder to forget?", _POPULARITY if popularity.over_all else "", popularity.sentences),
         (
             "Does a training stage before unlearning help to retain?",
             _RETENTION if retained or any(controlled.values()) else "",
@@ -132,8 +133,8 @@ def findings(collection: Collection, tuned: Sequence[Relearned]) -> list[Block]:
     recovered_title = "Share of the lost facts that relearning brings back, on average over log2(1 + steps)"
     kept = ("retain_eval", "the score of the held-out facts in the same cells, of the seeds that both sides have")
     with_losses = ("with losses", "the same share where losses of the control count as recovery")
-    blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.unpaired, kept)
-    blocks += _comparisons(paired_title, ("popular", "rare"), popularity.paired, kept)
+    blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.over_all, kept)
+    blocks += _comparisons(paired_title, ("popular", "rare"), popularity.over_pairs, kept)
     of_sets = ("popular facts forgotten", "rare facts forgotten")
     blocks += _comparisons(f"{retention_title}, by what is forgotten", of_sets, popularity.retained)
     blocks += _comparisons(retention_title, ("after the stage", "pretrained"), retained)

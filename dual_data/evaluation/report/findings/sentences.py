@@ -9,8 +9,9 @@ from typing import NamedTuple
 from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.analysis.contrast import Contrast, average
 from dual_data.evaluation.report.analysis.curves import LOST
-from dual_data.evaluation.report.analysis.estimates import above_rule, shown
+from dual_data.evaluation.report.analysis.estimates import above_rule
 from dual_data.evaluation.report.analysis.runs import Collection, Group, Key, Run
+from dual_data.evaluation.report.numbers import points, shown, sign, size
 from dual_data.evaluation.report.places import several_settings
 from dual_data.statistics import holm
 from dual_data.text.display import count
@@ -19,11 +20,19 @@ LEVEL = 0.05
 """Significance level: a difference counts where its corrected p-value is below this."""
 
 
+class About(NamedTuple):
+    """What a sentence is about."""
+
+    data: str
+    """A dataset."""
+    what: str = ""
+    """A stage, a set, or what models were tuned on; empty for none."""
+
+
 class Compared(NamedTuple):
     """One comparison."""
 
-    about: tuple[str, str]
-    """What its sentence is about: a dataset, and a stage, a set or what models were tuned on; empty for none."""
+    about: About
     label: str
     """The text of its row: place, set or learning rate, method."""
     contrast: Contrast
@@ -69,7 +78,7 @@ def is_above_zero(difference: Interval, *, is_of_one_seed: bool) -> bool:
     return difference.low > 0 and is_beyond_chance and not is_of_one_seed
 
 
-def about_of(compared: Sequence[Compared], about: tuple[str, str]) -> list[Compared]:
+def about_of(compared: Sequence[Compared], about: About) -> list[Compared]:
     """Those that one sentence is about."""
     return [comparison for comparison in compared if comparison.about == about]
 
@@ -153,12 +162,12 @@ def over_datasets(
 
     `by_mean` says what the mean difference is.
     """
-    datasets = len({comparison.about[0] for comparison in compared})
+    datasets = len({comparison.about.data for comparison in compared})
     if datasets < 2 or Names.of(collection).several:
         return []
     which = "Both" if datasets == 2 else f"All {datasets}"
     mean = by_mean(mean_difference(compared))
-    return [f"{which} datasets, {what}: on average of {len(compared)} comparisons, {mean}."]
+    return [f"{which} datasets, {what}: on average over {len(compared)} comparisons, {mean}."]
 
 
 def not_at_equal_forgetting(places: Sequence[str], both: str) -> str:
@@ -186,12 +195,6 @@ def by_how_much(mean: Interval, text: Callable[[Interval], str] = shown, more: s
     return f"{text(size(mean))} {more if direction > 0 else less}"
 
 
-def sign(value: float) -> int:
-    """-1, 0 or 1: the sign of a number as it reads, in three digits."""
-    read = round(value, 3)
-    return (read > 0) - (read < 0)
-
-
 def little_known(before: Sequence[Run]) -> str:
     """What follows where the model before unlearning is not shown to score more than the trivial rule; else empty.
 
@@ -205,19 +208,3 @@ def little_known(before: Sequence[Run]) -> str:
         return "nothing can be told from ROUGE-L, which can score none of the answers"
     of_which = f" of the {count(scorable, 'fact')} whose answers ROUGE-L can score" if scorable < len(facts.ids) else ""
     return f"little can be called known{of_which}"
-
-
-def size(mean: Interval) -> Interval:
-    """A difference without its sign: negative values in its interval are differences in the other direction."""
-    return mean if mean.value >= 0 else opposite(mean)
-
-
-def opposite(difference: Interval) -> Interval:
-    """The same difference, of the second from the first."""
-    return Interval(-difference.value, -difference.high, -difference.low)
-
-
-def points(share: Interval) -> str:
-    """A difference of shares in percentage points."""
-    value, low, high = (100 * end for end in share[:3])
-    return f"{value:z.1f} [{low:z.1f}, {high:z.1f}] percentage points"

@@ -9,6 +9,7 @@ from dual_data.evaluation.report.analysis.contrast import Contrast
 from dual_data.evaluation.report.analysis.curves import compare_jumps, compare_retention
 from dual_data.evaluation.report.analysis.runs import Collection, Group
 from dual_data.evaluation.report.findings.sentences import (
+    About,
     Compared,
     Names,
     about_of,
@@ -19,10 +20,9 @@ from dual_data.evaluation.report.findings.sentences import (
     mean_difference,
     not_at_equal_forgetting,
     over_datasets,
-    points,
     retention_sentence,
-    sign,
 )
+from dual_data.evaluation.report.numbers import points, sign
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.text.display import count
 
@@ -51,8 +51,8 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     compared = holm_corrected(uncorrected)
     sides = dict.fromkeys(stages, ("", _AFTER, _PRETRAINED))
     sentences = _retention_sentences(sides, compared, "after the stage and on the pretrained model")
-    for stage in dict.fromkeys(comparison.about[1] for comparison in compared):
-        of_stage = [comparison for comparison in compared if comparison.about[1] == stage]
+    for stage in dict.fromkeys(comparison.about.what for comparison in compared):
+        of_stage = [comparison for comparison in compared if comparison.about.what == stage]
         sentences += over_datasets(collection, stage, of_stage, partial(keeps, _AFTER, _PRETRAINED))
     return sentences, compared
 
@@ -68,8 +68,8 @@ def control_answer(collection: Collection) -> tuple[list[str], dict[str, list[Co
         stages, uncorrected = _compare_with(trained, collection, compare_retention, among=controls)
         compared[trained] = holm_corrected(uncorrected)
         sides = {
-            (data, stage): (f", {controls[stage]}", f"unlearning after {stage}", f"unlearning after {trained}")
-            for data, stage in stages
+            about: (f", {controls[about.what]}", f"unlearning after {about.what}", f"unlearning after {trained}")
+            for about in stages
         }
         sentences += _retention_sentences(sides, compared[trained], f"after the control and after {trained}")
     if not sentences and any(group.key.stage == _SFT for group in collection.groups):
@@ -78,7 +78,7 @@ def control_answer(collection: Collection) -> tuple[list[str], dict[str, list[Co
 
 
 def _retention_sentences(
-    sides: Mapping[tuple[str, str], tuple[str, str, str]], compared: Sequence[Compared], both: str
+    sides: Mapping[About, tuple[str, str, str]], compared: Sequence[Compared], both: str
 ) -> list[str]:
     """What is kept after every stage, and where that cannot be compared, which `both` describes.
 
@@ -116,19 +116,19 @@ def _compare_with(
     collection: Collection,
     compare: Callable[[Group, Group], Contrast | None],
     among: Container[str] | None = None,
-) -> tuple[list[tuple[str, str]], list[Compared]]:
+) -> tuple[list[About], list[Compared]]:
     """Compare every group after a stage, or one `among` these, with the same group of the stage `second`.
 
     Returns the (dataset, stage) pairs that have both, and the comparisons that were possible.
     """
     by_key, names = {group.key: group for group in collection.groups}, Names.of(collection)
-    stages: dict[tuple[str, str], None] = {}
+    stages: dict[About, None] = {}
     compared = []
     for key, group in by_key.items():
         other = by_key.get(key._replace(stage=second))
         if key.stage == second or other is None or (among is not None and key.stage not in among):
             continue
-        about = (names.data(key), key.stage)
+        about = About(names.data(key), key.stage)
         stages.setdefault(about)
         if contrast := compare(group, other):
             label = f"{names.place(key)}, {key.set}, {key.method}"

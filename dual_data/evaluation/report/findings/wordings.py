@@ -10,11 +10,11 @@ import numpy as np
 
 from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.evaluation.report.analysis.contrast import Contrast, average, compare_shares
-from dual_data.evaluation.report.analysis.estimates import shown
+from dual_data.evaluation.report.analysis.elicited import elicited
 from dual_data.evaluation.report.analysis.own_words import in_own_words
 from dual_data.evaluation.report.analysis.runs import Collection, Group, Run, chosen_cells, clusters, stack
-from dual_data.evaluation.report.analysis.swapped import elicited
-from dual_data.evaluation.report.findings.sentences import LEVEL, Names, by_how_much, is_above_zero, points
+from dual_data.evaluation.report.findings.sentences import LEVEL, Names, by_how_much, is_above_zero
+from dual_data.evaluation.report.numbers import points, shown
 from dual_data.evaluation.results import read_result
 from dual_data.text.display import count
 
@@ -51,10 +51,13 @@ def wording_answer(collection: Collection) -> list[str]:
         excesses = [leak.excess for leak in positive if leak.excess is not None]
         untested = sum(excess.is_of_one_seed for excess in excesses)
         clear = sum(is_above_zero(excess.difference, is_of_one_seed=excess.is_of_one_seed) for excess in excesses)
-        note = f"; {untested} of one seed, not tested" if untested else ""
+        alone = len(positive) - len(excesses)
+        notes = ((untested, "of one seed, not tested"), (alone, "without another answer to compare with"))
+        note = "".join(f"; {number} {which}" for number, which in notes if number)
+        which = "of one seed or without another answer to compare with" if alone else "of one seed"
         tested = (
-            "They are of one seed, and not tested against chance."
-            if untested == len(positive)
+            f"They are {which}, and not tested against chance."
+            if untested == len(excesses)
             else f"In {clear} of them these are more than by chance (interval of the difference above zero and p below "
             f"{LEVEL:.0%}, not corrected for the number of cells{note})."
         )
@@ -107,4 +110,4 @@ def _leak(group: Group, runs: Sequence[Run]) -> _Leak | None:
     share = bootstrap_mean(own[:, known], subjects[known].tolist(), SHARE)
     if not both.any():
         return _Leak(group, share, None)
-    return _Leak(group, share, compare_shares(own, swapped, subjects.tolist(), both, group.key.data))
+    return _Leak(group, share, compare_shares(own[:, both], swapped[:, both], subjects[both].tolist(), group.key.data))

@@ -11,7 +11,7 @@ import numpy as np
 
 from dual_data.bootstrap import SHARE, Interval, bootstrap_mean
 from dual_data.evaluation.attack_results import RELEARNED_TOKENS, ROUNDED_SCORES
-from dual_data.evaluation.report.analysis.estimates import estimate, shown
+from dual_data.evaluation.report.analysis.estimates import estimate
 from dual_data.evaluation.report.analysis.examined import AttackResults, ExaminedCell, results_of
 from dual_data.evaluation.report.analysis.recovery import LEVELS, recovered_share
 from dual_data.evaluation.report.analysis.relearned import BEFORE_UNLEARNING, Relearned, tuning_of
@@ -19,6 +19,7 @@ from dual_data.evaluation.report.analysis.runs import SCORES, Run, before_of, st
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading, Link
 from dual_data.evaluation.report.marks import spot
+from dual_data.evaluation.report.numbers import shown
 from dual_data.evaluation.report.places import CellLine, cell_table, row_id, title_of
 from dual_data.statistics import Floats
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.analysis.examined import ExaminedCell
 from dual_data.evaluation.report.analysis.runs import Collection, Key
 from dual_data.evaluation.report.chart import Axis, Series, chart
 from dual_data.evaluation.report.document import Block, Charts, Heading
 from dual_data.evaluation.report.marks import looks, spot
+from dual_data.evaluation.report.numbers import shown
 from dual_data.evaluation.report.places import CellLine, cell_table, row_id, sources, title_of
 from dual_data.evaluation.results import BASE
 

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from dual_data.evaluation.metrics.chance import best_rule
-from dual_data.evaluation.report.analysis.estimates import TRIVIAL_RULE, rule_score, shown
-from dual_data.evaluation.report.analysis.runs import Collection, clusters, stack
+from dual_data.evaluation.report.analysis.estimates import TRIVIAL_RULE, rule_score
+from dual_data.evaluation.report.analysis.runs import SETS, SHOWN_SETS, Collection, clusters, stack
 from dual_data.evaluation.report.document import Block, Heading, Points
+from dual_data.evaluation.report.numbers import shown
 from dual_data.evaluation.report.places import BEFORE, starts
-from dual_data.evaluation.report.sections.frequent import too_narrow
+from dual_data.evaluation.report.sections.common_answers import too_narrow
 from dual_data.evaluation.results import BASE, fact_of, read_result
 from dual_data.evaluation.rows.data import contradicted
 from dual_data.evaluation.settings import PRETRAINED
@@ -76,10 +77,11 @@ def _before_another_seed(collection: Collection) -> Iterator[str]:
         measured = {run.seed for group in start.groups for run in group.runs if run.sets}
         lacking = sorted(measured - {run.seed for run in start.before})
         if start.key.stage != PRETRAINED and start.before and lacking:
+            seeds, them = ("seed", "it") if len(lacking) == 1 else ("seeds", "them")
             yield (
-                f"{start.title}: there is no result before unlearning (method {BASE}) of the seeds "
-                f"{some_of([str(seed) for seed in lacking])}, so that of seed {start.before[0].seed} stands in for "
-                "them, which learned other things. Run the grid again."
+                f"{start.title}: there is no result before unlearning (method {BASE}) of the {seeds} "
+                f"{some_of([str(seed) for seed in lacking])}, so that of seed {start.before[0].seed}, which learned "
+                f"other things, stands in for {them}. Run the grid again."
             )
 
 
@@ -106,13 +108,13 @@ def _cut_off(collection: Collection) -> Iterator[str]:
     shares: dict[tuple[str, int], list[tuple[float, str]]] = defaultdict(list)
     for start in starts(collection):
         for method, runs in start.cells:
-            ended = [float(stack(runs, name, "ended").mean()) for name in ("forget", "retain_eval")]
+            ended = [float(stack(runs, name, "ended").mean()) for name in SHOWN_SETS]
             # Rounded down: 89.5 % is too few and would read as 90 %.
             forget, retain = (f"{math.floor(100 * share + 1e-9)}%" for share in ended)
             text = f"{forget} of forget and {retain} of retain_eval ({start.title}, {method})"
             shares[start.key.data, runs[0].settings["max_new_tokens"]].append((min(ended), text))
     for (data, limit), cells in shares.items():
-        cut = sorted(text for text in cells if text[0] < _FEWEST_ENDED)
+        cut = sorted((share, text) for share, text in cells if share < _FEWEST_ENDED)
         if cut:
             yield (
                 f'{data}: {len(cut)} of {count(len(cells), "row")} under "Chosen learning rates" had more than a '
@@ -158,8 +160,8 @@ def _mistaken_sides(collection: Collection) -> Iterator[str]:
         if all(known) and (medians := [float(np.median(side)) for side in known])[0] < medians[1]:
             yield (
                 f"{key.data}: the facts of {key.set} are less popular than those of {rare.set} (medians "
-                f"{medians[0]:,g} and {medians[1]:,g}), so what is said of popular and rare facts is the other way "
-                "round."
+                f"{medians[0]:,.10g} and {medians[1]:,.10g}), so what is said of popular and rare facts is the other "
+                "way round."
             )
 
 
@@ -178,7 +180,7 @@ def _shared_rows(data: str, forget_set: str, facts: Mapping[str, Sequence[tuple[
             "on which the learning rate is chosen too."
         )
     for name in facts:
-        if name not in ("forget", "retain_train", "retain_eval") and (common := shared(name, "retain_train")):
+        if name not in SETS and (common := shared(name, "retain_train")):
             yield (
                 f"{data}: of the {len(facts[name])} rows of {name}, {common} {'is' if common == 1 else 'are'} in "
                 "retain_train too, so unlearning trains on what this set measures."

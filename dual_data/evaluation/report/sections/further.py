@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from dual_data.evaluation.report.analysis.estimates import estimate, shown
+from dual_data.evaluation.report.analysis.estimates import estimate
 from dual_data.evaluation.report.analysis.runs import Collection
 from dual_data.evaluation.report.document import Block, Heading
+from dual_data.evaluation.report.numbers import shown
 from dual_data.evaluation.report.places import CellLine, cell_table, rate_of, row_id, sources, starts
 
 _COLUMNS = {

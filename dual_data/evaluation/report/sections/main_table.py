@@ -14,9 +14,10 @@ import numpy as np
 
 from dual_data.bootstrap import UNIT, UNKNOWN, Interval, bootstrap_function, share_ends
 from dual_data.evaluation.metrics.chance import PERFECT
-from dual_data.evaluation.report.analysis.estimates import TRIVIAL_RULE, estimate, shown, trivial_rule
-from dual_data.evaluation.report.analysis.runs import PANEL, Collection, Key, Run, clusters, stack
+from dual_data.evaluation.report.analysis.estimates import TRIVIAL_RULE, estimate, trivial_rule
+from dual_data.evaluation.report.analysis.runs import PANEL, SETS, Collection, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import ITEMS, Table, link_to
+from dual_data.evaluation.report.numbers import shown
 from dual_data.evaluation.report.places import (
     CellLine,
     Start,
@@ -133,7 +134,7 @@ def _row(start: Start, method: str, runs: Sequence[Run]) -> Row:
     }
     if has_panel(runs):
         scores[PANEL] = panel_accuracy(runs)
-    further_sets = [name for name in runs[0].sets if name not in ("forget", "retain_train", "retain_eval")]
+    further_sets = [name for name in runs[0].sets if name not in SETS]
     other_scores = {
         name: estimate(runs, name, "rougeL_recall") for name in further_sets if runs[0].shows_retention(name)
     }

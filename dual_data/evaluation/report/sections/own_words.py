@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dual_data.bootstrap import UNKNOWN
-from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.analysis.own_words import in_own_words
-from dual_data.evaluation.report.analysis.runs import Collection
+from dual_data.evaluation.report.analysis.runs import SHOWN_SETS, Collection
 from dual_data.evaluation.report.document import Block, Heading
+from dual_data.evaluation.report.numbers import shown
 from dual_data.evaluation.report.places import CellLine, cell_table, rate_of, row_id, sources, starts
 
 _CAPTION = (
@@ -29,7 +29,7 @@ def own_words(collection: Collection) -> list[Block]:
     lines = []
     for start in starts(collection):
         for method, runs in start.cells:
-            forget, retain = (in_own_words(runs, start.before, name) for name in ("forget", "retain_eval"))
+            forget, retain = (in_own_words(runs, start.before, name) for name in SHOWN_SETS)
             if forget is None:
                 continue
             kept = (retain.held, retain.likeliest) if retain else (UNKNOWN, UNKNOWN)

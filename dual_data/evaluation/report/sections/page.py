@@ -26,11 +26,11 @@ from dual_data.evaluation.report.places import BEFORE, is_trained, place_columns
 from dual_data.evaluation.report.sections.attacked import attacks
 from dual_data.evaluation.report.sections.by_popularity import by_popularity
 from dual_data.evaluation.report.sections.caveats import caveats
+from dual_data.evaluation.report.sections.common_answers import frequent_answers
 from dual_data.evaluation.report.sections.every_cell import every_cell
-from dual_data.evaluation.report.sections.frequent import frequent_answers
 from dual_data.evaluation.report.sections.further import further_scores
+from dual_data.evaluation.report.sections.methods import pairs
 from dual_data.evaluation.report.sections.own_words import own_words
-from dual_data.evaluation.report.sections.pairs import pairs
 from dual_data.evaluation.report.sections.panel import panel
 from dual_data.evaluation.report.sections.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.sections.prompts import by_prompt
@@ -99,7 +99,7 @@ def _opening(collection: Collection, items: bool) -> list[str]:
     hours = collection.gpu_hours
     incomplete = f", incomplete: {collection.incomplete}" if collection.incomplete else ""
     scope = (
-        f"{count(collection.results, 'result')} of the grid{'' if len(collection.grids) == 1 else 's'} "
+        f"{count(len(collection.runs), 'result')} of the grid{'' if len(collection.grids) == 1 else 's'} "
         f"{', '.join(collection.grids)}: {', '.join(models)} on {', '.join(data)}, "
         f"{count(len(seeds), 'seed')}{incomplete}.{f' {hours:.2f} GPU hours.' if hours else ''} "
     )
@@ -165,7 +165,7 @@ def _provenance(collection: Collection) -> Table:
         rows += [
             (f"{key}{of_model}", str(model[key])) for key in ("spec", "revision", "weights", "dtype") if model.get(key)
         ]
-    runs = (*collection.runs, *collection.unfinished)  # models before unlearning that failed are among the latter alone
+    runs = collection.runs
     settings = sorted({f"{run.cell['preset']} / {run.cell['profile']}" for run in runs})
     rows += [("preset and profile", ", ".join(settings))]
     rows += prompts_and_rows(collection)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from dual_data.bootstrap import SHARE, UNKNOWN, Interval, bootstrap_difference, bootstrap_mean
-from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.analysis.runs import (
     PANEL_SCORES,
     Collection,
@@ -19,6 +18,7 @@ from dual_data.evaluation.report.analysis.runs import (
 from dual_data.evaluation.report.chart import Axis, Chart, Line, chart
 from dual_data.evaluation.report.document import Block, Charts, Folded, Heading
 from dual_data.evaluation.report.marks import looks, method_series, spots_by_rate
+from dual_data.evaluation.report.numbers import shown
 from dual_data.evaluation.report.places import BEFORE, CellLine, cell_table, rate_of, row_id, sources, starts
 
 

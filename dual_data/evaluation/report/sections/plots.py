@@ -7,23 +7,14 @@ from functools import partial
 
 from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.analysis.curves import frontier_area, largest_jump
-from dual_data.evaluation.report.analysis.estimates import (
-    NORMS,
-    TRIVIAL_RULE,
-    estimate,
-    gradient_norms,
-    median,
-    shown,
-    shown_rank,
-    trivial_rule,
-)
-from dual_data.evaluation.report.analysis.runs import Collection, Group, Run
+from dual_data.evaluation.report.analysis.estimates import TRIVIAL_RULE, estimate, median, trivial_rule
+from dual_data.evaluation.report.analysis.runs import SHOWN_SETS, Collection, Group, Run
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
 from dual_data.evaluation.report.document import Block, Charts
 from dual_data.evaluation.report.marks import is_single_seed, looks, method_series, spot, spots_by_rate
+from dual_data.evaluation.report.numbers import NORMS, gradient_norms, shown, shown_rank
 from dual_data.evaluation.report.places import BEFORE, CellLine, cell_table, rate_of, row_id, sources, starts
 
-_SETS = ("forget", "retain_eval")
 _ASKED_WITH = {"contains_answer": "the question itself", "worst": "any wording or prompt"}
 """Scores of whether a forget fact is answered, with the prompts that each counts."""
 _OFFSETS = (-0.1, 0.1)
@@ -33,15 +24,15 @@ _OFFSETS = (-0.1, 0.1)
 def frontiers(collection: Collection) -> list[Block]:
     """Forget against retain score, one chart per stage and set, with baselines."""
     charts, look = [], looks(collection)
-    for _, before, groups, title in starts(collection):
-        series = method_series(groups, look, _frontier_spots)
+    for start in starts(collection):
+        series = method_series(start.groups, look, _frontier_spots)
         lines = []
-        if before:
-            series.append(Series(BEFORE, (_frontier_spot(before, ""),), joined=False, look=look[BEFORE]))
-            rule = trivial_rule(before)
-            lines.append(Line("x", rule.value, "trivial rule", shown(rule), row_id("chosen", before)))
+        if start.before:
+            series.append(Series(BEFORE, (_frontier_spot(start.before, ""),), joined=False, look=look[BEFORE]))
+            rule = trivial_rule(start.before)
+            lines.append(Line("x", rule.value, "trivial rule", shown(rule), row_id("chosen", start.before)))
         axes = (Axis("forget, ROUGE-L recall", 0, 1), Axis("retain_eval, ROUGE-L recall", 0, 1))
-        charts.append(chart(title, *axes, series, lines))
+        charts.append(chart(start.title, *axes, series, lines))
     caption = (
         "Each point is a learning rate; lines join neighbouring rates. Up and to the left is better. Left of the "
         f"dashed line, the score is no higher than that of the trivial rule, {TRIVIAL_RULE}. Bars are 95 % "
@@ -54,16 +45,16 @@ def stability(collection: Collection) -> list[Block]:
     """Scores against the learning rate, the largest jump and the gradient norms."""
     charts, look = [], looks(collection)
     lines = list[CellLine]()
-    for key, before, groups, title in starts(collection):
-        for name in _SETS if any(group.lrs for group in groups) else ():
+    for start in starts(collection):
+        for name in SHOWN_SETS if any(group.lrs for group in start.groups) else ():
             score = partial(estimate, name=name, score="rougeL_recall")
-            series = method_series(groups, look, partial(spots_by_rate, score=score))
-            level = [_line_before(before, score(before), "cell")] if before else []
+            series = method_series(start.groups, look, partial(spots_by_rate, score=score))
+            level = [_line_before(start.before, score(start.before), "cell")] if start.before else []
             axes = (Axis("learning rate", log=True, aside=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
-            charts.append(chart(title, *axes, series, level))
-        for group in groups:
+            charts.append(chart(start.title, *axes, series, level))
+        for group in start.groups:
             texts = (shown(largest_jump(group)), shown(frontier_area(group)), gradient_norms(group.runs))
-            lines.append(CellLine(key, group.key.method, texts, sources(group.runs)))
+            lines.append(CellLine(start.key, group.key.method, texts, sources(group.runs)))
     caption = (
         "Largest jump: the largest change of the forget score between neighbouring learning rates, or up to the lowest "
         "of them, as a share of the score before unlearning. Its interval is of that change; noise alone makes the "
@@ -87,20 +78,19 @@ def shifts(collection: Collection) -> list[Block]:
     charts = []
     lines = list[CellLine]()
     for start in starts(collection):
-        # The first cell is the model before unlearning: reference lines in the charts.
-        cells, unlearned = start.cells, start.cells[1:]
+        cells, unlearned = start.cells, start.unlearned  # the first cell is the model before unlearning
         if not unlearned:
             continue
-        changes = [[estimate(runs, name, "change_mean_log_probability") for name in _SETS] for _, runs in cells]
-        ranks = [[median(runs, name, "first_rank") for name in _SETS] for _, runs in cells]
+        changes = [[estimate(runs, name, "change_mean_log_probability") for name in SHOWN_SETS] for _, runs in cells]
+        ranks = [[median(runs, name, "first_rank") for name in SHOWN_SETS] for _, runs in cells]
         methods = Axis("method", names=tuple(method for method, _ in unlearned))
         y = Axis("change of log p a token, nats")
-        series = _side_by_side(_SETS, unlearned, changes[1:], "shift")
+        series = _side_by_side(SHOWN_SETS, unlearned, changes[1:], "shift")
         charts.append(chart(start.title, methods, y, series, (Line("y", 0.0, "no change"),)))
-        series = _side_by_side(_SETS, unlearned, ranks[1:], "shift", text=shown_rank)
+        series = _side_by_side(SHOWN_SETS, unlearned, ranks[1:], "shift", text=shown_rank)
         levels = [
             _line_before(start.before, rank, "shift", f"{name} before", shown_rank)
-            for name, rank in zip(_SETS, ranks[0], strict=True)
+            for name, rank in zip(SHOWN_SETS, ranks[0], strict=True)
         ]
         y = Axis("median rank of the first answer token", low=0.8, log=True)
         charts.append(chart(start.title, methods, y, series, levels))
@@ -123,7 +113,7 @@ def worst_cases(collection: Collection) -> list[Block]:
     """Share of forget facts that are answered with the question itself, and with any wording or prompt."""
     charts = []
     for start in starts(collection):
-        unlearned = start.cells[1:]
+        unlearned = start.unlearned
         if not unlearned:
             continue
         answered = [[estimate(runs, "forget", score) for score in _ASKED_WITH] for _, runs in unlearned]
@@ -148,7 +138,7 @@ def _frontier_spots(group: Group) -> tuple[Spot, ...]:
 
 def _frontier_spot(runs: Sequence[Run], start: str) -> Spot:
     """A point of the frontier: forget against retain score."""
-    forget, retain = (estimate(runs, name, "rougeL_recall") for name in _SETS)
+    forget, retain = (estimate(runs, name, "rougeL_recall") for name in SHOWN_SETS)
     ranges = ((forget.low, forget.high), (retain.low, retain.high))
     note = f"{start}forget {shown(forget)}, retain_eval {shown(retain)}"
     return Spot(forget.value, retain.value, *ranges, note, row_id("cell", runs), is_single_seed(runs))

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from dual_data.bootstrap import SHARE, UNKNOWN, Interval, bootstrap_mean
-from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.analysis.runs import ANY_WORDING, OTHER_WORDINGS, Collection, Run, clusters
 from dual_data.evaluation.report.document import Block
+from dual_data.evaluation.report.numbers import shown
 from dual_data.evaluation.report.places import CellLine, cell_table, rate_of, row_id, sources, starts
 
 _CAPTION = (
@@ -23,7 +23,7 @@ _CAPTION = (
 def by_prompt(collection: Collection) -> list[Block]:
     """A table of the chosen cells and of the models before unlearning; none where only the questions were asked."""
     cells = [
-        (start.key, method, runs) for start in starts(collection) if start.cells[1:] for method, runs in start.cells
+        (start.key, method, runs) for start in starts(collection) if start.unlearned for method, runs in start.cells
     ]
     kinds = list(dict.fromkeys(kind for _, _, runs in cells for kind in runs[0].sets["forget"].prompts))
     lines = []

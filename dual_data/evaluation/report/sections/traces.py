@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dual_data.evaluation.metrics.membership import MEMBERSHIP_ATTACKS
-from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.analysis.examined import ExaminedCell
 from dual_data.evaluation.report.analysis.held_out import CALIPER_SD
 from dual_data.evaluation.report.analysis.membership import FIXED, REFERENCE_RATIO, over_unlearned
 from dual_data.evaluation.report.document import Block, Heading, Table
+from dual_data.evaluation.report.numbers import shown
 from dual_data.evaluation.report.places import CellLine, cell_table, sources
+
+_SHOWN_ATTACKS = {FIXED: FIXED, "min_k_plus_plus_20": "min-k++"}
+"""Attacks with columns of their own, and their names there."""
 
 
 def traces(cells: Sequence[ExaminedCell]) -> list[Block]:
@@ -28,7 +31,7 @@ def _traces(cells: Sequence[ExaminedCell]) -> Table:
             cell.held_out,
             *(
                 shown(model_aucs[name]) if model_aucs else "-"
-                for name in (FIXED, "min_k_plus_plus_20")
+                for name in _SHOWN_ATTACKS
                 for model_aucs in cell.membership
             ),
             f"{strongest} {shown(aucs[strongest])}" if aucs else "-",
@@ -38,7 +41,7 @@ def _traces(cells: Sequence[ExaminedCell]) -> Table:
         lines.append(CellLine(key, key.method, texts, sources((cell.before[0], cell.runs[0]))))
     columns = (
         "held-out facts",
-        *(f"AUC by {attack}{model}" for attack in (FIXED, "min-k++") for model in ("", ", before", ", retrained")),
+        *(f"AUC by {attack}{model}" for attack in _SHOWN_ATTACKS.values() for model in ("", ", before", ", retrained")),
         "strongest attack", "note", "posterior-difference audit",
     )  # fmt: skip
     tried = len(MEMBERSHIP_ATTACKS) + 1  # with REFERENCE_RATIO

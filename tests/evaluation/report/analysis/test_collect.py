@@ -27,7 +27,7 @@ def test_groups(tmp_path: Path) -> None:
     write_cell(tmp_path, method="NPO", lr=1e-2, forget=0, retain=0, status="failed")
     write_cell(tmp_path, method="NPO", lr=3e-3, forget=0.1, retain=0.1, status="stopped")
     collection = collect([tmp_path])
-    assert collection.results == 2 * 2 * 3 * 4 + 2
+    assert len(collection.runs) == 2 * 2 * 3 * 4 + 2
     assert {run.status for run in collection.unfinished} == {"failed", "stopped"}
     group = next(group for group in collection.groups if group.key[2:4] == ("pretrained", "rare"))
     assert group.lrs == [1e-5, 1e-4, 1e-3, 3e-3]  # the failed one measured nothing
@@ -183,7 +183,7 @@ def test_a_score_that_was_edited_is_refused_since_it_is_not_in_the_mean(tmp_path
     rows = result["items"]["forget"]
     result["summary"] = {"forget": summarise(rows, 0.0)}
     path.write_text(json.dumps(result))
-    assert collect([tmp_path]).results == 1
+    assert len(collect([tmp_path]).runs) == 1
     rows[0]["scores"]["rougeL_recall"] = 1.0 - rows[0]["scores"]["rougeL_recall"]
     path.write_text(json.dumps(result))
     message = rf"{re.escape(str(path))}: its summary has .* as the mean rougeL_recall of forget, its items "
@@ -215,7 +215,7 @@ def test_results_of_two_settings_are_no_two_seeds_and_a_shared_base_is_one(tmp_p
     write_cell(tmp_path / "two", method="NPO", lr=1e-3, forget=0.3, retain=0.9)
     collection = collect([tmp_path / "one", tmp_path / "two"])
     assert [len(runs) for runs in collection.bases.values()] == [1]
-    assert (collection.results, collection.groups[0].lrs) == (3, [1e-4, 1e-3])
+    assert (len(collection.runs), collection.groups[0].lrs) == (3, [1e-4, 1e-3])
     (path,) = (run.path for run in collection.groups[0].at(1e-4))
     write_result(tmp_path / "one", "other", read_result(path) | {"id": "other"})
     with pytest.raises(InputError, match="settings changed in between; remove the older") as raised:
@@ -258,7 +258,7 @@ def test_presets_that_start_from_one_model_share_its_result(tmp_path: Path) -> N
     assert {key.preset: [run.id for run in runs] for key, runs in collection.bases.items()} == before
     assert [group.chosen() for group in collection.groups] == [1e-4, 1e-4]
     # Five results of half an hour each.
-    assert (collection.results, collection.gpu_hours) == (5, 2.5)
+    assert (len(collection.runs), collection.gpu_hours) == (5, 2.5)
 
 
 def _with_identity(folder: Path, identifier: str, identity: dict[str, Any]) -> None:
@@ -291,7 +291,7 @@ def test_recipes_are_neither_averaged_nor_contrasted(
     write_cell(tmp_path, **coordinates)
     _with_identity(tmp_path, write_cell(tmp_path, **coordinates | second), identity)
     if not difference:
-        assert collect([tmp_path]).results == 2
+        assert len(collect([tmp_path]).runs) == 2
         return
     with pytest.raises(
         InputError, match=rf"differ in more than set, method, learning rate and seed \({difference}\): remove"
@@ -320,11 +320,11 @@ def test_a_cell_that_failed_gives_way_to_its_measurement(tmp_path: Path) -> None
     write_cell(second_folder, **coordinates, forget=0.3)
     for folders in ([first_folder, second_folder], [second_folder, first_folder]):
         collection = collect(folders)
-        assert (collection.results, collection.unfinished, collection.groups[0].lrs) == (1, (), [1e-4])
+        assert (len(collection.runs), collection.unfinished, collection.groups[0].lrs) == (1, [], [1e-4])
     # Measured with other settings, and so with another id.
     write_result(first_folder, "other", read_result(cell_path(second_folder, name)) | {"id": "other"})
     collection = collect([first_folder])
-    assert (collection.results, collection.unfinished) == (1, ())
+    assert (len(collection.runs), collection.unfinished) == (1, [])
     assert [run.id for group in collection.groups for run in group.runs] == ["other"]
 
 

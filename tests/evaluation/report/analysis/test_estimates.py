@@ -9,7 +9,8 @@ import pytest
 
 from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.analysis.collect import collect
-from dual_data.evaluation.report.analysis.estimates import estimate, shown, shown_rank
+from dual_data.evaluation.report.analysis.estimates import estimate
+from dual_data.evaluation.report.numbers import shown, shown_rank
 from tests.evaluation.report.made_up import FACTS, rescored, write_cell
 
 

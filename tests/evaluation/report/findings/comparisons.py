@@ -7,13 +7,13 @@ import numpy as np
 from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.analysis.contrast import Contrast
 from dual_data.evaluation.report.analysis.runs import Collection, Run
-from dual_data.evaluation.report.findings.sentences import Compared
+from dual_data.evaluation.report.findings.sentences import About, Compared
 
 
 def compared_by(stage: str, value: float, p_value: float | None, seeds: int = 2) -> Compared:
     zero = Interval(0.0, 0.0, 0.0)
     contrast = Contrast(Interval(value, value, value, p_value), zero, zero, 9, seeds, np.full(3, value))
-    return Compared(("d", stage), "d, m", contrast, (), p_value)
+    return Compared(About("d", stage), "d, m", contrast, (), p_value)
 
 
 def with_copy(collection: Collection, rename: bool) -> Collection:

@@ -13,10 +13,10 @@ import pytest
 from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.analysis.contrast import Pairing
-from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.document import Folded, Table
 from dual_data.evaluation.report.findings.popularity import _similarity_sentence, common_rate, popularity_answer
 from dual_data.evaluation.report.findings.section import findings
+from dual_data.evaluation.report.numbers import shown
 from tests.evaluation.report.findings.comparisons import with_copy
 from tests.evaluation.report.made_up import LRS, rescored, write_cell, write_grid
 
@@ -151,7 +151,7 @@ def test_what_is_kept_is_compared_on_the_same_facts_and_seeds_alone(
     for place in places:
         write_cell(tmp_path, **place, forget=1.0, retain=1.0)
         write_cell(tmp_path, **place, method="NPO", lr=1e-4, forget=0.5, retain=0.5)
-    (compared,) = popularity_answer(collect([tmp_path])).unpaired
+    (compared,) = popularity_answer(collect([tmp_path])).over_all
     assert (compared.beside is not None) == has_kept
 
 
@@ -172,7 +172,7 @@ def test_the_average_over_datasets_is_as_wide_as_the_facts_that_they_share_make_
     for collection in (with_copy(collect([tmp_path]), rename) for rename in (False, True)):
         sentences, _, _, compared, _ = popularity_answer(collection)
         (overall,) = [sentence for sentence in sentences if sentence.startswith("Both datasets, paired facts: ")]
-        assert "on average of 4 comparisons, popular facts lose " in overall
+        assert "on average over 4 comparisons, popular facts lose " in overall
         assert overall.endswith(" less ROUGE-L recall than rare ones.")
         value, low, high = map(float, re.findall(r"-?\d\.\d+", overall))
         assert value == pytest.approx(-np.mean([c.contrast.difference.value for c in compared]), abs=0.0006)
@@ -209,7 +209,7 @@ def test_data_whose_facts_cannot_be_paired_share_one_sentence(tmp_path: Path) ->
     assert [sentence.split(":")[0] for sentence in answer.sentences[:2]] == ["d, all facts", "e, all facts"]
     assert answer.sentences[-1] == "Too few facts can be paired in d (1 of 1 comparison); e (1 of 1 comparison)."
     assert not any("paired facts" in sentence for sentence in answer.sentences)
-    assert (answer.similarity, len(answer.unpaired), answer.paired) == ([], 2, [])
+    assert (answer.similarity, len(answer.over_all), answer.over_pairs) == ([], 2, [])
 
 
 def test_an_effect_in_one_place_is_claimed_of_that_place_alone(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_rows_of_several_pairs_of_sets_name_theirs(tmp_path: Path) -> None:
     for name in ("popular_1", "rare_1", "popular_5", "rare_5"):
         write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
         write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
-    assert [comparison.label for comparison in popularity_answer(collect([tmp_path])).unpaired] == [
+    assert [comparison.label for comparison in popularity_answer(collect([tmp_path])).over_all] == [
         f"d, m, pretrained, {name}, NPO at 0.0001" for name in ("popular_1", "popular_5")
     ]
 

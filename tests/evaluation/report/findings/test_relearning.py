@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ QUESTION = "Does fine-tuning bring back what was forgotten?"
 def write(
     folder: Path,
     method: str,
-    shares: tuple[float, float, float],
+    shares: Sequence[float],
     tuned_on: str = "forget facts",
     *,
     seeds: int = 3,
@@ -31,8 +32,8 @@ def write(
     """Cells of some seeds, and how many held-out facts they answer at each step; before unlearning half of them."""
     write_cell(folder, forget=1.0, retain=1.0)
     sides = [
-        [{"step": step, "hits": [share] * facts} for step, share in zip((0, 1, 3), of_side, strict=True)]
-        for of_side in (shares, (0.5, 0.5, 0.5))
+        [{"step": step, "hits": [share] * facts} for step, share in zip((0, 1, 3, 9), of_side, strict=False)]
+        for of_side in (shares, [0.5] * len(shares))
     ]
     curve = {"tuned_on": tuned_on, "subjects": [*range(facts)], "points": sides[0], "control": sides[1]}
     for seed in range(seeds):
@@ -61,7 +62,7 @@ def test_the_curves_in_which_the_loss_comes_back_are_counted_by_what_they_were_t
     write(tmp_path, "GradDiff", (0.1, 0.2, 0.2))  # a quarter
     write(tmp_path, "SimNPO", (0.1, 0.1, 0.0))
     write(tmp_path, "UNDIAL", (0.25, 0.375, 0.0))  # half at one step, and over all as much lost as gained
-    write(tmp_path, "WGA", (0.1, 0.1, 0.1), "retain facts")
+    write(tmp_path, "WGA", (0.1, 0.1, 0.1, 0.1), "retain facts")  # for longer
     write(tmp_path, "AdaPop", (0.5, 0.1, 0.1))  # lost nothing
     assert answer(tmp_path) == [
         f"Tuned on forget facts: in 2 of 4 curves, {COMMON}); in 1 of these, half of it is back at some step up to 3. "

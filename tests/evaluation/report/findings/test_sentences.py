@@ -10,19 +10,18 @@ import pytest
 from dual_data.bootstrap import Interval
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.analysis.contrast import Contrast
-from dual_data.evaluation.report.analysis.estimates import shown
 from dual_data.evaluation.report.findings.popularity import popularity_answer
 from dual_data.evaluation.report.findings.sentences import (
+    About,
     Compared,
     by_how_much,
     holm_corrected,
     loss_sentence,
-    points,
     recovery_sentence,
     retention_sentence,
-    size,
 )
 from dual_data.evaluation.report.findings.stages import stage_answer
+from dual_data.evaluation.report.numbers import points, shown, size
 from tests.evaluation.report.findings.comparisons import compared_by
 from tests.evaluation.report.made_up import write_cell, write_grid
 
@@ -57,7 +56,7 @@ def test_what_is_not_tested_takes_nothing_from_the_tests_of_the_others() -> None
 
     def compared(p_value: float, seeds: int) -> Compared:
         contrast = Contrast(Interval(1.0, 0.0, 2.0, p_value), zero, zero, 9, seeds, np.zeros(1))
-        return Compared(("d", ""), "d, m", contrast, ())
+        return Compared(About("d"), "d, m", contrast, ())
 
     corrected = holm_corrected([compared(0.01, 3), compared(0.001, 1), compared(0.03, 2), compared(0.02, 3)])
     assert [comparison.p_value for comparison in corrected] == pytest.approx([0.03, None, 0.04, 0.04])

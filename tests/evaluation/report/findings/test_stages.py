@@ -159,7 +159,7 @@ def test_the_average_over_datasets_is_as_wide_as_the_facts_that_they_share_make_
     for collection in (with_copy(collect([tmp_path]), rename) for rename in (False, True)):
         sentences, compared = stage_answer(collection)
         (overall,) = [sentence for sentence in sentences if sentence.startswith("Both datasets, sft: ")]
-        assert "on average of 4 comparisons, unlearning after this stage keeps " in overall
+        assert "on average over 4 comparisons, unlearning after this stage keeps " in overall
         value, low, high = map(float, re.findall(r"-?\d+\.\d", overall))
         assert value == pytest.approx(100 * np.mean([c.contrast.difference.value for c in compared]), abs=0.06)
         own = average([c.contrast for c in compared if c.about[0] == "d"])
@@ -188,7 +188,7 @@ def test_the_average_over_datasets_leaves_out_what_is_not_compared_in_either(tmp
         f"{data}, m, sft, {name}, NPO" for data in ("d", "copy") for name in ("popular", "rare")
     ]
     (overall,) = [sentence for sentence in sentences if sentence.startswith("Both datasets, sft: ")]
-    assert "on average of 4 comparisons, " in overall
+    assert "on average over 4 comparisons, " in overall
 
 
 def test_of_one_dataset_and_over_presets_there_is_no_overall_average(tmp_path: Path) -> None:

@@ -16,9 +16,15 @@ from tests.evaluation.report.made_up import write_cell, write_grid
 
 
 def _write_leaks(
-    folder: Path, own: int, swapped: int, known: int = 60, method: str = "NPO", seeds: Sequence[int] = (0, 1)
+    folder: Path,
+    own: int,
+    swapped: int,
+    known: int = 60,
+    method: str = "NPO",
+    seeds: Sequence[int] = (0, 1),
+    answers: Sequence[str] = (),
 ) -> None:
-    """A cell of some seeds that lost all facts, of which the first ones were known before.
+    """A cell of some seeds that lost all facts, of which the first ones were known before; all accept `answers`, too.
 
     Of every 30 facts, another wording brings out the answers of the first ones, and that of another fact for others.
     """
@@ -32,7 +38,7 @@ def _write_leaks(
             wording = row["paraphrases"][0]
             wording["scores"]["contains_answer"] = float(number >= known or number % 30 < own)
             wording["generation"] = every_answer if number % 30 >= 30 - swapped else ""
-            row["answers"] = []
+            row["answers"] = [*answers]
             row["scores"]["contains_answer"] *= float(number < known)
         path.write_text(json.dumps(result))
 
@@ -80,6 +86,25 @@ def test_cells_of_one_seed_are_not_tested_against_chance(tmp_path: Path) -> None
     (sentence,) = wording_answer(collect([tmp_path / "one", tmp_path / "two"]))
     assert "In 1 of them these are more than by chance" in sentence
     assert "p below 5%, not corrected for the number of cells; 1 of one seed, not tested). On average over" in sentence
+
+
+def test_what_cannot_be_tested_against_chance_is_not_said_to_be(tmp_path: Path) -> None:
+    _write_leaks(tmp_path / "one", own=10, swapped=1, seeds=(1,))
+    every_answer = ["France", *(f"Land{number}" for number in range(60))]
+    _write_leaks(tmp_path / "alone", own=10, swapped=1, method="GradDiff", answers=every_answer)
+    folders = [tmp_path / "one", tmp_path / "alone"]
+    (sentence,) = wording_answer(collect(folders[1:]))
+    assert "No relation has another answer to compare with." in sentence
+    for path in (folders[1] / "cells").iterdir():  # of other facts, since those of one set have the same answers
+        result = json.loads(path.read_text())
+        result["cell"]["set"] = result["provenance"]["identity"]["set"] = "popular"
+        path.write_text(json.dumps(result))
+    (sentence,) = wording_answer(collect(folders))
+    assert "They are of one seed or without another answer to compare with, and not tested against chance." in sentence
+    _write_leaks(tmp_path / "two", own=10, swapped=1, method="WGA")
+    (sentence,) = wording_answer(collect([*folders, tmp_path / "two"]))
+    assert "In 1 of them these are more than by chance" in sentence
+    assert "; 1 of one seed, not tested; 1 without another answer to compare with). On average" in sentence
 
 
 def test_leaks_that_chance_explains_are_counted_as_none(tmp_path: Path) -> None:

@@ -90,8 +90,8 @@ def test_a_loss_since_the_model_before_unlearning_of_another_seed_is_named(tmp_p
                 write_cell(tmp_path, stage=stage, seed=seed, forget=1.0, retain=1.0)
             write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, seed=seed, forget=0.5, retain=0.9)
     assert _sentences(tmp_path) == [  # pretraining has no seed
-        "sft, rare: there is no result before unlearning (method none) of the seeds 1, 2, so that of seed 0 stands "
-        "in for them, which learned other things. Run the grid again."
+        "sft, rare: there is no result before unlearning (method none) of the seeds 1, 2, so that of seed 0, "
+        "which learned other things, stands in for them. Run the grid again."
     ]
 
 
@@ -245,6 +245,10 @@ def test_sets_that_are_rare_and_popular_by_name_alone_are_told(tmp_path: Path) -
         "d: the facts of popular are less popular than those of rare (medians 29.5 and 2,029.5), so what is said of "
         "popular and rare facts is the other way round.",
     ]
+    for row in other["items"]["forget"]:
+        row["popularity"] += 1234538
+    rare.write_text(json.dumps(other))
+    assert "(medians 29.5 and 1,236,567.5)" in _sentences(tmp_path)[1]
     for row in other["items"]["forget"]:
         row["popularity"] = None
     rare.write_text(json.dumps(other))

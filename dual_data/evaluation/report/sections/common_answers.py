@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dual_data.bootstrap import bootstrap_mean, mean_draws
-from dual_data.evaluation.report.analysis.estimates import shown
-from dual_data.evaluation.report.analysis.runs import SCORES, Collection, Run, before_of, clusters, stack
+from dual_data.evaluation.report.analysis.runs import SCORES, SHOWN_SETS, Collection, Run, before_of, clusters, stack
 from dual_data.evaluation.report.document import Block
+from dual_data.evaluation.report.numbers import shown
 from dual_data.evaluation.report.places import BEFORE, CellLine, Start, cell_table, rate_of, sources, starts
 from dual_data.text.display import count
 
@@ -70,7 +70,7 @@ def too_narrow(collection: Collection) -> list[str]:
     wider: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     for found in _found(collection):
         key = found.start.key
-        if found.start.before and found.method != BEFORE:
+        if found.method != BEFORE:
             name = key.set if found.set == "forget" else found.set
             wider[key.data, name, found.percent].append(_widening(found))
     return [
@@ -86,7 +86,7 @@ def _found(collection: Collection) -> Iterator[_Frequent]:
     """The sets of which many facts have one answer, by row of the main table."""
     for start in starts(collection):
         for method, runs in start.cells:
-            for name in ("forget", "retain_eval"):
+            for name in SHOWN_SETS:
                 answers = _answers(runs[0], name)
                 ((most_frequent, number),) = Counter(answers).most_common(1)
                 if number >= _LEAST_SHARE * len(answers):

@@ -10,7 +10,7 @@ import pytest
 
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.document import Folded, Points, Table
-from dual_data.evaluation.report.sections.pairs import method_pairs, pairs
+from dual_data.evaluation.report.sections.methods import method_pairs, pairs
 from tests.evaluation.report.made_up import write_cell
 
 
@@ -67,7 +67,7 @@ def _sentences(folder: Path) -> tuple[str, ...]:
 def test_the_pairs_that_differ_are_named(tmp_path: Path) -> None:
     _grid(tmp_path)
     forget, retain = _sentences(tmp_path)
-    assert forget.startswith("forget, lower is better: of 1 pair of methods, 1 differs, these: GradDiff 0.4")
+    assert forget.startswith("forget, lower is better: of 1 pair of methods, one differs: GradDiff 0.4")
     assert forget.endswith("] above NPO (pretrained, rare).")
     assert retain == "retain_eval, higher is better: of 1 pair of methods, none is shown to differ."
     for number in range(6):  # of which half keep all, and half nothing, with every seed
@@ -83,9 +83,9 @@ def test_the_pairs_that_differ_are_named(tmp_path: Path) -> None:
 def test_pairs_of_one_seed_are_said_not_to_be_tested(tmp_path: Path) -> None:
     _grid(tmp_path, seeds=(1,))
     start = "forget, lower is better: "
-    assert _sentences(tmp_path)[0] == f"{start}the one pair of methods is of one seed and not tested."
+    assert _sentences(tmp_path)[0] == f"{start}the one pair is of one seed and not tested."
     write_cell(tmp_path, method="WGA", lr=1e-5, seed=1, forget=0.6, retain=0.9)
-    assert _sentences(tmp_path)[0] == f"{start}all 3 pairs of methods are of one seed and not tested."
+    assert _sentences(tmp_path)[0] == f"{start}all 3 pairs are of one seed and not tested."
     for seed in (0, 2):
         write_cell(tmp_path, method="WGA", lr=1e-5, seed=seed, forget=0.6, retain=0.9)
     tested = "of 3 pairs of methods (2 of one seed, not tested), none is shown to differ."

@@ -11,7 +11,7 @@ import pytest
 
 from dual_data.evaluation.report.analysis.collect import collect
 from dual_data.evaluation.report.document import Table
-from dual_data.evaluation.report.sections.frequent import frequent_answers, too_narrow
+from dual_data.evaluation.report.sections.common_answers import frequent_answers, too_narrow
 from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import write_cell
 

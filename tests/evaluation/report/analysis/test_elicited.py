@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pytest
 
-from dual_data.evaluation.report.analysis.swapped import elicited
+from dual_data.evaluation.report.analysis.elicited import elicited
 from dual_data.evaluation.results import ItemRow, Wording
 from dual_data.text.matching import ObjectKind, may_be_right
 from tests.evaluation.items import item
@@ -53,7 +53,7 @@ def test_which_other_answer_is_the_control_is_found_once_for_all_runs_on_a_set(m
         compared.append(text)
         return may_be_right(text, answers, kind)
 
-    monkeypatch.setattr("dual_data.evaluation.report.analysis.swapped.may_be_right", record)
+    monkeypatch.setattr("dual_data.evaluation.report.analysis.elicited.may_be_right", record)
     rows = [_row(number, "Land7") | {"ground_truth": "Here" if number < 50 else "There"} for number in range(60)]
     for text in ("Here There", "There"):
         run = [row | {"paraphrases": [_wording(1, text)]} for row in rows]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dual_data.bootstrap import SHARE, Interval, bootstrap_difference
-from dual_data.evaluation.report.analysis.estimates import p_value, shown
 from dual_data.evaluation.report.analysis.runs import Collection, Group, Run, chosen_cells, clusters, same_seeds, stack
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Folded, Heading, Points, Table
-from dual_data.evaluation.report.findings.sentences import LEVEL, size
+from dual_data.evaluation.report.findings.sentences import LEVEL, untested_all
+from dual_data.evaluation.report.numbers import p_value, shown, size
 from dual_data.evaluation.report.places import place_columns, place_of, sources, starts, title_of
 from dual_data.statistics import holm
 from dual_data.text.display import count
@@ -59,8 +59,7 @@ def _sentence(name: str, all_pairs: Sequence[Pair]) -> str:
     tested = [(pair.corrected, pair) for pair in of_set if pair.corrected is not None]
     start = f"{name}, {_BETTER[name]} is better"
     if not tested:
-        all_of_them = "the one pair of methods is" if len(of_set) == 1 else f"all {len(of_set)} pairs of methods are"
-        return f"{start}: {all_of_them} of one seed and not tested."
+        return f"{start}: {untested_all(len(of_set), 'pair')}."
     untested = f" ({len(of_set) - len(tested)} of one seed, not tested)" if len(tested) < len(of_set) else ""
     start += f": of {count(len(of_set), 'pair')} of methods{untested}"
     clearest = sorted(((p, pair) for p, pair in tested if p < LEVEL), key=lambda entry: entry[0])
@@ -71,8 +70,10 @@ def _sentence(name: str, all_pairs: Sequence[Pair]) -> str:
         methods = [pair.first.key.method, pair.second.key.method]
         higher, lower = methods if pair.difference.value > 0 else reversed(methods)
         texts.append(f"{higher} {shown(size(pair.difference))} above {lower} ({title_of(pair.first.key, keys)})")
+    if len(clearest) == 1:
+        return f"{start}, one differs: {texts[0]}."
     these = "these" if len(clearest) <= _MOST else "most clearly these"
-    return f"{start}, {len(clearest)} {'differs' if len(clearest) == 1 else 'differ'}, {these}: {'; '.join(texts)}."
+    return f"{start}, {len(clearest)} differ, {these}: {'; '.join(texts)}."
 
 
 def pairs(collection: Collection) -> list[Block]:
