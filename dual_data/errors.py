@@ -55,7 +55,9 @@ class MissingExtra(DualDataError):
     """An optional dependency is needed but not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed. Install it with: pip install 'dual-data[{extra}]'")
+        checkout = Path(__file__).parents[1]
+        source = f"-e '{checkout}" if (checkout / "pyproject.toml").is_file() else "'dual-data"
+        super().__init__(f"{package} is not installed. Install it with: pip install {source}[{extra}]'")
 
 
 class ServiceError(DualDataError):

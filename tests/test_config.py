@@ -106,7 +106,9 @@ class Root(Strict):
     ],
 )
 def test_an_unknown_key_is_told_with_those_of_its_table(data: dict[str, object], key: str) -> None:
-    with pytest.raises(ConfigError, match=rf"mine\.toml: {key}: unknown key; known here: size, unit(\n|$)"):
+    with pytest.raises(
+        ConfigError, match=rf"mine\.toml: {key}: unknown key; known here: size, unit; did you mean 'size'\?(\n|$)"
+    ):
         parse(Root, data, Path("mine.toml"))
 
 

@@ -61,7 +61,10 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path) 
         (b"+++\n\xff\n+++\nx", "not UTF-8 at byte 4"),
         (GOOD.replace('version = "1"', "version = 1"), "version: must be a text, not 1"),
         (GOOD.replace('version = "1"\n', ""), "version: is missing"),
-        (GOOD.replace("system =", "sytem ="), "sytem: unknown key; known here: labels, system, variables, version$"),
+        (
+            GOOD.replace("system =", "sytem ="),
+            "sytem: unknown key; known here: labels, system, variables, version; did you mean 'system'.$",
+        ),
         (GOOD.replace('version = "1"', 'version = "1"\nbody = "x"'), "body: unknown key"),
         (GOOD.replace('"json"', '"yaml"'), "variables.subject: must be 'json' or 'text', not 'yaml'"),
         (GOOD.replace("{question}", ""), "declares question, which the body does not use"),

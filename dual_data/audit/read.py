@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from dual_data.errors import InputError
 from dual_data.hub_reading import expect_no_folder, hub_error, is_repository, quietly
 from dual_data.sources.tables.files import separator_hint
 from dual_data.system.files import expect_utf_8
+from dual_data.text.display import did_you_mean
 
 _SHARD = re.compile(r"-\d{5}(-of-\d{5})(?:-[0-9a-f]{16})?$")
 """The end of a shard's name; earlier versions of `datasets` added a hash to it."""
@@ -265,8 +265,7 @@ def select(splits: list[Split], selection: Selection) -> list[Split]:
 
 def _unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> InputError:
     candidates = [*known, *(name.rpartition("/")[2] for name in known)]
-    close = [word for name in names for word in get_close_matches(name, candidates, n=1)]
-    hint = f"; did you mean {close[0]!r}?" if close else "."
+    hint = next(filter(None, (did_you_mean(name, candidates) for name in names)), ".")
     return InputError(
         f"{', '.join(names)}: no such {kind}{hint} There are: {', '.join(dict.fromkeys(known)) or 'none'}"
     )

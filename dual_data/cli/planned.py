@@ -14,6 +14,7 @@ from dual_data.engine.run import lacking, read_rows
 from dual_data.engine.stage import Forecast, Tools, needed
 from dual_data.errors import DualDataError
 from dual_data.project.loading import Project
+from dual_data.text.display import count
 
 _GRANTED = {
     "wikidata": "the service grants 60 s of processing a minute, so a query may take 2 s on average",
@@ -45,6 +46,10 @@ def planned(project: Project, wanted: Sequence[str], limit: int | None, *, offli
         parts.append("No stage foresees a call.")
     else:
         parts.append("Nothing to do.")
+    if offline and (to_make := sum(forecast.to_make for _, forecast in forecasts)):
+        parts.append(
+            f"A build will stop: {count(to_make, 'call')} {'is' if to_make == 1 else 'are'} not in the call log."
+        )
     if lacks:
         parts.append("\n  ".join(["A build will refuse to start:", *lacks]))
     return "\n\n".join(parts)

@@ -16,9 +16,15 @@ def init(folder: Annotated[Path, typer.Argument(help="New or empty folder.")]) -
 
     Example: dual-data init my-benchmark
     """
+    from dual_data.cli.text import say
+    from dual_data.config import shipped_project
+    from dual_data.engine.manifest import git_state
     from dual_data.project.new import init as make
 
     make(folder)
+    source = shipped_project()
+    if (git_state(source) or {}).get("dirty"):
+        say(f"note: {source}, of which it is a copy, has changes that are not committed")
     place = quote(str(folder))
     print(
         f"{folder} is ready. Next:\n"

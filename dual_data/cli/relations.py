@@ -13,6 +13,7 @@ from dual_data.text.display import count
 
 if TYPE_CHECKING:
     from dual_data.errors import ConfigError
+    from dual_data.project.loading import Project
 
 app = typer.Typer(help="List, add and preview relations.", no_args_is_help=True)
 
@@ -93,23 +94,13 @@ def preview(
 
     Example: dual-data relations preview P30 --profile embedded --limit 3
     """
-    from dual_data.config import EMBEDDED
     from dual_data.project.loading import load_project
     from dual_data.project.relations import preview_relation
-    from dual_data.sources.embedded import EmbeddedGraph
 
     loaded = load_project(project, profile)
     questions, rejected, statements, has_several = preview_relation(loaded, stem, limit, _left_out)
     if not questions and not rejected:
-        # `stem` may be the path of the file.
-        name = Path(stem).name.removesuffix(".toml")
-        if loaded.profile.services.sparql == EMBEDDED and "folder" not in loaded.profile.stages.get("facts", {}):
-            print(
-                f"The embedded snapshot has no {name} for a subject of the relation's topics; try another profile. It "
-                f"has {', '.join(EmbeddedGraph().sources['facts'])}."
-            )
-        else:
-            print(f"At this source, no subject of the relation's topics has {name}.")
+        print(_nothing(loaded, Path(stem).name.removesuffix(".toml")))  # `stem` may be the path of the file
     for entry in questions:
         print(printable(entry.question))
         print(f"  answers: {printable(' | '.join(entry.answers))}")
@@ -126,13 +117,32 @@ def preview(
             "every object of a subject.\n"
         )
     if rejected:
-        also = f"Of {count(statements, 'statement')}, a build would also reject:"
+        also = f"Of {count(statements, 'statement')}, a build would reject:"
         print(also if questions else "No question came of it. A build would reject:")
     for group in rejected:
         sample = f", such as {printable(group.sample)}" if group.sample else ""
         print(f"  {count(group.statements, 'statement')}: {group.reason}{sample}")
         if group.hint:
             print(f"    hint: {group.hint}")
+
+
+def _nothing(project: Project, name: str) -> str:
+    """What a preview says of a relation of which the source has no statement."""
+    from dual_data.config import EMBEDDED
+    from dual_data.sources.embedded import EmbeddedGraph
+
+    if project.profile.services.sparql != EMBEDDED or "folder" in project.profile.stages.get("facts", {}):
+        return f"At this source, no subject of the relation's topics has {name}."
+    asked = EmbeddedGraph().sources["facts"]
+    if name in asked:
+        return (
+            f"The embedded snapshot has {name}, but for no subject of the relation's topics; name another topic, or "
+            "try another profile."
+        )
+    return (
+        f"The embedded snapshot has no {name} for a subject of the relation's topics; try another profile. It has "
+        f"{', '.join(asked)}."
+    )
 
 
 def _left_out(error: ConfigError) -> None:

@@ -31,8 +31,8 @@ def report(
     """Write a report on a build, as one HTML page.
 
     The page has numbers, figures, an audit, samples and provenance, and needs no network and no other file. Reasons not
-    to cite the build as it is stand at its top and are printed too. The command needs matplotlib: pip install
-    'dual-data[report]'.
+    to cite the build as it is stand at its top and are printed too. The command needs matplotlib, which the
+    extra `report` installs.
 
     Example: dual-data report --profile embedded --figures figures
     """

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchema
 from pydantic_core import CoreSchema, ErrorDetails
 
 from dual_data.errors import ConfigError, InputError
+from dual_data.text.display import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 Value = TypeVar("Value")
@@ -101,8 +102,9 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
             key = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
             message = in_words(item)
             if item["type"] == "extra_forbidden":
-                known = ", ".join(_keys_beside(model, item["loc"]))
-                message = f"unknown key; known here: {known}" if known else "unknown key"
+                known = _keys_beside(model, item["loc"])
+                meant = did_you_mean(str(item["loc"][-1]), known)
+                message = f"unknown key; known here: {', '.join(known)}{meant}" if known else "unknown key"
             if item["type"] == "string_too_short" and not item["input"]:
                 message = f"fill in `{item['loc'][-1]}`"
             faults.append((key, message))

@@ -106,11 +106,11 @@ class Wording(Strict):
         if len(self.questions()) < 4:
             raise ValueError("at least 4 questions are needed: canonical, validation, training and test together")
         seen: dict[str, str] = {}
-        for template in self.questions():
-            key = wording_key(template)
+        for use, template in ((use, template) for use, templates in self.by_use().items() for template in templates):
+            key, question = wording_key(template), f"{template!r} ({use})"
             if key in seen:
-                raise ValueError(f"two questions have the same words: {seen[key]!r} and {template!r}")
-            seen[key] = template
+                raise ValueError(f"two questions have the same words: {seen[key]} and {question}")
+            seen[key] = question
         if len(self.validation) % 2 == 0:
             raise ValueError("validation needs an odd number of questions, so that a majority exists")
         return self

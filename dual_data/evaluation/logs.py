@@ -73,7 +73,7 @@ def read_log(path: Path) -> Log:
     else:
         log = _log(path, _parsed(raw, path, "; JSON lines go in a .jsonl file"))
     if not log.items:
-        raise InputError(f"{path}: the log holds no items")
+        raise InputError(f"{path}: {'the file has no lines' if not raw.strip() else 'the log holds no items'}")
     return log
 
 

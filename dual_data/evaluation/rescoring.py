@@ -21,8 +21,9 @@ class Rescored(NamedTuple):
     """The recomputed scores of a log."""
 
     items: int
-    max_abs_difference: float
-    """Largest absolute difference from the logged scores and means; 0.0 means equal to the last bit."""
+    max_abs_difference: float | None
+    """Largest absolute difference from the logged scores and means; 0.0 means equal to the last bit, and None that the
+    log has none."""
     differences: Mapping[str, float]
     """The largest absolute difference by score."""
     by_section: Mapping[str, float]
@@ -80,7 +81,7 @@ def rescore(log: Log) -> Rescored:
         distances = {name: _distance(averaged[section][name], logged) for name in AGGREGATES}
         aggregates[section] = min(distances, key=distances.__getitem__)
         compare("agg_value", section, averaged[section][aggregates[section]], logged)
-    largest = max(differences.values(), default=0.0)
+    largest = max(differences.values(), default=None)
     counts = Counter(item.section for item in log.items)
     unscorable = sum(not is_scorable(item.answer) for item in log.items)
     return Rescored(

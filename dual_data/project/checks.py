@@ -33,7 +33,7 @@ from dual_data.project.loading import unknown_tables
 from dual_data.prompts import load_prompt
 from dual_data.sources.tables import SOURCES
 from dual_data.sources.tables.files import table_files
-from dual_data.text.display import count
+from dual_data.text.display import count, did_you_mean
 
 _EXPLAINED = re.compile(r"^#\s{2,}([a-z_]+)\s{2,}\S", re.MULTILINE)
 """A line of the comment at the top of EXCLUDED.toml: a reason and its meaning."""
@@ -205,7 +205,7 @@ def _unknown_topics(topics_by_key: Mapping[str, Sequence[str]], known: Collectio
     for key, topics in topics_by_key.items():
         for topic in topics:
             if topic != "*" and topic not in known:
-                yield f"{key}: {topic!r} is not in {TOPICS}"
+                yield f"{key}: {topic!r} is not in {TOPICS}{did_you_mean(topic, known)}"
 
 
 def _wrong_exclusions(

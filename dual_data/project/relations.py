@@ -18,7 +18,7 @@ from dual_data.engine.tables import Settled, settle
 from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.project.loading import Project
 from dual_data.system.files import write_text
-from dual_data.text.display import count
+from dual_data.text.display import count, did_you_mean
 
 SKELETON = """\
 property = "{property}"
@@ -171,7 +171,8 @@ def _expect_topics(project: Project, path: Path, relation: Relation) -> None:
     """Raise ConfigError for a topic that is not in topics.toml, and where the profile builds none of the relation's."""
     known = load_topics(project.root / TOPICS)
     if unknown := [topic for topic in relation.topics if topic != "*" and topic not in known]:
-        raise ConfigError("\n".join(f"{path}: topics: {topic!r} is not in {TOPICS}" for topic in unknown))
+        faults = [f"{topic!r} is not in {TOPICS}{did_you_mean(topic, known)}" for topic in unknown]
+        raise ConfigError("\n".join(f"{path}: topics: {fault}" for fault in faults))
     params = [project.profile.params(stage.name, stage.params) for stage in project.stages if stage.name == "facts"]
     built = getattr(params[0], "topics", ()) if params else ()
     # The stage itself tells a topic of the profile that does not exist.

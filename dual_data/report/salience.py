@@ -1,4 +1,4 @@
-"""The judge's scores against link counts: the rank correlation of salience and popularity."""
+"""The judge's scores against link counts, or what stands in for them: their rank correlation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dual_data.statistics import spearman
 from dual_data.text.display import count
 from dual_data.text.markup import Html
 
-TITLE = "Salience against link counts"
+TITLE = "Salience against popularity"
 _FEWEST_SUBJECTS = 3
 _DRAWN = 3000
 """Most points of the scatter plot: the first by fact id, which is a hash."""

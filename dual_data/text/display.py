@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 _NAMED = 3
 """Most names that a message lists."""
@@ -28,6 +29,16 @@ def some_of(names: Sequence[str]) -> str:
     'a, b, c and 1 more'
     """
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question that names the most similar of the known names, as the end of a message; empty where none is similar.
+
+    >>> did_you_mean("topcis", ["topics", "labels"]), did_you_mean("x", ["topics", "labels"])
+    ("; did you mean 'topics'?", '')
+    """
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def visible(text: str) -> str:

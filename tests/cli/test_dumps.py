@@ -13,7 +13,7 @@ import pytest
 
 from dual_data.engine.manifest import read_manifest
 from dual_data.engine.tables import content_hash
-from tests.cli.command import dual_data, own_project
+from tests.cli.command import ROOT, dual_data, own_project
 from tests.services import require_spark
 from tests.sources.dumps.mysqldump import dump
 from tests.sources.dumps.wikis import DAY, Page, tables
@@ -121,7 +121,7 @@ def test_without_pyspark_both_stages_that_read_dumps_with_it_say_so_first(
     source = f"dump:{project / 'dumps'}"
     outcome = dual_data("build", "links", "--project", project, "--source", source, "--engine", "spark")
     assert outcome.code == 2
-    message = "pyspark is not installed. Install it with: pip install 'dual-data[spark]'"
+    message = f"pyspark is not installed. Install it with: pip install -e '{ROOT}[spark]'"
     assert f"error: facts, links: {message}\n" in outcome.err
     assert dual_data("build", "links", "--project", project, "--source", source).code == 0
 

@@ -66,6 +66,19 @@ def test_a_new_project_is_committed_first_as_it_says(tmp_path: Path) -> None:
     assert subprocess.run(status, cwd=tmp_path / "mine", capture_output=True, check=True).stdout == b""
 
 
+def test_changes_that_a_new_project_copies_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = copy_project(tmp_path / "source")
+    for module in ("dual_data.config", "dual_data.project.new"):
+        monkeypatch.setattr(f"{module}.shipped_project", lambda: source)
+    git = ["git", "-C", str(source), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "start"]):
+        subprocess.run([*git, *words], check=True)
+    assert dual_data("init", tmp_path / "first").err == ""
+    (source / "pipeline" / "mine.toml").write_text("")
+    note = f"note: {source}, of which it is a copy, has changes that are not committed\n"
+    assert dual_data("init", tmp_path / "second").err == note
+
+
 def test_the_profile_for_own_facts_in_the_readme_of_a_new_project_builds(tmp_path: Path) -> None:
     forget_pipeline()
     root = tmp_path / "mine"

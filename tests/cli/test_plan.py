@@ -104,6 +104,14 @@ def test_a_plan_tells_the_money_where_a_price_is_set(project: Path) -> None:
             assert cost == pytest.approx((tokens if price is of_all else (3 * 24 + 1) * calls / 4) / 1000, abs=0.01)
 
 
+def test_the_plan_of_an_offline_build_tells_that_calls_are_missing(project: Path) -> None:
+    plan = ("build", "facts", "--dry-run", "--offline", "--project", project, "--profile", "embedded")
+    before = dual_data(*plan).out
+    assert re.search(r"\n\nA build will stop: \d+ calls are not in the call log\.\n$", before)
+    assert dual_data("build", "facts", "--project", project, "--profile", "embedded").code == 0
+    assert "A build will stop" not in dual_data(*plan, "--rerun").out
+
+
 def test_a_plan_tells_which_share_of_the_answers_a_budget_covers(project: Path) -> None:
     """Before the facts are built, and from the facts; the rules of a model share its budget."""
     endpoint = 'endpoint = { base_url = "http://127.0.0.1:9/v1", model = "m" }'

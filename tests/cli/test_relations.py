@@ -96,9 +96,7 @@ def test_rejects_stand_below_the_questions(project: Path) -> None:
         table.write("Q4,Uln,P1082,some\nQ5,Osk,P1082,many\n")
     questions, _, rejects = preview(project, "P1082").rpartition("\n\n")
     assert questions.count("What is the population of") == 2
-    assert rejects.startswith(
-        "Of 4 statements, a build would also reject:\n  2 statements: wrong_kind, such as Uln: some\n"
-    )
+    assert rejects.startswith("Of 4 statements, a build would reject:\n  2 statements: wrong_kind, such as Uln: some\n")
     assert "for such objects; tables write numbers as 1,234.5, alone or before" in rejects
 
 
@@ -112,7 +110,7 @@ def test_questions_that_a_build_would_reject_are_counted_where_not_all_are_shown
     assert "  rejected: " not in text
     told = text.rpartition("\n\n")[2]
     assert re.fullmatch(
-        r"Of 12 statements, a build would also reject:\n  9 statements: answer_is_prefix, such as "
+        r"Of 12 statements, a build would reject:\n  9 statements: answer_is_prefix, such as "
         r"What is the population of (\w\w)(\w+)\?: \1\n",
         told,
     ), told
@@ -138,7 +136,7 @@ def test_a_relation_that_no_row_states_is_said_to_be_absent(project: Path) -> No
 @pytest.mark.parametrize(
     ("topics", "profile", "fault"),
     [
-        ('["country", "town"]', "mine", "topics: 'country' is not in pipeline/topics.toml"),
+        ('["country", "town"]', "mine", "topics: 'country' is not in pipeline/topics.toml; did you mean 'places_country'?"),
         (
             '["art_sculpture"]', "embedded",
             "topics: the profile {root}/pipeline/embedded.toml builds none of art_sculpture; its topics under [facts] "
@@ -226,6 +224,17 @@ def test_a_relation_that_the_snapshot_lacks_is_named_whether_by_name_or_by_file(
             "P30, P31, P47, P131, P218, P219, P220, P279, P297, P298, P299, P300, P361, P424, P463, P474, P901, P1082, "
             "P1366, P1448, P1566, P1622, P1705, P2082, P2936.\n"
         )
+
+
+def test_a_relation_that_the_snapshot_has_of_other_subjects_is_told_apart(project: Path) -> None:
+    pytest.importorskip("pyoxigraph", reason="pyoxigraph is not installed (the extra embedded)")
+    path = project / "pipeline" / "relations" / "P1366.toml"
+    path.write_text(RELATION.replace("P1082", "P1366"))
+    outcome = dual_data("relations", "preview", "P1366", "--project", project, "--profile", "embedded")
+    assert outcome.out == (
+        "The embedded snapshot has P1366, but for no subject of the relation's topics; name another topic, or try "
+        "another profile.\n"
+    )
 
 
 @pytest.mark.parametrize(("stem", "named"), [("P1083", False), ("P1000000_town", True)])

@@ -64,7 +64,7 @@ def test_published_logs_are_reproduced_exactly(name: str) -> None:
 def test_a_foreign_log(tmp_path: Path) -> None:
     rescored = rescore(read_log(_foreign(tmp_path, probability=0.5, ground_truth=["Indus River"])))
     assert rescored.items == 3
-    assert rescored.max_abs_difference < 1e-15
+    assert rescored.max_abs_difference == pytest.approx(0, abs=1e-15)
     assert rescored.left_alone == ("probability",)
     assert rescored.means["forget"]["contains_answer"] == pytest.approx(2 / 3)
 
@@ -88,7 +88,7 @@ def test_sections_without_generations_are_named_and_left_alone(tmp_path: Path) -
     path.write_bytes(gzip.compress(json.dumps(log).encode()))
     rescored = rescore(read_log(path))
     assert (rescored.items, rescored.left_alone) == (3, ("empty", "forget_Prob", "model_utility"))
-    assert rescored.max_abs_difference < 1e-15
+    assert rescored.max_abs_difference == pytest.approx(0, abs=1e-15)
 
 
 def _log(path: Path, **sections: Any) -> Path:
@@ -278,7 +278,7 @@ def test_a_value_that_is_wrong_in_a_line_is_named(tmp_path: Path, changes: dict[
     [
         ("a.jsonl", b'{"answer": "Rome"', "a.jsonl: line 1: not readable as JSON"),
         ("a.jsonl", b"[]", "line 1: missing or of the wrong type: generation, answer or answers"),
-        ("a.jsonl", b"", "holds no items"),
+        ("a.jsonl", b"", "the file has no lines"),
         ("a.json", b"{}\n{}\n", "not readable as JSON: .*; JSON lines go in a .jsonl file"),
         ("a.json", b'{"answer": "Rome", "generation": ""}', "answers of other code go in a .jsonl file"),
     ],

@@ -18,6 +18,7 @@ import requests
 
 from dual_data.errors import Refused
 from dual_data.sources.embedded import EmbeddedGraph
+from tests.cli.command import ROOT
 from tests.services import require
 from tests.services.oxigraph import oxigraph
 
@@ -238,7 +239,7 @@ def test_without_the_extra_the_message_names_it() -> None:
         "except MissingExtra as error: print(error)"
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "dual-data[embedded]" in process.stdout
+    assert f"pip install -e '{ROOT}[embedded]'" in process.stdout
 
 
 def test_importing_the_module_imports_no_engine() -> None:

@@ -69,7 +69,8 @@ def score(
     scored = {str(path): (rescore(log), log.cell) for argument in paths for path, log in read_logs(argument)}
     results = [result for result, _ in scored.values()]
     items = sum(result.items for result in results)
-    largest = max(result.max_abs_difference for result in results)
+    known = [result.max_abs_difference for result in results if result.max_abs_difference is not None]
+    largest = max(known, default=None)
     if json:
         files = {path: _file_as_json(*of_file) for path, of_file in scored.items()}
         print(as_json(finite({"items": items, "max_abs_difference": largest, "files": files})))
@@ -79,8 +80,7 @@ def score(
     are_shown = everything or len(rows) <= _MOST_LINES
     if are_shown:
         print(table(header, rows))
-    compared = any(result.differences for result in results)
-    difference = f"largest absolute difference {largest:g}" if compared else "no stored scores to compare with"
+    difference = "no stored scores to compare with" if largest is None else f"largest absolute difference {largest:g}"
     print(f"{count(items, 'item')}, {difference}")
     if unscorable:
         print(

@@ -66,7 +66,7 @@ def attack(grid: Grid, chosen: Sequence[Target], options: AttackOptions, *, say:
                     "cell": cell.id,
                     "attack": name,
                     "options": attack_options,
-                    "provenance": provenance(loaded, grid.project, ("lm_eval",) if name == "tasks" else ()),
+                    "provenance": provenance(loaded, grid.git, ("lm_eval",) if name == "tasks" else ()),
                     **result,
                 }
                 outcome.written.append(write_json(attack_path(grid.folder, cell.id, name, attack_options), content))

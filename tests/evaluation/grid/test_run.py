@@ -119,17 +119,19 @@ def test_results_say_what_they_were_computed_by_and_from(project: Path) -> None:
         "configs": {}, "absent": {}, "files": {}, "stages": {},
     }  # fmt: skip
     (project / "data" / "manifest.json").write_text(json.dumps(release))
-    grid, cells = opened(project, file=one_stage().replace("seeds = [0]", "seeds = [3]"))
+    file = one_stage().replace("seeds = [0]", "seeds = [3]")
+    (project / "evaluation.toml").write_text(file)
     git = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@b"]
     for words in (["init", "-q"], ["add", "data", "evaluation.toml"], ["commit", "-q", "-m", "rows"]):
         subprocess.run([*git, *words], check=True)
-    (project / "evaluation.toml").write_text(FILE)
+    grid, cells = opened(project, file=f"{file}\n")
+    subprocess.run([*git, "commit", "-q", "-a", "-m", "grid"], check=True)
     run(grid, cells[:2], RunOptions())
     result = read_result(cell_path(grid.folder, cells[1].id))
     assert result["cell"]["seed"] == result["provenance"]["identity"]["seed"] == 3
     provenance = result["provenance"]
-    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    assert provenance["git"] == {"commit": head, "dirty": True}  # the grid file was changed
+    head = subprocess.run([*git, "rev-parse", "HEAD~"], capture_output=True, text=True, check=True).stdout.strip()
+    assert provenance["git"] == {"commit": head, "dirty": True}  # as it was when the grid was opened
     assert provenance["dual_data"] == dual_data.__version__
     assert provenance["device"].startswith("cpu ")
     assert provenance["threads"] == torch.get_num_threads()

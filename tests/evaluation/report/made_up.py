@@ -142,7 +142,7 @@ def write_cell(
             "dual_data": "0",
             "packages": {"torch": "1"},
             "device": "cpu",
-            "git": {"commit": "0123456789abcdef", "dirty": True},
+            "git": {"commit": "0123456789abcdef", "dirty": False},
             "model": {},
             "limit": limit,
             "identity": identity,

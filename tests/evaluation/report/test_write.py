@@ -165,7 +165,7 @@ def test_markdown_and_table(written: Written) -> None:
     assert len(before["items"].split()) == 3  # one link a seed
     assert all((written.table.parent / link).exists() for row in rows for link in row["items"].split())
     assert "\n51 results of the grid g: m on d, 3 seeds. " in text
-    assert "| git | 0123456789ab with uncommitted changes |" in text
+    assert "| git | 0123456789ab |" in text
 
 
 def test_the_opening_says_how_many_facts_there_are_and_that_they_are_a_sample(tmp_path: Path) -> None:

@@ -229,6 +229,7 @@ def _as_run(path: Path, result: Result) -> Run:
         rule=best_rule(result["items"]["forget"]) if is_base else Rule("", np.empty(0)),
         limit=provenance["limit"],
         popularity=str(provenance.get("popularity") or ""),
+        was_uncommitted=bool((provenance.get("git") or {}).get("dirty")),
         has_random_weights=is_tiny(str(provenance["model"].get("spec", ""))),
         settings=settings_of({"set": cell["set"], "method": cell["method"], **identity}),
     )

@@ -133,6 +133,8 @@ class Run(NamedTuple):
     """What popularity counts, as the data's settings say."""
     has_random_weights: bool = False
     """Whether the model is one of those that only show that a grid runs."""
+    was_uncommitted: bool = False
+    """Whether the project had uncommitted changes when the grid was opened."""
 
     @property
     def stopped(self) -> bool:

@@ -37,6 +37,9 @@ def caveats(collection: Collection) -> list[Block]:
         for key, runs in collection.bases.items()
         if runs[0].has_random_weights
     ]
+    if dirty := sum(run.was_uncommitted for run in collection.runs):
+        of_all = f"{dirty} of {count(len(collection.runs), 'result')} {'is' if dirty == 1 else 'are'}"
+        sentences.append(f"{of_all} of a project with uncommitted changes: no commit has its settings and code.")
     sentences += _without_before(collection)
     sentences += _before_another_seed(collection)
     sentences += _stopped(collection)

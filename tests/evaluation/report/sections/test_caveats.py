@@ -229,6 +229,19 @@ def test_rows_that_repeat_a_question_or_contradict_one_to_keep_are_counted(tmp_p
     ]
 
 
+def test_results_that_no_commit_gives_again_are_counted(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    for method in ("NPO", "WGA"):
+        path = tmp_path / "cells" / f"{write_cell(tmp_path, method=method, lr=1e-4, forget=0.5, retain=0.9)}.json"
+        assert not any("commit" in sentence for sentence in _sentences(tmp_path))
+    result = json.loads(path.read_text())
+    result["provenance"]["git"]["dirty"] = True
+    path.write_text(json.dumps(result))
+    assert _sentences(tmp_path)[0] == (
+        "1 of 3 results is of a project with uncommitted changes: no commit has its settings and code."
+    )
+
+
 def test_sets_that_are_rare_and_popular_by_name_alone_are_told(tmp_path: Path) -> None:
     popular, rare = (
         tmp_path / "cells" / f"{write_cell(tmp_path, forget_set=name, forget=0.5, retain=0.9)}.json"
