@@ -8,7 +8,7 @@ import typer
 
 from dual_data.cli.evaluation.grid import GridPart, Threads, on_grid, use_threads
 from dual_data.cli.text import say
-from dual_data.errors import DualDataError
+from dual_data.errors import DualDataError, UsageError
 from dual_data.text.display import count
 
 if TYPE_CHECKING:
@@ -111,6 +111,10 @@ def run(
     ]
     if dry_run:
         _print_forecast(grid, cells, options, shard=shard)
+        try:
+            devices_named(device)
+        except UsageError as error:
+            say(f"A run here will refuse to start: {error}")
     old: list[str] = []
     if replace:
         old = sorted({*conflicting(grid, cells), *superseded(grid, cells)})

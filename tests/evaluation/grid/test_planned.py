@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from dual_data.errors import InputError
 from dual_data.evaluation.grid.cells import Cell, Grid
@@ -74,6 +75,15 @@ def test_what_failed_is_not_there_and_a_whole_grid_is_not_called_so(project: Pat
     keep_plan(grid, cells)
     run(grid, cells, RunOptions())
     assert "incomplete" not in _report(grid, project)
+
+
+def test_the_plan_for_a_device_that_is_not_here_says_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    command = run_command(project, project / "out", "--dry-run")
+    elsewhere = dual_data(*("cuda" if word == "cpu" else word for word in command))
+    assert elsewhere.code == 0
+    assert "A run here will refuse to start: --device: cuda: the installed torch" in elsewhere.err
+    assert "will refuse" not in dual_data(*command).err
 
 
 def test_a_run_keeps_what_it_was_asked_for_and_a_dry_run_nothing(project: Path) -> None:
