@@ -24,7 +24,7 @@ VARIABLES: Mapping[str, str] = {
     **{colour: f"--c{number}" for number, colour in enumerate(SERIES)},
 }  # fmt: skip
 """CSS variable of each drawn colour; the page sets its value for light, dark and print."""
-FORMATS = ("svg", "png")
+_FORMATS = ("svg", "png")
 _DPI = 200
 _BASE: dict[str, Any] = {
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 10,
@@ -88,7 +88,7 @@ def write_figures(figures: Sequence[Figure], folder: Path) -> list[Path]:
     """Write every figure as SVG (with text as paths, to look the same everywhere) and PNG (200 dots per inch)."""
     paths = []
     for figure in figures:
-        for kind in FORMATS:
+        for kind in _FORMATS:
             image = _render(figure, kind, {"svg.fonttype": "path"})
             paths.append(folder / f"{figure.name}.{kind}")
             write_whole(paths[-1], partial(Path.write_bytes, data=image))

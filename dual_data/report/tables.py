@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from dual_data.report.figures import Figure
 from dual_data.text.markup import Content, Html, breakable, element, escaped, joined, label
 
-NOTHING = "–"
+_NOTHING = "–"
 """Shown for a missing value; never 0."""
 _TALL = 30
 """A table with more rows scrolls in a window of its own on a screen."""
@@ -81,7 +81,7 @@ def shown(value: object) -> Content:
     ('1,234', '0.250', '25.0\\xa0%', '–')
     """
     if value is None:
-        return NOTHING
+        return _NOTHING
     if isinstance(value, Html):
         return value
     return _number(value) if isinstance(value, int | float) else label(str(value))

@@ -12,7 +12,7 @@ from dual_data.evaluation.report.document import ITEMS, Entry, Link, Table
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
 
-PLACE = ("data", "model", "stage", "set")
+_PLACE = ("data", "model", "stage", "set")
 BEFORE = "before"
 """What charts and tables call the model before unlearning."""
 
@@ -68,7 +68,7 @@ def several_settings(keys: Sequence[Key]) -> tuple[str, ...]:
 
 def place_columns(keys: Sequence[Key]) -> tuple[str, ...]:
     """The columns that name the place of a row: preset and profile too, where the rows have several."""
-    return (*PLACE, *several_settings(keys))
+    return (*_PLACE, *several_settings(keys))
 
 
 def place_of(key: Key, columns: Iterable[str]) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from dual_data.evaluation.report.analysis.runs import SCORES, Group, answered_be
 from dual_data.ids import digest
 from dual_data.statistics import Floats
 
-CALIPER_NATS = 0.25
+_CALIPER_NATS = 0.25
 """Largest difference in base log-probability per token between two paired facts."""
 _MIN_FACTS = 10
 """Least number of pairs for a comparison of paired facts, and of facts on either side of one within a set."""
@@ -83,8 +83,8 @@ def compare_sets(first: Group, second: Group, lr: float) -> Contrast:
 def pair_facts(first: Group, second: Group) -> Pairing | None:
     """Pair facts that the model before unlearning answers both or neither and with similar probability.
 
-    Log-probabilities, of :func:`confidence`, differ by at most `CALIPER_NATS`. Both criteria use means over seeds. None
-    for fewer than ten pairs.
+    Log-probabilities, of :func:`confidence`, differ by at most `_CALIPER_NATS`. Both criteria use means over seeds.
+    None for fewer than ten pairs.
     """
 
     def before(score: str) -> list[Floats]:
@@ -134,7 +134,7 @@ def confidence(group: Group) -> Floats:
 
 
 def nearest_pairs(
-    first: Floats, second: Floats, caliper: float = CALIPER_NATS, *, apart: NDArray[np.bool_] | None = None
+    first: Floats, second: Floats, caliper: float = _CALIPER_NATS, *, apart: NDArray[np.bool_] | None = None
 ) -> list[tuple[int, int]]:
     """Index pairs of similar values, each used once, closest first; no pair where `apart` [first, second] is true."""
     distance = np.abs(first[:, None] - second[None, :])

@@ -12,14 +12,14 @@ from dual_data.evaluation.report.analysis.runs import Collection, Group, Key, Ru
 from dual_data.evaluation.results import ItemRow, fact_of
 from dual_data.ids import digest
 
-CANDIDATES = ("neighbor_relation", "holdout", "world_facts", "retain_eval")
+_CANDIDATES = ("neighbor_relation", "holdout", "world_facts", "retain_eval")
 """Sets that unlearning does not train on, those most similar to the forget facts first."""
 UNLEARNED_ON = ("forget", "retain_train")
 """Sets that unlearning itself trains on."""
 CALIPER_SD = 0.25
 """Largest difference between two paired facts, in standard deviations (Rosenbaum and Rubin 1985, doi
 10.1080/00031305.1985.10479383)."""
-FEWEST = 10
+_FEWEST = 10
 """Least number of pairs: with fewer, sides are left unmatched."""
 
 
@@ -45,7 +45,7 @@ def held_out(items: Mapping[str, Sequence[ItemRow]], run: Run) -> HeldOut:
     trained = {*UNLEARNED_ON, *run.trained}
     members = {fact_of(row) for name in trained for row in items.get(name, ())}
     trained_on = []
-    for name in CANDIDATES:
+    for name in _CANDIDATES:
         rows = [row for row in items.get(name, ()) if fact_of(row) not in members]
         # The stage may have trained on the same rows under another name, such as `format`.
         if rows and name not in run.same_as_stage:
@@ -69,7 +69,7 @@ def matched_by_popularity(
     Unpaired facts are left out. Pairs differ by at most `CALIPER_SD` pooled standard deviations of
     log(1 + count) and are made closest first. Both sides stay whole, and the text says why, where a fact has no
     popularity, where popularity is no count (a negative number, or shares below 1) or where there are fewer than
-    `FEWEST` pairs.
+    `_FEWEST` pairs.
     """
     # In order of hash: among facts of equal popularity, the first of a sorted file would be no random sample.
     sides = [sorted(side, key=lambda row: digest(f"pair|{row['id']}")) for side in (forget, candidates)]
@@ -81,8 +81,8 @@ def matched_by_popularity(
     log_left, log_right = map(np.log1p, counts)
     deviation = float(np.sqrt((log_left.var() + log_right.var()) / 2))
     pairs = nearest_pairs(log_left, log_right, CALIPER_SD * deviation)
-    if len(pairs) < FEWEST:
-        return list(forget), list(candidates), f"unmatched: under {FEWEST} pairs of like popularity"
+    if len(pairs) < _FEWEST:
+        return list(forget), list(candidates), f"unmatched: under {_FEWEST} pairs of like popularity"
     left, right = zip(*pairs, strict=True)
     return [sides[0][i] for i in left], [sides[1][i] for i in right], f"{len(pairs)} pairs of like popularity"
 
