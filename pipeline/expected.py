@@ -31,8 +31,7 @@ def subjects(tools: Tools, profile: Profile) -> int | None:
     if facts.source != "sparql":
         return None
     topics = load_topics(tools.project / TOPICS)
-    limits = [topic.limit for name, topic in topics.items() if not facts.topics or name in facts.topics]
-    return sum(limit if tools.limit is None else min(limit, tools.limit) for limit in limits)
+    return sum(topic.most(tools.limit) for name, topic in topics.items() if not facts.topics or name in facts.topics)
 
 
 def questions(tools: Tools, profile: Profile, sample: int | None) -> int | None:

@@ -124,7 +124,10 @@ def outlook(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecas
     subjects = expected.subjects(tools, profile)
     if subjects is None:
         return None
-    batches = math.ceil(expected.TITLES_A_SUBJECT * subjects / TITLES_A_REQUEST)
+    titles = expected.TITLES_A_SUBJECT * subjects
+    if tools.limit is not None:
+        titles = min(titles, 2 * tools.limit)  # those of subject and object of so many facts
+    batches = math.ceil(titles / TITLES_A_REQUEST)
     if params.method == "cirrusdoc":
         return [Forecast(SOURCE, 1 + batches, 0, note=expected.BASIS)]
     return [Forecast(SOURCE, 2 * batches, 0, note=f"{expected.BASIS}; at least, one call more for every 500 links")]

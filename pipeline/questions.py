@@ -48,7 +48,7 @@ from pipeline.wording.leaks import Leaks
 from pipeline.wording.wordings import with_questions
 
 ARTICLE = r"^[Tt]he "
-BARE_ID = r"^(?:[QPL][1-9][0-9]*|label:[0-9a-f]{16})$"
+BARE_ID = r"^(?:Q[1-9][0-9]*|label:[0-9a-f]{16})$"
 
 
 class QuestionsParams(Strict):
@@ -117,7 +117,8 @@ def _relation_table(relations: Mapping[str, Relation]) -> pl.DataFrame:
 def _first_reasons() -> pl.Expr:
     """The reasons that need no wording; the first that applies."""
     same_label = pl.col("subject_label").str.to_lowercase() == pl.col("object_label").str.to_lowercase()
-    bare = pl.col("subject_label").str.contains(BARE_ID) | pl.col("object_label").str.contains(BARE_ID)
+    is_entity = pl.col("object_kind") == "entity"  # else the label is the answer itself
+    bare = pl.col("subject_label").str.contains(BARE_ID) | (is_entity & pl.col("object_label").str.contains(BARE_ID))
     return (
         pl.when(pl.col("template_id").is_null())
         .then(pl.lit("unknown_relation"))
@@ -282,7 +283,7 @@ def _repeated() -> pl.Expr:
 
 QUESTIONS = Stage(
     name="questions",
-    version=12,
+    version=13,
     run=run,
     schema=Questions,
     params=QuestionsParams,

@@ -5,8 +5,9 @@ subject, relation and object as JSON strings, never a question's wording, never 
 
     logprobs     the server shows log-probabilities: expected value over the scale's one-token labels
     logits       a local model: the same, exact
-    structured   no log-probabilities, but output that is really constrained: mean of k sampled labels
-    samples      k sampled answers, read as text: no log-probabilities, or less than `mass` of them on the scale
+    structured   no log-probabilities, or less than `mass` of them on the scale: mean of k sampled labels, of output
+                 that is really constrained
+    samples      the same, read as text, from a server that constrains nothing
 
 A local model's low mass is flagged, not sampled: its logits are exact, and its samples would add noise to them.
 """
@@ -189,8 +190,12 @@ def _server(params: SalienceParams, endpoint: Endpoint, tools: Tools) -> ChatSer
 def _judge_locally(model: LocalChat, tools: Tools, prompt: Prompt, chats: Sequence[Chat]) -> list[Verdict]:
     with tools.progress.task("salience", total=len(chats)) as advance:
         log_probabilities = model.label_log_probabilities(chats, prompt.labels, advance)
-    results = [distribution(row, prompt.values) for row in log_probabilities]
-    return [Verdict(result, result.mass if result else 0.0, 0, "logits") for result in results]
+    return [_from_labels(row, prompt, "logits") for row in log_probabilities]
+
+
+def _from_labels(log_probabilities: Sequence[float | None], prompt: Prompt, method: str) -> Verdict:
+    result = distribution(log_probabilities, prompt.values)
+    return Verdict(result, result.mass if result else 0.0, 0, method)
 
 
 class _Judge:
@@ -216,7 +221,7 @@ class _Judge:
             with self._tools.progress.task("salience, samples", total=len(requests)) as advance:
                 answers = self._server.ask(requests, advance)
             k = self._params.samples
-            method = "structured" if form and not can.top_logprobs else "samples"
+            method = "structured" if form else "samples"
             for place, index in enumerate(unsure):
                 verdicts[index] = self._sum_up(answers[place * k : (place + 1) * k], verdicts[index], method)
         return [verdict for verdict in verdicts if verdict is not None]
@@ -266,8 +271,7 @@ class _Judge:
         labels = label_log_probabilities(answer["tokens"], self._prompt.labels)
         if labels is None:
             return Verdict(None, None, 0, "logprobs")
-        result = distribution(labels, self._prompt.values)
-        return Verdict(result, result.mass if result else 0.0, 0, "logprobs")
+        return _from_labels(labels, self._prompt, "logprobs")
 
     def _is_unsure(self, verdict: Verdict | None) -> bool:
         if verdict is None:

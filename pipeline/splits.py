@@ -303,7 +303,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=17,
+    version=18,
     run=run,
     schema=Splits,
     params=SplitsParams,

@@ -44,6 +44,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for machine, load and all measurements")
     parser.add_argument("--record", action="store_true", help="write results.json and the end of the README")
     options = parser.parse_args()
+    if options.repeat < 1:
+        parser.error("--repeat: 1 or more")
     results: dict[str, Any] = {"machine": machine(PACKAGES), "repeat": options.repeat, "tables": []}
     print(f"load before the runs: {os.getloadavg()[0]:.1f} on {results['machine']['cores']} cores", flush=True)
     for name, size in (("pagelinks", options.rows), ("linktarget", options.titles), ("truthy", options.lines)):

@@ -139,7 +139,7 @@ def wiki(folder: Path, rows: int) -> Path:
     """An imported wiki with about `rows` links between articles, in the proportions of a large one, as Parquet.
 
     There is one page per 15 links; 40 % of the pages are articles with an item, the others redirects to one of them.
-    There is one target per 10 links; 60 % of the targets exist.
+    There is one target per 10 links; two thirds of the targets exist.
     """
     rng = np.random.default_rng(3)
     targets, pages = rows // 10, rows // 15

@@ -12,7 +12,7 @@ GRID_STAGES = ("pretrained", "sft")
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """One table for every part in `results`."""
+    """Tables of the parts in `results`, but profiles and growth."""
     setting = results["setting"]
     lines = [
         f"## {setting['model']} on {setting['device']}, {setting['dtype']}",
@@ -145,8 +145,11 @@ def _grid(pieces: Mapping[str, Any], cells: Mapping[str, Any]) -> str:
         if plain:
             wall, cpu = (_extrapolated(plain, unit) * count for unit in ("total", "cpu_total"))
             faster = f"{_figure(wall / total)} ({_figure(cpu / busy)} in processor time)"
-            partly = "its cells scaled up" if any(run.get("scaled") for run in plain.values()) else ""
-            rows.append(["plain, extrapolated from its cells", _figure(wall, 4), _figure(cpu, 4), faster, partly])
+            notes = ["its cells scaled up"] if any(run.get("scaled") for run in plain.values()) else []
+            if lacking := [method for method in GRID_METHODS if method not in plain]:
+                notes.append(f"{' and '.join(lacking)} not measured: counted as the quickest of the others")
+            figures = _figure(wall, 4), _figure(cpu, 4)
+            rows.append(["plain, extrapolated from its cells", *figures, faster, "; ".join(notes)])
     return table([f"grid of {count} cells", "s", "processor s", "times slower", "notes"], rows)
 
 

@@ -27,6 +27,8 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=VERSIONS, help="run one version alone")
     options = parser.parse_args()
+    if options.repeat < 1:
+        parser.error("--repeat: 1 or more")
     if not any(options.folder.glob("*.csv")):
         parser.error(f"{options.folder}: no CSV files of subjectLabel, relation, objectLabel there")
     print(f"load of this machine before the runs: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
@@ -48,6 +50,8 @@ def main() -> None:
     if "ours" in best:
         for line in capacities(best["ours"]):
             print(line)
+    if len({run.digest for run in best.values()}) > 1:
+        raise SystemExit("the versions chose different members")
 
 
 def fastest(version: str, folder: Path, repeat: int) -> Outcome:

@@ -156,8 +156,7 @@ def mirror_images(rows: Any, relations: Any) -> Any:
 
 def words_by_use(wording: Any, words: Any) -> list[list[frozenset[str]]]:
     """The words of every wording, without the subject; one list per use."""
-    by_use = ((wording.canonical,), *(getattr(wording, use) for use in USES[1:]))
-    return [[frozenset(words(text.replace("{subject}", " "))) for text in texts] for texts in by_use]
+    return [[frozenset(words(text.replace("{subject}", " "))) for text in texts] for texts in wording.by_use().values()]
 
 
 def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
@@ -397,6 +396,8 @@ def family(eligible: Any, own: Any, sided: Any, topic: str | None, *, name: str,
     """The splits of one topic, or of all."""
     import pandas as pd
 
+    from dual_data.text.words import fold
+
     sizes = {percent: len(own) * percent // 100 for percent in PERCENTS}
     if max(sizes.values()) < SMALLEST:
         return {}
@@ -439,10 +440,10 @@ def family(eligible: Any, own: Any, sided: Any, topic: str | None, *, name: str,
         "world_facts": eligible[(eligible.topic != topic) & ~eligible.subject.isin(own.subject)].sort_values("rank"),
         "neighbor_subject": neighbors.assign(order=neighbors.subject.map(order)).sort_values(["order", "rank"]),
     }
-    bonds, named = set(forget.bond), set(forget.subject_label.str.lower())
+    bonds, named = set(forget.bond), set(map(fold, forget.subject_label))
     shares = forget.stem.value_counts()
     for split, facts in candidates.items():
-        fresh = facts[~facts.bond.isin(bonds) & ~facts.key.isin(named)]
+        fresh = facts[~facts.bond.isin(bonds) & ~facts.answer.map(fold).isin(named)]
         if split == "neighbor_relation":
             fresh = fresh[fresh.groupby("key").cumcount() < int(ANSWER_SHARE * SIZES[split] + 1e-9)]
             fresh = fresh[fresh.stem.isin(shares.index)]

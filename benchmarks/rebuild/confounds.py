@@ -11,10 +11,10 @@ import polars as pl
 
 from benchmarks.rebuild.world import Rehearsal
 from dual_data.audit.auc import auc
+from dual_data.config import POOLED
 from dual_data.sampling import SIDES
 
 CITIES, COUNTRIES = "city", "places_country"
-POOLED = "all"
 
 
 def confounds(rehearsal: Rehearsal, path: Path) -> dict[str, Any]:

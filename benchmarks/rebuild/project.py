@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,10 +22,7 @@ sparql = "{wikidata}/query"
 wikipedia = "{wikipedia}/w/"
 
 [services.pace]
-wikidata = {{ per_minute = 30, concurrency = 1{retries} }}
-wikipedia = {{ per_minute = 190, concurrency = 1{retries} }}
-probe = {{ concurrency = 16{retries} }}
-judge = {{ concurrency = 16, per_minute = 480{retries} }}
+{pace}
 
 [facts]
 source = "sparql"
@@ -62,18 +60,29 @@ def make_project(
     *,
     rules: Sequence[str] = ("matched",),
     attempts: int = 6,
+    paced: bool = True,
 ) -> Path:
     """Write the project, with the topics' limits raised, so that all subjects of the world are in.
 
     With `paper` among the rules of the probe, the recipe `paper` has only facts that the model knows by that rule.
+    Without `paced` there are no limits per minute, with which a small build would take an hour.
     """
     for name in ("pipeline", "prompts"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     path = folder / "pipeline" / "topics.toml"
     path.write_text(re.sub(r"^limit = \d+", "limit = 100000", path.read_text("utf-8"), flags=re.MULTILINE), "utf-8")
     topic_list, rule_list = (", ".join(f'"{name}"' for name in group) for group in (topics, rules))
-    retries = f", attempts = {attempts}"
     profile = PROFILE + PUBLISHED_RULE if "paper" in rules else PROFILE
-    text = profile.format(**urls, topics=topic_list, model=MODEL, rules=rule_list, retries=retries)
+    text = profile.format(**urls, topics=topic_list, model=MODEL, rules=rule_list, pace=_pace(attempts, paced=paced))
     (folder / "pipeline" / "dual.toml").write_text(text, "utf-8")
     return folder
+
+
+def _pace(attempts: int, *, paced: bool) -> str:
+    """The pace of dual.toml with so many attempts, and without its limits per minute unless `paced`."""
+    pace = tomllib.loads((ROOT / "pipeline" / "dual.toml").read_text("utf-8"))["services"]["pace"]
+    lines = []
+    for name, limits in pace.items():
+        kept = {key: value for key, value in limits.items() if paced or key != "per_minute"} | {"attempts": attempts}
+        lines.append(f"{name} = {{ {', '.join(f'{key} = {value}' for key, value in kept.items())} }}")
+    return "\n".join(lines)

@@ -86,8 +86,11 @@ def build(project: Path, folder: Path) -> Path:
     for part in ("pipeline", "prompts"):
         shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "pipeline" / "labels.toml").write_text(PROFILE.format(folder=folder))
-    with contextlib.suppress(SystemExit):
+    try:
         dual_data(["build", "--project", str(project), "--profile", "labels"])
+    except SystemExit as ended:
+        if ended.code:
+            raise
     return project / "artifacts" / "labels"
 
 

@@ -297,7 +297,7 @@ def _too_few(pool: Pool, family: Family, size: int, filled: int, possible: int) 
     """The end of the reason for a split of `size` rows with `filled` pairs, `possible` ones without answer_share."""
     unsided = pool.without_thirds(family.topic)
     if pool.sided_of(family.topic).is_empty():
-        ties = unsided or ": too many are equally popular"
+        ties = unsided or ": too many are equally popular, or each has fewer than three facts"
         return f", but no relation has rare and popular facts by {family.params.signal}{ties}"
     few = f"; only {count(filled, 'pair')} can be matched"
     if possible > filled:

@@ -43,7 +43,11 @@ def without_official_code(features: list[Row]) -> set[str]:
 
 def regions(features: list[Row]) -> dict[str, str]:
     """Items by name of the regions of the United Nations geoscheme (M49)."""
-    return {row["nameEn"]: row["wikidata"] for row in features if row.get("m49") and "iso1N3" not in row}
+    return {row["nameEn"]: row["wikidata"] for row in features if _is_region(row)}
+
+
+def _is_region(row: Row) -> bool:
+    return bool(row.get("m49")) and "iso1N3" not in row
 
 
 def state(snapshot: Snapshot, features: list[Row], in_doubt: set[str]) -> None:
@@ -76,7 +80,7 @@ def state(snapshot: Snapshot, features: list[Row], in_doubt: set[str]) -> None:
             facts += [Fact(qid, "P474", "text", f"+{code}") for code in row.get("callingCodes", ())]
             if row.get("driveSide"):
                 facts.append(Fact(qid, "P1622", "entity", SIDES[row["driveSide"]]))
-        if row["nameEn"] in regions([row]):
+        if _is_region(row):
             facts.append(Fact(qid, "P2082", "text", row["m49"]))
         wider = groups[row["id"]] - {WORLD, NATIONS, country} - ({UNION} if level == "country" else set())
         wider -= set[str]().union(*(groups[group] for group in wider))

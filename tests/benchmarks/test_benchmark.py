@@ -17,7 +17,7 @@ import torch
 from benchmarks.evaluation import ceilings, clock, ours, parts, plain, plot, profiling, subject
 from benchmarks.evaluation.__main__ import main
 from benchmarks.evaluation.parity import parity
-from benchmarks.evaluation.table import markdown
+from benchmarks.evaluation.table import GRID_METHODS, markdown
 from dual_data.errors import DualDataError
 from dual_data.evaluation.device.memory import OutOfMemory
 from dual_data.evaluation.grid import provenance, stage_run
@@ -182,8 +182,13 @@ def test_a_grid_is_compared_with_the_plain_cells_once_all_of_it_is_there() -> No
     whole = table(grid={"pretrained": piece, "sft": piece}, cells=cells)
     assert "| ours, pretrained | 10 | 5 |  | 4 cells and 1000 rows at once, 500 MB written |" in whole
     assert "| ours, whole | 20 | 10 |  |  |" in whole
+    lacking = "GradAscent and GradDiff not measured: counted as the quickest of the others"
+    assert f"| plain, extrapolated from its cells | 4800 | 2400 | 240 (240 in processor time) | {lacking} |" in whole
+    measured = {method: {"plain": plain} for method in GRID_METHODS}
+    whole = table(grid={"pretrained": piece, "sft": piece}, cells=measured)
     assert "| plain, extrapolated from its cells | 4800 | 2400 | 240 (240 in processor time) |  |" in whole
-    scaled = table(grid={"pretrained": piece, "sft": piece}, cells={"NPO": {"plain": plain | {"scaled": {"train": 4}}}})
+    measured["NPO"] = {"plain": plain | {"scaled": {"train": 4}}}
+    scaled = table(grid={"pretrained": piece, "sft": piece}, cells=measured)
     assert any(line.endswith("| 240 (240 in processor time) | its cells scaled up |") for line in scaled)
     partial_grid = table(grid={"pretrained": piece, "sft": {"error": "RuntimeError: no"}}, cells=cells)
     assert "| ours, sft |  |  |  | RuntimeError: no |" in partial_grid
@@ -199,7 +204,8 @@ def test_large_numbers_are_written_out() -> None:
         "how": {"cells_at_once": 1, "rows_at_once": 1, "notes": []},
     }
     plain = {"seconds": {"generate": 1234.0}, "total": 1234.0, "cpu_total": 1234.0, "peak_bytes": {}}
-    lines = table(grid={"pretrained": piece, "sft": piece}, cells={"NPO": {"plain": plain}})
+    cells = {method: {"plain": plain} for method in GRID_METHODS}
+    lines = table(grid={"pretrained": piece, "sft": piece}, cells=cells)
     assert "| NPO | plain | 1234 | 1 | 1234 | 1 |  | generate 1234 |" in lines
     assert "| plain, extrapolated from its cells | 59232 | 59232 | 3702 (3702 in processor time) |  |" in lines
 

@@ -30,8 +30,8 @@ def write_tables(folder: Path) -> None:
                 lines.append(f"{subject},continent,Part{rng.randrange(9)}")
             if rng.random() < 0.5:
                 city = f"{topic[7:].title()}a{int(rng.paretovariate(0.7)) % count}"
-                # Some lack the last letter, and so are the beginning of another name.
-                lines.append(f"{subject},named after,{city}{'e' if rng.random() < 0.9 else ''}")
+                # Some lack the last letter, and so are the beginning of another name; some have it with an accent.
+                lines.append(f"{subject},named after,{city}{rng.choices(('e', 'é', ''), (6, 3, 1))[0]}")
             if topic == "places_region":
                 code = f"{rng.choice(('US', 'CH', 'RU'))}-{number:03d}"
                 lines.append(f"{subject},ISO 3166-2 code,{code}")

@@ -75,6 +75,8 @@ def test_a_limit_and_a_sample_make_the_plan_smaller(project: Path) -> None:
     outcome = dual_data("build", "--dry-run", "--limit", "100", "--project", project)
     assert row(outcome.out, "salience")["calls to make"] == "40"
     assert row(outcome.out, "knowledge")["calls to make"] == "400"
+    # One call asks what the index can do; 100 facts have at most 200 titles, at 50 a request.
+    assert row(outcome.out, "links")["calls to make"] == "5"
 
 
 def test_a_plan_tells_the_money_where_a_price_is_set(project: Path) -> None:

@@ -71,7 +71,8 @@ def test_facts_of_equal_popularity_are_the_reason_why_there_is_no_pair(project: 
             row = capacity.filter(recipe=recipe, split="all_forget_rare_8").row(0, named=True)
             assert row["reason"] == (
                 f"8 % of {inputs.questions.filter('functional').height} eligible facts are {row['wanted']} rows, but "
-                "no relation has rare and popular facts by mentions: too many are equally popular"
+                "no relation has rare and popular facts by mentions: too many are equally popular, or each has fewer "
+                "than three facts"
             )
 
 

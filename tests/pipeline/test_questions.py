@@ -46,6 +46,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
     write_relation(root, "P40", "child", unique="any", extra='inverse = ["P22"]')
     write_relation(root, "P571", "founding day", kind="date", extra='precision = "day"')
     write_relation(root, "P2048", "height", kind="quantity", extra='unit = "Q11573"\nunit_name = "metres"')
+    write_relation(root, "P528", "catalogue number", kind="text")
     (root / "pipeline" / "relations" / "P276.toml").write_text(HALL, encoding="utf-8")
     with tools(root) as kit:
         yield kit
@@ -84,6 +85,8 @@ def test_a_fact_is_asked_in_every_wording_of_its_relation(project: Tools) -> Non
         ({"relation": "P999"}, "unknown_relation"),
         ({"object_label": "Q90"}, "unlabelled"),
         ({"subject_label": "label:0123456789abcdef"}, "unlabelled"),
+        ({"object_label": "L7"}, None),  # a band
+        ({"relation": "P528", "object_kind": "text", "object": "Q7", "object_label": "Q7"}, None),
         ({"object": "Q1"}, "self_answer"),
         ({"subject_label": "Singapore", "object_label": "singapore"}, "self_answer"),
         ({"objects_of_pair": 2}, "several_objects"),

@@ -84,7 +84,7 @@ def test_a_similarity_that_is_no_number_is_none_and_not_known(tools: Tools) -> N
 
 def test_without_an_embedding_the_published_rule_says_so_before_it_asks(tools: Tools) -> None:
     model = FakeModel(answer=knows)
-    with pytest.raises(MissingExtra, match=r"dual-data\[eval\]"):
+    with pytest.raises(MissingExtra, match=r"pip install -e .*\[eval\]"):
         probe(replace(tools, open_embedding=no_embedding), model, rules=("paper",))
     assert model.asked == []
 

@@ -68,7 +68,7 @@ def test_the_score_is_read_from_the_labels(tools: Tools) -> None:
     ("teacher", "method", "low", "asked_first"),
     [
         (Teacher(mass=0.2), "samples", True, True),
-        (Teacher(mass=0.2, form="json_object"), "samples", True, True),
+        (Teacher(mass=0.2, form="json_object"), "structured", True, True),
         (Teacher(logprobs=False, form="json_schema"), "structured", False, False),
         (Teacher(logprobs=False, form="json_object"), "structured", False, False),
         (Teacher(logprobs=False), "samples", False, False),

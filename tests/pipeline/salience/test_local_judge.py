@@ -61,7 +61,7 @@ def test_other_weights_are_other_calls_and_a_plan_opens_no_model(tools: Tools) -
 
 
 def test_without_the_extra_a_local_judge_is_a_clear_message(tools: Tools) -> None:
-    with pytest.raises(MissingExtra, match=r"dual-data\[eval\]"):
+    with pytest.raises(MissingExtra, match=r"pip install -e .*\[eval\]"):
         judge(tools, {"local": "smollm2"})
 
 

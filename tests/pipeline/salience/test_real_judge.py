@@ -85,7 +85,7 @@ def test_a_low_mass_falls_back_to_samples(real: Llama, quick: Tools) -> None:
     """Unconstrained, the small model gives the labels almost no probability; its samples are constrained."""
     rows = judge(quick, endpoint(real.base_url, mass=1.0, samples=3, sample=1))
     assert rows.height == 1
-    assert set(rows["method"]) == {"samples"}
+    assert set(rows["method"]) == {"structured"}
     assert rows["low_mass"].all()
     assert rows["mass"].is_not_null().all()
     assert rows["samples"].to_list() == [3]
