@@ -63,7 +63,7 @@ def test_files_are_whole_and_the_same_every_time(tmp_path: Path) -> None:
 
 def test_without_matplotlib_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'dual-data\[report\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install -e '.*\[report\]'"):
         in_page(FIGURE)
 
 
