@@ -294,18 +294,19 @@ def test_exports_that_read_what_the_hub_will_hold_say_so(online: Hub, project: P
 def test_interrupt_while_uploading_leaves_the_hub_as_it_was(
     online: Hub, project: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    uploading = threading.Event()
+    uploading, interrupted = threading.Event(), threading.Event()
 
     def hold(method: str, path: str) -> Answer | None:
         if method == "PUT":
             uploading.set()
-            threading.Event().wait(0.3)
+            interrupted.wait(timeout=120)
         return None
 
     online.before = hold
     process = command(online, project, tmp_path)
     assert uploading.wait(timeout=120)
     process.send_signal(number)
+    interrupted.set()
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Traceback" not in err

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from dual_data.errors import UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.measuring import fast as stream
 from dual_data.evaluation.measuring.fast import FastEngine
@@ -165,12 +164,6 @@ def test_replayed_decoding_follows_the_training_of_its_adapters(monkeypatch: pyt
 def test_a_gpu_replays_decoding_after_the_graphs_of_a_training_are_gone() -> None:
     settle("cuda")
     assert _answers_while_training("cuda", graphs=True) == _answers_while_training("cuda", graphs=False)
-
-
-def test_a_method_that_stops_at_a_layer_takes_no_kl_over_tokens() -> None:
-    setup = problem()
-    with pytest.raises(UsageError, match="RMU stops at a layer"):
-        setup.train("RMU", Optimisation(forget_kl=0.02), layer=0)
 
 
 def _requests(loaded: Loaded) -> list[Request]:

@@ -225,14 +225,14 @@ def test_a_split_that_is_too_small_says_so(project: Tools) -> None:
     small = capacity.filter(~pl.col("made"))
     assert small.height
     assert (small["rows"] == 0).all()
-    assert small["reason"].str.len_chars().min() != 0
+    assert (small["reason"].fill_null("").str.len_chars() > 0).all()
     whole = pl.col("rows") == pl.min_horizontal("wanted", "holds")
     assert capacity.filter("made").select(((pl.col("reason") == "") == whole).all()).item()
     for row in result.tables["recipes"].iter_rows(named=True):
         made = capacity.filter("made", recipe=row["recipe"])
         assert (row["splits"], row["rows"]) == (made.height, made["rows"].sum())
     assert "city_forget_rare_2" in small["split"].to_list()
-    assert capacity.filter(pl.col("made"))["rows"].min() == 9 or (capacity.filter("made")["rows"] >= 9).all()
+    assert (capacity.filter("made")["rows"] >= 9).all()
 
 
 def test_a_topic_without_popularity_is_the_reason_for_each_of_its_splits(project: Tools) -> None:

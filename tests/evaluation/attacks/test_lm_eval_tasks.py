@@ -28,8 +28,9 @@ HARNESS = os.environ.get("DUAL_DATA_LM_EVAL_PYTHON") or (
 )
 
 
-@pytest.mark.skipif(importlib.util.find_spec("lm_eval") is not None, reason="lm-eval is installed")
-def test_lm_eval_is_named_where_it_is_missing() -> None:
+def test_lm_eval_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "lm_eval" else found(name))
     with pytest.raises(MissingExtra, match="lm-eval is not installed"):
         check_tasks(["hellaswag"], None)
 

@@ -245,21 +245,11 @@ def test_at_the_reference_npo_pulls_as_the_mean_of_sequence_sums_does() -> None:
     assert (setup.adapters.gradients[0][0] - expected_gradient).norm() <= 1e-4 * expected_gradient.norm()
 
 
-def test_ascent_and_npo_are_different_methods() -> None:
-    losses = [problem().train(name, Optimisation(epochs=1, batch=7))[0].losses for name in ("GradAscent", "NPO")]
-    assert losses[0] != pytest.approx(losses[1], rel=0.1)
-
-
 def test_simnpo_rewards_forgetting() -> None:
     setup = problem(fresh=True)
     trace = setup.train("SimNPO", Optimisation(epochs=12, batch=7), 5e-3, alpha=0.0, beta=0.5)[0]
     assert trace.parts["forget_nll"][-1] > trace.parts["forget_nll"][0]
     assert trace.losses[-1] < trace.losses[0]
-
-
-def test_methods_without_a_reference_compute_none() -> None:
-    for name in ("GradAscent", "GradDiff", "SimNPO", "WGA", "SatImp", "CEU", "IdkNLL", "GRU", "TaskVector"):
-        assert not METHODS[name].reference
 
 
 def test_rmu_never_runs_the_layers_behind_its_own_and_leaves_them_alone() -> None:
