@@ -323,7 +323,7 @@ def test_lists_of_a_grid_and_names_of_sets_are_checked(project: Path, old: str, 
             "rank = 2",
             "ranks = 2",
             ConfigError,
-            "presets.short.lora.ranks: unknown key; known here: alpha, rank, targets$",
+            "presets.short.lora.ranks: unknown key; known here: alpha, rank, targets; did you mean 'rank'.$",
         ),
         (
             ", end = 0.5",
