@@ -56,8 +56,9 @@ class MissingExtra(DualDataError):
 
     def __init__(self, package: str, extra: str) -> None:
         checkout = Path(__file__).parents[1]
-        source = f"-e '{checkout}" if (checkout / "pyproject.toml").is_file() else "'dual-data"
-        super().__init__(f"{package} is not installed. Install it with: pip install {source}[{extra}]'")
+        is_checkout = (checkout / "pyproject.toml").is_file()
+        requirement = f"-e '{checkout}[{extra}]'" if is_checkout else f"'dual-data[{extra}]'"
+        super().__init__(f"{package} is not installed. Install it with: pip install {requirement}")
 
 
 class ServiceError(DualDataError):

@@ -63,9 +63,9 @@ def killed(folder: Path, rehearsal: Rehearsal, times: int) -> Outcome:
         before: dict[str, str] = {}
         repeated = kills = 0
         while kills < times:
-            process, code = _start(roots[1]), None
+            process = _start(roots[1])
             try:
-                code = process.wait(timeout=rng.uniform(0.4, 1.0) * max(2.5, 4 * seconds / times))
+                process.wait(timeout=rng.uniform(0.4, 1.0) * max(2.5, 4 * seconds / times))
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
@@ -73,7 +73,7 @@ def killed(folder: Path, rehearsal: Rehearsal, times: int) -> Outcome:
             after = logged(artifacts_of(roots[1]))
             repeated += sum(after.get(key) != row for key, row in before.items())
             before = after
-            if code is not None:  # it ended by itself, so there is nothing left to kill
+            if process.returncode != -signal.SIGKILL:  # it ended by itself, so there is nothing left to kill
                 break
         _finish(roots[1])
         tables = [_contents(root) for root in roots]

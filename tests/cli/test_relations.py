@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -227,7 +228,7 @@ def test_a_relation_that_the_snapshot_lacks_is_named_whether_by_name_or_by_file(
 
 
 def test_a_relation_that_the_snapshot_has_of_other_subjects_is_told_apart(project: Path) -> None:
-    pytest.importorskip("pyoxigraph", reason="pyoxigraph is not installed (the extra embedded)")
+    require(importlib.util.find_spec("pyoxigraph"), "pyoxigraph is not installed (pip install 'dual-data[embedded]')")
     path = project / "pipeline" / "relations" / "P1366.toml"
     path.write_text(RELATION.replace("P1082", "P1366"))
     outcome = dual_data("relations", "preview", "P1366", "--project", project, "--profile", "embedded")

@@ -35,7 +35,7 @@ class Frequency(NamedTuple):
 
     facts: int
     """Number of facts that have a popularity."""
-    deciles: tuple[Part, ...]
+    parts: tuple[Part, ...]
     by_probability: Interval
     """Rank correlation of popularity and probability drop."""
     by_answer: Interval
@@ -61,18 +61,18 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
         for score in ("probability", "contains_answer")
     )
     subjects = [cluster_of(new) for _, new in pairs]
-    deciles = []
+    parts = []
     for indices in _parts(popularity):
         names = [subjects[index] for index in indices]
         drops = (bootstrap_mean(drop[indices], names, UNIT.differences) for drop in (probability_drop, answer_drop))
-        deciles.append(Part(*drops))
+        parts.append(Part(*drops))
 
     def correlation(first: Floats, second: Floats) -> Interval:
         return bootstrap_correlation(lambda chosen: spearman(first[chosen], second[chosen]), subjects)
 
     return Frequency(
         len(pairs),
-        tuple(deciles),
+        tuple(parts),
         correlation(popularity, probability_drop),
         correlation(popularity, answer_drop),
         correlation(probability_drop, answer_drop),

@@ -25,7 +25,7 @@ def by_popularity(collection: Collection, cells: Sequence[ExaminedCell]) -> list
             continue
         key, frequency, row = cell.group.key, cell.frequency, row_id("popularity", cell.runs)
         measures = ("the answer's probability", "generations with the answer")
-        for measure, by_part in zip(measures, zip(*frequency.deciles, strict=True), strict=True):
+        for measure, by_part in zip(measures, zip(*frequency.parts, strict=True), strict=True):
             spots = tuple(spot(i, drop, f"part {i + 1}: ", row, hollow=True) for i, drop in enumerate(by_part))
             drops[key._replace(method=BASE), measure].append(Series(key.method, spots, look=look[key.method]))
         correlations = (frequency.by_probability, frequency.by_answer, frequency.agreement)

@@ -17,9 +17,9 @@ def test_popular_facts_that_lose_less() -> None:
     assert result.by_probability.value == pytest.approx(-1)
     assert result.by_answer.value < -0.5
     assert result.agreement.value > 0.5
-    assert len(result.deciles) == 10
-    assert result.deciles[0].probability_drop.value == pytest.approx(0.9 - 0.9 * 0.045)
-    assert [decile.answer_drop.value for decile in result.deciles] == [1.0] * 8 + [0.0] * 2
+    assert len(result.parts) == 10
+    assert result.parts[0].probability_drop.value == pytest.approx(0.9 - 0.9 * 0.045)
+    assert [decile.answer_drop.value for decile in result.parts] == [1.0] * 8 + [0.0] * 2
     # Half the probability left, answer lost: facts 50 to 79.
     assert result.disagreeing == 30
 
@@ -42,14 +42,14 @@ def test_facts_of_equal_popularity_are_in_one_part(facts: dict[int, int], parts:
     rows = [item(number, popularity=value) for number, value in enumerate(popularity)]
     result = frequency(rows, rows)
     assert result is not None
-    assert len(result.deciles) == len(parts)
+    assert len(result.parts) == len(parts)
 
 
 def test_facts_without_popularity_and_other_facts() -> None:
     assert frequency([item(0)], [item(0)]) is None
     result = frequency([item(0), item(1, popularity=3.0)], [item(0), item(1, popularity=3.0)])
     assert result is not None
-    assert result.facts == len(result.deciles) == 1
+    assert result.facts == len(result.parts) == 1
 
 
 def test_a_model_that_gave_no_number_before_or_after_is_not_analysed() -> None:

@@ -46,7 +46,7 @@ def test_drops_by_part_are_hollow_as_all_points_of_one_seed_are(tmp_path: Path) 
     assert all(chart.svg.count('class="hole"') == 10 for chart in charts.charts)
     assert "Hollow points are of one seed, here the first." in charts.caption
     assert cell.frequency is not None
-    single = cell._replace(frequency=cell.frequency._replace(deciles=cell.frequency.deciles[:1]))
+    single = cell._replace(frequency=cell.frequency._replace(parts=cell.frequency.parts[:1]))
     (charts,) = (block for block in by_popularity(collection, [single]) if isinstance(block, Charts))
     assert not charts.charts
 
