@@ -65,7 +65,7 @@ def killed(folder: Path, rehearsal: Rehearsal, times: int) -> Outcome:
         while kills < times:
             process = _start(roots[1])
             try:
-                process.wait(timeout=rng.uniform(0.4, 1.0) * max(2.5, 4 * seconds / times))
+                process.wait(timeout=rng.uniform(0.4, 1.0) * max(2.5, seconds / times))
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
